@@ -1,0 +1,54 @@
+# `make demo` and `make test` need git, make and Python 3.11 or newer with venv; everything else is fetched into .uv and .venv.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+RUN := .venv/bin
+# Imports without compiled files take two to three times as long, and some machines forbid Python to write them by itself.
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+
+PHOTO ?=
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-quick lint format bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.ready ## Fetch everything into .uv and .venv
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# uv lives outside .venv, because a sync removes from there what is not locked.
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --all-extras --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+demo: .venv/.ready ## Show the whole way on this machine; PHOTO=path takes a photo of yours
+	$(RUN)/scf-workers demo $(PHOTO) $(DEMO_ARGS)
+
+test: .venv/.ready ## Every test
+	$(RUN)/pytest -n 2 $(TEST_ARGS)
+
+test-quick: .venv/.ready ## Every test but those that start whole processes
+	$(RUN)/pytest -n 2 -m "not slow" $(TEST_ARGS)
+
+lint: .venv/.ready ## Style, types, import arrows
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
+	$(RUN)/mypy
+	$(RUN)/basedpyright
+
+format: .venv/.ready ## Put the code into its one style
+	$(RUN)/ruff check --fix-only .
+	$(RUN)/ruff format .
+
+bench: .venv/.ready ## Measure, against the limits in the same run
+	$(RUN)/python -m bench
+
+clean: ## Remove what was fetched and made
+	rm -rf .uv .venv out .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
