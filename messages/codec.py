@@ -1,0 +1,132 @@
+"""Messages and their bytes: a small stable header and a body that is decoded in a second step, by stage.
+
+A message is the JSON array `[header, body]`, header and body being arrays themselves: text, because EventBridge carries
+only text and operators read it in the cloud console. A stage or schema this build does not know raises
+`InvalidMessage`, and so does everything else that is no message: nothing but a valid message or that one error ever
+comes out of `decode`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, Final
+
+import msgspec
+
+from messages.bodies import BODIES, Body
+from messages.errors import InvalidMessage, MessageTooLarge
+from messages.keys import RunId
+
+__all__ = ["MAX_MESSAGE_BYTES", "NOBODY", "SCHEMA", "Header", "Message", "Priority", "decode", "encode"]
+
+MAX_MESSAGE_BYTES: Final = 8192
+"""Largest message a broker takes. Ours stay under 300 bytes; what is larger carries something that must not travel."""
+
+SCHEMA: Final = 1
+"""Raised only when fields change their meaning; appended fields need no new schema."""
+
+NOBODY: Final = "-"
+"""User and task of a dead letter whose original could not be read."""
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
+
+
+class Priority(IntEnum):
+    """How soon a task is taken, among those that wait."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """What every message carries. Times are milliseconds; fields are only appended, with defaults."""
+
+    version: int
+    stage: str
+    user: Id
+    task: Id
+    step: Count
+    run: Annotated[int, msgspec.Meta(ge=-1, le=1_000_000)]
+    """-1 in a wake means the highest run that was accepted."""
+    seq: Count
+    """Counts the messages of a stage: 0 for the first, +1 for each copy."""
+    attempt: Count
+    """+1 only after an error of the task or a crash, never for waiting."""
+    created: Millis
+    """Since the epoch."""
+    not_before: Millis = 0
+    """After `created`."""
+    deadline: Millis = 0
+    """After `created`; 0 for none."""
+    priority: Priority = Priority.NORMAL
+    kind: str = ""
+    traceparent: str = ""
+    """W3C trace context."""
+    alone: bool = False
+    """A copy made because its process died: it runs alone, so that the next crash is its own."""
+
+    @property
+    def run_id(self) -> RunId:
+        """The run it belongs to."""
+        return RunId(self.user, self.task, self.step, self.run)
+
+    @property
+    def due_at(self) -> float:
+        """Seconds since the epoch before which it must not be worked on."""
+        return (self.created + self.not_before) / 1000
+
+    @property
+    def deadline_at(self) -> float | None:
+        """Seconds since the epoch at which the run is out of time; None for none."""
+        return (self.created + self.deadline) / 1000 if self.deadline else None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A header with its decoded body."""
+
+    header: Header
+    body: Body
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    header: Header
+    body: msgspec.Raw
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_WIRE: Final = msgspec.json.Decoder(_Wire)
+_BODIES: Final = {stage: msgspec.json.Decoder(body) for stage, body in BODIES.items()}
+
+
+def encode(message: Message) -> bytes:
+    """The message as bytes.
+
+    Raises:
+        MessageTooLarge: over `MAX_MESSAGE_BYTES`.
+    """
+    data = _ENCODER.encode((message.header, message.body))
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageTooLarge(
+            f"a {message.header.stage} message has {len(data)} bytes, the limit is {MAX_MESSAGE_BYTES}"
+        )
+    return data
+
+
+def decode(data: bytes) -> Message:
+    """The message in the bytes.
+
+    Raises:
+        InvalidMessage: they hold none that this build can read.
+    """
+    try:
+        wire = _WIRE.decode(data)
+        decoder = _BODIES.get(wire.header.stage)
+        if wire.header.version != SCHEMA or decoder is None:
+            raise InvalidMessage(f"schema {wire.header.version}, stage {wire.header.stage[:32]!r} is not known here")
+        return Message(wire.header, decoder.decode(wire.body))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
+        # msgspec lets the last three through on hostile bytes.
+        raise InvalidMessage(f"not a message: {type(error).__name__}") from error

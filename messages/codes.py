@@ -1,0 +1,70 @@
+"""The catalogue: every code a failed task can carry, with the one text an end user may read.
+
+Callbacks, the API and the page take their words from here and from nowhere else, so no vendor's text, URL or key can
+leave. 生成超时 and 内容违规 are the words the backend expects (requirements 001, sections 6 and 7).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Code", "text_of"]
+
+
+class Code(StrEnum):
+    """Why a task failed. Values are stable: operators search and alarm on them."""
+
+    TIMEOUT = "timeout"
+    NOT_UPLOADED = "not_uploaded"
+    CANCELLED = "cancelled"
+    CONTENT_VIOLATION = "content_violation"
+    BAD_PICTURE = "bad_picture"
+    PICTURE_TOO_LARGE = "picture_too_large"
+    EMPTY_FILE = "empty_file"
+    INPUT_CHANGED = "input_changed"
+    BAD_PARAMETERS = "bad_parameters"
+    UNKNOWN_KIND = "unknown_kind"
+    INVALID_ID = "invalid_id"
+    TICKET_MISSING = "ticket_missing"
+    TICKET_INVALID = "ticket_invalid"
+    TICKET_EXPIRED = "ticket_expired"
+    VENDOR_FAILED = "vendor_failed"
+    VENDOR_REFUSED = "vendor_refused"
+    VENDOR_UNKNOWN = "vendor_unknown"
+    INCOMPLETE_RESULTS = "incomplete_results"
+    BUSY = "busy"
+    UNREADABLE = "unreadable"
+    INTERNAL = "internal"
+
+
+_TEXT: dict[Code, str] = {
+    Code.TIMEOUT: "生成超时",
+    Code.NOT_UPLOADED: "未上传",
+    Code.CANCELLED: "已取消",
+    Code.CONTENT_VIOLATION: "内容违规",
+    Code.BAD_PICTURE: "图片无法识别，请重新上传 JPG、PNG 或 WebP 格式的图片",
+    Code.PICTURE_TOO_LARGE: "图片过大，请压缩到 32 MB、2.5 亿像素以内后重新上传",
+    Code.EMPTY_FILE: "上传的文件是空的，请重新上传图片",
+    Code.INPUT_CHANGED: "处理过程中原图被替换，请重新提交任务",
+    Code.BAD_PARAMETERS: "任务参数有误，请检查后重新提交",
+    Code.UNKNOWN_KIND: "不支持的任务类型，请检查后重新提交",
+    Code.INVALID_ID: "任务编号不合法，请重新提交任务",
+    Code.TICKET_MISSING: "缺少任务凭证，请重新提交任务",
+    Code.TICKET_INVALID: "任务凭证无效，请重新提交任务",
+    Code.TICKET_EXPIRED: "任务凭证已过期，请重新提交任务",
+    Code.VENDOR_FAILED: "生成失败，请更换图片或稍后重试",
+    Code.VENDOR_REFUSED: "生成服务未接受该任务，请稍后重试",
+    Code.VENDOR_UNKNOWN: "生成服务未确认该任务，请稍后重试",
+    Code.INCOMPLETE_RESULTS: "生成结果不完整，请稍后重试",
+    Code.BUSY: "系统繁忙，请稍后重试",
+    Code.UNREADABLE: "系统繁忙，请稍后重试",
+    Code.INTERNAL: "系统繁忙，请稍后重试",
+}
+
+
+def text_of(code: Code | str) -> str:
+    """The text for a code; an unknown code (written by a newer build) reads as an internal error."""
+    try:
+        return _TEXT[Code(code)]
+    except ValueError:
+        return _TEXT[Code.INTERNAL]

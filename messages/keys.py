@@ -1,0 +1,121 @@
+"""Object-key rules: which uploads are inputs, and where everything we write lies.
+
+input/{user}/{task}/original.{jpg,jpeg,png,webp}     one picture             (data bucket, written by clients)
+input/{user}/{task}/task.json                        several inputs          (data bucket, written by clients)
+staging/{user}/{task}/{step}-{run}/{nonce}/…         results before a verdict (data bucket, ages out in 7 days)
+output/{user}/{task}/[step_{n}/]frame_01.jpg …       results of a success    (data bucket)
+ledger/{user}/{task}/{step}-{run}/{record}           state                   (ledger bucket)
+index/{user}/{reverse-time}-{task}                   lists                   (ledger bucket)
+dead/{day}/{fingerprint}/{id}                        dead-letter desk        (ledger bucket)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from messages.errors import InvalidKey
+
+__all__ = [
+    "INPUT_PREFIX",
+    "InputKey",
+    "RunId",
+    "check_id",
+    "dead_key",
+    "index_key",
+    "output_key",
+    "parse_input_key",
+    "record_key",
+    "staging_prefix",
+]
+
+INPUT_PREFIX: Final = "input/"
+"""Where clients upload and the COS trigger listens; nothing of ours is ever written there."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
+_NAME: Final = re.compile(r"original\.(?:jpg|jpeg|png|webp)\Z|task\.json\Z")
+_REVERSE: Final = 10**13
+
+
+class RunId(msgspec.Struct, frozen=True, order=True):
+    """One run of one step of one task: what a verdict is about."""
+
+    user: str
+    task: str
+    step: int = 0
+    run: int = 0
+
+    @property
+    def stem(self) -> str:
+        """`{user}/{task}/{step}-{run}`."""
+        return f"{self.user}/{self.task}/{self.step}-{self.run}"
+
+
+class InputKey(msgspec.Struct, frozen=True):
+    """An upload that starts a task."""
+
+    user: str
+    task: str
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """The task's folder, with a trailing slash."""
+        return f"{INPUT_PREFIX}{self.user}/{self.task}/"
+
+
+def check_id(value: str, field: str) -> str:
+    """Return a task or user id that is safe in keys and URLs: 1 to 64 of `A-Z a-z 0-9 _ -`, no dash first.
+
+    Raises:
+        InvalidKey: it is not; the message names `field`.
+    """
+    if not _ID.match(value):
+        raise InvalidKey(f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ - (no dash first), got {value[:80]!r}")
+    return value
+
+
+def parse_input_key(key: str) -> InputKey | None:
+    """The task an upload belongs to; None for a key that starts none (another file, another folder).
+
+    Raises:
+        InvalidKey: it has the shape of an input, but its ids are not safe.
+    """
+    parts = key.split("/")
+    if len(parts) != 4 or f"{parts[0]}/" != INPUT_PREFIX or not _NAME.match(parts[3]):  # noqa: PLR2004 - the rule above
+        return None
+    return InputKey(check_id(parts[1], "userId"), check_id(parts[2], "taskId"), parts[3])
+
+
+def record_key(run: RunId, name: str) -> str:
+    """Key of a ledger record."""
+    return f"ledger/{run.stem}/{name}"
+
+
+def staging_prefix(run: RunId, nonce: str = "") -> str:
+    """Folder of results before the verdict, with a trailing slash: of one writer, or of the whole run."""
+    return f"staging/{run.stem}/{nonce}/" if nonce else f"staging/{run.stem}/"
+
+
+def output_key(run: RunId, name: str) -> str:
+    """Key of a result of a success; later steps of a pipeline have a folder each."""
+    step = f"step_{run.step}/" if run.step else ""
+    return f"output/{run.user}/{run.task}/{step}{name}"
+
+
+def index_key(user: str, task: str, created: float) -> str:
+    """Key of the index entry of a task: newest first in key order.
+
+    Args:
+        user: its user.
+        task: its id.
+        created: when it was accepted, seconds since the epoch.
+    """
+    return f"index/{user}/{_REVERSE - int(created * 1000):013d}-{task}"
+
+
+def dead_key(day: str, fingerprint: str, identity: str) -> str:
+    """Key of a record of the dead-letter desk; `day` is `YYYY-MM-DD`, UTC."""
+    return f"dead/{day}/{fingerprint}/{identity}"
