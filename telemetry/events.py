@@ -1,0 +1,78 @@
+"""The catalogue of event names. Operators search and alarm on them, so a name once released stays.
+
+Names are `subject.what_happened`. Fields of an event are in the docs; the meaning here is one line each.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+__all__ = ["Event"]
+
+
+class Event(StrEnum):
+    """Every event this product logs. Each member has a `meaning`."""
+
+    meaning: str
+
+    def __new__(cls, name: str, meaning: str) -> Self:
+        """A member is its name; the meaning goes along."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.meaning = meaning
+        return member
+
+    OBJECT_IGNORED = "object.ignored", "an upload that starts no task: another folder, another file"
+    OBJECT_REFUSED = "object.refused", "an upload that has the shape of an input but breaks a rule"
+    TICKET_REFUSED = "ticket.refused", "kind or parameters came without a ticket that sells them"
+    TASK_ACCEPTED = "task.accepted", "a run's record `accepted` was created"
+    TASK_REFUSED = "task.refused", "an upload whose task cannot be done: verdict `failed` before any work"
+    UPLOAD_FAILED = "upload.failed", "an upload could not be taken in now; the platform calls again"
+    TASK_CANCELLED = "task.cancelled", "a cancel was written as the run's verdict"
+
+    MESSAGE_RECEIVED = "message.received", "a delivery was decoded and is due"
+    MESSAGE_DONE = "message.done", "its effect is stored and it was acked"
+    MESSAGE_SNOOZED = "message.snoozed", "a copy for later was published, no attempt spent"
+    MESSAGE_RETRIED = "message.retried", "a copy with attempt + 1 was published after an error"
+    MESSAGE_DROPPED = (
+        "message.dropped",
+        "acked without work: another message carries the run, or nothing was left to do",
+    )
+    MESSAGE_RELEASED = "message.released", "given back unbegun, because this process stops"
+    STAGE_FAILED = "stage.failed", "a stage raised; what followed is in the next line of the message"
+    FAILURE_STUCK = "failure.stuck", "the failure function met an error of its own and tries again: an alarm"
+    MESSAGE_DEAD_LETTERED = "message.dead_lettered", "published to its dead-letter topic"
+    MESSAGE_UNREADABLE = "message.unreadable", "bytes, a schema or a stage this build does not know: a dead letter"
+    CRASH_FOUND = "crash.found", "a mark shows that an earlier process died on this message"
+
+    PAID_CREATE = "paid.create", "a paid vendor call was sent and its outcome is known"
+    PAID_UNKNOWN = "paid.unknown", "a paid vendor call was sent and nobody knows whether it was accepted"
+    VENDOR_POLLED = "vendor.polled", "a job was looked at"
+    JOB_FAILED = "job.failed", "the vendor ended a job badly; `reason` has its own words"
+    VENDOR_CANCELLED = "vendor.cancelled", "the vendor was asked to stop a job"
+    WEBHOOK_RECEIVED = "webhook.received", "a vendor's webhook became a wake"
+    WEBHOOK_REFUSED = "webhook.refused", "a webhook call whose path is not ours"
+    RESULT_STORED = "result.stored", "one result lies in staging"
+
+    VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"
+    VERDICT_FOUND = "verdict.found", "a verdict was there already and stands"
+    CALLBACK_DELIVERED = "callback.delivered", "the backend has acknowledged a verdict"
+    CALLBACK_CONFLICT = "callback.conflict", "the backend holds the contrary verdict: an alarm"
+    CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
+    CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
+
+    SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"
+    WAKE_PUBLISHED = "wake.published", "a run was asked to be looked at"
+    DESK_RECORDED = "desk.recorded", "a dead letter was written to the desk"
+    DESK_REPLAYED = "desk.replayed", "a person started a new run from the desk"
+    DESK_PURGED = "desk.purged", "a person removed a record from the desk"
+
+    TOPIC_PAUSED = "topic.paused", "an outage or a full vendor lets a topic rest"
+    TOPIC_RESUMED = "topic.resumed", "a topic is consumed again"
+    WORKER_STARTED = "worker.started", "a process consumes"
+    WORKER_DRAINING = "worker.draining", "it takes no more and finishes what it has begun"
+    WORKER_STOPPED = "worker.stopped", "it has let go of everything"
+
+    PROCESS_CRASHED = "process.crashed", "an exception nobody caught ends the process or a thread"
+    LIBRARY_LOG = "library.log", "a line of a library, in the field `message`"

@@ -1,0 +1,240 @@
+"""The one filter between what is said and what is written.
+
+Three nets, widest last: what a *name* says (a header, a field, `name=value` in a text), what a value *looks like* (a
+JWT, a Tencent key id, the query of a URL), and what the process *knows* (values given to `register`, wherever they turn
+up, also inside tracebacks). The third one needs no luck, so every configured secret is registered at start.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import math
+import re
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from telemetry.secrets import MASK, Secret
+
+__all__ = ["MIN_SECRET_LENGTH", "Redactor", "redact", "redact_text", "register"]
+
+MIN_SECRET_LENGTH: Final = 6
+"""Characters; masking anything shorter would blank out ordinary words."""
+
+_MAX_DEPTH: Final = 8
+_MAX_BITS: Final = 64
+
+_WORDS: Final = frozenset(
+    {
+        "accesskey",
+        "apikey",
+        "authorization",
+        "cookie",
+        "credential",
+        "credentials",
+        "passwd",
+        "password",
+        "secret",
+        "secretid",
+        "secretkey",
+        "sig",
+        "sign",
+        "signature",
+        "ticket",
+        "token",
+    }
+)
+_PAIRS: Final = ("access_key", "api_key", "private_key", "q_ak", "sign_key", "webhook_url")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+_VALUE: Final = (
+    r"""b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
+    r"""|(?:(?:bearer|basic)\s+)?(?:\\*["'])?[^\s"'<>,;&)}\]\\]+"""
+)
+_NAMED: Final = re.compile(
+    r"""(?P<name>(?:authorization|token|secret|passwd|password|signature|ticket|credentials?|(?:api|access|private|sign)"""
+    r"""[-_]?key|q-ak|webhook[-_]?url)(?:[-_][\w-]{0,30}|s|id|key)?(?:\\*["'])?\s{0,4}(?:[:=]|%3[ad])\s{0,4})"""
+    rf"(?:{_VALUE})",
+    re.IGNORECASE,
+)
+# Ids, names and sentences have nothing of this and are done at once; each pattern below needs one of them.
+_HINT: Final = re.compile(r"[=:%]|-----|bearer|eyJ|AKID|sk-", re.IGNORECASE)
+
+# Each pattern with the letters it needs, one of which must be in the lower-cased text: most lines have none of them,
+# and looking for a few letters costs a hundredth of running the pattern.
+_PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
+    (
+        ("-----begin",),
+        re.compile(r"(?P<name>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?:[^-]|-(?!----))*"),
+        rf"\g<name>{MASK}",
+    ),
+    # The credentials and the query of any URL: of presigned ones, vendors' results and webhooks alike.
+    (
+        ("://",),
+        re.compile(r"(?P<name>[a-z][a-z0-9+.-]{1,20}://)[^\s/?#@\"'<>]*@", re.IGNORECASE),
+        rf"\g<name>{MASK}@",
+    ),
+    (
+        ("://",),
+        re.compile(r"(?P<name>https?://[^\s?#\"'<>]{0,1000}[?#])[^\s\"'<>]+", re.IGNORECASE),
+        rf"\g<name>{MASK}",
+    ),
+    # A COS signature is one run of q-… parameters: docs "请求签名", Authorization header and presigned URL alike.
+    (("q-sign",), re.compile(r"q-sign-algorithm(?:=|%3d)[^\s\"'<>]*", re.IGNORECASE), MASK),
+    (
+        ("sign=", "sig=", "key="),
+        re.compile(r"(?P<name>[?&](?:sign|sig|auth_key|key)=)[^\s\"'<>&]+", re.IGNORECASE),
+        rf"\g<name>{MASK}",
+    ),
+    (
+        ("cookie",),
+        re.compile(r"(?P<name>cookie(?:\\*[\"'])?\s{0,4}[:=]\s{0,4})[^\r\n]+", re.IGNORECASE),
+        rf"\g<name>{MASK}",
+    ),
+    (
+        ("auth", "token", "secret", "passw", "signature", "ticket", "credential", "key", "q-ak", "webhook"),
+        _NAMED,
+        rf"\g<name>{MASK}",
+    ),
+    (("bearer",), re.compile(r"(?P<name>\bbearer\s+)[^\s\"'<>,;]+", re.IGNORECASE), rf"\g<name>{MASK}"),
+    (("eyj",), re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*){0,3}"), MASK),
+    (("akid",), re.compile(r"AKID[A-Za-z0-9_-]{8,}"), MASK),
+    (("sk-",), re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), MASK),
+)
+
+
+class Redactor:
+    """The filter, with the secret values it knows."""
+
+    def __init__(self) -> None:
+        self._forms: frozenset[str] = frozenset()
+        self._known: re.Pattern[str] | None = None
+
+    def register(self, secret: Secret) -> None:
+        """Mask this value wherever it appears from now on, also URL-quoted, escaped or in base64.
+
+        Args:
+            secret: an empty one means "not configured" and is left out.
+
+        Raises:
+            ValueError: shorter than `MIN_SECRET_LENGTH`; such a value guards nothing and cannot be masked.
+        """
+        if not secret:
+            return
+        if len(secret.reveal()) < MIN_SECRET_LENGTH:
+            raise ValueError(f"a secret has at least {MIN_SECRET_LENGTH} characters")
+        self._forms |= _forms(secret.reveal())
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(form) for form in longest_first))
+
+    def text(self, text: str) -> str:
+        """The text with everything secret masked."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        if not _HINT.search(text):
+            return text
+        lower = text.lower()
+        for needs, pattern, mask in _PATTERNS:
+            if any(need in lower for need in needs):
+                text = pattern.sub(mask, text)
+        return text
+
+    def value(self, value: object) -> object:
+        """The value as plain JSON data with everything secret masked.
+
+        Bytes are contents, and contents are never told: only their number is. What JSON cannot say becomes text.
+        """
+        return self._value(value, 0)
+
+    def _value(self, value: object, depth: int) -> object:
+        match value:
+            case None | bool():
+                return value
+            case str():
+                return self.text(value)
+            case int() | float():
+                return self._number(value)
+            case bytes() | bytearray() | memoryview():
+                return f"<{len(value)} bytes>"
+            case Mapping() if depth < _MAX_DEPTH:
+                return {self.text(_text(key)): self._field(key, item, depth + 1) for key, item in value.items()}
+            case Sequence() if depth < _MAX_DEPTH:
+                return self._items(value, depth + 1)
+            case AbstractSet() if depth < _MAX_DEPTH:
+                return self._items(sorted(value, key=_text), depth + 1)
+            case _:
+                return self.text(_text(value))
+
+    def _items(self, items: Sequence[object], depth: int) -> list[object]:
+        if len(items) == 2 and isinstance(items[0], (str, bytes)):  # noqa: PLR2004 - headers often come as pairs
+            return [self._value(items[0], depth), self._field(items[0], items[1], depth)]
+        return [self._value(item, depth) for item in items]
+
+    def _field(self, name: object, value: object, depth: int) -> object:
+        if value is None or isinstance(value, bool) or not _is_sensitive(_text(name)):
+            return self._value(value, depth)
+        return MASK
+
+    def _number(self, value: float) -> object:
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            return f"<integer of {value.bit_length()} bits>"
+        text = str(value)
+        if self._known is not None and self._known.search(text):
+            return MASK
+        return value if math.isfinite(value) else text
+
+
+# A log filter is a fact of the process, like the root logger it serves: libraries log without being given ours.
+_process: Final = Redactor()
+
+
+def register(secret: Secret) -> None:
+    """Mask this value in everything the process logs from now on. See `Redactor.register`."""
+    _process.register(secret)
+
+
+def redact(value: object) -> object:
+    """The value as plain JSON data with everything secret masked. See `Redactor.value`."""
+    return _process.value(value)
+
+
+def redact_text(text: str) -> str:
+    """The text with everything secret masked."""
+    return _process.text(text)
+
+
+@functools.lru_cache(maxsize=512)
+def _is_sensitive(name: str) -> bool:
+    snake = _CAMEL.sub("_", name).lower().replace("-", "_").replace(".", "_")
+    return not _WORDS.isdisjoint(snake.split("_")) or any(pair in snake for pair in _PAIRS)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a log line must not fail because somebody's __str__ does
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def _forms(value: str) -> frozenset[str]:
+    """The value as it looks after the usual encodings."""
+    raw = value.encode("utf-8", "surrogatepass")
+    quoted = {urllib.parse.quote(raw), urllib.parse.quote(raw, safe=""), urllib.parse.quote_plus(raw)}
+    return frozenset(
+        {
+            value,
+            json.dumps(value)[1:-1],
+            json.dumps(value, ensure_ascii=False)[1:-1],
+            repr(value)[1:-1],
+            repr(raw)[2:-1],
+            base64.b64encode(raw).decode(),
+            base64.urlsafe_b64encode(raw).decode(),
+            *quoted,
+            *(re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), form) for form in quoted),
+        }
+    )

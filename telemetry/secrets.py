@@ -1,0 +1,89 @@
+"""The type of everything that must never be printed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Final, NoReturn, Self, SupportsIndex, final
+
+__all__ = ["MASK", "Secret", "decode_secret"]
+
+MASK: Final = "***"
+"""What stands where a secret was."""
+
+
+@final
+class Secret:
+    """A value that prints as `***` and comes out only by `reveal`.
+
+    Two secrets compare in constant time; an empty one is falsy. It cannot be pickled, and msgspec refuses to encode it,
+    so it cannot leave the process by accident.
+
+    Args:
+        value: the text to guard.
+    """
+
+    __slots__ = ("_value",)
+    _value: str
+
+    def __init__(self, value: str) -> None:
+        object.__setattr__(self, "_value", value)
+
+    def reveal(self) -> str:
+        """The value itself. Call it where it is used, never where it might be kept or shown."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(_digest(self._value), _digest(other._value))
+
+    def __hash__(self) -> int:
+        return hash(("Secret", _digest(self._value)))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Secret does not change")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a Secret does not change")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Secret is not to be pickled")
+
+
+def decode_secret(kind: type, value: object) -> object:
+    """A `dec_hook` for `msgspec.convert`: text becomes a `Secret` where a field is one.
+
+    Args:
+        kind: the type of the field.
+        value: what was found for it.
+
+    Raises:
+        TypeError: the field is no secret, or the value is no text.
+    """
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise TypeError(f"cannot read a {kind.__name__} from this value")
+
+
+def _digest(value: str) -> bytes:
+    # Equal lengths, so that the comparison tells nothing about the length of either side.
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
