@@ -1,0 +1,58 @@
+"""Basic retouching: background removal, size, format and compression, all done by the picture service.
+
+Pixels never pass the worker; one `result_NN` an input.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from recipes.recipe import BadParameters, Params, Plan, Recipe
+
+__all__ = ["BASIC_CLEAN", "BasicCleanParams"]
+
+Format = Literal["", "jpg", "png", "webp"]
+Background = Literal["keep", "goods", "portrait", "general"]
+
+_MATTING: Final[dict[str, str]] = {
+    "goods": "ci-process=GoodsMatting",
+    "portrait": "ci-process=AIPortraitMatting",
+    "general": "ci-process=AIPicMatting",
+}
+
+
+class BasicCleanParams(Params, frozen=True):
+    """Parameters of `basic_clean`."""
+
+    format: Format = ""
+    """Of the result; empty keeps the input's, or png when the background is removed."""
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 85
+    """Compression of jpg and webp."""
+    max_side: Annotated[int, msgspec.Meta(ge=64, le=10_000)] = 4096
+    """Pixels; larger pictures are made smaller, smaller ones stay as they are."""
+    background: Background = "keep"
+    """What is cut out of its background, if anything."""
+
+
+def _clean(params: BasicCleanParams, extension: str) -> Plan:
+    cut = params.background != "keep"
+    target = params.format or ("png" if cut else "jpg" if extension == "jpeg" else extension)
+    if cut and target == "jpg":
+        raise BadParameters("parameters of basic_clean: `format` must be png or webp when `background` is removed")
+    shape = f"imageMogr2/auto-orient/thumbnail/{params.max_side}x{params.max_side}>"
+    finish = f"/format/{target}" + ("" if target == "png" else f"/quality/{params.quality}") + "/strip"
+    if not cut:
+        return Plan((shape + finish,), target)
+    return Plan((f"{shape}/format/png", _MATTING[params.background], f"imageMogr2{finish}"), target)
+
+
+BASIC_CLEAN: Final = Recipe(
+    kind="basic_clean",
+    params=BasicCleanParams,
+    deadline_s=600,
+    max_inputs=12,
+    clean=_clean,
+)
+"""The recipe."""

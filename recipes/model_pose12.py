@@ -1,0 +1,44 @@
+"""Twelve poses of a model from one photo, by a RunningHub workflow: twelve pictures, or the task has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+
+from recipes.recipe import Params, Plan, Recipe
+
+__all__ = ["MODEL_POSE12", "ModelPose12Params"]
+
+_FIT: Final = "imageMogr2/auto-orient/thumbnail/4096x4096>/format/jpg/quality/92/strip"
+"""At most 4096 pixels a side as jpg stays far below RunningHub's 30 MB an upload (its API page 425761099)."""
+
+
+class ModelPose12Params(Params, frozen=True):
+    """Parameters of `model_pose12`."""
+
+    prompt: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """What the model should look like; empty leaves it to the workflow."""
+
+
+def _clean(_: ModelPose12Params, __: str) -> Plan:
+    return Plan((_FIT,), "jpg")
+
+
+def _values(params: ModelPose12Params) -> Mapping[str, str]:
+    return {"prompt": params.prompt} if params.prompt else {}
+
+
+MODEL_POSE12: Final = Recipe(
+    kind="model_pose12",
+    params=ModelPose12Params,
+    deadline_s=1800,
+    clean=_clean,
+    vendor="runninghub",
+    values=_values,
+    count=12,
+    result="frame_{:02d}.{}",
+    expected_s=90.0,
+)
+"""The recipe."""
