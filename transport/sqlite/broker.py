@@ -1,0 +1,251 @@
+"""The port's face of the embedded broker: `SqliteBroker` and its consumers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from messages.codec import MAX_MESSAGE_BYTES
+from messages.errors import MessageTooLarge
+from transport.errors import BrokerDown, Closed
+from transport.port import Backlog, Capabilities, Delivery
+from transport.sqlite.peers import Alone, Peers
+from transport.sqlite.pump import Pump, Runner
+from transport.sqlite.store import MEMORY, Claim, Store
+
+__all__ = ["SqliteBroker", "SqliteConsumer"]
+
+_LEASE: Final = 60.0
+_BUSY_TIMEOUT: Final = 10.0
+
+
+class SqliteBroker:
+    """A broker in one file. Made by `SqliteBroker.open`."""
+
+    def __init__(self, pump: Pump, peers: Alone, clock: Callable[[], float], *, private: bool) -> None:
+        self._pump = pump
+        self._peers = peers
+        self._clock = clock
+        self._private = private
+
+    @classmethod
+    async def open(
+        cls,
+        path: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        lease: float = _LEASE,
+        busy_timeout: float = _BUSY_TIMEOUT,
+    ) -> Self:
+        """Open a file, creating it (readable by its owner only) and its folders if need be.
+
+        Args:
+            path: absolute, on a local disk; or `:memory:`.
+            clock: wall time in seconds, for due times and ages.
+            lease: seconds after which a process that hangs loses its messages. One that dies loses them at once.
+            busy_timeout: seconds to wait for other processes that write.
+
+        Raises:
+            transport.errors.BadBrokerUrl: no broker file of this build can lie there.
+            transport.errors.BrokerDown: the disk failed, or another process keeps the file locked.
+        """
+        private = path == MEMORY
+        runner = Runner(threaded=not private)
+        try:
+            opening = partial(Store.open, path, now=clock(), busy_timeout=busy_timeout)
+            store = await runner.run(opening)
+        except BaseException as error:
+            runner.close()
+            if isinstance(error, sqlite3.Error):
+                raise BrokerDown(f"the broker file {path} does not open: {error}") from error
+            raise
+        peers = Alone() if private else Peers(Path(f"{path}.peers"), secrets.token_hex(8), lease)
+        return cls(Pump(store, runner, peers, clock), peers, clock, private=private)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """A file is shared and stays; `:memory:` is private and goes."""
+        kept = not self._private
+        return Capabilities(survives_restart=kept, shared_between_processes=kept, exact_backlog=True)
+
+    async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
+        """Store one message and return its id after the commit; see the port."""
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise MessageTooLarge(f"a message of {len(payload)} bytes for {topic}: the limit is {MAX_MESSAGE_BYTES}")
+        due = self._clock() + max(delay, 0.0)
+        return await self._pump.submit(lambda store: store.publish(topic, payload, due))
+
+    async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> SqliteConsumer:
+        """Join a subscription; see the port. Nothing is fetched ahead before the first `receive`.
+
+        Raises:
+            ValueError: no topic, no subscription name, or a negative prefetch.
+            transport.errors.Closed: the broker was closed.
+            transport.errors.BrokerDown: the file failed.
+        """
+        if not topics or not subscription or prefetch < 0:
+            raise ValueError("a consumer needs a topic, the name of a subscription and a prefetch of at least 0")
+        entered = asyncio.get_running_loop().time()
+        queues = await self._pump.submit(lambda store: self._join(store, topics, subscription, entered))
+        consumer = SqliteConsumer(self._pump, queues, prefetch)
+        self._pump.add(consumer)
+        return consumer
+
+    def _join(self, store: Store, topics: Sequence[str], subscription: str, now: float) -> dict[int, str]:
+        """In the store's thread: become a holder, whose death others notice, before the first claim."""
+        self._peers.tend(store, now)
+        return store.subscribe(topics, subscription)
+
+    async def backlog(self, topic: str, subscription: str) -> Backlog:
+        """Exact figures; what a process that died held is given back first. A message fetched ahead is in flight."""
+        now = asyncio.get_running_loop().time()
+        if await self._pump.submit(self._peers.dead, write=False):
+            await self._pump.submit(lambda store: self._peers.bury(store, now))
+        wall = self._clock()
+        return await self._pump.submit(lambda store: store.backlog(topic, subscription, wall), write=False)
+
+    async def close(self) -> None:
+        """Give back everything unacked, end every `receive`, close the file; see the port.
+
+        Raises:
+            transport.errors.BrokerDown: the file failed; others give back what we held.
+        """
+        self._pump.stop()
+        await self._pump.finished()
+
+
+class SqliteConsumer:
+    """One member of a subscription. Made by `SqliteBroker.subscribe`."""
+
+    def __init__(self, pump: Pump, queues: Mapping[int, str], prefetch: int) -> None:
+        self._pump = pump
+        self._topics = queues
+        self._order = deque(queues)
+        self._prefetch = prefetch
+        self._held: dict[str, int] = {}
+        self._buffer: asyncio.Queue[Delivery | BrokerDown | Closed] = asyncio.Queue()
+        self._resting = True
+        self._closed = False
+        self._waiting = 0
+
+    async def receive(self) -> Delivery:
+        """Wait for the next due message; see the port.
+
+        Raises:
+            transport.errors.Closed: the consumer or the broker was closed.
+            transport.errors.BrokerDown: the file failed; the next call tries again.
+        """
+        if self._closed:
+            raise Closed("the consumer is closed")
+        self._resting = False
+        if self._buffer.qsize() * 2 <= self._prefetch:
+            self._pump.wake()
+        self._waiting += 1
+        try:
+            item = await self._buffer.get()
+        finally:
+            self._waiting -= 1
+        if isinstance(item, Delivery):
+            return item
+        if isinstance(item, Closed):
+            self._buffer.put_nowait(Closed(str(item)))
+        raise item
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Remove a message for good; returns after the commit.
+
+        Raises:
+            transport.errors.Closed: the consumer was closed, and has given the message back.
+            transport.errors.BrokerDown: the file failed; ack again.
+        """
+        if self._closed:
+            raise Closed("the consumer is closed")
+        row = self._held.get(delivery.message_id)
+        if row is not None:
+            await self._pump.submit(lambda store: store.ack(row))
+            self._held.pop(delivery.message_id, None)
+
+    async def release(self, delivery: Delivery) -> None:
+        """Give a message back; returns after the commit. Nothing more is fetched ahead until the next `receive`.
+
+        Raises:
+            transport.errors.BrokerDown: the file failed; release again.
+        """
+        row = self._held.pop(delivery.message_id, None)
+        if row is None or self._closed:
+            return
+        # Else this consumer, having room again, would take back what another should have.
+        self._resting = True
+        try:
+            await self._pump.submit(lambda store: store.release((row,), self._pump.holder))
+        except BrokerDown:
+            self._held.setdefault(delivery.message_id, row)
+            raise
+
+    async def close(self) -> None:
+        """Give back everything unacked and end every `receive`; returns after the commit.
+
+        Raises:
+            transport.errors.BrokerDown: the file failed; what was held stays held until the broker is closed.
+        """
+        if self._closed:
+            return
+        self.stop()
+        self._pump.remove(self)
+        # What is held is looked up only then: a claim may be under way, and comes to `feed` before this runs.
+        await self._pump.submit(lambda store: store.release(tuple(self._held.values()), self._pump.holder))
+
+    @property
+    def queues(self) -> Sequence[int]:
+        """As `Member` says."""
+        return tuple(self._order)
+
+    @property
+    def waiting(self) -> int:
+        """As `Member` says."""
+        return self._waiting
+
+    @property
+    def wanted(self) -> int:
+        """As `Member` says."""
+        if self._closed:
+            return 0
+        return self._waiting + (0 if self._resting else self._prefetch) - self._buffer.qsize()
+
+    def feed(self, claims: Sequence[Claim]) -> None:
+        """As `Member` says. One that was closed meanwhile only notes what it has to give back."""
+        for claim in claims:
+            self._held[claim.message_id] = claim.row
+            if not self._closed:
+                self._buffer.put_nowait(Delivery(claim.message_id, self._topics[claim.queue], claim.payload))
+        if claims:
+            self._order.rotate(-1 - self._order.index(claims[-1].queue))
+
+    def fail(self, reason: str) -> None:
+        """As `Member` says."""
+        for _ in range(self._waiting - self._buffer.qsize()):
+            self._buffer.put_nowait(BrokerDown(reason))
+
+    def lapse(self) -> list[int]:
+        """As `Member` says."""
+        rows = [self._held.pop(delivery.message_id, None) for delivery in self._drain()]
+        return [row for row in rows if row is not None]
+
+    def stop(self) -> None:
+        """As `Member` says."""
+        if not self._closed:
+            self._closed = True
+            self._drain()
+            self._buffer.put_nowait(Closed("the consumer is closed"))
+
+    def _drain(self) -> list[Delivery]:
+        """Take back what was not handed out."""
+        items = [self._buffer.get_nowait() for _ in range(self._buffer.qsize())]
+        return [item for item in items if isinstance(item, Delivery)]

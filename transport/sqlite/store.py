@@ -1,0 +1,332 @@
+"""The file: schema, statements and transactions. Everything here blocks and runs in the broker's one thread.
+
+A queue is one (topic, subscription). A message is one row a queue and goes when it is acked, so the file holds only
+what waits. A topic nobody has subscribed to yet has a nameless queue, which the first subscription takes over.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from transport.errors import BadBrokerUrl
+from transport.port import Backlog
+
+__all__ = ["MEMORY", "NOBODY", "Claim", "Store"]
+
+MEMORY: Final = ":memory:"
+NOBODY: Final = 0
+"""The holder of a message that nobody holds."""
+
+_APPLICATION: Final = 0x53434657
+_VERSION: Final = 1
+_OLDEST_SQLITE: Final = (3, 35, 0)
+"""The first with RETURNING (sqlite.org/lang_returning.html, section 1)."""
+_WAL_BYTES: Final = 4 << 20
+"""What the write-ahead log is cut back to after a checkpoint; SQLite checkpoints at 1000 pages, which is as much."""
+_SPARE_PAGES: Final = 1024
+"""Free pages kept for reuse; more are given back to the file system, as many at a time."""
+
+_SCHEMA: Final = """
+CREATE TABLE broker (identity TEXT NOT NULL);
+CREATE TABLE queues (
+  id INTEGER PRIMARY KEY, topic TEXT NOT NULL, subscription TEXT NOT NULL, UNIQUE (topic, subscription)
+);
+CREATE TABLE holders (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, expires REAL NOT NULL);
+CREATE TABLE messages (
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  origin INTEGER,
+  queue INTEGER NOT NULL,
+  holder INTEGER NOT NULL DEFAULT 0,
+  due REAL NOT NULL,
+  payload BLOB NOT NULL
+);
+CREATE INDEX waiting ON messages (queue, holder, due);
+"""
+# Rows and holders are AUTOINCREMENT because neither may come back: an ack that is late must never hit another message.
+# `origin` is the row of a message's first copy, NULL in that copy: ids are made of it, so all subscriptions see one id.
+
+_CLAIM: Final = """
+UPDATE messages SET holder = ? WHERE row IN (
+  SELECT row FROM messages WHERE queue = ? AND holder = 0 AND due <= ? ORDER BY due LIMIT ?
+) RETURNING row, coalesce(origin, row), payload
+"""
+_COPY: Final = """
+INSERT INTO messages (origin, queue, due, payload)
+SELECT coalesce(origin, row), ?, due, payload FROM messages
+WHERE queue IN (SELECT id FROM queues WHERE topic = ?) GROUP BY coalesce(origin, row)
+"""
+_RECLAIM: Final = """
+UPDATE messages SET holder = 0 WHERE queue IN (SELECT id FROM queues) AND holder > 0
+AND holder NOT IN (SELECT id FROM holders WHERE expires >= ?)
+"""
+_BACKLOG: Final = """
+SELECT count(*) FILTER (WHERE holder = 0 AND due <= :now),
+       count(*) FILTER (WHERE holder = 0 AND due > :now),
+       count(*) FILTER (WHERE holder > 0),
+       min(due) FILTER (WHERE holder = 0 AND due <= :now)
+FROM messages WHERE queue IN (SELECT id FROM queues WHERE topic = :topic AND subscription IN (:subscription, ''))
+"""
+
+
+class Claim(NamedTuple):
+    """A message that is now ours."""
+
+    row: int
+    message_id: str
+    queue: int
+    payload: bytes
+
+
+class Store:
+    """One open broker file. Made by `Store.open`."""
+
+    def __init__(self, db: sqlite3.Connection, identity: str) -> None:
+        self._db = db
+        self._identity = identity
+        self._queues: dict[str, list[int]] = {}
+        self.stirred = False
+        """Whether the last transaction made a message deliverable, or may have."""
+
+    @classmethod
+    def open(cls, path: str, *, now: float, busy_timeout: float) -> Self:
+        """Open a file, creating it and its folders if need be.
+
+        Args:
+            path: absolute, or `:memory:`.
+            now: wall seconds; a new file is named by it, so that ids of a file made later never repeat.
+            busy_timeout: seconds to wait for other processes.
+
+        Raises:
+            transport.errors.BadBrokerUrl: no broker file of this build can lie there.
+            sqlite3.Error: the disk, or another process that keeps the file locked.
+        """
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise BadBrokerUrl(
+                f"SQLite {sqlite3.sqlite_version} is too old for the sqlite broker: 3.35 or newer is needed"
+            )
+        if path != MEMORY:
+            _create(Path(path))
+        deadline = time.monotonic() + busy_timeout
+        while True:
+            try:
+                return cls._open(path, now, busy_timeout)
+            except sqlite3.OperationalError as error:
+                # Turning a new file to WAL does not wait for another process that is doing the same.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+
+    @classmethod
+    def _open(cls, path: str, now: float, busy_timeout: float) -> Self:
+        db = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        try:
+            ours = _is_ours(db, path)
+            if path != MEMORY:
+                _tune(db, path)
+            if not ours:
+                _make_tables(db, path, now)
+            ((identity,),) = db.execute("SELECT identity FROM broker").fetchall()
+            return cls(db, str(identity))
+        except BaseException:
+            db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; the last to leave also removes the write-ahead log."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """Write: all of it or nothing. `stirred` tells afterwards whether others should look."""
+        self.stirred = False
+        self._queues.clear()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def publish(self, topic: str, payload: bytes, due: float) -> str:
+        """Store a message for every subscription of the topic and return its id."""
+        origin: int | None = None
+        for queue in self._queues_of(topic):
+            sql = "INSERT INTO messages (origin, queue, due, payload) VALUES (?, ?, ?, ?)"
+            row = self._db.execute(sql, (origin, queue, due, payload)).lastrowid
+            origin = origin or row
+        self.stirred = True
+        return f"{self._identity}-{origin}"
+
+    def _queues_of(self, topic: str) -> list[int]:
+        """The queues a message of the topic goes to; looked up once a transaction."""
+        queues = self._queues.get(topic)
+        if queues is None:
+            queues = [id_ for (id_,) in self._db.execute("SELECT id FROM queues WHERE topic = ?", (topic,))]
+            queues = self._queues[topic] = queues or [self._new_queue(topic, "")]
+        return queues
+
+    def _new_queue(self, topic: str, subscription: str) -> int:
+        sql = "INSERT INTO queues (topic, subscription) VALUES (?, ?) RETURNING id"
+        ((queue,),) = self._db.execute(sql, (topic, subscription)).fetchall()
+        return int(queue)
+
+    def subscribe(self, topics: Iterable[str], subscription: str) -> dict[int, str]:
+        """The queues of a subscription and their topics; one that is new begins with the oldest message stored."""
+        return {self._subscribe(topic, subscription): topic for topic in topics}
+
+    def _subscribe(self, topic: str, subscription: str) -> int:
+        sql = "UPDATE queues SET subscription = ? WHERE topic = ? AND subscription = '' RETURNING id"
+        found = self._db.execute(sql, (subscription, topic)).fetchall()
+        if not found:
+            sql = "SELECT id FROM queues WHERE subscription = ? AND topic = ?"
+            found = self._db.execute(sql, (subscription, topic)).fetchall()
+        if found:
+            return int(found[0][0])
+        queue = self._new_queue(topic, subscription)
+        self._queues.clear()
+        self._db.execute(_COPY, (queue, topic))
+        return queue
+
+    def ready(self, queues: Iterable[int], now: float) -> list[int]:
+        """Those queues that hold a message which is due and held by nobody."""
+        return [queue for queue in queues if (due := self._first_due(queue)) is not None and due <= now]
+
+    def next_due(self, queues: Iterable[int]) -> float | None:
+        """When the first message of these queues that nobody holds is due, if there is one."""
+        return min((due for queue in queues if (due := self._first_due(queue)) is not None), default=None)
+
+    def _first_due(self, queue: int) -> float | None:
+        sql = "SELECT due FROM messages WHERE queue = ? AND holder = 0 ORDER BY due LIMIT 1"
+        found = self._db.execute(sql, (queue,)).fetchone()
+        return None if found is None else float(found[0])
+
+    def claim(self, holder: int, queues: Sequence[int], limit: int, now: float) -> list[Claim]:
+        """Take up to `limit` due messages, shared out evenly over the queues, beginning with the first."""
+        claims: list[Claim] = []
+        ready = deque(self.ready(queues, now))
+        while ready and len(claims) < limit:
+            queue = ready.popleft()
+            share = max(1, (limit - len(claims)) // (len(ready) + 1))
+            rows = self._db.execute(_CLAIM, (holder, queue, now, share)).fetchall()
+            claims += [Claim(row, f"{self._identity}-{origin}", queue, payload) for row, origin, payload in rows]
+            if len(rows) == share:
+                ready.append(queue)
+        return claims
+
+    def ack(self, row: int) -> None:
+        """Remove a message, whoever holds it by now."""
+        self._db.execute("DELETE FROM messages WHERE row = ?", (row,))
+
+    def release(self, rows: Iterable[int], holder: int) -> None:
+        """Give back what this holder still holds of these rows."""
+        sql = "UPDATE messages SET holder = 0 WHERE row = ? AND holder = ?"
+        self.stirred |= self._db.executemany(sql, [(row, holder) for row in rows]).rowcount > 0
+
+    def backlog(self, topic: str, subscription: str, now: float) -> Backlog:
+        """Exact figures; of a subscription still to come, what it will begin with."""
+        values = {"topic": topic, "subscription": subscription, "now": now}
+        ready, delayed, in_flight, oldest = self._db.execute(_BACKLOG, values).fetchone()
+        age = 0.0 if oldest is None else max(now - oldest, 0.0)
+        return Backlog(ready=ready, delayed=delayed, in_flight=in_flight, oldest_age=age)
+
+    def enter(self, name: str, expires: float) -> int:
+        """Register a holder whose lease ends at `expires` and return its number, which is never given again."""
+        sql = "INSERT INTO holders (name, expires) VALUES (?, ?) RETURNING id"
+        ((holder,),) = self._db.execute(sql, (name, expires)).fetchall()
+        return int(holder)
+
+    def renew(self, name: str, expires: float) -> bool:
+        """Prolong a lease; False if nobody of that name is registered."""
+        return self._db.execute("UPDATE holders SET expires = ? WHERE name = ?", (expires, name)).rowcount == 1
+
+    def holders(self) -> set[str]:
+        """The names registered."""
+        return {name for (name,) in self._db.execute("SELECT name FROM holders")}
+
+    def forget(self, name: str) -> None:
+        """Strike a holder off; `reclaim` then gives its messages back."""
+        self._db.execute("DELETE FROM holders WHERE name = ?", (name,))
+
+    def reclaim(self, now: float) -> None:
+        """Give back every message whose holder is struck off, or has a lease that ended before `now`."""
+        self.stirred |= self._db.execute(_RECLAIM, (now,)).rowcount > 0
+
+    def tidy(self) -> None:
+        """Give some of the pages that are free back to the file system, if there are many."""
+        ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
+        if free > _SPARE_PAGES:
+            self._db.execute(f"PRAGMA incremental_vacuum({_SPARE_PAGES})").fetchall()
+
+
+def _create(path: Path) -> None:
+    """Make an empty file that only its owner may read, unless there is one.
+
+    It is made under another name and then linked: a process that opens and closes a database file by itself would
+    drop the locks its own SQLite holds on it (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            Path(draft).unlink()
+    except OSError as error:
+        raise BadBrokerUrl(f"no broker file can be made at {path} ({error.strerror}): name another folder") from error
+
+
+def _is_ours(db: sqlite3.Connection, path: str) -> bool:
+    """Whether the file holds our tables; False if it is empty, an error if it holds anything else."""
+    try:
+        ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise BadBrokerUrl(f"{path} is not a SQLite database: name another file") from error
+    ((application,),) = db.execute("PRAGMA application_id").fetchall()
+    ((version,),) = db.execute("PRAGMA user_version").fetchall()
+    if tables and application != _APPLICATION:
+        raise BadBrokerUrl(f"{path} is the database of another program: name another file")
+    if tables and version != _VERSION:
+        raise BadBrokerUrl(
+            f"{path} has schema {version}, this build knows {_VERSION}: drain it with the build that wrote it, "
+            "or name another file"
+        )
+    return bool(tables)
+
+
+def _tune(db: sqlite3.Connection, path: str) -> None:
+    """Set what a file needs; the first line works only before its first table is made."""
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    ((mode,),) = db.execute("PRAGMA journal_mode = WAL").fetchall()
+    if mode != "wal":
+        raise BadBrokerUrl(f"{path} lies on a file system without shared memory: name a folder on a local disk")
+    # A process that dies loses nothing; a machine that loses power may lose the last moments, never the file.
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+
+
+def _make_tables(db: sqlite3.Connection, path: str, now: float) -> None:
+    """Make our tables, unless another process was quicker."""
+    db.execute("BEGIN IMMEDIATE")
+    if not _is_ours(db, path):
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute("INSERT INTO broker (identity) VALUES (?)", (f"{int(now * 1e6):x}",))
+    db.execute("COMMIT")
