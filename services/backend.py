@@ -1,0 +1,329 @@
+"""The backend: one signed callback for each verdict, and the two questions it answers.
+
+Callbacks follow requirement 000 (`steps`) or, by configuration, the older form of requirement 001 (`task_update`). Both
+carry, besides what 000 asks for,
+
+    X-Timestamp                 seconds since the epoch, when sent
+    X-Internal-Signature        HMAC-SHA256 hex over task id + step index + timestamp
+    X-Internal-Body-Signature   HMAC-SHA256 hex over timestamp + body, since the former covers no body
+
+The questions, unfinished tasks and reopening, are signed over path + timestamp (the path from `/api/` on, as sent,
+without query) in `X-Internal-Signature`; so no signature of a callback can be used to ask, nor the other way round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from services.errors import BackendDown
+from telemetry.secrets import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Answer", "Backend", "Callback", "Form", "Judgement", "UnfinishedPage", "UnfinishedTask", "judge", "sign"]
+
+Form = Literal["steps", "task_update"]
+"""`steps`: POST /api/internal/tasks/{taskId}/steps/{stepIndex}/callback. `task_update`: POST /internal/task/update."""
+
+_UNFINISHED: Final = "/api/internal/tasks/unfinished"
+_CONNECTIONS: Final = 4
+_MAX_BODY_BYTES: Final = 1 << 20
+_MAX_WAIT: Final = 3600.0
+_NOES: Final = frozenset({404, 409, 410})
+
+_STATES: Final[Mapping[str, str]] = {
+    "success": "success",
+    "done": "success",
+    "failed": "failed",
+    "cancelled": "failed",
+}
+"""What a backend may call its state -> the verdict it equals. A cancelled task is a failed one to it (refunded)."""
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """One verdict as the backend is to hear it."""
+
+    task: str
+    step: int = 0
+    status: Literal["success", "failed"]
+    outputs: tuple[str, ...] = ()
+    """COS keys of a success, in order: `output/{user}/{task}/frame_01.jpg`, …"""
+    message: str = ""
+    """Of a failure: the catalogue's text for an end user."""
+    code: str = ""
+    """Of a failure: the catalogue's code."""
+    vendor_task_id: str = ""
+    """The vendor's id of the (last) job, if there was one; only the older form tells it."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A final answer to a callback: it need not be sent again."""
+
+    delivered: bool
+    """The backend has our verdict."""
+    conflict: bool
+    """The backend holds the contrary verdict, and it stands: an alarm."""
+    http_status: int
+
+
+class UnfinishedTask(msgspec.Struct, frozen=True):
+    """A step that the backend has sold and heard no verdict for."""
+
+    task: str
+    user: str
+    step: int
+    kind: str
+    created: float
+    """Seconds since the epoch."""
+
+
+class UnfinishedPage(msgspec.Struct, frozen=True):
+    """One page of them, oldest first."""
+
+    rows: tuple[UnfinishedTask, ...]
+    cursor: str | None = None
+    """Ask for the next page with it; None or empty on the last one."""
+
+
+class Judgement(StrEnum):
+    """What an HTTP answer to a callback means."""
+
+    DELIVERED = "delivered"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    """Our signature is not accepted: try slowly, raise an alarm."""
+    RETRY = "retry"
+
+
+class _State(msgspec.Struct):
+    status: str = ""
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    call: str
+    """Method and path, for an error's text."""
+    status: int
+    body: bytes
+    retry_after: str
+
+
+def judge(http_status: int, body: bytes, status: str) -> Judgement:
+    """Judge the answer to a callback (pure).
+
+    Args:
+        http_status: of the answer.
+        body: of the answer; only that of a 409 is read: `{"status": …}` is the backend's state.
+        status: the verdict that was sent, `success` or `failed`.
+    """
+    if _is_success(http_status):
+        return Judgement.DELIVERED
+    if http_status == 409:  # noqa: PLR2004 - Conflict
+        return Judgement.DELIVERED if _state_of(body) == status else Judgement.CONFLICT
+    return Judgement.REFUSED if _is_refusal(http_status) else Judgement.RETRY
+
+
+def sign(secret: Secret, *parts: str | int | bytes) -> str:
+    """HMAC-SHA256 of the parts written one after the other, in hex."""
+    text = b"".join(part if isinstance(part, bytes) else str(part).encode() for part in parts)
+    return hmac.new(secret.reveal().encode(), text, hashlib.sha256).hexdigest()
+
+
+class Backend:
+    """A client of one backend. Calls are sent once; whoever calls decides about repeating.
+
+    Args:
+        base_url: `BACKEND_URL`, without the path; a trailing slash does no harm.
+        secret: `INTERNAL_CALLBACK_SECRET`.
+        clock: seconds since the epoch, for `X-Timestamp`.
+        form: which callback the backend understands.
+        timeout: seconds for one call as a whole.
+        transport: instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        secret: Secret,
+        clock: Callable[[], float],
+        form: Form = "steps",
+        timeout: float = 10,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        import httpx
+
+        self._base_url = base_url.rstrip("/")
+        self._secret = secret
+        self._clock = clock
+        self._form: Form = form
+        self._timeout = timeout
+        self._client = httpx.AsyncClient(
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            trust_env=False,
+            follow_redirects=False,
+            transport=transport,
+        )
+
+    async def deliver(self, callback: Callback) -> Answer:
+        """Tell the backend a verdict. Repeating it is harmless.
+
+        Returns:
+            The backend's final answer: it has the verdict, or it holds the contrary one.
+
+        Raises:
+            services.errors.BackendDown: it did not take it; `refused` when it was our signature.
+        """
+        path, document = _request(callback, self._form)
+        body = msgspec.json.encode(document)
+        reply = await self._send("POST", path, signed=(callback.task, callback.step), body=body)
+        judgement = judge(reply.status, reply.body, callback.status)
+        if judgement in {Judgement.REFUSED, Judgement.RETRY}:
+            raise self._down(reply)
+        conflict = judgement is Judgement.CONFLICT
+        return Answer(delivered=not conflict, conflict=conflict, http_status=reply.status)
+
+    async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
+        """One page of the steps that wait for a verdict.
+
+        Args:
+            older_than: seconds since they were created, at least.
+            cursor: of the page before; empty for the first.
+
+        Raises:
+            services.errors.BackendDown: no usable answer.
+        """
+        query = urlencode({"older_than": older_than, **({"cursor": cursor} if cursor else {})})
+        reply = await self._send("GET", _UNFINISHED, signed=(_UNFINISHED,), query=query)
+        if not _is_success(reply.status):
+            raise self._down(reply)
+        try:
+            return msgspec.json.decode(reply.body, type=UnfinishedPage)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BackendDown(f"unreadable page of unfinished tasks: {type(error).__name__}") from error
+
+    async def reopen(self, task: str, step: int) -> bool:
+        """Ask for a failed step to be sold once more, for a replay. Asking again for an open one is harmless.
+
+        Returns:
+            True when it is open; False when the backend says no (409), or does not know it (404, 410).
+
+        Raises:
+            services.errors.BackendDown: no usable answer.
+        """
+        path = f"{_step_path(task, step)}/reopen"
+        reply = await self._send("POST", path, signed=(path,), body=b"{}")
+        if reply.status not in _NOES and not _is_success(reply.status):
+            raise self._down(reply)
+        return reply.status not in _NOES
+
+    async def close(self) -> None:
+        """Drop connections."""
+        await self._client.aclose()
+
+    async def _send(
+        self, method: str, path: str, *, signed: tuple[str | int, ...], query: str = "", body: bytes = b""
+    ) -> _Reply:
+        """Send once, signed now. `signed` is what the signature covers, before the timestamp."""
+        import httpx
+
+        timestamp = int(self._clock())
+        headers = {
+            "X-Timestamp": str(timestamp),
+            "X-Internal-Signature": sign(self._secret, *signed, timestamp),
+        }
+        if body:
+            headers["Content-Type"] = "application/json"
+            headers["X-Internal-Body-Signature"] = sign(self._secret, timestamp, body)
+        url = f"{self._base_url}{path}" + (f"?{query}" if query else "")
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream(method, url, headers=headers, content=body or None) as response,
+            ):
+                answer = await _read(response)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise BackendDown(f"{method} {path}: {type(error).__name__}") from error
+        return _Reply(f"{method} {path}", response.status_code, answer, response.headers.get("Retry-After", ""))
+
+    def _down(self, reply: _Reply) -> BackendDown:
+        return BackendDown(
+            f"{reply.call} answered {reply.status}",
+            refused=_is_refusal(reply.status),
+            retry_after=_retry_after(reply.retry_after, self._clock()),
+        )
+
+
+def _request(callback: Callback, form: Form) -> tuple[str, Mapping[str, object]]:
+    """Path and body of a callback."""
+    urls = [f"cos://{key}" for key in callback.outputs]
+    success = callback.status == "success"
+    if form == "steps":
+        output = _output(urls) if success else {"error_message": callback.message, "error_code": callback.code}
+        return f"{_step_path(callback.task, callback.step)}/callback", {"status": callback.status, "output": output}
+    document: dict[str, object] = {"taskId": callback.task, "status": "done" if success else "failed"}
+    document |= {"resultUrls": urls} if success else {"errorReason": callback.message}
+    if callback.vendor_task_id:
+        document["vendorTaskId"] = callback.vendor_task_id
+    if callback.step:
+        # The older form knows no steps; the signature covers the index, so it has to be told when it is not 0.
+        document["stepIndex"] = callback.step
+    return "/internal/task/update", document
+
+
+def _output(urls: list[str]) -> Mapping[str, object]:
+    videos = [url for url in urls if url.endswith(".mp4")]
+    # Requirement 000 shows the output of a video step as `{video_url}`.
+    return {"resultUrls": urls, "count": len(urls), **({"video_url": videos[0]} if videos else {})}
+
+
+def _step_path(task: str, step: int) -> str:
+    return f"/api/internal/tasks/{quote(task, safe='')}/steps/{step}"
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """The body, as far as anybody would want to read it."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            break
+    return bytes(body)
+
+
+def _state_of(body: bytes) -> str:
+    try:
+        status = msgspec.json.decode(body, type=_State).status
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # A 409 that does not say which state it means is no proof that it is ours.
+        return ""
+    return _STATES.get(status, "")
+
+
+def _is_success(http_status: int) -> bool:
+    return 200 <= http_status < 300  # noqa: PLR2004 - the 2xx class
+
+
+def _is_refusal(http_status: int) -> bool:
+    return http_status in {401, 403}
+
+
+def _retry_after(text: str, now: float) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number or a date."""
+    if text.isascii() and text.isdigit():
+        return min(float(text), _MAX_WAIT)
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return min(max(0.0, date.timestamp() - now), _MAX_WAIT)

@@ -1,0 +1,26 @@
+"""Several things at once, all awaited, with the one error that matters."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+__all__ = ["Together"]
+
+
+class Together(asyncio.TaskGroup):
+    """A task group that raises its first error itself instead of a group, so that callers match on classes."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Await every task; the first error cancels the others."""
+        try:
+            await super().__aexit__(kind, error, tb)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,128 @@
+"""Errors of everything outside.
+
+Outage
+├── ObjectsDown       COS does not answer, or answers 5xx
+├── VendorDown        the vendor's gateway or our key as such fails; also a query that flickers
+├── VendorFull        the vendor's queue for our key is full: nothing was accepted
+└── BackendDown       the callback endpoint does not answer, or refuses our signature
+Transient
+├── FetchFailed       a download broke off or answered 5xx
+└── UploadFailed      the vendor did not take an upload
+Permanent
+├── NotFound          no such object
+├── Exists            a create-only put met an object
+├── Changed           an If-Match that does not match any more
+├── Denied            credentials or policy refuse us
+├── VendorRefused     the vendor did not accept a call, and never will
+├── FetchRefused      a URL that must not or cannot be fetched
+└── WeakSecret        a configured secret is too short to sign with
+Unknown
+└── CreateUnknown     a paid create was sent and its outcome is not known
+Rejected
+├── BadPicture        not a picture the platform can process
+└── TicketRefused     kind or parameters are not the ones that were sold
+"""
+
+from __future__ import annotations
+
+from messages.codes import Code
+from messages.errors import Outage, Permanent, Rejected, Transient, Unknown
+
+__all__ = [
+    "BackendDown",
+    "BadPicture",
+    "Changed",
+    "CreateUnknown",
+    "Denied",
+    "Exists",
+    "FetchFailed",
+    "FetchRefused",
+    "NotFound",
+    "ObjectsDown",
+    "TicketRefused",
+    "UploadFailed",
+    "VendorDown",
+    "VendorFull",
+    "VendorRefused",
+    "WeakSecret",
+]
+
+
+class ObjectsDown(Outage):
+    """The object store does not answer, or answers 5xx. A write may or may not be stored."""
+
+
+class VendorDown(Outage):
+    """The vendor does not answer, its gateway flickers, or our key as such is refused."""
+
+
+class VendorFull(Outage):
+    """The vendor's queue for our key is full; nothing was accepted."""
+
+
+class BackendDown(Outage):
+    """The backend does not answer, or does not accept our signature.
+
+    Args:
+        message: for operators.
+        refused: it answered 401 or 403: nothing helps but a person, so try slowly and raise an alarm.
+        retry_after: seconds it asked us to wait, if it did.
+    """
+
+    def __init__(self, message: str = "", *, refused: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.refused = refused
+
+
+class FetchFailed(Transient):
+    """A download broke off or answered 5xx."""
+
+
+class UploadFailed(Transient):
+    """The vendor did not take an upload."""
+
+
+class NotFound(Permanent):
+    """No such object."""
+
+
+class Exists(Permanent):
+    """A create-only put met an object that is stored already."""
+
+
+class Changed(Permanent):
+    """The object is not the one named by the ETag any more."""
+
+
+class Denied(Permanent):
+    """Credentials or policy refuse us."""
+
+
+class VendorRefused(Permanent):
+    """The vendor did not accept a call and never will."""
+
+    default_code = Code.VENDOR_REFUSED
+
+
+class FetchRefused(Permanent):
+    """A URL that must not be fetched: scheme, host, address, size or type."""
+
+
+class WeakSecret(Permanent):
+    """A configured secret is too short to sign with: a fault of the deployment, never of the task."""
+
+
+class CreateUnknown(Unknown):
+    """A paid create was sent and its outcome is not known."""
+
+
+class BadPicture(Rejected):
+    """Not a picture the platform can process."""
+
+    default_code = Code.BAD_PICTURE
+
+
+class TicketRefused(Rejected):
+    """Kind or parameters are not the ones the backend sold: ticket missing, invalid or expired (see `code`)."""
+
+    default_code = Code.TICKET_INVALID

@@ -1,0 +1,201 @@
+"""From COS's headers and XML to the port's structs. Pure.
+
+All values of the SDK's XML are text, an empty element is None, and an element that may repeat is a dict when it comes
+once and a list when it comes more often (COS and CI; see each function for its document).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from messages.errors import Transient
+from services.objects.port import Audit, ObjectInfo, Page, PictureInfo, PictureRule, Processed, Result
+
+__all__ = [
+    "audits_of",
+    "copied_of",
+    "etag_of",
+    "failed_keys",
+    "info_of",
+    "page_of",
+    "processed_of",
+    "stored_of",
+    "time_of",
+    "versioned_of",
+]
+
+_META: Final = "x-cos-meta-"
+_RESULTS: Final = {"0": (False, False), "1": (True, False), "2": (False, True)}
+
+
+def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
+    """An object from the headers of a GET or HEAD (COS, "HEAD Object").
+
+    Args:
+        key: its key.
+        headers: case-insensitive.
+    """
+    return ObjectInfo(
+        key=key,
+        etag=etag_of(headers.get("ETag")),
+        size=int(headers.get("Content-Length") or 0),
+        modified=time_of(headers.get("Last-Modified") or headers.get("Date")),
+        content_type=headers.get("Content-Type") or "",
+        meta={
+            name.lower()[len(_META) :]: _text_of(value)
+            for name, value in headers.items()
+            if name.lower().startswith(_META)
+        },
+        date=time_of(headers.get("Date")),
+    )
+
+
+def stored_of(key: str, headers: Mapping[str, str], *, size: int, content_type: str) -> ObjectInfo:
+    """An object from the answer to its PUT (COS, "PUT Object").
+
+    Raises:
+        KeyError: the answer has no ETag, so it is not COS's.
+    """
+    # A PUT is not told Last-Modified: the moment of the answer is as near as it gets.
+    date = time_of(headers.get("Date"))
+    etag = etag_of(headers["ETag"])
+    return ObjectInfo(key=key, etag=etag, size=size, modified=date, content_type=content_type, date=date)
+
+
+def copied_of(key: str, result: Mapping[str, Any], headers: Mapping[str, str]) -> ObjectInfo:
+    """The copy from the answer to a copy, which does not tell its size (COS, "PUT Object - Copy")."""
+    date = time_of(headers.get("Date"))
+    modified = time_of(result.get("LastModified")) or date
+    return ObjectInfo(key=key, etag=etag_of(result["ETag"]), size=0, modified=modified, date=date)
+
+
+def page_of(listing: Mapping[str, Any], headers: Mapping[str, str]) -> Page:
+    """A page of a listing (COS, "GET Bucket (List Objects)"); the marker of the next page is its last key.
+
+    Raises:
+        KeyError: it does not tell what every listing tells, so it is none.
+    """
+    date = time_of(headers.get("Date"))
+    items = tuple(
+        ObjectInfo(
+            key=str(row["Key"]),
+            etag=etag_of(row["ETag"]),
+            size=int(row["Size"]),
+            modified=time_of(row["LastModified"]),
+            date=date,
+        )
+        for row in _rows(listing.get("Contents"))
+    )
+    more = str(listing["IsTruncated"]).lower() == "true"
+    return Page(items, next_after=items[-1].key if more and items else "")
+
+
+def versioned_of(result: Mapping[str, Any]) -> bool:
+    """Whether versioning was ever switched on: only then has the answer a Status (COS, "GET Bucket versioning").
+
+    Raises:
+        KeyError: it is no answer about versioning.
+    """
+    if "Status" not in result and not any(name.endswith("VersioningConfiguration") for name in result):
+        raise KeyError("VersioningConfiguration")
+    return bool(result.get("Status"))
+
+
+def failed_keys(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Key and error code of what a batch delete left standing (COS, "DELETE Multiple Objects")."""
+    return tuple((str(row.get("Key") or ""), str(row.get("Code") or "")) for row in _rows(result.get("Error")))
+
+
+def processed_of(key: str, rules: Sequence[PictureRule], result: Mapping[str, Any]) -> Processed:
+    """What the picture service did (CI, "Persistent image processing", document 460/18147).
+
+    Raises:
+        messages.errors.Transient: it does not tell of every rule, or tells of something else.
+    """
+    try:
+        original = result["OriginalInfo"]
+        stored = {_key_of(row["Key"]): row for row in _rows(result["ProcessResults"]["Object"])}
+        outputs = tuple(_picture_of(rule.key, stored[rule.key], stored.pop(rule.key)) for rule in rules)
+        if stored:
+            raise Transient(f"process {key!r}: {len(stored)} results were not asked for")
+        return Processed(_picture_of(key, original, original["ImageInfo"]), outputs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Transient(f"process {key!r}: the answer does not tell of every result") from error
+
+
+def audits_of(keys: Sequence[str], result: Mapping[str, Any]) -> tuple[Audit, ...]:
+    """The findings in the order of `keys` (CI, "Batch image moderation", document 436/63593).
+
+    Raises:
+        messages.errors.Transient: an element failed or is missing.
+    """
+    found: dict[int, Mapping[str, Any]] = {}
+    for row in _rows(result.get("JobsDetail")):
+        place = _place_of(keys, row)
+        if place is not None:
+            found[place] = row
+    return tuple(Audit(key, _result_of(key, found.get(place))) for place, key in enumerate(keys))
+
+
+def time_of(text: str | None) -> float:
+    """Seconds since the epoch of an HTTP date or of a date in COS's XML; 0 where there is none."""
+    if not text:
+        return 0.0
+    try:
+        return (datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def etag_of(text: str | None) -> str:
+    """An ETag without its quotes."""
+    return (text or "").strip('"')
+
+
+def _rows(value: Any) -> tuple[Mapping[str, Any], ...]:  # noqa: ANN401 - as the SDK gives it
+    if not value:
+        return ()
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _key_of(text: str) -> str:
+    # CI's examples show keys both with and without the slash that `fileid` begins with.
+    return text.removeprefix("/")
+
+
+def _text_of(value: str) -> str:
+    # HTTP header values are bytes; the library reads them as Latin-1, writers send UTF-8.
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _picture_of(key: str, stored: Mapping[str, Any], shape: Mapping[str, Any]) -> PictureInfo:
+    name = str(shape["Format"]).lower()
+    return PictureInfo(
+        key=key,
+        etag=etag_of(stored["ETag"]),
+        format="jpeg" if name == "jpg" else name,
+        width=int(shape["Width"]),
+        height=int(shape["Height"]),
+        size=int(shape.get("Size") or 0),
+    )
+
+
+def _place_of(keys: Sequence[str], row: Mapping[str, Any]) -> int | None:
+    label = str(row.get("DataId") or "")
+    if label.isdecimal() and int(label) < len(keys):
+        return int(label)
+    key = _key_of(str(row.get("Object") or ""))
+    return keys.index(key) if key in keys else None
+
+
+def _result_of(key: str, row: Mapping[str, Any] | None) -> Result:
+    if row is None or row.get("Code") or str(row.get("Result")) not in _RESULTS:
+        raise Transient(f"audit {key!r}: {'not answered' if row is None else row.get('Code') or 'no result'}")
+    violation, suspect = _RESULTS[str(row["Result"])]
+    return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(row.get("Score") or 0))

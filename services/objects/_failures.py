@@ -1,0 +1,98 @@
+"""From what COS answered to the error the product knows. Pure.
+
+Sources: COS, "Error codes" (document 436/7730), for statuses and codes; CI's codes of persistent processing stand in
+the same table, as 400s. Which codes blame the picture is an assumption until it is seen on a real bucket:
+`InvalidImageFormat`, `ImageTooLarge` and `ImageResolutionExceed`. Every other 400, such as `InvalidPicOperations` and
+`InvalidArgument`, blames the rule.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import msgspec
+
+from messages.codes import Code
+from messages.errors import Permanent, ScfWorkersError
+from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
+
+__all__ = ["Failure", "code_of", "error_of", "error_of_code", "seconds_of"]
+
+_CODE: Final = re.compile(rb"<Code>\s*([\w.-]{1,80})\s*</Code>")
+_BY_STATUS: Final[dict[int, type[ScfWorkersError]]] = {401: Denied, 403: Denied, 404: NotFound, 412: Changed}
+_CONFLICT: Final = 409
+# Below 400 stands an answer that broke off or made no sense; 402 is an account in arrears, which no task can help.
+_DOWN: Final = frozenset({*range(400), 402, 408, _CONFLICT, 429, *range(500, 600)})
+_REFUSED: Final = frozenset({"AccessDenied", "ExpiredToken", "InvalidBucketName", "NoSuchBucket"})
+# Two writes of one key within a millisecond: neither side knows who won.
+_COLLIDED: Final = frozenset({"PathConflict", "UploadConflict"})
+_PASSING: Final = frozenset(
+    {"BadDigest", "EntitySizeNotMatch", "IncompleteBody", "InternalError", "RequestTimeout", "ServiceUnavailable"}
+    | {"SlowDown", "UserNetworkTooSlow"}
+)
+_PICTURE: Final = {
+    "ImageResolutionExceed": Code.PICTURE_TOO_LARGE,
+    "ImageTooLarge": Code.PICTURE_TOO_LARGE,
+    "InvalidImageFormat": Code.BAD_PICTURE,
+}
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One call that failed: nothing in here is secret, so all of it may be logged."""
+
+    operation: str
+    key: str
+    status: int = 0
+    """0: no answer."""
+    code: str = ""
+    request_id: str = ""
+    reason: str = ""
+    """The type of what was raised on our side, where no status tells."""
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        details = (str(self.status or "no answer"), self.code, self.reason, self.request_id)
+        return f"{self.operation} {self.key!r}: {' '.join(detail for detail in details if detail)}"
+
+
+def error_of(failure: Failure) -> ScfWorkersError:
+    """The error for a call that failed: by status first, since HEAD has no code, then by code."""
+    text = str(failure)
+    if failure.code in _REFUSED:
+        return Denied(text)
+    if failure.status in _BY_STATUS:
+        return _BY_STATUS[failure.status](text)
+    if failure.operation == "put_new" and failure.status == _CONFLICT and failure.code not in _COLLIDED:
+        return Exists(text)
+    if failure.status in _DOWN or failure.code in _PASSING:
+        return ObjectsDown(text, retry_after=failure.retry_after)
+    if failure.operation == "process" and failure.code in _PICTURE:
+        return BadPicture(text, code=_PICTURE[failure.code])
+    return Permanent(text)
+
+
+def error_of_code(operation: str, key: str, code: str) -> ScfWorkersError | None:
+    """The error for one key of a batch, which has a code but no status; None where nothing is wrong."""
+    if code == "NoSuchKey":
+        return None
+    return error_of(Failure(operation, key, status=400, code=code))
+
+
+def code_of(body: bytes) -> str:
+    """COS's error code in an error body; empty where there is none. The SDK finds it only in complete bodies."""
+    found = _CODE.search(body)
+    return found[1].decode() if found else ""
+
+
+def seconds_of(retry_after: str, now: float) -> float | None:
+    """Retry-After as seconds from now, be it a number or a date (RFC 9110, section 10.2.3); None if it is neither."""
+    if not retry_after:
+        return None
+    try:
+        if retry_after.strip().isdecimal():
+            return float(retry_after)
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

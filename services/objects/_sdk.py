@@ -1,0 +1,232 @@
+"""The COS SDK behind a fence: one call in, the answer or an error of our tree out. Blocks: called from threads only.
+
+What the fence is against (the SDK's source, 1.9.44): retries of its own, one connection pool for the whole process, a
+token that `CredentialInstance` never sends, headers and Authorization in its log, exceptions such as UnboundLocalError
+for a refused connection, error codes that get lost, and answers of 3xx taken for success.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from messages.errors import ScfWorkersError
+from services.errors import Denied
+from services.objects._answers import time_of
+from services.objects._credentials import Credentials
+from services.objects._failures import Failure, code_of, error_of, seconds_of
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Address", "Reply", "Sdk", "drop"]
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS: Final = 5.0
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the bucket is.
+
+    With an `endpoint` such as `http://127.0.0.1:9000` it is addressed by path: a stand-in needs no names then, and its
+    presigned URLs work for anybody.
+    """
+
+    bucket: str
+    region: str
+    endpoint: str = ""
+    scheme: str = "https"
+
+    def __post_init__(self) -> None:
+        for name in (self.bucket, self.region):
+            if not _NAME.match(name):
+                raise ValueError(f"{name!r} is no name of a bucket or region")
+        if self.endpoint and not urlsplit(self.endpoint).netloc:
+            raise ValueError(f"{self.endpoint!r} is no URL")
+
+    def settings(self) -> dict[str, Any]:
+        """The address as the SDK wants it."""
+        if not self.endpoint:
+            return {"Region": self.region, "Scheme": self.scheme}
+        parts = urlsplit(self.endpoint)
+        return {
+            "Region": self.region,
+            "Scheme": parts.scheme,
+            "Domain": f"{parts.netloc}/{self.bucket}",
+            "EndpointCi": parts.netloc,
+        }
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer of COS: what the SDK made of it, and what really came."""
+
+    result: Any
+    response: Any
+    """The `requests.Response`."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the answer, in any case; the SDK's own are not."""
+        headers: Mapping[str, str] = self.response.headers
+        return headers
+
+
+class Sdk:
+    """One bucket's SDK client. Threads share it.
+
+    Args:
+        address: where the bucket is.
+        credentials: asked before each call; a role's token changes while the process lives.
+        connections: how many the pool keeps.
+        timeout: seconds for each read or write of a socket.
+    """
+
+    def __init__(
+        self, address: Address, credentials: Callable[[], Credentials], *, connections: int, timeout: float
+    ) -> None:
+        self._address = address
+        self._credentials = credentials
+        self._connections = connections
+        self._timeout = (min(_CONNECT_SECONDS, timeout), timeout)
+        self._lock = threading.Lock()
+        self._answers = threading.local()
+        self._session: requests.Session | None = None
+        self._client: Any = None
+        self._signed_by: Credentials | None = None
+
+    def call(self, operation: str, key: str, work: Callable[[Any], Any]) -> Reply:
+        """Let `work` make one request with the SDK's client.
+
+        Raises:
+            messages.errors.ScfWorkersError: as `services.objects._failures.error_of` says. It carries nothing of the
+                SDK's exception, whose text may hold what was signed.
+        """
+        (client, _), result, reason = self.signed(), None, ""
+        self._answers.last = None
+        try:
+            result = work(client)
+        except ScfWorkersError:
+            drop(self._taken())
+            raise
+        except Exception as error:  # noqa: BLE001 - the SDK raises what it likes; see the head of this module
+            reason = type(error.__context__ or error).__name__
+        response = self._taken()
+        if response is not None and not reason and response.status_code < 300:  # noqa: PLR2004 - HTTP's own number
+            return Reply(result, response)
+        failure = _failure(operation, key, response, reason)
+        drop(response)
+        raise error_of(failure)
+
+    def guard(self, operation: str, key: str, work: Callable[[], T]) -> T:
+        """Let `work` read what came: whatever it raises means that the answer broke off or is not COS's.
+
+        Raises:
+            services.errors.ObjectsDown: so it is. An error of our own tree passes as it is.
+        """
+        try:
+            return work()
+        except ScfWorkersError:
+            raise
+        except Exception as error:  # noqa: BLE001 - urllib3, ssl and parsers raise what they like
+            failure = Failure(operation, key, reason=type(error).__name__)
+        raise error_of(failure)
+
+    def signed(self) -> tuple[Any, Credentials]:
+        """The SDK's client, and the credentials of this moment that it signs with.
+
+        Raises:
+            services.errors.Denied: there are no credentials, or the SDK does not take them.
+        """
+        reason = ""
+        try:
+            credentials = self._credentials()
+            with self._lock:
+                if self._client is None or credentials != self._signed_by:
+                    self._client, self._signed_by = self._build(credentials), credentials
+                return self._client, credentials
+        except ScfWorkersError:
+            raise
+        except Exception as error:  # noqa: BLE001 - its text may hold the credentials
+            reason = type(error).__name__
+        raise Denied(f"no credentials that COS would take ({reason})")
+
+    def close(self) -> None:
+        """Drop the idle connections."""
+        if self._session is not None:
+            self._session.close()
+
+    def _build(self, credentials: Credentials) -> Any:  # noqa: ANN401 - the SDK has no types
+        from qcloud_cos import CosConfig, CosS3Client
+
+        # At INFO it prints URLs and headers, at DEBUG the Authorization, and at ERROR each body of a 4xx: of 404s and
+        # 409s, which are ordinary answers here, and of 403s, which repeat the string to sign.
+        logging.getLogger("qcloud_cos").setLevel(logging.CRITICAL)
+        if self._session is None:
+            self._session = self._open_session()
+        config = CosConfig(
+            SecretId=credentials.secret_id.reveal(),
+            SecretKey=credentials.secret_key.reveal(),
+            Token=credentials.token.reveal() or None,
+            Timeout=self._timeout,
+            **self._address.settings(),
+        )
+        return CosS3Client(config, retry=0, session=self._session)
+
+    def _open_session(self) -> requests.Session:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        session = requests.Session()
+        session.trust_env = False
+        # What is stored is what is given: nobody compresses on the way.
+        session.headers["Accept-Encoding"] = "identity"
+        session.hooks["response"].append(self._note)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=self._connections, max_retries=0))
+        return session
+
+    def _taken(self) -> requests.Response | None:
+        last: requests.Response | None = self._answers.last
+        self._answers.last = None
+        return last
+
+    def _note(self, response: requests.Response, *_: object, **__: object) -> None:
+        self._answers.last = response
+
+
+def drop(response: requests.Response | None) -> None:
+    """Close an answer that may be unread, also while another thread reads it."""
+    if response is None:
+        return
+    # Wakes the reader, whose lock `close` would wait for. urllib3 before 2.3 has no `shutdown`; a read one refuses it.
+    with suppress(AttributeError, OSError, RuntimeError, ValueError):
+        response.raw.shutdown()
+    response.close()
+
+
+def _failure(operation: str, key: str, response: requests.Response | None, reason: str) -> Failure:
+    if response is None:
+        return Failure(operation, key, reason=reason or "nothing was sent")
+    status, headers = response.status_code, response.headers
+    body = b""
+    if status >= 400:  # noqa: PLR2004 - HTTP's own number; below it the body may be large and unread
+        with suppress(OSError, RuntimeError):
+            body = response.content
+    return Failure(
+        operation,
+        key,
+        status=status,
+        code=code_of(body),
+        request_id=headers.get("x-cos-request-id", ""),
+        reason=reason if status < 400 else "",  # noqa: PLR2004
+        retry_after=seconds_of(headers.get("Retry-After", ""), time_of(headers.get("Date"))),
+    )

@@ -1,0 +1,221 @@
+"""The object-store port: what the product needs of COS and its picture service CI, and nothing more.
+
+One `Objects` is one bucket. Keys have no leading slash. ETags are the bare hex digits, without quotes.
+Every answer carries the store's own time, because the ledger's rules count in store time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+__all__ = [
+    "Audit",
+    "Content",
+    "Download",
+    "ObjectInfo",
+    "Objects",
+    "Page",
+    "PictureInfo",
+    "PictureRule",
+    "Processed",
+    "Result",
+    "Source",
+]
+
+
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """What the store knows of one object."""
+
+    key: str
+    etag: str
+    size: int
+    modified: float
+    """Last-Modified, seconds since the epoch, by the store's clock."""
+    content_type: str = ""
+    meta: Mapping[str, str] = {}
+    """User metadata: lower-case names without the `x-cos-meta-` prefix."""
+    date: float = 0.0
+    """The store's clock when it answered (Date), seconds since the epoch."""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A whole object in memory: for small ones, such as records."""
+
+    info: ObjectInfo
+    body: bytes
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a listing, in key order. A listing is a hint: the truth is a GET."""
+
+    items: tuple[ObjectInfo, ...]
+    next_after: str = ""
+    """Pass as `after` for the next page; empty on the last one."""
+
+
+class PictureInfo(msgspec.Struct, frozen=True):
+    """A picture as the picture service sees it."""
+
+    key: str
+    etag: str
+    format: str
+    """Lower case: jpeg, png, webp, …"""
+    width: int
+    height: int
+    size: int = 0
+    """Bytes; 0 for the original, whose size the service does not tell."""
+
+
+class PictureRule(msgspec.Struct, frozen=True):
+    """One persistent operation: `rule` in the picture service's language, stored under `key`."""
+
+    key: str
+    rule: str
+
+
+class Processed(msgspec.Struct, frozen=True):
+    """What a persistent operation did: the original it read, and what it stored, in the order of the rules."""
+
+    original: PictureInfo
+    outputs: tuple[PictureInfo, ...]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """An audit's finding."""
+
+    violation: bool
+    suspect: bool
+    label: str
+    score: int
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """The audit of one object."""
+
+    key: str
+    result: Result
+
+
+class Source(Protocol):
+    """A body of known size that is read once, piece by piece."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces."""
+        ...
+
+
+class Download(Protocol):
+    """An object being read."""
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What is being read."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces, at most 1 MiB each."""
+        ...
+
+
+class Objects(Protocol):
+    """One bucket.
+
+    Every method may raise `services.errors.ObjectsDown` (no answer, or 5xx: a write may or may not be stored) and
+    `services.errors.Denied`. Nothing is retried here: who calls knows whether a repeat is harmless.
+    """
+
+    async def put(
+        self, key: str, body: bytes | Source, *, content_type: str = "", meta: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        """Store an object, replacing what is there. A `Source` streams with flat memory.
+
+        Raises:
+            messages.errors.Transient: the source ended before its size, or raised; nothing was stored.
+        """
+        ...
+
+    async def put_new(self, key: str, body: bytes, *, content_type: str = "") -> ObjectInfo:
+        """Store an object only if none is there (`x-cos-forbid-overwrite: true`).
+
+        Raises:
+            services.errors.Exists: something is stored already, perhaps by an earlier try of this very call.
+        """
+        ...
+
+    async def get(self, key: str, *, if_match: str = "", limit: int = 1 << 20) -> Content:
+        """A whole small object.
+
+        Raises:
+            services.errors.NotFound: no such object.
+            services.errors.Changed: its ETag is not `if_match`.
+            messages.errors.Permanent: it is larger than `limit` bytes.
+        """
+        ...
+
+    def open(self, key: str, *, if_match: str = "") -> AbstractAsyncContextManager[Download]:
+        """Read a large object piece by piece. Raises as `get`."""
+        ...
+
+    async def head(self, key: str) -> ObjectInfo:
+        """What the store knows of the object.
+
+        Raises:
+            services.errors.NotFound: no such object.
+        """
+        ...
+
+    async def copy(self, source: str, target: str, *, if_match: str = "") -> ObjectInfo:
+        """Copy inside the bucket, on the server's side; the answer's size is 0 where the store does not tell it.
+
+        Raises:
+            services.errors.NotFound: no such source.
+            services.errors.Changed: the source's ETag is not `if_match`.
+        """
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; one that is not there is fine. Any number of keys."""
+        ...
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
+        """Objects whose key begins with `prefix`, after the key `after`."""
+        ...
+
+    async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
+        """A URL that works for anybody for `expires` seconds (less if the STS token ends sooner)."""
+        ...
+
+    async def process(self, key: str, rules: Sequence[PictureRule]) -> Processed:
+        """Let the picture service read `key` and store one new object a rule; pixels never come here. At most 5 rules.
+
+        Raises:
+            services.errors.NotFound: no such object.
+            services.errors.BadPicture: not a picture, or beyond the service's limits.
+            messages.errors.Permanent: a rule the service does not know.
+        """
+        ...
+
+    async def audit(self, keys: Sequence[str]) -> tuple[Audit, ...]:
+        """Ask the content audit about stored pictures, in one batch of at most 100, answered in the order of `keys`.
+
+        Raises:
+            messages.errors.Transient: the audit of an element failed.
+        """
+        ...
+
+    async def versioned(self) -> bool:
+        """Whether the bucket keeps (or ever kept) versions: a ledger must never lie in such a bucket."""
+        ...
+
+    async def close(self) -> None:
+        """Drop connections and threads."""
+        ...

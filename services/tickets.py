@@ -1,0 +1,162 @@
+"""Tickets: the backend's word for what it sold, carried by whoever uploads.
+
+Uploaders write object metadata, so kind and parameters count only with a ticket: a JWT (RFC 7519) signed with HS256 by
+the backend. Its claims: `sub` the user, `task`, `step`, `kind`, `params` the digest of the parameters, `exp`, and `aud`
+`scf-workers/ticket`. Any JWT library can issue one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from messages.codes import Code
+from services.errors import TicketRefused, WeakSecret
+from telemetry.secrets import Secret
+
+__all__ = ["AUDIENCE", "MAX_TICKET_BYTES", "MIN_SECRET_BYTES", "Ticket", "digest", "issue", "verify"]
+
+AUDIENCE: Final = "scf-workers/ticket"
+"""What a token must be meant for; the same secret may sign other things."""
+
+MAX_TICKET_BYTES: Final = 1500
+"""A ticket travels as `x-cos-meta-ticket`, and COS allows 2 KB of user metadata in all (PUT Object, headers)."""
+
+MIN_SECRET_BYTES: Final = 32
+"""HS256 asks for a key at least as long as its hash (RFC 7518, section 3.2)."""
+
+_EXACT_IN_DOUBLE: Final = 2.0**53
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sold: one kind of work with these parameters, for one step of one task."""
+
+    user: str = msgspec.field(name="sub")
+    task: str
+    step: int
+    kind: str
+    params_digest: str = msgspec.field(name="params")
+    """`digest` of the parameters."""
+    expires: int = msgspec.field(name="exp")
+    """Seconds since the epoch; from then on the ticket is refused."""
+
+
+def digest(params: Mapping[str, object]) -> str:
+    """SHA-256, in hex, of the parameters as canonical JSON: sorted keys, no spaces, UTF-8 unescaped.
+
+    A whole number is written without a fraction, as JavaScript does, so backends in any language agree.
+
+    Raises:
+        ValueError: JSON cannot say them: NaN, infinity, half a surrogate pair, or nested too deeply.
+    """
+    try:
+        text = json.dumps(
+            _whole(dict(params)), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+    except (TypeError, RecursionError) as error:
+        raise ValueError("parameters are not plain JSON") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def issue(ticket: Ticket, secret: Secret) -> str:
+    """Sign a ticket: for the demo and for tests; in production the backend does.
+
+    Raises:
+        services.errors.WeakSecret: the secret is under `MIN_SECRET_BYTES`.
+    """
+    import jwt
+
+    return jwt.encode({**msgspec.to_builtins(ticket), "aud": AUDIENCE}, _key(secret), algorithm="HS256")
+
+
+def verify(  # noqa: PLR0913 - all that a ticket sells, by name
+    token: str,
+    secret: Secret,
+    *,
+    now: float,
+    user: str,
+    task: str,
+    step: int,
+    kind: str,
+    params: Mapping[str, object],
+) -> Ticket:
+    """Return the ticket if it sells exactly this.
+
+    Args:
+        token: what the uploader gave; empty for nothing.
+        secret: shared with the backend.
+        now: seconds since the epoch; there is no leeway.
+        user: whose task it must be.
+        task: the task it must be for.
+        step: the step it must be for.
+        kind: the kind it must sell.
+        params: the parameters it must sell.
+
+    Raises:
+        services.errors.TicketRefused: missing, not ours, expired, or for something else; `code` tells which.
+        services.errors.WeakSecret: the secret is under `MIN_SECRET_BYTES`.
+    """
+    if not token:
+        raise TicketRefused("no ticket", code=Code.TICKET_MISSING)
+    ticket = _decode(token, _key(secret))
+    if ticket.expires <= now:
+        raise TicketRefused(f"expired {now - ticket.expires:.0f} s ago", code=Code.TICKET_EXPIRED)
+    sold = {"user": ticket.user, "task": ticket.task, "step": ticket.step, "kind": ticket.kind}
+    asked = {"user": user, "task": task, "step": step, "kind": kind}
+    other = [name for name, value in asked.items() if sold[name] != value]
+    if ticket.params_digest != _digest_or_none(params):
+        other.append("params")
+    if other:
+        raise TicketRefused(f"sold for another {', '.join(other)}")
+    return ticket
+
+
+def _decode(token: str, key: bytes) -> Ticket:
+    import jwt
+
+    if len(token) > MAX_TICKET_BYTES:
+        raise TicketRefused("longer than any ticket")
+    try:
+        # Time is checked by the caller, against the time that it was given.
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=["HS256"],
+            audience=AUDIENCE,
+            options={"strict_aud": True, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
+        )
+        return msgspec.convert(claims, Ticket)
+    except (jwt.PyJWTError, msgspec.ValidationError, ValueError, RecursionError) as error:
+        # Only the class: the text may repeat what the uploader wrote.
+        raise TicketRefused(f"not a ticket of ours: {type(error).__name__}") from None
+
+
+def _digest_or_none(params: Mapping[str, object]) -> str | None:
+    try:
+        return digest(params)
+    except ValueError:
+        # The uploader's parameters; nobody can have sold what JSON cannot say.
+        return None
+
+
+def _key(secret: Secret) -> bytes:
+    key = secret.reveal().encode()
+    if len(key) < MIN_SECRET_BYTES:
+        raise WeakSecret(f"the ticket secret has fewer than {MIN_SECRET_BYTES} bytes")
+    return key
+
+
+def _whole(value: object) -> object:
+    match value:
+        case float() if value.is_integer() and abs(value) < _EXACT_IN_DOUBLE:
+            return int(value)
+        case Mapping():
+            return {key: _whole(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_whole(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,133 @@
+"""The vendor port: a job is created once, looked at, and perhaps cancelled.
+
+No vendor has an idempotency key, so `create` says exactly one of three things: an id, "not accepted" (`VendorFull`,
+`VendorRefused`), or nobody knows (`CreateUnknown`). A client of this port never repeats a create by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from messages.codes import Code
+from services.objects.port import Source
+
+__all__ = ["JobFile", "JobRequest", "JobState", "JobStatus", "Vendor"]
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    WORKING = "working"
+    """Queued or running: look again later."""
+    SUCCESS = "success"
+    FAILED = "failed"
+    """Terminal: failed, cancelled, timed out, refused content, or not known any more."""
+
+
+class JobFile(msgspec.Struct, frozen=True):
+    """One result. Its URL is short-lived and never leaves the worker."""
+
+    url: str
+    type: str
+    """File type in lower case: png, jpg, mp4, …"""
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """The vendor's answer to one look."""
+
+    state: JobState
+    files: tuple[JobFile, ...] = ()
+    """Results in the vendor's order, those of the workflow's output nodes only."""
+    code: Code = Code.VENDOR_FAILED
+    """Of a failed job: the catalogue's code."""
+    reason: str = ""
+    """Of a failed job: the vendor's own words, for operators only."""
+    cost: str = ""
+    """What the vendor charged, as it says it, for the log."""
+
+
+class JobRequest(msgspec.Struct, frozen=True):
+    """What is asked of the vendor."""
+
+    workflow: str
+    """Name of a configured workflow: the task's kind."""
+    values: Mapping[str, str]
+    """Input and parameter names of the workflow -> value (an uploaded file's reference, a URL, or text)."""
+    webhook: str = ""
+    """Unguessable URL told to the vendor; empty for none."""
+
+
+class Vendor(Protocol):
+    """One vendor, one key."""
+
+    @property
+    def name(self) -> str:
+        """Short name for logs, metrics and ledger records."""
+        ...
+
+    @property
+    def result_hosts(self) -> frozenset[str]:
+        """Hosts that results may be downloaded from."""
+        ...
+
+    @property
+    def upload_limit(self) -> int:
+        """Largest upload in bytes; a larger input goes as a URL."""
+        ...
+
+    async def check_room(self) -> None:
+        """Return when the vendor has a free slot for our key.
+
+        Raises:
+            services.errors.VendorFull: it has none.
+            services.errors.VendorDown: it cannot say.
+        """
+        ...
+
+    async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
+        """Upload an input and return the vendor's reference to it.
+
+        Raises:
+            services.errors.UploadFailed: may work again.
+            services.errors.VendorDown: the vendor or our key as such fails.
+            services.errors.VendorRefused: never will: too big, wrong type.
+        """
+        ...
+
+    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - of the one POST
+        """Start the paid job: one POST on a fresh connection, never repeated. Returns the vendor's id.
+
+        Raises:
+            services.errors.VendorFull: not accepted, come again later.
+            services.errors.VendorRefused: not accepted, and never will be.
+            services.errors.CreateUnknown: sent, and nobody knows.
+        """
+        ...
+
+    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+        """Look at a job once.
+
+        Args:
+            job_id: the vendor's id.
+            workflow: the configured workflow whose output nodes select the results.
+
+        Raises:
+            services.errors.VendorDown: no usable answer (a flickering 401 counts as such): look again later.
+        """
+        ...
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask the vendor to stop a job; one that has ended or is unknown is fine.
+
+        Raises:
+            services.errors.VendorDown: it did not answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Drop connections."""
+        ...

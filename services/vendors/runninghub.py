@@ -1,0 +1,324 @@
+"""RunningHub: ComfyUI workflows run by job, over its v2 interface; jobs are cancelled over v1, v2 has no cancel.
+
+Source of every outside fact: vendors reference, section 1. What the answers mean stands in `_runninghub_answers`, the
+codes in `_runninghub_codes`; here is only the sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import AsyncIterable, Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from messages.codes import Code
+from messages.errors import Permanent
+from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.objects.port import Source
+from services.vendors import _runninghub_answers as answers
+from services.vendors._multipart import Multipart
+from services.vendors.port import JobRequest, JobStatus
+from telemetry.secrets import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RESULT_HOSTS", "Node", "RunningHub", "Workflow"]
+
+RESULT_HOSTS: Final = frozenset(
+    {
+        "rh-images.xiaoyaoyou.com",
+        "rh-images-1252422369.cos.ap-beijing.myqcloud.com",
+        "rh-images-1252422369.cos.ap-hongkong.myqcloud.com",
+        "rhart.ai",
+        "*.rhart.ai",
+    }
+)
+"""Where results were seen (section 1.4). A pattern over the whole of COS would let in anybody's bucket."""
+
+_UPLOAD_LIMIT: Final = 30 * 1024 * 1024
+"""Section 1.1: 30 MB a file, else code 809."""
+_ANSWER_LIMIT: Final = 2 * 1024 * 1024
+_CONNECTIONS: Final = 6
+"""httpx's pool slows as it fills: 4 to 8 a vendor (libraries reference)."""
+_HEADER_SAFE: Final = re.compile(r"[!-~]+")
+_WAIT_MAX: Final = 3600.0
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One field of one node of a workflow's API export."""
+
+    node_id: str
+    field: str
+
+
+class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a kind is run: decoded from one JSON file a kind."""
+
+    workflow_id: str
+    inputs: Mapping[str, Node]
+    """Input name -> where its reference goes. Every one is asked for in every job."""
+    params: Mapping[str, Node] = {}
+    """Parameter name -> where its text goes. One that is not given keeps what the workflow was saved with."""
+    outputs: tuple[str, ...] = ()
+    """Ids of the nodes whose files are results; empty for all."""
+    instance_type: str = "default"
+    """`default` 24 GB, `plus` 48 GB, `ultra` 84 GB."""
+
+    def __post_init__(self) -> None:
+        if not self.workflow_id:
+            raise ValueError("workflow_id is empty")
+        twice = self.inputs.keys() & self.params.keys()
+        if twice:
+            raise ValueError(f"both an input and a parameter: {', '.join(sorted(twice))}")
+
+
+class RunningHub:
+    """One RunningHub key. Implements `services.vendors.port.Vendor`.
+
+    Args:
+        base_url: `https://www.runninghub.cn` or `https://www.runninghub.ai`: accounts, keys and workflows differ.
+        api_key: the key.
+        workflows: kind -> how it is run.
+        timeout: seconds for one call; an upload has them for connecting and for each piece.
+        v1_base_url: where v1 is served, if elsewhere.
+        result_hosts: where results may be downloaded from.
+        transport: makes the transport of a new client; by default one over the network, without proxy or retry.
+
+    Raises:
+        messages.errors.Permanent: a key that no header can carry, or a base URL that is none.
+    """
+
+    name: Final = "runninghub"
+    upload_limit: Final = _UPLOAD_LIMIT
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: Secret,
+        workflows: Mapping[str, Workflow],
+        timeout: float = 15.0,
+        v1_base_url: str = "",
+        result_hosts: frozenset[str] = RESULT_HOSTS,
+        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+    ) -> None:
+        # httpx loads httpcore at its first request; inside the loop either would hold up everybody.
+        import_module("httpx")
+        import_module("httpcore")
+
+        if not _HEADER_SAFE.fullmatch(api_key.reveal()):
+            # h11 would quote the whole header, key and all, in its error.
+            raise Permanent("the RunningHub key is empty or holds what no header can carry")
+        self.result_hosts: Final = result_hosts
+        self._base = _base_url(base_url)
+        self._v1 = _base_url(v1_base_url or base_url)
+        self._encrypted = any(url.startswith("https:") for url in (self._base, self._v1))
+        self._key = api_key
+        self._workflows = workflows
+        self._timeout = timeout
+        self._transport = transport
+        self._context: ssl.SSLContext | None = None
+        self._pool: httpx.AsyncClient | None = None
+
+    async def check_room(self) -> None:
+        """See the port. An answer without figures counts as room: the create itself tells."""
+        answers.check_room(await self._ask("GET", f"{self._base}/openapi/v2/queue/status"))
+
+    async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
+        """See the port. The reference is a `fileName`, good as a node's value; upload again for another attempt."""
+        if source.size > self.upload_limit:
+            raise VendorRefused(f"upload of {source.size} bytes: too big", code=Code.PICTURE_TOO_LARGE)
+        boundary = secrets.token_hex(16)
+        body = Multipart(source, field="file", filename=filename, content_type=content_type, boundary=boundary)
+        import httpx
+
+        client = await self._pooled()
+        url = f"{self._base}/openapi/v2/media/upload/binary"
+        try:
+            reply = await _send(client, "POST", url, content=body, headers=body.headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise VendorDown(f"upload: {type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            raise UploadFailed(f"upload: {type(error).__name__}") from error
+        return answers.uploaded_name(reply)
+
+    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's own word
+        """See the port.
+
+        A connection that could not be made is proof of non-acceptance: `VendorFull`. From the first byte of the
+        request on there is no proof but the answer.
+        """
+        url, body = self._order(request)
+        import httpx
+
+        progress = _Progress()
+        client = self._client(await self._tls(), timeout)
+        try:
+            async with client, asyncio.timeout(timeout):
+                reply = await _send(client, "POST", url, content=body, extensions={"trace": progress.trace})
+        except (httpx.HTTPError, TimeoutError) as error:
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) or progress.unsent
+            if unsent:
+                raise VendorFull("create: could not connect, nothing was sent") from error
+            raise CreateUnknown(f"create: {type(error).__name__} after sending") from error
+        return answers.accepted_id(reply)
+
+    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+        """See the port.
+
+        Args:
+            job_id: the vendor's id.
+            workflow: the kind whose output nodes select the results; without it those of all kinds do, which is wrong
+                where one kind's output node has the id of another's preview.
+        """
+        reply = await self._ask("POST", f"{self._base}/openapi/v2/query", {"taskId": job_id})
+        return answers.job_status(reply, self._outputs(workflow))
+
+    async def cancel(self, job_id: str) -> None:
+        """See the port."""
+        body = {"apiKey": self._key.reveal(), "taskId": job_id}
+        answers.check_stopped(await self._ask("POST", f"{self._v1}/task/openapi/cancel", body))
+
+    async def close(self) -> None:
+        """See the port."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
+
+    def _order(self, request: JobRequest) -> tuple[str, bytes]:
+        """URL and body of a create.
+
+        Raises:
+            services.errors.VendorRefused: the configuration has no place for what is asked, or an input is missing: the
+                workflow would run, and be paid for, with the picture that it was saved with.
+        """
+        workflow = self._workflows.get(request.workflow)
+        if workflow is None:
+            raise VendorRefused(f"no workflow is configured for {request.workflow!r}")
+        missing = sorted(workflow.inputs.keys() - request.values.keys())
+        if missing:
+            raise VendorRefused(f"workflow {request.workflow!r} was given no {', '.join(missing)}")
+        nodes: list[dict[str, str]] = []
+        for name, value in request.values.items():
+            node = workflow.inputs.get(name) or workflow.params.get(name)
+            if node is None:
+                raise VendorRefused(f"workflow {request.workflow!r} has no node for the value {name!r}")
+            nodes.append({"nodeId": node.node_id, "fieldName": node.field, "fieldValue": value})
+        body: dict[str, object] = {
+            "nodeInfoList": nodes,
+            # Metadata in a result would show prompt and workflow to the end user.
+            "addMetadata": False,
+            "instanceType": workflow.instance_type,
+            "usePersonalQueue": "false",
+        }
+        if request.webhook:
+            body["webhookUrl"] = request.webhook
+        url = f"{self._base}/openapi/v2/run/workflow/{quote(workflow.workflow_id, safe='')}"
+        return url, msgspec.json.encode(body)
+
+    def _outputs(self, workflow: str) -> frozenset[str]:
+        known = self._workflows.get(workflow)
+        if known is not None:
+            return frozenset(known.outputs)
+        if any(not each.outputs for each in self._workflows.values()):
+            return frozenset()
+        return frozenset(node for each in self._workflows.values() for node in each.outputs)
+
+    async def _ask(self, method: str, url: str, body: Mapping[str, str] | None = None) -> answers.Reply:
+        import httpx
+
+        client = await self._pooled()
+        content = b"" if body is None else msgspec.json.encode(body)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await _send(client, method, url, content=content)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise VendorDown(f"{url.rpartition('/')[2]}: {type(error).__name__}") from error
+
+    async def _pooled(self) -> httpx.AsyncClient:
+        context = await self._tls()
+        if self._pool is None:
+            self._pool = self._client(context, self._timeout)
+        return self._pool
+
+    async def _tls(self) -> ssl.SSLContext:
+        """Made on first use and, reading the certificates takes some 50 ms, in a thread; plain http needs none."""
+        if self._context is None and self._encrypted and self._transport is None:
+            import httpx
+
+            self._context = await asyncio.to_thread(httpx.create_ssl_context, trust_env=False)
+        # A context without certificates trusts nobody.
+        return self._context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def _client(self, context: ssl.SSLContext, timeout: float) -> httpx.AsyncClient:
+        import httpx
+
+        return httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {self._key.reveal()}", "Accept-Encoding": "identity"},
+            verify=context,
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            transport=self._transport() if self._transport else None,
+            trust_env=False,
+        )
+
+
+class _Progress:
+    """Watches one request: has it been only connecting?
+
+    Only that is proof that nothing was sent, so a transport that tells nothing proves nothing.
+    """
+
+    def __init__(self) -> None:
+        self._connecting = False
+        self._sending = False
+
+    @property
+    def unsent(self) -> bool:
+        return self._connecting and not self._sending
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by httpcore at each step, named in its documentation under "extensions", `trace`."""
+        del info
+        self._connecting |= event.startswith("connection.connect_tcp")
+        self._sending |= event.startswith("http11.send_request")
+
+
+async def _send(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    content: bytes | AsyncIterable[bytes],
+    headers: Mapping[str, str] | None = None,
+    extensions: dict[str, Any] | None = None,
+) -> answers.Reply:
+    """One request, its answer read up to a bound; the answer says what it means, no status raises."""
+    headers = headers or ({"Content-Type": "application/json"} if content else {})
+    async with client.stream(method, url, content=content, headers=headers, extensions=extensions) as response:
+        body = bytearray()
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > _ANSWER_LIMIT:
+                body.clear()
+                break
+        return answers.Reply(response.status_code, bytes(body), _seconds(response.headers.get("Retry-After", "")))
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text.rstrip("/"))
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise Permanent("not the base URL of a vendor")
+    return parts.geturl()
+
+
+def _seconds(value: str) -> float | None:
+    """Retry-After in seconds; its other form, a date, is left alone."""
+    return min(float(value), _WAIT_MAX) if value.isascii() and value.isdigit() else None
