@@ -1,0 +1,1 @@
+"""Ways in: each turns something that happened outside into records and messages."""

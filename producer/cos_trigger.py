@@ -1,0 +1,74 @@
+"""The COS trigger: an upload becomes a task.
+
+The platform calls `main_handler(event, context)` asynchronously and repeats it when it raises, so everything here may
+be done twice. Every record of an event is tried before an error is raised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from messages.errors import Rejected, ScfWorkersError
+from messages.keys import InputKey, parse_input_key
+from producer.cos_event import Upload, uploads_in
+from runtime.intake import take_in
+from runtime.outside import Outside
+from runtime.scf import instance
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["main_handler", "take_event"]
+
+_SERVICE: Final = "producer.cos_trigger"
+
+log = logs.get(__name__)
+
+
+def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
+    """Entry of the function. Returns how many records were accepted, accepted before, ended, refused or ignored.
+
+    Raises:
+        messages.errors.ScfWorkersError: something outside did not work; the platform calls again.
+    """
+    with logs.context(request_id=str(context.get("request_id", ""))):
+        return instance(_SERVICE).call(lambda out: take_event(event, out))
+
+
+async def take_event(event: Mapping[str, Any], out: Outside) -> dict[str, int]:
+    """Take in every upload of an event."""
+    uploads, others = uploads_in(event)
+    counts: Counter[str] = Counter(ignored=others)
+    failed: ScfWorkersError | None = None
+    for upload in uploads:
+        try:
+            counts[await _take(upload, out)] += 1
+        except ScfWorkersError as error:
+            log.warning(Event.UPLOAD_FAILED, error=error, key=upload.key)
+            failed = error
+    if failed is not None:
+        raise failed
+    return dict(counts)
+
+
+async def _take(upload: Upload, out: Outside) -> str:
+    if upload.bucket != out.bucket:
+        log.info(Event.OBJECT_IGNORED, bucket=upload.bucket, why="another bucket")
+        return "ignored"
+    try:
+        found = _parse(upload.key)
+    except Rejected as rejected:
+        # No task can be known from such a key, so there is nobody to tell.
+        log.warning(Event.OBJECT_REFUSED, error=rejected)
+        return "refused"
+    if found is None:
+        log.info(Event.OBJECT_IGNORED, key=upload.key, why="starts no task")
+        return "ignored"
+    return await take_in(found, out)
+
+
+def _parse(key: str) -> InputKey | None:
+    """The task of a key. Events have been seen with raw and with percent-encoded keys; ids never hold a `%`."""
+    return parse_input_key(unquote(key) if "%" in key else key)

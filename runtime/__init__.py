@@ -1,0 +1,1 @@
+"""From the environment to objects: settings, wiring, and the side that faces the cloud function platform."""

@@ -1,0 +1,219 @@
+"""Taking a task in: from an upload to `accepted` and the first message.
+
+Shared by the COS trigger and by wakes that find an upload nobody accepted. Only what was sold is done: kind and
+parameters are the uploader's word, and count only with the backend's ticket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from messages.bodies import Clean, Notify, Stage
+from messages.codec import SCHEMA, Header, Message, encode
+from messages.codes import Code
+from messages.errors import Permanent, Rejected
+from messages.keys import InputKey, RunId
+from messages.topics import topic_of
+from recipes.recipe import Recipe, parse_params
+from recipes.table import recipe_of
+from runtime.outside import Outside
+from services import tickets
+from services.errors import NotFound
+from services.objects.port import ObjectInfo
+from services.records import Accepted, InputRef, Verdict
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.tracing import new_traceparent, trace_id
+
+__all__ = ["MAX_PICTURE_BYTES", "Taken", "find_upload", "first_message", "take_in"]
+
+MAX_PICTURE_BYTES: Final = 32 << 20
+"""The picture service takes 32 MB (data sheet of Cloud Infinite's basic processing, limits)."""
+
+_TASK_FILE: Final = "task.json"
+_TASK_FILE_LIMIT: Final = 64 << 10
+
+log = logs.get(__name__)
+
+Taken = Literal["accepted", "again", "ended", "refused"]
+"""accepted: new; again: accepted before, its first message published once more; ended: a verdict is there; refused."""
+
+
+class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the uploader asks for: object metadata, or the file `task.json`."""
+
+    kind: str
+    params: Mapping[str, Any] = {}
+    inputs: tuple[str, ...] = ()
+    ticket: str = ""
+
+
+async def take_in(upload: InputKey, out: Outside) -> Taken:
+    """Accept the task that an upload starts, and publish its first message. Doing it again is harmless.
+
+    Raises:
+        messages.errors.ScfWorkersError: something outside did not work; the same upload may be taken in again.
+    """
+    run = RunId(upload.user, upload.task)
+    with logs.context(user_id=run.user, task_id=run.task):
+        accepted = await out.ledger.accepted(run)
+        if await out.ledger.verdict(run):
+            return "ended"
+        new = accepted is None
+        if accepted is None:
+            try:
+                accepted = await _accept(upload, run, out)
+            except Rejected as rejected:
+                await _refuse(run, rejected, out)
+                return "refused"
+        await out.ledger.index(run.user, run.task, accepted.created)
+        message = first_message(run, accepted, out.ledger.now())
+        await out.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
+        return "accepted" if new else "again"
+
+
+async def find_upload(user: str, task: str, out: Outside) -> InputKey | None:
+    """The upload of a task that nobody has accepted, if it is there: `task.json` before a single picture."""
+    folder = InputKey(user, task, "").folder
+    for name in (_TASK_FILE, "original.jpg", "original.jpeg", "original.png", "original.webp"):
+        try:
+            await out.objects.head(folder + name)
+        except NotFound:
+            continue
+        return InputKey(user, task, name)
+    return None
+
+
+def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> Message:
+    """The message that starts a run's first stage."""
+    created = int(now * 1000)
+    header = Header(
+        version=SCHEMA,
+        stage=Stage.CLEAN.value,
+        user=run.user,
+        task=run.task,
+        step=run.step,
+        run=run.run,
+        seq=seq,
+        attempt=0,
+        created=created,
+        deadline=max(1, int(accepted.deadline * 1000) - created),
+        priority=accepted.priority,
+        kind=accepted.kind,
+        traceparent=accepted.traceparent,
+    )
+    return Message(header, Clean())
+
+
+async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
+    key = upload.folder + upload.name
+    info = await _head(key, out)
+    order = await _read_task_file(info, out) if upload.name == _TASK_FILE else _read_metadata(info)
+    recipe = recipe_of(order.kind, out.recipes)
+    parse_params(recipe, order.params)
+    now = out.ledger.now()
+    expires = _check_ticket(order, run, now, out)
+    inputs = await _inputs(order, info, upload, recipe, out)
+    accepted = Accepted(
+        kind=order.kind,
+        params=order.params,
+        inputs=inputs,
+        created=now,
+        deadline=now + recipe.deadline_s,
+        traceparent=new_traceparent(),
+        ticket_expires=expires,
+    )
+    stored = (await out.ledger.write(run, "accepted", accepted)).record
+    log.info(Event.TASK_ACCEPTED, kind=stored.kind, inputs=len(inputs), trace_id=trace_id(stored.traceparent))
+    return stored
+
+
+async def _head(key: str, out: Outside) -> ObjectInfo:
+    try:
+        return await out.objects.head(key)
+    except NotFound as error:
+        raise Rejected(f"the upload {key} is gone", code=Code.NOT_UPLOADED) from error
+
+
+def _read_metadata(info: ObjectInfo) -> _Order:
+    meta = info.meta
+    try:
+        params = msgspec.json.decode(meta.get("params", "") or "{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Rejected("x-cos-meta-params is no JSON object", code=Code.BAD_PARAMETERS) from error
+    return _Order(kind=meta.get("kind", ""), params=params, ticket=meta.get("ticket", ""))
+
+
+async def _read_task_file(info: ObjectInfo, out: Outside) -> _Order:
+    try:
+        content = await out.objects.get(info.key, if_match=info.etag, limit=_TASK_FILE_LIMIT)
+        order = msgspec.json.decode(content.body, type=_Order)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, Permanent) as error:
+        raise Rejected(f"task.json cannot be read: {type(error).__name__}", code=Code.BAD_PARAMETERS) from error
+    if not order.inputs:
+        raise Rejected("task.json names no `inputs`", code=Code.BAD_PARAMETERS)
+    return order
+
+
+def _check_ticket(order: _Order, run: RunId, now: float, out: Outside) -> int:
+    if not order.ticket and not out.policy.ticket_required:
+        return 0
+    ticket = tickets.verify(
+        order.ticket,
+        out.policy.ticket_secret,
+        now=now,
+        user=run.user,
+        task=run.task,
+        step=run.step,
+        kind=order.kind,
+        params=order.params,
+    )
+    return ticket.expires
+
+
+async def _inputs(
+    order: _Order, info: ObjectInfo, upload: InputKey, recipe: Recipe, out: Outside
+) -> tuple[InputRef, ...]:
+    if len(order.inputs) > recipe.max_inputs:
+        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
+    if not order.inputs:
+        return (_input(info),)
+    return tuple([_input(await _head(upload.folder + _file_name(name), out)) for name in order.inputs])
+
+
+def _file_name(name: str) -> str:
+    stem, _, extension = name.rpartition(".")
+    if not stem or "/" in name or extension.lower() not in {"jpg", "jpeg", "png", "webp"}:
+        raise Rejected(f"input {name[:80]!r} is no picture beside task.json", code=Code.BAD_PARAMETERS)
+    return name
+
+
+def _input(info: ObjectInfo) -> InputRef:
+    if info.size == 0:
+        raise Rejected(f"{info.key} is empty", code=Code.EMPTY_FILE)
+    if info.size > MAX_PICTURE_BYTES:
+        raise Rejected(f"{info.key} has {info.size} bytes", code=Code.PICTURE_TOO_LARGE)
+    return InputRef(info.key, info.etag, info.size)
+
+
+async def _refuse(run: RunId, rejected: Rejected, out: Outside) -> None:
+    """The task is known and cannot be done: verdict `failed`; a notify message brings it to the backend."""
+    log.warning(Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED, error=rejected)
+    await out.ledger.write(run, "verdict", Verdict("failed", rejected.code))
+    now = int(out.ledger.now() * 1000)
+    header = Header(
+        version=SCHEMA,
+        stage=Stage.NOTIFY.value,
+        user=run.user,
+        task=run.task,
+        step=run.step,
+        run=run.run,
+        seq=0,
+        attempt=0,
+        created=now,
+        traceparent=new_traceparent(),
+    )
+    await out.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(now))))

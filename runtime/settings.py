@@ -1,0 +1,137 @@
+"""Settings: every variable of the environment this product reads, in one struct.
+
+Names that the requirements give are kept. A secret may come from a file instead: `NAME_FILE` names it. The table in
+`docs/configuration.md` is checked against this struct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from runtime.errors import BadSettings
+from telemetry.redaction import register
+from telemetry.secrets import Secret
+
+__all__ = ["SECRETS", "Settings", "load_settings", "require"]
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+    """The environment. A docstring under a field is its line in the docs; an empty default means "not set"."""
+
+    broker_url: str = ""
+    """Where messages travel: `sqlite:///abs/path.db`."""
+    tencentcloud_region: str = "ap-guangzhou"
+    """Region of the buckets."""
+    tencentcloud_secret_id: Secret = Secret("")
+    """Key id for COS; on SCF the role's `TENCENTCLOUD_SECRETID` is read instead."""
+    tencentcloud_secret_key: Secret = Secret("")
+    """Key for COS; on SCF the role's `TENCENTCLOUD_SECRETKEY` is read instead."""
+    cos_bucket: str = ""
+    """Bucket of inputs, staging and output, with the appid: `name-1250000000`."""
+    ledger_bucket: str = ""
+    """Bucket of the ledger, with the appid: its own, never versioned, closed to clients."""
+    cos_endpoint: str = ""
+    """URL of a COS stand-in; empty for the real one."""
+    cos_audit_biz_type: str = ""
+    """Audit policy (BizType) of the picture audit; empty for the account's default."""
+    audit_suspect: Literal["block", "allow"] = "block"
+    """What becomes of results that the audit calls suspect rather than a violation."""
+    backend_url: str = ""
+    """Base URL of the backend that hears the verdicts."""
+    internal_callback_secret: Secret = Secret("")
+    """Signs callbacks."""
+    callback_form: Literal["steps", "task_update"] = "steps"
+    """`steps` posts to /api/internal/tasks/…/callback, `task_update` to the older /internal/task/update."""
+    ticket_secret: Secret = Secret("")
+    """Verifies tickets; empty means INTERNAL_CALLBACK_SECRET."""
+    ticket_required: bool = True
+    """Whether an upload without a ticket is refused. Only a demo may turn this off."""
+    upload_limit_s: Seconds = 3600.0
+    """How long after its creation a task may wait for its upload."""
+    runninghub_url: str = "https://www.runninghub.cn"
+    """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
+    runninghub_api_key: Secret = Secret("")
+    """Key of RunningHub."""
+    model_pose12_workflow: str = ""
+    """JSON file that names the workflow and nodes of `model_pose12`; see docs/configuration.md."""
+    vendor_expected_s: Seconds = 0.0
+    """How long the vendor usually takes; 0 takes the recipe's figure."""
+    vendor_full_pause_s: Seconds = 30.0
+    """How long a topic rests when the vendor is full."""
+    fetch_hosts: str = ""
+    """Hosts results may come from besides the vendor's own, separated by commas."""
+    fetch_sandbox_hosts: str = ""
+    """`host:port` pairs on which plain http to private addresses is allowed. Stand-ins only."""
+    work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    """Messages of one group of topics that a pump works on at once."""
+    shutdown_grace_s: Seconds = 30.0
+    """How long a pump may finish what it has begun after SIGTERM."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level logged."""
+
+
+SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Settings) if field.type is Secret)
+"""Variables that hold a secret: each may come as `NAME_FILE` too, and is masked wherever it would be printed."""
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings in an environment.
+
+    Raises:
+        BadSettings: a value has the wrong form, or a secret's file cannot be read; the text names the variable.
+    """
+    names = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    values = {name: value for name, value in environ.items() if name in names and value != ""}
+    for name in SECRETS:
+        if path := environ.get(f"{name}_FILE"):
+            values[name] = _secret_file(name, path)
+    try:
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"the environment cannot be used: {error}") from error
+    for name in SECRETS:
+        _mask(name, getattr(settings, name.lower()))
+    return settings
+
+
+def require(settings: Settings, *names: str) -> None:
+    """Insist on variables that a role cannot do without.
+
+    Args:
+        settings: the settings.
+        names: fields of `Settings`.
+
+    Raises:
+        BadSettings: some are not set; the text names them all.
+    """
+    missing = [name.upper() for name in names if not getattr(settings, name)]
+    if missing:
+        raise BadSettings(f"set {', '.join(missing)}: what each holds is told in docs/configuration.md")
+
+
+def _secret_file(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        raise BadSettings(f"{name}_FILE names {path!r}, which cannot be read: {type(error).__name__}") from error
+
+
+def _mask(name: str, secret: Secret) -> None:
+    if not secret:
+        return
+    try:
+        register(secret)
+    except ValueError as error:
+        raise BadSettings(f"{name} cannot be used: {error}") from error
+
+
+def _decode(kind: type[Any], value: Any) -> Any:  # noqa: ANN401 - msgspec's signature
+    if kind is Secret:
+        return Secret(str(value))
+    raise NotImplementedError(kind)

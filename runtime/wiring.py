@@ -1,0 +1,134 @@
+"""Settings -> objects. Adapters are imported late, each only where its settings ask for it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from runtime.credentials import credentials_in
+from runtime.errors import BadSettings
+from runtime.outside import Outside, Policy
+from runtime.settings import Settings, require
+from services.backend import Backend
+from services.fetch import Fetcher
+from services.ledger import Ledger
+from services.objects.port import Objects
+from services.vendors.port import Vendor
+from transport import open_broker
+
+__all__ = ["open_outside"]
+
+T = TypeVar("T")
+
+_MAX_RESULT_BYTES: Final = 2 << 30
+"""Longest result that is brought home; video included."""
+
+_FETCH_TIMEOUT: Final = 30.0
+
+
+@asynccontextmanager
+async def open_outside(
+    settings: Settings, environ: Callable[[], Mapping[str, str]], *, vendors: bool = True
+) -> AsyncGenerator[Outside]:
+    """Open everything outside, and close it in the end.
+
+    Args:
+        settings: the settings.
+        environ: gives the environment as it is now: a cloud function's credentials change in it.
+        vendors: whether paid vendors are needed; a producer needs none.
+
+    Raises:
+        runtime.errors.BadSettings: a variable is missing or cannot be used.
+    """
+    require(settings, "broker_url", "cos_bucket", "ledger_bucket", "backend_url", "internal_callback_secret")
+    async with AsyncExitStack() as stack:
+        broker = await open_broker(settings.broker_url)
+        stack.push_async_callback(broker.close)
+        data = _bucket(settings, settings.cos_bucket, environ)
+        stack.push_async_callback(data.close)
+        records = _bucket(settings, settings.ledger_bucket, environ)
+        stack.push_async_callback(records.close)
+        backend = Backend(
+            base_url=settings.backend_url,
+            secret=settings.internal_callback_secret,
+            form=settings.callback_form,
+            clock=time.time,
+        )
+        stack.push_async_callback(backend.close)
+        opened = _vendors(settings) if vendors else {}
+        for vendor in opened.values():
+            stack.push_async_callback(vendor.close)
+        fetcher = _fetcher(settings, opened)
+        stack.push_async_callback(fetcher.close)
+        yield Outside(
+            broker=broker,
+            objects=data,
+            bucket=settings.cos_bucket,
+            ledger=Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8)),
+            backend=backend,
+            vendors=opened,
+            fetcher=fetcher,
+            policy=_policy(settings),
+        )
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        ticket_secret=settings.ticket_secret or settings.internal_callback_secret,
+        ticket_required=settings.ticket_required,
+        upload_limit_s=settings.upload_limit_s,
+        block_suspect=settings.audit_suspect == "block",
+        expected_s=settings.vendor_expected_s,
+        vendor_full_pause_s=settings.vendor_full_pause_s,
+    )
+
+
+def _bucket(settings: Settings, bucket: str, environ: Callable[[], Mapping[str, str]]) -> Objects:
+    from services.objects.cos import CosObjects
+
+    return CosObjects(
+        bucket=bucket,
+        region=settings.tencentcloud_region,
+        credentials=lambda: credentials_in(environ(), settings),
+        endpoint=settings.cos_endpoint,
+        audit_biz_type=settings.cos_audit_biz_type,
+    )
+
+
+def _vendors(settings: Settings) -> dict[str, Vendor]:
+    if not settings.runninghub_api_key:
+        return {}
+    from services.vendors.runninghub import RunningHub, Workflow
+
+    require(settings, "model_pose12_workflow")
+    files = {"model_pose12": settings.model_pose12_workflow}
+    workflows = {kind: _read(path, f"{kind.upper()}_WORKFLOW", Workflow) for kind, path in files.items()}
+    client = RunningHub(base_url=settings.runninghub_url, api_key=settings.runninghub_api_key, workflows=workflows)
+    return {client.name: client}
+
+
+def _read(path: str, name: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BadSettings(f"{name} names {path!r}, which cannot be used: {error}") from error
+
+
+def _fetcher(settings: Settings, vendors: Mapping[str, Vendor]) -> Fetcher:
+    hosts = {host for vendor in vendors.values() for host in vendor.result_hosts} | set(_list(settings.fetch_hosts))
+    return Fetcher(
+        allowed_hosts=frozenset(hosts),
+        allow_private=frozenset(_list(settings.fetch_sandbox_hosts)),
+        max_bytes=_MAX_RESULT_BYTES,
+        timeout=_FETCH_TIMEOUT,
+    )
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
