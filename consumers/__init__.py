@@ -1,0 +1,1 @@
+"""The work: the engine that runs one message, the pure decisions, and the stages."""

@@ -1,0 +1,28 @@
+"""The content audit of staged results: nothing is shown that has not passed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from messages.codes import Code
+from messages.errors import Rejected
+from runtime.outside import Outside
+from services.objects.port import Result
+
+__all__ = ["audited", "is_blocked"]
+
+
+def is_blocked(result: Result, *, block_suspect: bool) -> bool:
+    """Whether a finding keeps a picture from being shown."""
+    return result.violation or (result.suspect and block_suspect)
+
+
+async def audited(keys: Sequence[str], out: Outside) -> None:
+    """Let the audit look at every picture, in one batch.
+
+    Raises:
+        messages.errors.Rejected: one of them may not be shown (内容违规).
+    """
+    for audit in await out.objects.audit(keys):
+        if is_blocked(audit.result, block_suspect=out.policy.block_suspect):
+            raise Rejected(f"the audit found {audit.result.label} in {audit.key}", code=Code.CONTENT_VIOLATION)

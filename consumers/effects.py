@@ -1,0 +1,244 @@
+"""What follows from a stage's word, done before the ack: publishing, verdicts, dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import b64encode
+from typing import Final
+
+from consumers.finish import finish
+from consumers.outcomes import (
+    Again,
+    Bury,
+    Crashed,
+    Done,
+    Finish,
+    For,
+    Leave,
+    Next,
+    Outcome,
+    Reject,
+    Retry,
+    Snooze,
+)
+from consumers.paid import may_fail
+from consumers.pauses import Pauses
+from consumers.task import follow
+from messages.bodies import Body, Dead, Notify, Reason, Stage
+from messages.codec import NOBODY, SCHEMA, Header, Message, encode
+from messages.codes import Code
+from messages.errors import Outage, ScfWorkersError, Transient
+from messages.topics import dead_letter_topic, topic_of
+from runtime.outside import Outside
+from services.records import Verdict
+from telemetry import logs
+from telemetry.events import Event
+from transport.port import Delivery
+
+__all__ = ["Effects"]
+
+_BEFORE_JOB: Final = (Stage.CLEAN, Stage.GENERATE)
+_PUBLISH_PAUSE: Final = 0.5
+"""Seconds between two tries of a publish that failed: a begun message is never given back."""
+
+_WHOLE: Final = 5_500
+"""Bytes of an original that fit into a dead letter as base64; only foreign messages are larger."""
+
+log = logs.get(__name__)
+
+
+class Effects:
+    """Carries outcomes out.
+
+    Args:
+        out: everything outside.
+        pauses: topics that rest.
+    """
+
+    def __init__(self, out: Outside, pauses: Pauses) -> None:
+        self._out = out
+        self._pauses = pauses
+
+    async def carry_out(self, outcome: Outcome, message: Message, delivery: Delivery) -> None:
+        """Do what the outcome says; when this returns, the original may be acked."""
+        match outcome:
+            case For(found, inner):
+                await self.carry_out(inner, Message(found, message.body), delivery)
+            case Leave():
+                log.info(Event.MESSAGE_DROPPED)
+            case Done(manifest, job):
+                await self._conclude(message, Verdict("success", "", manifest, job))
+            case Reject(code, n):
+                await self.reject(message, code, n)
+            case Finish():
+                await self._finish(message)
+            case Bury():
+                await self.bury(outcome, delivery, message)
+            case _:
+                await self._go_on(outcome, message, delivery)
+
+    async def _go_on(
+        self, outcome: Next | Snooze | Retry | Again | Crashed, message: Message, delivery: Delivery
+    ) -> None:
+        """Publish what carries the run on."""
+        attempt = message.header.attempt
+        match outcome:
+            case Next(stage, body, delay, seq):
+                await self._follow(message, stage=stage, body=body, seq=seq, delay=delay)
+            case Snooze(delay, pause, body):
+                if pause:
+                    self._pauses.pause(delivery.topic, pause)
+                await self._copy(message, delay=delay, body=body, attempt=attempt)
+                log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
+            case Retry(delay):
+                await self._copy(message, delay=delay, attempt=attempt + 1)
+                log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
+            case Again(delay):
+                await self.publish(delivery.topic, delivery.payload, delay)
+            case Crashed(not_before):
+                delay = max(0.0, not_before - self._now())
+                await self._copy(message, delay=delay, attempt=attempt + 1, alone=True)
+                log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
+
+    async def reject(self, message: Message, code: Code, n: int) -> None:
+        """Verdict `failed`, unless a job that is alive may still make the run a success."""
+        header = message.header
+        calls = await self._out.ledger.calls(header.run_id)
+        if not may_fail(calls, n, before_job=header.stage in _BEFORE_JOB):
+            log.warning(Event.MESSAGE_DROPPED, code=code, why="another job of the run is alive")
+            return
+        await self._conclude(message, Verdict("failed", code))
+
+    async def expire(self, message: Message) -> None:
+        """Verdict `failed`, because the run is out of time."""
+        await self._conclude(message, Verdict("failed", Code.TIMEOUT))
+
+    async def bury(self, bury: Bury, delivery: Delivery, message: Message | None) -> None:
+        """Publish the dead letter."""
+        header = message.header if message else self._nobody()
+        stage = header.stage if message else ""
+        cause = f"{stage}|{bury.reason}|{bury.code}|{bury.error}"
+        original, encoding = _original(delivery.payload)
+        body = Dead(
+            reason=bury.reason,
+            topic=delivery.topic,
+            message_id=delivery.message_id,
+            stage=stage,
+            code=bury.code,
+            error=bury.error,
+            fingerprint=hashlib.sha256(cause.encode()).hexdigest()[:12],
+            original=original,
+            encoding=encoding,
+            n=bury.n,
+        )
+        letter = follow(header, self._now(), self._out.rng, stage=Stage.DEAD, body=body, attempt=header.attempt)
+        await self.publish(dead_letter_topic(delivery.topic), encode(letter), 0.0)
+        event = Event.MESSAGE_UNREADABLE if bury.reason is Reason.UNREADABLE else Event.MESSAGE_DEAD_LETTERED
+        log.warning(event, reason=bury.reason, code=bury.code, error_type=bury.error, fingerprint=body.fingerprint)
+
+    async def publish(self, topic: str, payload: bytes, delay: float) -> None:
+        """Publish, trying on while the broker is away: who calls has begun its message and must not give it back."""
+        while True:
+            try:
+                await self._out.broker.publish(topic, payload, delay=delay)
+            except Outage as error:
+                log.warning(Event.TOPIC_PAUSED, error=error, topic=topic)
+                await asyncio.sleep(_PUBLISH_PAUSE)
+            else:
+                return
+
+    async def _conclude(self, message: Message, verdict: Verdict) -> None:
+        header = message.header
+        stored = await self._out.ledger.write(header.run_id, "verdict", verdict)
+        event = Event.VERDICT_WRITTEN if stored.mine else Event.VERDICT_FOUND
+        log.info(event, status=stored.record.status, code=stored.record.code)
+        await self._finish(message)
+
+    async def _finish(self, message: Message) -> None:
+        header = message.header
+        try:
+            await finish(header.run_id, self._out)
+        except (ScfWorkersError, TimeoutError) as error:
+            log.warning(Event.CALLBACK_FAILED, error=error)
+            if header.stage == Stage.WAKE:
+                return
+            since = int(self._now() * 1000)
+            await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
+
+    async def _copy(
+        self, message: Message, *, delay: float, attempt: int, body: Body | None = None, alone: bool = False
+    ) -> None:
+        header = message.header
+        await self._follow(
+            message,
+            stage=Stage(header.stage),
+            body=message.body if body is None else body,
+            seq=header.seq + 1,
+            attempt=attempt,
+            delay=delay,
+            alone=alone,
+        )
+
+    async def _follow(
+        self,
+        message: Message,
+        *,
+        stage: Stage,
+        body: Body,
+        seq: int = 0,
+        attempt: int = 0,
+        delay: float = 0.0,
+        alone: bool = False,
+    ) -> None:
+        header = message.header
+        new = follow(
+            header,
+            self._now(),
+            self._out.rng,
+            stage=stage,
+            body=body,
+            seq=seq,
+            attempt=attempt,
+            delay=delay,
+            alone=alone,
+        )
+        if stage is Stage.DEAD:
+            assert isinstance(body, Dead)
+            topic = dead_letter_topic(body.topic)
+        else:
+            topic = topic_of(stage, header.priority)
+        await self.publish(topic, encode(new), new.header.not_before / 1000)
+
+    def _now(self) -> float:
+        return self._out.ledger.now()
+
+    def _nobody(self) -> Header:
+        return Header(
+            version=SCHEMA,
+            stage=Stage.DEAD.value,
+            user=NOBODY,
+            task=NOBODY,
+            step=0,
+            run=0,
+            seq=0,
+            attempt=0,
+            created=int(self._now() * 1000),
+        )
+
+
+def _original(payload: bytes) -> tuple[str, str]:
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    # JSON may escape each character of a text, so a foreign text counts double.
+    if text and len(payload) <= _WHOLE // 2:
+        return text, "text"
+    if len(payload) <= _WHOLE:
+        return b64encode(payload).decode(), "base64"
+    return b64encode(payload[:_WHOLE]).decode(), "cut"
+
+
+def _retry_after(error: Exception) -> float:
+    return (error.retry_after or 1.0) if isinstance(error, Outage | Transient) else 1.0

@@ -1,0 +1,197 @@
+"""The engine: one message from delivery to ack.
+
+    decode -> due? -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect -> ack
+
+Light messages (polls between their marked turns, wakes, dead letters) skip verdict and mark: they touch the ledger only
+when they have something to write, and a create-only write then shows them what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from consumers.effects import Effects
+from consumers.outcomes import Again, Bury, Crashed, Finish, Leave, Outcome, Snooze
+from consumers.pauses import Pauses
+from consumers.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
+from consumers.task import Task, is_marked, limit_of, load_task
+from messages.bodies import Collect, Reason, Stage, Wake
+from messages.codec import Header, Message, decode
+from messages.codes import Code
+from messages.errors import InvalidMessage, ScfWorkersError, Transient
+from runtime.outside import Outside
+from services.records import Begun
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.tracing import span, trace_id
+from transport.port import Consumer, Delivery
+
+__all__ = ["STALE_SWEEP", "SWEEP", "Engine", "StageFunction"]
+
+StageFunction = Callable[[Message, Task | None, Outside], Awaitable[Outcome]]
+"""(message, its task if the stage is marked, everything outside) -> what follows."""
+
+STALE_SWEEP: Final = 180.0
+"""Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
+
+SWEEP: Final = "sweep"
+"""What a sweep's wake gives as its reason."""
+
+log = logs.get(__name__)
+
+
+class Engine:
+    """Runs messages.
+
+    Args:
+        out: everything outside.
+        stages: what each stage does.
+        pauses: topics that rest.
+    """
+
+    def __init__(self, out: Outside, stages: Mapping[Stage, StageFunction], pauses: Pauses) -> None:
+        self._out = out
+        self._stages = stages
+        self._effects = Effects(out, pauses)
+
+    async def run_one(self, delivery: Delivery, consumer: Consumer) -> None:
+        """Work on one message, carry out what follows, and only then ack it.
+
+        Cancelled, it publishes a copy with the same attempt and acks: what was begun is never given back.
+        """
+        try:
+            message = decode(delivery.payload)
+        except InvalidMessage as error:
+            await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
+            await consumer.ack(delivery)
+            return
+        header = message.header
+        with (
+            logs.context(**_fields(header, delivery)),
+            span(f"consume {header.stage}", header.traceparent, kind=header.kind),
+        ):
+            if _is_sweep(message):
+                await consumer.ack(delivery)
+                await self._sweep(message, delivery)
+                return
+            try:
+                await self._work(message, delivery)
+            except asyncio.CancelledError:
+                await self._effects.carry_out(Snooze(1.0), message, delivery)
+                await consumer.ack(delivery)
+                raise
+            await consumer.ack(delivery)
+
+    async def _sweep(self, message: Message, delivery: Delivery) -> None:
+        """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""
+        if self._out.ledger.now() - message.header.created / 1000 > STALE_SWEEP:
+            log.info(Event.MESSAGE_DROPPED, why="stale sweep")
+            return
+        try:
+            await self._effects.carry_out(await self._outcome(message, delivery), message, delivery)
+        except Exception as error:  # noqa: BLE001 - the next sweep tries again
+            self._tell(error)
+
+    async def _work(self, message: Message, delivery: Delivery) -> None:
+        started = self._out.ledger.now()
+        outcome = await self._outcome(message, delivery)
+        try:
+            await self._effects.carry_out(outcome, message, delivery)
+        except Exception as error:  # noqa: BLE001 - an effect that failed is tried again by a copy, never lost
+            self._tell(error)
+            outcome = self._after(error, message)
+            await self._effects.carry_out(outcome, message, delivery)
+        took = round(self._out.ledger.now() - started, 3)
+        log.info(Event.MESSAGE_DONE, outcome=type(outcome).__name__.lower(), took=took)
+
+    async def _outcome(self, message: Message, delivery: Delivery) -> Outcome:
+        header = message.header
+        early = header.due_at - self._out.ledger.now()
+        if early > 0:
+            return Again(early)
+        task: Task | None = None
+        try:
+            if is_marked(header):
+                gate = await self._gate(message, delivery)
+                if gate is not None:
+                    return gate
+                task = await load_task(header.run_id, self._out)
+            elif header.stage == Stage.POLL and self._is_late(header):
+                return await self._expire(message)
+            stage = Stage(header.stage)
+            async with asyncio.timeout(limit_of(stage, task.recipe if task else None)):
+                return await self._stages[stage](message, task, self._out)
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises has an outcome; defects are logged whole
+            self._tell(error)
+            return self._after(error, message)
+
+    def _after(self, error: Exception, message: Message) -> Outcome:
+        header = message.header
+        outcome = outcome_of(_ours(error), header.attempt, self._out.rng, n=_call_of(message))
+        if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
+            # The failure function is the last one: it never dead-letters, it waits and alarms.
+            log.error(Event.FAILURE_STUCK, error=error)
+            return Snooze(jittered(OUTAGE_DELAY, self._out.rng))
+        return outcome
+
+    async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
+        """Verdict, deadline, mark, attempts: None when the work may begin."""
+        header, ledger = message.header, self._out.ledger
+        run = header.run_id
+        if header.stage != Stage.NOTIFY and await ledger.verdict(run):
+            return Finish()
+        if self._is_late(header):
+            return await self._expire(message)
+        limit = limit_of(Stage(header.stage), self._out.recipes.get(header.kind))
+        mark = await ledger.mark(run, header.stage, header.seq, Begun(delivery.message_id, header.attempt, limit))
+        if not mark.mine:
+            if mark.record.message_id != delivery.message_id:
+                return Leave()
+            if header.stage != Stage.POLL:
+                return Crashed(mark.at + mark.record.limit_s)
+        if header.attempt >= MAX_ATTEMPTS:
+            return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.alone else "Attempts", _call_of(message))
+        return None
+
+    async def _expire(self, message: Message) -> Outcome:
+        await self._effects.expire(message)
+        return Leave()
+
+    def _is_late(self, header: Header) -> bool:
+        return header.deadline_at is not None and self._out.ledger.now() >= header.deadline_at
+
+    def _tell(self, error: Exception) -> None:
+        if isinstance(error, ScfWorkersError | TimeoutError):
+            log.warning(Event.STAGE_FAILED, error=error)
+        else:
+            log.error(Event.STAGE_FAILED, error=error)
+
+
+def _is_sweep(message: Message) -> bool:
+    return isinstance(message.body, Wake) and message.body.why == SWEEP
+
+
+def _call_of(message: Message) -> int:
+    return message.body.job.n if isinstance(message.body, Collect) else 0
+
+
+def _ours(error: Exception) -> Exception:
+    return Transient("the stage's time limit passed", code=Code.BUSY) if isinstance(error, TimeoutError) else error
+
+
+def _fields(header: Header, delivery: Delivery) -> dict[str, object]:
+    return {
+        "user_id": header.user,
+        "task_id": header.task,
+        "step": header.step,
+        "run": header.run,
+        "stage": header.stage,
+        "seq": header.seq,
+        "attempt": header.attempt,
+        "kind": header.kind,
+        "topic": delivery.topic,
+        "message_id": delivery.message_id,
+        "trace_id": trace_id(header.traceparent),
+    }

@@ -1,0 +1,127 @@
+"""`finish`: the one idempotent end of a run. Whatever meets a verdict calls it, and it always says what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from messages.codes import Code, text_of
+from messages.errors import Permanent, ScfWorkersError
+from messages.keys import RunId, staging_prefix
+from runtime.outside import Outside
+from services.backend import Answer, Callback
+from services.concurrency import Together
+from services.errors import Changed, NotFound
+from services.ledger import PaidCall
+from services.objects.walk import walk
+from services.records import Delivered, Intent, ManifestItem, Verdict
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["finish"]
+
+_AT_ONCE: Final = 4
+"""Copies of one manifest at the same time."""
+
+log = logs.get(__name__)
+
+
+async def finish(run: RunId, out: Outside) -> None:
+    """Bring a run with a verdict to its end; without one this does nothing.
+
+    Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging. Then call the
+    backend and record its acknowledgement.
+
+    Raises:
+        messages.errors.ScfWorkersError: something outside did not work; calling again goes on from there.
+    """
+    verdict = await out.ledger.verdict(run)
+    if verdict is None:
+        return
+    delivered = await out.ledger.read(run, "delivered", Delivered)
+    late: ScfWorkersError | None = None
+    if verdict.status != "success":
+        late = await _stop_jobs(run, out)
+    if delivered is None:
+        await (_promote(verdict, out) if verdict.status == "success" else _wipe(run, out))
+        await _deliver(run, verdict, out)
+    if late is not None:
+        raise late
+
+
+async def _promote(verdict: Verdict, out: Outside) -> None:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(item: ManifestItem) -> None:
+        async with gate:
+            await _copy(item, out)
+
+    async with Together() as group:
+        for item in verdict.manifest:
+            group.create_task(one(item))
+
+
+async def _copy(item: ManifestItem, out: Outside) -> None:
+    try:
+        await out.objects.copy(item.source, item.target, if_match=item.etag)
+    except (NotFound, Changed) as error:
+        # Staging ages out; an earlier finish may have copied it long ago.
+        if not await _is_there(item, out):
+            raise Permanent(f"a result can no longer be promoted: {item.source}") from error
+
+
+async def _is_there(item: ManifestItem, out: Outside) -> bool:
+    try:
+        return (await out.objects.head(item.target)).size == item.size
+    except NotFound:
+        return False
+
+
+async def _stop_jobs(run: RunId, out: Outside) -> ScfWorkersError | None:
+    """Stop what still runs at the vendor. A vendor that is away must not hold up a refund: its error comes back."""
+    late: ScfWorkersError | None = None
+    for call in await out.ledger.calls(run):
+        if call.live:
+            try:
+                await _cancel(run, call, out)
+            except ScfWorkersError as error:
+                late = error
+    return late
+
+
+async def _wipe(run: RunId, out: Outside) -> None:
+    await out.objects.delete([item.key async for item in walk(out.objects, staging_prefix(run))])
+
+
+async def _cancel(run: RunId, call: PaidCall, out: Outside) -> None:
+    intent = await out.ledger.read(run, f"vendor-{call.n}", Intent)
+    vendor = out.vendors.get(intent.record.vendor) if intent else None
+    if vendor is None:
+        raise Permanent(f"the vendor of job {call.n} of {run.stem} is not configured here: it cannot be stopped")
+    await vendor.cancel(call.job)
+    log.info(Event.VENDOR_CANCELLED, n=call.n, vendor=vendor.name)
+
+
+async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
+    success = verdict.status == "success"
+    answer = await out.backend.deliver(
+        Callback(
+            task=run.task,
+            step=run.step,
+            status="success" if success else "failed",
+            outputs=tuple(item.target for item in verdict.manifest),
+            code=verdict.code,
+            message="" if success else text_of(verdict.code or Code.INTERNAL),
+            vendor_task_id=verdict.job,
+        )
+    )
+    if answer.conflict:
+        await _yield_to_backend(verdict, answer, out)
+    await out.ledger.write(run, "delivered", Delivered(answer.http_status, conflict=answer.conflict))
+    log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
+
+
+async def _yield_to_backend(verdict: Verdict, answer: Answer, out: Outside) -> None:
+    """The backend keeps another verdict, and that one decides what is visible: withdraw what we have shown."""
+    log.error(Event.CALLBACK_CONFLICT, status=verdict.status, http_status=answer.http_status)
+    await out.objects.delete([item.target for item in verdict.manifest])

@@ -1,0 +1,76 @@
+"""One look at the jobs of a run: shared by the poll chain, wakes and collect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from messages.bodies import Job
+from messages.codes import Code
+from messages.errors import Permanent
+from messages.keys import RunId
+from runtime.outside import Outside
+from services.concurrency import Together
+from services.ledger import PaidCall, live_jobs, open_calls
+from services.records import End
+from services.vendors.port import JobState, JobStatus, Vendor
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["After", "after_failure", "first_success", "look", "vendor_of"]
+
+log = logs.get(__name__)
+
+
+def vendor_of(name: str, out: Outside) -> Vendor:
+    """The vendor's client.
+
+    Raises:
+        messages.errors.Permanent: it is not configured here.
+    """
+    vendor = out.vendors.get(name)
+    if vendor is None:
+        raise Permanent(f"vendor {name!r} is not configured here")
+    return vendor
+
+
+async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job, JobStatus]:
+    """Ask the vendor once about every job.
+
+    Raises:
+        services.errors.VendorDown: it gave no usable answer.
+    """
+    async with Together() as group:
+        asked = {job: group.create_task(vendor.query(job.id, workflow=kind)) for job in jobs}
+    found = {job: task.result() for job, task in asked.items()}
+    for job, status in found.items():
+        log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=status.cost or None)
+    return found
+
+
+def first_success(found: Mapping[Job, JobStatus]) -> Job | None:
+    """The first job that brought results."""
+    return next((job for job, status in found.items() if status.state is JobState.SUCCESS), None)
+
+
+class After(msgspec.Struct, frozen=True):
+    """What is left of a run's paid calls after a look."""
+
+    live: tuple[PaidCall, ...]
+    open: tuple[PaidCall, ...]
+    code: Code
+    n: int
+    """The job that failed last; 0 for none."""
+
+
+async def after_failure(run: RunId, found: Mapping[Job, JobStatus], out: Outside) -> After:
+    """Record the bad end of every job that failed, and tell what is left."""
+    code, n = Code.VENDOR_FAILED, 0
+    for job, status in found.items():
+        if status.state is JobState.FAILED:
+            code, n = status.code, job.n
+            await out.ledger.write(run, f"vendor-{n}-end", End("failed", code))
+            log.warning(Event.JOB_FAILED, job=job.id, n=n, code=code, reason=status.reason)
+    calls = await out.ledger.calls(run)
+    return After(live_jobs(calls), open_calls(calls), code, n)

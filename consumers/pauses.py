@@ -1,0 +1,42 @@
+"""Topics that rest for a while, because their next messages would fare no better: an outage, or a full vendor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["Pauses"]
+
+log = logs.get(__name__)
+
+
+class Pauses:
+    """Until when each topic rests.
+
+    Args:
+        monotonic: seconds of a clock that never goes back: the loop's.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._until: dict[str, float] = {}
+
+    def pause(self, topic: str, seconds: float) -> None:
+        """Let a topic rest; a longer rest that is under way stays."""
+        until = self._monotonic() + seconds
+        if until > self._until.get(topic, 0.0):
+            self._until[topic] = until
+            log.info(Event.TOPIC_PAUSED, topic=topic, seconds=seconds)
+
+    def left(self, topics: tuple[str, ...]) -> float:
+        """Seconds until one of the topics may be taken from again."""
+        now = self._monotonic()
+        return max(0.0, min(self._until.get(topic, 0.0) for topic in topics) - now)
+
+    async def wait(self, topics: tuple[str, ...]) -> None:
+        """Return once one of the topics may be taken from."""
+        while left := self.left(topics):  # noqa: ASYNC110 - it waits for time, not for an event
+            await asyncio.sleep(left)

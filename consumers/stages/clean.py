@@ -1,0 +1,73 @@
+"""Clean: the picture service makes the inputs fit for the vendor, or (kinds without a vendor) the result itself.
+
+Pixels never pass the worker: the service reads the upload and stores its product in staging.
+"""
+
+from __future__ import annotations
+
+from consumers.audit import audited
+from consumers.outcomes import Done, Next, Outcome
+from consumers.task import Task
+from messages.bodies import Generate, Stage
+from messages.codec import Message
+from messages.codes import Code
+from messages.errors import Rejected
+from messages.keys import output_key, staging_prefix
+from recipes.recipe import Plan
+from runtime.outside import Outside
+from services.concurrency import Together
+from services.errors import NotFound
+from services.objects.port import PictureInfo, PictureRule
+from services.records import Cleaned, InputRef, ManifestItem, Product
+
+__all__ = ["clean"]
+
+
+async def clean(message: Message, task: Task | None, out: Outside) -> Outcome:
+    """Make the products; what an earlier clean has stored counts instead."""
+    assert task is not None
+    if not task.recipe.vendor:
+        products = await _products(task, out)
+        await audited([product.key for product in products], out)
+        return Done(tuple(_item(task, n, product) for n, product in enumerate(products, 1)))
+    if await out.ledger.read(task.run, "cleaned", Cleaned) is None:
+        await out.ledger.write(task.run, "cleaned", Cleaned(await _products(task, out)))
+    return Next(Stage.GENERATE, Generate())
+
+
+async def _products(task: Task, out: Outside) -> tuple[Product, ...]:
+    folder = staging_prefix(task.run, out.ledger.nonce())
+    async with Together() as group:
+        jobs = [
+            group.create_task(_product(task, source, f"{folder}input_{n:02d}", out))
+            for n, source in enumerate(task.accepted.inputs, 1)
+        ]
+    return tuple(job.result() for job in jobs)
+
+
+async def _product(task: Task, source: InputRef, stem: str, out: Outside) -> Product:
+    plan: Plan = task.recipe.clean(task.params, source.key.rpartition(".")[2])
+    key, made = source.key, None
+    for n, rule in enumerate(plan.passes):
+        last = n + 1 == len(plan.passes)
+        target = f"{stem}.{plan.extension}" if last else f"{stem}_pass{n + 1}.png"
+        made = await _pass(key, target, rule, out, source if n == 0 else None)
+        key = target
+    assert made is not None
+    return Product(made.key, made.etag, made.size, plan.extension)
+
+
+async def _pass(key: str, target: str, rule: str, out: Outside, source: InputRef | None) -> PictureInfo:
+    try:
+        done = await out.objects.process(key, [PictureRule(target, rule)])
+    except NotFound as error:
+        raise Rejected(f"the input {key} is gone", code=Code.NOT_UPLOADED) from error
+    # The service takes no If-Match, so what it has read is checked afterwards.
+    if source is not None and done.original.etag != source.etag:
+        raise Rejected(f"the input {key} was replaced after it was accepted", code=Code.INPUT_CHANGED)
+    return done.outputs[0]
+
+
+def _item(task: Task, n: int, product: Product) -> ManifestItem:
+    name = task.recipe.result.format(n, product.extension)
+    return ManifestItem(product.key, output_key(task.run, name), product.etag, product.size)

@@ -1,0 +1,167 @@
+"""Generate: the paid call. Made at most once for each n, by whoever created `vendor-{n}`; see `consumers.paid`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from consumers.looking import vendor_of
+from consumers.outcomes import Bury, Finish, Next, Outcome, Snooze
+from consumers.paid import Call, Ended, GiveUp, Lost, Wait, Watch, decide
+from consumers.polling import next_poll
+from consumers.retry import jittered
+from consumers.task import Task
+from messages.bodies import Generate, Job, Poll, Reason, Stage
+from messages.codec import Message
+from messages.codes import Code
+from messages.errors import Permanent
+from runtime.outside import Outside
+from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorRefused
+from services.ledger import PaidCall
+from services.objects.port import Objects
+from services.objects.source import DownloadSource
+from services.records import Cleaned, End, GivenUp, Intent, JobId, Product
+from services.vendors.port import JobRequest, Vendor
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["FRESH_S", "expected_of", "generate"]
+
+FRESH_S: Final = 10.0
+"""Seconds after the intent was sent in which the paid call may go out: a process that froze must not send it later."""
+
+OPEN_MARGIN_S: Final = 30.0
+"""Seconds beyond the create limit that a call may stay open before its outcome counts as unknown."""
+
+_REMEMBER_PAUSE: Final = 1.0
+
+log = logs.get(__name__)
+
+
+def expected_of(task: Task, out: Outside) -> float:
+    """How long the vendor usually takes for this task."""
+    return out.policy.expected_s or task.recipe.expected_s
+
+
+async def generate(message: Message, task: Task | None, out: Outside) -> Outcome:
+    """Bring the run to a job that is at work."""
+    assert task is not None
+    while True:
+        match decide(await out.ledger.calls(task.run), out.ledger.now(), task.recipe.unknown):
+            case Watch(calls):
+                return _watch(calls, task, out)
+            case Wait(delay):
+                return Snooze(delay)
+            case Lost(n):
+                return Bury(Reason.UNKNOWN, Code.VENDOR_UNKNOWN, "CreateUnknown", n)
+            case Ended(n, code):
+                return Bury(Reason.VENDOR, code, "VendorFailed", n)
+            case GiveUp(n):
+                await out.ledger.write(task.run, f"vendor-{n}-given-up", GivenUp())
+            case Call(n):
+                made = await _call(n, task, out)
+                if made is not None:
+                    return made
+
+
+def _watch(calls: tuple[PaidCall, ...], task: Task, out: Outside) -> Outcome:
+    since = min(call.at for call in calls)
+    jobs = tuple(Job(call.n, call.job) for call in calls)
+    return _poll(jobs, since, task, out)
+
+
+def _poll(jobs: tuple[Job, ...], since: float, task: Task, out: Outside) -> Outcome:
+    delay = next_poll(out.ledger.now() - since, expected_of(task, out))
+    return Next(Stage.POLL, Poll(jobs, int(since * 1000)), delay)
+
+
+async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
+    """Make the n-th call; None when somebody else has begun it."""
+    vendor = vendor_of(task.recipe.vendor, out)
+    try:
+        await vendor.check_room()
+    except VendorFull as full:
+        return _full(full, out)
+    request = JobRequest(task.recipe.kind, {**task.recipe.values(task.params), **await _inputs(task, vendor, out)})
+    if await out.ledger.verdict(task.run):
+        return Finish()
+    age = _Age(out)
+    intent = await out.ledger.write(
+        task.run, f"vendor-{n}", Intent(vendor.name, task.recipe.create_limit_s + OPEN_MARGIN_S)
+    )
+    if not intent.mine:
+        return None
+    if age.seconds() >= FRESH_S:
+        await _refused(n, task, out, Code.BUSY)
+        return Snooze(jittered(1.0, out.rng))
+    return await _post(n, vendor, request, task, out)
+
+
+async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Outside) -> Outcome:
+    try:
+        job = await vendor.create(request, timeout=task.recipe.create_limit_s - OPEN_MARGIN_S)
+    except VendorFull as full:
+        await _refused(n, task, out, Code.BUSY)
+        return _full(full, out)
+    except VendorRefused as refused:
+        await _refused(n, task, out, refused.code)
+        raise
+    except CreateUnknown as unknown:
+        log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
+        return Snooze(task.recipe.create_limit_s + OPEN_MARGIN_S)
+    log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job)
+    await _remember(n, job, task, out)
+    if await out.ledger.verdict(task.run):
+        return Finish()
+    return _poll((Job(n, job),), out.ledger.now(), task, out)
+
+
+async def _remember(n: int, job: str, task: Task, out: Outside) -> None:
+    """Store the id, trying on for as long as the stage may: without it a paid job would be lost."""
+    while True:
+        try:
+            await out.ledger.write(task.run, f"vendor-{n}-id", JobId(job))
+        except ObjectsDown as error:
+            log.warning(Event.STAGE_FAILED, error=error, n=n, job=job)
+            await asyncio.sleep(_REMEMBER_PAUSE)
+        else:
+            return
+
+
+async def _refused(n: int, task: Task, out: Outside, code: Code) -> None:
+    await out.ledger.write(task.run, f"vendor-{n}-end", End("refused", code))
+
+
+def _full(full: VendorFull, out: Outside) -> Outcome:
+    pause = jittered(max(out.policy.vendor_full_pause_s, full.retry_after or 0.0), out.rng)
+    return Snooze(pause, pause=pause, body=Generate())
+
+
+async def _inputs(task: Task, vendor: Vendor, out: Outside) -> dict[str, str]:
+    cleaned = await out.ledger.read(task.run, "cleaned", Cleaned)
+    if cleaned is None:
+        raise Permanent(f"{task.run.stem} has no record `cleaned`")
+    names = task.recipe.inputs
+    return {
+        name: await _upload(product, vendor, out.objects)
+        for name, product in zip(names, cleaned.record.products, strict=True)
+    }
+
+
+async def _upload(product: Product, vendor: Vendor, objects: Objects) -> str:
+    async with objects.open(product.key, if_match=product.etag) as download:
+        kind = "jpeg" if product.extension == "jpg" else product.extension
+        return await vendor.upload(
+            DownloadSource(download), filename=f"input.{product.extension}", content_type=f"image/{kind}"
+        )
+
+
+class _Age:
+    """Time since it was made, by the wall clock and by the monotonic one, the larger: a thaw shows in one of them."""
+
+    def __init__(self, out: Outside) -> None:
+        self._wall_clock, self._steady_clock = out.clock, asyncio.get_running_loop().time
+        self._wall, self._steady = self._wall_clock(), self._steady_clock()
+
+    def seconds(self) -> float:
+        return max(self._wall_clock() - self._wall, self._steady_clock() - self._steady)

@@ -1,0 +1,38 @@
+"""Notify: bring a verdict to its end, however long the backend takes to listen. It knows no task deadline."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consumers.finish import finish
+from consumers.outcomes import Bury, Leave, Outcome, Snooze
+from consumers.polling import notify_delay
+from consumers.task import Task
+from messages.bodies import Notify, Reason
+from messages.codec import Message
+from messages.errors import Permanent, ScfWorkersError
+from runtime.outside import Outside
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["GIVE_UP_S", "notify"]
+
+GIVE_UP_S: Final = 72 * 3600.0
+"""Seconds after which a verdict that nobody would hear becomes a dead letter: a desk record and an alarm."""
+
+log = logs.get(__name__)
+
+
+async def notify(message: Message, task: Task | None, out: Outside) -> Outcome:
+    """Finish once; what fails comes again with growing delays, and costs no attempt."""
+    body = message.body
+    assert isinstance(body, Notify)
+    elapsed = out.ledger.now() - body.since / 1000
+    try:
+        await finish(message.header.run_id, out)
+    except ScfWorkersError as error:
+        if elapsed > GIVE_UP_S or isinstance(error, Permanent):
+            return Bury(Reason.ATTEMPTS, error.code, type(error).__name__)
+        log.warning(Event.CALLBACK_FAILED, error=error)
+        return Snooze(max(notify_delay(elapsed), error.retry_after or 0.0))
+    return Leave()

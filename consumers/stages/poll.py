@@ -1,0 +1,50 @@
+"""Poll: look at the run's jobs, and come again as a delayed message, so that waiting costs no function time."""
+
+from __future__ import annotations
+
+from consumers.looking import after_failure, first_success, look, vendor_of
+from consumers.outcomes import Bury, Finish, Next, Outcome, Snooze
+from consumers.polling import next_poll
+from consumers.task import Task
+from messages.bodies import Collect, Job, Poll, Reason, Stage
+from messages.codec import Message
+from recipes.table import recipe_of
+from runtime.outside import Outside
+from services.errors import VendorDown
+from services.ledger import live_jobs
+from services.vendors.port import JobState
+
+__all__ = ["poll"]
+
+
+async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
+    """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
+    body, header = message.body, message.header
+    assert isinstance(body, Poll)
+    jobs = await _known(body, task, out)
+    recipe = recipe_of(header.kind, out.recipes)
+    elapsed = out.ledger.now() - body.since / 1000
+    delay = next_poll(elapsed, out.policy.expected_s or recipe.expected_s)
+    again = Snooze(delay, body=Poll(jobs, body.since))
+    try:
+        found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, out))
+    except VendorDown as down:
+        # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
+        return Snooze(max(delay, down.retry_after or 0.0), body=again.body)
+    if winner := first_success(found):
+        return Next(Stage.COLLECT, Collect(winner))
+    if all(status.state is JobState.WORKING for status in found.values()):
+        return again
+    left = await after_failure(header.run_id, found, out)
+    if left.live or left.open:
+        return Snooze(delay, body=Poll(tuple(Job(call.n, call.job) for call in left.live), body.since))
+    if await out.ledger.verdict(header.run_id):
+        return Finish()
+    return Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)
+
+
+async def _known(body: Poll, task: Task | None, out: Outside) -> tuple[Job, ...]:
+    if task is None:
+        return body.jobs
+    calls = live_jobs(await out.ledger.calls(task.run))
+    return tuple(Job(call.n, call.job) for call in calls) or body.jobs

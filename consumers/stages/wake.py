@@ -1,0 +1,139 @@
+"""Wake: look at a run once and leave. What is done about it, `next_step` alone decides."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from consumers.looking import after_failure, first_success, look, vendor_of
+from consumers.next_step import (
+    AskInput,
+    AskReopen,
+    DeadCall,
+    End,
+    Expire,
+    Look,
+    Nothing,
+    Publish,
+    RefuseRun,
+    Resend,
+    Step,
+    next_step,
+    seq_after,
+)
+from consumers.outcomes import Bury, Finish, For, Leave, Next, Outcome
+from consumers.task import Task
+from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
+from messages.codec import Header, Message
+from messages.codes import Code
+from messages.keys import RunId
+from recipes.table import recipe_of
+from runtime.intake import find_upload, take_in
+from runtime.outside import Outside
+from services.ledger import Snapshot
+from services.records import GivenUp, Refused, Reopened, Verdict
+from services.vendors.port import JobState
+
+__all__ = ["wake"]
+
+_BODIES: Final[dict[Stage, Body]] = {Stage.CLEAN: Clean(), Stage.GENERATE: Generate()}
+
+
+async def wake(message: Message, task: Task | None, out: Outside) -> Outcome:
+    """Look once. A wake without a run means the highest one that was accepted."""
+    header, body = message.header, message.body
+    assert isinstance(body, Wake)
+    run = header.run_id
+    if run.run < 0:
+        latest = await out.ledger.latest_run(run.user, run.task, run.step)
+        run = latest or msgspec.structs.replace(run, run=0)
+    snapshot = await out.ledger.snapshot(run)
+    outcome = await _do(_decide(snapshot, out), snapshot, body, out)
+    return For(_resolved(header, snapshot), outcome)
+
+
+def _resolved(header: Header, snapshot: Snapshot) -> Header:
+    """The wake's header with what belongs to the run rather than to whoever woke it."""
+    accepted = snapshot.accepted
+    if accepted is None:
+        return msgspec.structs.replace(header, run=snapshot.run.run)
+    return msgspec.structs.replace(
+        header,
+        run=snapshot.run.run,
+        kind=accepted.kind,
+        priority=accepted.priority,
+        deadline=max(1, int(accepted.deadline * 1000) - header.created),
+        traceparent=accepted.traceparent,
+    )
+
+
+def _decide(snapshot: Snapshot, out: Outside) -> Step:
+    accepted = snapshot.accepted
+    recipe = recipe_of(accepted.kind, out.recipes) if accepted else None
+    return next_step(
+        snapshot,
+        out.ledger.now(),
+        vendor=bool(recipe and recipe.vendor),
+        policy=recipe.unknown if recipe else "fail",
+    )
+
+
+async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:
+    run = snapshot.run
+    match step:
+        case End():
+            return Finish()
+        case Nothing():
+            return Leave()
+        case AskInput():
+            return await _ask_input(run, body, out)
+        case AskReopen():
+            return await _ask_reopen(snapshot, body, out)
+        case RefuseRun():
+            await out.ledger.write(run, "refused", Refused())
+            return Leave()
+        case Expire():
+            await out.ledger.write(run, "verdict", Verdict("failed", Code.TIMEOUT))
+            return Finish()
+        case Look(calls):
+            return await _look(tuple(Job(call.n, call.job) for call in calls), snapshot, out)
+        case DeadCall(n, code, unknown):
+            return Bury(Reason.UNKNOWN if unknown else Reason.VENDOR, code, "PaidCallEnded", n)
+        case Resend(n, seq):
+            await out.ledger.write(run, f"vendor-{n}-given-up", GivenUp())
+            return Next(Stage.GENERATE, Generate(), seq=seq)
+        case Publish(stage, seq):
+            return Next(stage, _BODIES[stage], seq=seq)
+
+
+async def _ask_input(run: RunId, body: Wake, out: Outside) -> Outcome:
+    upload = await find_upload(run.user, run.task, out) if run.step == 0 else None
+    if upload is not None:
+        await take_in(upload, out)
+    elif body.since and out.ledger.now() >= body.since / 1000 + out.policy.upload_limit_s:
+        await out.ledger.write(run, "verdict", Verdict("failed", Code.NOT_UPLOADED))
+        return Finish()
+    return Leave()
+
+
+async def _ask_reopen(snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:
+    run = snapshot.run
+    if not await out.backend.reopen(run.task, run.step):
+        await out.ledger.write(run, "refused", Refused())
+        return Leave()
+    await out.ledger.write(run, "reopened", Reopened())
+    agreed = msgspec.structs.replace(snapshot, reopened=True)
+    return await _do(_decide(agreed, out), agreed, body, out)
+
+
+async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, out: Outside) -> Outcome:
+    assert snapshot.accepted is not None
+    recipe = recipe_of(snapshot.accepted.kind, out.recipes)
+    found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, out))
+    if winner := first_success(found):
+        return Next(Stage.COLLECT, Collect(winner), seq=seq_after(snapshot, Stage.COLLECT))
+    if all(status.state is JobState.WORKING for status in found.values()):
+        return Leave()
+    left = await after_failure(snapshot.run, found, out)
+    return Leave() if left.live or left.open else Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)

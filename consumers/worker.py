@@ -1,0 +1,56 @@
+"""The pump as a process: settings, signals, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from consumers.engine import Engine
+from consumers.pauses import Pauses
+from consumers.pump import Pump, groups_of
+from consumers.stages.table import STAGES
+from runtime.outside import Outside
+from runtime.settings import Settings, load_settings
+from runtime.wiring import open_outside
+from telemetry import logs
+
+__all__ = ["build_pump", "run_worker"]
+
+
+def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Args:
+        topics: what to take; everything when empty.
+        concurrency: messages of one group of topics at once; 0 takes WORK_CONCURRENCY.
+
+    Raises:
+        runtime.errors.BadSettings: the environment cannot be used.
+        ValueError: a topic that does not exist.
+    """
+    settings = load_settings(os.environ)
+    logs.setup(sys.stdout, settings.log_level, "consumers")
+    asyncio.run(_work(settings, topics, concurrency or settings.work_concurrency))
+
+
+async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:
+    async with open_outside(settings, lambda: os.environ) as out:
+        pump = build_pump(out, topics=topics, concurrency=concurrency, grace=settings.shutdown_grace_s)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, pump.stop)
+        await pump.run()
+
+
+def build_pump(out: Outside, *, topics: Sequence[str] = (), concurrency: int = 8, grace: float = 30.0) -> Pump:
+    """A pump with every stage. Must be called while the loop runs.
+
+    Raises:
+        ValueError: a topic that does not exist.
+    """
+    pauses = Pauses(asyncio.get_running_loop().time)
+    engine = Engine(out, STAGES, pauses)
+    return Pump(out.broker, engine, pauses, groups=groups_of(topics), concurrency=concurrency, grace=grace)
