@@ -1,0 +1,308 @@
+"""The HTTP side of the stand-in backend.
+
+POST /api/tasks {user_id, kind, params, step?}                     sell: charges 1 -> task id, ticket, upload folder
+POST /api/tasks/{id}/steps {kind, params}                          the next step of a pipeline
+GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
+POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict, as requirement 000 has it
+POST /internal/task/update                                         a verdict, as requirement 001 has it
+GET  /api/internal/tasks/unfinished, POST …/steps/{n}/reopen       what the workers may ask
+GET  /_sandbox/book?task_id=, POST and DELETE /_sandbox/faults     for tests
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.backend.book import Book, Heard
+from sandbox.backend.faults import Cut, Fault, Faults, wait_for_disconnect
+from sandbox.backend.seals import Seals
+
+__all__ = ["TICKET_SECONDS", "create_app"]
+
+TICKET_SECONDS: Final = 3600
+"""How long a ticket is good."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
+_KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+
+T = TypeVar("T")
+
+
+class _Order(msgspec.Struct):
+    kind: str
+    user_id: str = ""
+    params: dict[str, Any] = {}
+    step: int = 0
+
+
+class _Output(msgspec.Struct):
+    result_urls: tuple[str, ...] = msgspec.field(default=(), name="resultUrls")
+    error_message: str = ""
+    error_code: str = ""
+
+
+class _StepVerdict(msgspec.Struct):
+    status: Literal["success", "failed"]
+    output: _Output
+
+
+class _TaskUpdate(msgspec.Struct, rename="camel"):
+    task_id: str
+    status: Literal["done", "failed"]
+    result_urls: tuple[str, ...] = ()
+    error_reason: str = ""
+    vendor_task_id: str = ""
+    step_index: int = 0
+
+
+def create_app(
+    *,
+    secret: str,
+    ticket_secret: str,
+    clock: Callable[[], float],
+    data_dir: Path | None = None,
+    max_age_s: float = 300,
+    new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+) -> Starlette:
+    """The stand-in backend as an ASGI app.
+
+    Args:
+        secret: for callbacks and questions.
+        ticket_secret: for tickets, at least 32 bytes.
+        clock: seconds since the epoch.
+        data_dir: where the book lies, so that it outlives a restart; None keeps it in memory and calls it inline.
+        max_age_s: seconds a signature is good for.
+        new_id: makes task ids; unguessable unless a test gives another.
+
+    Raises:
+        ValueError: the ticket secret is too short.
+    """
+    seals = Seals(secret, ticket_secret, clock, max_age_s)
+    return _Backend(seals, clock, data_dir, new_id).app()
+
+
+class _Backend:
+    def __init__(
+        self, seals: Seals, clock: Callable[[], float], data_dir: Path | None, new_id: Callable[[], str]
+    ) -> None:
+        if data_dir is not None:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        self._book = Book(":memory:" if data_dir is None else str(data_dir / "backend.sqlite3"))
+        # One thread: SQLite's calls block, and the book takes one at a time. In memory they do not.
+        self._thread = None if data_dir is None else ThreadPoolExecutor(1, "sandbox-backend")
+        self._seals = seals
+        self._clock = clock
+        self._new_id = new_id
+        self._faults = Faults()
+
+    def app(self) -> Starlette:
+        internal = "/api/internal/tasks"
+        return Starlette(
+            lifespan=self._lifespan,
+            routes=[
+                Route("/api/tasks", self._sell, methods=["POST"]),
+                Route("/api/tasks/{task}", self._task),
+                Route("/api/tasks/{task}/steps", self._add_step, methods=["POST"]),
+                Route("/api/tasks/{task}/cancel", self._cancel, methods=["POST"]),
+                Route(f"{internal}/unfinished", self._unfinished),
+                Route(f"{internal}/{{task}}/steps/{{step:int}}/callback", self._step_callback, methods=["POST"]),
+                Route(f"{internal}/{{task}}/steps/{{step:int}}/reopen", self._reopen, methods=["POST"]),
+                Route("/internal/task/update", self._task_update, methods=["POST"]),
+                Route("/_sandbox/book", self._show_book),
+                Route("/_sandbox/faults", self._set_fault, methods=["POST", "DELETE"]),
+            ],
+        )
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self._do(self._book.close)
+            if self._thread is not None:
+                self._thread.shutdown(wait=False)
+
+    async def _do(self, function: Callable[..., T], *args: object) -> T:
+        if self._thread is None:
+            return function(*args)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    async def _sell(self, request: Request) -> Response:
+        order = _decode(await request.body(), _Order)
+        if order is None or not _ID.match(order.user_id) or not _KIND.match(order.kind) or order.step < 0:
+            return _json({"error": "user_id, kind or params cannot be used"}, 422)
+        task = self._new_id()
+        params = msgspec.json.encode(order.params).decode()
+        await self._do(self._book.sell, order.user_id, task, order.step, order.kind, params, self._clock())
+        return _json(self._receipt(order, order.user_id, task, order.step), 201)
+
+    async def _add_step(self, request: Request) -> Response:
+        order = _decode(await request.body(), _Order)
+        if order is None or not _KIND.match(order.kind):
+            return _json({"error": "kind or params cannot be used"}, 422)
+        task = request.path_params["task"]
+        params = msgspec.json.encode(order.params).decode()
+        added = await self._do(self._book.add_step, task, order.kind, params, self._clock())
+        if added is None:
+            return _json({"error": "no such task"}, 404)
+        return _json(self._receipt(order, added[0], task, added[1]), 201)
+
+    def _receipt(self, order: _Order, user: str, task: str, step: int) -> dict[str, object]:
+        expires = int(self._clock()) + TICKET_SECONDS
+        ticket = self._seals.ticket(
+            user=user, task=task, step=step, kind=order.kind, params=order.params, expires=expires
+        )
+        folder = f"input/{user}/{task}/"
+        return {"task_id": task, "step": step, "ticket": ticket, "input_prefix": folder, "expires": expires}
+
+    async def _task(self, request: Request) -> Response:
+        steps = await self._do(self._book.steps, request.path_params["task"])
+        if not steps:
+            return _json({"error": "no such task"}, 404)
+        last = steps[-1]
+        return _json({"task_id": last["task_id"], "user_id": last["user_id"], "status": last["status"], "steps": steps})
+
+    async def _cancel(self, request: Request) -> Response:
+        state = await self._do(self._book.cancel, request.path_params["task"])
+        if state is None:
+            return _json({"error": "no such task"}, 404)
+        return _json({"status": state}, 200 if state == "cancelled" else 409)
+
+    async def _step_callback(self, request: Request) -> Response:
+        task, step = request.path_params["task"], request.path_params["step"]
+        body = await request.body()
+        verdict = _decode(body, _StepVerdict)
+        heard = self._heard(request, body, task, step)
+        if verdict is not None:
+            heard = msgspec.structs.replace(
+                heard,
+                status=verdict.status,
+                outputs=verdict.output.result_urls,
+                error=verdict.output.error_message,
+                error_code=verdict.output.error_code,
+            )
+        return await self._hear(request, heard)
+
+    async def _task_update(self, request: Request) -> Response:
+        body = await request.body()
+        update = _decode(body, _TaskUpdate)
+        if update is None:
+            return await self._hear(request, self._heard(request, body, "", 0))
+        heard = msgspec.structs.replace(
+            self._heard(request, body, update.task_id, update.step_index),
+            status="success" if update.status == "done" else "failed",
+            outputs=update.result_urls,
+            error=update.error_reason,
+            vendor_task_id=update.vendor_task_id,
+        )
+        return await self._hear(request, heard)
+
+    def _heard(self, request: Request, body: bytes, task: str, step: int) -> Heard:
+        body_signature = self._seals.body_verdict(request.headers, body)
+        signed = self._seals.is_signed(request.headers, task, step)
+        return Heard(
+            path=request.url.path,
+            received=self._clock(),
+            signature_ok=signed and body_signature != "bad",
+            body_signature=body_signature,
+            task=task,
+            step=step,
+        )
+
+    async def _hear(self, request: Request, heard: Heard) -> Response:
+        fault = self._faults.take("callback", heard.task)
+        heard = msgspec.structs.replace(heard, fault=fault.kind if fault else "")
+        forced = None
+        if fault is not None and fault.kind != "cut":
+            forced = fault.status if fault.kind == "answer" else 504
+        http_status, state = await self._do(self._book.hear, heard, forced)
+        return await _spoil(request, fault) or _json({"status": state}, http_status)
+
+    async def _unfinished(self, request: Request) -> Response:
+        return await self._ask(request, "unfinished", "", self._list_unfinished)
+
+    async def _list_unfinished(self, request: Request) -> Response:
+        try:
+            older_than = float(request.query_params.get("older_than", "0"))
+            after = int(request.query_params.get("cursor", "0"))
+        except ValueError:
+            return _json({"error": "older_than or cursor cannot be read"}, 400)
+        rows, last = await self._do(self._book.unfinished, self._clock() - older_than, after)
+        return _json({"rows": rows, "cursor": str(last) if last else None})
+
+    async def _reopen(self, request: Request) -> Response:
+        return await self._ask(request, "reopen", request.path_params["task"], self._do_reopen)
+
+    async def _do_reopen(self, request: Request) -> Response:
+        task, step = request.path_params["task"], request.path_params["step"]
+        http_status, state = await self._do(self._book.reopen, task, step, self._clock())
+        return _json({"status": state}, http_status)
+
+    async def _ask(
+        self,
+        request: Request,
+        call: Literal["unfinished", "reopen"],
+        task: str,
+        answer: Callable[[Request], Awaitable[Response]],
+    ) -> Response:
+        """A question: signed over its path, with a signature over its body if there is one."""
+        body_signature = self._seals.body_verdict(request.headers, await request.body())
+        if not self._seals.is_signed(request.headers, request.url.path) or body_signature == "bad":
+            return _json({"error": "signature"}, 403)
+        fault = self._faults.take(call, task)
+        if fault is not None and fault.kind == "cut":
+            await answer(request)
+        return await _spoil(request, fault) or await answer(request)
+
+    async def _show_book(self, request: Request) -> Response:
+        task = request.query_params.get("task_id", "")
+        totals = await self._do(self._book.totals)
+        tasks = await self._do(self._book.steps, task)
+        return _json({**totals, "tasks": tasks, "strays": await self._do(self._book.strays)})
+
+    async def _set_fault(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._faults.clear()
+            return Response(status_code=204)
+        fault = _decode(await request.body(), Fault)
+        if fault is None:
+            return _json({"error": "no such fault"}, 422)
+        self._faults.add(fault)
+        return Response(status_code=204)
+
+
+async def _spoil(request: Request, fault: Fault | None) -> Response | None:
+    if fault is None:
+        return None
+    match fault.kind:
+        case "answer":
+            return Response(status_code=fault.status, headers=dict(fault.headers))
+        case "hang":
+            return await wait_for_disconnect(request)
+        case "cut":
+            return Cut()
+
+
+def _decode(body: bytes, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # What cannot be read is answered, or noted in the book, by the caller.
+        return None
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

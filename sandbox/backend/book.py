@@ -1,0 +1,266 @@
+"""The quota book: what was sold, charged, heard and refunded. The judge of every other test.
+
+One SQLite file, one connection, one call at a time; each change is one transaction, so a killed stand-in comes back
+with what it had answered. `Book` blocks: `sandbox.backend.app` calls it from a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["PAGE_SIZE", "Book", "Heard", "answer_to"]
+
+PAGE_SIZE: Final = 50
+"""Rows of one page of unfinished tasks."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS tasks (
+    task_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, charges INTEGER NOT NULL, refunds INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS steps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL REFERENCES tasks, step INTEGER NOT NULL,
+    kind TEXT NOT NULL, params TEXT NOT NULL, created REAL NOT NULL, status TEXT NOT NULL DEFAULT 'pending',
+    outputs TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '', error_code TEXT NOT NULL DEFAULT '',
+    vendor_task_id TEXT NOT NULL DEFAULT '', UNIQUE (task_id, step)
+) STRICT;
+CREATE INDEX IF NOT EXISTS open_steps ON steps (id) WHERE status = 'pending';
+CREATE TABLE IF NOT EXISTS callbacks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL, step INTEGER NOT NULL, path TEXT NOT NULL,
+    status TEXT NOT NULL, signature_ok INTEGER NOT NULL, body_signature TEXT NOT NULL, http_status INTEGER NOT NULL,
+    fault TEXT NOT NULL, received REAL NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
+"""
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """A callback as it came in, right or wrong."""
+
+    path: str
+    received: float
+    """Seconds since the epoch."""
+    signature_ok: bool
+    """Signature, timestamp and, if it was there, the body's signature."""
+    body_signature: str
+    """`ok`, `missing` or `bad`."""
+    task: str = ""
+    step: int = 0
+    status: str = ""
+    """`success` or `failed`; empty when the body could not be read."""
+    outputs: tuple[str, ...] = ()
+    error: str = ""
+    error_code: str = ""
+    vendor_task_id: str = ""
+    fault: str = ""
+    """The fault that will spoil the answer, if one was asked for."""
+
+
+def answer_to(current: str, told: str) -> int:
+    """The HTTP status for a verdict (pure): the first one stands, the same again is fine, the contrary is not."""
+    if current in {"pending", told} or (current, told) == ("cancelled", "failed"):
+        return 200
+    return 409
+
+
+class Book:
+    """The book.
+
+    Args:
+        path: of the file, or `:memory:`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def sell(self, user: str, task: str, step: int, kind: str, params: str, now: float) -> None:
+        """A new task with its first step: charges quota once."""
+        with self._transaction():
+            self._db.execute("INSERT INTO tasks VALUES (?, ?, 1, 0)", (task, user))
+            self._add(task, step, kind, params, now)
+
+    def add_step(self, task: str, kind: str, params: str, now: float) -> tuple[str, int] | None:
+        """The next step of a task, already paid for. Returns its user and index, or None for an unknown task."""
+        with self._transaction():
+            row = self._one(
+                "SELECT user_id, MAX(step) AS last FROM tasks JOIN steps USING (task_id) WHERE task_id = ?", task
+            )
+            if row is None or row["user_id"] is None:
+                return None
+            self._add(task, row["last"] + 1, kind, params, now)
+            return row["user_id"], row["last"] + 1
+
+    def hear(self, heard: Heard, forced: int | None = None) -> tuple[int, str]:
+        """Note a callback and act on it.
+
+        Args:
+            heard: what came in.
+            forced: an HTTP status to answer instead of acting.
+
+        Returns:
+            HTTP status and the state that stands.
+        """
+        with self._transaction():
+            http_status, state = (forced, "") if forced is not None else self._act(heard)
+            self._db.execute(
+                "INSERT INTO callbacks (task_id, step, path, status, signature_ok, body_signature, http_status, fault,"
+                " received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(heard.task, heard.step, heard.path, heard.status, heard.signature_ok, heard.body_signature),
+                    *(http_status, heard.fault, heard.received),
+                ),
+            )
+        return http_status, state
+
+    def cancel(self, task: str) -> str | None:
+        """Cancel what is pending and refund. Returns the state that stands, or None for an unknown task."""
+        with self._transaction():
+            done = self._db.execute(
+                "UPDATE steps SET status = 'cancelled' WHERE task_id = ? AND status = 'pending'", (task,)
+            )
+            if done.rowcount:
+                self._refund(task)
+            row = self._one("SELECT status FROM steps WHERE task_id = ? ORDER BY step DESC LIMIT 1", task)
+            return row["status"] if row else None
+
+    def reopen(self, task: str, step: int, now: float) -> tuple[int, str]:
+        """Sell a failed step once more: charged again if it was refunded. HTTP status and the state that stands."""
+        with self._transaction():
+            row = self._one("SELECT status FROM steps WHERE task_id = ? AND step = ?", task, step)
+            if row is None:
+                return 404, ""
+            if row["status"] == "pending":
+                return 200, "pending"
+            if row["status"] != "failed":
+                return 409, row["status"]
+            self._db.execute(
+                "UPDATE steps SET status = 'pending', error = '', error_code = '', created = ?"
+                " WHERE task_id = ? AND step = ?",
+                (now, task, step),
+            )
+            self._db.execute("UPDATE tasks SET charges = charges + 1 WHERE task_id = ? AND refunds = charges", (task,))
+            return 200, "pending"
+
+    def unfinished(self, before: float, after: int) -> tuple[list[dict[str, Any]], int]:
+        """A page of pending steps created before then, beyond the row `after`; and the row to go on from, or 0."""
+        rows = self._all(
+            "SELECT id, task_id AS task, user_id AS user, step, kind, created FROM steps JOIN tasks USING (task_id)"
+            " WHERE status = 'pending' AND created <= ? AND id > ? ORDER BY id LIMIT ?",
+            *(before, after, PAGE_SIZE + 1),
+        )
+        page = rows[:PAGE_SIZE]
+        last = page[-1]["id"] if len(rows) > PAGE_SIZE else 0
+        return [{name: value for name, value in row.items() if name != "id"} for row in page], last
+
+    def steps(self, task: str = "") -> list[dict[str, Any]]:
+        """Every step sold, of one task or of all, with all the callbacks heard about it."""
+        where, values = ("WHERE task_id = ?", (task,)) if task else ("", ())
+        heard: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for call in self._all(f"SELECT * FROM callbacks {where} ORDER BY id", *values):  # noqa: S608 - a constant
+            heard.setdefault((call["task_id"], call["step"]), []).append(_shown(call))
+        rows = self._all(
+            f"SELECT * FROM steps JOIN tasks USING (task_id) {where} ORDER BY id",  # noqa: S608 - a constant
+            *values,
+        )
+        return [{**_sold(row), "callbacks": heard.get((row["task_id"], row["step"]), [])} for row in rows]
+
+    def strays(self) -> list[dict[str, Any]]:
+        """Callbacks about what was never sold."""
+        rows = self._all(
+            "SELECT callbacks.* FROM callbacks LEFT JOIN steps USING (task_id, step) WHERE steps.id IS NULL ORDER BY id"
+        )
+        return [{"task_id": row["task_id"], "step": row["step"], **_shown(row)} for row in rows]
+
+    def totals(self) -> dict[str, int]:
+        """Quota charged and refunded in all."""
+        row = self._one("SELECT COALESCE(SUM(charges), 0) AS charged, COALESCE(SUM(refunds), 0) AS refunded FROM tasks")
+        return dict(row or {})
+
+    def _act(self, heard: Heard) -> tuple[int, str]:
+        if not heard.signature_ok:
+            return 403, ""
+        row = self._one(
+            "SELECT status, user_id FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?",
+            *(heard.task, heard.step),
+        )
+        if row is None:
+            return 404, ""
+        if not _is_complete(heard, row["user_id"]):
+            return 422, row["status"]
+        http_status = answer_to(row["status"], heard.status)
+        if row["status"] == "pending":
+            self._settle(heard)
+            return http_status, heard.status
+        return http_status, row["status"]
+
+    def _settle(self, heard: Heard) -> None:
+        self._db.execute(
+            "UPDATE steps SET status = ?, outputs = ?, error = ?, error_code = ?, vendor_task_id = ?"
+            " WHERE task_id = ? AND step = ?",
+            (
+                *(heard.status, json.dumps(heard.outputs), heard.error, heard.error_code, heard.vendor_task_id),
+                *(heard.task, heard.step),
+            ),
+        )
+        if heard.status == "failed":
+            self._refund(heard.task)
+
+    def _refund(self, task: str) -> None:
+        self._db.execute("UPDATE tasks SET refunds = refunds + 1 WHERE task_id = ? AND refunds < charges", (task,))
+
+    def _add(self, task: str, step: int, kind: str, params: str, now: float) -> None:
+        self._db.execute(
+            "INSERT INTO steps (task_id, step, kind, params, created) VALUES (?, ?, ?, ?, ?)",
+            (task, step, kind, params, now),
+        )
+
+    def _all(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._db.execute(sql, values)]
+
+    def _one(self, sql: str, *values: object) -> dict[str, Any] | None:
+        return next(iter(self._all(sql, *values)), None)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _is_complete(heard: Heard, user: str) -> bool:
+    """A success names results, all in the task's own output folder; a failure names its reason."""
+    if heard.status == "success":
+        folder = f"cos://output/{user}/{heard.task}/"
+        return bool(heard.outputs) and all(url.startswith(folder) for url in heard.outputs)
+    return heard.status == "failed" and bool(heard.error)
+
+
+def _sold(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: row[name] for name in ("task_id", "user_id", "step", "kind", "status", "error", "error_code")},
+        "params": json.loads(row["params"]),
+        "outputs": json.loads(row["outputs"]),
+        **{name: row[name] for name in ("vendor_task_id", "created", "charges", "refunds")},
+    }
+
+
+def _shown(call: Mapping[str, Any]) -> dict[str, Any]:
+    names: Sequence[str] = ("path", "status", "body_signature", "http_status", "fault", "received")
+    return {**{name: call[name] for name in names}, "signature_ok": bool(call["signature_ok"])}

@@ -1,0 +1,85 @@
+"""How the backend knows that a call is from the workers, and how it seals what it sells.
+
+Nothing here is shared with the workers' own code: two implementations that agree prove more than one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+__all__ = ["BODY_SIGNATURE", "SIGNATURE", "TIMESTAMP", "Seals"]
+
+SIGNATURE: Final = "x-internal-signature"
+BODY_SIGNATURE: Final = "x-internal-body-signature"
+TIMESTAMP: Final = "x-timestamp"
+
+_MIN_KEY_BYTES: Final = 32
+
+
+class Seals:
+    """Verifies signatures and issues tickets.
+
+    Args:
+        secret: shared with the workers for callbacks and questions.
+        ticket_secret: shared with them for tickets; at least 32 bytes.
+        clock: seconds since the epoch.
+        max_age_s: how far from now a timestamp may be, either way.
+
+    Raises:
+        ValueError: the ticket secret is too short for HS256.
+    """
+
+    def __init__(self, secret: str, ticket_secret: str, clock: Callable[[], float], max_age_s: float) -> None:
+        if len(ticket_secret.encode()) < _MIN_KEY_BYTES:
+            raise ValueError(f"ticket_secret needs {_MIN_KEY_BYTES} bytes")
+        self._key = secret.encode()
+        self._ticket_key = ticket_secret
+        self._clock = clock
+        self._max_age_s = max_age_s
+
+    def is_signed(self, headers: Mapping[str, str], *covered: str | int) -> bool:
+        """Whether the call was signed over these parts and its timestamp, and not long ago."""
+        timestamp = headers.get(TIMESTAMP, "")
+        signed = "".join(str(part) for part in covered) + timestamp
+        return self._is_fresh(timestamp) and self._matches(headers.get(SIGNATURE, ""), signed.encode())
+
+    def body_verdict(self, headers: Mapping[str, str], body: bytes) -> str:
+        """`ok`, `missing` or `bad`: what the signature over timestamp and body says."""
+        claimed = headers.get(BODY_SIGNATURE)
+        if claimed is None:
+            return "missing"
+        return "ok" if self._matches(claimed, headers.get(TIMESTAMP, "").encode() + body) else "bad"
+
+    def ticket(self, *, user: str, task: str, step: int, kind: str, params: Mapping[str, object], expires: int) -> str:
+        """A ticket for one step: a JWT that says what was sold."""
+        import jwt
+
+        plain = json.loads(json.dumps(params), parse_float=_as_javascript)
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        claims = {
+            "aud": "scf-workers/ticket",
+            "sub": user,
+            "task": task,
+            "step": step,
+            "kind": kind,
+            "params": hashlib.sha256(text.encode()).hexdigest(),
+            "exp": expires,
+        }
+        return jwt.encode(claims, self._ticket_key, algorithm="HS256")
+
+    def _is_fresh(self, timestamp: str) -> bool:
+        return timestamp.isdecimal() and abs(self._clock() - int(timestamp)) <= self._max_age_s
+
+    def _matches(self, claimed: str, text: bytes) -> bool:
+        expected = hmac.new(self._key, text, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(expected.encode(), claimed.encode())
+
+
+def _as_javascript(text: str) -> float:
+    """A number as a backend in JavaScript would write it again: 1.0 is 1."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -1,0 +1,166 @@
+"""The stand-in as an ASGI app: find the address, check the signature, choose the verb, answer as COS answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+
+from sandbox.cos.address import Resolver, split_absolute
+from sandbox.cos.audit import AuditRules
+from sandbox.cos.control import control_routes
+from sandbox.cos.errors import Refused
+from sandbox.cos.events import Events, Sink
+from sandbox.cos.faults import FaultKind
+from sandbox.cos.routes import choose
+from sandbox.cos.service import Service
+from sandbox.cos.signature import Evidence, verify
+from sandbox.cos.store import Store
+from sandbox.cos.wire import Answer, Call, ClientGone, Connection, error_answer, send_answer
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["CosApp", "create_app"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class CosApp(Starlette):
+    """COS on every bucket's host and, in path style, on the loopback host; the control endpoints beside it.
+
+    `app.state.service` is the running `Service`, `app.state.events` its `Events`.
+
+    Args:
+        service: what the verbs share.
+        secrets: SecretId -> SecretKey.
+        tokens: SecretId -> the token its requests must carry.
+    """
+
+    def __init__(self, service: Service, secrets: Mapping[str, str], tokens: Mapping[str, str]) -> None:
+        super().__init__(routes=control_routes(service), lifespan=self._live)
+        self._service = service
+        self._secrets = secrets
+        self._tokens = tokens
+        self.state.service = service
+        self.state.events = service.events
+
+    @contextlib.asynccontextmanager
+    async def _live(self, _: Starlette) -> AsyncGenerator[None]:
+        try:
+            async with self._service.events:
+                yield
+        finally:
+            await asyncio.to_thread(self._service.close)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as COS, or as the stand-in itself."""
+        if scope["type"] == "http" and not self._is_control(scope):
+            await self._serve(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _is_control(self, scope: Scope) -> bool:
+        host = next((value for name, value in scope["headers"] if name.lower() == b"host"), b"").decode("latin-1")
+        return not split_absolute(scope["path"]) and self._service.resolver.is_control(host, scope["path"])
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = Connection(receive, send)
+        call = Call.of(scope, receive)
+        answer: Answer | None = None
+        try:
+            answer = await self._answer(call)
+            if answer is None or self._service.faults.take(FaultKind.CUT_AFTER, call.method, call.key):
+                await connection.cut()
+                return
+            await call.drain()
+            self._service.requests[f"{call.verb} {answer.status}"] += 1
+            await send_answer(answer, call, send, self._service.clock())
+        except ClientGone:
+            return
+        finally:
+            call.answered.set()
+            if answer is not None and answer.file is not None:
+                await asyncio.shield(self._service.run(answer.file.close))
+
+    async def _answer(self, call: Call) -> Answer | None:
+        """None: cut the connection."""
+        try:
+            return await self._work(call)
+        except Refused as refused:
+            return error_answer(refused, call)
+        except ClientGone:
+            raise
+        except Exception:  # noqa: BLE001 - a fault of ours is logged, and still answered in COS's shape
+            _LOG.exception("the stand-in itself failed at %s", call.verb)
+            return error_answer(Refused(500, "InternalError", "The stand-in itself failed."), call)
+
+    async def _work(self, call: Call) -> Answer | None:
+        call.check()
+        call.address = self._service.resolver.resolve(call.host, call.raw_path)
+        if self._service.faults.take(FaultKind.CUT_BEFORE, call.method, call.key):
+            return None
+        if self._service.faults.take(FaultKind.UNAVAILABLE, call.method, call.key):
+            raise Refused(503, "ServiceUnavailable", "Reduce your request rate.")
+        verify(self._evidence(call), self._secrets, self._tokens, self._service.clock())
+        route = choose(call)
+        call.verb = route.name
+        return await route.handler(self._service, call)
+
+    def _evidence(self, call: Call) -> Evidence:
+        return Evidence(call.method, call.address.paths, call.address.hosts, call.headers, call.query)
+
+
+def create_app(  # noqa: PLR0913 - the settings of a stand-in, all by name
+    *,
+    data_dir: Path,
+    buckets: Sequence[str],
+    credentials: Mapping[str, str],
+    tokens: Mapping[str, str] | None = None,
+    region: str = "ap-guangzhou",
+    appid: str = "1250000000",
+    on_created: Sink | None = None,
+    event_prefixes: Mapping[str, str] | None = None,
+    event_pause: float = 1.0,
+    versioning: Mapping[str, str] | None = None,
+    audit_rules: AuditRules | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> CosApp:
+    """A stand-in for COS and CI. Serve it with `sandbox.server.Server`, or enter `app.router.lifespan_context(app)`.
+
+    Args:
+        data_dir: where objects are kept; survives restarts. One process at a time.
+        buckets: full names, with the APPID.
+        credentials: SecretId -> SecretKey.
+        tokens: SecretId -> the STS token its requests must carry; other SecretIds must carry none.
+        region: such as `ap-guangzhou`.
+        appid: the account's, as in the buckets' names.
+        on_created: where COS events go: a sink of `sandbox.cos.events`, or any coroutine function.
+        event_prefixes: bucket -> prefix under which created objects have events; every `input/` if None.
+        event_pause: seconds before an event that was not taken is delivered once more.
+        versioning: bucket -> `Enabled` or `Suspended`; the others never kept versions.
+        audit_rules: what the content audit finds.
+        clock: the store's time, seconds since the epoch.
+        sleep: how a slow answer waits.
+    """
+    prefixes = dict.fromkeys(buckets, "input/") if event_prefixes is None else event_prefixes
+    service = Service(
+        store=Store(data_dir, clock),
+        clock=clock,
+        sleep=sleep,
+        resolver=Resolver(buckets, region),
+        region=region,
+        appid=appid,
+        event_prefixes=prefixes,
+        versioning=versioning or {},
+        audit=audit_rules or AuditRules(),
+        events=Events(on_created, pause=event_pause),
+    )
+    return CosApp(service, dict(credentials), dict(tokens or {}))

@@ -1,0 +1,120 @@
+"""The verbs of one bucket: listing, deleting many, lifecycle, versioning.
+
+Sources: Tencent COS, "GET Bucket (List Objects)" (document 436/7734), "DELETE Multiple Objects" (436/8289), "PUT Bucket
+lifecycle" (436/8280) and "GET Bucket versioning". Lifecycle rules are kept and given back, never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sandbox.cos.errors import Refused
+from sandbox.cos.objects import etag_of, iso_time
+from sandbox.cos.service import Service, check_digest
+from sandbox.cos.wire import Answer, Call, xml_answer
+from sandbox.cos.xml import Node, parse, text_of
+
+__all__ = [
+    "MAX_KEYS",
+    "delete_lifecycle",
+    "delete_many",
+    "get_lifecycle",
+    "get_versioning",
+    "head_bucket",
+    "list_objects",
+    "put_lifecycle",
+]
+
+MAX_KEYS = 1000
+"""Of one page, and of one deletion."""
+
+
+async def head_bucket(service: Service, call: Call) -> Answer:
+    """HEAD: the bucket is there."""
+    del call
+    return Answer(200, [("x-cos-bucket-region", service.region)])
+
+
+async def list_objects(service: Service, call: Call) -> Answer:
+    """GET: one page of keys, version 1 of the listing."""
+    limit = call.param("max-keys") or str(MAX_KEYS)
+    if not limit.isdigit():
+        raise Refused(400, "InvalidArgument", "max-keys is a number.")
+    if call.param("encoding-type") not in {"", "url"}:
+        raise Refused(400, "InvalidArgument", "encoding-type is url.")
+    prefix, delimiter, marker = (call.param(name) for name in ("prefix", "delimiter", "marker"))
+    page = await service.run(
+        service.store.page,
+        call.bucket,
+        prefix=prefix,
+        delimiter=delimiter,
+        marker=marker,
+        limit=min(int(limit), MAX_KEYS),
+    )
+    node: list[tuple[str, Node]] = [
+        ("Name", call.bucket),
+        ("EncodingType", call.param("encoding-type")),
+        ("Prefix", call.encoded(prefix)),
+        ("Marker", call.encoded(marker)),
+        ("MaxKeys", min(int(limit), MAX_KEYS)),
+        ("Delimiter", call.encoded(delimiter)),
+        ("IsTruncated", "true" if page.next_marker else "false"),
+    ]
+    if page.next_marker:
+        node.append(("NextMarker", call.encoded(page.next_marker)))
+    for entry in page.entries:
+        shown: Node = [
+            ("Key", call.encoded(entry.key)),
+            ("LastModified", iso_time(entry.modified)),
+            ("ETag", etag_of(entry)),
+            ("Size", entry.size),
+            ("Owner", [("ID", service.appid), ("DisplayName", service.appid)]),
+            ("StorageClass", entry.headers.get("x-cos-storage-class", "STANDARD")),
+        ]
+        node.append(("Contents", shown))
+    node += [("CommonPrefixes", [("Prefix", call.encoded(name))]) for name in page.prefixes]
+    return xml_answer("ListBucketResult", node)
+
+
+async def delete_many(service: Service, call: Call) -> Answer:
+    """POST ?delete."""
+    body = await call.read(2 << 20)
+    check_digest(call, hashlib.md5(body, usedforsecurity=False).hexdigest())
+    document = parse(body, "Delete")
+    keys = [(item.findtext("Key") or "").removeprefix("/") for item in document.findall("Object")]
+    if not 0 < len(keys) <= MAX_KEYS or not all(keys):
+        raise Refused(400, "MalformedXML", f"A deletion names 1 to {MAX_KEYS} keys.")
+    await service.run(service.store.delete, call.bucket, keys)
+    quiet = text_of(document, "Quiet") == "true"
+    return xml_answer("DeleteResult", [] if quiet else [("Deleted", [("Key", key)]) for key in keys])
+
+
+async def put_lifecycle(service: Service, call: Call) -> Answer:
+    """PUT ?lifecycle."""
+    body = await call.read()
+    check_digest(call, hashlib.md5(body, usedforsecurity=False).hexdigest())
+    rules = parse(body, "LifecycleConfiguration").findall("Rule")
+    if not rules or any(text_of(rule, "Status") not in {"Enabled", "Disabled"} for rule in rules):
+        raise Refused(400, "MalformedXML", "A lifecycle has rules, each Enabled or Disabled.")
+    await service.run(service.store.set_note, call.bucket, "", "lifecycle", body)
+    return Answer(200)
+
+
+async def get_lifecycle(service: Service, call: Call) -> Answer:
+    """GET ?lifecycle."""
+    body = await service.run(service.store.note, call.bucket, "", "lifecycle")
+    if body is None:
+        raise Refused(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist.")
+    return Answer(200, [("Content-Type", "application/xml")], body)
+
+
+async def delete_lifecycle(service: Service, call: Call) -> Answer:
+    """DELETE ?lifecycle."""
+    await service.run(service.store.set_note, call.bucket, "", "lifecycle", None)
+    return Answer(204)
+
+
+async def get_versioning(service: Service, call: Call) -> Answer:
+    """GET ?versioning: empty for a bucket that never kept versions."""
+    status = service.versioning.get(call.bucket, "")
+    return xml_answer("VersioningConfiguration", [("Status", status)] if status else [])

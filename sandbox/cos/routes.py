@@ -1,0 +1,116 @@
+"""Which verb a request means. What is not in the table is refused, never quietly answered as something else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sandbox.cos import auditing, buckets, ci, multipart, objects
+from sandbox.cos.errors import Refused
+from sandbox.cos.pictures import CUT_OUTS
+from sandbox.cos.service import Service
+from sandbox.cos.signature import is_signature_field
+from sandbox.cos.wire import Answer, Call
+
+__all__ = ["Route", "choose"]
+
+Handler: TypeAlias = Callable[[Service, Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One verb."""
+
+    name: str
+    handler: Handler
+
+
+async def _put(service: Service, call: Call) -> Answer:
+    if "x-cos-copy-source" in call.headers:
+        return await objects.copy_object(service, call)
+    if "pic-operations" in call.headers:
+        return await ci.put_processed(service, call)
+    entry = await objects.put_object(service, call)
+    return Answer(200, [("ETag", objects.etag_of(entry))])
+
+
+_SUBRESOURCES = (
+    "uploads",
+    "uploadId",
+    "delete",
+    "tagging",
+    "lifecycle",
+    "versioning",
+    "image_process",
+    "ci-process",
+)
+_LIST = frozenset(("prefix", "delimiter", "marker", "max-keys", "encoding-type"))
+_UPLOADS = frozenset(("prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"))
+_PARTS = frozenset(("max-parts", "part-number-marker", "encoding-type"))
+_AUDIT = frozenset(("detect-type", "biz-type", "dataid", "large-image-detect"))
+_LAYOUT = frozenset(("center-layout", "padding-layout"))
+_NONE = frozenset[str]()
+
+# (method, what it is about, sub-resource) -> verb
+_TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
+    ("PUT", "object", ""): (_put, _NONE),
+    ("GET", "object", ""): (objects.get_object, frozenset(objects.RESPONSE_PARAMS)),
+    ("HEAD", "object", ""): (objects.head_object, _NONE),
+    ("DELETE", "object", ""): (objects.delete_object, _NONE),
+    ("PUT", "object", "tagging"): (objects.put_tagging, _NONE),
+    ("GET", "object", "tagging"): (objects.get_tagging, _NONE),
+    ("DELETE", "object", "tagging"): (objects.delete_tagging, _NONE),
+    ("POST", "object", "uploads"): (multipart.begin, _NONE),
+    ("PUT", "object", "uploadId"): (multipart.put_part, frozenset(("partNumber",))),
+    ("POST", "object", "uploadId"): (multipart.complete, _NONE),
+    ("DELETE", "object", "uploadId"): (multipart.abort, _NONE),
+    ("GET", "object", "uploadId"): (multipart.list_parts, _PARTS),
+    ("GET", "bucket", "uploads"): (multipart.list_uploads, _UPLOADS),
+    ("HEAD", "bucket", ""): (buckets.head_bucket, _NONE),
+    ("GET", "bucket", ""): (buckets.list_objects, _LIST),
+    ("POST", "bucket", "delete"): (buckets.delete_many, _NONE),
+    ("PUT", "bucket", "lifecycle"): (buckets.put_lifecycle, _NONE),
+    ("GET", "bucket", "lifecycle"): (buckets.get_lifecycle, _NONE),
+    ("DELETE", "bucket", "lifecycle"): (buckets.delete_lifecycle, _NONE),
+    ("GET", "bucket", "versioning"): (buckets.get_versioning, _NONE),
+    ("POST", "object", "image_process"): (ci.image_process, _NONE),
+    ("GET", "object", "imageMogr2"): (ci.get_processed, _NONE),
+    ("GET", "object", "matting"): (ci.cut_out, _LAYOUT),
+    ("GET", "object", "sensitive-content-recognition"): (auditing.audit_one, _AUDIT),
+    ("POST", "image/auditing", ""): (auditing.audit_batch, _NONE),
+}
+
+
+def choose(call: Call) -> Route:
+    """The verb of a request.
+
+    Raises:
+        Refused: 400 InvalidArgument: a parameter that this verb does not know; 405 MethodNotAllowed: no such verb.
+    """
+    names = {name for name, _ in call.query if not is_signature_field(name)}
+    topic, own = _topic(call, names)
+    about = "bucket" if not call.key else "object"
+    if call.method == "POST" and call.key == "image/auditing" and not topic:
+        about = call.key
+    found = _TABLE.get((call.method, about, topic))
+    if found is None and names:
+        raise Refused(400, "InvalidArgument", f"Unknown parameters: {', '.join(sorted(names))[:200]}")
+    if found is None:
+        raise Refused(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+    handler, params = found
+    if unknown := names - params - own:
+        raise Refused(400, "InvalidArgument", f"Unknown parameters: {', '.join(sorted(unknown))[:200]}")
+    return Route(f"{call.method} {topic or about}", handler)
+
+
+def _topic(call: Call, names: set[str]) -> tuple[str, set[str]]:
+    """The sub-resource, and the parameters that name it."""
+    rules = {name for name in names if name.startswith("imageMogr2")}
+    if rules:
+        return "imageMogr2", rules
+    topic = next((name for name in _SUBRESOURCES if name in names), "")
+    if topic != "ci-process":
+        return topic, {topic} if topic else set()
+    kind = call.param("ci-process")
+    return "matting" if kind in CUT_OUTS else kind, {topic}

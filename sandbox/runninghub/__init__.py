@@ -1,0 +1,12 @@
+"""A stand-in for RunningHub: both generations of its interface over one core, with its oddities on demand.
+
+Source: vendors reference, section 1. Served by `sandbox.server.Server`, or called in-process.
+"""
+
+from __future__ import annotations
+
+from sandbox.runninghub.app import create_app
+from sandbox.runninghub.core import Core
+from sandbox.runninghub.model import DEMO_WORKFLOW_ID, DEMO_WORKFLOWS, Fault, KeyLimits, Shape
+
+__all__ = ["DEMO_WORKFLOWS", "DEMO_WORKFLOW_ID", "Core", "Fault", "KeyLimits", "Shape", "create_app"]

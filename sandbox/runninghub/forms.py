@@ -1,0 +1,44 @@
+"""`multipart/form-data`, read whole: enough for one file and a few fields, without another package."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+__all__ = ["Part", "boundary_of", "parse_form"]
+
+_BOUNDARY: Final = re.compile(r'multipart/form-data;.*boundary="?([^";,]{1,70})"?', re.IGNORECASE)
+_NAME: Final = re.compile(r'(?:^|[;\s])name="([^"]*)"')
+_FILENAME: Final = re.compile(r'filename="([^"]*)"')
+
+
+class Part(NamedTuple):
+    """One part; `filename` is empty for a plain field."""
+
+    name: str
+    filename: str
+    body: bytes
+
+
+def boundary_of(content_type: str) -> str:
+    """The boundary that a Content-Type names; empty when it is no form."""
+    found = _BOUNDARY.match(content_type)
+    return found.group(1).strip() if found else ""
+
+
+def parse_form(body: bytes, boundary: str) -> list[Part] | None:
+    """The parts of a form (RFC 7578), or None when the body is not one, whole and closed."""
+    mark = b"--" + boundary.encode("ascii", "replace")
+    sections = (b"\r\n" + body).split(b"\r\n" + mark)
+    if len(sections) < 2 or sections[0].strip() or not sections[-1].startswith(b"--"):  # noqa: PLR2004 - preamble and end
+        return None
+    parts: list[Part] = []
+    for section in sections[1:-1]:
+        head, gap, content = section.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        disposition = next((x for x in head.decode("utf-8", "replace").splitlines() if "form-data" in x), "")
+        name = _NAME.search(disposition)
+        if not gap or name is None:
+            return None
+        filename = _FILENAME.search(disposition)
+        parts.append(Part(name.group(1), filename.group(1) if filename else "", content))
+    return parts

@@ -1,0 +1,186 @@
+"""What the stand-in knows: keys, workflows, jobs, and what is to go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import msgspec
+
+__all__ = [
+    "DEMO_WORKFLOWS",
+    "DEMO_WORKFLOW_ID",
+    "Failure",
+    "Fault",
+    "Job",
+    "KeyLimits",
+    "Refusal",
+    "Shape",
+    "State",
+    "Upload",
+]
+
+State = Literal["QUEUED", "RUNNING", "SUCCESS", "FAILED", "CANCEL"]
+
+_QUEUED_SHARE: Final = 0.2
+"""Part of a job's time that it spends queued."""
+
+_MESSAGES: Final = MappingProxyType(
+    {
+        "301": "PARAMS_INVALID",
+        "380": "WORKFLOW_NOT_EXISTS",
+        "415": "TASK_INSTANCE_MAXED",
+        "416": "TASK_CREATE_FAILED_BY_NOT_ENOUGH_WALLET",
+        "421": "api queue limit reached, please retry later",
+        "802": "APIKEY_UNAUTHORIZED",
+        "803": "APIKEY_INVALID_NODE_INFO",
+        "804": "APIKEY_TASK_IS_RUNNING",
+        "805": "APIKEY_TASK_STATUS_ERROR",
+        "807": "APIKEY_TASK_NOT_FOUND",
+        "808": "APIKEY_UPLOAD_FAILED",
+        "809": "APIKEY_FILE_SIZE_EXCEEDED",
+        "811": "CORPAPIKEY_INVALID",
+        "813": "APIKEY_TASK_IS_QUEUED",
+        "1000": "unknown error",
+        "1501": "content did not pass the review",
+    }
+)
+
+_ANSWERS: Final = frozenset({"answer", "unauthorized", "error", "not_json", "cut", "hang"})
+_KINDS: Final[Mapping[str, frozenset[str]]] = {
+    "create": _ANSWERS | {"no_id", "tips", "number"},
+    "upload": _ANSWERS,
+    "query": _ANSWERS | {"expired_urls"},
+    "queue": _ANSWERS,
+    "cancel": _ANSWERS,
+    "job": frozenset({"fail", "violate", "short", "late"}),
+    "file": frozenset({"missing", "expired", "error", "html", "huge", "endless", "cut"}),
+    "webhook": frozenset({"late", "twice", "never", "early", "forged"}),
+}
+
+
+class KeyLimits(msgspec.Struct, frozen=True):
+    """What a key may do."""
+
+    concurrent: int = 3
+    """Unfinished jobs at a time (section 1.4)."""
+    kind: Literal["NORMAL", "SHARED", "EXCLUSIVE"] = "SHARED"
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A workflow, as far as its interface shows it."""
+
+    fields: Mapping[str, Mapping[str, Literal["upload", "text"]]]
+    """Node id -> field -> what its value is."""
+    output: str = "9"
+    """Id of the node whose files are the results."""
+    preview: str = "21"
+    """Id of a node that saves a preview among them."""
+    caption: str = "30"
+    """Id of a node that yields text only."""
+    count: int = 12
+    """Pictures a job makes."""
+
+
+DEMO_WORKFLOW_ID: Final = "1990000000000000012"
+"""A workflow that takes a photo in node 10 and a prompt in node 6, and saves twelve pictures in node 9."""
+
+DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
+    {DEMO_WORKFLOW_ID: Shape({"10": {"image": "upload"}, "6": {"text": "text"}, "3": {"seed": "text"}})}
+)
+"""The workflows of a stand-in that is told of none."""
+
+
+class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One thing that will go wrong, so many times."""
+
+    on: Literal["create", "upload", "query", "queue", "cancel", "job", "file", "webhook"]
+    kind: str = "answer"
+    """What goes wrong.
+
+    - Of a call: `answer` (with `code`), `unauthorized` (401, code -1), `error` (HTTP `status`), `not_json`,
+      `cut`, `hang`.
+    - Of a create also: `no_id` (success without an id), `tips` (node errors beside the id), `number` (id as a number).
+    - Of a query also: `expired_urls`.
+    - Of a job: `fail` (with `code`, or 805), `violate` (1501), `short` (one picture less), `late` (5 times as long).
+    - Of a file: `missing` (404), `expired` (403), `error`, `html`, `huge` (5 GiB by its header),
+      `endless` (no length), `cut`.
+    - Of a webhook: `late`, `twice`, `never`, `early` (before the create is answered), `forged`.
+    """
+    code: str = ""
+    status: int = 500
+    times: int = 1
+    accepted: bool = False
+    """Of a call: it is carried out first, and only its answer goes wrong."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS[self.on]:
+            raise ValueError(f"{self.on} knows {', '.join(sorted(_KINDS[self.on]))}")
+        if (self.kind == "answer") != bool(self.code) and self.kind != "fail":
+            raise ValueError("an answer needs a code, and nothing else save fail takes one")
+
+
+class Refusal(Exception):
+    """A business error: HTTP 200 with a code."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message or _MESSAGES.get(code, f"ERROR_{code}")
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """An uploaded file."""
+
+    key: str
+    path: str
+    picture: bool
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a job fails."""
+
+    code: str
+    reason: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One job."""
+
+    id: str
+    number: int
+    key: str
+    workflow: str
+    shape: Shape
+    values: Mapping[str, str]
+    """`node.field` -> value."""
+    photos: tuple[Upload, ...]
+    created: float
+    duration: float
+    webhook: str
+    base_url: str
+    failure: Failure | None
+    count: int
+    cancelled: float | None = None
+    queries: int = 0
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is cancelled."""
+
+    @property
+    def ends(self) -> float:
+        """When it is over, by the core's clock."""
+        return self.created + self.duration if self.cancelled is None else self.cancelled
+
+    def state(self, now: float) -> State:
+        """Where it is."""
+        if self.cancelled is not None:
+            return "CANCEL"
+        if now < self.created + self.duration * _QUEUED_SHARE:
+            return "QUEUED"
+        if now < self.ends:
+            return "RUNNING"
+        return "FAILED" if self.failure else "SUCCESS"

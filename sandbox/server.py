@@ -1,0 +1,64 @@
+"""Serve an ASGI app on a loopback port of its own, from a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+__all__ = ["Server"]
+
+
+class Server:
+    """An ASGI app on 127.0.0.1, served from a thread between `start` and `stop`.
+
+    Args:
+        app: the ASGI app.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, app: Any, port: int = 0) -> None:  # noqa: ANN401 - ASGI apps have no common type
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", timeout_keep_alive=75, http="h11")
+        )
+        self._thread = threading.Thread(target=self._run, name="sandbox-server", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`, without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        """Serve; connections made from now on are queued by the kernel until the app is up."""
+        self._socket.listen(2048)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Finish what is being answered and close the port."""
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self._server.force_exit = True
+            self._thread.join(timeout=5)
+        self._socket.close()
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()

@@ -1,0 +1,170 @@
+"""All stand-ins at once, on free loopback ports, and the environment that points the product at them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from sandbox.backend.app import create_app as backend_app
+from sandbox.cos.app import create_app as cos_app
+from sandbox.cos.events import CommandSink, Event, Sink, UrlSink
+from sandbox.runninghub.app import create_app as runninghub_app
+from sandbox.runninghub.model import DEMO_WORKFLOW_ID, KeyLimits
+from sandbox.server import Server
+
+__all__ = ["BUCKET", "LEDGER_BUCKET", "World"]
+
+APPID: Final = "1250000000"
+BUCKET: Final = f"photos-{APPID}"
+"""Bucket of inputs, staging and output."""
+LEDGER_BUCKET: Final = f"ledger-{APPID}"
+"""Bucket of the ledger."""
+REGION: Final = "ap-guangzhou"
+
+INVOKE: Final = (sys.executable, "-m", "console", "invoke", "producer.cos_trigger", "--event", "-")
+"""The default taker of COS events: the handler in a fresh process, as the platform would call it."""
+
+_AT_ONCE: Final = 2
+"""Handlers of COS events that run at the same time."""
+
+_WORKFLOW: Final = {
+    "workflow_id": DEMO_WORKFLOW_ID,
+    "inputs": {"photo": {"node_id": "10", "field": "image"}},
+    "params": {"prompt": {"node_id": "6", "field": "text"}},
+    "outputs": ["9"],
+}
+
+
+class World:
+    """COS with CI, RunningHub and the backend.
+
+    Args:
+        data: folder for everything they keep, and for the broker.
+        event_url: where COS events are posted; empty runs the handler as a command.
+        duration_s: how long a vendor's job takes.
+        concurrent: jobs the vendor works on at once.
+    """
+
+    def __init__(self, data: Path, *, event_url: str = "", duration_s: float = 2.0, concurrent: int = 6) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self._data = data
+        self._secrets = _load_secrets(data / "secrets.json")
+        self._cos = Server(
+            cos_app(
+                data_dir=data / "cos",
+                buckets=(BUCKET, LEDGER_BUCKET),
+                credentials={self._secrets["secret_id"]: self._secrets["secret_key"]},
+                region=REGION,
+                appid=APPID,
+                on_created=self._deliver,
+                event_prefixes={BUCKET: "input/"},
+            )
+        )
+        self._runninghub = Server(
+            runninghub_app(
+                api_keys={self._secrets["runninghub"]: KeyLimits(concurrent=concurrent)},
+                data_dir=data / "runninghub",
+                duration_s=duration_s,
+            )
+        )
+        self._backend = Server(
+            backend_app(
+                secret=self._secrets["callback"],
+                ticket_secret=self._secrets["ticket"],
+                clock=time.time,
+                data_dir=data / "backend",
+            )
+        )
+        self.environ = self._environ(duration_s)
+        # Made last: the command needs the environment, and that names the ports.
+        self._sink: Sink = (
+            UrlSink(event_url) if event_url else CommandSink(INVOKE, concurrency=_AT_ONCE, env=self.environ)
+        )
+
+    def start(self) -> Self:
+        """Serve."""
+        for server in self._servers:
+            server.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; COS first, so that its events have been handed over."""
+        for server in self._servers:
+            server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def book(self, task: str = "") -> dict[str, Any]:
+        """The backend's quota book."""
+        return self._ask(self._backend, f"/_sandbox/book?task_id={task}")
+
+    def vendor_stats(self) -> dict[str, Any]:
+        """What the vendor was asked for."""
+        return self._ask(self._runninghub, "/_sandbox/stats")
+
+    def arm(self, stand_in: str, fault: Mapping[str, object]) -> None:
+        """Arm a fault of `cos`, `runninghub` or `backend`."""
+        server: Server = getattr(self, f"_{stand_in}")
+        httpx.post(f"{server.url}/_sandbox/faults", json=dict(fault), trust_env=False).raise_for_status()
+
+    async def _deliver(self, event: Event) -> None:
+        await self._sink(event)
+
+    @property
+    def _servers(self) -> tuple[Server, ...]:
+        return (self._cos, self._runninghub, self._backend)
+
+    @staticmethod
+    def _ask(server: Server, path: str) -> dict[str, Any]:
+        answer = httpx.get(f"{server.url}{path}", trust_env=False, timeout=30).raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _environ(self, duration_s: float) -> dict[str, str]:
+        workflow = self._data / "model_pose12.json"
+        workflow.write_text(json.dumps(_WORKFLOW), encoding="utf-8")
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
+        return {
+            **inherited,
+            "BROKER_URL": f"sqlite://{(self._data / 'broker.db').resolve()}",
+            "TENCENTCLOUD_REGION": REGION,
+            "TENCENTCLOUD_SECRET_ID": self._secrets["secret_id"],
+            "TENCENTCLOUD_SECRET_KEY": self._secrets["secret_key"],
+            "COS_BUCKET": BUCKET,
+            "LEDGER_BUCKET": LEDGER_BUCKET,
+            "COS_ENDPOINT": self._cos.url,
+            "BACKEND_URL": self._backend.url,
+            "INTERNAL_CALLBACK_SECRET": self._secrets["callback"],
+            "TICKET_SECRET": self._secrets["ticket"],
+            "RUNNINGHUB_URL": self._runninghub.url,
+            "RUNNINGHUB_API_KEY": self._secrets["runninghub"],
+            "MODEL_POSE12_WORKFLOW": str(workflow.resolve()),
+            "VENDOR_EXPECTED_S": f"{duration_s:g}",
+            "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
+            "FETCH_SANDBOX_HOSTS": f"127.0.0.1:{self._runninghub.port}",
+        }
+
+
+def _load_secrets(path: Path) -> dict[str, str]:
+    """Keys of the stand-ins: made once, kept with their data, so that a restart knows what it signed."""
+    if path.exists():
+        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    made = {name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "runninghub")}
+    made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(made), encoding="utf-8")
+    return made
