@@ -1,0 +1,7 @@
+"""`python -m console` is `scf-workers`."""
+
+from __future__ import annotations
+
+from console.main import main
+
+main()

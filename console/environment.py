@@ -1,0 +1,66 @@
+"""The environment of a command: the process's own, or the file that `scf-workers sandbox` leaves."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from runtime.errors import BadSettings
+
+__all__ = ["ENV_FILE", "read_env_file", "use_environment", "write_env_file"]
+
+ENV_FILE: Final = Path(".sandbox/env")
+"""Where the sandbox writes its environment unless told otherwise, and where the other commands look for it."""
+
+
+def write_env_file(path: Path, environ: Mapping[str, str]) -> None:
+    """Write `NAME=value` lines that a shell can read too, for the owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in environ.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read `NAME=value` lines; quotes as in a shell, `#` begins a comment.
+
+    Raises:
+        runtime.errors.BadSettings: the file cannot be read, or a line is no assignment; the text names it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise BadSettings(f"the environment file {path} cannot be read: {type(error).__name__}") from error
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        for word in shlex.split(line, comments=True):
+            name, equals, value = word.partition("=")
+            if not equals or not name.isidentifier():
+                raise BadSettings(f"{path}, line {number}: expected NAME=value")
+            values[name] = value
+    return values
+
+
+def use_environment(path: Path | None) -> Path | None:
+    """Bring the variables of a file into this process's environment; what is set there already wins.
+
+    Args:
+        path: the file; None looks for the sandbox's own, and only when no BROKER_URL is set.
+
+    Returns:
+        The file that was used, if any.
+
+    Raises:
+        runtime.errors.BadSettings: the file cannot be used.
+    """
+    if path is None:
+        if os.environ.get("BROKER_URL") or not ENV_FILE.exists():
+            return None
+        path = ENV_FILE
+    for name, value in read_env_file(path).items():
+        os.environ.setdefault(name, value)
+    return path

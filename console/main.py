@@ -1,0 +1,212 @@
+"""The command line. Heavy parts are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from console.environment import ENV_FILE, use_environment
+from messages.errors import ScfWorkersError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="scf-workers",
+    help="Workers between an upload on Tencent COS, a slow AI vendor and one signed verdict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_FAILED = 1
+_USAGE = 2
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", help=f"Read variables from this file; default: {ENV_FILE} if BROKER_URL is not set."),
+]
+
+
+def main() -> None:
+    """Entry of the command `scf-workers`."""
+    try:
+        app()
+    except ScfWorkersError as error:
+        _fail(f"{type(error).__name__}: {error}", _FAILED)
+
+
+@app.command()
+def demo(
+    photos: Annotated[list[Path] | None, typer.Argument(help="Photos; default: the one that comes along.")] = None,
+    kind: Annotated[str, typer.Option(help="basic_clean or model_pose12.")] = "model_pose12",
+    tasks: Annotated[int, typer.Option(min=0, help="Tasks over the photos in turn; 0: one a photo.")] = 0,
+    params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    as_json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
+) -> None:
+    """Show the whole way on this machine: stand-ins, workers, uploads, results.
+
+    Exit status 0: every task got exactly one delivered verdict, and the quota book balances.
+    """
+    import msgspec
+
+    from console.client import BadPhoto
+    from console.demo import Order, WorkerDied, is_right_end, run_demo
+    from console.show import show_progress, show_report
+
+    try:
+        order = Order(
+            photos=_in_turn(photos, tasks), kind=_kind(kind), params=_params(params), out=out, limit_s=120 + 10 * tasks
+        )
+    except BadPhoto as error:
+        _fail(str(error), _USAGE)
+    try:
+        report = run_demo(order, lambda: show_progress(len(order.photos)))
+    except WorkerDied as error:
+        _fail(str(error), _FAILED)
+    except TimeoutError:
+        _fail(f"some tasks had no verdict after {order.limit_s:g} s", _FAILED)
+    show_report(report, out)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    raise typer.Exit(0 if is_right_end(report) else _FAILED)
+
+
+@app.command()
+def sandbox(
+    data: Annotated[Path, typer.Option(help="Folder for what the stand-ins keep.")] = Path(".sandbox/data"),
+    env_file: Annotated[Path, typer.Option(help="Where to write the environment.")] = ENV_FILE,
+    event_url: Annotated[str, typer.Option(help="Post COS events here instead of running the handler.")] = "",
+    duration: Annotated[float, typer.Option(min=0.0, help="Seconds a vendor's job takes.")] = 2.0,
+) -> None:
+    """Run the stand-ins until Ctrl-C, and write the environment that points the product at them."""
+    import signal
+    import threading
+
+    from console.environment import write_env_file
+    from sandbox.world import World
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with World(data, event_url=event_url, duration_s=duration) as world:
+        write_env_file(env_file, world.environ)
+        for name in ("COS_ENDPOINT", "RUNNINGHUB_URL", "BACKEND_URL", "BROKER_URL"):
+            typer.echo(f"{name:16} {world.environ[name]}")
+        typer.echo(f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one")
+        stop.wait()
+    env_file.unlink(missing_ok=True)
+
+
+@app.command()
+def submit(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    kind: Annotated[str, typer.Option(help="basic_clean or model_pose12.")] = "model_pose12",
+    params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
+    user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict; 0: do not wait.")] = 600.0,
+    env_file: EnvFile = None,
+) -> None:
+    """Do what a client does: buy a task, upload the photo with its ticket, wait for the verdict.
+
+    Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
+    """
+    from console.client import BadPhoto, check_photo
+    from console.submit import submit_photo
+
+    _use(env_file)
+    try:
+        check_photo(photo)
+    except BadPhoto as error:
+        _fail(str(error), _USAGE)
+    ok = submit_photo(photo, _kind(kind), _params(params), user=user, out=out, wait_s=wait)
+    raise typer.Exit(0 if ok else _FAILED)
+
+
+@app.command()
+def work(
+    topics: Annotated[list[str] | None, typer.Argument(help="Topics to take; default: all.")] = None,
+    concurrency: Annotated[int, typer.Option(min=0, help="Messages of a group of topics at once; 0: setting.")] = 0,
+    env_file: EnvFile = None,
+) -> None:
+    """Run a pump until SIGTERM or Ctrl-C: it takes no more, finishes what it has begun, and leaves."""
+    from consumers.worker import run_worker
+
+    _use(env_file)
+    try:
+        run_worker(topics or (), concurrency)
+    except ValueError as error:
+        _fail(str(error), _USAGE)
+
+
+@app.command()
+def invoke(
+    handler: Annotated[str, typer.Argument(help="Module with a main_handler, such as producer.cos_trigger.")],
+    event: Annotated[str, typer.Option(help="File with the event as JSON, or - for standard input.")],
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds.")] = 60.0,
+    env_file: EnvFile = None,
+) -> None:
+    """Call a handler as the platform would: a fresh process, its context, its time limit.
+
+    Prints the result as JSON. Exit status 0: it returned; 1: it raised or died; 124: its time was up.
+    """
+    from console.invoke import invoke as call
+
+    _use(env_file)
+    done = call(handler, _event(event), environ=os.environ, time_limit_s=time_limit)
+    for what in done.left:
+        typer.echo(f"still running at return, killed: {what}", err=True)
+    if done.ok:
+        typer.echo(json.dumps(done.result, ensure_ascii=False))
+        return
+    _fail(f"{done.error}: {done.detail}", 124 if done.error == "TimeLimit" else _FAILED)
+
+
+def _use(path: Path | None) -> None:
+    used = use_environment(path)
+    if used is not None:
+        typer.echo(f"using the environment in {used}", err=True)
+
+
+def _in_turn(photos: list[Path] | None, tasks: int) -> tuple[Path, ...]:
+    from console.client import check_photo
+
+    given = [check_photo(photo) for photo in photos or [Path(__file__).parent.parent / "sandbox/photos/portrait.jpg"]]
+    return tuple(given[n % len(given)] for n in range(tasks or len(given)))
+
+
+def _kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
+    from recipes.table import RECIPES
+
+    if name not in RECIPES:
+        _fail(f"--kind must be one of {', '.join(sorted(RECIPES))}, not {name!r}", _USAGE)
+    return name
+
+
+def _params(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        _fail(f"--params is no JSON: {error}", _USAGE)
+    if not isinstance(value, dict):
+        _fail("--params must be a JSON object", _USAGE)
+    return value
+
+
+def _event(name: str) -> Any:  # noqa: ANN401 - whatever the platform would hand over
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        return json.loads(text)
+    except (OSError, ValueError) as error:
+        _fail(f"--event {name}: {error}", _USAGE)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    typer.echo(f"scf-workers: {text}", err=True)
+    raise SystemExit(status)
