@@ -1,0 +1,14 @@
+"""Gives each test a fresh place for each broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.brokers.environments import ENVIRONMENTS, Environment
+
+
+@pytest.fixture(params=sorted(ENVIRONMENTS))
+def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Environment:
+    return ENVIRONMENTS[request.param](tmp_path)

@@ -1,0 +1,107 @@
+"""The brokers the suite runs on. To add one: write its environment and name it in `ENVIRONMENTS`.
+
+A test takes the fixture `environment` and runs on every broker. Where brokers differ, a pair of tests shows what each
+declares: `@shared`, `@private`, `@lasting` and `@fleeting` give a test only the environments that declare so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from transport import open_broker
+from transport.port import Broker, Capabilities
+from transport.sqlite import SqliteBroker
+
+
+class Environment(Protocol):
+    """A place where one kind of broker runs, fresh for each test."""
+
+    capabilities: Capabilities
+    """What its brokers must declare."""
+    volume: int
+    """Messages in the tests of many messages."""
+    hang_limit: float
+    """Seconds after which an impatient process that hangs has lost its messages; 0.0 where nothing is shared."""
+
+    async def open(self, *, impatient: bool = False) -> Broker:
+        """One more connection to the place; an impatient one keeps to `hang_limit`."""
+        ...
+
+    async def stored_bytes(self) -> int:
+        """What the place takes up on disk by now; 0 if that is nobody's concern."""
+        ...
+
+    def arguments(self, *, impatient: bool = False) -> list[str]:
+        """How `holder.py` opens this place."""
+        ...
+
+
+class SqliteFile:
+    """The embedded broker in a file."""
+
+    capabilities = Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=True)
+    volume = 100_000
+    hang_limit = 1.0
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "queue" / "broker.db"
+
+    async def open(self, *, impatient: bool = False) -> Broker:
+        return await SqliteBroker.open(str(self.path), lease=self._lease(impatient=impatient))
+
+    async def stored_bytes(self) -> int:
+        files = await asyncio.to_thread(lambda: [file.stat().st_size for file in self.path.parent.glob("broker.db*")])
+        return sum(files)
+
+    def arguments(self, *, impatient: bool = False) -> list[str]:
+        return ["--sqlite", str(self.path), "--lease", str(self._lease(impatient=impatient))]
+
+    def _lease(self, *, impatient: bool) -> float:
+        return self.hang_limit if impatient else 60.0
+
+
+class SqliteMemory:
+    """The embedded broker in memory: private to its object."""
+
+    capabilities = Capabilities(survives_restart=False, shared_between_processes=False, exact_backlog=True)
+    volume = 20_000
+    hang_limit = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def open(self, *, impatient: bool = False) -> Broker:
+        return await open_broker("sqlite:///:memory:")
+
+    async def stored_bytes(self) -> int:
+        return 0
+
+    def arguments(self, *, impatient: bool = False) -> list[str]:
+        raise AssertionError("nobody else can reach this broker")
+
+
+class Kind(Protocol):
+    """Makes environments of one kind."""
+
+    capabilities: Capabilities
+
+    def __call__(self, folder: Path) -> Environment: ...
+
+
+ENVIRONMENTS: Final[dict[str, Kind]] = {"file": SqliteFile, "memory": SqliteMemory}
+
+
+def _only(choice: Callable[[Capabilities], bool]) -> pytest.MarkDecorator:
+    names = [name for name, kind in ENVIRONMENTS.items() if choice(kind.capabilities)]
+    return pytest.mark.parametrize("environment", names, indirect=True)
+
+
+shared = _only(lambda capabilities: capabilities.shared_between_processes)
+private = _only(lambda capabilities: not capabilities.shared_between_processes)
+lasting = _only(lambda capabilities: capabilities.survives_restart)
+fleeting = _only(lambda capabilities: not capabilities.survives_restart)

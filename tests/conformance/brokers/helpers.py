@@ -1,0 +1,155 @@
+"""What the tests of the suite have in common: brokers that are closed, holders that are killed, waits that end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tests.conformance.brokers.environments import Environment
+from transport.port import Backlog, Broker, Consumer, Delivery
+
+T = TypeVar("T")
+
+PROMPT: Final = 5.0
+"""Seconds in which what should happen at once must have happened: generous, for machines under load."""
+_ROOT: Final = Path(__file__).parents[3]
+_HOLDER: Final = Path(__file__).with_name("holder.py")
+
+
+class Holder:
+    """A consumer in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.ids: list[str] = []
+
+    async def line(self) -> str:
+        """The next line it says."""
+        assert self._process.stdout is not None
+        said = await within(self._process.stdout.readline(), 30.0)
+        assert said, "the holder ended"
+        return said.decode().strip()
+
+    async def tell(self, word: str) -> None:
+        """Say a line to it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+        await self._process.stdin.drain()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    async def freeze(self, broker: Broker) -> None:
+        """Stop it, but not in the moment in which it alone may write."""
+        for _ in range(10):
+            self.send(signal.SIGSTOP)
+            try:
+                await within(broker.publish("frozen", b""), 1.0)
+            except TimeoutError:
+                self.send(signal.SIGCONT)
+            else:
+                return
+        raise AssertionError("it cannot be stopped")
+
+    async def end(self) -> None:
+        """Kill it, if it still lives, and reap it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def holder(
+    environment: Environment, topic: str, *, count: int = 0, publish: int = 0, impatient: bool = False
+) -> AsyncIterator[Holder]:
+    """A process that has published `publish` messages and holds `count`; killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(_HOLDER),
+        *environment.arguments(impatient=impatient),
+        *("--topic", topic, "--count", str(count), "--publish", str(publish)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+    held = Holder(process)
+    try:
+        held.ids = [await held.line() for _ in range(count + publish)]
+        yield held
+    finally:
+        await held.end()
+
+
+@contextlib.asynccontextmanager
+async def opened(environment: Environment, *, impatient: bool = False) -> AsyncIterator[Broker]:
+    """A broker, closed at the end."""
+    broker = await environment.open(impatient=impatient)
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+@contextlib.asynccontextmanager
+async def another(environment: Environment, broker: Broker) -> AsyncIterator[Broker]:
+    """A second connection where the broker is shared; the same one where it is private."""
+    if not broker.capabilities.shared_between_processes:
+        yield broker
+        return
+    async with opened(environment) as second:
+        yield second
+
+
+async def within(awaitable: Awaitable[T], seconds: float = PROMPT) -> T:
+    """The result, or a failed test."""
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
+async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = PROMPT) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not await look():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        await asyncio.sleep(0.005)
+
+
+async def publish_all(broker: Broker, topic: str, payloads: Iterable[bytes], *, delay: float = 0.0) -> set[str]:
+    """Publish from many tasks at once; the ids."""
+    return set(await asyncio.gather(*(broker.publish(topic, payload, delay=delay) for payload in payloads)))
+
+
+async def take(consumer: Consumer, count: int, seconds: float = PROMPT) -> list[Delivery]:
+    """Receive so many, without acking."""
+    return [await within(consumer.receive(), seconds) for _ in range(count)]
+
+
+async def finish(consumer: Consumer, count: int, seconds: float = PROMPT) -> list[Delivery]:
+    """Receive and ack so many."""
+    deliveries = await take(consumer, count, seconds)
+    await asyncio.gather(*(consumer.ack(delivery) for delivery in deliveries))
+    return deliveries
+
+
+async def shows(broker: Broker, topic: str, subscription: str = "workers", **figures: int) -> Backlog:
+    """Assert figures of a backlog: at once where it is exact, in the end where it lags."""
+
+    async def right() -> bool:
+        found = await broker.backlog(topic, subscription)
+        return all(getattr(found, name) == value for name, value in figures.items())
+
+    if not broker.capabilities.exact_backlog:
+        await eventually(right, 30.0)
+    backlog = await broker.backlog(topic, subscription)
+    found = {name: getattr(backlog, name) for name in figures}
+    assert found == figures, f"{found} is not {figures}"
+    return backlog

@@ -1,0 +1,35 @@
+"""Runs coroutine tests, each on a loop of its own, with a detector for calls that block the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture
+def blocking_detector() -> Iterator[BlockBuster]:
+    """Raises in a coroutine that blocks its loop. SQLite in `:memory:` runs inline on purpose and is left out."""
+    with blockbuster_ctx() as detector:
+        for name, function in detector.functions.items():
+            if name.startswith("sqlite3"):
+                function.deactivate()
+        yield detector
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.fixturenames.append("blocking_detector")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True

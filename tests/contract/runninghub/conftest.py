@@ -1,0 +1,103 @@
+"""The stand-in over real HTTP, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app
+from sandbox.server import Server
+from services.vendors.runninghub import Node, RunningHub, Workflow
+from telemetry.secrets import Secret
+
+KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+OTHER_KEY = "ffffffff4b5a69788796a5b4c3d2ffff"
+PHOTO = Path(__file__).parents[2] / "photos" / "portrait.jpg"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class StandIn:
+    """Server, core and clock; jobs take some 2 s of that clock."""
+
+    def __init__(self, server: Server, core: Core, clock: Clock) -> None:
+        self.url = server.url
+        self.port = server.port
+        self.core = core
+        self.clock = clock
+
+    def arm(self, on: str, kind: str = "answer", **more: Any) -> None:
+        self.core.arm(Fault(on=on, kind=kind, **more))  # type: ignore[arg-type] # what is armed is checked by Fault
+
+    def finish_jobs(self) -> None:
+        self.clock.now += 60.0
+
+
+@pytest.fixture
+def standin(tmp_path: Path) -> Iterator[StandIn]:
+    clock = Clock()
+    app = create_app(
+        api_keys={KEY: KeyLimits(), OTHER_KEY: KeyLimits()}, data_dir=tmp_path, clock=clock, seed=7, time_scale=1.0
+    )
+    with Server(app) as server:
+        yield StandIn(server, app.state.core, clock)
+
+
+@pytest.fixture
+def key() -> str:
+    return KEY
+
+
+@pytest.fixture
+def other_key() -> str:
+    return OTHER_KEY
+
+
+@pytest.fixture
+def photo() -> bytes:
+    return PHOTO.read_bytes()
+
+
+@pytest.fixture
+def workflows() -> dict[str, Workflow]:
+    pose = Workflow(
+        workflow_id=DEMO_WORKFLOW_ID,
+        inputs={"photo": Node("10", "image")},
+        params={"prompt": Node("6", "text")},
+        outputs=("9",),
+    )
+    return {"model_pose12": pose}
+
+
+@pytest.fixture
+def client_for(workflows: dict[str, Workflow]) -> Callable[..., RunningHub]:
+    def make(url: str, key: str = KEY, **more: Any) -> RunningHub:
+        return RunningHub(base_url=url, api_key=Secret(key), **{"workflows": workflows, "timeout": 5.0, **more})
+
+    return make
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """Takes connections into its queue and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        yield int(listener.getsockname()[1])

@@ -1,0 +1,532 @@
+"""The client against the stand-in, over real HTTP: what each call does, and what it makes of each code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from messages.codes import Code
+from messages.errors import Permanent, ScfWorkersError
+from services.errors import CreateUnknown, ObjectsDown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.vendors._runninghub_codes import CODES, OnCreate, OnQuery, OnUpload
+from services.vendors.port import JobRequest, JobState, Vendor
+from services.vendors.runninghub import Node, RunningHub, Workflow
+from telemetry.secrets import Secret
+
+
+class Bytes:
+    """A source in pieces; `size` may lie, and it may break."""
+
+    def __init__(self, body: bytes, *, size: int | None = None, error: Exception | None = None) -> None:
+        self._body = body
+        self._error = error
+        self.size = len(body) if size is None else size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), 65_536):
+            yield self._body[start : start + 65_536]
+        if self._error:
+            raise self._error
+
+
+@asynccontextmanager
+async def opened(client: RunningHub) -> AsyncIterator[RunningHub]:
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def upload(client: RunningHub, photo: bytes) -> str:
+    return await client.upload(Bytes(photo), filename="input.jpg", content_type="image/jpeg")
+
+
+async def order(client: RunningHub, photo: bytes, **values: str) -> JobRequest:
+    return JobRequest("model_pose12", {"photo": await upload(client, photo), **values})
+
+
+async def start(client: RunningHub, photo: bytes) -> str:
+    return await client.create(await order(client, photo), timeout=5.0)
+
+
+def test_is_a_vendor(client_for: Callable[..., RunningHub]) -> None:
+    vendor: Vendor = client_for("https://www.runninghub.cn")
+    assert vendor.name == "runninghub"
+    assert "rh-images.xiaoyaoyou.com" in vendor.result_hosts
+    assert vendor.upload_limit == 30 * 1024 * 1024
+
+
+async def test_a_photo_becomes_twelve_pictures(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        await client.check_room()
+        request = await order(client, photo, prompt="on a beach")
+        job = await client.create(request, timeout=5.0)
+        assert (await client.query(job)).state is JobState.WORKING
+        standin.clock.now += 1.2
+        assert (await client.query(job)).state is JobState.WORKING
+        standin.finish_jobs()
+        status = await client.query(job)
+    assert status.state is JobState.SUCCESS
+    assert len(status.files) == len({file.url for file in status.files}) == 12
+    assert {file.type for file in status.files} == {"png"}
+    assert "consumeCoins" in status.cost
+    (paid,) = standin.core.stats()["jobs"]
+    assert paid["id"] == job
+    assert paid["values"] == {"10.image": request.values["photo"], "6.text": "on a beach"}
+
+
+async def test_without_output_nodes_all_files_are_results(
+    standin: Any, photo: bytes, client_for: Any, workflows: dict[str, Workflow]
+) -> None:
+    every = Workflow(workflows["model_pose12"].workflow_id, {"photo": Node("10", "image")})
+    async with opened(client_for(standin.url, workflows={"model_pose12": every})) as client:
+        job = await start(client, photo)
+        standin.finish_jobs()
+        assert len((await client.query(job)).files) == 13
+
+
+async def test_the_kind_selects_its_own_output_nodes(
+    standin: Any, photo: bytes, client_for: Any, workflows: dict[str, Workflow]
+) -> None:
+    other = Workflow("1", {"photo": Node("1", "image")}, outputs=("21",))
+    async with opened(client_for(standin.url, workflows={**workflows, "other": other})) as client:
+        job = await start(client, photo)
+        standin.finish_jobs()
+        assert len((await client.query(job)).files) == 13
+        assert len((await client.query(job, workflow="model_pose12")).files) == 12
+
+
+async def test_a_webhook_is_named_only_when_there_is_one(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        request = await order(client, photo)
+        await client.create(request, timeout=5.0)
+        url = f"{standin.url}/_sandbox/stats"
+        await client.create(JobRequest(request.workflow, request.values, webhook=url), timeout=5.0)
+    assert [job["webhook"] for job in standin.core.stats()["jobs"]] == [False, True]
+
+
+# create
+
+
+@pytest.mark.parametrize("code", sorted([*CODES, "4242"]))
+async def test_each_code_of_a_create(code: str, standin: Any, photo: bytes, client_for: Any) -> None:
+    expected = {OnCreate.FULL: VendorFull, OnCreate.REFUSED: VendorRefused, OnCreate.UNKNOWN: CreateUnknown}
+    meaning = CODES[code].create if code in CODES else OnCreate.UNKNOWN
+    async with opened(client_for(standin.url)) as client:
+        request = await order(client, photo)
+        standin.arm("create", code=code)
+        with pytest.raises(ScfWorkersError) as caught:
+            await client.create(request, timeout=5.0)
+    assert type(caught.value) is expected[meaning]
+    assert standin.core.stats()["creates"] == 0
+    if code in {"1501", "1505"}:
+        assert caught.value.code is Code.CONTENT_VIOLATION
+
+
+async def test_the_wait_for_a_machine_is_told(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        request = await order(client, photo)
+        standin.arm("create", code="415")
+        with pytest.raises(VendorFull) as caught:
+            await client.create(request, timeout=5.0)
+    assert caught.value.retry_after == 60.0
+
+
+@pytest.mark.parametrize("kind", ["tips", "number"])
+async def test_an_id_is_an_id(kind: str, standin: Any, photo: bytes, client_for: Any) -> None:
+    standin.arm("create", kind)
+    async with opened(client_for(standin.url)) as client:
+        job = await start(client, photo)
+        assert (await client.query(job)).state is JobState.WORKING
+    assert standin.core.stats()["jobs"][0]["id"] == job
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "error", "accepted": True},
+        {"kind": "error"},
+        {"kind": "error", "status": 502, "accepted": True},
+        {"kind": "not_json", "accepted": True},
+        {"kind": "not_json"},
+        {"kind": "cut"},
+        {"kind": "cut", "accepted": True},
+        {"kind": "hang"},
+        {"kind": "hang", "accepted": True},
+        {"kind": "no_id"},
+    ],
+    ids=str,
+)
+async def test_an_answer_that_proves_nothing_is_unknown_and_posted_once(
+    fault: dict[str, Any], standin: Any, photo: bytes, client_for: Any
+) -> None:
+    async with opened(client_for(standin.url)) as client:
+        request = await order(client, photo)
+        standin.arm("create", **fault)
+        with pytest.raises(CreateUnknown):
+            await client.create(request, timeout=0.5)
+    accepted = fault.get("accepted", False) or fault["kind"] == "no_id"
+    assert standin.core.stats()["creates"] == int(accepted)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, VendorFull), (403, VendorFull), (429, VendorFull), (400, VendorRefused), (404, VendorRefused)]
+    + [(status, CreateUnknown) for status in (301, 408, 409, 500, 502, 503, 504)],
+)
+async def test_each_http_status_of_a_create(
+    status: int, error: type[Exception], standin: Any, photo: bytes, client_for: Any
+) -> None:
+    async with opened(client_for(standin.url)) as client:
+        request = await order(client, photo)
+        standin.arm("create", "error", status=status)
+        with pytest.raises(error):
+            await client.create(request, timeout=5.0)
+
+
+async def test_a_wrong_key_is_not_accepted_and_not_final(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as right, opened(client_for(standin.url, "x" * 32)) as wrong:
+        request = await order(right, photo)
+        with pytest.raises(VendorFull, match="401"):
+            await wrong.create(request, timeout=5.0)
+
+
+async def test_no_connection_is_proof_that_nothing_was_sent(client_for: Any, closed_port: int) -> None:
+    async with opened(client_for(f"http://127.0.0.1:{closed_port}")) as client:
+        with pytest.raises(VendorFull, match="nothing was sent"):
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=5.0)
+
+
+async def test_a_host_without_an_address_is_proof_too(client_for: Any) -> None:
+    async with opened(client_for("http://no-such-host.invalid")) as client:
+        with pytest.raises(VendorFull, match="nothing was sent"):
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=5.0)
+
+
+async def test_a_failed_handshake_is_proof_too(client_for: Any, standin: Any) -> None:
+    async with opened(client_for(f"https://127.0.0.1:{standin.port}")) as client:
+        with pytest.raises(VendorFull, match="nothing was sent"):
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=5.0)
+    assert standin.core.stats()["refused"] == 0
+
+
+async def test_a_limit_that_ends_while_connecting_is_proof_too(client_for: Any, deaf_port: int) -> None:
+    # A listener that never accepts: the handshake of TLS never begins.
+    async with opened(client_for(f"https://127.0.0.1:{deaf_port}")) as client:
+        with pytest.raises(VendorFull, match="nothing was sent"):
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=0.3)
+
+
+async def test_the_slots_of_a_key(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        request = await order(client, photo)
+        for _ in range(3):
+            await client.check_room()
+            await client.create(request, timeout=5.0)
+        with pytest.raises(VendorFull):
+            await client.check_room()
+        with pytest.raises(VendorFull, match="421"):
+            await client.create(request, timeout=5.0)
+        standin.finish_jobs()
+        await client.check_room()
+    assert standin.core.stats()["creates"] == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (JobRequest("no_kind", {}), "no_kind"),
+        (JobRequest("model_pose12", {"photo": "a", "size": "big"}), "size"),
+        (JobRequest("model_pose12", {"prompt": "on a beach"}), "photo"),
+    ],
+)
+async def test_what_the_configuration_has_no_place_for(
+    request_: JobRequest, words: str, standin: Any, client_for: Any
+) -> None:
+    async with opened(client_for(standin.url)) as client:
+        with pytest.raises(VendorRefused, match=words):
+            await client.create(request_, timeout=5.0)
+    assert standin.core.stats()["refused"] == 0
+
+
+async def test_a_node_the_workflow_does_not_have(standin: Any, photo: bytes, client_for: Any) -> None:
+    wrong = Workflow("1990000000000000012", {"photo": Node("115", "image")})
+    async with opened(client_for(standin.url, workflows={"model_pose12": wrong})) as client:
+        with pytest.raises(VendorRefused, match="803.*node_not_found_in_workflow"):
+            await start(client, photo)
+
+
+# query
+
+
+@pytest.mark.parametrize("code", sorted([*CODES, "4242"]))
+async def test_each_code_of_a_query(code: str, standin: Any, photo: bytes, client_for: Any) -> None:
+    meaning = CODES[code].query if code in CODES else OnQuery.STATUS
+    async with opened(client_for(standin.url)) as client:
+        job = await start(client, photo)
+        standin.arm("query", code=code)
+        if meaning in {OnQuery.DOWN, OnQuery.STATUS}:
+            with pytest.raises(VendorDown):
+                await client.query(job)
+        else:
+            status = await client.query(job)
+            assert status.state is (JobState.WORKING if meaning is OnQuery.WORKING else JobState.FAILED)
+            assert not status.files
+        assert (await client.query(job)).state is JobState.WORKING
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"kind": "fail"}, Code.VENDOR_FAILED),
+        ({"kind": "fail", "code": "1000"}, Code.VENDOR_FAILED),
+        ({"kind": "fail", "code": "803"}, Code.VENDOR_FAILED),
+        ({"kind": "fail", "code": "1006"}, Code.TIMEOUT),
+        ({"kind": "fail", "code": "1504"}, Code.TIMEOUT),
+        ({"kind": "violate"}, Code.CONTENT_VIOLATION),
+        ({"kind": "fail", "code": "1505"}, Code.CONTENT_VIOLATION),
+    ],
+    ids=str,
+)
+async def test_why_a_job_failed(
+    fault: dict[str, str], code: Code, standin: Any, photo: bytes, client_for: Any
+) -> None:
+    standin.arm("job", **fault)
+    async with opened(client_for(standin.url)) as client:
+        job = await start(client, photo)
+        standin.finish_jobs()
+        status = await client.query(job)
+    assert (status.state, status.code) == (JobState.FAILED, code)
+    assert status.reason
+
+
+async def test_a_file_that_is_no_picture_fails_the_job(standin: Any, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        job = await start(client, b"not a picture")
+        standin.finish_jobs()
+        status = await client.query(job)
+    assert status.state is JobState.FAILED
+    assert "UnidentifiedImageError" in status.reason
+
+
+@pytest.mark.parametrize("kind", ["unauthorized", "error", "not_json", "cut", "hang"])
+async def test_a_query_that_says_nothing_and_the_next_that_does(
+    kind: str, standin: Any, photo: bytes, client_for: Any
+) -> None:
+    async with opened(client_for(standin.url, timeout=1.0)) as client:
+        job = await start(client, photo)
+        standin.finish_jobs()
+        standin.arm("query", kind)
+        with pytest.raises(VendorDown):
+            await client.query(job)
+        assert (await client.query(job)).state is JobState.SUCCESS
+
+
+async def test_success_refusal_success(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        job = await start(client, photo)
+        standin.finish_jobs()
+        assert (await client.query(job)).state is JobState.SUCCESS
+        standin.arm("query", code="811")
+        with pytest.raises(VendorDown):
+            await client.query(job)
+        assert (await client.query(job)).state is JobState.SUCCESS
+
+
+async def test_a_job_of_another_key_is_not_known(standin: Any, photo: bytes, client_for: Any, other_key: str) -> None:
+    async with opened(client_for(standin.url)) as client, opened(client_for(standin.url, other_key)) as other:
+        job = await start(client, photo)
+        assert (await other.query(job)).state is JobState.FAILED
+
+
+async def test_late_and_short_jobs(standin: Any, photo: bytes, client_for: Any) -> None:
+    standin.arm("job", "late")
+    standin.arm("job", "short")
+    async with opened(client_for(standin.url)) as client:
+        late, short = await start(client, photo), await start(client, photo)
+        standin.clock.now += 3.0
+        assert (await client.query(late)).state is JobState.WORKING
+        assert len((await client.query(short)).files) == 11
+        standin.finish_jobs()
+        assert len((await client.query(late)).files) == 12
+
+
+# upload
+
+
+@pytest.mark.parametrize("code", sorted([*CODES, "4242"]))
+async def test_each_code_of_an_upload(code: str, standin: Any, photo: bytes, client_for: Any) -> None:
+    expected = {OnUpload.DOWN: VendorDown, OnUpload.RETRY: UploadFailed, OnUpload.REFUSED: VendorRefused}
+    meaning = CODES[code].upload if code in CODES else OnUpload.RETRY
+    async with opened(client_for(standin.url)) as client:
+        standin.arm("upload", code=code)
+        with pytest.raises(ScfWorkersError) as caught:
+            await upload(client, photo)
+        assert type(caught.value) is expected[meaning]
+        if code in {"809", "1008"}:
+            assert caught.value.code is Code.PICTURE_TOO_LARGE
+        assert await upload(client, photo)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"kind": "unauthorized"}, VendorDown),
+        ({"kind": "error", "status": 503}, VendorDown),
+        ({"kind": "error"}, UploadFailed),
+        ({"kind": "error", "status": 413}, VendorRefused),
+        ({"kind": "not_json"}, UploadFailed),
+        ({"kind": "cut"}, UploadFailed),
+        ({"kind": "hang"}, UploadFailed),
+    ],
+    ids=str,
+)
+async def test_uploads_that_go_wrong(
+    fault: dict[str, Any], error: type[Exception], standin: Any, photo: bytes, client_for: Any
+) -> None:
+    async with opened(client_for(standin.url, timeout=1.0)) as client:
+        standin.arm("upload", **fault)
+        with pytest.raises(error):
+            await upload(client, photo)
+
+
+async def test_an_upload_that_is_too_big_is_not_even_begun(standin: Any, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        with pytest.raises(VendorRefused) as caught:
+            await client.upload(Bytes(b"", size=client.upload_limit + 1), filename="a.jpg", content_type="image/jpeg")
+    assert caught.value.code is Code.PICTURE_TOO_LARGE
+    assert standin.core.stats()["uploads"] == 0
+
+
+@pytest.mark.parametrize("size", [1000, 20_000_000])
+async def test_a_source_that_is_not_as_long_as_it_says(size: int, standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        with pytest.raises(UploadFailed):
+            await client.upload(Bytes(photo, size=size), filename="a.jpg", content_type="image/jpeg")
+        assert await upload(client, photo)
+
+
+async def test_a_source_that_breaks_tells_its_own_error(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        source = Bytes(photo, size=len(photo) + 10, error=ObjectsDown("gone"))
+        with pytest.raises(ObjectsDown):
+            await client.upload(source, filename="a.jpg", content_type="image/jpeg")
+
+
+@pytest.mark.parametrize("filename", ['a"; name="x', "../../etc/passwd", "衣服.jpg", "", "a\r\nX: y.jpg"])
+async def test_any_filename_arrives_safely(filename: str, standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        reference = await client.upload(Bytes(photo), filename=filename, content_type="image/jpeg\r\nX: y")
+        job = await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)
+        standin.finish_jobs()
+        assert (await client.query(job)).state is JobState.SUCCESS
+
+
+# cancel and the rest
+
+
+async def test_cancelled_ended_and_unknown_jobs(standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        job = await start(client, photo)
+        await client.cancel(job)
+        status = await client.query(job)
+        assert (status.state, status.code) == (JobState.FAILED, Code.VENDOR_FAILED)
+        await client.cancel(job)
+        await client.cancel("1234567890123456789")
+        done = await start(client, photo)
+        standin.finish_jobs()
+        await client.cancel(done)
+        assert (await client.query(done)).state is JobState.SUCCESS
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "unauthorized"}, {"kind": "error"}, {"kind": "not_json"}, {"kind": "cut"}, {"kind": "hang"}]
+    + [{"code": code} for code in ("811", "802", "1000", "1003")],
+    ids=str,
+)
+async def test_a_cancel_without_an_answer(fault: dict[str, Any], standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url, timeout=1.0)) as client:
+        job = await start(client, photo)
+        standin.arm("cancel", **fault)
+        with pytest.raises(VendorDown):
+            await client.cancel(job)
+        await client.cancel(job)
+    assert standin.core.stats()["jobs"][0]["state"] == "CANCEL"
+
+
+@pytest.mark.parametrize("code", ["805", "807", "423", "1004", "804", "4242"])
+async def test_a_cancel_that_came_too_late(code: str, standin: Any, photo: bytes, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        standin.arm("cancel", code=code)
+        await client.cancel("1234567890123456789")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "unauthorized"}, {"kind": "error"}, {"kind": "not_json"}, {"kind": "cut"}, {"kind": "hang"}]
+    + [{"code": "811"}],
+    ids=str,
+)
+async def test_room_that_cannot_be_told(fault: dict[str, Any], standin: Any, client_for: Any) -> None:
+    async with opened(client_for(standin.url, timeout=1.0)) as client:
+        standin.arm("queue", **fault)
+        with pytest.raises(VendorDown):
+            await client.check_room()
+        await client.check_room()
+
+
+async def test_a_vendor_without_a_look_at_the_queue_has_room(standin: Any, client_for: Any) -> None:
+    async with opened(client_for(standin.url)) as client:
+        standin.arm("queue", "error", status=404)
+        await client.check_room()
+
+
+async def test_a_closed_client_can_be_closed_again(standin: Any, client_for: Any) -> None:
+    client = client_for(standin.url)
+    await client.check_room()
+    await client.close()
+    await client.close()
+
+
+# secrets
+
+
+async def test_neither_logs_nor_errors_hold_secrets(
+    standin: Any, photo: bytes, client_for: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    token = "9c2b7c0e5f1d4a3b8e6f"
+    prompt = "a secret prompt"
+    async with opened(client_for(standin.url, timeout=1.0)) as client:
+        reference = await upload(client, photo)
+        request = JobRequest(
+            "model_pose12", {"photo": reference, "prompt": prompt}, webhook=f"{standin.url}/hook/{token}"
+        )
+        errors = []
+        for fault in ({"code": "803"}, {"kind": "unauthorized"}, {"kind": "cut"}, {"kind": "not_json"}):
+            standin.arm("create", **fault)
+            with pytest.raises(ScfWorkersError) as caught:
+                await client.create(request, timeout=1.0)
+            errors.append(repr(caught.getrepr()))
+    said = caplog.text + "".join(errors)
+    for secret in (key, token, prompt, reference):
+        assert secret not in said
+
+
+def test_a_key_no_header_can_carry(workflows: dict[str, Workflow]) -> None:
+    for bad in ("", "abc\n", "键", "a b"):
+        with pytest.raises(Permanent) as caught:
+            RunningHub(base_url="https://www.runninghub.cn", api_key=Secret(bad), workflows=workflows)
+        assert not bad or bad not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "www.runninghub.cn", "ftp://x", "https://", "https://a:b@x", "https://x?y=1"])
+def test_a_base_url_that_is_none(url: str, workflows: dict[str, Workflow]) -> None:
+    with pytest.raises(Permanent):
+        RunningHub(base_url=url, api_key=Secret("k"), workflows=workflows)
+

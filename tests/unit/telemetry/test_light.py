@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+import telemetry, telemetry.events, telemetry.logs, telemetry.metrics, telemetry.redaction, telemetry.secrets
+import telemetry.tracing
+foreign = {name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"telemetry", "__main__"}
+print(*sorted(name for name in foreign if not name.startswith("_")))
+"""
+
+
+def test_telemetry_needs_the_standard_library_only() -> None:
+    # -S leaves out site-packages and their start-up files, so whatever is imported is telemetry's own wish.
+    done = subprocess.run([sys.executable, "-S", "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,79 @@
+"""Brokers are opened by URL, and a URL that cannot be opened says what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from messages.errors import Permanent
+from transport import open_broker
+from transport.errors import BadBrokerUrl
+from transport.port import Broker
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("pulsar://localhost:6650", "no Pulsar adapter"),
+        ("pulsar+ssl://localhost:6651", "no Pulsar adapter"),
+        ("http://localhost:8080", "no Pulsar adapter"),
+        ("https://localhost:8080", "no Pulsar adapter"),
+        ("redis://localhost", "no broker is known by the URL scheme 'redis'"),
+        ("", "no broker is known by the URL scheme ''"),
+        ("/srv/broker.db", "no broker is known by the URL scheme ''"),
+        ("sqlite://broker.db", "three slashes"),
+        ("sqlite:/srv/broker.db", "three slashes"),
+        ("sqlite:broker.db", "three slashes"),
+        ("sqlite:///srv/broker.db?mode=ro", "three slashes"),
+        ("sqlite:///srv/", "names a file"),
+        ("sqlite:///", "names a file"),
+        ("sqlite:///srv/%00.db", "names a file"),
+    ],
+)
+async def test_a_bad_url_is_refused_with_a_remedy(url: str, said: str) -> None:
+    with pytest.raises(BadBrokerUrl, match=said) as caught:
+        await open_broker(url)
+    assert "use sqlite:///absolute/path/file.db or sqlite:///:memory:" in str(caught.value)
+    assert isinstance(caught.value, Permanent)
+
+
+async def test_a_url_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(BadBrokerUrl) as caught:
+        await open_broker("amqp://user:planted-secret@host/")
+    assert "planted-secret" not in str(caught.value)
+
+
+async def test_a_file_and_its_folders_are_made(tmp_path: Path) -> None:
+    broker = await open_broker(f"sqlite://{tmp_path}/a%20b/c/broker.db")
+    assert isinstance(broker, Broker)
+    await broker.publish("wake", b"x")
+    await broker.close()
+    assert (tmp_path / "a b" / "c" / "broker.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    broker = await open_broker("sqlite:///:memory:")
+    await broker.publish("wake", b"x")
+    await broker.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_clock_given_is_the_one_that_counts() -> None:
+    now = [1000.0]
+    broker = await open_broker("sqlite:///:memory:", clock=lambda: now[0])
+    await broker.publish("poll", b"x", delay=60)
+    now[0] = 1059.9
+    assert (await broker.backlog("poll", "workers")).delayed == 1
+    now[0] = 1075.0
+    backlog = await broker.backlog("poll", "workers")
+    assert (backlog.ready, backlog.delayed, backlog.oldest_age) == (1, 0, 15.0)
+    await broker.close()
+
+
+def test_importing_the_package_imports_no_adapter() -> None:
+    program = "import sys, transport; sys.exit(any('sqlite' in name or 'pulsar' in name for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,189 @@
+"""What the embedded broker does with its file, beyond the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from transport.errors import BadBrokerUrl, BrokerDown
+from transport.sqlite import SqliteBroker
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path, *, busy_timeout: float = 10.0, lease: float = 60.0) -> AsyncIterator[SqliteBroker]:
+    broker = await SqliteBroker.open(str(path), busy_timeout=busy_timeout, lease=lease)
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "broker.db"
+
+
+async def test_only_the_owner_can_read_what_is_stored(path: Path) -> None:
+    async with opened(path) as broker:
+        await broker.publish("wake", b"x")
+        await broker.subscribe(["wake"], "workers")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        pipes = [stat.S_IMODE(pipe.stat().st_mode) for pipe in Path(f"{path}.peers").iterdir()]
+    assert modes == {"broker.db": 0o600, "broker.db-wal": 0o600, "broker.db-shm": 0o600, "broker.db.peers": 0o700}
+    assert pipes == [0o600, 0o600]
+
+
+async def test_nothing_but_the_file_stays_when_all_have_left(path: Path) -> None:
+    async with opened(path) as broker, opened(path) as other:
+        await broker.subscribe(["wake"], "workers")
+        await other.subscribe(["wake"], "workers")
+    assert {file.name for file in path.parent.iterdir()} == {"broker.db", "broker.db.peers"}
+    assert list(Path(f"{path}.peers").iterdir()) == []
+
+
+async def test_many_may_open_a_new_file_at_the_same_time(path: Path) -> None:
+    brokers = await asyncio.gather(*(SqliteBroker.open(str(path)) for _ in range(12)))
+    ids = await asyncio.gather(*(broker.publish("wake", b"x") for broker in brokers))
+    assert len(set(ids)) == 12
+    assert (await brokers[0].backlog("wake", "workers")).ready == 12
+    await asyncio.gather(*(broker.close() for broker in brokers))
+
+
+async def test_ids_do_not_come_again_in_a_file_made_later(path: Path) -> None:
+    async with opened(path) as broker:
+        first = await broker.publish("wake", b"x")
+    path.unlink()
+    async with opened(path) as broker:
+        assert await broker.publish("wake", b"x") != first
+
+
+async def test_ids_do_not_come_again_when_the_file_was_emptied(path: Path) -> None:
+    ids = set()
+    for _ in range(3):
+        async with opened(path) as broker:
+            ids.add(await broker.publish("wake", b"x"))
+            consumer = await broker.subscribe(["wake"], "workers")
+            await consumer.ack(await consumer.receive())
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("CREATE TABLE photos (id)",), "the database of another program"),
+        (("CREATE TABLE photos (id)", "PRAGMA user_version = 1"), "the database of another program"),
+    ],
+)
+async def test_the_database_of_another_program_is_left_alone(
+    path: Path, statements: tuple[str, ...], said: str
+) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for statement in statements:
+            db.execute(statement)
+    before = path.read_bytes()
+    with pytest.raises(BadBrokerUrl, match=said):
+        await SqliteBroker.open(str(path))
+    assert path.read_bytes() == before
+
+
+async def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
+    async with opened(path) as broker:
+        await broker.publish("wake", b"x")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA user_version = 7")
+    with pytest.raises(BadBrokerUrl, match="has schema 7, this build knows 1: drain it with the build that wrote it"):
+        await SqliteBroker.open(str(path))
+
+
+async def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
+    path.write_bytes(b"a letter, and no database at all" * 100)
+    with pytest.raises(BadBrokerUrl, match="not a SQLite database"):
+        await SqliteBroker.open(str(path))
+    assert path.read_bytes() == b"a letter, and no database at all" * 100
+
+
+async def test_a_path_that_cannot_be_made_is_refused(path: Path) -> None:
+    path.write_bytes(b"")
+    with pytest.raises(BadBrokerUrl, match="no broker file can be made"):
+        await SqliteBroker.open(str(path / "below" / "broker.db"))
+
+
+async def test_a_folder_is_no_file(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(BrokerDown, match="does not open"):
+        await SqliteBroker.open(str(path))
+
+
+async def test_a_new_file_that_stays_locked_does_not_open(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(BrokerDown, match="locked"):
+            await SqliteBroker.open(str(path), busy_timeout=0.05)
+
+
+async def test_a_file_that_stays_locked_is_an_outage_and_passes(path: Path) -> None:
+    async with opened(path, busy_timeout=0.05) as broker:
+        consumer = await broker.subscribe(["wake"], "workers")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("INSERT INTO messages (queue, due, payload) SELECT id, 0, x'00' FROM queues")
+            db.execute("BEGIN IMMEDIATE")
+            with pytest.raises(BrokerDown, match="locked"):
+                await broker.publish("wake", b"x")
+            with pytest.raises(BrokerDown, match="locked"):
+                await consumer.receive()
+            assert (await broker.backlog("wake", "workers")).ready == 1
+            db.execute("ROLLBACK")
+        delivery = await consumer.receive()
+        await consumer.ack(delivery)
+        assert (await broker.backlog("wake", "workers")).depth == 0
+
+
+async def test_an_ack_or_release_that_failed_can_be_made_again(path: Path) -> None:
+    async with opened(path, busy_timeout=0.05) as broker:
+        consumer = await broker.subscribe(["wake"], "workers")
+        for payload in (b"1", b"2"):
+            await broker.publish("wake", payload)
+        first, second = await consumer.receive(), await consumer.receive()
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            with pytest.raises(BrokerDown):
+                await consumer.ack(first)
+            with pytest.raises(BrokerDown):
+                await consumer.release(second)
+        await consumer.ack(first)
+        await consumer.release(second)
+        backlog = await broker.backlog("wake", "workers")
+        assert (backlog.ready, backlog.in_flight) == (1, 0)
+
+
+async def test_a_close_that_cannot_give_back_says_so_and_closes(path: Path) -> None:
+    broker = await SqliteBroker.open(str(path), busy_timeout=0.05)
+    consumer = await broker.subscribe(["wake"], "workers")
+    await broker.publish("wake", b"x")
+    await consumer.receive()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BrokerDown, match="locked"):
+            await broker.close()
+    await broker.close()
+    async with opened(path) as heir:
+        assert (await heir.backlog("wake", "workers")).ready == 1
+
+
+async def test_space_that_became_free_goes_back_to_the_disk(path: Path) -> None:
+    async with opened(path, lease=0.2) as broker:
+        consumer = await broker.subscribe(["wake"], "workers", prefetch=500)
+        await asyncio.gather(*(broker.publish("wake", b"x" * 8000) for _ in range(3000)))
+        for _ in range(6):
+            deliveries = [await consumer.receive() for _ in range(500)]
+            await asyncio.gather(*(consumer.ack(delivery) for delivery in deliveries))
+        deadline = asyncio.get_running_loop().time() + 20
+        while await asyncio.to_thread(lambda: path.stat().st_size) > 8 << 20:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.02)
