@@ -34,6 +34,7 @@ from runtime.outside import Outside
 from services.records import Verdict
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.points import reached
 from transport.port import Delivery
 
 __all__ = ["Effects"]
@@ -151,6 +152,7 @@ class Effects:
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header
         stored = await self._out.ledger.write(header.run_id, "verdict", verdict)
+        reached("verdict.stored")
         event = Event.VERDICT_WRITTEN if stored.mine else Event.VERDICT_FOUND
         log.info(event, status=stored.record.status, code=stored.record.code)
         await self._finish(message)
@@ -209,6 +211,7 @@ class Effects:
         else:
             topic = topic_of(stage, header.priority)
         await self.publish(topic, encode(new), new.header.not_before / 1000)
+        reached(f"{header.stage}.published")
 
     def _now(self) -> float:
         return self._out.ledger.now()

@@ -25,6 +25,7 @@ from runtime.outside import Outside
 from services.records import Begun
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.points import reached
 from telemetry.tracing import span, trace_id
 from transport.port import Consumer, Delivery
 
@@ -83,6 +84,7 @@ class Engine:
                 await consumer.ack(delivery)
                 raise
             await consumer.ack(delivery)
+            reached(f"{header.stage}.acked")
 
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
         """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""
@@ -146,6 +148,7 @@ class Engine:
             return await self._expire(message)
         limit = limit_of(Stage(header.stage), self._out.recipes.get(header.kind))
         mark = await ledger.mark(run, header.stage, header.seq, Begun(delivery.message_id, header.attempt, limit))
+        reached(f"{header.stage}.marked")
         if not mark.mine:
             if mark.record.message_id != delivery.message_id:
                 return Leave()

@@ -17,6 +17,7 @@ from services.objects.walk import walk
 from services.records import Delivered, Intent, ManifestItem, Verdict
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.points import reached
 
 __all__ = ["finish"]
 
@@ -64,6 +65,7 @@ async def _promote(verdict: Verdict, out: Outside) -> None:
 async def _copy(item: ManifestItem, out: Outside) -> None:
     try:
         await out.objects.copy(item.source, item.target, if_match=item.etag)
+        reached("finish.promoted")
     except (NotFound, Changed) as error:
         # Staging ages out; an earlier finish may have copied it long ago.
         if not await _is_there(item, out):
@@ -115,9 +117,11 @@ async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
             vendor_task_id=verdict.job,
         )
     )
+    reached("finish.called_back")
     if answer.conflict:
         await _yield_to_backend(verdict, answer, out)
     await out.ledger.write(run, "delivered", Delivered(answer.http_status, conflict=answer.conflict))
+    reached("finish.delivered")
     log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
 
 

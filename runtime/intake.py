@@ -26,6 +26,7 @@ from services.objects.port import ObjectInfo
 from services.records import Accepted, InputRef, Verdict
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.points import reached
 from telemetry.tracing import new_traceparent, trace_id
 
 __all__ = ["MAX_PICTURE_BYTES", "Taken", "find_upload", "first_message", "take_in"]
@@ -70,8 +71,10 @@ async def take_in(upload: InputKey, out: Outside) -> Taken:
                 await _refuse(run, rejected, out)
                 return "refused"
         await out.ledger.index(run.user, run.task, accepted.created)
+        reached("ingest.indexed")
         message = first_message(run, accepted, out.ledger.now())
         await out.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
+        reached("ingest.published")
         return "accepted" if new else "again"
 
 
@@ -127,6 +130,7 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
         ticket_expires=expires,
     )
     stored = (await out.ledger.write(run, "accepted", accepted)).record
+    reached("ingest.accepted")
     log.info(Event.TASK_ACCEPTED, kind=stored.kind, inputs=len(inputs), trace_id=trace_id(stored.traceparent))
     return stored
 

@@ -7,12 +7,10 @@ up, also inside tracebacks). The third one needs no luck, so every configured se
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 import math
 import re
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -223,6 +221,9 @@ def _text(value: object) -> str:
 
 def _forms(value: str) -> frozenset[str]:
     """The value as it looks after the usual encodings."""
+    import base64
+    import urllib.parse
+
     raw = value.encode("utf-8", "surrogatepass")
     quoted = {urllib.parse.quote(raw), urllib.parse.quote(raw, safe=""), urllib.parse.quote_plus(raw)}
     return frozenset(

@@ -19,6 +19,7 @@ from services.concurrency import Together
 from services.errors import NotFound
 from services.objects.port import PictureInfo, PictureRule
 from services.records import Cleaned, InputRef, ManifestItem, Product
+from telemetry.points import reached
 
 __all__ = ["clean"]
 
@@ -32,6 +33,7 @@ async def clean(message: Message, task: Task | None, out: Outside) -> Outcome:
         return Done(tuple(_item(task, n, product) for n, product in enumerate(products, 1)))
     if await out.ledger.read(task.run, "cleaned", Cleaned) is None:
         await out.ledger.write(task.run, "cleaned", Cleaned(await _products(task, out)))
+        reached("clean.cleaned")
     return Next(Stage.GENERATE, Generate())
 
 
@@ -62,6 +64,7 @@ async def _pass(key: str, target: str, rule: str, out: Outside, source: InputRef
         done = await out.objects.process(key, [PictureRule(target, rule)])
     except NotFound as error:
         raise Rejected(f"the input {key} is gone", code=Code.NOT_UPLOADED) from error
+    reached("clean.processed")
     # The service takes no If-Match, so what it has read is checked afterwards.
     if source is not None and done.original.etag != source.etag:
         raise Rejected(f"the input {key} was replaced after it was accepted", code=Code.INPUT_CHANGED)

@@ -21,6 +21,7 @@ from services.records import End, ManifestItem
 from services.vendors.port import JobFile, JobState, JobStatus
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.points import reached
 
 __all__ = ["collect"]
 
@@ -49,6 +50,7 @@ async def collect(message: Message, task: Task | None, out: Outside) -> Outcome:
         return await _incomplete(job, status, task, out)
     manifest = await _bring_home(status.files, task, out)
     await audited([item.source for item in manifest], out)
+    reached("collect.audited")
     return Done(manifest, job.id)
 
 
@@ -82,6 +84,7 @@ async def _item(n: int, file: JobFile, folder: str, task: Task, out: Outside) ->
         rule = PictureRule(folder + name, f"imageMogr2/format/{sold}/quality/95/strip")
         made = (await out.objects.process(raw.key, [rule])).outputs[0]
         stored = ObjectInfo(made.key, made.etag, made.size, 0.0)
+    reached("collect.staged")
     log.info(Event.RESULT_STORED, key=stored.key, size=stored.size)
     return ManifestItem(stored.key, output_key(task.run, name), stored.etag, stored.size)
 

@@ -24,6 +24,7 @@ from services.records import Cleaned, End, GivenUp, Intent, JobId, Product
 from services.vendors.port import JobRequest, Vendor
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.points import reached
 
 __all__ = ["FRESH_S", "expected_of", "generate"]
 
@@ -83,12 +84,14 @@ async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
     except VendorFull as full:
         return _full(full, out)
     request = JobRequest(task.recipe.kind, {**task.recipe.values(task.params), **await _inputs(task, vendor, out)})
+    reached("generate.uploaded")
     if await out.ledger.verdict(task.run):
         return Finish()
     age = _Age(out)
     intent = await out.ledger.write(
         task.run, f"vendor-{n}", Intent(vendor.name, task.recipe.create_limit_s + OPEN_MARGIN_S)
     )
+    reached("generate.intent")
     if not intent.mine:
         return None
     if age.seconds() >= FRESH_S:
@@ -109,8 +112,10 @@ async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Ou
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
         return Snooze(task.recipe.create_limit_s + OPEN_MARGIN_S)
+    reached("generate.created")
     log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job)
     await _remember(n, job, task, out)
+    reached("generate.id")
     if await out.ledger.verdict(task.run):
         return Finish()
     return _poll((Job(n, job),), out.ledger.now(), task, out)

@@ -13,6 +13,7 @@ from runtime.outside import Outside
 from services.errors import VendorDown
 from services.ledger import live_jobs
 from services.vendors.port import JobState
+from telemetry.points import reached
 
 __all__ = ["poll"]
 
@@ -31,6 +32,7 @@ async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
     except VendorDown as down:
         # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
         return Snooze(max(delay, down.retry_after or 0.0), body=again.body)
+    reached("poll.looked")
     if winner := first_success(found):
         return Next(Stage.COLLECT, Collect(winner))
     if all(status.state is JobState.WORKING for status in found.values()):

@@ -53,7 +53,8 @@ CUT_OUTS = ("AIPicMatting", "AIPortraitMatting", "GoodsMatting")
 """Values of `ci-process` that remove the background."""
 
 _MAX_WEBP_SIDE = 16_383
-_MAX_GIF_PIXELS = 80_000_000  # beyond this Pillow's own GIF reader warns, frame by frame
+# Below CI's limit: beyond these Pillow's own readers warn (GIF, frame by frame) or refuse (WebP).
+_MAX_FRAME_PIXELS = {"gif": 80_000_000, "webp": 170_000_000}
 _DEFAULT_QUALITY = 85
 _MAX_EXIF = 65_000  # what one JPEG segment can hold
 _STANDARD_LUMINANCE_SUM = 3685  # of the quantization table in ITU-T T.81, annex K.1: quality 50
@@ -179,7 +180,8 @@ def _admit(data: bytes) -> Container:
 def _check_size(form: str, width: int, height: int, frames: int) -> None:
     pixels = width * height * frames
     side = _MAX_WEBP_SIDE if form == "webp" else MAX_SIDE
-    if max(width, height) > side or pixels > MAX_PIXELS or (form == "gif" and width * height > _MAX_GIF_PIXELS):
+    frame = _MAX_FRAME_PIXELS.get(form, MAX_PIXELS)
+    if max(width, height) > side or pixels > MAX_PIXELS or width * height > frame:
         raise BadPicture(f"{width} x {height} pixels, {frames} frames: over the limit")
 
 

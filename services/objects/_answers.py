@@ -105,7 +105,13 @@ def versioned_of(result: Mapping[str, Any]) -> bool:
 
 
 def failed_keys(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Key and error code of what a batch delete left standing (COS, "DELETE Multiple Objects")."""
+    """Key and error code of what a batch delete left standing (COS, "DELETE Multiple Objects").
+
+    Raises:
+        KeyError: it is no answer to a delete.
+    """
+    if not any(name.endswith(("DeleteResult", "Deleted", "Error")) for name in result):
+        raise KeyError("DeleteResult")
     return tuple((str(row.get("Key") or ""), str(row.get("Code") or "")) for row in _rows(result.get("Error")))
 
 

@@ -229,7 +229,8 @@ class SqliteConsumer:
             self._order.rotate(-1 - self._order.index(claims[-1].queue))
 
     def fail(self, reason: str) -> None:
-        """As `Member` says."""
+        """As `Member` says. Nothing more is fetched ahead until the next `receive`."""
+        self._resting = True
         for _ in range(self._waiting - self._buffer.qsize()):
             self._buffer.put_nowait(BrokerDown(reason))
 

@@ -67,8 +67,8 @@ class Alone:
     def bury(self, store: Store, now: float) -> None:
         """Strike the dead off and give back what they held, and what the hung held. Inside a transaction."""
 
-    def announce(self, *, stirred: bool) -> None:
-        """After the commit: wake the neighbours if there is a message for them, or if we are new."""
+    def committed(self, store: Store) -> None:
+        """After a commit: wake the neighbours if there is a message for them, or if we are new."""
 
     def leave(self, store: Store) -> None:
         """Strike ourselves off and give back everything we hold. Inside a transaction."""
@@ -123,7 +123,6 @@ class Peers(Alone):
             pipe = None if known else _open_if_alive(self._path(name, "life"))
             if pipe is not None:
                 self._found[name] = pipe
-        store.tidy()
 
     def dead(self, store: Store) -> list[str]:
         """Those of the file and of the folder whose pipe has no writer."""
@@ -149,11 +148,13 @@ class Peers(Alone):
         self.holder = store.enter(self._name, self._renewed)
         self._entered = True
 
-    def announce(self, *, stirred: bool) -> None:
-        """Ring every bell but ours."""
-        note = (_NEIGHBOUR if self._entered else b"") + (_MESSAGE if stirred else b"")
+    def committed(self, store: Store) -> None:
+        """Ring every bell but ours; after a renewal also give free space back to the disk."""
+        note = (_NEIGHBOUR if self._entered else b"") + (_MESSAGE if store.stirred else b"")
+        if self._expires != self._renewed:
+            self._expires = self._renewed
+            store.tidy()
         self._entered = False
-        self._expires = self._renewed
         for name in self._names("bell") if note else ():
             if name != self._name:
                 _ring(self._path(name, "bell"), note)

@@ -130,6 +130,7 @@ class _Round:
         self.requests = requests
         self.wants = wants
         self._now = now
+        self._committed = False
         self.next_due: float | None = None
         """When somebody who went away hungry can be served."""
 
@@ -140,7 +141,8 @@ class _Round:
                 self._serve_requests(store)
                 for want in self.wants:
                     want.claims = store.claim(peers.holder, want.queues, want.limit, self._now)
-            peers.announce(stirred=store.stirred)
+            self._committed = True
+            peers.committed(store)
         else:
             self._serve_requests(store)
         self.next_due = store.next_due({queue for want in self.wants if want.hungry for queue in want.queues})
@@ -165,12 +167,14 @@ class _Round:
             request.fail(error)
 
     def fail(self, error: Exception) -> None:
+        """Tell everybody. If it went wrong after the commit, what was claimed is ours nevertheless."""
         reason = f"the broker file failed: {error}"
         for request in self.requests:
             down = BrokerDown(reason)
             down.__cause__ = error
             request.fail(down)
         for want in self.wants:
+            want.member.feed(want.claims if self._committed else ())
             want.member.fail(reason)
 
 

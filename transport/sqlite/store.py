@@ -262,10 +262,11 @@ class Store:
         self.stirred |= self._db.execute(_RECLAIM, (now,)).rowcount > 0
 
     def tidy(self) -> None:
-        """Give some of the pages that are free back to the file system, if there are many."""
+        """Give some of the pages that are free back to the file system, if there are many. Outside transactions."""
         ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
         if free > _SPARE_PAGES:
-            self._db.execute(f"PRAGMA incremental_vacuum({_SPARE_PAGES})").fetchall()
+            # As a script: the first is stepped once a page, which `execute` does not do. The second cuts the file.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_SPARE_PAGES}); PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _create(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import re
 import time
@@ -14,6 +15,7 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
+from PIL import Image
 
 from messages.errors import Permanent, Transient
 from sandbox.cos.app import create_app
@@ -27,8 +29,6 @@ from services.objects.cos import CosObjects, Credentials
 from services.objects.memory import MemoryObjects
 from services.objects.port import Objects, Result
 from telemetry.secrets import Secret
-
-PHOTO = Path(__file__).parents[2] / "photos" / "portrait.jpg"
 
 
 class World(Protocol):
@@ -198,7 +198,10 @@ class Body:
 
 @pytest.fixture(scope="session")
 def photo() -> bytes:
-    return PHOTO.read_bytes()
+    """A JPEG of 512 x 512 that does not shrink to nothing."""
+    saved = io.BytesIO()
+    Image.effect_noise((512, 512), 60).convert("RGB").save(saved, "JPEG")
+    return saved.getvalue()
 
 
 @pytest.fixture(scope="session")

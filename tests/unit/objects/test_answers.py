@@ -6,7 +6,7 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from messages.errors import Transient
-from services.objects._answers import audits_of, failed_keys, info_of, page_of, processed_of, time_of
+from services.objects._answers import audits_of, failed_keys, info_of, page_of, processed_of, time_of, versioned_of
 from services.objects.port import ObjectInfo, PictureInfo, PictureRule
 
 HALF_PAST = 1_795_345_200.0
@@ -83,6 +83,12 @@ def test_failed_deletes_come_as_one_or_several() -> None:
     assert failed_keys({"DeleteResult": None}) == ()
     assert failed_keys({"Error": one}) == (("a", "AccessDenied"),)
     assert failed_keys({"Error": [one, {"Key": "b", "Code": None}]}) == (("a", "AccessDenied"), ("b", ""))
+
+
+@pytest.mark.parametrize("understand", [failed_keys, versioned_of, lambda result: page_of(result, {})])
+def test_an_answer_about_something_else_is_not_understood(understand: Any) -> None:
+    with pytest.raises(KeyError):
+        understand({"body": "welcome"})
 
 
 def test_one_output_comes_as_a_dict() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -46,19 +47,21 @@ async def test_a_url_with_a_password_is_not_repeated() -> None:
     assert "planted-secret" not in str(caught.value)
 
 
-async def test_a_file_and_its_folders_are_made(tmp_path: Path) -> None:
-    broker = await open_broker(f"sqlite://{tmp_path}/a%20b/c/broker.db")
+async def use(url: str) -> None:
+    broker = await open_broker(url)
     assert isinstance(broker, Broker)
     await broker.publish("wake", b"x")
     await broker.close()
+
+
+def test_a_file_and_its_folders_are_made(tmp_path: Path) -> None:
+    asyncio.run(use(f"sqlite://{tmp_path}/a%20b/c/broker.db"))
     assert (tmp_path / "a b" / "c" / "broker.db").stat().st_mode & 0o777 == 0o600
 
 
-async def test_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    broker = await open_broker("sqlite:///:memory:")
-    await broker.publish("wake", b"x")
-    await broker.close()
+    asyncio.run(use("sqlite:///:memory:"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,208 @@
+"""What the corpus of schema 1 says: a name, and the value that its bytes have to decode to.
+
+The files beside this one are data: what was released stays as it is. `python -m tests.corpus.values_v1` appends what is
+missing and changes no line that is there. A later build that writes other bytes gets files (and values) of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
+from messages.codec import NOBODY, Header, Message, Priority, encode
+from messages.codes import Code
+from services.records import (
+    Accepted,
+    Begun,
+    Cleaned,
+    DeadLetter,
+    Delivered,
+    End,
+    GivenUp,
+    InputRef,
+    Intent,
+    JobId,
+    ManifestItem,
+    Product,
+    Record,
+    Refused,
+    Reopened,
+    Verdict,
+)
+
+__all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "encode_record"]
+
+MESSAGES_FILE = Path(__file__).with_name("messages_v1.jsonl")
+RECORDS_FILE = Path(__file__).with_name("records_v1.jsonl")
+
+_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+_CREATED = 1_763_888_400_123
+_PNG_HEAD = "iVBORw0KGgo="
+
+
+def _message(stage: Stage, body: Body, **changes: Any) -> Message:
+    plain = Header(
+        version=1,
+        stage=stage.value,
+        user="user_42",
+        task="7f3c2a9e-5b1d-4c8e-9a6f-0d2b4e6f8a1c",
+        step=0,
+        run=0,
+        seq=0,
+        attempt=0,
+        created=_CREATED,
+        deadline=1_800_000,
+        kind="model_pose12",
+        traceparent=_TRACE,
+    )
+    return Message(msgspec.structs.replace(plain, **changes), body)
+
+
+def _dead(**changes: Any) -> Dead:
+    plain = Dead(
+        reason=Reason.ATTEMPTS,
+        topic="generate-normal",
+        message_id="12:7:0",
+        stage="generate",
+        code="busy",
+        error="FetchFailed",
+        fingerprint="0123456789ab",
+        original="[[1],[]]",
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+MESSAGES: Mapping[str, Message] = {
+    "clean": _message(Stage.CLEAN, Clean()),
+    "clean, high priority, later step of a later run": _message(
+        Stage.CLEAN, Clean(), step=3, run=2, seq=7, attempt=4, priority=Priority.HIGH, kind="basic_clean"
+    ),
+    "clean, low priority": _message(Stage.CLEAN, Clean(), priority=Priority.LOW),
+    "generate": _message(Stage.GENERATE, Generate()),
+    "generate, a copy after a crash, alone": _message(
+        Stage.GENERATE, Generate(), seq=1, attempt=1, not_before=90_000, alone=True
+    ),
+    "poll": _message(Stage.POLL, Poll((Job(1, "1910246754753896450"),), _CREATED), not_before=72_000),
+    "poll, two jobs": _message(Stage.POLL, Poll((Job(1, "1910"), Job(2, "1911")), _CREATED), seq=9),
+    "poll, no job known": _message(Stage.POLL, Poll((), 0)),
+    "collect": _message(Stage.COLLECT, Collect(Job(2, "1910246754753896450"))),
+    "wake, by a sweep": _message(
+        Stage.WAKE, Wake("sweep", None, _CREATED - 600_000), run=-1, deadline=0, kind="", traceparent=""
+    ),
+    "wake, by a webhook": _message(Stage.WAKE, Wake("webhook", Job(1, "1910")), deadline=0),
+    "wake, by a cancel": _message(Stage.WAKE, Wake("cancel"), deadline=0),
+    "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
+    "dead": _message(Stage.DEAD, _dead(), deadline=0, attempt=5),
+    "dead, by the vendor": _message(
+        Stage.DEAD, _dead(reason=Reason.VENDOR, stage="poll", topic="poll", code="vendor_failed", n=1), deadline=0
+    ),
+    "dead, outcome unknown": _message(
+        Stage.DEAD, _dead(reason=Reason.UNKNOWN, code="vendor_unknown", error="CreateUnknown", n=2), deadline=0
+    ),
+    "dead, permanent, 文字": _message(
+        Stage.DEAD, _dead(reason=Reason.PERMANENT, original='[[1,"clean"],["文字 \\" \\u0001"]]'), deadline=0
+    ),
+    "dead, unreadable": _message(
+        Stage.DEAD,
+        _dead(reason=Reason.UNREADABLE, stage="", code="unreadable", original=_PNG_HEAD, encoding="base64"),
+        user=NOBODY,
+        task=NOBODY,
+        deadline=0,
+        kind="",
+        traceparent="",
+    ),
+    "dead, unreadable and cut": _message(
+        Stage.DEAD,
+        _dead(reason=Reason.UNREADABLE, stage="", code="unreadable", original=_PNG_HEAD, encoding="cut"),
+        user=NOBODY,
+        task=NOBODY,
+        deadline=0,
+    ),
+}
+"""Every stage, and what differs notably within one."""
+
+_ITEM = ManifestItem(
+    source="staging/user_42/t1/0-0/0123456789abcdef/frame_01.jpg",
+    target="output/user_42/t1/frame_01.jpg",
+    etag="d41d8cd98f00b204e9800998ecf8427e",
+    size=123_456,
+)
+
+RECORDS: Mapping[str, Record] = {
+    "accepted": Accepted(
+        kind="model_pose12",
+        params={"prompt": "穿风衣的模特"},
+        inputs=(InputRef("input/user_42/t1/original.jpg", "d41d8cd98f00b204e9800998ecf8427e", 68_052),),
+        created=1_763_888_400.25,
+        deadline=1_763_890_200.25,
+        priority=Priority.HIGH,
+        traceparent=_TRACE,
+        ticket_expires=1_763_892_000,
+    ),
+    "accepted, many inputs, no ticket": Accepted(
+        kind="basic_clean",
+        params={"format": "webp", "quality": 80, "max_side": 2048, "background": "goods"},
+        inputs=(InputRef("input/u/t/a.png", "aa", 1), InputRef("input/u/t/b.webp", "bb", 2)),
+        created=1.0,
+        deadline=601.0,
+    ),
+    "cleaned": Cleaned((Product("staging/user_42/t1/0-0/n/input_01.jpg", "aa", 4096, "jpg"),)),
+    "begun": Begun("12:7:0", 2, 180.0),
+    "vendor": Intent("runninghub", 120.0),
+    "vendor-id": JobId("1910246754753896450"),
+    "vendor-end, refused": End("refused", Code.BUSY),
+    "vendor-end, failed": End("failed", Code.INCOMPLETE_RESULTS),
+    "vendor-given-up": GivenUp(),
+    "verdict, success": Verdict("success", "", (_ITEM,), "1910246754753896450"),
+    "verdict, failed": Verdict("failed", "timeout"),
+    "verdict, failed by a code of another build": Verdict("failed", "not_known_here"),
+    "verdict, cancelled": Verdict("cancelled", "cancelled"),
+    "delivered": Delivered(200),
+    "delivered, conflict": Delivered(409, conflict=True),
+    "reopened": Reopened(),
+    "refused": Refused(),
+    "dead letter": DeadLetter(
+        reason="vendor",
+        topic="poll",
+        stage="poll",
+        code="vendor_failed",
+        error="VendorFailed",
+        fingerprint="0123456789ab",
+        original='[[1,"poll"],[]]',
+        encoding="text",
+        message_id="12:7:0",
+        user="user_42",
+        task="t1",
+        step=0,
+        run=1,
+        attempt=3,
+        traceparent=_TRACE,
+        at=1_763_888_400.5,
+        n=1,
+        verdict="failed",
+    ),
+}
+"""Every record, and what differs notably within one."""
+
+
+def encode_record(record: Record) -> bytes:
+    """A record as the ledger stores it, under a nonce that is always the same."""
+    return msgspec.json.encode({"nonce": "0123456789abcdef", "record": record})
+
+
+def _append_missing(file: Path, known: Mapping[str, bytes]) -> None:
+    there = [msgspec.json.decode(line)["name"] for line in file.read_bytes().splitlines()] if file.exists() else []
+    with file.open("ab") as out:
+        for name in [name for name in known if name not in there]:
+            out.write(msgspec.json.encode({"name": name, "bytes": known[name].decode()}) + b"\n")
+            sys.stdout.write(f"{file.name}: {name}\n")
+
+
+if __name__ == "__main__":
+    _append_missing(MESSAGES_FILE, {name: encode(message) for name, message in MESSAGES.items()})
+    _append_missing(RECORDS_FILE, {name: encode_record(record) for name, record in RECORDS.items()})
