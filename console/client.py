@@ -20,7 +20,7 @@ from services.objects.cos import CosObjects
 from services.objects.port import Objects
 from services.records import Accepted, JobId, Verdict
 
-__all__ = ["BadPhoto", "Client", "Sold", "check_photo", "open_client"]
+__all__ = ["EXTENSIONS", "BadPhoto", "Client", "Sold", "check_photo", "open_client"]
 
 R = TypeVar("R")
 

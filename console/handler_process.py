@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-__all__ = ["run"]
+__all__ = ["left_running", "run"]
 
 
 def run(handler: str, answer_fd: int) -> None:

@@ -13,7 +13,7 @@ import typer
 from console.environment import ENV_FILE, use_environment
 from messages.errors import ScfWorkersError
 
-__all__ = ["app", "main"]
+__all__ = ["EnvFile", "app", "demo", "invoke", "main", "sandbox", "submit", "work"]
 
 app = typer.Typer(
     name="scf-workers",

@@ -32,11 +32,11 @@ class Pauses:
             log.info(Event.TOPIC_PAUSED, topic=topic, seconds=seconds)
 
     def left(self, topics: tuple[str, ...]) -> float:
-        """Seconds until one of the topics may be taken from again."""
+        """Seconds until every one of the topics may be taken from again: one consumer takes them all, unasked which."""
         now = self._monotonic()
-        return max(0.0, min(self._until.get(topic, 0.0) for topic in topics) - now)
+        return max(0.0, max(self._until.get(topic, 0.0) for topic in topics) - now)
 
     async def wait(self, topics: tuple[str, ...]) -> None:
-        """Return once one of the topics may be taken from."""
+        """Return once every one of the topics may be taken from."""
         while left := self.left(topics):  # noqa: ASYNC110 - it waits for time, not for an event
             await asyncio.sleep(left)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["MARK_EVERY", "next_poll", "notify_delay"]
+__all__ = ["FIRST_LOOK", "LONGEST", "MARK_EVERY", "NOTIFY_FIRST", "NOTIFY_LONGEST", "next_poll", "notify_delay"]
 
 MARK_EVERY: Final = 8
 """Polls whose seq is a multiple of it are marked: they read the ledger, the others only ask the vendor."""

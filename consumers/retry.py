@@ -11,7 +11,7 @@ from messages.codes import Code
 from messages.errors import Retry as RetryClass
 from messages.errors import ScfWorkersError
 
-__all__ = ["MAX_ATTEMPTS", "OUTAGE_DELAY", "backoff", "jittered", "outcome_of"]
+__all__ = ["BASE_DELAY", "JITTER", "MAX_ATTEMPTS", "MAX_DELAY", "OUTAGE_DELAY", "backoff", "jittered", "outcome_of"]
 
 MAX_ATTEMPTS: Final = 5
 """Tries of one piece of work: attempts 0 to 4."""
@@ -36,7 +36,7 @@ def jittered(delay: float, rng: random.Random) -> float:
 
 def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) -> float:
     """Seconds until the next attempt: exponential with full jitter, and never before the other side allows it."""
-    ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << attempt))
+    ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << min(attempt, 10)))
     return max(retry_after or 0.0, ceiling * rng.random())
 
 

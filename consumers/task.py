@@ -11,7 +11,7 @@ from consumers.polling import MARK_EVERY
 from consumers.retry import jittered
 from messages.bodies import Body, Stage
 from messages.codec import Header, Message
-from messages.errors import Permanent
+from messages.errors import Outage, Permanent, Rejected
 from messages.keys import RunId
 from recipes.recipe import Params, Recipe, parse_params
 from recipes.table import recipe_of
@@ -49,13 +49,17 @@ async def load_task(run: RunId, out: Outside) -> Task:
 
     Raises:
         messages.errors.Permanent: nobody accepted it: the message came out of nowhere.
-        messages.errors.Rejected: its kind or parameters are none that this build knows.
+        messages.errors.Outage: its kind or parameters are none that this build knows.
     """
     accepted = await out.ledger.accepted(run)
     if accepted is None:
         raise Permanent(f"nobody accepted {run.stem}")
-    recipe = recipe_of(accepted.kind, out.recipes)
-    return Task(run, accepted, recipe, parse_params(recipe, accepted.params))
+    try:
+        recipe = recipe_of(accepted.kind, out.recipes)
+        return Task(run, accepted, recipe, parse_params(recipe, accepted.params))
+    except Rejected as error:
+        # The build that accepted it knew it, and still runs somewhere: a rolling deploy must refund nobody.
+        raise Outage(f"this build does not know what was accepted as {run.stem}: {error}") from error
 
 
 def is_marked(header: Header) -> bool:
@@ -100,7 +104,7 @@ def follow(  # noqa: PLR0913 - a message is its parts
         alone: whether it must run alone in its process.
     """
     created = int(now * 1000)
-    wait = int(jittered(delay, rng) * 1000)
+    wait = int(jittered(max(0.0, delay), rng) * 1000)
     deadline = 0
     if header.deadline and stage not in _TIMELESS:
         deadline = max(1, header.created + header.deadline - created)

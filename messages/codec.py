@@ -17,7 +17,19 @@ from messages.bodies import BODIES, Body
 from messages.errors import InvalidMessage, MessageTooLarge
 from messages.keys import RunId
 
-__all__ = ["MAX_MESSAGE_BYTES", "NOBODY", "SCHEMA", "Header", "Message", "Priority", "decode", "encode"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "NOBODY",
+    "SCHEMA",
+    "Count",
+    "Header",
+    "Id",
+    "Message",
+    "Millis",
+    "Priority",
+    "decode",
+    "encode",
+]
 
 MAX_MESSAGE_BYTES: Final = 8192
 """Largest message a broker takes. Ours stay under 300 bytes; what is larger carries something that must not travel."""

@@ -11,7 +11,7 @@ import msgspec
 
 from recipes.recipe import BadParameters, Params, Plan, Recipe
 
-__all__ = ["BASIC_CLEAN", "BasicCleanParams"]
+__all__ = ["BASIC_CLEAN", "Background", "BasicCleanParams", "Format"]
 
 Format = Literal["", "jpg", "png", "webp"]
 Background = Literal["keep", "goods", "portrait", "general"]
@@ -38,7 +38,8 @@ class BasicCleanParams(Params, frozen=True):
 
 def _clean(params: BasicCleanParams, extension: str) -> Plan:
     cut = params.background != "keep"
-    target = params.format or ("png" if cut else "jpg" if extension == "jpeg" else extension)
+    source = extension.lower()
+    target = params.format or ("png" if cut else "jpg" if source == "jpeg" else source)
     if cut and target == "jpg":
         raise BadParameters("parameters of basic_clean: `format` must be png or webp when `background` is removed")
     shape = f"imageMogr2/auto-orient/thumbnail/{params.max_side}x{params.max_side}>"

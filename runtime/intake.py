@@ -14,7 +14,7 @@ import msgspec
 from messages.bodies import Clean, Notify, Stage
 from messages.codec import SCHEMA, Header, Message, encode
 from messages.codes import Code
-from messages.errors import Permanent, Rejected
+from messages.errors import Rejected
 from messages.keys import InputKey, RunId
 from messages.topics import topic_of
 from recipes.recipe import Recipe, parse_params
@@ -68,8 +68,11 @@ async def take_in(upload: InputKey, out: Outside) -> Taken:
             try:
                 accepted = await _accept(upload, run, out)
             except Rejected as rejected:
-                await _refuse(run, rejected, out)
-                return "refused"
+                # Whoever would write `failed` looks again: the same event, delivered twice, may have been quicker.
+                accepted = await out.ledger.accepted(run)
+                if accepted is None:
+                    await _refuse(run, rejected, out)
+                    return "refused"
         await out.ledger.index(run.user, run.task, accepted.created)
         reached("ingest.indexed")
         message = first_message(run, accepted, out.ledger.now())
@@ -114,6 +117,7 @@ def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> M
 async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     key = upload.folder + upload.name
     info = await _head(key, out)
+    out.ledger.learn(info.date)
     order = await _read_task_file(info, out) if upload.name == _TASK_FILE else _read_metadata(info)
     recipe = recipe_of(order.kind, out.recipes)
     parse_params(recipe, order.params)
@@ -152,10 +156,12 @@ def _read_metadata(info: ObjectInfo) -> _Order:
 
 
 async def _read_task_file(info: ObjectInfo, out: Outside) -> _Order:
+    if info.size > _TASK_FILE_LIMIT:
+        raise Rejected(f"task.json has {info.size} bytes", code=Code.BAD_PARAMETERS)
+    content = await out.objects.get(info.key, if_match=info.etag)
     try:
-        content = await out.objects.get(info.key, if_match=info.etag, limit=_TASK_FILE_LIMIT)
         order = msgspec.json.decode(content.body, type=_Order)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, Permanent) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected(f"task.json cannot be read: {type(error).__name__}", code=Code.BAD_PARAMETERS) from error
     if not order.inputs:
         raise Rejected("task.json names no `inputs`", code=Code.BAD_PARAMETERS)

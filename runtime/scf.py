@@ -18,7 +18,7 @@ from runtime.settings import Settings, load_settings
 from runtime.wiring import open_outside
 from telemetry import logs
 
-__all__ = ["Instance", "current_loop", "instance"]
+__all__ = ["Event", "Instance", "current_loop", "instance"]
 
 T = TypeVar("T")
 

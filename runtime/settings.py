@@ -16,7 +16,7 @@ from runtime.errors import BadSettings
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 
-__all__ = ["SECRETS", "Settings", "load_settings", "require"]
+__all__ = ["SECRETS", "Seconds", "Settings", "load_settings", "require"]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 

@@ -26,7 +26,7 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
 
-__all__ = ["FRESH_S", "expected_of", "generate"]
+__all__ = ["FRESH_S", "OPEN_MARGIN_S", "expected_of", "generate"]
 
 FRESH_S: Final = 10.0
 """Seconds after the intent was sent in which the paid call may go out: a process that froze must not send it later."""
