@@ -146,6 +146,29 @@ def work(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Examine the deployment: every variable, everything outside, and the rules the ledger rests on.
+
+    Exit status 0: all well; 1: something is wrong, and is named with its remedy.
+    """
+    import asyncio
+
+    from console.show import show_findings
+    from runtime.doctor import examine, to_json
+
+    _use(env_file)
+    findings = asyncio.run(examine(os.environ))
+    if as_json:
+        typer.echo(json.dumps(to_json(findings), ensure_ascii=False))
+    else:
+        show_findings(findings)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else _FAILED)
+
+
+@app.command()
 def invoke(
     handler: Annotated[str, typer.Argument(help="Module with a main_handler, such as producer.cos_trigger.")],
     event: Annotated[str, typer.Option(help="File with the event as JSON, or - for standard input.")],

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from console.demo import DemoReport, Progress
+from runtime.doctor import Finding
 
-__all__ = ["show_progress", "show_report"]
+__all__ = ["show_findings", "show_progress", "show_report"]
 
 
 class _Lines:
@@ -68,3 +70,13 @@ def show_report(report: DemoReport, out: Path) -> None:
     console.print(f"quota: charged {report.quota['charged']}, refunded {report.quota['refunded']}")
     if any(task.files for task in report.tasks):
         console.print(f"results in {out}, all of them at a glance in {out / 'contact_sheet.jpg'}", highlight=False)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what the doctor found, a line a check."""
+    console = Console()
+    for finding in findings:
+        mark = "[green]ok[/green]  " if finding.ok else "[red]BAD[/red] "
+        console.print(f"{mark} {escape(finding.name)}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
+        if not finding.ok:
+            console.print(f"     -> {escape(finding.remedy)}", highlight=False, soft_wrap=True)

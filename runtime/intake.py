@@ -62,6 +62,9 @@ async def take_in(upload: InputKey, out: Outside) -> Taken:
     with logs.context(user_id=run.user, task_id=run.task):
         accepted = await out.ledger.accepted(run)
         if await out.ledger.verdict(run):
+            if accepted is None:
+                # An earlier call refused it, and may have ended before it could say so.
+                await _notify(run, out)
             return "ended"
         new = accepted is None
         if accepted is None:
@@ -213,6 +216,10 @@ async def _refuse(run: RunId, rejected: Rejected, out: Outside) -> None:
     """The task is known and cannot be done: verdict `failed`; a notify message brings it to the backend."""
     log.warning(Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED, error=rejected)
     await out.ledger.write(run, "verdict", Verdict("failed", rejected.code))
+    await _notify(run, out)
+
+
+async def _notify(run: RunId, out: Outside) -> None:
     now = int(out.ledger.now() * 1000)
     header = Header(
         version=SCHEMA,

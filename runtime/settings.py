@@ -16,7 +16,7 @@ from runtime.errors import BadSettings
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 
-__all__ = ["SECRETS", "Seconds", "Settings", "load_settings", "require"]
+__all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "require"]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -78,6 +78,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Settings) if field.type is Secret)
 """Variables that hold a secret: each may come as `NAME_FILE` too, and is masked wherever it would be printed."""
+
+
+REQUIRED: Final = ("BROKER_URL", "COS_BUCKET", "LEDGER_BUCKET", "BACKEND_URL", "INTERNAL_CALLBACK_SECRET")
+"""Variables that no role can do without."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -11,10 +11,11 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from messages.errors import Permanent
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.outside import Outside, Policy
-from runtime.settings import Settings, require
+from runtime.settings import REQUIRED, Settings, require
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.ledger import Ledger
@@ -46,7 +47,7 @@ async def open_outside(
     Raises:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
     """
-    require(settings, "broker_url", "cos_bucket", "ledger_bucket", "backend_url", "internal_callback_secret")
+    require(settings, *(name.lower() for name in REQUIRED))
     async with AsyncExitStack() as stack:
         broker = await open_broker(settings.broker_url)
         stack.push_async_callback(broker.close)
@@ -92,13 +93,17 @@ def _policy(settings: Settings) -> Policy:
 def _bucket(settings: Settings, bucket: str, environ: Callable[[], Mapping[str, str]]) -> Objects:
     from services.objects.cos import CosObjects
 
-    return CosObjects(
-        bucket=bucket,
-        region=settings.tencentcloud_region,
-        credentials=lambda: credentials_in(environ(), settings),
-        endpoint=settings.cos_endpoint,
-        audit_biz_type=settings.cos_audit_biz_type,
-    )
+    try:
+        return CosObjects(
+            bucket=bucket,
+            region=settings.tencentcloud_region,
+            credentials=lambda: credentials_in(environ(), settings),
+            endpoint=settings.cos_endpoint,
+            audit_biz_type=settings.cos_audit_biz_type,
+        )
+    except ValueError as error:
+        names = "COS_BUCKET, LEDGER_BUCKET, TENCENTCLOUD_REGION, COS_ENDPOINT"
+        raise BadSettings(f"one of {names} cannot be used: {error}") from error
 
 
 def _vendors(settings: Settings) -> dict[str, Vendor]:
@@ -109,7 +114,10 @@ def _vendors(settings: Settings) -> dict[str, Vendor]:
     require(settings, "model_pose12_workflow")
     files = {"model_pose12": settings.model_pose12_workflow}
     workflows = {kind: _read(path, f"{kind.upper()}_WORKFLOW", Workflow) for kind, path in files.items()}
-    client = RunningHub(base_url=settings.runninghub_url, api_key=settings.runninghub_api_key, workflows=workflows)
+    try:
+        client = RunningHub(base_url=settings.runninghub_url, api_key=settings.runninghub_api_key, workflows=workflows)
+    except Permanent as error:
+        raise BadSettings(f"RUNNINGHUB_URL or RUNNINGHUB_API_KEY cannot be used: {error}") from error
     return {client.name: client}
 
 
