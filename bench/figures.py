@@ -1,0 +1,29 @@
+"""A figure: repeated measurements of one thing."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+__all__ = ["Figure"]
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """Median and spread."""
+
+    name: str
+    median: float
+    min: float
+    max: float
+    unit: str
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[float], unit: str) -> Figure:
+        """The figure of some measurements."""
+        return cls(name, statistics.median(values), min(values), max(values), unit)
+
+    def line(self) -> str:
+        """For a person."""
+        return f"{self.name:42} {self.median:10.2f}  ({self.min:.2f} to {self.max:.2f}) {self.unit}"

@@ -1,0 +1,93 @@
+"""A vendor's large result on its way to COS: our streaming against the SDK's own upload of the same body from disk.
+
+Vendor and COS are stand-ins on loopback in processes of their own; the worker's memory is that of a process that does
+nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure
+
+__all__ = ["measure"]
+
+SIZE = 100 << 20
+_REPEATS = 3
+_MIB = 1 << 20
+
+
+def _serve_cos(data: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
+    from sandbox.cos.app import create_app
+    from sandbox.server import Server
+
+    app = create_app(data_dir=Path(data) / "cos", buckets=("bench-1250000000",), credentials={"AKIDbench": "bench-key"})
+    server = Server(app).start()
+    ready.send(server.url)
+    ready.recv()
+    server.stop()
+
+
+def _serve_file(path: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import FileResponse
+    from starlette.routing import Route
+
+    from sandbox.server import Server
+
+    async def serve(_: Request) -> FileResponse:
+        return FileResponse(path, media_type="video/mp4")
+
+    server = Server(Starlette(routes=[Route("/video.mp4", serve)])).start()
+    ready.send(server.url)
+    ready.recv()
+    server.stop()
+
+
+def _run(kind: str, cos: str, vendor: str, path: str) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.large_file_worker", kind, cos, vendor, path],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def measure() -> Iterator[Figure]:
+    """Speed relative to the SDK's, and memory above idle."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        # An mp4 by its first bytes; the rest is not looked at.
+        path.write_bytes(b"\0\0\0\x18ftypmp42" + os.urandom(_MIB - 12) + os.urandom(_MIB) * (SIZE // _MIB - 1))
+        context = multiprocessing.get_context("spawn")
+        ends = []
+        for target, argument in ((_serve_cos, folder), (_serve_file, str(path))):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=target, args=(argument, theirs))
+            process.start()
+            ends.append((ours, process, ours.recv()))
+        try:
+            cos, vendor = ends[0][2], ends[1][2]
+            rows = [
+                (_run("stream", cos, vendor, str(path)), _run("sdk", cos, vendor, str(path))) for _ in range(_REPEATS)
+            ]
+        finally:
+            for ours, process, _ in ends:
+                ours.send("stop")
+                process.join(30)
+    yield Figure.of("large_file_mb_s", [SIZE / 1e6 / ours["seconds"] for ours, _ in rows], "MB/s")
+    yield Figure.of("large_file_sdk_mb_s", [SIZE / 1e6 / sdk["seconds"] for _, sdk in rows], "MB/s")
+    yield Figure.of("large_file_vs_sdk", [sdk["seconds"] / ours["seconds"] for ours, sdk in rows], "x")
+    yield Figure.of("large_file_rss_above_idle", [ours["grown_mib"] for ours, _ in rows], "MiB")
