@@ -12,11 +12,15 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["left_running", "run"]
+
+_LOOKS: Final = 5
+_BETWEEN_LOOKS_S: Final = 0.01
 
 
 def run(handler: str, answer_fd: int) -> None:
@@ -39,8 +43,16 @@ def run(handler: str, answer_fd: int) -> None:
 
 
 def left_running() -> list[str]:
-    """What would be frozen half-done: threads at work, child processes, unfinished tasks of the loop."""
-    return [*_threads(), *_children(), *_tasks()]
+    """What would be frozen half-done: threads at work, child processes, unfinished tasks of the loop.
+
+    A thread that has just handed over its result needs a moment to become idle, so it is looked at more than once.
+    """
+    for _ in range(_LOOKS):
+        left = [*_threads(), *_children(), *_tasks()]
+        if not left:
+            return []
+        time.sleep(_BETWEEN_LOOKS_S)
+    return left
 
 
 def _threads() -> list[str]:

@@ -169,6 +169,51 @@ def doctor(
 
 
 @app.command()
+def sweep(
+    older_than: Annotated[
+        float, typer.Option(min=0.0, help="Seconds: younger tasks, and tasks that moved since, are left alone.")
+    ] = 600.0,
+    cursor: Annotated[str, typer.Option(help="Go on where an earlier sweep stopped.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Sweep once by hand: wake every unfinished task that has come to a stop. `scf-workers work` then looks at them.
+
+    Exit status 1: a task could not be looked at.
+    """
+    import msgspec
+
+    from console.sweep import sweep_by_hand
+
+    _use(env_file)
+    swept = sweep_by_hand(older_than, cursor)
+    if as_json:
+        typer.echo(msgspec.json.encode(swept).decode())
+    else:
+        typer.echo(", ".join(f"{name} {value}" for name, value in msgspec.structs.asdict(swept).items() if value != ""))
+    raise typer.Exit(_FAILED if swept.errors else 0)
+
+
+@app.command()
+def cancel(
+    task: Annotated[str, typer.Argument(help="Id of the task.")],
+    user: Annotated[str, typer.Option(help="The user whose task it is.")],
+    step: Annotated[int, typer.Option(min=0, help="Step of a pipeline.")] = 0,
+    env_file: EnvFile = None,
+) -> None:
+    """Cancel a task: verdict `cancelled` unless it has another, the vendor's job stopped, the backend told.
+
+    Exit status 0: it is cancelled; 1: another verdict stands.
+    """
+    from console.sweep import cancel_by_hand
+
+    _use(env_file)
+    verdict = cancel_by_hand(user, task, step)
+    typer.echo(f"task {task}: {verdict.status}" + (f" ({verdict.code})" if verdict.code else ""))
+    raise typer.Exit(0 if verdict.status == "cancelled" else _FAILED)
+
+
+@app.command()
 def invoke(
     handler: Annotated[str, typer.Argument(help="Module with a main_handler, such as producer.cos_trigger.")],
     event: Annotated[str, typer.Option(help="File with the event as JSON, or - for standard input.")],

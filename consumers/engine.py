@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from consumers.effects import Effects
-from consumers.outcomes import Again, Bury, Crashed, Finish, Leave, Outcome, Snooze
+from consumers.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Snooze
 from consumers.pauses import Pauses
 from consumers.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
 from consumers.task import Task, is_marked, limit_of, load_task
@@ -22,23 +22,22 @@ from messages.codec import Header, Message, decode
 from messages.codes import Code
 from messages.errors import InvalidMessage, ScfWorkersError, Transient
 from runtime.outside import Outside
+from runtime.wakes import SWEEP
 from services.records import Begun
-from telemetry import logs
+from telemetry import logs, metrics
 from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
 from telemetry.points import reached
-from telemetry.tracing import span, trace_id
+from telemetry.tracing import failed, note, span
 from transport.port import Consumer, Delivery
 
-__all__ = ["STALE_SWEEP", "SWEEP", "Engine", "StageFunction"]
+__all__ = ["STALE_SWEEP", "Engine", "StageFunction"]
 
 StageFunction = Callable[[Message, Task | None, Outside], Awaitable[Outcome]]
 """(message, its task if the stage is marked, everything outside) -> what follows."""
 
 STALE_SWEEP: Final = 180.0
 """Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
-
-SWEEP: Final = "sweep"
-"""What a sweep's wake gives as its reason."""
 
 log = logs.get(__name__)
 
@@ -69,10 +68,9 @@ class Engine:
             await consumer.ack(delivery)
             return
         header = message.header
-        with (
-            logs.context(**_fields(header, delivery)),
-            span(f"consume {header.stage}", header.traceparent, kind=header.kind),
-        ):
+        fields = _fields(header, delivery)
+        with logs.context(**fields), span(SpanName.CONSUME, header.traceparent, of=header.stage):
+            note(function=f"consumers.{header.stage}", **fields)
             if _is_sweep(message):
                 await consumer.ack(delivery)
                 await self._sweep(message, delivery)
@@ -91,13 +89,17 @@ class Engine:
         if self._out.ledger.now() - message.header.created / 1000 > STALE_SWEEP:
             log.info(Event.MESSAGE_DROPPED, why="stale sweep")
             return
+        started = _steady()
         try:
-            await self._effects.carry_out(await self._outcome(message, delivery), message, delivery)
+            outcome = await self._outcome(message, delivery)
+            await self._effects.carry_out(outcome, message, delivery)
         except Exception as error:  # noqa: BLE001 - the next sweep tries again
             self._tell(error)
+        else:
+            _done(message, outcome, started)
 
     async def _work(self, message: Message, delivery: Delivery) -> None:
-        started = self._out.ledger.now()
+        started = _steady()
         outcome = await self._outcome(message, delivery)
         try:
             await self._effects.carry_out(outcome, message, delivery)
@@ -105,21 +107,22 @@ class Engine:
             self._tell(error)
             outcome = self._after(error, message)
             await self._effects.carry_out(outcome, message, delivery)
-        took = round(self._out.ledger.now() - started, 3)
-        log.info(Event.MESSAGE_DONE, outcome=type(outcome).__name__.lower(), took=took)
+        _done(message, outcome, started)
 
     async def _outcome(self, message: Message, delivery: Delivery) -> Outcome:
         header = message.header
         early = header.due_at - self._out.ledger.now()
         if early > 0:
             return Again(early)
+        _received(header, -early)
         task: Task | None = None
         try:
             if is_marked(header):
                 gate = await self._gate(message, delivery)
                 if gate is not None:
                     return gate
-                task = await load_task(header.run_id, self._out)
+                if header.stage != Stage.NOTIFY:
+                    task = await load_task(header.run_id, self._out)
             elif header.stage == Stage.POLL and self._is_late(header):
                 return await self._expire(message)
             stage = Stage(header.stage)
@@ -166,6 +169,7 @@ class Engine:
         return header.deadline_at is not None and self._out.ledger.now() >= header.deadline_at
 
     def _tell(self, error: Exception) -> None:
+        failed(error)
         if isinstance(error, ScfWorkersError | TimeoutError):
             log.warning(Event.STAGE_FAILED, error=error)
         else:
@@ -196,5 +200,24 @@ def _fields(header: Header, delivery: Delivery) -> dict[str, object]:
         "kind": header.kind,
         "topic": delivery.topic,
         "message_id": delivery.message_id,
-        "trace_id": trace_id(header.traceparent),
     }
+
+
+def _received(header: Header, waited: float) -> None:
+    note(queue_delay=round(waited, 3))
+    metrics.count(Metric.MESSAGES_RECEIVED, stage=header.stage, kind=header.kind or "none")
+    metrics.observe(Metric.QUEUE_DELAY, waited, stage=header.stage)
+
+
+def _done(message: Message, outcome: Outcome, started: float) -> None:
+    """Tell that a message's effect is stored."""
+    header, took = message.header, _steady() - started
+    name = type(outcome.outcome if isinstance(outcome, For) else outcome).__name__.lower()
+    note(outcome=name)
+    metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
+    metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
+    log.info(Event.MESSAGE_DONE, outcome=name, took=round(took, 3))
+
+
+def _steady() -> float:
+    return asyncio.get_running_loop().time()

@@ -27,7 +27,17 @@ class Server:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.bind(("127.0.0.1", port))
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, log_level="error", access_log=False, lifespan="on", timeout_keep_alive=75, http="h11")
+            uvicorn.Config(
+                app,
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                lifespan="on",
+                timeout_keep_alive=75,
+                http="h11",
+                date_header=False,
+                server_header=False,
+            )
         )
         self._thread = threading.Thread(target=self._run, name="sandbox-server", daemon=True)
 

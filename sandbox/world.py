@@ -17,6 +17,7 @@ import httpx
 from sandbox.backend.app import create_app as backend_app
 from sandbox.cos.app import create_app as cos_app
 from sandbox.cos.events import CommandSink, Event, Sink, UrlSink
+from sandbox.gateway import create_app as gateway_app
 from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import DEMO_WORKFLOW_ID, KeyLimits
 from sandbox.server import Server
@@ -30,11 +31,17 @@ LEDGER_BUCKET: Final = f"ledger-{APPID}"
 """Bucket of the ledger."""
 REGION: Final = "ap-guangzhou"
 
-INVOKE: Final = (sys.executable, "-m", "console", "invoke", "producer.cos_trigger", "--event", "-")
-"""The default taker of COS events: the handler in a fresh process, as the platform would call it."""
+_CALL: Final = (sys.executable, "-m", "console", "invoke", "--event", "-")
+"""Runs a handler in a fresh process, as the platform would call it."""
+
+INVOKE: Final = (*_CALL, "producer.cos_trigger")
+"""The default taker of COS events."""
+
+_WEBHOOK: Final = (*_CALL, "producer.webhook")
+"""What stands behind the Function URL that the vendor calls."""
 
 _AT_ONCE: Final = 2
-"""Handlers of COS events that run at the same time."""
+"""Handlers of one function that run at the same time."""
 
 _WORKFLOW: Final = {
     "workflow_id": DEMO_WORKFLOW_ID,
@@ -45,16 +52,25 @@ _WORKFLOW: Final = {
 
 
 class World:
-    """COS with CI, RunningHub and the backend.
+    """COS with CI, RunningHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
         data: folder for everything they keep, and for the broker.
         event_url: where COS events are posted; empty runs the handler as a command.
         duration_s: how long a vendor's job takes.
         concurrent: jobs the vendor works on at once.
+        webhook: whether the vendor is told a webhook.
     """
 
-    def __init__(self, data: Path, *, event_url: str = "", duration_s: float = 2.0, concurrent: int = 6) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        event_url: str = "",
+        duration_s: float = 2.0,
+        concurrent: int = 6,
+        webhook: bool = True,
+    ) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._data = data
         self._secrets = _load_secrets(data / "secrets.json")
@@ -84,7 +100,8 @@ class World:
                 data_dir=data / "backend",
             )
         )
-        self.environ = self._environ(duration_s)
+        self._gateway = Server(gateway_app(_WEBHOOK, environ=lambda: self.environ, concurrency=_AT_ONCE))
+        self.environ = self._environ(duration_s, self._gateway.url if webhook else "")
         # Made last: the command needs the environment, and that names the ports.
         self._sink: Sink = (
             UrlSink(event_url) if event_url else CommandSink(INVOKE, concurrency=_AT_ONCE, env=self.environ)
@@ -125,7 +142,7 @@ class World:
 
     @property
     def _servers(self) -> tuple[Server, ...]:
-        return (self._cos, self._runninghub, self._backend)
+        return (self._cos, self._runninghub, self._gateway, self._backend)
 
     @staticmethod
     def _ask(server: Server, path: str) -> dict[str, Any]:
@@ -133,7 +150,7 @@ class World:
         found: dict[str, Any] = answer.json()
         return found
 
-    def _environ(self, duration_s: float) -> dict[str, str]:
+    def _environ(self, duration_s: float, webhook_url: str) -> dict[str, str]:
         workflow = self._data / "model_pose12.json"
         workflow.write_text(json.dumps(_WORKFLOW), encoding="utf-8")
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
@@ -149,6 +166,7 @@ class World:
             "BACKEND_URL": self._backend.url,
             "INTERNAL_CALLBACK_SECRET": self._secrets["callback"],
             "TICKET_SECRET": self._secrets["ticket"],
+            "WEBHOOK_URL": webhook_url,
             "RUNNINGHUB_URL": self._runninghub.url,
             "RUNNINGHUB_API_KEY": self._secrets["runninghub"],
             "MODEL_POSE12_WORKFLOW": str(workflow.resolve()),

@@ -79,7 +79,6 @@ class CosApp(Starlette):
             if answer is None or self._service.faults.take(FaultKind.CUT_AFTER, call.method, call.key):
                 await connection.cut()
                 return
-            await call.drain()
             self._service.requests[f"{call.verb} {answer.status}"] += 1
             await send_answer(answer, call, send, self._service.clock())
         except ClientGone:

@@ -24,7 +24,16 @@ MAX_AUDITS = 100
 
 _INPUT_FIELDS = frozenset(("Object", "DataId", "LargeImageDetect"))
 _CONF_FIELDS = frozenset(("BizType", "DetectType", "Async"))
-_SCENES = {"porn": "PornInfo", "ads": "AdsInfo", "terrorism": "TerroristInfo", "politics": "PoliticsInfo"}
+_SCENES = {
+    "porn": "PornInfo",
+    "terrorist": "TerroristInfo",  # as the bucket's host spells it
+    "terrorism": "TerrorismInfo",  # as batches spell it
+    "politics": "PoliticsInfo",
+    "ads": "AdsInfo",
+    "illegal": "IllegalInfo",
+    "abuse": "AbuseInfo",
+    "teenager": "TeenagerInfo",
+}
 
 
 async def _audit(service: Service, bucket: str, key: str, *, large: bool) -> Verdict:

@@ -127,9 +127,7 @@ async def _store_result(service: Service, call: Call, key: str, picture: Picture
 
 
 def _write(store: Store, body: bytes) -> Blob:
-    writer = store.writer()
-    writer.write(body)
-    return writer.finish()
+    return store.writer().finish(body)
 
 
 def _image_info(picture: Examined) -> Node:
@@ -147,12 +145,12 @@ async def load_picture(service: Service, bucket: str, key: str) -> tuple[Entry, 
     """A stored object that may be a picture, as a whole.
 
     Raises:
-        Refused: 404 NoSuchKey; 400 InvalidImageFormat if it is too large.
+        Refused: 404 NoSuchKey; 400 ImageTooLarge.
     """
     entry, file = await service.run(service.store.open, bucket, key)
     data = await service.run(_read, file)
     if len(data) > MAX_BYTES:
-        raise _no_picture(f"It has more than {MAX_BYTES} bytes.")
+        raise _no_picture(BadPicture(f"it has more than {MAX_BYTES} bytes", "ImageTooLarge"))
     return entry, data
 
 
@@ -165,18 +163,18 @@ async def on_pixels(service: Service, function: Callable[..., T], *args: object)
     """Run a function of `sandbox.cos.pictures` in a thread.
 
     Raises:
-        Refused: 400 InvalidImageFormat or InvalidArgument.
+        Refused: 400 InvalidImageFormat, ImageTooLarge, ImageResolutionExceed or InvalidArgument.
     """
     try:
         return await service.paint(function, *args)
     except BadPicture as error:
-        raise _no_picture(str(error)) from error
+        raise _no_picture(error) from error
     except UnknownOperation as error:
         raise Refused(400, "InvalidArgument", f"Unknown operation: {error}") from error
 
 
-def _no_picture(reason: str) -> Refused:
-    return Refused(400, "InvalidImageFormat", f"The picture cannot be processed: {reason}")
+def _no_picture(error: BadPicture) -> Refused:
+    return Refused(400, error.code, f"The picture cannot be processed: {error}")
 
 
 async def get_processed(service: Service, call: Call) -> Answer:

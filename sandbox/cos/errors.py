@@ -18,7 +18,16 @@ class CosStandInError(Exception):
 
 
 class BadPicture(CosStandInError):
-    """Not a picture the picture service can process, or beyond its limits."""
+    """Not a picture the picture service can process, or beyond its limits.
+
+    Args:
+        reason: what is wrong with it.
+        code: of the picture service (CI, "Error Codes").
+    """
+
+    def __init__(self, reason: str, code: str = "InvalidImageFormat") -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class UnknownOperation(CosStandInError):

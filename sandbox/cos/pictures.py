@@ -171,7 +171,7 @@ def process(data: bytes, rule: str) -> Picture:
 
 def _admit(data: bytes) -> Container:
     if len(data) > MAX_BYTES:
-        raise BadPicture(f"{len(data)} bytes: over the limit")
+        raise BadPicture(f"{len(data)} bytes: over the limit", "ImageTooLarge")
     container = read_container(data)
     _check_size(container.format, container.width, container.height, container.frames)
     return container
@@ -182,7 +182,7 @@ def _check_size(form: str, width: int, height: int, frames: int) -> None:
     side = _MAX_WEBP_SIDE if form == "webp" else MAX_SIDE
     frame = _MAX_FRAME_PIXELS.get(form, MAX_PIXELS)
     if max(width, height) > side or pixels > MAX_PIXELS or width * height > frame:
-        raise BadPicture(f"{width} x {height} pixels, {frames} frames: over the limit")
+        raise BadPicture(f"{width} x {height} pixels, {frames} frames: over the limit", "ImageResolutionExceed")
 
 
 def _apply(step: Step, data: bytes) -> Picture:
@@ -202,7 +202,7 @@ def _apply(step: Step, data: bytes) -> Picture:
     if step.compare and len(body) >= len(data):
         return Picture(data, container.format, container.width, container.height)
     if len(body) > MAX_BYTES:
-        raise BadPicture(f"a result of {len(body)} bytes: over the limit")
+        raise BadPicture(f"a result of {len(body)} bytes: over the limit", "ImageTooLarge")
     return Picture(body, target, *size)
 
 

@@ -133,8 +133,7 @@ async def _write(service: Service, call: Call, writer: BlobWriter, declared: int
             pieces, buffered = [], 0
     if declared is not None and size != declared:
         raise Refused(400, "IncompleteBody", "The body is not as long as its Content-Length.")
-    await service.run(writer.write, b"".join(pieces))
-    return await service.run(writer.finish)
+    return await service.run(writer.finish, b"".join(pieces))
 
 
 def _declared_size(call: Call) -> int | None:

@@ -112,9 +112,9 @@ class BlobWriter:
         self._md5.update(piece)
         self._size += len(piece)
 
-    def finish(self) -> Blob:
-        """The body is complete."""
-        self.write(b"")
+    def finish(self, piece: bytes = b"") -> Blob:
+        """Append the last piece: the body is complete."""
+        self.write(piece)
         if self._file is not None:
             self._file.close()
         self._incoming.rename(self._blobs / self._name)
@@ -367,17 +367,24 @@ class Store:
         query = "SELECT id, key, begun, headers FROM uploads WHERE id=? AND bucket=? AND key=?"
         row = self._index.execute(query, (upload, bucket, key)).fetchone()
         if row is None:
-            raise Refused(404, "NoSuchUpload", "The specified multipart upload does not exist.")
+            raise _no_upload()
         return _read_upload(row)
 
     def join(self, parts: Sequence[Part], etag: str) -> Blob:
-        """One body made of parts, copied with flat memory."""
+        """One body made of parts, copied with flat memory.
+
+        Raises:
+            Refused: 404 NoSuchUpload: somebody else ended the upload meanwhile.
+        """
         writer = self.writer()
         try:
             for part in parts:
                 with (self._blobs / part.blob).open("rb") as file:
                     while piece := file.read(1 << 20):
                         writer.write(piece)
+        except FileNotFoundError as error:
+            writer.discard()
+            raise _no_upload() from error
         except BaseException:
             writer.discard()
             raise
@@ -422,6 +429,10 @@ class Store:
 def _entry(row: tuple[str, str, int, float, str, str]) -> Entry:
     key, etag, size, modified, headers, blob = row
     return Entry(key, etag, size, modified, json.loads(headers), blob)
+
+
+def _no_upload() -> Refused:
+    return Refused(404, "NoSuchUpload", "The specified multipart upload does not exist.")
 
 
 def _read_upload(row: tuple[str, str, float, str]) -> Upload:

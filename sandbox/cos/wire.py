@@ -152,15 +152,6 @@ class Call:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def drain(self) -> None:
-        """Take what is left of the body and throw it away, so that the client comes to read the answer.
-
-        Raises:
-            ClientGone: it will not come whole.
-        """
-        async for _ in self.body():
-            pass
-
 
 @dataclass(slots=True)
 class Answer:

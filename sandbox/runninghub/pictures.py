@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pictures"]
 
-_SIDE: Final = 768
+_SIDE: Final = 512
 _PREVIEW_SIDE: Final = 128
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".zip", ".mp3", ".wav", ".mp4"})
 
@@ -62,8 +62,7 @@ class Pictures:
         with Image.open(job.photos[0].path) as opened:
             opened.draft("RGB", (_SIDE, _SIDE))
             photo = ImageOps.exif_transpose(opened).convert("RGB")
-        photo.thumbnail((_SIDE, _SIDE))
-        return photo
+        return ImageOps.contain(photo, (_SIDE, _SIDE))
 
     def _vary(self, photo: Image, job: Job, index: int) -> Image:
         """Another cut, turn, side and tint a picture, and its number: no two are alike."""
@@ -77,7 +76,9 @@ class Pictures:
         share = chance.uniform(0.75, 1.0)
         left, top = (1 - share) * width * chance.random(), (1 - share) * height * chance.random()
         picture = photo.rotate(chance.uniform(-8, 8), Image.Resampling.BILINEAR, fillcolor=(236, 236, 236))
-        picture = picture.resize(photo.size, box=(left, top, left + share * width, top + share * height))
+        picture = picture.resize(
+            photo.size, Image.Resampling.BILINEAR, box=(left, top, left + share * width, top + share * height)
+        )
         if index % 2 == 0:
             picture = ImageOps.mirror(picture)
         tint = Image.new("RGB", picture.size, f"hsl({index * 29 % 360}, 70%, 60%)")

@@ -47,20 +47,20 @@ CALLS: list[Call] = [
 class Endless:
     """A body of any size."""
 
-    def __init__(self, size: int, *, breaks: bool = False) -> None:
-        self.size, self.breaks = size, breaks
+    def __init__(self, size: int, *, breaks_at: int = -1) -> None:
+        self.size, self.breaks_at = size, breaks_at
         self.well_begun = asyncio.Event()
         self.closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             for first in range(0, self.size, 1 << 16):
+                if first == self.breaks_at:
+                    raise OSError("broken")
+                if first == 1 << 22:
+                    self.well_begun.set()
                 yield b"x" * min(1 << 16, self.size - first)
                 await asyncio.sleep(0)
-                if first > 1 << 22:
-                    self.well_begun.set()
-                    if self.breaks:
-                        raise OSError("broken")
         finally:
             self.closed = True
 
@@ -219,7 +219,7 @@ async def test_a_cancelled_upload_ends_its_request_and_its_thread(cos: Any, obje
 
 
 async def test_a_source_that_fails_ends_its_request(cos: Any, objects: CosObjects) -> None:
-    source = Endless(1 << 24, breaks=True)
+    source = Endless(1 << 24, breaks_at=1 << 22)
     with pytest.raises(Transient):
         await objects.put("a", source)
     await cos.seen(cos.ended)
@@ -227,13 +227,48 @@ async def test_a_source_that_fails_ends_its_request(cos: Any, objects: CosObject
     assert cos.requests[0].received < source.size
 
 
-async def test_a_download_left_early_closes_its_connection(cos: Any, objects: CosObjects) -> None:
+@pytest.fixture
+def kept(objects: CosObjects, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Answers that are still referred to: no garbage collector closes their connections."""
+    replies: list[Any] = []
+    call = objects._sdk.call
+
+    def keep(*arguments: Any) -> Any:
+        replies.append(call(*arguments))
+        return replies[-1]
+
+    monkeypatch.setattr(objects._sdk, "call", keep)
+    return replies
+
+
+async def test_a_source_that_fails_is_told_only_when_its_request_has_ended(cos: Any, keys: Any) -> None:
+    signing, sign = threading.Semaphore(0), threading.Event()
+
+    def slow() -> Credentials:
+        signing.release()
+        sign.wait(20)
+        return keys.now
+
+    objects = CosObjects(bucket="b-1", region="r", credentials=slow, endpoint=cos.url)
+    putting = asyncio.create_task(objects.put("a", Endless(1 << 20, breaks_at=0)))
+    await cos.seen(signing)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not putting.done()
+    sign.set()
+    with pytest.raises(Transient):
+        await putting
+    await objects.close()
+
+
+async def test_a_download_left_early_closes_its_connection(cos: Any, objects: CosObjects, kept: list[Any]) -> None:
     cos.say(200, b"x" * (8 << 20))
     async with objects.open("a") as download:
         async for piece in download:
             assert len(piece) == 1 << 20
             break
     await cos.seen(cos.ended)
+    assert len(kept) == 1
 
 
 async def test_a_download_read_to_its_end_keeps_its_connection(cos: Any, objects: CosObjects) -> None:
@@ -274,7 +309,9 @@ async def test_a_download_cancelled_while_it_waits_gives_back_its_thread(cos: An
     assert time.monotonic() - started < 4, "the time-out of the socket is 5 s"
 
 
-async def test_an_opening_that_is_cancelled_is_closed_when_it_comes(cos: Any, objects: CosObjects) -> None:
+async def test_an_opening_that_is_cancelled_is_closed_when_it_comes(
+    cos: Any, objects: CosObjects, kept: list[Any]
+) -> None:
     asked, answer = threading.Semaphore(0), threading.Event()
 
     def late(_: Any) -> Any:
@@ -290,6 +327,7 @@ async def test_an_opening_that_is_cancelled_is_closed_when_it_comes(cos: Any, ob
         await reading
     answer.set()
     await cos.seen(cos.ended)
+    assert len(kept) == 1
 
 
 async def test_what_is_stored_encoded_is_given_as_it_is(cos: Any, objects: CosObjects) -> None:
