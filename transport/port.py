@@ -63,11 +63,17 @@ class Consumer(Protocol):
 
         Raises:
             transport.errors.Closed: the consumer was closed.
+            transport.errors.BrokerDown: the broker is away; ask again later.
         """
         ...
 
     async def ack(self, delivery: Delivery) -> None:
-        """The message is done: never deliver it again. Acking twice, or after a redelivery elsewhere, is harmless."""
+        """The message is done: never deliver it again. Acking twice, or after a redelivery elsewhere, is harmless.
+
+        Raises:
+            transport.errors.Closed: the consumer was closed, and the message given back.
+            transport.errors.BrokerDown: the broker is away; the message may be delivered again.
+        """
         ...
 
     async def release(self, delivery: Delivery) -> None:
@@ -111,7 +117,11 @@ class Broker(Protocol):
         Args:
             topics: at least one.
             subscription: `workers`, or `failure` on dead-letter topics.
-            prefetch: messages held ahead of `receive`; keep it small, so that a second worker gets work at once.
+            prefetch: messages held ahead of `receive`; keep it small, so that a second worker gets work at once. 0
+                takes one only when asked.
+
+        Raises:
+            ValueError: no topic, an empty subscription, or a negative prefetch.
         """
         ...
 

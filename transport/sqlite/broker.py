@@ -49,7 +49,8 @@ class SqliteBroker:
         Args:
             path: absolute, on a local disk; or `:memory:`.
             clock: wall time in seconds, for due times and ages.
-            lease: seconds after which a process that hangs loses its messages. One that dies loses them at once.
+            lease: seconds after which a process that hangs loses its messages. One that dies loses them at once; one
+                that is stopped within a commit keeps the file locked until it goes on or dies.
             busy_timeout: seconds to wait for other processes that write.
 
         Raises:
@@ -61,12 +62,12 @@ class SqliteBroker:
         try:
             opening = partial(Store.open, path, now=clock(), busy_timeout=busy_timeout)
             store = await runner.run(opening)
+            peers = Alone() if private else await runner.run(lambda: _peers_beside(path, lease))
         except BaseException as error:
             runner.close()
             if isinstance(error, sqlite3.Error):
                 raise BrokerDown(f"the broker file {path} does not open: {error}") from error
             raise
-        peers = Alone() if private else Peers(Path(f"{path}.peers"), secrets.token_hex(8), lease)
         return cls(Pump(store, runner, peers, clock), peers, clock, private=private)
 
     @property
@@ -119,6 +120,11 @@ class SqliteBroker:
         """
         self._pump.stop()
         await self._pump.finished()
+
+
+def _peers_beside(path: str, lease: float) -> Peers:
+    """The neighbours on a file, whatever name it was opened by."""
+    return Peers(Path(f"{Path(path).resolve()}.peers"), secrets.token_hex(8), lease)
 
 
 class SqliteConsumer:

@@ -22,6 +22,7 @@ from transport.sqlite.store import Claim, Store
 __all__ = ["Member", "Pump", "Runner"]
 
 T = TypeVar("T")
+Chore = Callable[[Store], None]
 
 _MOST: Final = 500
 """Requests in one transaction: other processes wait for some milliseconds at most."""
@@ -126,7 +127,10 @@ class _Want:
 class _Round:
     """One trip to the store."""
 
-    def __init__(self, requests: Sequence[_Request[Any]], wants: Sequence[_Want], now: float) -> None:
+    def __init__(
+        self, chores: Sequence[Chore], requests: Sequence[_Request[Any]], wants: Sequence[_Want], now: float
+    ) -> None:
+        self.chores = chores
         self.requests = requests
         self.wants = wants
         self._now = now
@@ -138,6 +142,8 @@ class _Round:
         """Do everything in one transaction, or without one if there is nothing to write."""
         if self._writes(store):
             with store.transaction():
+                for chore in self.chores:
+                    chore(store)
                 self._serve_requests(store)
                 for want in self.wants:
                     want.claims = store.claim(peers.holder, want.queues, want.limit, self._now)
@@ -148,7 +154,7 @@ class _Round:
         self.next_due = store.next_due({queue for want in self.wants if want.hungry for queue in want.queues})
 
     def _writes(self, store: Store) -> bool:
-        if any(request.write for request in self.requests):
+        if self.chores or any(request.write for request in self.requests):
             return True
         return any(store.ready(want.queues, self._now) for want in self.wants)
 
@@ -209,8 +215,7 @@ class Pump:
             transport.errors.Closed: after `stop`.
             transport.errors.BrokerDown: through the future; nothing was stored.
         """
-        if self._stopping:
-            raise Closed("the broker is closed")
+        self._check_open()
         request = _Request(work, write=write)
         self._requests.append(request)
         self._signal.set()
@@ -221,13 +226,22 @@ class Pump:
         self._signal.set()
 
     def add(self, member: Member) -> None:
-        """Serve a consumer."""
+        """Serve a consumer.
+
+        Raises:
+            transport.errors.Closed: after `stop`.
+        """
+        self._check_open()
         self._members.append(member)
 
     def remove(self, member: Member) -> None:
         """Serve it no more."""
         if member in self._members:
             self._members.remove(member)
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise Closed("the broker is closed")
 
     def stop(self) -> None:
         """Do what was submitted, give back everything, close the store."""
@@ -273,8 +287,8 @@ class Pump:
         loop = asyncio.get_running_loop()
         if self._peers.lapsed(loop.time()):
             self._orphans += [row for member in self._members for row in member.lapse()]
-        trip = _Round(self._take(loop.time()), self._wants(), self._clock())
-        if trip.requests or trip.wants:
+        trip = _Round(self._chores(loop.time()), self._take(), self._wants(), self._clock())
+        if trip.chores or trip.requests or trip.wants:
             try:
                 await self._runner.run(lambda: trip.run(self._store, self._peers))
             except (sqlite3.Error, OSError) as error:
@@ -289,15 +303,17 @@ class Pump:
         due = math.inf if trip.next_due is None else loop.time() + max(trip.next_due - self._clock(), _TICK)
         return self._arm(min(due, self._peers.tend_at))
 
-    def _take(self, now: float) -> list[_Request[Any]]:
-        requests: list[_Request[Any]] = []
+    def _chores(self, now: float) -> list[Chore]:
+        """What the broker does for itself; what fails is tried again by and by."""
+        chores: list[Chore] = []
         if self._peers.due(now):
-            requests.append(_Request(lambda store: self._peers.tend(store, now), write=True))
+            chores.append(lambda store: self._peers.tend(store, now))
         if self._orphans:
-            requests.append(_Request(lambda store: store.release(self._orphans, self.holder), write=True))
-        while self._requests and len(requests) < _MOST:
-            requests.append(self._requests.popleft())
-        return requests
+            chores.append(lambda store: store.release(self._orphans, self.holder))
+        return chores
+
+    def _take(self) -> list[_Request[Any]]:
+        return [self._requests.popleft() for _ in range(min(len(self._requests), _MOST))]
 
     def _wants(self) -> list[_Want]:
         """Those who wait come before those who only fetch ahead, and everybody is first in turn."""

@@ -69,6 +69,15 @@ async def test_closing_a_broker_ends_every_consumer(environment: Environment) ->
     await consumers[0].close()
 
 
+async def test_a_subscription_made_while_the_broker_closes_does_not_wait_for_ever(environment: Environment) -> None:
+    broker = await environment.open()
+    subscribing = asyncio.ensure_future(broker.subscribe(["poll"], "workers"))
+    await asyncio.sleep(0)
+    await within(broker.close())
+    with pytest.raises(Closed):
+        await within((await subscribing).receive())
+
+
 @pytest.mark.parametrize(
     "use",
     [

@@ -40,12 +40,13 @@ async def test_a_killed_holders_messages_wait_for_the_next_consumer(environment:
 @shared
 async def test_each_of_several_killed_holders_is_noticed(environment: Environment) -> None:
     async with opened(environment) as broker:
-        consumer = await broker.subscribe(["clean-low"], "workers", prefetch=0)
         for _ in range(3):
             message_id = await broker.publish("clean-low", b"x")
             async with holder(environment, "clean-low", count=1) as dying:
                 assert dying.ids == [message_id]
+                consumer = await broker.subscribe(["clean-low"], "workers")
             assert [delivery.message_id for delivery in await finish(consumer, 1)] == [message_id]
+            await consumer.close()
 
 
 @shared
@@ -71,8 +72,8 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
 async def test_a_holder_that_lives_keeps_its_messages(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         ids = await publish_all(broker, "poll", [b"x"])
-        consumer = await broker.subscribe(["poll"], "workers")
         async with holder(environment, "poll", count=1, impatient=True) as living:
+            consumer = await broker.subscribe(["poll"], "workers")
             async with asyncio.TaskGroup() as tasks:
                 receiving = tasks.create_task(consumer.receive())
                 done, _ = await asyncio.wait({receiving}, timeout=2.5 * environment.hang_limit)

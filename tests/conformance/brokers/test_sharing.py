@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections import Counter
 
+import pytest
+
 from tests.conformance.brokers.environments import Environment
 from tests.conformance.brokers.helpers import another, finish, opened, publish_all, shows, take, within
 from transport.port import Consumer, Delivery
@@ -46,13 +48,14 @@ async def test_a_small_prefetch_leaves_work_for_a_second_consumer(environment: E
         assert len(await take(second, 8)) == 8
 
 
-async def test_no_topic_starves_beside_a_full_one(environment: Environment) -> None:
+@pytest.mark.parametrize("prefetch", [1, 4])
+async def test_no_topic_starves_beside_a_full_one(environment: Environment, prefetch: int) -> None:
     async with opened(environment) as broker:
         await publish_all(broker, "clean-high", [b"many"] * 400)
         await publish_all(broker, "clean-normal", [b"few"] * 10)
         await publish_all(broker, "wake", [b"few"] * 10)
-        consumer = await broker.subscribe(["clean-high", "clean-normal", "wake"], "workers", prefetch=4)
-        deliveries = await finish(consumer, 200)
+        consumer = await broker.subscribe(["clean-high", "clean-normal", "wake"], "workers", prefetch=prefetch)
+        deliveries = [(await finish(consumer, 1))[0] for _ in range(200)]
         counts = Counter(delivery.topic for delivery in deliveries)
         assert (counts["clean-normal"], counts["wake"]) == (10, 10)
 

@@ -13,6 +13,7 @@ import pytest
 
 from transport.errors import BadBrokerUrl, BrokerDown
 from transport.sqlite import SqliteBroker
+from transport.sqlite.store import Store
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +58,31 @@ async def test_many_may_open_a_new_file_at_the_same_time(path: Path) -> None:
     assert len(set(ids)) == 12
     assert (await brokers[0].backlog("wake", "workers")).ready == 12
     await asyncio.gather(*(broker.close() for broker in brokers))
+
+
+def test_opening_waits_where_sqlite_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, refusals = Store._open, [sqlite3.OperationalError("database is locked")] * 3
+
+    def refuse_thrice(path: str, now: float, busy_timeout: float) -> Store:
+        if refusals:
+            raise refusals.pop()
+        return opening(path, now, busy_timeout)
+
+    monkeypatch.setattr(Store, "_open", refuse_thrice)
+    Store.open(":memory:", now=0.0, busy_timeout=5.0).close()
+    assert not refusals
+
+
+async def test_two_brokers_write_at_the_same_time(path: Path) -> None:
+    async def work(broker: SqliteBroker) -> None:
+        consumer = await broker.subscribe(["wake"], "workers")
+        for _ in range(150):
+            await broker.publish("wake", b"x")
+            await consumer.ack(await consumer.receive())
+
+    async with opened(path) as one, opened(path) as two, asyncio.TaskGroup() as tasks:
+        for broker in (one, two):
+            tasks.create_task(work(broker))
 
 
 def test_ids_do_not_come_again_in_a_file_made_later(path: Path) -> None:
