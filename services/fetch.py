@@ -24,6 +24,7 @@ from urllib.parse import urljoin, urlsplit
 from messages.codes import Code
 from services.errors import FetchFailed, FetchRefused
 from services.objects.port import Source
+from services.tls import Certificates
 
 if TYPE_CHECKING:
     import httpx
@@ -183,7 +184,7 @@ class Fetcher:
         self._threads = ThreadPoolExecutor(4, "fetch-resolve")
         self._resolve = resolve or self._ask_system
         self._make = transport
-        self._context: ssl.SSLContext | None = None
+        self._certificates = Certificates()
         self._transport: httpx.AsyncBaseTransport | None = None
 
     @asynccontextmanager
@@ -223,11 +224,8 @@ class Fetcher:
             if response.status_code not in _REDIRECTS:
                 return response, target.host
             await response.aclose()
-            location = response.headers.get("Location", "")
-            if not _URL_SAFE.fullmatch(location):
-                break
-            url = urljoin(url, location)
-        raise FetchRefused("redirected too often, or to nowhere")
+            url = _joined(url, response.headers.get("Location", ""))
+        raise FetchRefused("redirected too often")
 
     def _check(self, url: str) -> _Target:
         """The parts of a URL that may be fetched.
@@ -306,28 +304,33 @@ class Fetcher:
         return await loop.run_in_executor(self._threads, _getaddrinfo, host, port)
 
     async def _opened(self) -> httpx.AsyncBaseTransport:
-        if self._context is None and self._make is None:
-            import httpx
-
-            # Reading the certificates takes some 50 ms.
-            load = partial(httpx.create_ssl_context, trust_env=False)
-            self._context = await asyncio.get_running_loop().run_in_executor(self._threads, load)
+        make = self._make or partial(_network, await self._certificates.context())
         if self._transport is None:
-            self._transport = self._make() if self._make else _network(self._context)
+            self._transport = make()
         return self._transport
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads, unchecked."""
+    if not _URL_SAFE.fullmatch(location):
+        raise FetchRefused("redirected to nowhere")
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise FetchRefused("redirected to nowhere") from error
 
 
 def _getaddrinfo(host: str, port: int) -> list[str]:
     return [str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def _network(context: ssl.SSLContext | None) -> httpx.AsyncBaseTransport:
+def _network(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
     import httpx
 
     # No connection is kept: one kept open for a name of this address would be reused for another name of the same
     # address, whose certificate nobody checked; and after a freeze a kept one is dead.
     limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=0)
-    return httpx.AsyncHTTPTransport(verify=context or True, trust_env=False, limits=limits, retries=0)
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits, retries=0)
 
 
 async def _begin(

@@ -32,8 +32,8 @@ _ID: Final = re.compile(r"[!-~]{1,128}")
 _BARE_ID: Final = re.compile(r"[0-9]{12,32}")
 _TYPE: Final = re.compile(r"[a-z0-9]{1,8}")
 _URL: Final = re.compile(r"\w+://\S+")
-_TOKEN: Final = re.compile(r"[0-9A-Za-z_\-]{24,}")
-"""A key or a signature that the vendor quotes back: 24 characters are more than any word of its messages."""
+_TOKEN: Final = re.compile(r"(?=[A-Za-z_\-]*[0-9])[0-9A-Za-z_\-]{24,}")
+"""A key or a signature that the vendor quotes back: longer than its ids, and no word."""
 _REASON_MAX: Final = 400
 
 
@@ -217,6 +217,7 @@ def _failed(answer: Mapping[str, object], meaning: Meaning) -> JobStatus:
         code=meaning.code or Code.VENDOR_FAILED,
         reason=_clean(" ".join(part for part in parts if part)),
         cost=_cost(answer),
+        known=meaning.known,
     )
 
 

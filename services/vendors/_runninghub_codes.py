@@ -63,6 +63,8 @@ class Meaning(msgspec.Struct, frozen=True):
     """The catalogue's code where it is not the usual one of the call."""
     wait: float | None = None
     """Seconds the vendor asks us to wait."""
+    known: bool = True
+    """False where the code says that there is no such job for our key."""
 
 
 def _never(name: str, code: Code | None = None, query: OnQuery = OnQuery.STATUS) -> Meaning:
@@ -97,6 +99,10 @@ def _ended(name: str, code: Code | None = None) -> Meaning:
     return Meaning(name, OnCreate.UNKNOWN, OnQuery.ENDED, OnUpload.RETRY, code)
 
 
+def _missing(name: str) -> Meaning:
+    return Meaning(name, OnCreate.UNKNOWN, OnQuery.ENDED, OnUpload.RETRY, known=False)
+
+
 CODES: Final[Mapping[str, Meaning]] = {
     "301": _never("parameters"),
     "380": _never("no such workflow"),
@@ -104,7 +110,7 @@ CODES: Final[Mapping[str, Meaning]] = {
     "415": _full("no exclusive machine", wait=60.0),
     "416": _funds("wallet empty"),
     "421": _full("queue of the key full"),
-    "423": _ended("task not found"),
+    "423": _missing("task not found"),
     "433": _never("workflow does not validate"),
     "435": _never("instance type"),
     "436": _never("exclusive membership over"),
@@ -115,7 +121,7 @@ CODES: Final[Mapping[str, Meaning]] = {
     "804": _working("task is running"),
     "805": _ended("task failed or was cancelled"),
     "806": _key("key's user not found"),
-    "807": _ended("task not found"),
+    "807": _missing("task not found"),
     "808": Meaning("upload failed", OnCreate.REFUSED, OnQuery.STATUS, OnUpload.RETRY),
     "809": _never("file too big", Code.PICTURE_TOO_LARGE),
     "810": _never("workflow not saved or never run"),
@@ -127,7 +133,7 @@ CODES: Final[Mapping[str, Meaning]] = {
     "1000": _server("unknown error"),
     "1002": _key("key refused"),
     "1003": _full("rate limit"),
-    "1004": _ended("task not found"),
+    "1004": _missing("task not found"),
     "1005": _server("server error"),
     "1006": _ended("task timed out", Code.TIMEOUT),
     "1007": _never("parameters"),

@@ -48,6 +48,8 @@ class JobStatus(msgspec.Struct, frozen=True):
     """Of a failed job: the vendor's own words, for operators only."""
     cost: str = ""
     """What the vendor charged, as it says it, for the log."""
+    known: bool = True
+    """Whether the vendor knows the job; of a failed one only: it may have forgotten it, or never have had it."""
 
 
 class JobRequest(msgspec.Struct, frozen=True):

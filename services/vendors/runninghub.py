@@ -12,7 +12,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterable, Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -21,6 +21,7 @@ from messages.codes import Code
 from messages.errors import Permanent
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.objects.port import Source
+from services.tls import Certificates
 from services.vendors import _runninghub_answers as answers
 from services.vendors._multipart import Multipart
 from services.vendors.port import JobRequest, JobStatus
@@ -124,7 +125,7 @@ class RunningHub:
         self._workflows = workflows
         self._timeout = timeout
         self._transport = transport
-        self._context: ssl.SSLContext | None = None
+        self._certificates = Certificates()
         self._pool: httpx.AsyncClient | None = None
 
     async def check_room(self) -> None:
@@ -158,15 +159,13 @@ class RunningHub:
         url, body = self._order(request)
         import httpx
 
-        progress = _Progress()
         client = self._client(await self._tls(), timeout)
         try:
             async with client, asyncio.timeout(timeout):
-                reply = await _send(client, "POST", url, content=body, extensions={"trace": progress.trace})
+                reply = await _send(client, "POST", url, content=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise VendorFull("create: could not connect, nothing was sent") from error
         except (httpx.HTTPError, TimeoutError) as error:
-            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) or progress.unsent
-            if unsent:
-                raise VendorFull("create: could not connect, nothing was sent") from error
             raise CreateUnknown(f"create: {type(error).__name__} after sending") from error
         return answers.accepted_id(reply)
 
@@ -249,13 +248,10 @@ class RunningHub:
         return self._pool
 
     async def _tls(self) -> ssl.SSLContext:
-        """Made on first use and, reading the certificates takes some 50 ms, in a thread; plain http needs none."""
-        if self._context is None and self._encrypted and self._transport is None:
-            import httpx
-
-            self._context = await asyncio.to_thread(httpx.create_ssl_context, trust_env=False)
-        # A context without certificates trusts nobody.
-        return self._context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self._encrypted and self._transport is None:
+            return await self._certificates.context()
+        # Not asked for; and a context without certificates trusts nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def _client(self, context: ssl.SSLContext, timeout: float) -> httpx.AsyncClient:
         import httpx
@@ -263,32 +259,13 @@ class RunningHub:
         return httpx.AsyncClient(
             headers={"Authorization": f"Bearer {self._key.reveal()}", "Accept-Encoding": "identity"},
             verify=context,
-            timeout=timeout,
+            # Name, TCP and TLS end by themselves before `timeout` does: httpcore leaks a connection that is cancelled
+            # while it is made, and a limit that ends here is known to have sent nothing.
+            timeout=httpx.Timeout(timeout, connect=timeout / 3),
             limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
             transport=self._transport() if self._transport else None,
             trust_env=False,
         )
-
-
-class _Progress:
-    """Watches one request: has it been only connecting?
-
-    Only that is proof that nothing was sent, so a transport that tells nothing proves nothing.
-    """
-
-    def __init__(self) -> None:
-        self._connecting = False
-        self._sending = False
-
-    @property
-    def unsent(self) -> bool:
-        return self._connecting and not self._sending
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore at each step, named in its documentation under "extensions", `trace`."""
-        del info
-        self._connecting |= event.startswith("connection.connect_tcp")
-        self._sending |= event.startswith("http11.send_request")
 
 
 async def _send(
@@ -298,11 +275,10 @@ async def _send(
     *,
     content: bytes | AsyncIterable[bytes],
     headers: Mapping[str, str] | None = None,
-    extensions: dict[str, Any] | None = None,
 ) -> answers.Reply:
     """One request, its answer read up to a bound; the answer says what it means, no status raises."""
     headers = headers or ({"Content-Type": "application/json"} if content else {})
-    async with client.stream(method, url, content=content, headers=headers, extensions=extensions) as response:
+    async with client.stream(method, url, content=content, headers=headers) as response:
         body = bytearray()
         async for piece in response.aiter_bytes():
             body += piece

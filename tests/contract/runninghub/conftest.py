@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
+import httpx  # noqa: F401 - the clients import it late, and tests make clients inside a running loop
 import pytest
 
 from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app
@@ -16,7 +18,7 @@ from telemetry.secrets import Secret
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OTHER_KEY = "ffffffff4b5a69788796a5b4c3d2ffff"
-PHOTO = Path(__file__).parents[2] / "photos" / "portrait.jpg"
+PHOTO = Path(__file__).parents[3] / "sandbox" / "photos" / "portrait.jpg"
 
 
 class Clock:
@@ -43,14 +45,25 @@ class StandIn:
         self.clock.now += 60.0
 
 
+def serve(folder: Path, clock: Clock) -> tuple[Server, Core]:
+    app = create_app(api_keys={KEY: KeyLimits(), OTHER_KEY: KeyLimits()}, data_dir=folder, clock=clock, seed=7)
+    return Server(app), app.state.core
+
+
 @pytest.fixture
 def standin(tmp_path: Path) -> Iterator[StandIn]:
     clock = Clock()
-    app = create_app(
-        api_keys={KEY: KeyLimits(), OTHER_KEY: KeyLimits()}, data_dir=tmp_path, clock=clock, seed=7, time_scale=1.0
-    )
-    with Server(app) as server:
-        yield StandIn(server, app.state.core, clock)
+    server, core = serve(tmp_path / "standin", clock)
+    with server:
+        yield StandIn(server, core, clock)
+
+
+@pytest.fixture
+def restarted(tmp_path: Path, standin: StandIn) -> Iterator[StandIn]:
+    """A second stand-in like the first, that knows nothing of it."""
+    server, core = serve(tmp_path / "restarted", standin.clock)
+    with server:
+        yield StandIn(server, core, standin.clock)
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""A vendor's client whose calls are seen: a span and counts around each, so that no client has to think of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar, final
+
+from messages.errors import ScfWorkersError
+from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.objects.port import Source
+from services.vendors.port import JobRequest, JobStatus, Vendor
+from telemetry import metrics
+from telemetry.instruments import Metric, SpanName
+from telemetry.tracing import note, span
+
+__all__ = ["Watched"]
+
+T = TypeVar("T")
+
+_OUTCOMES: Final = (
+    (VendorFull, "full"),
+    (VendorRefused, "refused"),
+    (VendorDown, "down"),
+    (CreateUnknown, "unknown"),
+    (UploadFailed, "failed"),
+)
+
+
+@final
+class Watched:
+    """Passes every call on to a client and tells how it went. Implements `services.vendors.port.Vendor`.
+
+    Args:
+        vendor: the client.
+    """
+
+    def __init__(self, vendor: Vendor) -> None:
+        self._vendor = vendor
+
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return self._vendor.name
+
+    @property
+    def result_hosts(self) -> frozenset[str]:
+        """See the port."""
+        return self._vendor.result_hosts
+
+    @property
+    def upload_limit(self) -> int:
+        """See the port."""
+        return self._vendor.upload_limit
+
+    async def check_room(self) -> None:
+        """See the port."""
+        await self._watch("room", self._vendor.check_room())
+
+    async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
+        """See the port."""
+        return await self._watch("upload", self._vendor.upload(source, filename=filename, content_type=content_type))
+
+    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's own word
+        """See the port."""
+        try:
+            return await self._watch("create", self._vendor.create(request, timeout=timeout))
+        except CreateUnknown:
+            metrics.count(Metric.PAID_UNKNOWN, vendor=self.name)
+            raise
+
+    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+        """See the port."""
+        asked = self._vendor.query(job_id, workflow=workflow)
+        return await self._watch("query", asked, lambda status: status.state.value)
+
+    async def cancel(self, job_id: str) -> None:
+        """See the port."""
+        await self._watch("cancel", self._vendor.cancel(job_id))
+
+    async def close(self) -> None:
+        """See the port."""
+        await self._vendor.close()
+
+    async def _watch(self, call: str, work: Awaitable[T], outcome_of: Callable[[T], str] = lambda _: "ok") -> T:
+        started = asyncio.get_running_loop().time()
+        outcome = "cut"
+        with span(SpanName.VENDOR, of=call, vendor=self.name):
+            try:
+                result = await work
+                outcome = outcome_of(result)
+            except ScfWorkersError as error:
+                outcome = _outcome(error)
+                raise
+            finally:
+                note(outcome=outcome)
+                metrics.count(Metric.VENDOR_CALLS, vendor=self.name, call=call, outcome=outcome)
+                took = asyncio.get_running_loop().time() - started
+                metrics.observe(Metric.VENDOR_DURATION, took, vendor=self.name, call=call)
+        return result
+
+
+def _outcome(error: ScfWorkersError) -> str:
+    return next((outcome for kind, outcome in _OUTCOMES if isinstance(error, kind)), "failed")

@@ -1,0 +1,209 @@
+"""How requests leave: one connection a create, bounded answers, uploads with flat memory."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from services.errors import CreateUnknown, VendorDown
+from services.vendors._multipart import Multipart
+from services.vendors.port import JobRequest
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+ORDER = JobRequest("model_pose12", {"photo": "openapi/x.jpg"})
+
+
+@asynccontextmanager
+async def raw_server(answer: Callable[[bytes, Reader, Writer], Awaitable[None]]) -> AsyncIterator[str]:
+    async def handle(reader: Reader, writer: Writer) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await answer(head, reader, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client left: what it saw is what the test looks at
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def ok(body: bytes, extra: str = "") -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
+
+
+async def read_body(head: bytes, reader: Reader) -> int:
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    assert length, "a body of known length"
+    left = int(length.group(1))
+    while left:
+        left -= len(await reader.read(min(left, 1 << 16)))
+    return int(length.group(1))
+
+
+async def test_a_create_has_a_connection_of_its_own(client_for: Any) -> None:
+    connections = 0
+
+    async def answer(head: bytes, reader: Reader, writer: Writer) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            if b"POST" in head:
+                await read_body(head, reader)
+            writer.write(ok(b'{"code": 0, "taskId": "5", "status": "RUNNING"}'))
+            head = await reader.readuntil(b"\r\n\r\n")
+
+    async with raw_server(answer) as url:
+        client = client_for(url)
+        await client.query("5")
+        await client.query("5")
+        assert connections == 1
+        await client.create(ORDER, timeout=5.0)
+        assert connections == 2
+        await client.create(ORDER, timeout=5.0)
+        assert connections == 3
+        await client.query("5")
+        assert connections == 3
+        await client.close()
+
+
+async def test_what_a_create_says(client_for: Any, key: str) -> None:
+    said = b""
+
+    async def answer(head: bytes, reader: Reader, writer: Writer) -> None:
+        nonlocal said
+        length = int(re.findall(rb"content-length: (\d+)", head, re.IGNORECASE)[0])
+        said = head + await reader.readexactly(length)
+        writer.write(ok(b'{"taskId": "5"}'))
+
+    async with raw_server(answer) as url:
+        client = client_for(url)
+        request = JobRequest(
+            "model_pose12", {"photo": "openapi/x.jpg", "prompt": "海边"}, webhook="https://a.example/h/1"
+        )
+        await client.create(request, timeout=5.0)
+        await client.close()
+    assert said.startswith(b"POST /openapi/v2/run/workflow/1990000000000000012 HTTP/1.1\r\n")
+    assert f"Authorization: Bearer {key}\r\n".encode() in said
+    assert '{"nodeId":"6","fieldName":"text","fieldValue":"海边"}'.encode() in said
+    assert b'"addMetadata":false' in said
+    assert b'"webhookUrl":"https://a.example/h/1"' in said
+
+
+async def test_an_answer_that_has_no_end_is_not_read_to_it(client_for: Any) -> None:
+    written = 0
+
+    async def answer(_: bytes, __: Reader, writer: Writer) -> None:
+        nonlocal written
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+        while written < 100 << 20:
+            writer.write(b" " * 65_536)
+            await writer.drain()
+            written += 65_536
+
+    async with raw_server(answer) as url:
+        client = client_for(url, timeout=30.0)
+        with pytest.raises(VendorDown):
+            await client.query("5")
+        with pytest.raises(CreateUnknown):
+            await client.create(ORDER, timeout=30.0)
+        await client.close()
+    # What the sockets between them hold is not read either.
+    assert written < 50 << 20
+
+
+async def test_an_answer_that_trickles_ends_with_the_limit(client_for: Any) -> None:
+    async def answer(_: bytes, reader: Reader, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+        while not reader.at_eof():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with raw_server(answer) as url:
+        client = client_for(url, timeout=0.3)
+        with pytest.raises(VendorDown):
+            await client.query("5")
+        with pytest.raises(CreateUnknown):
+            await client.create(ORDER, timeout=0.3)
+        await client.close()
+
+
+async def test_a_redirect_is_not_followed_with_the_key(client_for: Any) -> None:
+    requests = 0
+
+    async def answer(_: bytes, __: Reader, writer: Writer) -> None:
+        nonlocal requests
+        requests += 1
+        writer.write(b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+
+    async with raw_server(answer) as url:
+        client = client_for(url)
+        with pytest.raises(VendorDown):
+            await client.query("5")
+        with pytest.raises(CreateUnknown):
+            await client.create(ORDER, timeout=5.0)
+        await client.close()
+    assert requests == 2
+
+
+class Blocks:
+    """20 MB that exist only piece by piece."""
+
+    size = 20 << 20
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield bytes(1 << 20)
+
+
+async def test_an_upload_takes_no_memory_of_its_size(client_for: Any) -> None:
+    received = 0
+
+    async def answer(head: bytes, reader: Reader, writer: Writer) -> None:
+        nonlocal received
+        received = await read_body(head, reader)
+        writer.write(ok(b'{"code":0,"data":{"fileName":"openapi/a.jpg"}}', "Connection: close\r\n"))
+
+    async with raw_server(answer) as url:
+        client = client_for(url)
+        tracemalloc.start(1)
+        try:
+            await client.upload(Blocks(), filename="a.jpg", content_type="image/jpeg")
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        await client.close()
+    assert received > Blocks.size
+    assert peak < 8 << 20
+
+
+async def test_a_form_is_what_others_read() -> None:
+    source = httpx.ByteStream(b"\x00\xffdata\r\n")
+
+    class Short:
+        size = 8
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in source:
+                yield piece
+
+    form = Multipart(Short(), field="file", filename="a b.jpg", content_type="image/jpeg", boundary="b0")
+    body = b"".join([piece async for piece in form])
+    expected = httpx.Request(
+        "POST",
+        "http://x",
+        files={"file": ("a_b.jpg", b"\x00\xffdata\r\n", "image/jpeg")},
+        headers={"Content-Type": "multipart/form-data; boundary=b0"},
+    )
+    assert body == expected.read()
+    assert form.headers["Content-Length"] == str(len(body))

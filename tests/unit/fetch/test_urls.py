@@ -1,0 +1,309 @@
+"""Which URLs are opened at all, and to which address: on a transport that only takes notes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.errors import FetchFailed, FetchRefused
+from services.fetch import Fetcher
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+HOST = "results.example"
+
+
+class Names:
+    """A resolver that tells what it is told to, answer by answer."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = list(answers) or [["93.184.216.34"]]
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(f"{host}:{port}")
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class Notes(httpx.AsyncBaseTransport):
+    """Notes requests and gives prepared answers, the last one again and again."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if not self.answers:
+            return httpx.Response(200, stream=httpx.ByteStream(PNG), headers={"Content-Type": "image/png"})
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def fetcher(
+    notes: Notes,
+    names: Names | None = None,
+    hosts: Sequence[str] = (HOST, "*.cdn.example"),
+    private: Sequence[str] = (),
+) -> Fetcher:
+    return Fetcher(
+        allowed_hosts=frozenset(hosts),
+        allow_private=frozenset(private),
+        max_bytes=1000,
+        timeout=5.0,
+        resolve=names or Names(),
+        transport=lambda: notes,
+    )
+
+
+async def fetch(guard: Fetcher, url: str) -> bytes:
+    try:
+        async with guard.open(url) as fetched:
+            return b"".join([piece async for piece in fetched])
+    finally:
+        await guard.close()
+
+
+def moved(location: str, status: int = 302) -> httpx.Response:
+    return httpx.Response(status, headers={"Location": location})
+
+
+async def test_the_connection_goes_to_the_address_and_the_certificate_is_the_names() -> None:
+    notes, names = Notes(), Names(["93.184.216.34"])
+    assert await fetch(fetcher(notes, names), f"https://{HOST}/a/b%20c.png?sign=x%2Fy&z=1#part") == PNG
+    (request,) = notes.requests
+    assert request.url.host == "93.184.216.34"
+    assert request.url.port is None
+    assert request.url.raw_path == b"/a/b%20c.png?sign=x%2Fy&z=1"
+    assert request.headers["Host"] == HOST
+    assert request.extensions["sni_hostname"] == HOST
+    assert "Authorization" not in request.headers
+    assert names.asked == [f"{HOST}:443"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://{HOST}/a.png",
+        f"ftp://{HOST}/a.png",
+        "file:///etc/passwd",
+        f"//{HOST}/a.png",
+        f"{HOST}/a.png",
+        "",
+        "https://",
+        "https:///a.png",
+        f"https://{HOST}:8443/a.png",
+        f"https://{HOST}:80/a.png",
+        f"https://{HOST}:99999/a.png",
+        f"https://{HOST}:x/a.png",
+        f"https://user@{HOST}/a.png",
+        f"https://user:word@{HOST}/a.png",
+        f"https://@{HOST}/a.png",
+        "https://other.example/a.png",
+        f"https://{HOST}.evil.example/a.png",
+        f"https://evil{HOST}/a.png",
+        f"https://{HOST}./a.png",
+        "https://cdn.example/a.png",
+        "https://evilcdn.example/a.png",
+        "https://127.0.0.1/a.png",
+        "https://[::1]/a.png",
+        "https://2130706433/a.png",
+        f"https://{HOST}\\@evil.example/",
+        f"https://evil.example\\@{HOST}/",
+        f"https://evil.example#@{HOST}/",
+        f"https://{HOST}%00.evil.example/",
+        f"https://{HOST}/a b.png",
+        f"https://{HOST}/a\r\nX: y",
+        f"https://{HOST}/衣.png",
+        "https://rеsults.example/a.png",  # noqa: RUF001, RUF100 - a Cyrillic letter
+        f"https://{HOST}/{'a' * 9000}",
+        "https://[/a.png",
+    ],
+)
+async def test_refused_without_a_single_request(url: str) -> None:
+    notes, names = Notes(), Names()
+    with pytest.raises(FetchRefused):
+        await fetch(fetcher(notes, names), url)
+    assert not notes.requests
+    assert not names.asked
+
+
+@pytest.mark.parametrize("host", [HOST, HOST.upper(), "a.cdn.example", "a.b.cdn.example"])
+async def test_allowed_hosts(host: str) -> None:
+    assert await fetch(fetcher(Notes()), f"https://{host}/a.png") == PNG
+
+
+async def test_a_star_alone_allows_nothing() -> None:
+    with pytest.raises(FetchRefused):
+        await fetch(fetcher(Notes(), hosts=("*", "*.")), f"https://{HOST}/a.png")
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["93.184.216.34", "10.0.0.1"],
+        ["169.254.169.254"],
+        ["::1"],
+        ["::ffff:93.184.216.34"],
+        ["nonsense"],
+    ],
+)
+async def test_a_name_with_an_address_that_is_not_public(addresses: list[str]) -> None:
+    notes = Notes()
+    with pytest.raises(FetchRefused, match="not public"):
+        await fetch(fetcher(notes, Names(addresses)), f"https://{HOST}/a.png")
+    assert not notes.requests
+
+
+async def test_a_name_that_changes_its_address_changes_nothing() -> None:
+    # Asked once, and the connection goes to the very address that was checked.
+    notes, names = Notes(), Names(["93.184.216.34"], ["127.0.0.1"])
+    assert await fetch(fetcher(notes, names), f"https://{HOST}/a.png") == PNG
+    assert [request.url.host for request in notes.requests] == ["93.184.216.34"]
+    assert len(names.asked) == 1
+
+
+async def test_a_name_that_changes_its_address_between_redirects_is_caught() -> None:
+    notes, names = Notes(moved("/b.png")), Names(["93.184.216.34"], ["127.0.0.1"])
+    with pytest.raises(FetchRefused, match="not public"):
+        await fetch(fetcher(notes, names), f"https://{HOST}/a.png")
+    assert len(notes.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_followed_by_hand(status: int) -> None:
+    notes = Notes(moved("b.png?x=1", status), moved("https://a.cdn.example/c.png", status))
+    assert await fetch(fetcher(notes), f"https://{HOST}/a/a.png") == PNG
+    told = [(request.headers["Host"], request.url.raw_path) for request in notes.requests]
+    assert told == [(HOST, b"/a/a.png"), (HOST, b"/a/b.png?x=1"), ("a.cdn.example", b"/c.png")]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://127.0.0.1/",
+        "http://results.example/a.png",
+        "//evil.example/a.png",
+        "https://user@results.example/",
+        "file:///etc/passwd",
+        "https://results.example:22/",
+        "",
+        "/a b",
+        "https://[/",
+    ],
+)
+async def test_a_redirect_is_checked_like_a_first_url(location: str) -> None:
+    notes = Notes(moved(location))
+    with pytest.raises(FetchRefused):
+        await fetch(fetcher(notes), f"https://{HOST}/a.png")
+    assert len(notes.requests) == 1
+
+
+async def test_three_redirects_and_no_more() -> None:
+    three = [moved(f"/{n}") for n in range(3)]
+    assert await fetch(fetcher(Notes(*three)), f"https://{HOST}/a.png") == PNG
+    notes = Notes(*(moved(f"/{n}") for n in range(4)))
+    with pytest.raises(FetchRefused, match="too often"):
+        await fetch(fetcher(notes), f"https://{HOST}/a.png")
+    assert len(notes.requests) == 4
+
+
+async def test_the_next_address_is_tried_v4_first() -> None:
+    notes = Notes(httpx.ConnectError("no"), httpx.ConnectTimeout("no"))
+    names = Names(["2606:4700::1", "93.184.216.34", "93.184.216.35", "93.184.216.34"])
+    assert await fetch(fetcher(notes, names), f"https://{HOST}/a.png") == PNG
+    assert [request.url.host for request in notes.requests] == ["93.184.216.34", "93.184.216.35", "2606:4700::1"]
+
+
+async def test_no_address_answers() -> None:
+    with pytest.raises(FetchFailed, match="could not connect"):
+        await fetch(fetcher(Notes(httpx.ConnectError("no"))), f"https://{HOST}/a.png")
+
+
+async def test_a_request_that_was_sent_is_not_sent_again() -> None:
+    notes = Notes(httpx.ReadTimeout("late"))
+    with pytest.raises(FetchFailed, match="ReadTimeout"):
+        await fetch(fetcher(notes, Names(["93.184.216.34", "93.184.216.35"])), f"https://{HOST}/a.png")
+    assert len(notes.requests) == 1
+
+
+async def test_a_name_without_an_address() -> None:
+    class NoNames(Names):
+        async def __call__(self, host: str, port: int) -> Sequence[str]:
+            raise OSError("no such name")
+
+    with pytest.raises(FetchFailed, match="does not resolve"):
+        await fetch(fetcher(Notes(), NoNames()), f"https://{HOST}/a.png")
+    with pytest.raises(FetchFailed):
+        await fetch(fetcher(Notes(), Names([])), f"https://{HOST}/a.png")
+
+
+async def test_a_pair_may_be_private_and_plain_and_nothing_else_may() -> None:
+    notes = Notes()
+    guard = fetcher(notes, Names(["127.0.0.1"]), private=("sandbox:9000", "cos.example:443"))
+    async with guard.open("http://sandbox:9000/a.png") as fetched:
+        assert fetched.content_type == "image/png"
+    async with guard.open("https://cos.example/a.png"):
+        pass
+    for url in ("http://sandbox:9001/", "http://sandbox/", "https://sandbox/", "http://cos.example/", "http://x:9000/"):
+        with pytest.raises(FetchRefused):
+            async with guard.open(url):
+                pass
+    await guard.close()
+    assert [request.headers["Host"] for request in notes.requests] == ["sandbox:9000", "cos.example"]
+    assert [str(request.url) for request in notes.requests] == [
+        "http://127.0.0.1:9000/a.png",
+        "https://127.0.0.1/a.png",
+    ]
+
+
+async def test_a_private_pair_does_not_open_private_addresses_to_other_names() -> None:
+    notes = Notes(moved(f"https://{HOST}/a.png"))
+    guard = fetcher(notes, Names(["127.0.0.1"]), private=("sandbox:9000",))
+    with pytest.raises(FetchRefused, match="not public"):
+        await fetch(guard, "http://sandbox:9000/a.png")
+
+
+async def test_neither_logs_nor_errors_hold_the_url(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    url = f"https://{HOST}/secret-path?sign=secret-sign"
+    said = ""
+    for answer in (httpx.Response(403), httpx.Response(500), httpx.ReadError("cut"), moved("http://x/"), moved("")):
+        with pytest.raises((FetchFailed, FetchRefused)) as caught:
+            await fetch(fetcher(Notes(answer)), url)
+        said += str(caught.value) + str(caught.value.__cause__)
+    with pytest.raises(FetchRefused) as refused:
+        await fetch(fetcher(Notes()), "https://other.example/secret-path?sign=secret-sign")
+    assert "secret" not in caplog.text + said + str(refused.value)
+
+
+PARTS = st.tuples(
+    st.sampled_from(["https://", "HTTPS://", "http://", "https:/", "https:\\\\", ""]),
+    st.sampled_from(["", "", "", "user@", "a:b@", "evil.example\\@", "evil.example#@", "evil.example/@"]),
+    st.sampled_from([HOST, HOST.upper(), "x.cdn.example", "cdn.example", "evil.example", "127.0.0.1", "[::1]", ""]),
+    st.sampled_from(["", "", "", ".", ".evil.example", "%2eevil.example", "@evil.example", "\\.evil.example"]),
+    st.sampled_from(["", "", ":443", ":80", ":", ":0443", ":x", ":-1"]),
+    st.sampled_from(["", "/", "/a.png?x=1", "?@evil.example", "#@evil.example", "/..//b", "//evil.example"]),
+).map("".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(url=PARTS | st.text(max_size=60))
+def test_any_text_is_refused_or_read_as_other_parsers_read_it(url: str) -> None:
+    try:
+        target = fetcher(Notes())._check(url)
+    except FetchRefused:
+        return
+    other = httpx.URL(url)
+    assert (target.scheme, target.port) == ("https", 443)
+    assert target.host == other.host
+    assert target.host == HOST or target.host.endswith(".cdn.example")
+    assert not other.userinfo
