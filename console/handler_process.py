@@ -19,6 +19,9 @@ from typing import Any, Final
 
 __all__ = ["left_running", "run"]
 
+_WAITING: Final = frozenset({"sqlite-broker"})
+"""Tasks that only wait between calls: the embedded broker's own, which no platform ever freezes."""
+
 _LOOKS: Final = 5
 _BETWEEN_LOOKS_S: Final = 0.01
 
@@ -32,7 +35,7 @@ def run(handler: str, answer_fd: int) -> None:
         answer = {"result": module.main_handler(call["event"], call["context"])}
         json.dumps(answer)
     except BaseException as error:  # noqa: BLE001 - whatever the handler raises is the answer
-        answer = {"error": type(error).__name__, "stack": traceback.format_exc()}
+        answer = {"error": type(error).__name__, "stack": _stack()}
     answer["left"] = left_running()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -40,6 +43,15 @@ def run(handler: str, answer_fd: int) -> None:
         json.dump(answer, out, ensure_ascii=False, default=str)
     # As the platform does: what still runs is not waited for.
     os._exit(0)
+
+
+def _stack() -> str:
+    """The traceback of the error at hand, its causes too, without what is secret in it."""
+    from runtime.settings import mask_secrets
+    from telemetry.redaction import redact_text
+
+    mask_secrets(os.environ)
+    return redact_text(traceback.format_exc())
 
 
 def left_running() -> list[str]:
@@ -78,7 +90,7 @@ def _children() -> list[str]:
 def _tasks() -> list[str]:
     loop = _loop()
     tasks = asyncio.all_tasks(loop) if loop is not None else set[asyncio.Task[Any]]()
-    return [f"task {task.get_name()}" for task in tasks if not task.done()]
+    return [f"task {task.get_name()}" for task in tasks if not task.done() and task.get_name() not in _WAITING]
 
 
 def _loop() -> asyncio.AbstractEventLoop | None:

@@ -41,7 +41,9 @@ _PICTURE: Final = base64.b64decode(
 
 _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "COS_ENDPOINT": lambda settings: bool(settings.cos_endpoint),
-    "FETCH_SANDBOX_HOSTS": lambda settings: bool(settings.fetch_sandbox_hosts),
+    "FETCH_PRIVATE_HOSTS": lambda settings: any(
+        not pair.strip().endswith(":443") for pair in settings.fetch_private_hosts.split(",") if pair.strip()
+    ),
     "TICKET_REQUIRED": lambda settings: not settings.ticket_required,
     "BROKER_URL": lambda settings: settings.broker_url.startswith("sqlite:"),
 }

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+
+# How long an example takes says nothing on a machine under load.
+settings.register_profile("scf-workers", deadline=None)
+settings.load_profile("scf-workers")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
 from pathlib import Path
 
@@ -19,6 +20,8 @@ PAGE = (ROOT / "docs/how-to/add-a-recipe.md").read_text(encoding="utf-8")
 def recipe() -> Recipe:
     source = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
     module = types.ModuleType("poster_square")
+    # msgspec looks annotations up in the module's own names.
+    sys.modules[module.__name__] = module
     exec(compile(source, "add-a-recipe.md", "exec"), module.__dict__)  # noqa: S102 - the page's own example
     found: Recipe = module.__dict__["POSTER_SQUARE"]
     return found

@@ -65,7 +65,7 @@ def test_on_the_platform_sandbox_settings_are_refused(world: World) -> None:
     found = _examine({**world.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     bad = {name for name, finding in found.items() if not finding.ok}
     assert {
-        f"{name} on SCF" for name in ("COS_ENDPOINT", "FETCH_SANDBOX_HOSTS", "BROKER_URL", "TICKET_REQUIRED")
+        f"{name} on SCF" for name in ("COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED")
     } <= bad
 
 
