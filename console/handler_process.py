@@ -59,16 +59,17 @@ def left_running() -> list[str]:
 
     A thread that has just handed over its result needs a moment to become idle, so it is looked at more than once.
     """
+    left: list[str] = []
     for _ in range(_LOOKS):
         left = [*_threads(), *_children(), *_tasks()]
         if not left:
-            return []
+            break
         time.sleep(_BETWEEN_LOOKS_S)
     return left
 
 
 def _threads() -> list[str]:
-    frames = sys._current_frames()  # noqa: SLF001 - the one way to see what a thread does
+    frames = sys._current_frames()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - shows what a thread does
     busy: list[str] = []
     for thread in threading.enumerate():
         frame = frames.get(thread.ident or 0)

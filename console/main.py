@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,8 +13,11 @@ import typer
 
 from console.environment import ENV_FILE, use_environment
 from messages.errors import ScfWorkersError
+from runtime.settings import mask_secrets
+from telemetry import logs
+from telemetry.redaction import redact_text
 
-__all__ = ["EnvFile", "app", "demo", "invoke", "main", "sandbox", "submit", "work"]
+__all__ = ["EnvFile", "app", "cancel", "demo", "invoke", "main", "sandbox", "submit", "sweep", "trace", "work"]
 
 app = typer.Typer(
     name="scf-workers",
@@ -34,10 +38,15 @@ EnvFile = Annotated[
 
 def main() -> None:
     """Entry of the command `scf-workers`."""
+    # What libraries say, and what nobody caught, passes the filter as everything else does.
+    logs.setup(sys.stderr, "WARNING", "console")
+    mask_secrets(os.environ)
     try:
         app()
     except ScfWorkersError as error:
         _fail(f"{type(error).__name__}: {error}", _FAILED)
+    except Exception:  # noqa: BLE001 - told whole, but without what is secret in it
+        _fail(traceback.format_exc(), _FAILED)
 
 
 @app.command()
@@ -92,8 +101,12 @@ def sandbox(
     from sandbox.world import World
 
     stop = threading.Event()
+
+    def leave(_number: int, _frame: object) -> None:
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, leave)
     with World(data, event_url=event_url, duration_s=duration) as world:
         write_env_file(env_file, world.environ)
         for name in ("COS_ENDPOINT", "RUNNINGHUB_URL", "BACKEND_URL", "BROKER_URL"):
@@ -236,8 +249,36 @@ def invoke(
     _fail(f"{done.error}: {done.detail}", 124 if done.error == "TimeLimit" else _FAILED)
 
 
+@app.command()
+def trace(
+    wanted: Annotated[
+        str, typer.Argument(metavar="[TASK_OR_TRACE_ID]", help="Id of a task, or of a trace; default: the last task.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="Trace file; default: the setting TRACE_FILE.")] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Show what happened to a task, from the upload to the callback, as its spans tell it.
+
+    Exit status 0: found; 1: the file tells nothing of it.
+    """
+    from console.trace import find_traces, last_task, read_spans, show_trace
+
+    _use(env_file)
+    path = file or Path(os.environ.get("TRACE_FILE", ""))
+    if not path.name:
+        _fail("name the trace file with --file, or set TRACE_FILE", _USAGE)
+    rows = read_spans(path)
+    wanted = wanted or last_task(rows)
+    found = find_traces(rows, wanted)
+    for one in found:
+        show_trace(one)
+    if not found:
+        _fail(f"{path} tells nothing of {wanted or 'any task'}", _FAILED)
+
+
 def _use(path: Path | None) -> None:
     used = use_environment(path)
+    mask_secrets(os.environ)
     if used is not None:
         typer.echo(f"using the environment in {used}", err=True)
 
@@ -276,5 +317,5 @@ def _event(name: str) -> Any:  # noqa: ANN401 - whatever the platform would hand
 
 
 def _fail(text: str, status: int) -> NoReturn:
-    typer.echo(f"scf-workers: {text}", err=True)
+    typer.echo(redact_text(f"scf-workers: {text}"), err=True)
     raise SystemExit(status)

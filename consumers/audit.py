@@ -8,6 +8,8 @@ from messages.codes import Code
 from messages.errors import Rejected
 from runtime.outside import Outside
 from services.objects.port import Result
+from telemetry.instruments import SpanName
+from telemetry.tracing import span
 
 __all__ = ["audited", "is_blocked"]
 
@@ -23,6 +25,8 @@ async def audited(keys: Sequence[str], out: Outside) -> None:
     Raises:
         messages.errors.Rejected: one of them may not be shown (内容违规).
     """
-    for audit in await out.objects.audit(keys):
+    with span(SpanName.AUDIT, pictures=len(keys)):
+        audits = await out.objects.audit(keys)
+    for audit in audits:
         if is_blocked(audit.result, block_suspect=out.policy.block_suspect):
             raise Rejected(f"the audit found {audit.result.label} in {audit.key}", code=Code.CONTENT_VIOLATION)

@@ -7,6 +7,8 @@ import hashlib
 from base64 import b64encode
 from typing import Final
 
+import msgspec
+
 from consumers.finish import finish
 from consumers.outcomes import (
     Again,
@@ -31,10 +33,13 @@ from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
 from messages.topics import dead_letter_topic, topic_of
 from runtime.outside import Outside
+from runtime.verdicts import give_verdict
 from services.records import Verdict
-from telemetry import logs
+from telemetry import logs, metrics
 from telemetry.events import Event
+from telemetry.instruments import Metric
 from telemetry.points import reached
+from telemetry.tracing import under
 from transport.port import Delivery
 
 __all__ = ["Effects"]
@@ -44,7 +49,7 @@ _PUBLISH_PAUSE: Final = 0.5
 """Seconds between two tries of a publish that failed: a begun message is never given back."""
 
 _WHOLE: Final = 5_500
-"""Bytes of an original that fit into a dead letter as base64; only foreign messages are larger."""
+"""Bytes of an original that fit into a dead letter, also as base64; only foreign messages are larger."""
 
 log = logs.get(__name__)
 
@@ -65,15 +70,16 @@ class Effects:
         """Do what the outcome says; when this returns, the original may be acked."""
         match outcome:
             case For(found, inner):
-                await self.carry_out(inner, Message(found, message.body), delivery)
+                with under(found.traceparent):
+                    await self.carry_out(inner, Message(found, message.body), delivery)
             case Leave():
                 log.info(Event.MESSAGE_DROPPED)
             case Done(manifest, job):
                 await self._conclude(message, Verdict("success", "", manifest, job))
-            case Reject(code, n):
-                await self.reject(message, code, n)
-            case Finish():
-                await self._finish(message)
+            case Reject():
+                await self.reject(message, outcome)
+            case Finish(again):
+                await self._finish(message, again=again)
             case Bury():
                 await self.bury(outcome, delivery, message)
             case _:
@@ -94,22 +100,24 @@ class Effects:
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
             case Retry(delay):
                 await self._copy(message, delay=delay, attempt=attempt + 1)
+                metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="error")
                 log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
             case Again(delay):
                 await self.publish(delivery.topic, delivery.payload, delay)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
                 await self._copy(message, delay=delay, attempt=attempt + 1, alone=True)
+                metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
                 log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
 
-    async def reject(self, message: Message, code: Code, n: int) -> None:
+    async def reject(self, message: Message, reject: Reject) -> None:
         """Verdict `failed`, unless a job that is alive may still make the run a success."""
         header = message.header
         calls = await self._out.ledger.calls(header.run_id)
-        if not may_fail(calls, n, before_job=header.stage in _BEFORE_JOB):
-            log.warning(Event.MESSAGE_DROPPED, code=code, why="another job of the run is alive")
+        if not may_fail(calls, reject.n, before_job=reject.before_job or header.stage in _BEFORE_JOB):
+            log.warning(Event.MESSAGE_DROPPED, code=reject.code, why="another job of the run is alive")
             return
-        await self._conclude(message, Verdict("failed", code))
+        await self._conclude(message, Verdict("failed", reject.code))
 
     async def expire(self, message: Message) -> None:
         """Verdict `failed`, because the run is out of time."""
@@ -135,6 +143,7 @@ class Effects:
         )
         letter = follow(header, self._now(), self._out.rng, stage=Stage.DEAD, body=body, attempt=header.attempt)
         await self.publish(dead_letter_topic(delivery.topic), encode(letter), 0.0)
+        metrics.count(Metric.DEAD_LETTERS, stage=stage or "unreadable", reason=bury.reason.value)
         event = Event.MESSAGE_UNREADABLE if bury.reason is Reason.UNREADABLE else Event.MESSAGE_DEAD_LETTERED
         log.warning(event, reason=bury.reason, code=bury.code, error_type=bury.error, fingerprint=body.fingerprint)
 
@@ -151,16 +160,13 @@ class Effects:
 
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header
-        stored = await self._out.ledger.write(header.run_id, "verdict", verdict)
-        reached("verdict.stored")
-        event = Event.VERDICT_WRITTEN if stored.mine else Event.VERDICT_FOUND
-        log.info(event, status=stored.record.status, code=stored.record.code)
+        await give_verdict(header.run_id, verdict, self._out, kind=header.kind)
         await self._finish(message)
 
-    async def _finish(self, message: Message) -> None:
+    async def _finish(self, message: Message, *, again: bool = False) -> None:
         header = message.header
         try:
-            await finish(header.run_id, self._out)
+            await finish(header.run_id, self._out, again=again)
         except (ScfWorkersError, TimeoutError) as error:
             log.warning(Event.CALLBACK_FAILED, error=error)
             if header.stage == Stage.WAKE:
@@ -235,8 +241,8 @@ def _original(payload: bytes) -> tuple[str, str]:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
         text = ""
-    # JSON may escape each character of a text, so a foreign text counts double.
-    if text and len(payload) <= _WHOLE // 2:
+    # JSON escapes a control character six bytes long, so a text counts as it is written.
+    if text and len(msgspec.json.encode(text)) <= _WHOLE:
         return text, "text"
     if len(payload) <= _WHOLE:
         return b64encode(payload).decode(), "base64"

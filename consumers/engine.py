@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from consumers.effects import Effects
-from consumers.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Snooze
+from consumers.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
 from consumers.pauses import Pauses
 from consumers.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
 from consumers.task import Task, is_marked, limit_of, load_task
@@ -92,6 +92,9 @@ class Engine:
         started = _steady()
         try:
             outcome = await self._outcome(message, delivery)
+            if isinstance(outcome, Snooze | Retry):
+                # A copy would be young for ever: an outage of hours would gather one chain of them for each sweep.
+                outcome = Leave()
             await self._effects.carry_out(outcome, message, delivery)
         except Exception as error:  # noqa: BLE001 - the next sweep tries again
             self._tell(error)
@@ -123,8 +126,8 @@ class Engine:
                     return gate
                 if header.stage != Stage.NOTIFY:
                     task = await load_task(header.run_id, self._out)
-            elif header.stage == Stage.POLL and self._is_late(header):
-                return await self._expire(message)
+            elif header.stage == Stage.POLL and self._is_late(header) and (expired := await self._expire(message)):
+                return expired
             stage = Stage(header.stage)
             async with asyncio.timeout(limit_of(stage, task.recipe if task else None)):
                 return await self._stages[stage](message, task, self._out)
@@ -139,6 +142,9 @@ class Engine:
             # The failure function is the last one: it never dead-letters, it waits and alarms.
             log.error(Event.FAILURE_STUCK, error=error)
             return Snooze(jittered(OUTAGE_DELAY, self._out.rng))
+        if header.stage == Stage.WAKE and isinstance(outcome, Reject):
+            # A wake may not know its run, nor this build its kind: a desk record, for nobody is to be refunded.
+            return Bury(Reason.PERMANENT, outcome.code, type(error).__name__)
         return outcome
 
     async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
@@ -147,8 +153,8 @@ class Engine:
         run = header.run_id
         if header.stage != Stage.NOTIFY and await ledger.verdict(run):
             return Finish()
-        if self._is_late(header):
-            return await self._expire(message)
+        if self._is_late(header) and (expired := await self._expire(message)):
+            return expired
         limit = limit_of(Stage(header.stage), self._out.recipes.get(header.kind))
         mark = await ledger.mark(run, header.stage, header.seq, Begun(delivery.message_id, header.attempt, limit))
         reached(f"{header.stage}.marked")
@@ -161,7 +167,11 @@ class Engine:
             return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.alone else "Attempts", _call_of(message))
         return None
 
-    async def _expire(self, message: Message) -> Outcome:
+    async def _expire(self, message: Message) -> Outcome | None:
+        """Verdict `failed`, if the run is late by the store's clock too, which a read tells: this machine's may err."""
+        await self._out.ledger.accepted(message.header.run_id)
+        if not self._is_late(message.header):
+            return None
         await self._effects.expire(message)
         return Leave()
 
@@ -205,6 +215,7 @@ def _fields(header: Header, delivery: Delivery) -> dict[str, object]:
 
 def _received(header: Header, waited: float) -> None:
     note(queue_delay=round(waited, 3))
+    log.debug(Event.MESSAGE_RECEIVED, queue_delay=round(waited, 3))
     metrics.count(Metric.MESSAGES_RECEIVED, stage=header.stage, kind=header.kind or "none")
     metrics.observe(Metric.QUEUE_DELAY, waited, stage=header.stage)
 

@@ -17,7 +17,9 @@ from services.objects.walk import walk
 from services.records import Delivered, Intent, ManifestItem, Verdict
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.instruments import SpanName
 from telemetry.points import reached
+from telemetry.tracing import span
 
 __all__ = ["finish"]
 
@@ -27,11 +29,16 @@ _AT_ONCE: Final = 4
 log = logs.get(__name__)
 
 
-async def finish(run: RunId, out: Outside) -> None:
+async def finish(run: RunId, out: Outside, *, again: bool = False) -> None:
     """Bring a run with a verdict to its end; without one this does nothing.
 
     Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging. Then call the
     backend and record its acknowledgement.
+
+    Args:
+        run: the run.
+        out: everything outside.
+        again: do so also when an acknowledgement is recorded, because the backend seems to have lost the verdict.
 
     Raises:
         messages.errors.ScfWorkersError: something outside did not work; calling again goes on from there.
@@ -43,7 +50,7 @@ async def finish(run: RunId, out: Outside) -> None:
     late: ScfWorkersError | None = None
     if verdict.status != "success":
         late = await _stop_jobs(run, out)
-    if delivered is None:
+    if delivered is None or (again and not delivered.record.conflict):
         await (_promote(verdict, out) if verdict.status == "success" else _wipe(run, out))
         await _deliver(run, verdict, out)
     if late is not None:
@@ -57,9 +64,10 @@ async def _promote(verdict: Verdict, out: Outside) -> None:
         async with gate:
             await _copy(item, out)
 
-    async with Together() as group:
-        for item in verdict.manifest:
-            group.create_task(one(item))
+    with span(SpanName.PROMOTE, files=len(verdict.manifest)):
+        async with Together() as group:
+            for item in verdict.manifest:
+                group.create_task(one(item))
 
 
 async def _copy(item: ManifestItem, out: Outside) -> None:
@@ -126,6 +134,11 @@ async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
 
 
 async def _yield_to_backend(verdict: Verdict, answer: Answer, out: Outside) -> None:
-    """The backend keeps another verdict, and that one decides what is visible: withdraw what we have shown."""
-    log.error(Event.CALLBACK_CONFLICT, status=verdict.status, http_status=answer.http_status)
-    await out.objects.delete([item.target for item in verdict.manifest])
+    """The backend keeps another verdict, and that one decides what is visible.
+
+    Results are withdrawn only when it says that it holds the contrary: after an answer that was lost on the way, a
+    repeat may meet a bare 409.
+    """
+    log.error(Event.CALLBACK_CONFLICT, status=verdict.status, http_status=answer.http_status, contrary=answer.contrary)
+    if answer.contrary:
+        await out.objects.delete([item.target for item in verdict.manifest])

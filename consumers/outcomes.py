@@ -44,10 +44,15 @@ class Reject(msgspec.Struct, frozen=True):
     code: Code
     n: int = 0
     """The paid call whose results are at fault; 0 for none."""
+    before_job: bool = False
+    """Any job that is known outdates it, as it does what clean and generate say."""
 
 
 class Finish(msgspec.Struct, frozen=True):
     """A verdict is there: bring the run to its end."""
+
+    again: bool = False
+    """Also when it is delivered: the backend seems to have lost it."""
 
 
 class Leave(msgspec.Struct, frozen=True):

@@ -38,5 +38,9 @@ class Pauses:
 
     async def wait(self, topics: tuple[str, ...]) -> None:
         """Return once every one of the topics may be taken from."""
-        while left := self.left(topics):  # noqa: ASYNC110 - it waits for time, not for an event
+        rested = False
+        while left := self.left(topics):
+            rested = True
             await asyncio.sleep(left)
+        if rested:
+            log.info(Event.TOPIC_RESUMED, topics=topics)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from consumers.backlog import watch_backlog
 from consumers.engine import Engine
 from consumers.pauses import Pauses
 from consumers.solo import Solo
 from messages.bodies import Stage
 from messages.codec import Priority, decode
-from messages.errors import InvalidMessage
+from messages.errors import InvalidMessage, Outage, ScfWorkersError
 from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORKERS, topic_of
 from telemetry import logs
 from telemetry.events import Event
@@ -21,6 +23,9 @@ from transport.errors import Closed
 from transport.port import Broker, Consumer, Delivery
 
 __all__ = ["GROUPS", "Group", "Pump", "groups_of"]
+
+_BROKER_PAUSE_S: Final = 1.0
+"""Seconds until a consumer whose broker is away asks again."""
 
 log = logs.get(__name__)
 
@@ -110,6 +115,8 @@ class Pump:
                 tasks.create_task(self._take(group, consumer, tasks))
                 for group, consumer in zip(self._groups, consumers, strict=True)
             ]
+            watched = [(topic, group.subscription) for group in self._groups for topic in group.topics]
+            takers.append(tasks.create_task(watch_backlog(self._broker, watched)))
             await self._stopping.wait()
             log.info(Event.WORKER_DRAINING, running=len(self._running))
             for taker in takers:
@@ -128,8 +135,14 @@ class Pump:
                 delivery = await consumer.receive()
             except Closed:
                 return
+            except Outage as error:
+                log.warning(Event.BROKER_AWAY, error=error)
+                room.release()
+                await asyncio.sleep(_BROKER_PAUSE_S)
+                continue
             if self._stopping.is_set():
                 await consumer.release(delivery)
+                log.info(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)
                 return
             task = tasks.create_task(self._run_one(delivery, consumer, room))
             self._running.add(task)
@@ -139,6 +152,11 @@ class Pump:
         try:
             async with self._solo.alone() if _is_alone(delivery) else self._solo.beside():
                 await self._engine.run_one(delivery, consumer)
+        except Exception as error:  # noqa: BLE001 - one message must not end the process
+            # The broker delivers it again; its mark then tells that it had begun.
+            log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
+            with contextlib.suppress(ScfWorkersError):
+                await consumer.release(delivery)
         finally:
             room.release()
 

@@ -11,7 +11,17 @@ from messages.codes import Code
 from messages.errors import Retry as RetryClass
 from messages.errors import ScfWorkersError
 
-__all__ = ["BASE_DELAY", "JITTER", "MAX_ATTEMPTS", "MAX_DELAY", "OUTAGE_DELAY", "backoff", "jittered", "outcome_of"]
+__all__ = [
+    "BASE_DELAY",
+    "JITTER",
+    "MAX_ATTEMPTS",
+    "MAX_DELAY",
+    "OUTAGE_DELAY",
+    "OUTAGE_PAUSE",
+    "backoff",
+    "jittered",
+    "outcome_of",
+]
 
 MAX_ATTEMPTS: Final = 5
 """Tries of one piece of work: attempts 0 to 4."""
@@ -24,6 +34,9 @@ MAX_DELAY: Final = 120.0
 
 OUTAGE_DELAY: Final = 15.0
 """Seconds until a message looks again whether a service is back."""
+
+OUTAGE_PAUSE: Final = 5.0
+"""Seconds a topic rests when a service as such is away."""
 
 JITTER: Final = 0.2
 """Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
@@ -55,7 +68,8 @@ def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -
         case RetryClass.REJECTED:
             return Reject(error.code, n)
         case RetryClass.OUTAGE | RetryClass.UNKNOWN:
-            return Snooze(jittered(max(OUTAGE_DELAY, error.retry_after or 0.0), rng))
+            delay = jittered(max(OUTAGE_DELAY, error.retry_after or 0.0), rng)
+            return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if error.whole_service else 0.0)
         case RetryClass.PERMANENT:
             return Bury(Reason.PERMANENT, error.code, _name(error), n)
         case RetryClass.TRANSIENT:

@@ -17,8 +17,9 @@ from recipes.recipe import Params, Recipe, parse_params
 from recipes.table import recipe_of
 from runtime.outside import Outside
 from services.records import Accepted
+from telemetry.tracing import onward
 
-__all__ = ["LIMITS", "Task", "follow", "is_marked", "limit_of", "load_task"]
+__all__ = ["LIMITS", "Task", "follow", "is_marked", "known_recipe", "limit_of", "load_task"]
 
 LIMITS: Final[dict[Stage, float]] = {
     Stage.CLEAN: 60.0,
@@ -30,6 +31,12 @@ LIMITS: Final[dict[Stage, float]] = {
     Stage.DEAD: 30.0,
 }
 """Seconds a stage may work on one message; a recipe says its own for generate and collect."""
+
+PREPARE_LIMIT_S: Final = 45.0
+"""Seconds for what comes before a paid call, uploads included, so that the call itself always has its whole limit."""
+
+SETTLE_LIMIT_S: Final = 15.0
+"""Seconds for storing what a paid call brought."""
 
 _ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY)
 _TIMELESS: Final = (Stage.NOTIFY, Stage.DEAD)
@@ -44,6 +51,19 @@ class Task(msgspec.Struct, frozen=True):
     params: Params
 
 
+def known_recipe(kind: str, out: Outside) -> Recipe:
+    """The recipe of an accepted task.
+
+    Raises:
+        messages.errors.Outage: this build does not know the kind. The build that accepted it does and still runs
+            somewhere: a rolling deploy must refund nobody.
+    """
+    try:
+        return recipe_of(kind, out.recipes)
+    except Rejected as error:
+        raise Outage(f"this build does not know the kind {kind!r}") from error
+
+
 async def load_task(run: RunId, out: Outside) -> Task:
     """The run as it was accepted.
 
@@ -54,11 +74,10 @@ async def load_task(run: RunId, out: Outside) -> Task:
     accepted = await out.ledger.accepted(run)
     if accepted is None:
         raise Permanent(f"nobody accepted {run.stem}")
+    recipe = known_recipe(accepted.kind, out)
     try:
-        recipe = recipe_of(accepted.kind, out.recipes)
         return Task(run, accepted, recipe, parse_params(recipe, accepted.params))
     except Rejected as error:
-        # The build that accepted it knew it, and still runs somewhere: a rolling deploy must refund nobody.
         raise Outage(f"this build does not know what was accepted as {run.stem}: {error}") from error
 
 
@@ -72,7 +91,7 @@ def is_marked(header: Header) -> bool:
 def limit_of(stage: Stage, recipe: Recipe | None) -> float:
     """Seconds the stage may work on one message."""
     if recipe is not None and stage is Stage.GENERATE:
-        return recipe.create_limit_s
+        return PREPARE_LIMIT_S + recipe.create_limit_s + SETTLE_LIMIT_S
     if recipe is not None and stage is Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]
@@ -117,6 +136,7 @@ def follow(  # noqa: PLR0913 - a message is its parts
         created=created,
         not_before=wait,
         deadline=deadline,
+        traceparent=onward(header.traceparent),
         alone=alone,
     )
     return Message(changed, body)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from consumers.engine import Engine
 from consumers.pauses import Pauses
@@ -14,7 +15,7 @@ from consumers.pump import Pump, groups_of
 from consumers.stages.table import STAGES
 from runtime.outside import Outside
 from runtime.settings import Settings, load_settings
-from runtime.wiring import open_outside
+from runtime.wiring import open_outside, open_telemetry
 from telemetry import logs
 
 __all__ = ["build_pump", "run_worker"]
@@ -33,7 +34,8 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
     """
     settings = load_settings(os.environ)
     logs.setup(sys.stdout, settings.log_level, "consumers")
-    asyncio.run(_work(settings, topics, concurrency or settings.work_concurrency))
+    with closing(open_telemetry(settings, "consumers")):
+        asyncio.run(_work(settings, topics, concurrency or settings.work_concurrency))
 
 
 async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:

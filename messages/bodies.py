@@ -64,6 +64,8 @@ class Poll(msgspec.Struct, frozen=True, array_like=True):
     jobs: tuple[Job, ...]
     since: int
     """When the first of them was created, milliseconds since the epoch."""
+    unsaved: bool = False
+    """The ledger could not take the ids yet: each look tries to store them first."""
 
 
 class Collect(msgspec.Struct, frozen=True, array_like=True):

@@ -74,8 +74,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     deadline: Millis = 0
     """After `created`; 0 for none."""
     priority: Priority = Priority.NORMAL
-    kind: str = ""
-    traceparent: str = ""
+    kind: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    traceparent: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """W3C trace context."""
     alone: bool = False
     """A copy made because its process died: it runs alone, so that the next crash is its own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Code", "text_of"]
+__all__ = ["Code", "code_of", "text_of"]
 
 
 class Code(StrEnum):
@@ -62,9 +62,14 @@ _TEXT: dict[Code, str] = {
 }
 
 
-def text_of(code: Code | str) -> str:
-    """The text for a code; an unknown code (written by a newer build) reads as an internal error."""
+def code_of(text: str) -> Code:
+    """The code that a record or message names; one of a newer build reads as an internal error."""
     try:
-        return _TEXT[Code(code)]
+        return Code(text)
     except ValueError:
-        return _TEXT[Code.INTERNAL]
+        return Code.INTERNAL
+
+
+def text_of(code: str) -> str:
+    """The text for a code; one of a newer build reads as an internal error."""
+    return _TEXT[code_of(code)]

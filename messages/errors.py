@@ -60,6 +60,8 @@ class ScfWorkersError(Exception):
 
     default_code: ClassVar[Code] = Code.INTERNAL
     retry: ClassVar[Retry] = Retry.TRANSIENT
+    whole_service: ClassVar[bool] = False
+    """A service as such is away: other tasks would fare no better, so the topic rests."""
 
     def __init__(self, message: str = "", *, code: Code | None = None, retry_after: float | None = None) -> None:
         super().__init__(message or type(self).__name__)

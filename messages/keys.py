@@ -28,6 +28,7 @@ __all__ = [
     "output_key",
     "parse_input_key",
     "record_key",
+    "runs_prefix",
     "staging_prefix",
 ]
 
@@ -92,6 +93,11 @@ def parse_input_key(key: str) -> InputKey | None:
 def record_key(run: RunId, name: str) -> str:
     """Key of a ledger record."""
     return f"ledger/{run.stem}/{name}"
+
+
+def runs_prefix(run: RunId) -> str:
+    """Folder of every run of the same step: what follows is `{run}/{record}`."""
+    return f"ledger/{run.user}/{run.task}/{run.step}-"
 
 
 def staging_prefix(run: RunId, nonce: str = "") -> str:

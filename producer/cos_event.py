@@ -28,12 +28,12 @@ class Upload(msgspec.Struct, frozen=True):
     """Without a leading slash, as the event spells it."""
 
 
-def uploads_in(event: Mapping[str, Any]) -> tuple[tuple[Upload, ...], int]:
+def uploads_in(event: object) -> tuple[tuple[Upload, ...], int]:
     """Objects that an event reports as created, and how many records were something else.
 
     The uploader's Authorization, which an event carries, is not read and never leaves this function.
     """
-    records = event.get("Records")
+    records = event.get("Records") if isinstance(event, Mapping) else None
     rows: list[Any] = records if isinstance(records, list) else []
     found = [_upload(record) for record in rows]
     uploads = tuple(upload for upload in found if upload is not None)

@@ -40,20 +40,25 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
 async def take_event(event: Mapping[str, Any], out: Outside) -> dict[str, int]:
     """Take in every upload of an event."""
     uploads, others = uploads_in(event)
+    if others or not uploads:
+        log.info(Event.OBJECT_IGNORED, records=others, why="no record of an upload")
     counts: Counter[str] = Counter(ignored=others)
-    failed: ScfWorkersError | None = None
+    failed: Exception | None = None
     for upload in uploads:
         try:
-            counts[await _take(upload, out)] += 1
+            counts[await _take(upload, out, apart=len(uploads) > 1)] += 1
         except ScfWorkersError as error:
             log.warning(Event.UPLOAD_FAILED, error=error, key=upload.key)
+            failed = error
+        except Exception as error:  # noqa: BLE001 - a defect that one upload shows must not stop the others
+            log.error(Event.UPLOAD_FAILED, error=error, key=upload.key)
             failed = error
     if failed is not None:
         raise failed
     return dict(counts)
 
 
-async def _take(upload: Upload, out: Outside) -> str:
+async def _take(upload: Upload, out: Outside, *, apart: bool) -> str:
     if upload.bucket != out.bucket:
         log.info(Event.OBJECT_IGNORED, bucket=upload.bucket, why="another bucket")
         return "ignored"
@@ -66,7 +71,7 @@ async def _take(upload: Upload, out: Outside) -> str:
     if found is None:
         log.info(Event.OBJECT_IGNORED, key=upload.key, why="starts no task")
         return "ignored"
-    return await take_in(found, out)
+    return await take_in(found, out, apart=apart)
 
 
 def _parse(key: str) -> InputKey | None:

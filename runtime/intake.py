@@ -20,14 +20,16 @@ from messages.topics import topic_of
 from recipes.recipe import Recipe, parse_params
 from recipes.table import recipe_of
 from runtime.outside import Outside
+from runtime.verdicts import give_verdict
 from services import tickets
 from services.errors import NotFound
 from services.objects.port import ObjectInfo
 from services.records import Accepted, InputRef, Verdict
-from telemetry import logs
+from telemetry import logs, metrics
 from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
 from telemetry.points import reached
-from telemetry.tracing import new_traceparent, trace_id
+from telemetry.tracing import current, new_traceparent, note, onward, span, trace_id
 
 __all__ = ["MAX_PICTURE_BYTES", "Taken", "find_upload", "first_message", "take_in"]
 
@@ -52,8 +54,13 @@ class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: str = ""
 
 
-async def take_in(upload: InputKey, out: Outside) -> Taken:
+async def take_in(upload: InputKey, out: Outside, *, apart: bool = False) -> Taken:
     """Accept the task that an upload starts, and publish its first message. Doing it again is harmless.
+
+    Args:
+        upload: the object.
+        out: everything outside.
+        apart: whether a new task begins a trace of its own, because the call that brings it brings others too.
 
     Raises:
         messages.errors.ScfWorkersError: something outside did not work; the same upload may be taken in again.
@@ -61,27 +68,43 @@ async def take_in(upload: InputKey, out: Outside) -> Taken:
     run = RunId(upload.user, upload.task)
     with logs.context(user_id=run.user, task_id=run.task):
         accepted = await out.ledger.accepted(run)
-        if await out.ledger.verdict(run):
-            if accepted is None:
-                # An earlier call refused it, and may have ended before it could say so.
-                await _notify(run, out)
-            return "ended"
-        new = accepted is None
+        above, link = _trace(accepted, apart=apart)
+        with span(SpanName.INTAKE, above, link=link, user_id=run.user, task_id=run.task):
+            taken = await _take(upload, run, accepted, out)
+            note(taken=taken)
+            return taken
+
+
+def _trace(accepted: Accepted | None, *, apart: bool) -> tuple[str, str]:
+    """Traceparent to go on from, and to link to: a run's trace begins once."""
+    here = current()
+    if accepted is not None:
+        return accepted.traceparent, here
+    return ("", here) if apart else (here, "")
+
+
+async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, out: Outside) -> Taken:
+    if await out.ledger.verdict(run):
         if accepted is None:
-            try:
-                accepted = await _accept(upload, run, out)
-            except Rejected as rejected:
-                # Whoever would write `failed` looks again: the same event, delivered twice, may have been quicker.
-                accepted = await out.ledger.accepted(run)
-                if accepted is None:
-                    await _refuse(run, rejected, out)
-                    return "refused"
-        await out.ledger.index(run.user, run.task, accepted.created)
-        reached("ingest.indexed")
-        message = first_message(run, accepted, out.ledger.now())
-        await out.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
-        reached("ingest.published")
-        return "accepted" if new else "again"
+            # An earlier call refused it, and may have ended before it could say so.
+            await _notify(run, out)
+        return "ended"
+    new = accepted is None
+    if accepted is None:
+        try:
+            accepted = await _accept(upload, run, out)
+        except Rejected as rejected:
+            # Whoever would write `failed` looks again: the same event, delivered twice, may have been quicker.
+            accepted = await out.ledger.accepted(run)
+            if accepted is None:
+                await _refuse(run, rejected, out)
+                return "refused"
+    await out.ledger.index(run.user, run.task, accepted.created)
+    reached("ingest.indexed")
+    message = first_message(run, accepted, out.ledger.now())
+    await out.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
+    reached("ingest.published")
+    return "accepted" if new else "again"
 
 
 async def find_upload(user: str, task: str, out: Outside) -> InputKey | None:
@@ -112,7 +135,7 @@ def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> M
         deadline=max(1, int(accepted.deadline * 1000) - created),
         priority=accepted.priority,
         kind=accepted.kind,
-        traceparent=accepted.traceparent,
+        traceparent=onward(accepted.traceparent),
     )
     return Message(header, Clean())
 
@@ -133,13 +156,16 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
         inputs=inputs,
         created=now,
         deadline=now + recipe.deadline_s,
-        traceparent=new_traceparent(),
+        traceparent=current() or new_traceparent(),
         ticket_expires=expires,
     )
-    stored = (await out.ledger.write(run, "accepted", accepted)).record
+    stored = await out.ledger.write(run, "accepted", accepted)
     reached("ingest.accepted")
-    log.info(Event.TASK_ACCEPTED, kind=stored.kind, inputs=len(inputs), trace_id=trace_id(stored.traceparent))
-    return stored
+    if stored.mine:
+        metrics.count(Metric.TASKS_ACCEPTED, kind=recipe.kind)
+    found = stored.record
+    log.info(Event.TASK_ACCEPTED, kind=found.kind, inputs=len(inputs), trace_id=trace_id(found.traceparent))
+    return found
 
 
 async def _head(key: str, out: Outside) -> ObjectInfo:
@@ -215,7 +241,7 @@ def _input(info: ObjectInfo) -> InputRef:
 async def _refuse(run: RunId, rejected: Rejected, out: Outside) -> None:
     """The task is known and cannot be done: verdict `failed`; a notify message brings it to the backend."""
     log.warning(Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED, error=rejected)
-    await out.ledger.write(run, "verdict", Verdict("failed", rejected.code))
+    await give_verdict(run, Verdict("failed", rejected.code), out)
     await _notify(run, out)
 
 
@@ -231,6 +257,6 @@ async def _notify(run: RunId, out: Outside) -> None:
         seq=0,
         attempt=0,
         created=now,
-        traceparent=new_traceparent(),
+        traceparent=current() or new_traceparent(),
     )
     await out.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(now))))

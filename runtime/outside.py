@@ -14,6 +14,7 @@ from services.fetch import Fetcher
 from services.ledger import Ledger
 from services.objects.port import Objects
 from services.vendors.port import Vendor
+from services.webhooks import Webhooks
 from telemetry.secrets import Secret
 from transport.port import Broker
 
@@ -47,6 +48,8 @@ class Outside:
     vendors: Mapping[str, Vendor]
     fetcher: Fetcher
     policy: Policy
+    webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
+    """Paths of the vendors' webhook calls."""
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
     clock: Callable[[], float] = time.time
     """This machine's clock, seconds since the epoch; the ledger's `now` is the store's."""

@@ -1,7 +1,7 @@
 """The side that faces the cloud function platform: one event loop a process, and what is opened is kept while warm.
 
 Nothing runs on after a handler's return, because the platform freezes the instance: the loop stands still between
-calls.
+calls, and spans and metrics have been sent, or given up, before.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
+from messages.errors import ScfWorkersError
 from runtime.outside import Outside
-from runtime.settings import Settings, load_settings
-from runtime.wiring import open_outside
+from runtime.settings import Settings, load_settings, mask_secrets
+from runtime.wiring import open_outside, open_telemetry
 from telemetry import logs
+from telemetry.events import Event as Told
+from telemetry.instruments import SpanName
+from telemetry.outlets import Outlets
+from telemetry.redaction import redact_text
+from telemetry.tracing import span
 
 __all__ = ["Event", "Instance", "current_loop", "instance"]
 
 T = TypeVar("T")
+
+log = logs.get(__name__)
 
 Event = Mapping[str, Any]
 
@@ -38,7 +46,9 @@ class Instance:
         self._vendors = vendors
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
+        self._settings: Settings | None = None
         self._outside: Outside | None = None
+        self._outlets: Outlets | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -46,27 +56,54 @@ class Instance:
         return self._loop
 
     def call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
-        """Do one call's work to its end."""
+        """Do one call's work to its end.
+
+        Raises:
+            messages.errors.ScfWorkersError: it failed. The platform prints what is raised, past our filter, so it has
+                no causes: their texts may hold what was signed.
+        """
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-        return self._loop.run_until_complete(self._call(work))
+        try:
+            return self._loop.run_until_complete(self._call(work))
+        except Exception as error:  # noqa: BLE001 - told whole to the log, and raised anew for the platform
+            log.error(Told.CALL_FAILED, error=error)
+            raise _told(error) from None
+        finally:
+            if self._outlets is not None:
+                self._outlets.flush()
 
     def close(self) -> None:
         """Close everything; the next call opens it anew."""
         if self._loop is not None:
             self._loop.run_until_complete(self._stack.aclose())
             self._loop.close()
-        self._loop, self._outside = None, None
+        if self._outlets is not None:
+            self._outlets.close()
+        self._loop, self._outside, self._outlets = None, None, None
 
     async def _call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
-        if self._outside is None:
-            settings = load_settings(os.environ)
-            logs.setup(sys.stdout, settings.log_level, self._service)
-            self._outside = await self._open(settings)
-        return await work(self._outside)
+        if self._settings is None or self._outlets is None:
+            mask_secrets(os.environ)
+            logs.setup(sys.stdout, "INFO", self._service)
+            self._settings = load_settings(os.environ)
+            logs.setup(sys.stdout, self._settings.log_level, self._service)
+            self._outlets = open_telemetry(self._settings, self._service)
+        with span(SpanName.HANDLE, "", of=self._service, function=self._service):
+            if self._outside is None:
+                self._outside = await self._open(self._settings)
+            return await work(self._outside)
 
     async def _open(self, settings: Settings) -> Outside:
         return await self._stack.enter_async_context(open_outside(settings, lambda: os.environ, vendors=self._vendors))
+
+
+def _told(error: Exception) -> ScfWorkersError:
+    """The error as it may leave: its class and its text, without what is secret in it."""
+    if not isinstance(error, ScfWorkersError):
+        return ScfWorkersError(redact_text(f"{type(error).__name__}: {error}"))
+    error.args = (redact_text(str(error)),)
+    return error
 
 
 class _Process:

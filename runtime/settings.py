@@ -7,18 +7,20 @@ Names that the requirements give are kept. A secret may come from a file instead
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from runtime.errors import BadSettings
-from telemetry.redaction import register
+from telemetry.outlets import pairs
+from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
 from telemetry.secrets import Secret
 
-__all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "require"]
+__all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "mask_secrets", "require"]
 
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -54,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Whether an upload without a ticket is refused. Only a demo may turn this off."""
     upload_limit_s: Seconds = 3600.0
     """How long after its creation a task may wait for its upload."""
+    webhook_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    """Public base URL of the function `producer.webhook`, told to vendors; empty means that they call nobody."""
+    webhook_secret: Secret = Secret("")
+    """Signs the webhook's paths; empty means INTERNAL_CALLBACK_SECRET."""
     runninghub_url: str = "https://www.runninghub.cn"
     """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
     runninghub_api_key: Secret = Secret("")
@@ -66,19 +72,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """How long a topic rests when the vendor is full."""
     fetch_hosts: str = ""
     """Hosts results may come from besides the vendor's own, separated by commas."""
-    fetch_sandbox_hosts: str = ""
-    """`host:port` pairs on which plain http to private addresses is allowed. Stand-ins only."""
+    fetch_private_hosts: str = ""
+    """`host:port` pairs that may have private addresses: with 443 a COS host inside Tencent Cloud, else a stand-in."""
     work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Messages of one group of topics that a pump works on at once."""
     shutdown_grace_s: Seconds = 30.0
     """How long a pump may finish what it has begun after SIGTERM."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level logged."""
+    trace_file: str = ""
+    """File that spans are appended to, for `scf-workers trace`; for a machine of one's own."""
+    otel_exporter_otlp_endpoint: str = ""
+    """URL of an OTLP collector that gets spans and metrics; empty tells nobody."""
+    otel_exporter_otlp_protocol: Literal["grpc", "http/protobuf"] = "grpc"
+    """How the collector is spoken to."""
+    otel_exporter_otlp_headers: Secret = Secret("")
+    """`name=value` pairs, separated by commas, sent to the collector with each request."""
+    otel_resource_attributes: Secret = Secret("")
+    """`name=value` pairs of everything sent to the collector; Tencent APM takes its `token` here."""
+    otel_service_name: str = ""
+    """`service.name` of what is sent; empty makes one of the function's name, such as `scf-workers-consumers`."""
+    otel_metrics_exporter: Literal["otlp", "none"] = "otlp"
+    """`none` sends spans only: for collectors that take no metrics."""
 
 
 SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Settings) if field.type is Secret)
 """Variables that hold a secret: each may come as `NAME_FILE` too, and is masked wherever it would be printed."""
 
+
+_ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
 
 REQUIRED: Final = ("BROKER_URL", "COS_BUCKET", "LEDGER_BUCKET", "BACKEND_URL", "INTERNAL_CALLBACK_SECRET")
 """Variables that no role can do without."""
@@ -101,7 +123,27 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise BadSettings(f"the environment cannot be used: {error}") from error
     for name in SECRETS:
         _mask(name, getattr(settings, name.lower()))
+    _mask_pairs(settings)
     return settings
+
+
+def mask_secrets(environ: Mapping[str, str]) -> None:
+    """Mask every secret of an environment in all that is told from now on, be the environment usable or not.
+
+    `load_settings` masks what it reads. This is for what may be told before, such as why it could not be read.
+
+    Args:
+        environ: the environment; the role's credentials are masked too.
+    """
+    values = [environ.get(name, "") for name in (*SECRETS, *_ROLE)]
+    for name in SECRETS:
+        if path := environ.get(f"{name}_FILE"):
+            with suppress(BadSettings):
+                values.append(_secret_file(name, path))
+    for value in values:
+        # One that is too short is refused by `load_settings`.
+        with suppress(ValueError):
+            register(Secret(value))
 
 
 def require(settings: Settings, *names: str) -> None:
@@ -116,14 +158,17 @@ def require(settings: Settings, *names: str) -> None:
     """
     missing = [name.upper() for name in names if not getattr(settings, name)]
     if missing:
-        raise BadSettings(f"set {', '.join(missing)}: what each holds is told in docs/configuration.md")
+        raise BadSettings(f"set {', '.join(missing)} (docs/configuration.md tells what each holds)")
 
 
 def _secret_file(name: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        secret = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
         raise BadSettings(f"{name}_FILE names {path!r}, which cannot be read: {type(error).__name__}") from error
+    if not secret:
+        raise BadSettings(f"{name}_FILE names {path!r}, which is empty")
+    return secret
 
 
 def _mask(name: str, secret: Secret) -> None:
@@ -133,6 +178,16 @@ def _mask(name: str, secret: Secret) -> None:
         register(secret)
     except ValueError as error:
         raise BadSettings(f"{name} cannot be used: {error}") from error
+
+
+def _mask_pairs(settings: Settings) -> None:
+    """Mask the values of pairs one by one too: every header's, and those attributes' whose name says so."""
+    headers = pairs(settings.otel_exporter_otlp_headers.reveal()).values()
+    attributes = pairs(settings.otel_resource_attributes.reveal()).items()
+    for value in [*headers, *(value for name, value in attributes if is_sensitive(name))]:
+        for word in {value, value.rpartition(" ")[2]}:
+            if len(word) >= MIN_SECRET_LENGTH:
+                register(Secret(word))
 
 
 def _decode(kind: type[Any], value: Any) -> Any:  # noqa: ANN401 - msgspec's signature

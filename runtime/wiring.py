@@ -21,9 +21,12 @@ from services.fetch import Fetcher
 from services.ledger import Ledger
 from services.objects.port import Objects
 from services.vendors.port import Vendor
+from services.vendors.watched import Watched
+from services.webhooks import Webhooks
+from telemetry.outlets import Options, Outlets, open_outlets
 from transport import open_broker
 
-__all__ = ["open_outside"]
+__all__ = ["open_outside", "open_telemetry"]
 
 T = TypeVar("T")
 
@@ -31,6 +34,32 @@ _MAX_RESULT_BYTES: Final = 2 << 30
 """Longest result that is brought home; video included."""
 
 _FETCH_TIMEOUT: Final = 30.0
+
+
+def open_telemetry(settings: Settings, service: str) -> Outlets:
+    """Tell what is done from now on where the settings want it told.
+
+    Args:
+        settings: the settings.
+        service: name of the function or process, as its logs have it.
+
+    Raises:
+        runtime.errors.BadSettings: the trace file cannot be written.
+    """
+    options = Options(
+        service=service,
+        trace_file=settings.trace_file,
+        endpoint=settings.otel_exporter_otlp_endpoint,
+        protocol=settings.otel_exporter_otlp_protocol,
+        headers=settings.otel_exporter_otlp_headers,
+        resource=settings.otel_resource_attributes,
+        service_name=settings.otel_service_name,
+        metrics=settings.otel_metrics_exporter == "otlp",
+    )
+    try:
+        return open_outlets(options)
+    except OSError as error:
+        raise BadSettings(f"TRACE_FILE cannot be written: {type(error).__name__}") from error
 
 
 @asynccontextmanager
@@ -62,7 +91,7 @@ async def open_outside(
             clock=time.time,
         )
         stack.push_async_callback(backend.close)
-        opened = _vendors(settings) if vendors else {}
+        opened = {name: Watched(vendor) for name, vendor in (_vendors(settings) if vendors else {}).items()}
         for vendor in opened.values():
             stack.push_async_callback(vendor.close)
         fetcher = _fetcher(settings, opened)
@@ -76,6 +105,7 @@ async def open_outside(
             vendors=opened,
             fetcher=fetcher,
             policy=_policy(settings),
+            webhooks=Webhooks(settings.webhook_url, settings.webhook_secret or settings.internal_callback_secret),
         )
 
 
@@ -132,7 +162,7 @@ def _fetcher(settings: Settings, vendors: Mapping[str, Vendor]) -> Fetcher:
     hosts = {host for vendor in vendors.values() for host in vendor.result_hosts} | set(_list(settings.fetch_hosts))
     return Fetcher(
         allowed_hosts=frozenset(hosts),
-        allow_private=frozenset(_list(settings.fetch_sandbox_hosts)),
+        allow_private=frozenset(_list(settings.fetch_private_hosts)),
         max_bytes=_MAX_RESULT_BYTES,
         timeout=_FETCH_TIMEOUT,
     )

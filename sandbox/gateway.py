@@ -25,10 +25,10 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MAX_BODY_BYTES: Final = 6 << 20
 """What the platform lets through (SCF, gateway trigger: 6 MB each way)."""
 
-Environ = Callable[[], Mapping[str, str]]
+_Environ = Callable[[], Mapping[str, str]]
 
 
-def create_app(argv: Sequence[str], *, environ: Environ, concurrency: int = 4, timeout: float = 60.0) -> Starlette:
+def create_app(argv: Sequence[str], *, environ: _Environ, concurrency: int = 4, timeout: float = 60.0) -> Starlette:
     """The gateway as an ASGI app.
 
     Args:

@@ -22,7 +22,7 @@ from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import DEMO_WORKFLOW_ID, KeyLimits
 from sandbox.server import Server
 
-__all__ = ["BUCKET", "LEDGER_BUCKET", "World"]
+__all__ = ["APPID", "BUCKET", "INVOKE", "LEDGER_BUCKET", "REGION", "World"]
 
 APPID: Final = "1250000000"
 BUCKET: Final = f"photos-{APPID}"
@@ -157,6 +157,7 @@ class World:
         return {
             **inherited,
             "BROKER_URL": f"sqlite://{(self._data / 'broker.db').resolve()}",
+            "TRACE_FILE": str((self._data / "trace.jsonl").resolve()),
             "TENCENTCLOUD_REGION": REGION,
             "TENCENTCLOUD_SECRET_ID": self._secrets["secret_id"],
             "TENCENTCLOUD_SECRET_KEY": self._secrets["secret_key"],
@@ -172,7 +173,7 @@ class World:
             "MODEL_POSE12_WORKFLOW": str(workflow.resolve()),
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
-            "FETCH_SANDBOX_HOSTS": f"127.0.0.1:{self._runninghub.port}",
+            "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port}",
         }
 
 

@@ -1,0 +1,1 @@
+"""What lies outside: object stores, the ledger on them, the backend, downloads, tickets, vendors."""

@@ -25,7 +25,11 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from services.errors import BackendDown
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
 from telemetry.secrets import Secret
+from telemetry.tracing import note, span
 
 if TYPE_CHECKING:
     import httpx
@@ -34,6 +38,8 @@ __all__ = ["Answer", "Backend", "Callback", "Form", "Judgement", "UnfinishedPage
 
 Form = Literal["steps", "task_update"]
 """`steps`: POST /api/internal/tasks/{taskId}/steps/{stepIndex}/callback. `task_update`: POST /internal/task/update."""
+
+log = logs.get(__name__)
 
 _UNFINISHED: Final = "/api/internal/tasks/unfinished"
 _CONNECTIONS: Final = 4
@@ -72,8 +78,10 @@ class Answer(msgspec.Struct, frozen=True):
     delivered: bool
     """The backend has our verdict."""
     conflict: bool
-    """The backend holds the contrary verdict, and it stands: an alarm."""
+    """The backend does not say that it has our verdict, and what it has stands: an alarm."""
     http_status: int
+    contrary: bool = False
+    """It says that it holds the contrary verdict."""
 
 
 class UnfinishedTask(msgspec.Struct, frozen=True):
@@ -184,6 +192,23 @@ class Backend:
         Raises:
             services.errors.BackendDown: it did not take it; `refused` when it was our signature.
         """
+        result = "failed"
+        with span(SpanName.CALLBACK, status=callback.status):
+            try:
+                answer = await self._deliver(callback)
+                result = "conflict" if answer.conflict else "delivered"
+            except BackendDown as down:
+                if down.refused:
+                    result = "refused"
+                    log.error(Event.CALLBACK_REFUSED, error=down)
+                raise
+            finally:
+                note(result=result)
+                metrics.count(Metric.CALLBACKS, result=result)
+            note(http_status=answer.http_status)
+        return answer
+
+    async def _deliver(self, callback: Callback) -> Answer:
         path, document = _request(callback, self._form)
         body = msgspec.json.encode(document)
         reply = await self._send("POST", path, signed=(callback.task, callback.step), body=body)
@@ -191,7 +216,12 @@ class Backend:
         if judgement in {Judgement.REFUSED, Judgement.RETRY}:
             raise self._down(reply)
         conflict = judgement is Judgement.CONFLICT
-        return Answer(delivered=not conflict, conflict=conflict, http_status=reply.status)
+        return Answer(
+            delivered=not conflict,
+            conflict=conflict,
+            http_status=reply.status,
+            contrary=conflict and _state_of(reply.body) != "",
+        )
 
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
         """One page of the steps that wait for a verdict.
@@ -253,7 +283,8 @@ class Backend:
             ):
                 answer = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise BackendDown(f"{method} {path}: {type(error).__name__}") from error
+            # Its text may quote what the server sent, and that what we had sent.
+            raise BackendDown(f"{method} {path}: {type(error).__name__}") from None
         return _Reply(f"{method} {path}", response.status_code, answer, response.headers.get("Retry-After", ""))
 
     def _down(self, reply: _Reply) -> BackendDown:

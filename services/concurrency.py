@@ -18,7 +18,11 @@ class Together(asyncio.TaskGroup):
         try:
             await super().__aexit__(kind, error, tb)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            first = _first(group)
+        else:
+            return
+        # Not from the group: an error keeps the cause that it was raised from.
+        raise first
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

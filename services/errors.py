@@ -51,6 +51,8 @@ __all__ = [
 class ObjectsDown(Outage):
     """The object store does not answer, or answers 5xx. A write may or may not be stored."""
 
+    whole_service = True
+
 
 class VendorDown(Outage):
     """The vendor does not answer, its gateway flickers, or our key as such is refused."""
@@ -68,6 +70,8 @@ class BackendDown(Outage):
         refused: it answered 401 or 403: nothing helps but a person, so try slowly and raise an alarm.
         retry_after: seconds it asked us to wait, if it did.
     """
+
+    whole_service = True
 
     def __init__(self, message: str = "", *, refused: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message, retry_after=retry_after)

@@ -238,8 +238,8 @@ class Fetcher:
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower(), parts.port
-        except ValueError as error:
-            raise FetchRefused("no URL that can be fetched") from error
+        except ValueError:
+            raise FetchRefused("no URL that can be fetched") from None
         if "@" in parts.netloc or parts.scheme not in {"https", "http"} or not _HOST.fullmatch(host):
             raise FetchRefused("not an https URL, or one with credentials")
         if port is None:
@@ -280,7 +280,8 @@ class Fetcher:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error
             except httpx.HTTPError as error:
-                raise FetchFailed(f"{target.host}: {type(error).__name__}") from error
+                # Its text may quote what the server sent, and that the URL.
+                raise FetchFailed(f"{target.host}: {type(error).__name__}") from None
         raise FetchFailed(f"{target.host}: could not connect") from failure
 
     async def _addresses(self, target: _Target) -> Sequence[str]:
@@ -316,8 +317,8 @@ def _joined(url: str, location: str) -> str:
         raise FetchRefused("redirected to nowhere")
     try:
         return urljoin(url, location)
-    except ValueError as error:
-        raise FetchRefused("redirected to nowhere") from error
+    except ValueError:
+        raise FetchRefused("redirected to nowhere") from None
 
 
 def _getaddrinfo(host: str, port: int) -> list[str]:
@@ -391,7 +392,7 @@ class _Body:
         try:
             piece = await anext(self._pieces, b"")
         except httpx.HTTPError as error:
-            raise FetchFailed(f"{self._host}: broke off after {self._count} bytes") from error
+            raise FetchFailed(f"{self._host}: broke off after {self._count} bytes ({type(error).__name__})") from None
         self._count += len(piece)
         if self._count > self._limit:
             raise FetchRefused(f"{self._host}: more than {self._limit} bytes", code=Code.PICTURE_TOO_LARGE)

@@ -7,13 +7,13 @@ lost. An absence only ever permits a create-only write.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from messages.errors import Permanent
-from messages.keys import RunId, index_key, record_key
+from messages.keys import RunId, index_key, record_key, runs_prefix
 from services.concurrency import Together
 from services.errors import Exists, NotFound, ObjectsDown
 from services.objects.port import Objects
@@ -126,6 +126,11 @@ class Ledger:
         """The store's time, as this machine's clock and the last answer tell it."""
         return self._clock() + self._skew
 
+    def learn(self, date: float) -> None:
+        """Set `now` by the store's clock, as an answer of the store tells it (seconds since the epoch)."""
+        difference = date - self._clock()
+        self._skew = difference if date and abs(difference) > _SKEW else 0.0
+
     async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
         """Create a record, or return the one that is stored already.
 
@@ -145,7 +150,7 @@ class Ledger:
             if stored is None:
                 raise ObjectsDown(f"a record was not stored: {key}") from error
             return stored
-        self._learn(info.date)
+        self.learn(info.date)
         return Stored(record, mine=True, at=info.date or self.now())
 
     async def read(self, run: RunId, name: str, kind: type[R]) -> Stored[R] | None:
@@ -229,6 +234,23 @@ class Ledger:
                 highest[stage] = max(highest.get(stage, 0), int(seq))
         return tuple(sorted(highest.items()))
 
+    async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:
+        """Every record of every run of a step, from a listing: a hint.
+
+        Args:
+            run: any run of the step.
+
+        Returns:
+            Run's number -> record's name -> when it was stored, seconds since the epoch by the store's clock.
+        """
+        prefix = runs_prefix(run)
+        runs: dict[int, dict[str, float]] = {}
+        async for item in walk(self.objects, prefix):
+            number, _, name = item.key.removeprefix(prefix).partition("/")
+            if number.isdecimal() and name:
+                runs.setdefault(int(number), {})[name] = item.modified
+        return runs
+
     async def index(self, user: str, task: str, created: float) -> None:
         """Make the task appear in lists; done twice it is the same entry."""
         try:
@@ -245,14 +267,10 @@ class Ledger:
             content = await self.objects.get(key)
         except NotFound:
             return None
-        self._learn(content.info.date)
+        self.learn(content.info.date)
         try:
             envelope = _ENVELOPE.decode(content.body)
             record: Any = msgspec.json.decode(envelope.record, type=kind)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise Permanent(f"the record {key} cannot be read: {error}") from error
         return Stored(record, mine=envelope.nonce == nonce, at=content.info.modified)
-
-    def _learn(self, date: float) -> None:
-        difference = date - self._clock()
-        self._skew = difference if date and abs(difference) > _SKEW else 0.0

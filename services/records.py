@@ -167,7 +167,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """When it was recorded, seconds since the epoch."""
     n: int = 0
     verdict: str = ""
-    """What the failure function did: failed, finish, or record only."""
+    """What the failure function saw fit: reject (verdict `failed`), finish, or leave (record only)."""
 
 
 Record = (

@@ -39,6 +39,11 @@ class Event(StrEnum):
         "message.dropped",
         "acked without work: another message carries the run, or nothing was left to do",
     )
+    MESSAGE_ABANDONED = (
+        "message.abandoned",
+        "an effect or its ack failed for good; the broker delivers it again: an alarm",
+    )
+    BROKER_AWAY = "broker.away", "the broker gives no messages just now; the consumer asks again"
     MESSAGE_RELEASED = "message.released", "given back unbegun, because this process stops"
     STAGE_FAILED = "stage.failed", "a stage raised; what followed is in the next line of the message"
     FAILURE_STUCK = "failure.stuck", "the failure function met an error of its own and tries again: an alarm"
@@ -52,7 +57,9 @@ class Event(StrEnum):
     JOB_FAILED = "job.failed", "the vendor ended a job badly; `reason` has its own words"
     VENDOR_CANCELLED = "vendor.cancelled", "the vendor was asked to stop a job"
     WEBHOOK_RECEIVED = "webhook.received", "a vendor's webhook became a wake"
-    WEBHOOK_REFUSED = "webhook.refused", "a webhook call whose path is not ours"
+    WEBHOOK_REFUSED = "webhook.refused", "a webhook call that was not taken: not our path, not readable, or no broker"
+    WEBHOOK_IGNORED = "webhook.ignored", "a webhook's hint that fits no paid call of its run, or that the vendor denies"
+    PAID_RECOVERED = "paid.recovered", "a webhook brought the id of a paid call whose answer was lost"
     RESULT_STORED = "result.stored", "one result lies in staging"
 
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"
@@ -63,10 +70,10 @@ class Event(StrEnum):
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
 
     SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"
+    SWEEP_BLIND = "sweep.blind", "the backlogs could not be read: no run is taken for one that waits its turn"
+    SWEEP_ROW_FAILED = "sweep.row_failed", "one unfinished task could not be looked at; the next sweep tries again"
     WAKE_PUBLISHED = "wake.published", "a run was asked to be looked at"
     DESK_RECORDED = "desk.recorded", "a dead letter was written to the desk"
-    DESK_REPLAYED = "desk.replayed", "a person started a new run from the desk"
-    DESK_PURGED = "desk.purged", "a person removed a record from the desk"
 
     TOPIC_PAUSED = "topic.paused", "an outage or a full vendor lets a topic rest"
     TOPIC_RESUMED = "topic.resumed", "a topic is consumed again"
@@ -74,5 +81,10 @@ class Event(StrEnum):
     WORKER_DRAINING = "worker.draining", "it takes no more and finishes what it has begun"
     WORKER_STOPPED = "worker.stopped", "it has let go of everything"
 
+    BACKLOG_UNKNOWN = "backlog.unknown", "the broker did not say what waits on a topic; asked again at the next turn"
+    TELEMETRY_OFF = "telemetry.off", "spans and metrics are asked for and cannot be sent from here; the work goes on"
+    TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time are given up; the work goes on"
+
+    CALL_FAILED = "call.failed", "a call of a function raised; the platform is told the text without its causes"
     PROCESS_CRASHED = "process.crashed", "an exception nobody caught ends the process or a thread"
     LIBRARY_LOG = "library.log", "a line of a library, in the field `message`"

@@ -7,6 +7,8 @@ Tencent's log service splits a line that is one JSON object into first-level fie
     with logs.context(task_id=message.task, stage="clean"):
         log.info(Event.MESSAGE_DONE, took=1.25)
         log.error(Event.CALLBACK_FAILED, error=error)
+
+A line logged inside a trace has its `trace_id`, and the `span_id` of the span that surrounds it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import Final, TextIO, final
 
+from telemetry import tracing
 from telemetry.events import Event
 from telemetry.redaction import redact
 
@@ -34,7 +37,7 @@ _BOUNDS: Final = (4000, 2000, 1000, 500, 250, 100, 40)
 """Characters a value may have: the first with which the line fits."""
 
 _CORE: Final = frozenset({"time", "level", "event", "service", "logger"})
-_QUIET: Final = ("httpcore", "httpx", "pulsar", "qcloud_cos", "requests", "urllib3")
+_QUIET: Final = ("httpcore", "httpx", "opentelemetry", "pulsar", "qcloud_cos", "requests", "urllib3")
 """Libraries that print URLs and headers at INFO, and qcloud_cos even the signing key at DEBUG."""
 
 _encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -147,7 +150,7 @@ class JsonFormatter(logging.Formatter):
         own: Mapping[str, object] | None = getattr(record, "scf_fields", None)
         if own is None:
             own = {"message": _message(record)}
-        fields: dict[str, object] = {**_bound.get({}), **own}
+        fields: dict[str, object] = {**tracing.fields(), **_bound.get({}), **own}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= {**_error_fields(record.exc_info[1]), "stack": self.formatException(record.exc_info)}
         core = {

@@ -1,7 +1,6 @@
-"""The seam where metrics will go: counts and observations by name and labels.
+"""The seam where metrics go: counts, distributions and levels of the metrics in `telemetry.instruments`.
 
-Until a sink is installed a call costs one comparison. Labels are few and of few values (stage, kind, vendor, outcome):
-never an id.
+Until a sink is installed a call costs one comparison.
 """
 
 from __future__ import annotations
@@ -9,18 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-__all__ = ["Sink", "count", "install", "observe"]
+from telemetry.instruments import Metric
+
+__all__ = ["Sink", "count", "install", "is_on", "level", "observe"]
 
 
 class Sink(Protocol):
     """Takes measurements. It must neither block nor raise."""
 
-    def count(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+    def count(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
         """Add to a counter."""
         ...
 
-    def observe(self, name: str, value: float, labels: Mapping[str, str]) -> None:
-        """Note one value of a distribution; durations are seconds, sizes bytes."""
+    def observe(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        """Note one value of a distribution."""
+        ...
+
+    def level(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        """Set a gauge."""
         ...
 
 
@@ -37,13 +42,24 @@ def install(sink: Sink | None) -> Sink | None:
     return before
 
 
-def count(name: str, value: float = 1, **labels: str) -> None:
-    """Add `value` to the counter `name`."""
-    if _seam.sink is not None:
-        _seam.sink.count(name, value, labels)
+def is_on() -> bool:
+    """Whether anybody takes measurements: what must be asked for first need not be asked for otherwise."""
+    return _seam.sink is not None
 
 
-def observe(name: str, value: float, **labels: str) -> None:
-    """Note one `value` of the distribution `name`; durations in seconds, sizes in bytes."""
+def count(metric: Metric, value: float = 1, **labels: str) -> None:
+    """Add `value` to a counter."""
     if _seam.sink is not None:
-        _seam.sink.observe(name, value, labels)
+        _seam.sink.count(metric, value, labels)
+
+
+def observe(metric: Metric, value: float, **labels: str) -> None:
+    """Note one `value` of a histogram."""
+    if _seam.sink is not None:
+        _seam.sink.observe(metric, value, labels)
+
+
+def level(metric: Metric, value: float, **labels: str) -> None:
+    """Set a gauge to `value`."""
+    if _seam.sink is not None:
+        _seam.sink.level(metric, value, labels)

@@ -11,13 +11,14 @@ import functools
 import json
 import math
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from telemetry.secrets import MASK, Secret
 
-__all__ = ["MIN_SECRET_LENGTH", "Redactor", "redact", "redact_text", "register"]
+__all__ = ["MIN_SECRET_LENGTH", "Redactor", "is_sensitive", "redact", "redact_text", "register"]
 
 MIN_SECRET_LENGTH: Final = 6
 """Characters; masking anything shorter would blank out ordinary words."""
@@ -59,7 +60,7 @@ _NAMED: Final = re.compile(
     re.IGNORECASE,
 )
 # Ids, names and sentences have nothing of this and are done at once; each pattern below needs one of them.
-_HINT: Final = re.compile(r"[=:%]|-----|bearer|eyJ|AKID|sk-", re.IGNORECASE)
+_HINT: Final = re.compile(r"[=:%]|-----|bearer|eyJ|AKID|sk-|/webhook/", re.IGNORECASE)
 
 # Each pattern with the letters it needs, one of which must be in the lower-cased text: most lines have none of them,
 # and looking for a few letters costs a hundredth of running the pattern.
@@ -97,6 +98,8 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
         _NAMED,
         rf"\g<name>{MASK}",
     ),
+    # The end of a webhook's path is all its proof (`services.webhooks`).
+    (("/webhook/",), re.compile(r"(?P<name>/webhook/[\w/-]{1,400}/)[0-9a-f]{64}"), rf"\g<name>{MASK}"),
     (("bearer",), re.compile(r"(?P<name>\bbearer\s+)[^\s\"'<>,;]+", re.IGNORECASE), rf"\g<name>{MASK}"),
     (("eyj",), re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*){0,3}"), MASK),
     (("akid",), re.compile(r"AKID[A-Za-z0-9_-]{8,}"), MASK),
@@ -108,6 +111,8 @@ class Redactor:
     """The filter, with the secret values it knows."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: set[str] = set()
         self._forms: frozenset[str] = frozenset()
         self._known: re.Pattern[str] | None = None
 
@@ -124,9 +129,14 @@ class Redactor:
             return
         if len(secret.reveal()) < MIN_SECRET_LENGTH:
             raise ValueError(f"a secret has at least {MIN_SECRET_LENGTH} characters")
-        self._forms |= _forms(secret.reveal())
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        self._known = re.compile("|".join(re.escape(form) for form in longest_first))
+        # A role's credentials come by with every call, from several threads, and are mostly known.
+        with self._lock:
+            if secret.reveal() in self._values:
+                return
+            self._forms |= _forms(secret.reveal())
+            longest_first = sorted(self._forms, key=len, reverse=True)
+            self._known = re.compile("|".join(re.escape(form) for form in longest_first))
+            self._values.add(secret.reveal())
 
     def text(self, text: str) -> str:
         """The text with everything secret masked."""
@@ -172,7 +182,7 @@ class Redactor:
         return [self._value(item, depth) for item in items]
 
     def _field(self, name: object, value: object, depth: int) -> object:
-        if value is None or isinstance(value, bool) or not _is_sensitive(_text(name)):
+        if value is None or isinstance(value, bool) or not is_sensitive(_text(name)):
             return self._value(value, depth)
         return MASK
 
@@ -205,7 +215,8 @@ def redact_text(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def _is_sensitive(name: str) -> bool:
+def is_sensitive(name: str) -> bool:
+    """Whether a header or field of this name holds a secret."""
     snake = _CAMEL.sub("_", name).lower().replace("-", "_").replace(".", "_")
     return not _WORDS.isdisjoint(snake.split("_")) or any(pair in snake for pair in _PAIRS)
 

@@ -1,54 +1,237 @@
-"""Trace context as W3C Trace Context (section 3.2, `traceparent`) writes it, and the seam where spans will go.
+"""Traces: context as W3C Trace Context (section 3.2, `traceparent`) writes it, and spans of the work done in it.
 
-A task's trace begins in the producer and travels in each message's header, so every stage is a child of the one before.
-Until a sink is installed a span costs nothing and leaves no trace.
+A task's trace begins in the producer and travels in each message's header, so every message is a child of the one that
+was worked on when it was published. Until a tracer is installed nothing is recorded, and the context still travels.
+
+    with span(SpanName.CONSUME, header.traceparent, of=header.stage, task_id=header.task):
+        with span(SpanName.AUDIT, pictures=12):   # below the one above
+            ...
+        note(outcome="done")                      # of the span that surrounds it
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import json
 import os
 import re
+import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol, final
 
-__all__ = ["Sink", "child", "install", "is_valid", "new_traceparent", "span", "trace_id"]
+from telemetry.instruments import SpanKind, SpanName
+from telemetry.redaction import redact
+
+__all__ = [
+    "Finished",
+    "Plain",
+    "Sink",
+    "Tracer",
+    "child",
+    "current",
+    "failed",
+    "fields",
+    "install",
+    "is_valid",
+    "new_traceparent",
+    "note",
+    "onward",
+    "span",
+    "span_id",
+    "trace_id",
+    "under",
+]
+
+Plain = str | int | float | bool
+"""What an attribute of a span may be."""
+
+_LONGEST: Final = 1000
+"""Characters of an attribute: traces are kept for weeks and paid for by the byte."""
 
 _SHAPE: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?\Z"
+    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
+    r"(?P<rest>-.*)?\Z"
 )
 
 
-class Sink(Protocol):
-    """Takes spans: a tracing library behind a small adapter."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A span that has ended. Nothing secret is in it: everything has passed the redaction filter."""
 
-    def span(self, name: str, traceparent: str, attributes: Mapping[str, object]) -> AbstractContextManager[str]:
-        """A span below `traceparent`; the value of the `with` is its own traceparent."""
+    name: str
+    kind: SpanKind
+    trace_id: str
+    span_id: str
+    parent_id: str
+    """Span id of its parent; empty for the first one of a trace."""
+    link: str
+    """Traceparent of the span, in another trace, that caused it; empty for none."""
+    start_ns: int
+    """Nanoseconds since the epoch."""
+    duration_ns: int
+    attributes: Mapping[str, Plain]
+    failed: bool
+    """Whether it met an error; `error_type` and `error` among the attributes say which."""
+
+
+class Sink(Protocol):
+    """Takes finished spans. It must neither block nor raise."""
+
+    def ended(self, span: Finished) -> None:
+        """One span has ended."""
         ...
 
 
+@final
+class _Place:
+    """Where we are: in a span that is being recorded, or only below a context that came from outside."""
+
+    __slots__ = ("attributes", "failed", "recorded", "traceparent")
+
+    def __init__(self, traceparent: str, *, recorded: bool = False) -> None:
+        self.traceparent = traceparent
+        self.recorded = recorded
+        self.attributes: dict[str, object] = {}
+        self.failed = False
+
+
+_here: Final[contextvars.ContextVar[_Place | None]] = contextvars.ContextVar("telemetry_span", default=None)
+
+
+@final
+class Tracer:
+    """Records spans.
+
+    Args:
+        sinks: who takes them.
+        clock: nanoseconds since the epoch.
+        steady: nanoseconds of a clock that never goes back.
+        random: gives so many random bytes.
+    """
+
+    def __init__(
+        self,
+        *sinks: Sink,
+        clock: Callable[[], int] = time.time_ns,
+        steady: Callable[[], int] = time.perf_counter_ns,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._sinks = sinks
+        self._clock = clock
+        self._steady = steady
+        self._random = random
+
+    @contextlib.contextmanager
+    def span(self, name: SpanName, parent: str, link: str, of: str, attributes: dict[str, object]) -> Generator[str]:
+        """Record one span; see `telemetry.tracing.span`."""
+        traceparent = child(parent, self._random)
+        place = _Place(traceparent, recorded=True)
+        place.attributes = attributes
+        start, steady = self._clock(), self._steady()
+        token = _here.set(place)
+        try:
+            yield traceparent
+        except BaseException as error:
+            _fail(place, error)
+            raise
+        finally:
+            _here.reset(token)
+            done = Finished(
+                name=f"{name.value} {of}" if of else name.value,
+                kind=name.kind,
+                trace_id=trace_id(traceparent),
+                span_id=span_id(traceparent),
+                parent_id=span_id(parent),
+                link=link if is_valid(link) else "",
+                start_ns=start,
+                duration_ns=self._steady() - steady,
+                attributes=_plain(place.attributes),
+                failed=place.failed,
+            )
+            for sink in self._sinks:
+                sink.ended(done)
+
+
 class _Seam:
-    sink: Sink | None = None
+    tracer: Tracer | None = None
 
 
 _seam: Final = _Seam()
 
 
-def install(sink: Sink | None) -> Sink | None:
-    """Send spans to `sink` from now on, or nowhere. Returns what was there before."""
-    before, _seam.sink = _seam.sink, sink
+def install(tracer: Tracer | None) -> Tracer | None:
+    """Record spans with `tracer` from now on, or not at all. Returns what was there before."""
+    before, _seam.tracer = _seam.tracer, tracer
     return before
 
 
 @contextlib.contextmanager
-def span(name: str, traceparent: str, **attributes: object) -> Generator[str]:
-    """One piece of work below `traceparent`; gives the traceparent that what is started inside should carry."""
-    if _seam.sink is None:
-        yield traceparent
+def span(
+    name: SpanName, parent: str | None = None, *, link: str = "", of: str = "", **attributes: object
+) -> Generator[str]:
+    """One piece of work. Gives its traceparent, which what is started elsewhere inside it should carry.
+
+    Args:
+        name: of the catalogue.
+        parent: traceparent it is below; None for the span that surrounds it; an empty one begins a new trace.
+        link: traceparent of what caused it, when that lies in another trace.
+        of: the second word of its name, for members that have one.
+        attributes: of the catalogue; None is left out.
+    """
+    above = current() if parent is None else parent
+    if _seam.tracer is None or _is_dropped(above):
+        with contextlib.nullcontext() if parent is None else under(parent):
+            yield above
         return
-    with _seam.sink.span(name, traceparent, attributes) as inner:
+    with _seam.tracer.span(name, above, link, of, attributes) as inner:
         yield inner
+
+
+@contextlib.contextmanager
+def under(traceparent: str) -> Generator[None]:
+    """Let what is done inside belong to a context, without a span of its own."""
+    token = _here.set(_Place(traceparent))
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def note(**attributes: object) -> None:
+    """Add attributes to the span that surrounds the call, if one is being recorded."""
+    place = _here.get()
+    if place is not None and place.recorded:
+        place.attributes |= attributes
+
+
+def failed(error: BaseException) -> None:
+    """Mark the span that surrounds the call as failed, by an error that it does not let out."""
+    place = _here.get()
+    if place is not None and place.recorded:
+        _fail(place, error)
+
+
+def current() -> str:
+    """Traceparent of where we are; empty outside of everything."""
+    place = _here.get()
+    return place.traceparent if place is not None else ""
+
+
+def onward(traceparent: str) -> str:
+    """What a message of the trace `traceparent` carries: where we are, if that is in its trace, else itself."""
+    here = current()
+    return here if trace_id(here) == trace_id(traceparent) else traceparent
+
+
+def fields() -> dict[str, str]:
+    """`trace_id`, and the `span_id` of a recorded span, as every log line inside has them."""
+    place = _here.get()
+    found = _match(place.traceparent) if place is not None else None
+    if place is None or found is None:
+        return {}
+    return {"trace_id": found["trace"], **({"span_id": found["span"]} if place.recorded else {})}
 
 
 def new_traceparent(random: Callable[[int], bytes] = os.urandom) -> str:
@@ -74,6 +257,12 @@ def trace_id(traceparent: str) -> str:
     return found["trace"] if found else ""
 
 
+def span_id(traceparent: str) -> str:
+    """The 16 hex digits that name the span; empty when the traceparent is not valid."""
+    found = _match(traceparent)
+    return found["span"] if found else ""
+
+
 def is_valid(traceparent: str) -> bool:
     """Whether the standard would accept it. A version after ours may carry more fields; version 00 may not."""
     return _match(traceparent) is not None
@@ -86,7 +275,31 @@ def _match(traceparent: str) -> re.Match[str] | None:
     return found
 
 
+def _is_dropped(traceparent: str) -> bool:
+    """Whether somebody before us decided not to record this trace."""
+    found = _match(traceparent)
+    return found is not None and not int(found["flags"], 16) & 1
+
+
 def _hex(random: Callable[[int], bytes], size: int) -> str:
     value = random(size)
     # All zeros is the one value the standard forbids.
     return (value if any(value) else value[:-1] + b"\x01").hex()
+
+
+def _fail(place: _Place, error: BaseException) -> None:
+    place.failed = True
+    place.attributes |= {"error_type": type(error).__name__, "error": error, "code": getattr(error, "code", None)}
+
+
+def _plain(attributes: Mapping[str, object]) -> dict[str, Plain]:
+    told = redact({name: value for name, value in attributes.items() if value is not None})
+    assert isinstance(told, dict)  # noqa: S101 - a mapping stays a mapping
+    return {name: _short(value) for name, value in told.items()}
+
+
+def _short(value: object) -> Plain:
+    if isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return str(text)[:_LONGEST]

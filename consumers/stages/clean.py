@@ -5,6 +5,8 @@ Pixels never pass the worker: the service reads the upload and stores its produc
 
 from __future__ import annotations
 
+import asyncio
+
 from consumers.audit import audited
 from consumers.outcomes import Done, Next, Outcome
 from consumers.task import Task
@@ -15,11 +17,12 @@ from messages.errors import Rejected
 from messages.keys import output_key, staging_prefix
 from recipes.recipe import Plan
 from runtime.outside import Outside
-from services.concurrency import Together
 from services.errors import NotFound
 from services.objects.port import PictureInfo, PictureRule
 from services.records import Cleaned, InputRef, ManifestItem, Product
+from telemetry.instruments import SpanName
 from telemetry.points import reached
+from telemetry.tracing import span
 
 __all__ = ["clean"]
 
@@ -39,12 +42,12 @@ async def clean(message: Message, task: Task | None, out: Outside) -> Outcome:
 
 async def _products(task: Task, out: Outside) -> tuple[Product, ...]:
     folder = staging_prefix(task.run, out.ledger.nonce())
-    async with Together() as group:
-        jobs = [
-            group.create_task(_product(task, source, f"{folder}input_{n:02d}", out))
-            for n, source in enumerate(task.accepted.inputs, 1)
-        ]
-    return tuple(job.result() for job in jobs)
+    jobs = [_product(task, source, f"{folder}input_{n:02d}", out) for n, source in enumerate(task.accepted.inputs, 1)]
+    # Each to its end, also beside one that fails: the service would store what is cut off here after the run was wiped.
+    made = await asyncio.gather(*jobs, return_exceptions=True)
+    if failed := [one for one in made if isinstance(one, BaseException)]:
+        raise failed[0]
+    return tuple(one for one in made if isinstance(one, Product))
 
 
 async def _product(task: Task, source: InputRef, stem: str, out: Outside) -> Product:
@@ -61,7 +64,8 @@ async def _product(task: Task, source: InputRef, stem: str, out: Outside) -> Pro
 
 async def _pass(key: str, target: str, rule: str, out: Outside, source: InputRef | None) -> PictureInfo:
     try:
-        done = await out.objects.process(key, [PictureRule(target, rule)])
+        with span(SpanName.PROCESS, key=target):
+            done = await out.objects.process(key, [PictureRule(target, rule)])
     except NotFound as error:
         raise Rejected(f"the input {key} is gone", code=Code.NOT_UPLOADED) from error
     reached("clean.processed")

@@ -7,28 +7,35 @@ from typing import Final
 
 from consumers.audit import audited
 from consumers.looking import after_failure, look, vendor_of
-from consumers.outcomes import Bury, Done, Next, Outcome
+from consumers.outcomes import Bury, Done, Outcome, Snooze
 from consumers.task import Task
-from messages.bodies import Collect, Job, Poll, Reason, Stage
+from messages.bodies import Collect, Job, Reason
 from messages.codec import Message
 from messages.codes import Code
+from messages.errors import Permanent, Rejected
 from messages.keys import output_key, staging_prefix
 from runtime.outside import Outside
 from services.concurrency import Together
+from services.errors import BadPicture, FetchRefused
 from services.fetch import source_of
 from services.objects.port import ObjectInfo, PictureRule
 from services.records import End, ManifestItem
 from services.vendors.port import JobFile, JobState, JobStatus
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.instruments import SpanName
 from telemetry.points import reached
+from telemetry.tracing import note, span
 
 __all__ = ["collect"]
+
+_TOO_EARLY_S: Final = 5.0
+"""Seconds until a job that works again, after it had ended, is looked at once more."""
 
 _AT_ONCE: Final = 4
 """Downloads of one job at the same time."""
 
-_SAME: Final = {"jpeg": "jpg"}
+_CONTENT_TYPES: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 log = logs.get(__name__)
 
@@ -42,14 +49,19 @@ async def collect(message: Message, task: Task | None, out: Outside) -> Outcome:
     found = await look((job,), task.recipe.kind, vendor_of(task.recipe.vendor, out))
     status = found[job]
     if status.state is JobState.WORKING:
-        return Next(Stage.POLL, Poll((job,), message.header.created), 1.0)
+        return Snooze(_TOO_EARLY_S)
     if status.state is JobState.FAILED:
         left = await after_failure(task.run, found, out)
         return Bury(Reason.VENDOR, left.code, "VendorFailed", job.n)
     if len(status.files) != task.recipe.count:
         return await _incomplete(job, status, task, out)
     manifest = await _bring_home(status.files, task, out)
-    await audited([item.source for item in manifest], out)
+    try:
+        await audited([item.source for item in manifest], out)
+    except Rejected as rejected:
+        # Recorded as the job's end, so that no later look brings the same results home again.
+        await out.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", rejected.code))
+        raise
     reached("collect.audited")
     return Done(manifest, job.id)
 
@@ -75,21 +87,31 @@ async def _bring_home(files: tuple[JobFile, ...], task: Task, out: Outside) -> t
 
 async def _item(n: int, file: JobFile, folder: str, task: Task, out: Outside) -> ManifestItem:
     sold = task.recipe.extension
-    kind = _SAME.get(file.type, file.type)
     name = task.recipe.result.format(n, sold)
-    if kind == sold:
-        stored = await _store(file, folder + name, sold, out)
-    else:
-        raw = await _store(file, f"{folder}raw_{n:02d}.{kind}", kind, out)
-        rule = PictureRule(folder + name, f"imageMogr2/format/{sold}/quality/95/strip")
-        made = (await out.objects.process(raw.key, [rule])).outputs[0]
-        stored = ObjectInfo(made.key, made.etag, made.size, 0.0)
+    try:
+        raw = await _store(file, f"{folder}raw_{n:02d}", folder + name, sold, out)
+        stored = raw if raw.key == folder + name else await _convert(raw.key, folder + name, sold, out)
+    except (BadPicture, FetchRefused) as error:
+        # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
+        raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
     reached("collect.staged")
     log.info(Event.RESULT_STORED, key=stored.key, size=stored.size)
     return ManifestItem(stored.key, output_key(task.run, name), stored.etag, stored.size)
 
 
-async def _store(file: JobFile, key: str, kind: str, out: Outside) -> ObjectInfo:
-    async with out.fetcher.open(file.url) as download:
-        content_type = f"image/{'jpeg' if kind == 'jpg' else kind}"
-        return await out.objects.put(key, source_of(download), content_type=content_type)
+async def _store(file: JobFile, raw: str, final: str, sold: str, out: Outside) -> ObjectInfo:
+    """Stream a result to staging: under its final name when it is in the format that is sold, else beside it."""
+    with span(SpanName.DOWNLOAD, key=final):
+        async with out.fetcher.open(file.url) as download:
+            # By its bytes: vendors' names for types have been wrong.
+            key = final if download.content_type == _CONTENT_TYPES[sold] else raw
+            stored = await out.objects.put(key, source_of(download), content_type=download.content_type)
+        note(size=stored.size)
+        return stored
+
+
+async def _convert(raw: str, final: str, sold: str, out: Outside) -> ObjectInfo:
+    rule = PictureRule(final, f"imageMogr2/format/{sold}/quality/95/strip")
+    with span(SpanName.PROCESS, key=final):
+        made = (await out.objects.process(raw, [rule])).outputs[0]
+    return ObjectInfo(made.key, made.etag, made.size, 0.0)

@@ -10,7 +10,7 @@ from consumers.paid import may_fail
 from consumers.task import Task
 from messages.bodies import Dead, Reason, Stage
 from messages.codec import NOBODY, Message
-from messages.codes import Code
+from messages.codes import code_of
 from messages.keys import dead_key
 from runtime.outside import Outside
 from services.records import DeadLetter
@@ -47,7 +47,7 @@ async def failure(message: Message, task: Task | None, out: Outside) -> Outcome:
         if await out.ledger.verdict(run):
             outcome = Finish()
         elif may_fail(await out.ledger.calls(run), dead.n, before_job=is_before_job(dead)):
-            outcome = Reject(Code(dead.code), dead.n)
+            outcome = Reject(code_of(dead.code), dead.n, before_job=is_before_job(dead))
     await _record(message, dead, outcome, out)
     return outcome
 

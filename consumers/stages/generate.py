@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from consumers.looking import vendor_of
@@ -10,7 +11,7 @@ from consumers.outcomes import Bury, Finish, Next, Outcome, Snooze
 from consumers.paid import Call, Ended, GiveUp, Lost, Wait, Watch, decide
 from consumers.polling import next_poll
 from consumers.retry import jittered
-from consumers.task import Task
+from consumers.task import PREPARE_LIMIT_S, SETTLE_LIMIT_S, Task
 from messages.bodies import Generate, Job, Poll, Reason, Stage
 from messages.codec import Message
 from messages.codes import Code
@@ -34,7 +35,7 @@ FRESH_S: Final = 10.0
 OPEN_MARGIN_S: Final = 30.0
 """Seconds beyond the create limit that a call may stay open before its outcome counts as unknown."""
 
-_REMEMBER_PAUSE: Final = 1.0
+_SETTLE_PAUSE_S: Final = 1.0
 
 log = logs.get(__name__)
 
@@ -71,19 +72,22 @@ def _watch(calls: tuple[PaidCall, ...], task: Task, out: Outside) -> Outcome:
     return _poll(jobs, since, task, out)
 
 
-def _poll(jobs: tuple[Job, ...], since: float, task: Task, out: Outside) -> Outcome:
+def _poll(jobs: tuple[Job, ...], since: float, task: Task, out: Outside, *, unsaved: bool = False) -> Outcome:
     delay = next_poll(out.ledger.now() - since, expected_of(task, out))
-    return Next(Stage.POLL, Poll(jobs, int(since * 1000)), delay)
+    return Next(Stage.POLL, Poll(jobs, int(since * 1000), unsaved), delay)
 
 
 async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
     """Make the n-th call; None when somebody else has begun it."""
     vendor = vendor_of(task.recipe.vendor, out)
     try:
-        await vendor.check_room()
+        async with asyncio.timeout(PREPARE_LIMIT_S):
+            await vendor.check_room()
+            inputs = await _inputs(task, vendor, out)
     except VendorFull as full:
         return _full(full, out)
-    request = JobRequest(task.recipe.kind, {**task.recipe.values(task.params), **await _inputs(task, vendor, out)})
+    values = {**task.recipe.values(task.params), **inputs}
+    request = JobRequest(task.recipe.kind, values, out.webhooks.url(vendor.name, task.run, n))
     reached("generate.uploaded")
     if await out.ledger.verdict(task.run):
         return Finish()
@@ -97,12 +101,18 @@ async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
     if age.seconds() >= FRESH_S:
         await _refused(n, task, out, Code.BUSY)
         return Snooze(jittered(1.0, out.rng))
-    return await _post(n, vendor, request, task, out)
+    # A paid call is never cut off half-way: whoever cancels this waits for its answer, which has a limit of its own.
+    sent = asyncio.create_task(_post(n, vendor, request, task, out), name=f"paid call {n}")
+    try:
+        return await asyncio.shield(sent)
+    except asyncio.CancelledError:
+        await asyncio.wait((sent,))
+        raise
 
 
 async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Outside) -> Outcome:
     try:
-        job = await vendor.create(request, timeout=task.recipe.create_limit_s - OPEN_MARGIN_S)
+        job = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
         await _refused(n, task, out, Code.BUSY)
         return _full(full, out)
@@ -114,27 +124,39 @@ async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Ou
         return Snooze(task.recipe.create_limit_s + OPEN_MARGIN_S)
     reached("generate.created")
     log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job)
-    await _remember(n, job, task, out)
+    try:
+        await _surely(lambda: out.ledger.write(task.run, f"vendor-{n}-id", JobId(job)))
+    except ObjectsDown as error:
+        # The message carries the id on, and every look tries to store it.
+        log.error(Event.STAGE_FAILED, error=error, n=n, job=job)
+        return _poll((Job(n, job),), out.ledger.now(), task, out, unsaved=True)
     reached("generate.id")
     if await out.ledger.verdict(task.run):
         return Finish()
     return _poll((Job(n, job),), out.ledger.now(), task, out)
 
 
-async def _remember(n: int, job: str, task: Task, out: Outside) -> None:
-    """Store the id, trying on for as long as the stage may: without it a paid job would be lost."""
-    while True:
+async def _surely(write: Callable[[], Awaitable[object]]) -> None:
+    """Store what a paid call brought, trying on for a while: without it an answer would be lost.
+
+    Raises:
+        services.errors.ObjectsDown: the ledger would not take it all that time.
+    """
+    tries = int(SETTLE_LIMIT_S / _SETTLE_PAUSE_S)
+    for left in reversed(range(tries)):
         try:
-            await out.ledger.write(task.run, f"vendor-{n}-id", JobId(job))
+            await write()
         except ObjectsDown as error:
-            log.warning(Event.STAGE_FAILED, error=error, n=n, job=job)
-            await asyncio.sleep(_REMEMBER_PAUSE)
+            if not left:
+                raise
+            log.warning(Event.STAGE_FAILED, error=error)
+            await asyncio.sleep(_SETTLE_PAUSE_S)
         else:
             return
 
 
 async def _refused(n: int, task: Task, out: Outside, code: Code) -> None:
-    await out.ledger.write(task.run, f"vendor-{n}-end", End("refused", code))
+    await _surely(lambda: out.ledger.write(task.run, f"vendor-{n}-end", End("refused", code)))
 
 
 def _full(full: VendorFull, out: Outside) -> Outcome:

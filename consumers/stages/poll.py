@@ -5,13 +5,13 @@ from __future__ import annotations
 from consumers.looking import after_failure, first_success, look, vendor_of
 from consumers.outcomes import Bury, Finish, Next, Outcome, Snooze
 from consumers.polling import next_poll
-from consumers.task import Task
+from consumers.task import Task, known_recipe
 from messages.bodies import Collect, Job, Poll, Reason, Stage
 from messages.codec import Message
-from recipes.table import recipe_of
 from runtime.outside import Outside
 from services.errors import VendorDown
 from services.ledger import live_jobs
+from services.records import JobId
 from services.vendors.port import JobState
 from telemetry.points import reached
 
@@ -22,8 +22,11 @@ async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
     """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
     body, header = message.body, message.header
     assert isinstance(body, Poll)
+    if body.unsaved:
+        for job in body.jobs:
+            await out.ledger.write(header.run_id, f"vendor-{job.n}-id", JobId(job.id))
     jobs = await _known(body, task, out)
-    recipe = recipe_of(header.kind, out.recipes)
+    recipe = known_recipe(header.kind, out)
     elapsed = out.ledger.now() - body.since / 1000
     delay = next_poll(elapsed, out.policy.expected_s or recipe.expected_s)
     again = Snooze(delay, body=Poll(jobs, body.since))

@@ -1,4 +1,7 @@
-"""Wake: look at a run once and leave. What is done about it, `next_step` alone decides."""
+"""Wake: look at a run once and leave. What is done about it, `next_step` alone decides.
+
+Before that, a webhook's hint may bring the id of a paid call whose answer was lost; see `consumers.hints`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from consumers.hints import take_hint
 from consumers.looking import after_failure, first_success, look, vendor_of
 from consumers.next_step import (
     AskInput,
@@ -23,17 +27,20 @@ from consumers.next_step import (
     seq_after,
 )
 from consumers.outcomes import Bury, Finish, For, Leave, Next, Outcome
-from consumers.task import Task
+from consumers.task import Task, known_recipe
 from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
 from messages.codec import Header, Message
 from messages.codes import Code
 from messages.keys import RunId
-from recipes.table import recipe_of
 from runtime.intake import find_upload, take_in
 from runtime.outside import Outside
+from runtime.verdicts import give_verdict
+from runtime.wakes import REDELIVER, current_run
 from services.ledger import Snapshot
 from services.records import GivenUp, Refused, Reopened, Verdict
 from services.vendors.port import JobState
+from telemetry.instruments import SpanName
+from telemetry.tracing import current, note, span
 
 __all__ = ["wake"]
 
@@ -44,33 +51,35 @@ async def wake(message: Message, task: Task | None, out: Outside) -> Outcome:
     """Look once. A wake without a run means the highest one that was accepted."""
     header, body = message.header, message.body
     assert isinstance(body, Wake)
-    run = header.run_id
-    if run.run < 0:
-        latest = await out.ledger.latest_run(run.user, run.task, run.step)
-        run = latest or msgspec.structs.replace(run, run=0)
-    snapshot = await out.ledger.snapshot(run)
-    outcome = await _do(_decide(snapshot, out), snapshot, body, out)
-    return For(_resolved(header, snapshot), outcome)
+    found = await out.ledger.snapshot(await current_run(header.run_id, out.ledger))
+    traceparent = found.accepted.traceparent if found.accepted else ""
+    with span(SpanName.WOKEN, traceparent, link=current(), why=body.why) as inner:
+        note(function="consumers.wake", user_id=header.user, task_id=header.task)
+        snapshot = await take_hint(body.job, found, out) if body.job else found
+        if snapshot is None:
+            return Leave()
+        outcome = await _do(_decide(snapshot, out), snapshot, body, out)
+        return For(_resolved(header, snapshot, inner or header.traceparent), outcome)
 
 
-def _resolved(header: Header, snapshot: Snapshot) -> Header:
+def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
     """The wake's header with what belongs to the run rather than to whoever woke it."""
     accepted = snapshot.accepted
     if accepted is None:
-        return msgspec.structs.replace(header, run=snapshot.run.run)
+        return msgspec.structs.replace(header, run=snapshot.run.run, traceparent=traceparent)
     return msgspec.structs.replace(
         header,
         run=snapshot.run.run,
         kind=accepted.kind,
         priority=accepted.priority,
         deadline=max(1, int(accepted.deadline * 1000) - header.created),
-        traceparent=accepted.traceparent,
+        traceparent=traceparent,
     )
 
 
 def _decide(snapshot: Snapshot, out: Outside) -> Step:
     accepted = snapshot.accepted
-    recipe = recipe_of(accepted.kind, out.recipes) if accepted else None
+    recipe = known_recipe(accepted.kind, out) if accepted else None
     return next_step(
         snapshot,
         out.ledger.now(),
@@ -83,7 +92,7 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outco
     run = snapshot.run
     match step:
         case End():
-            return Finish()
+            return Finish(again=body.why == REDELIVER)
         case Nothing():
             return Leave()
         case AskInput():
@@ -94,7 +103,7 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outco
             await out.ledger.write(run, "refused", Refused())
             return Leave()
         case Expire():
-            await out.ledger.write(run, "verdict", Verdict("failed", Code.TIMEOUT))
+            await give_verdict(run, Verdict("failed", Code.TIMEOUT), out, kind=_kind(snapshot))
             return Finish()
         case Look(calls):
             return await _look(tuple(Job(call.n, call.job) for call in calls), snapshot, out)
@@ -107,12 +116,16 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outco
             return Next(stage, _BODIES[stage], seq=seq)
 
 
+def _kind(snapshot: Snapshot) -> str:
+    return snapshot.accepted.kind if snapshot.accepted else ""
+
+
 async def _ask_input(run: RunId, body: Wake, out: Outside) -> Outcome:
     upload = await find_upload(run.user, run.task, out) if run.step == 0 else None
     if upload is not None:
         await take_in(upload, out)
     elif body.since and out.ledger.now() >= body.since / 1000 + out.policy.upload_limit_s:
-        await out.ledger.write(run, "verdict", Verdict("failed", Code.NOT_UPLOADED))
+        await give_verdict(run, Verdict("failed", Code.NOT_UPLOADED), out)
         return Finish()
     return Leave()
 
@@ -129,7 +142,7 @@ async def _ask_reopen(snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:
 
 async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, out: Outside) -> Outcome:
     assert snapshot.accepted is not None
-    recipe = recipe_of(snapshot.accepted.kind, out.recipes)
+    recipe = known_recipe(snapshot.accepted.kind, out)
     found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, out))
     if winner := first_success(found):
         return Next(Stage.COLLECT, Collect(winner), seq=seq_after(snapshot, Stage.COLLECT))

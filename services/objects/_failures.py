@@ -18,9 +18,10 @@ from messages.codes import Code
 from messages.errors import Permanent, ScfWorkersError
 from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
 
-__all__ = ["Failure", "code_of", "error_of", "error_of_code", "seconds_of"]
+__all__ = ["Failure", "code_of", "error_of", "error_of_code", "request_id_of", "seconds_of"]
 
 _CODE: Final = re.compile(rb"<Code>\s*([\w.-]{1,80})\s*</Code>")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_+/=-]{1,64}")
 _BY_STATUS: Final[dict[int, type[ScfWorkersError]]] = {401: Denied, 403: Denied, 404: NotFound, 412: Changed}
 _CONFLICT: Final = 409
 # Below 400 stands an answer that broke off or made no sense; 402 is an account in arrears, which no task can help.
@@ -84,6 +85,11 @@ def code_of(body: bytes) -> str:
     """COS's error code in an error body; empty where there is none. The SDK finds it only in complete bodies."""
     found = _CODE.search(body)
     return found[1].decode() if found else ""
+
+
+def request_id_of(told: str) -> str:
+    """COS's name of a request, which is base64 or hex; anything else may be what we had sent: empty."""
+    return told if _REQUEST_ID.fullmatch(told) else ""
 
 
 def seconds_of(retry_after: str, now: float) -> float | None:

@@ -21,7 +21,7 @@ from messages.errors import ScfWorkersError
 from services.errors import Denied
 from services.objects._answers import time_of
 from services.objects._credentials import Credentials
-from services.objects._failures import Failure, code_of, error_of, seconds_of
+from services.objects._failures import Failure, code_of, error_of, request_id_of, seconds_of
 
 if TYPE_CHECKING:
     import requests
@@ -226,7 +226,7 @@ def _failure(operation: str, key: str, response: requests.Response | None, reaso
         key,
         status=status,
         code=code_of(body),
-        request_id=headers.get("x-cos-request-id", ""),
+        request_id=request_id_of(headers.get("x-cos-request-id", "")),
         reason=reason if status < 400 else "",  # noqa: PLR2004
         retry_after=seconds_of(headers.get("Retry-After", ""), time_of(headers.get("Date"))),
     )

@@ -96,9 +96,6 @@ class RunningHub:
         messages.errors.Permanent: a key that no header can carry, or a base URL that is none.
     """
 
-    name: Final = "runninghub"
-    upload_limit: Final = _UPLOAD_LIMIT
-
     def __init__(
         self,
         *,
@@ -128,6 +125,16 @@ class RunningHub:
         self._certificates = Certificates()
         self._pool: httpx.AsyncClient | None = None
 
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return "runninghub"
+
+    @property
+    def upload_limit(self) -> int:
+        """See the port."""
+        return _UPLOAD_LIMIT
+
     async def check_room(self) -> None:
         """See the port. An answer without figures counts as room: the create itself tells."""
         answers.check_room(await self._ask("GET", f"{self._base}/openapi/v2/queue/status"))
@@ -147,7 +154,8 @@ class RunningHub:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise VendorDown(f"upload: {type(error).__name__}") from error
         except httpx.HTTPError as error:
-            raise UploadFailed(f"upload: {type(error).__name__}") from error
+            # Here and below without the cause: its text may quote what the server sent, and that our key.
+            raise UploadFailed(f"upload: {type(error).__name__}") from None
         return answers.uploaded_name(reply)
 
     async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's own word
@@ -166,7 +174,7 @@ class RunningHub:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise VendorFull("create: could not connect, nothing was sent") from error
         except (httpx.HTTPError, TimeoutError) as error:
-            raise CreateUnknown(f"create: {type(error).__name__} after sending") from error
+            raise CreateUnknown(f"create: {type(error).__name__} after sending") from None
         return answers.accepted_id(reply)
 
     async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
@@ -239,7 +247,7 @@ class RunningHub:
             async with asyncio.timeout(self._timeout):
                 return await _send(client, method, url, content=content)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise VendorDown(f"{url.rpartition('/')[2]}: {type(error).__name__}") from error
+            raise VendorDown(f"{url.rpartition('/')[2]}: {type(error).__name__}") from None
 
     async def _pooled(self) -> httpx.AsyncClient:
         context = await self._tls()

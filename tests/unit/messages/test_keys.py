@@ -17,6 +17,7 @@ from messages.keys import (
     output_key,
     parse_input_key,
     record_key,
+    runs_prefix,
     staging_prefix,
 )
 
@@ -138,6 +139,7 @@ LATER = RunId("u", "t", step=2, run=1)
 def test_where_everything_lies() -> None:
     assert record_key(FIRST, "accepted") == "ledger/u/t/0-0/accepted"
     assert record_key(LATER, "begun-clean-3") == "ledger/u/t/2-1/begun-clean-3"
+    assert runs_prefix(LATER) == "ledger/u/t/2-"
     assert staging_prefix(FIRST) == "staging/u/t/0-0/"
     assert staging_prefix(LATER, "n0nce") == "staging/u/t/2-1/n0nce/"
     assert output_key(FIRST, "frame_01.jpg") == "output/u/t/frame_01.jpg"

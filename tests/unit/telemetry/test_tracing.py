@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+import asyncio
+import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry import metrics, tracing
+from telemetry import tracing
+from telemetry.instruments import SpanName
+from telemetry.tracing import Finished, Tracer, current, failed, fields, note, onward, span, under
 
 VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -76,46 +79,156 @@ def test_any_text_gives_a_valid_child(text: str) -> None:
     assert tracing.is_valid(tracing.child(text))
 
 
-def test_without_a_sink_nothing_happens() -> None:
-    with tracing.span("work", VALID, kind="x") as inner:
-        assert inner == VALID
-    metrics.count("c")
-    metrics.observe("o", 1.5, stage="clean")
+class Kept:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.spans: list[Finished] = []
+
+    def ended(self, span: Finished) -> None:
+        self.spans.append(span)
+
+    def one(self, name: str) -> Finished:
+        (found,) = [each for each in self.spans if each.name == name]
+        return found
 
 
-def test_spans_go_to_the_sink() -> None:
-    seen: list[object] = []
-
-    class Sink:
-        @contextlib.contextmanager
-        def span(self, name: str, traceparent: str, attributes: Mapping[str, object]) -> Iterator[str]:
-            seen.append((name, traceparent, dict(attributes)))
-            yield "inner"
-            seen.append("end")
-
-    before = tracing.install(Sink())
-    try:
-        with tracing.span("work", VALID, kind="x") as inner:
-            assert inner == "inner"
-    finally:
-        tracing.install(before)
-    assert seen == [("work", VALID, {"kind": "x"}), "end"]
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    sink = Kept()
+    ticks = iter(range(0, 10**9, 5))
+    before = tracing.install(Tracer(sink, clock=lambda: 1_000, steady=lambda: next(ticks)))
+    yield sink
+    tracing.install(before)
 
 
-def test_measurements_go_to_the_sink() -> None:
-    seen: list[object] = []
+@pytest.fixture
+def off() -> Iterator[None]:
+    before = tracing.install(None)
+    yield
+    tracing.install(before)
 
-    class Sink:
-        def count(self, name: str, value: float, labels: Mapping[str, str]) -> None:
-            seen.append((name, value, dict(labels)))
 
-        def observe(self, name: str, value: float, labels: Mapping[str, str]) -> None:
-            seen.append((name, value, dict(labels)))
+@pytest.mark.usefixtures("off")
+def test_off_the_context_still_travels() -> None:
+    with span(SpanName.CONSUME, VALID, of="clean", seq=1) as inner:
+        note(outcome="x")
+        failed(ValueError("y"))
+        assert inner == current() == VALID
+        with span(SpanName.AUDIT, pictures=2) as deeper:
+            assert deeper == current() == VALID
+        assert fields() == {"trace_id": tracing.trace_id(VALID)}
+    assert current() == ""
+    assert fields() == {}
 
-    before = metrics.install(Sink())
-    try:
-        metrics.count("done", stage="clean")
-        metrics.observe("seconds", 1.5)
-    finally:
-        metrics.install(before)
-    assert seen == [("done", 1, {"stage": "clean"}), ("seconds", 1.5, {})]
+
+@pytest.mark.usefixtures("off")
+def test_off_a_new_trace_is_nobodys() -> None:
+    with under(VALID), span(SpanName.HANDLE, "") as inner:
+        assert inner == current() == ""
+
+
+def test_a_span_is_told_when_it_ends(kept: Kept) -> None:
+    with span(SpanName.CONSUME, VALID, of="clean", seq=1, left_out=None) as inner:
+        note(outcome="next", seq=2)
+        assert kept.spans == []
+        assert tracing.trace_id(inner) == tracing.trace_id(VALID)
+    done = kept.one("consume clean")
+    assert done.kind == "consumer"
+    assert (done.trace_id, done.span_id) == (tracing.trace_id(inner), tracing.span_id(inner))
+    assert done.parent_id == tracing.span_id(VALID)
+    assert (done.start_ns, done.duration_ns) == (1_000, 5)
+    assert dict(done.attributes) == {"seq": 2, "outcome": "next"}
+    assert not done.failed
+
+
+def test_spans_inside_are_children_also_in_tasks(kept: Kept) -> None:
+    async def ask() -> None:
+        with span(SpanName.VENDOR, of="query"):
+            await asyncio.sleep(0)
+
+    async def work() -> None:
+        with span(SpanName.CONSUME, VALID, of="poll"):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ask())
+                group.create_task(ask())
+
+    asyncio.run(work())
+    (parent,) = [each for each in kept.spans if each.name == "consume poll"]
+    asked = [each for each in kept.spans if each.name == "vendor query"]
+    assert [each.parent_id for each in asked] == [parent.span_id] * 2
+    assert asked[0].span_id != asked[1].span_id
+
+
+@pytest.mark.parametrize("parent", ["", "nonsense"])
+def test_without_a_parent_a_trace_begins(kept: Kept, parent: str) -> None:
+    with span(SpanName.HANDLE, parent) as inner:
+        assert tracing.is_valid(inner)
+    assert kept.one("handle").parent_id == ""
+
+
+def test_an_error_marks_the_span_and_goes_on(kept: Kept) -> None:
+    with pytest.raises(ValueError, match="broke"), span(SpanName.AUDIT, VALID):
+        raise ValueError("broke")
+    done = kept.one("audit")
+    assert done.failed
+    assert dict(done.attributes) == {"error_type": "ValueError", "error": "broke"}
+
+
+def test_an_error_that_is_dealt_with_marks_the_span_too(kept: Kept) -> None:
+    with span(SpanName.CONSUME, VALID, of="clean"):
+        failed(ValueError("broke"))
+    assert kept.one("consume clean").failed
+
+
+def test_nothing_secret_gets_into_a_span(kept: Kept) -> None:
+    with (
+        pytest.raises(RuntimeError),
+        span(SpanName.PROCESS, VALID, key="https://host/a.png?q-signature=abcdef", ticket="tttttt"),
+    ):
+        raise RuntimeError("Authorization: Bearer abcdefgh")
+    told = json.dumps(dict(kept.one("process").attributes))
+    assert "abcdef" not in told
+    assert "tttttt" not in told
+
+
+def test_attributes_are_plain_and_short(kept: Kept) -> None:
+    with span(SpanName.PROCESS, VALID, key="x" * 5000, files=[1, "a"], size=1.5, mine=True, body=b"12345"):
+        pass
+    told = kept.one("process").attributes
+    assert len(str(told["key"])) == 1000
+    assert told["files"] == '[1,"a"]'
+    assert (told["size"], told["mine"], told["body"]) == (1.5, True, "<5 bytes>")
+
+
+def test_a_link_is_kept_when_it_is_one(kept: Kept) -> None:
+    with span(SpanName.WOKEN, VALID, link=VALID):
+        pass
+    with span(SpanName.WOKEN, VALID, link="nonsense"):
+        pass
+    assert [each.link for each in kept.spans] == [VALID, ""]
+
+
+def test_a_trace_that_is_not_sampled_is_not_told(kept: Kept) -> None:
+    unsampled = VALID[:-1] + "0"
+    with span(SpanName.CONSUME, unsampled, of="clean") as inner:
+        assert inner == current() == unsampled
+        with span(SpanName.AUDIT):
+            pass
+    assert kept.spans == []
+
+
+def test_a_message_carries_the_span_of_its_own_trace_only(kept: Kept) -> None:
+    other = tracing.new_traceparent()
+    with span(SpanName.CONSUME, VALID, of="wake") as inner:
+        assert onward(VALID) == inner
+        assert onward(other) == other
+        assert onward("") == ""
+        with under(other):
+            assert onward(VALID) == VALID
+    assert onward(VALID) == VALID
+
+
+def test_log_fields_name_the_innermost_span(kept: Kept) -> None:
+    with span(SpanName.CONSUME, VALID, of="clean"), span(SpanName.AUDIT) as inner:
+        assert fields() == {"trace_id": tracing.trace_id(inner), "span_id": tracing.span_id(inner)}

@@ -1,0 +1,189 @@
+"""`scf-workers trace`: what happened to a task, as the spans in a local trace file tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime.errors import BadSettings
+
+__all__ = ["Row", "Trace", "find_traces", "last_task", "read_spans", "show_trace"]
+
+_ENTRIES: Final = frozenset({"server", "consumer"})
+"""Kinds of spans that begin a function's work: they follow one another, and do not nest."""
+
+_KNOWN: Final = frozenset({"function", "user_id", "task_id", "step", "run", "stage", "topic", "message_id", "kind"})
+"""Attributes that a line needs not repeat."""
+
+_FEW: Final = 3
+"""Calls that are shown one by one."""
+
+_WIDE: Final = 200
+"""Columns for a pipe, which has no width of its own: 80 would fold the table."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One span of the file; see `telemetry.trace_file`."""
+
+    trace_id: str
+    span_id: str
+    parent: str
+    name: str
+    service: str
+    kind: str
+    start: float
+    """Seconds since the epoch."""
+    duration: float
+    failed: bool = False
+    link: str = ""
+    attributes: Mapping[str, str | int | float | bool] = {}
+
+    @property
+    def function(self) -> str:
+        """The function whose work it begins; empty for what is done inside."""
+        return str(self.attributes.get("function", ""))
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """The spans of one trace: each function's work by its start, and inside it what it did."""
+
+    trace_id: str
+    rows: tuple[tuple[int, Row], ...]
+    """Each with how deep it lies in its function's work."""
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Every function that took part, in the order in which they began."""
+        return tuple(dict.fromkeys(row.function for _, row in self.rows if row.function))
+
+    @property
+    def seconds(self) -> float:
+        """From its first begin to its last end."""
+        return max(row.start + row.duration for _, row in self.rows) - min(row.start for _, row in self.rows)
+
+
+def read_spans(path: Path) -> list[Row]:
+    """The spans in a trace file. A line that is none, cut by a crash say, is left out.
+
+    Raises:
+        runtime.errors.BadSettings: the file cannot be read.
+    """
+    decode = msgspec.json.Decoder(Row).decode
+    rows: list[Row] = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise BadSettings(f"the trace file {path} cannot be read: {type(error).__name__}") from error
+    for line in lines:
+        try:
+            rows.append(decode(line))
+        except (msgspec.MsgspecError, UnicodeError):
+            continue
+    return rows
+
+
+def last_task(rows: Iterable[Row]) -> str:
+    """Id of the task whose work began last; empty when there is none."""
+    begun: dict[str, float] = {}
+    for row in sorted(rows, key=lambda row: row.start):
+        if task := str(row.attributes.get("task_id", "")):
+            begun.setdefault(task, row.start)
+    return next(reversed(begun), "")
+
+
+def find_traces(rows: Iterable[Row], wanted: str) -> list[Trace]:
+    """The traces of a task, or the one with this id, oldest first.
+
+    A waker's trace may tell of many tasks: asked for one of them, it is cut down to that one.
+    """
+    by_trace: dict[str, list[Row]] = {}
+    for row in rows:
+        by_trace.setdefault(row.trace_id, []).append(row)
+    found: list[Trace] = []
+    for trace_id, spans in by_trace.items():
+        if trace_id == wanted:
+            found.append(Trace(trace_id, _ordered(spans, "")))
+        elif any(row.attributes.get("task_id") == wanted for row in spans):
+            found.append(Trace(trace_id, _ordered(spans, wanted)))
+    return sorted(found, key=lambda trace: trace.rows[0][1].start)
+
+
+def show_trace(trace: Trace, console: Console | None = None) -> None:
+    """Print a trace: one line a span, indented by what it is part of; many alike, side by side, are one line."""
+    console = console or _console()
+    begin = trace.rows[0][1].start
+    table = Table("at", "took", "span", "what", box=None, pad_edge=False, header_style="dim")
+    for depth, row, alike in _together(trace.rows):
+        style = "red" if row.failed else ("bold" if row.function else "")
+        name = f"{row.name} x {alike}" if alike > 1 else row.name
+        table.add_row(
+            f"{row.start - begin:.3f} s",
+            f"{row.duration:.3f} s",
+            Text("  " * depth + name, style=style),
+            Text("" if alike > 1 else _details(row), style=style if row.failed else ""),
+        )
+    console.print(f"trace {trace.trace_id}", highlight=False)
+    console.print(table)
+    functions = " → ".join(trace.functions)
+    count = f"{len(trace.rows)} spans in {trace.seconds:.1f} s, {len(trace.functions)} functions: {functions}"
+    console.print(count, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDE)
+
+
+def _ordered(rows: Sequence[Row], task: str) -> tuple[tuple[int, Row], ...]:
+    """Rows in the order of a reader: each function's work by its begin, and inside it what it did."""
+    ids = {row.span_id for row in rows}
+    inside: dict[str, list[Row]] = {}
+    tops: list[Row] = []
+    for row in sorted(rows, key=lambda row: row.start):
+        if row.kind in _ENTRIES or row.function or row.parent not in ids:
+            tops.append(row)
+        else:
+            inside.setdefault(row.parent, []).append(row)
+    ordered: list[tuple[int, Row]] = []
+    for top in tops:
+        if not task or top.attributes.get("task_id", task) == task:
+            _descend(top, 0, inside, ordered)
+    return tuple(ordered)
+
+
+def _descend(row: Row, depth: int, inside: Mapping[str, Sequence[Row]], ordered: list[tuple[int, Row]]) -> None:
+    ordered.append((depth, row))
+    for child in inside.get(row.span_id, ()):
+        _descend(child, depth + 1, inside, ordered)
+
+
+def _together(rows: Sequence[tuple[int, Row]]) -> list[tuple[int, Row, int]]:
+    """Rows with how many each stands for: calls that went well and are alike in all but their object become one."""
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for _, row in rows:
+        if row.kind == "client" and not row.failed:
+            alike.setdefault((row.parent, row.name), []).append(row)
+    told: list[tuple[int, Row, int]] = []
+    for depth, row in rows:
+        same = alike.get((row.parent, row.name), [])
+        if len(same) <= _FEW or row not in same:
+            told.append((depth, row, 1))
+        elif row is same[0]:
+            end = max(each.start + each.duration for each in same)
+            told.append((depth, msgspec.structs.replace(row, duration=end - row.start), len(same)))
+    return told
+
+
+def _details(row: Row) -> str:
+    told = [f"{name}={_short(name, value)}" for name, value in row.attributes.items() if name not in _KNOWN]
+    return " ".join([*told, f"linked to trace {row.link.split('-')[1]}"] if row.link else told)
+
+
+def _short(name: str, value: object) -> str:
+    return str(value).rpartition("/")[2] if name == "key" else str(value)

@@ -1,0 +1,46 @@
+"""What waits on the topics, told as metrics while a pump runs: containers are scaled by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from messages.errors import ScfWorkersError
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric
+from transport.port import Broker
+
+__all__ = ["EVERY_S", "tell_backlog", "watch_backlog"]
+
+EVERY_S: Final = 30.0
+"""Seconds between two looks at each topic."""
+
+log = logs.get(__name__)
+
+
+async def watch_backlog(broker: Broker, topics: Sequence[tuple[str, str]]) -> None:
+    """Tell the backlog of every topic again and again, until cancelled; does nothing while nobody takes metrics.
+
+    Args:
+        broker: the broker.
+        topics: (topic, subscription).
+    """
+    while metrics.is_on():
+        await tell_backlog(broker, topics)
+        await asyncio.sleep(EVERY_S)
+
+
+async def tell_backlog(broker: Broker, topics: Sequence[tuple[str, str]]) -> None:
+    """Tell the backlog of every topic once; a topic that the broker does not tell of stays as it was."""
+    for topic, subscription in topics:
+        try:
+            found = await broker.backlog(topic, subscription)
+        except ScfWorkersError as error:
+            log.warning(Event.BACKLOG_UNKNOWN, error=error, topic=topic)
+            continue
+        metrics.level(Metric.BACKLOG, found.ready, topic=topic, state="ready")
+        metrics.level(Metric.BACKLOG, found.delayed, topic=topic, state="delayed")
+        metrics.level(Metric.BACKLOG, found.in_flight, topic=topic, state="in_flight")
+        metrics.level(Metric.BACKLOG_AGE, found.oldest_age, topic=topic)

@@ -1,0 +1,86 @@
+"""A webhook's hint: the id of a job that has ended, and perhaps the only news of a paid call whose answer was lost.
+
+The path that brought it proves who may send hints for a paid call, not that the id is true: so the vendor is asked with
+our own key before anything is written. A hint that is not borne out changes nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from consumers.looking import vendor_of
+from consumers.task import known_recipe
+from messages.bodies import Job, Stage
+from runtime.outside import Outside
+from services.errors import VendorDown
+from services.ledger import PaidCall, Snapshot
+from services.records import JobId
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["take_hint"]
+
+log = logs.get(__name__)
+
+
+async def take_hint(hint: Job, snapshot: Snapshot, out: Outside) -> Snapshot | None:
+    """Record the id of a paid call that has none, if the vendor knows it.
+
+    Args:
+        hint: what the webhook told.
+        snapshot: the run as the ledger has it.
+        out: everything outside.
+
+    Returns:
+        The run as the ledger has it now; None when nothing should follow: the hint is not for this run, or not news.
+
+    Raises:
+        services.errors.VendorDown: it cannot be asked now, and there is still time to ask again.
+    """
+    call = next((call for call in snapshot.calls if call.n == hint.n), None)
+    if call is not None and call.job == hint.id:
+        return None if _is_taken_care_of(snapshot) else snapshot
+    doubt = _doubt(call)
+    try:
+        if not doubt and not await _is_known(hint, snapshot, out):
+            doubt = "the vendor does not know the job"
+    except VendorDown:
+        # The hint tells of a job that has ended: once the run is over too, it is worth no second question.
+        if _is_over(snapshot, out):
+            return snapshot
+        raise
+    if call is None or doubt:
+        log.warning(Event.WEBHOOK_IGNORED, n=hint.n, job=hint.id, why=doubt)
+        return None
+    stored = await out.ledger.write(snapshot.run, f"vendor-{hint.n}-id", JobId(hint.id))
+    if stored.mine:
+        log.info(Event.PAID_RECOVERED, n=hint.n, job=hint.id)
+    found = msgspec.structs.replace(call, job=stored.record.job)
+    calls = tuple(found if one.n == found.n else one for one in snapshot.calls)
+    return msgspec.structs.replace(snapshot, calls=calls)
+
+
+def _is_taken_care_of(snapshot: Snapshot) -> bool:
+    """Whether a message brings the job's results home already: a second one would do all of it again."""
+    return snapshot.verdict is not None or Stage.COLLECT in dict(snapshot.begun)
+
+
+def _doubt(call: PaidCall | None) -> str:
+    """Why a hint cannot be for this paid call; empty when it can."""
+    if call is None:
+        return "there is no such paid call"
+    if call.job:
+        return "the paid call has another id"
+    return "the paid call was not accepted" if call.end else ""
+
+
+async def _is_known(hint: Job, snapshot: Snapshot, out: Outside) -> bool:
+    if snapshot.accepted is None:
+        return False
+    recipe = known_recipe(snapshot.accepted.kind, out)
+    return (await vendor_of(recipe.vendor, out).query(hint.id, workflow=recipe.kind)).known
+
+
+def _is_over(snapshot: Snapshot, out: Outside) -> bool:
+    accepted = snapshot.accepted
+    return snapshot.verdict is not None or accepted is None or out.ledger.now() >= accepted.deadline

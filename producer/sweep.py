@@ -1,0 +1,244 @@
+"""The sweep: the last guard of every deadline, whatever a broker has lost.
+
+A timer calls `main_handler(event, context)` every three minutes. It pages through the tasks that the backend lists as
+unfinished, and publishes a wake for each that has come to a stop (`producer.sweep_rules`). It runs no stage and writes
+no record, so a sweep too many is harmless.
+
+One call does a bounded amount: it stops at its time or its last page, and tells where. The platform hands a timer's
+call nothing of the call before, so the place is kept in the process, which usually stays warm for three minutes; a new
+process begins with the oldest task, which is the most urgent. A call by hand may say where to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from messages.bodies import Stage
+from messages.codec import Priority
+from messages.errors import InvalidKey, Outage, ScfWorkersError
+from messages.keys import RunId, check_id
+from messages.topics import WORKERS, topic_of
+from producer.sweep_rules import OLDER_THAN_S, Action, choose, current_trail
+from runtime.outside import Outside
+from runtime.scf import instance
+from runtime.wakes import LATEST, REDELIVER, SWEEP, publish_wake
+from services.backend import UnfinishedTask
+from services.concurrency import Together
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["MAX_PAGES", "Order", "Place", "Swept", "main_handler", "sweep", "take_turn"]
+
+MAX_PAGES: Final = 200
+"""Pages of one call; the backend decides how long a page is."""
+
+_SERVICE: Final = "producer.sweep"
+_AT_ONCE: Final = 16
+"""Tasks looked at at the same time: each is one listing and perhaps one publish."""
+_TIME_LIMIT_S: Final = 60.0
+_MARGIN_S: Final = 5.0
+"""Left of the platform's time limit when a call stops, for the answer and for what it has begun."""
+
+log = logs.get(__name__)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
+
+    older_than: Annotated[float, msgspec.Meta(ge=0)] = OLDER_THAN_S
+    """Seconds below which neither a task nor a record is looked at."""
+    cursor: str = ""
+    """Where to go on; empty begins with the oldest task."""
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What one call did."""
+
+    listed: int = 0
+    """Tasks looked at."""
+    woken: int = 0
+    redelivered: int = 0
+    fresh: int = 0
+    given_up: int = 0
+    errors: int = 0
+    pages: int = 0
+    cursor: str = ""
+    """Where it stopped; empty when it saw everything."""
+
+
+class Place:
+    """Where the last call of this process stopped."""
+
+    cursor: str = ""
+
+
+_place: Final = Place()
+
+
+def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Entry of the function: one sweep, within the function's time limit. Returns the counts.
+
+    Raises:
+        messages.errors.ScfWorkersError: the backend's list could not be read; the platform calls again.
+    """
+    limit = float(context.get("time_limit_in_ms") or _TIME_LIMIT_S * 1000) / 1000
+    until = time.monotonic() + limit - min(_MARGIN_S, limit / 4)
+    with logs.context(request_id=str(context.get("request_id", ""))):
+        swept = instance(_SERVICE).call(lambda out: take_turn(event, out, until, _place))
+    return dict(msgspec.structs.asdict(swept))
+
+
+async def take_turn(event: Mapping[str, Any], out: Outside, until: float, place: Place) -> Swept:
+    """One call's sweep: goes on where its event says, else where the call before stopped.
+
+    Args:
+        event: the timer's.
+        out: everything outside.
+        until: when to stop, by the monotonic clock.
+        place: of this process.
+    """
+    order = _order(event)
+    cursor = order.cursor or place.cursor
+    # A list that cannot be read from there is read from its beginning the next time.
+    place.cursor = ""
+    swept = await sweep(out, older_than=order.older_than, cursor=cursor, until=until)
+    place.cursor = swept.cursor
+    return swept
+
+
+async def sweep(
+    out: Outside, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
+) -> Swept:
+    """Look at every unfinished task once, and wake those that have come to a stop.
+
+    Args:
+        out: everything outside.
+        older_than: seconds below which neither a task nor a record is looked at.
+        cursor: of the page to begin with.
+        until: when to begin no more, by the monotonic clock; a page that was not done then comes again.
+
+    Raises:
+        services.errors.BackendDown: its list could not be read.
+    """
+    look = _Look(out, older_than, await _waiting(out), until)
+    pages = 0
+    while pages < MAX_PAGES and look.in_time():
+        page = await out.backend.unfinished(int(older_than), cursor)
+        if not await look.page(page.rows):
+            break
+        pages += 1
+        cursor = page.cursor or ""
+        if not cursor:
+            break
+    swept = Swept(**{action.value: look.counts[action] for action in Action}, **look.others, pages=pages, cursor=cursor)
+    log.info(Event.SWEEP_DONE, **msgspec.structs.asdict(swept))
+    return swept
+
+
+class _Look:
+    """Looks at rows and counts.
+
+    Args:
+        out: everything outside.
+        older_than: see `sweep`.
+        waiting: see `producer.sweep_rules.choose`.
+        until: when to begin no more, by the monotonic clock.
+    """
+
+    def __init__(self, out: Outside, older_than: float, waiting: Mapping[Stage, float], until: float) -> None:
+        self.counts: Counter[Action] = Counter()
+        self.others: Counter[str] = Counter(listed=0, errors=0)
+        self._out = out
+        self._now = out.ledger.now()
+        self._older_than = older_than
+        self._waiting = waiting
+        self._until = until
+        self._room = asyncio.Semaphore(_AT_ONCE)
+
+    def in_time(self) -> bool:
+        """Whether there is time for one more."""
+        return asyncio.get_running_loop().time() < self._until
+
+    async def page(self, rows: tuple[UnfinishedTask, ...]) -> bool:
+        """Look at the rows; an error in one stops no other. False when time ran out before all of them."""
+        async with Together() as group:
+            seen = [group.create_task(self._row(row)) for row in rows]
+        return all(one.result() for one in seen)
+
+    async def _row(self, row: UnfinishedTask) -> bool:
+        async with self._room:
+            # What has begun is never cut off: nothing may run on when the platform freezes the instance.
+            if not self.in_time():
+                return False
+            self.others["listed"] += 1
+            try:
+                self.counts[await self._act(row)] += 1
+            except ScfWorkersError as error:
+                self.others["errors"] += 1
+                log.warning(Event.SWEEP_ROW_FAILED, error=error, task_id=row.task, step=row.step)
+            except Exception as error:  # noqa: BLE001 - a defect that one row shows must not leave the others unguarded
+                self.others["errors"] += 1
+                log.error(Event.SWEEP_ROW_FAILED, error=error, task_id=row.task, step=row.step)
+            return True
+
+    async def _act(self, row: UnfinishedTask) -> Action:
+        run = _run_of(row)
+        action = choose(
+            current_trail(await self._out.ledger.trail(run)),
+            self._now,
+            recipe=self._out.recipes.get(row.kind),
+            waiting=self._waiting,
+            older_than=self._older_than,
+        )
+        if action is Action.WOKEN:
+            await publish_wake(run, SWEEP, self._out, since=row.created)
+        elif action is Action.REDELIVERED:
+            await publish_wake(run, REDELIVER, self._out, since=row.created)
+        return action
+
+
+def _run_of(row: UnfinishedTask) -> RunId:
+    """The step's run that counts.
+
+    Raises:
+        messages.errors.InvalidKey: the backend lists what can be no task of ours.
+    """
+    if row.step < 0:
+        raise InvalidKey("step is negative")
+    return RunId(check_id(row.user, "user"), check_id(row.task, "task"), row.step, LATEST)
+
+
+async def _waiting(out: Outside) -> Mapping[Stage, float]:
+    """Stage -> age of the oldest message that is due on its topics; nothing where the broker cannot tell."""
+    ages: dict[Stage, float] = {}
+    try:
+        for stage in (Stage.CLEAN, Stage.GENERATE, Stage.POLL, Stage.COLLECT, Stage.NOTIFY):
+            topics = {topic_of(stage, priority) for priority in Priority}
+            ages[stage] = max([(await out.broker.backlog(topic, WORKERS)).oldest_age for topic in topics])
+    except Outage as error:
+        # Then a wake too many is published, which is harmless; none would not be.
+        log.warning(Event.SWEEP_BLIND, error=error)
+    return ages
+
+
+def _order(event: Mapping[str, Any]) -> Order:
+    """What the event asks for; a timer's `Message` may be any text, and then asks for nothing."""
+    asked: Any = {**_message(event.get("Message")), **event}
+    try:
+        return msgspec.convert({name: asked[name] for name in Order.__struct_fields__ if name in asked}, Order)
+    except msgspec.ValidationError:
+        return Order()
+
+
+def _message(text: object) -> Mapping[str, Any]:
+    try:
+        found = msgspec.json.decode(text) if isinstance(text, str) else None
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

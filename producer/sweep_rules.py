@@ -1,0 +1,131 @@
+"""What the sweep does about one unfinished task: pure.
+
+Everything rests on when the run's newest record was stored. A message that is alive leaves records (marks, results,
+verdicts), so a run without a new one for its limit has come to a stop: whatever a broker lost, this finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from messages.bodies import Stage
+from recipes.recipe import Recipe
+
+__all__ = [
+    "OLDER_THAN_S",
+    "PERIOD_S",
+    "REDELIVER_EVERY_S",
+    "REDELIVER_FOR_S",
+    "Action",
+    "choose",
+    "current_trail",
+    "stage_of",
+]
+
+OLDER_THAN_S: Final = 600.0
+"""Age below which neither a task nor a record is looked at."""
+
+PERIOD_S: Final = 180.0
+"""Seconds between two sweeps; the timer's cron is `0 */3 * * * * *`."""
+
+REDELIVER_EVERY_S: Final = 3600.0
+REDELIVER_FOR_S: Final = 72 * 3600.0
+
+_SAME_TIME_S: Final = 1.0
+"""The store tells whole seconds: of records closer than that, nobody knows which is the newest."""
+
+_SLACK_S: Final = 60.0
+"""A run's message is a little younger than the record it follows from."""
+
+_STAGES: Final[Mapping[str, Stage]] = {
+    "accepted": Stage.CLEAN,
+    "reopened": Stage.CLEAN,
+    "cleaned": Stage.GENERATE,
+    "verdict": Stage.NOTIFY,
+}
+_MARK: Final = "begun-"
+_CALL: Final = "vendor-"
+
+
+class Action(StrEnum):
+    """What becomes of a row; the sweep counts by these names."""
+
+    WOKEN = "woken"
+    """It has come to a stop: wake it."""
+    FRESH = "fresh"
+    """It moves, or nothing is due: leave it."""
+    REDELIVERED = "redelivered"
+    """The verdict was acknowledged, and the backend lists the task all the same: deliver it once more."""
+    GIVEN_UP = "given_up"
+    """As that, for longer than it is worth trying: a person should look at the backend."""
+
+
+def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float]:
+    """The records of the run that counts: the highest accepted and not refused, else run 0."""
+    counting = [number for number, trail in runs.items() if "accepted" in trail and "refused" not in trail]
+    return runs.get(max(counting, default=0), {})
+
+
+def choose(
+    trail: Mapping[str, float],
+    now: float,
+    *,
+    recipe: Recipe | None,
+    waiting: Mapping[Stage, float],
+    older_than: float = OLDER_THAN_S,
+) -> Action:
+    """What to do about a task that the backend lists as unfinished.
+
+    Args:
+        trail: record -> when it was stored, of the run that counts; empty when nobody has accepted the task.
+        now: when the sweep began, seconds since the epoch by the store's clock.
+        recipe: of the task's kind, if this build knows it.
+        waiting: stage -> age of the oldest message that is due on its topics, seconds.
+        older_than: seconds a run may be without a new record at least.
+    """
+    if not trail:
+        return Action.WOKEN
+    if "delivered" in trail:
+        return _after_delivery(now - trail["delivered"])
+    if _is_late(trail, now, recipe):
+        return Action.WOKEN
+    newest = max(trail.values())
+    limits = [older_than]
+    for stage in {stage_of(name) for name, stored in trail.items() if newest - stored < _SAME_TIME_S}:
+        waited = waiting.get(stage, 0.0)
+        limits += [waited + _SLACK_S if waited else 0.0, _own_limit(stage, recipe)]
+    return Action.WOKEN if now - newest >= max(limits) else Action.FRESH
+
+
+def stage_of(record: str) -> Stage:
+    """The stage whose message goes on from a record."""
+    if record.startswith(_MARK):
+        name = record.removeprefix(_MARK).rpartition("-")[0]
+        return Stage(name) if name in set(Stage) else Stage.CLEAN
+    if record.startswith(_CALL):
+        return Stage.POLL if record.endswith("-id") else Stage.GENERATE
+    return _STAGES.get(record, Stage.CLEAN)
+
+
+def _after_delivery(age: float) -> Action:
+    """Stateless: sweeps come once a period, so exactly one of each hour of the age falls into its first period."""
+    if age > REDELIVER_FOR_S:
+        return Action.GIVEN_UP
+    return Action.REDELIVERED if age % REDELIVER_EVERY_S < PERIOD_S else Action.FRESH
+
+
+def _is_late(trail: Mapping[str, float], now: float, recipe: Recipe | None) -> bool:
+    """Whether the run is out of time and has no verdict: then no backlog excuses it."""
+    if recipe is None or "accepted" not in trail or "verdict" in trail:
+        return False
+    return now >= trail["accepted"] + recipe.deadline_s
+
+
+def _own_limit(stage: Stage, recipe: Recipe | None) -> float:
+    """How long one message of a stage may work, where that is longer than every run's ten minutes."""
+    if recipe is None:
+        return 0.0
+    limit = {Stage.GENERATE: recipe.create_limit_s, Stage.COLLECT: recipe.collect_limit_s}.get(stage, 0.0)
+    return limit if limit > OLDER_THAN_S else 0.0

@@ -1,0 +1,98 @@
+"""Wakes: "look at this run now". Whoever wants something of a run publishes one; only the wake stage acts."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from messages.bodies import Job, Stage, Wake
+from messages.codec import SCHEMA, Header, Message, encode
+from messages.codes import Code
+from messages.keys import RunId
+from messages.topics import topic_of
+from runtime.outside import Outside
+from runtime.verdicts import give_verdict
+from services.ledger import Ledger
+from services.records import Refused, Verdict
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.tracing import current, new_traceparent
+
+__all__ = ["LATEST", "REDELIVER", "SWEEP", "Why", "cancel_task", "current_run", "publish_wake"]
+
+Why = Literal["sweep", "redeliver", "webhook", "cancel", "replay"]
+"""Who wakes, and what for."""
+
+SWEEP: Final = "sweep"
+"""A run that may have come to a stop. Such a wake is acked before its effects and goes stale: the sweep comes again."""
+
+REDELIVER: Final = "redeliver"
+"""A delivered run that the backend still lists: deliver the same verdict once more."""
+
+LATEST: Final = -1
+"""Instead of a run's number: the one that counts, found when the wake is read."""
+
+log = logs.get(__name__)
+
+
+async def publish_wake(run: RunId, why: Why, out: Outside, *, job: Job | None = None, since: float = 0.0) -> None:
+    """Ask for one look at a run; asking twice is harmless.
+
+    Args:
+        run: which; its number may be `LATEST`.
+        why: the reason.
+        out: everything outside; only the broker is used.
+        job: a webhook's hint.
+        since: when the backend created the task, seconds since the epoch; 0 if the waker does not know.
+
+    Raises:
+        transport.errors.BrokerDown: no receipt came.
+    """
+    header = Header(
+        version=SCHEMA,
+        stage=Stage.WAKE.value,
+        user=run.user,
+        task=run.task,
+        step=run.step,
+        run=run.run,
+        seq=0,
+        attempt=0,
+        created=int(out.ledger.now() * 1000),
+        traceparent=current() or new_traceparent(),
+    )
+    body = Wake(why, job, int(since * 1000))
+    await out.broker.publish(topic_of(Stage.WAKE), encode(Message(header, body)))
+    log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
+
+
+async def current_run(run: RunId, ledger: Ledger) -> RunId:
+    """The run that counts: of a numbered one itself; of `LATEST` the highest accepted and not refused, else run 0."""
+    if run.run != LATEST:
+        return run
+    latest = await ledger.latest_run(run.user, run.task, run.step) or msgspec.structs.replace(run, run=0)
+    while latest.run > 0 and await ledger.read(latest, "refused", Refused):
+        latest = msgspec.structs.replace(latest, run=latest.run - 1)
+    return latest
+
+
+async def cancel_task(run: RunId, out: Outside) -> Verdict:
+    """Cancel a run: verdict `cancelled` unless another stands, and in either case a wake that brings it to its end.
+
+    Args:
+        run: which; its number may be `LATEST`.
+        out: everything outside.
+
+    Returns:
+        The verdict that stands.
+
+    Raises:
+        messages.errors.ScfWorkersError: something outside did not work; cancelling again is harmless.
+    """
+    run = await current_run(run, out.ledger)
+    stored = await give_verdict(run, Verdict("cancelled", Code.CANCELLED), out)
+    status = stored.record.status
+    event = Event.TASK_CANCELLED if stored.mine else Event.VERDICT_FOUND
+    log.info(event, user_id=run.user, task_id=run.task, step=run.step, run=run.run, status=status)
+    await publish_wake(run, "cancel", out)
+    return stored.record

@@ -1,0 +1,124 @@
+"""The server distribution: fetched once by Maven, its digest checked, its jars unpacked into a cache.
+
+One file has all of it. Fetching `pulsar-broker` and its tree jar by jar does not work: some of its dependencies lie in no
+public repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Final
+
+__all__ = ["VERSION", "DistributionMissing", "cache_folder", "java", "jars", "why_not"]
+
+VERSION: Final = "4.0.8"
+"""Version of the broker."""
+
+_SHA512: Final = (
+    "65b769b10696cdfebf7fc5bcdc95dd663702e27051e616c1a13cb100e9127952"
+    "5be35352171befe7b0011176330aab29bd0a6c8a0f2f0646641af46d2e33cbd6"
+)
+_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_ARTIFACT: Final = f"org.apache.pulsar:pulsar-server-distribution:{VERSION}:tar.gz:bin"
+_FETCH_LIMIT: Final = 900.0
+_OLDEST_JAVA: Final = 17
+
+
+class DistributionMissing(RuntimeError):
+    """The broker cannot be had on this machine; the text says what is missing."""
+
+
+def cache_folder() -> Path:
+    """Where the jars are kept between runs: `SCF_WORKERS_CACHE`, or `scf-workers` in the user's cache folder."""
+    given = os.environ.get("SCF_WORKERS_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(given) if given else base / "scf-workers"
+
+
+def java(name: str = "java") -> str:
+    """The path of a program of the JDK; empty when there is none."""
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which(name, path=str(Path(home) / "bin") if home else None) or shutil.which(name) or ""
+
+
+def why_not() -> str:
+    """Why no broker can be started here; empty when one can. Fetches nothing."""
+    if not java():
+        return "there is no Java"
+    if not _unpacked().exists() and not shutil.which("mvn"):
+        return "there is no Maven to fetch the broker with"
+    return "" if _java_version() >= _OLDEST_JAVA else f"Java {_OLDEST_JAVA} or newer is needed"
+
+
+def jars() -> Path:
+    """The folder of the broker's jars; the first call fetches them (about 250 MB).
+
+    Raises:
+        DistributionMissing: they could not be fetched, or are not what they should be.
+    """
+    target = _unpacked()
+    if target.exists():
+        return target
+    if reason := why_not():
+        raise DistributionMissing(reason)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetch-") as folder:
+        archive = _fetch(Path(folder))
+        _check(archive)
+        _unpack(archive, Path(folder) / "lib")
+        try:
+            (Path(folder) / "lib").rename(target)
+        except OSError:
+            if not target.exists():  # else another process was quicker
+                raise
+    return target
+
+
+def _unpacked() -> Path:
+    return cache_folder() / f"pulsar-{VERSION}" / "lib"
+
+
+def _java_version() -> int:
+    """Feature release, such as 17; 0 if it cannot be told."""
+    done = subprocess.run([java(), "-version"], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - the JDK's own program
+    found = re.search(r'version "(\d+)', done.stderr)
+    return int(found[1]) if found else 0
+
+
+def _fetch(folder: Path) -> Path:
+    command = ["mvn", "-B", "-ntp", "-q", _PLUGIN, f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={folder}"]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=_FETCH_LIMIT
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DistributionMissing(f"Maven did not fetch the broker: {type(error).__name__}") from error
+    found = sorted(folder.glob("pulsar-server-distribution-*"))
+    if done.returncode or not found:
+        raise DistributionMissing(f"Maven did not fetch {_ARTIFACT}:\n{(done.stdout + done.stderr)[-2000:]}")
+    return found[0]
+
+
+def _check(archive: Path) -> None:
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha512").hexdigest()
+    if digest != _SHA512:
+        raise DistributionMissing(f"{archive.name} is not the file that was pinned: its SHA-512 is {digest}")
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack the jars only."""
+    folder.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = Path(member.name)
+            if member.isfile() and name.parent.name == "lib" and (source := tar.extractfile(member)) is not None:
+                with source, (folder / name.name).open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)

@@ -1,0 +1,84 @@
+"""Paths of a vendor's webhook calls, which nobody can make up.
+
+RunningHub signs no webhook (vendors reference, section 1.5), so its proof is the path that we told it with the create:
+
+    /webhook/{vendor}/{user}/{task}/{step}/{run}/{n}/{token}
+
+The token is an HMAC-SHA256 over all that stands before it, with a key of its own, derived from the secret: so nothing
+else that is signed with the secret can serve as a token, nor the other way round. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Final
+
+import msgspec
+
+from messages.keys import RunId
+from telemetry.secrets import Secret
+
+__all__ = ["Claim", "Webhooks", "parse_path"]
+
+_PURPOSE: Final = b"scf-workers/webhook"
+_ID: Final = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}"
+_COUNT: Final = r"0|[1-9][0-9]{0,5}"
+_PATH: Final = re.compile(
+    rf"/webhook/(?P<vendor>[a-z][a-z0-9_]{{0,31}})/(?P<user>{_ID})/(?P<task>{_ID})"
+    rf"/(?P<step>{_COUNT})/(?P<run>{_COUNT})/(?P<n>[1-9][0-9]{{0,5}})/(?P<token>[0-9a-f]{{64}})",
+    re.ASCII,
+)
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a path says, true or not."""
+
+    vendor: str
+    run: RunId
+    n: int
+    """Number of the paid call, from 1."""
+    token: str
+
+
+def parse_path(path: str) -> Claim | None:
+    """What a path claims; None for one that has not the shape of ours."""
+    found = _PATH.fullmatch(path)
+    if found is None:
+        return None
+    run = RunId(found["user"], found["task"], int(found["step"]), int(found["run"]))
+    return Claim(found["vendor"], run, int(found["n"]), found["token"])
+
+
+class Webhooks:
+    """Makes the URLs and knows them again.
+
+    Args:
+        base_url: where vendors reach `producer.webhook`; empty when they cannot.
+        secret: what tokens are derived from; an empty one knows no path.
+    """
+
+    def __init__(self, base_url: str, secret: Secret) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._secret = secret
+
+    def url(self, vendor: str, run: RunId, n: int) -> str:
+        """The URL to tell the vendor with a run's n-th paid call: a secret. Empty when there is no base URL."""
+        if not self._base_url or not self._secret:
+            return ""
+        path = _unsigned(vendor, run, n)
+        return f"{self._base_url}{path}/{self._token(path)}"
+
+    def verify(self, claim: Claim) -> bool:
+        """Whether a path is one that `url` made, compared in constant time."""
+        expected = self._token(_unsigned(claim.vendor, claim.run, claim.n))
+        return bool(self._secret) and hmac.compare_digest(expected.encode(), claim.token.encode())
+
+    def _token(self, path: str) -> str:
+        key = hmac.new(self._secret.reveal().encode(), _PURPOSE, hashlib.sha256).digest()
+        return hmac.new(key, path.encode(), hashlib.sha256).hexdigest()
+
+
+def _unsigned(vendor: str, run: RunId, n: int) -> str:
+    return f"/webhook/{vendor}/{run.user}/{run.task}/{run.step}/{run.run}/{n}"

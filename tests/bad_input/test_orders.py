@@ -1,0 +1,300 @@
+"""What is asked for: kinds, parameters, tickets and task files that are not what was sold, or are nothing at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+import pytest
+
+from messages.codes import Code
+from telemetry.secrets import Secret
+from tests.bad_input import pictures
+from tests.bad_input.shop import SECRET
+
+if TYPE_CHECKING:
+    from messages.keys import RunId
+    from tests.bad_input.shop import Shop
+
+KINDS: Final = ("basic_clean", "model_pose12")
+
+# Each is text as it stands in the metadata; that the ticket sells it too does not help.
+BAD_PARAMS: Final[Mapping[str, str]] = {
+    "no JSON": "quality=85",
+    "cut JSON": '{"format":"jpg"',
+    "two documents": "{}{}",
+    "a comment": "{}//x",
+    "an array": "[]",
+    "a text": '"jpg"',
+    "a number": "85",
+    "null": "null",
+    "a name nobody knows": '{"formatt":"jpg"}',
+    "a name of another case": '{"Format":"jpg"}',
+    "a prototype": '{"__proto__":{}}',
+    "a wrong type": '{"format":1,"prompt":1}',
+    "a list for a text": '{"format":["jpg"],"prompt":["x"]}',
+    "null for a text": '{"format":null,"prompt":null}',
+    "nested 50 deep": '{"prompt":' + '{"a":' * 50 + "1" + "}" * 51,
+    "nested 100,000 deep": '{"prompt":' + "[" * 100_000,
+    "100 KB": json.dumps({"prompt": "x" * 100_000, "format": "x"}),
+    "very many names": json.dumps({f"name{n}": n for n in range(5000)}),
+    "NUL": '{"prompt":"\0"}',
+    "only NUL": "\0",
+    "half a surrogate pair": '{"prompt":"\\ud800","format":"\\ud800"}',
+    "bytes that are no text": '{"prompt":"\udcff"}',
+    "Chinese names": '{"提示":"你好"}',
+    "not a number": '{"prompt":NaN}',
+    "infinity": '{"prompt":1e999}',
+    "an integer without end": '{"prompt":' + "9" * 5000 + "}",
+    "the same name, and a wrong one": '{"prompt":"a","prompt":1,"format":1}',
+}
+
+OUT_OF_RANGE: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
+    "quality 0": ("basic_clean", {"quality": 0}),
+    "quality 101": ("basic_clean", {"quality": 101}),
+    "quality as text": ("basic_clean", {"quality": "85"}),
+    "quality and a half": ("basic_clean", {"quality": 85.5}),
+    "quality true": ("basic_clean", {"quality": True}),
+    "quality beyond 64 bits": ("basic_clean", {"quality": 2**70}),
+    "quality below 64 bits": ("basic_clean", {"quality": -(2**70)}),
+    "a side too small": ("basic_clean", {"max_side": 63}),
+    "a side too large": ("basic_clean", {"max_side": 10_001}),
+    "a format nobody makes": ("basic_clean", {"format": "tiff"}),
+    "a format with a rule in it": ("basic_clean", {"format": "jpg/quality/1"}),
+    "a background nobody cuts": ("basic_clean", {"background": "dog"}),
+    "jpg without a background": ("basic_clean", {"background": "goods", "format": "jpg"}),
+    "a prompt too long": ("model_pose12", {"prompt": "长" * 501}),
+    "parameters of another kind": ("model_pose12", {"quality": 85}),
+}
+
+
+async def ordered(
+    shop: Shop, *, kind: str = "basic_clean", params: str | None = None, ticket: str | None = None
+) -> RunId:
+    """Upload a sound picture with this metadata, empty values left out, and let everything happen."""
+    run = shop.sell()
+    meta = {"kind": kind, "params": params or "", "ticket": shop.ticket(run, kind) if ticket is None else ticket}
+    key = await shop.put(run, "original.jpg", pictures.jpeg(), {name: value for name, value in meta.items() if value})
+    assert await shop.deliver(key) == {"refused": 1}
+    return run
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", BAD_PARAMS)
+async def test_parameters_that_are_none_fail_the_task(shop: Shop, name: str, kind: str) -> None:
+    run = await ordered(shop, kind=kind, params=BAD_PARAMS[name])
+    await shop.refused(run, Code.BAD_PARAMETERS)
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+async def test_parameters_out_of_range_fail_the_task_though_they_were_sold(shop: Shop, name: str) -> None:
+    kind, params = OUT_OF_RANGE[name]
+    run = shop.sell(kind)
+    meta = {"kind": kind, "params": json.dumps(params), "ticket": shop.ticket(run, kind, params)}
+    await shop.deliver(await shop.put(run, "original.png", pictures.jpeg(), meta))
+    await shop.refused(run, Code.BAD_PARAMETERS)
+
+
+@pytest.mark.parametrize("prompt", ["穿红色连衣裙的模特，站在海边 👗", "a\u0000b", "\u202edesrever", '"}]', "x" * 500])
+async def test_a_prompt_may_hold_any_text(shop: Shop, prompt: str) -> None:
+    run = await shop.submit(pictures.jpeg(), kind="model_pose12", params={"prompt": prompt})
+    await shop.promise(run, "success")
+    assert (await shop.records(run))["accepted"]["params"] == {"prompt": prompt}
+
+
+@pytest.mark.parametrize(
+    "kind", ["", " ", "video_tryon", "basic_clean ", "BASIC_CLEAN", "../basic_clean", "k" * 3000, "类型", "a\0b", "{}"]
+)
+async def test_a_kind_that_nobody_sells_fails_the_task(shop: Shop, kind: str) -> None:
+    run = await ordered(shop, kind=kind)
+    await shop.refused(run, Code.UNKNOWN_KIND)
+
+
+async def test_a_picture_without_any_metadata_fails_its_task(shop: Shop) -> None:
+    run = await ordered(shop, kind="", ticket="")
+    await shop.refused(run, Code.UNKNOWN_KIND)
+
+
+def unsigned(run: RunId, shop: Shop) -> str:
+    """A ticket that says of itself that it needs no signature."""
+    claims = jwt.decode(shop.ticket(run), options={"verify_signature": False})
+    return jwt.encode(claims, key="", algorithm="none")
+
+
+def changed(run: RunId, shop: Shop) -> str:
+    """A true ticket in which the kind was changed, under the old signature."""
+    head, body, seal = shop.ticket(run, "model_pose12").split(".")
+    claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+    forged = base64.urlsafe_b64encode(json.dumps({**claims, "kind": "basic_clean"}).encode()).decode().rstrip("=")
+    return f"{head}.{forged}.{seal}"
+
+
+def claims_of(run: RunId, shop: Shop, **changes: Any) -> str:
+    """A ticket under the true secret whose claims are not what they should be."""
+    claims = jwt.decode(shop.ticket(run), options={"verify_signature": False}) | changes
+    kept = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(kept, SECRET.reveal(), algorithm="HS256")
+
+
+TICKETS: Final[Mapping[str, tuple[Callable[[RunId, Shop], str], Code]]] = {
+    "missing": (lambda *_: "", Code.TICKET_MISSING),
+    "forged": (lambda *_: "forged", Code.TICKET_INVALID),
+    "three dots": (lambda *_: "...", Code.TICKET_INVALID),
+    "no JSON inside": (lambda *_: "e30.bm8.x", Code.TICKET_INVALID),
+    "another secret": (lambda run, shop: shop.ticket(run, secret=Secret("x" * 40)), Code.TICKET_INVALID),
+    "no signature": (unsigned, Code.TICKET_INVALID),
+    "changed": (changed, Code.TICKET_INVALID),
+    "signature cut off": (lambda run, shop: shop.ticket(run).rpartition(".")[0] + ".", Code.TICKET_INVALID),
+    "longer than any": (lambda run, shop: shop.ticket(run) + "A" * 2000, Code.TICKET_INVALID),
+    "not text": (lambda *_: "票据", Code.TICKET_INVALID),
+    "expired": (lambda run, shop: shop.ticket(run, expires=int(shop.now()) - 1), Code.TICKET_EXPIRED),
+    "expired this second": (lambda run, shop: shop.ticket(run, expires=int(shop.now())), Code.TICKET_EXPIRED),
+    "of the year 1": (lambda run, shop: shop.ticket(run, expires=-(10**12)), Code.TICKET_EXPIRED),
+    "another task": (lambda run, shop: shop.ticket(run, task="other"), Code.TICKET_INVALID),
+    "another user": (lambda run, shop: shop.ticket(run, user="other"), Code.TICKET_INVALID),
+    "another step": (lambda run, shop: shop.ticket(run, step=1), Code.TICKET_INVALID),
+    "another kind": (lambda run, shop: shop.ticket(run, "model_pose12"), Code.TICKET_INVALID),
+    "other parameters": (lambda run, shop: shop.ticket(run, params={"quality": 1}), Code.TICKET_INVALID),
+    "another audience": (lambda run, shop: claims_of(run, shop, aud="another"), Code.TICKET_INVALID),
+    "no audience": (lambda run, shop: claims_of(run, shop, aud=None), Code.TICKET_INVALID),
+    "no end": (lambda run, shop: claims_of(run, shop, exp=None), Code.TICKET_INVALID),
+    "an end that is no number": (lambda run, shop: claims_of(run, shop, exp="never"), Code.TICKET_INVALID),
+    "no task": (lambda run, shop: claims_of(run, shop, task=None), Code.TICKET_INVALID),
+    "a list of users": (lambda run, shop: claims_of(run, shop, sub=[run.user]), Code.TICKET_INVALID),
+}
+
+
+@pytest.mark.parametrize("name", TICKETS)
+async def test_without_a_true_ticket_the_task_fails(shop: Shop, name: str) -> None:
+    make, code = TICKETS[name]
+    run = shop.sell()
+    meta = {"kind": "basic_clean", "ticket": make(run, shop)}
+    await shop.deliver(await shop.put(run, "original.jpg", pictures.jpeg(), meta))
+    await shop.refused(run, code)
+
+
+@pytest.mark.parametrize("name", TICKETS)
+async def test_without_a_true_ticket_a_task_file_fails_too(shop: Shop, name: str) -> None:
+    make, code = TICKETS[name]
+    run = shop.sell()
+    await shop.put(run, "a.jpg", pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg"], "ticket": make(run, shop)}
+    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
+    await shop.refused(run, code)
+
+
+async def test_a_ticket_is_good_for_one_task_however_often_it_is_shown(shop: Shop) -> None:
+    run = await shop.submit(pictures.jpeg())
+    ticket = {"kind": "basic_clean", "ticket": shop.ticket(run)}
+    await shop.deliver(await shop.put(run, "original.png", pictures.palette(), ticket))
+    await shop.promise(run, "success")
+    assert shop.heard(run) == ["success"]
+    assert await shop.outputs(run) == [f"output/{run.user}/{run.task}/result_01.jpg"]
+
+
+async def test_the_ticket_is_nowhere_in_what_is_kept_or_sent(shop: Shop) -> None:
+    run = await shop.submit(pictures.jpeg(), kind="model_pose12")
+    await shop.promise(run, "success")
+    seal = shop.ticket(run, "model_pose12").rpartition(".")[2].encode()
+    page = await shop.ledger.objects.list("")
+    kept = [(await shop.ledger.objects.get(item.key)).body for item in page.items]
+    assert not any(seal in body for body in [*kept, *(sent.payload for sent in shop.wire.sent)])
+
+
+def file(**changes: Any) -> dict[str, Any]:
+    """A task file; the value `sold` of `ticket` becomes a true one."""
+    return {"kind": "basic_clean", "params": {}, "inputs": ["a.jpg"], "ticket": "sold", **changes}
+
+
+FILES: Final[Mapping[str, tuple[Any, Code]]] = {
+    "nothing": (b"", Code.BAD_PARAMETERS),
+    "no JSON": (b"kind: basic_clean", Code.BAD_PARAMETERS),
+    "cut JSON": (b'{"kind":"basic_clean","inputs":["a.jpg"', Code.BAD_PARAMETERS),
+    "bytes that are no text": (b'{"kind":"\xff\xfe"}', Code.BAD_PARAMETERS),
+    "a byte order mark": (b"\xef\xbb\xbf{}", Code.BAD_PARAMETERS),
+    "NUL": (b"\0" * 100, Code.BAD_PARAMETERS),
+    "a picture": (pictures.jpeg(), Code.BAD_PARAMETERS),
+    "an array": (["a.jpg"], Code.BAD_PARAMETERS),
+    "null": (None, Code.BAD_PARAMETERS),
+    "64 KB and more": (file(ticket="x" * 70_000), Code.BAD_PARAMETERS),
+    "33 MB": (b" " * (33 << 20), Code.BAD_PARAMETERS),
+    "nested 10,000 deep": (b'{"params":' + b'{"a":' * 10_000, Code.BAD_PARAMETERS),
+    "a name nobody knows": (file(webhook="http://127.0.0.1/"), Code.BAD_PARAMETERS),
+    "a kind that is a number": (file(kind=7), Code.BAD_PARAMETERS),
+    "no kind": ({"inputs": ["a.jpg"], "ticket": "sold"}, Code.BAD_PARAMETERS),
+    "a kind nobody sells": (file(kind="video_tryon"), Code.UNKNOWN_KIND),
+    "parameters that are a list": (file(params=[]), Code.BAD_PARAMETERS),
+    "parameters nobody knows": (file(params={"x": 1}), Code.BAD_PARAMETERS),
+    "parameters that were not sold": (file(params={"quality": 1}), Code.TICKET_INVALID),
+    "no inputs": ({"kind": "basic_clean", "ticket": "sold"}, Code.BAD_PARAMETERS),
+    "an empty list": (file(inputs=[]), Code.BAD_PARAMETERS),
+    "inputs that are a text": (file(inputs="a.jpg"), Code.BAD_PARAMETERS),
+    "an input that is a number": (file(inputs=[1]), Code.BAD_PARAMETERS),
+    "an input that is null": (file(inputs=[None]), Code.BAD_PARAMETERS),
+    "13 inputs": (file(inputs=["a.jpg"] * 13), Code.BAD_PARAMETERS),
+    "10,000 inputs": (file(inputs=["a"] * 10_000), Code.BAD_PARAMETERS),
+    "another task's folder": (file(inputs=["../other/a.jpg"]), Code.BAD_PARAMETERS),
+    "an encoded way there": (file(inputs=["..%2Fother%2Fa.jpg"]), Code.NOT_UPLOADED),
+    "a folder": (file(inputs=["x/a.jpg"]), Code.BAD_PARAMETERS),
+    "from the root": (file(inputs=["/a.jpg"]), Code.BAD_PARAMETERS),
+    "a backslash": (file(inputs=["..\\a.jpg"]), Code.NOT_UPLOADED),
+    "a URL": (file(inputs=["https://example.com/a.jpg"]), Code.BAD_PARAMETERS),
+    "itself": (file(inputs=["task.json"]), Code.BAD_PARAMETERS),
+    "two dots": (file(inputs=[".."]), Code.BAD_PARAMETERS),
+    "an extension alone": (file(inputs=[".jpg"]), Code.BAD_PARAMETERS),
+    "no name": (file(inputs=[""]), Code.BAD_PARAMETERS),
+    "a line end": (file(inputs=["a\n.jpg"]), Code.INVALID_ID),
+    "a name that is NUL": (file(inputs=["\0.jpg"]), Code.INVALID_ID),
+    "a name without end": (file(inputs=["a" * 1000 + ".jpg"]), Code.INVALID_ID),
+    "a file that is not there": (file(inputs=["a.jpg", "missing.jpg"]), Code.NOT_UPLOADED),
+    "a file that is empty": (file(inputs=["a.jpg", "empty.png"]), Code.EMPTY_FILE),
+    "a file of 33 MB": (file(inputs=["a.jpg", "huge.png"]), Code.PICTURE_TOO_LARGE),
+    "a file that is no picture": (file(inputs=["a.jpg", "text.jpg"]), Code.BAD_PICTURE),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_a_task_file_that_cannot_be_done_fails_its_task(shop: Shop, name: str) -> None:
+    document, code = FILES[name]
+    run = shop.sell()
+    contents = {"a.jpg": pictures.jpeg(), "empty.png": b"", "huge.png": bytes(33 << 20), "text.jpg": pictures.TEXT}
+    for file_name, body in contents.items():
+        if name.startswith("a file") or file_name == "a.jpg":
+            await shop.put(run, file_name, body)
+    await shop.data.put("input/u1/other/a.jpg", pictures.jpeg())
+    if isinstance(document, dict) and document.get("ticket") == "sold":
+        kind = document.get("kind") if isinstance(document.get("kind"), str) else "basic_clean"
+        document = {**document, "ticket": shop.ticket(run, str(kind))}
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    await shop.deliver(await shop.put(run, "task.json", body))
+    await shop.refused(run, code)
+
+
+async def test_two_inputs_for_a_kind_that_takes_one(shop: Shop) -> None:
+    run = shop.sell("model_pose12")
+    for name in ("a.jpg", "b.jpg"):
+        await shop.put(run, name, pictures.jpeg())
+    order = {"kind": "model_pose12", "inputs": ["a.jpg", "b.jpg"], "ticket": shop.ticket(run, "model_pose12")}
+    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
+    await shop.refused(run, Code.BAD_PARAMETERS)
+
+
+async def test_the_same_input_twice_gives_two_results(shop: Shop) -> None:
+    run = shop.sell()
+    await shop.put(run, "a.jpg", pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg", "a.jpg"], "ticket": shop.ticket(run)}
+    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
+    await shop.promise(run, "success")
+    assert len(await shop.outputs(run)) == 2
+
+
+async def test_a_name_that_comes_twice_in_a_task_file_counts_once_and_must_be_what_was_sold(shop: Shop) -> None:
+    run = shop.sell()
+    await shop.put(run, "a.jpg", pictures.jpeg())
+    ticket = json.dumps(shop.ticket(run))
+    body = f'{{"kind":"model_pose12","kind":"basic_clean","inputs":["b.jpg"],"inputs":["a.jpg"],"ticket":{ticket}}}'
+    await shop.deliver(await shop.put(run, "task.json", body.encode()))
+    await shop.promise(run, "success")

@@ -1,0 +1,205 @@
+"""Every kind of file that may be uploaded as a picture, for both kinds of work: one verdict each, the right one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pytest
+from PIL import Image
+
+from messages.codes import Code
+from tests.bad_input import pictures
+from tests.bad_input.pictures import BLUE, GREEN, RED, SIZE, WHITE
+
+if TYPE_CHECKING:
+    from messages.keys import RunId
+    from services.objects.port import PictureRule, Processed
+    from tests.bad_input.shop import Shop
+
+KINDS: Final = ("basic_clean", "model_pose12")
+
+BAD: Final[Mapping[str, tuple[str, Callable[[], bytes], Code]]] = {
+    "cut in the middle": ("original.jpg", lambda: pictures.jpeg()[:400], Code.BAD_PICTURE),
+    "cut near its end": ("original.jpg", lambda: pictures.jpeg()[:-60], Code.BAD_PICTURE),
+    "cut inside the header": ("original.jpg", lambda: pictures.jpeg()[:10], Code.BAD_PICTURE),
+    "cut png": ("original.png", lambda: pictures.encoded(pictures.flag(), "PNG")[:-30], Code.BAD_PICTURE),
+    "cut webp": ("original.webp", lambda: pictures.encoded(pictures.flag(), "WEBP")[:-10], Code.BAD_PICTURE),
+    "one byte": ("original.jpg", lambda: b"\xff", Code.BAD_PICTURE),
+    "text": ("original.jpg", lambda: pictures.TEXT, Code.BAD_PICTURE),
+    "zip": ("original.jpg", pictures.zipped, Code.BAD_PICTURE),
+    "html": ("original.jpeg", lambda: pictures.HTML, Code.BAD_PICTURE),
+    "pdf": ("original.jpg", lambda: pictures.PDF, Code.BAD_PICTURE),
+    "svg": ("original.png", lambda: pictures.SVG, Code.BAD_PICTURE),
+    "no bytes": ("original.jpg", lambda: b"", Code.EMPTY_FILE),
+    "decompression bomb": ("original.png", pictures.bomb, Code.PICTURE_TOO_LARGE),
+    "33 MB": ("original.jpg", lambda: pictures.jpeg() + bytes(33 << 20), Code.PICTURE_TOO_LARGE),
+}
+
+QUARTERS: Final = (RED, GREEN, BLUE, WHITE)
+SEE_THROUGH: Final = (RED, GREEN, BLUE, None)
+"""None: nothing can be seen there."""
+
+USABLE: Final[Mapping[str, tuple[str, Callable[[], bytes], tuple[Any, ...]]]] = {
+    "ordinary jpg": ("original.jpg", pictures.jpeg, QUARTERS),
+    "jpeg": ("original.jpeg", pictures.jpeg, QUARTERS),
+    "jpg under a png name": ("original.png", pictures.jpeg, QUARTERS),
+    "webp under a jpg name": ("original.jpg", lambda: pictures.encoded(pictures.flag(), "WEBP"), QUARTERS),
+    "gif under a jpg name": ("original.jpg", lambda: pictures.encoded(pictures.flag(), "GIF"), QUARTERS),
+    "progressive": ("original.jpg", lambda: pictures.jpeg(progressive=True), QUARTERS),
+    "CMYK": ("original.jpg", pictures.cmyk, QUARTERS),
+    "16 bits a grey pixel": ("original.png", pictures.deep_grey, ((32,) * 3, (224,) * 3) * 2),
+    "16 bits a channel": ("original.png", pictures.deep_colour, (RED, GREEN) * 2),
+    "palette with transparency": ("original.png", pictures.palette, SEE_THROUGH),
+    "alpha": ("original.png", lambda: pictures.encoded(pictures.see_through(), "PNG"), SEE_THROUGH),
+    "alpha in a webp": (
+        "original.webp",
+        lambda: pictures.encoded(pictures.see_through(), "WEBP", lossless=True),
+        SEE_THROUGH,
+    ),
+    "animation": ("original.webp", pictures.animated, QUARTERS),
+    "bytes behind its end": ("original.jpg", lambda: pictures.jpeg() + bytes(4096), QUARTERS),
+    **{f"EXIF {turn}": ("original.jpg", lambda turn=turn: pictures.rotated(turn), QUARTERS) for turn in range(1, 9)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", BAD)
+async def test_what_is_no_picture_is_refused_and_refunded(shop: Shop, name: str, kind: str) -> None:
+    upload, make, code = BAD[name]
+    run = await shop.submit(make(), name=upload, kind=kind)
+    await shop.refused(run, code)
+    # Heard again, the same event changes nothing.
+    assert await shop.deliver(f"input/{run.user}/{run.task}/{upload}") == {"ended": 1}
+    await shop.refused(run, code)
+
+
+@pytest.mark.parametrize("name", USABLE)
+async def test_what_can_be_used_gives_the_right_picture(shop: Shop, name: str) -> None:
+    upload, make, expected = USABLE[name]
+    run = await shop.submit(make(), name=upload)
+    await shop.promise(run, "success")
+    extension = {"jpeg": "jpg"}.get(upload.rpartition(".")[2], upload.rpartition(".")[2])
+    (key,) = await shop.outputs(run)
+    assert key == f"output/{run.user}/{run.task}/result_01.{extension}"
+    await assert_shows(shop, key, extension, expected)
+
+
+@pytest.mark.parametrize("name", USABLE)
+async def test_what_can_be_used_reaches_the_vendor_upright_and_opaque(shop: Shop, name: str) -> None:
+    upload, make, expected = USABLE[name]
+    run = await shop.submit(make(), name=upload, kind="model_pose12")
+    await shop.promise(run, "success")
+    assert len(await shop.outputs(run)) == 12
+    key = await cleaned_key(shop, run)
+    await assert_shows(shop, key, "jpg", tuple(WHITE if colour is None else colour for colour in expected))
+    assert shop.vendor.uploads[0].startswith("input.jpg image/jpeg ")
+
+
+async def test_a_result_that_is_asked_for_as_jpg_has_white_where_nothing_was(shop: Shop) -> None:
+    body = pictures.encoded(pictures.see_through(), "PNG")
+    run = await shop.submit(body, name="original.png", params={"format": "jpg"})
+    await shop.promise(run, "success")
+    await assert_shows(shop, f"output/{run.user}/{run.task}/result_01.jpg", "jpg", QUARTERS)
+
+
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+async def test_a_subject_is_cut_out_of_a_turned_picture_upright(shop: Shop, turn: int) -> None:
+    run = await shop.submit(pictures.rotated(turn), params={"background": "goods"})
+    await shop.promise(run, "success")
+    picture = await shown(shop, f"output/{run.user}/{run.task}/result_01.png")
+    assert picture.mode == "RGBA"
+    assert picture.size == SIZE
+    assert picture.getpixel((0, 0))[3] == 0
+    assert near(picture.getpixel((SIZE[0] // 4, SIZE[1] // 4)), RED)
+    assert near(picture.getpixel((3 * SIZE[0] // 4, SIZE[1] // 4)), GREEN)
+
+
+async def test_a_picture_of_one_pixel_and_one_that_is_a_line_are_pictures(shop: Shop) -> None:
+    for size in ((1, 1), (9000, 1), (1, 9000)):
+        run = await shop.submit(pictures.encoded(Image.new("RGB", size, RED), "PNG"), name="original.png")
+        await shop.promise(run, "success")
+        picture = await shown(shop, f"output/{run.user}/{run.task}/result_01.png")
+        assert picture.size == tuple(min(4096, side) for side in size)
+        assert near(picture.getpixel((0, 0)), RED)
+
+
+async def test_one_bad_picture_among_several_fails_the_task_and_leaves_nothing(shop: Shop) -> None:
+    run = shop.sell()
+    files = {"a.jpg": pictures.jpeg(), "b.jpg": pictures.TEXT, "c.png": pictures.palette()}
+    for name, body in files.items():
+        await shop.put(run, name, body)
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run)}
+    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
+    await shop.refused(run, Code.BAD_PICTURE)
+
+
+async def test_what_the_service_still_works_on_when_a_task_fails_is_not_left_behind(shop: Shop) -> None:
+    inner = shop.data.process
+
+    async def busy(key: str, rules: Sequence[PictureRule]) -> Processed:
+        """As a call in a thread: given up by its caller, it still comes to its end."""
+        return await asyncio.shield(asyncio.ensure_future(late(key, rules)))
+
+    async def late(key: str, rules: Sequence[PictureRule]) -> Processed:
+        await asyncio.sleep(5.0 if key.endswith("a.jpg") else 0.0)
+        return await inner(key, rules)
+
+    shop.data.process = busy
+    run = shop.sell()
+    files = {"a.jpg": pictures.jpeg(), "b.jpg": pictures.TEXT}
+    for name, body in files.items():
+        await shop.put(run, name, body)
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run)}
+    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
+    await asyncio.sleep(60)
+    await shop.refused(run, Code.BAD_PICTURE)
+
+
+async def test_several_good_pictures_give_one_result_each_in_their_order(shop: Shop) -> None:
+    run = shop.sell()
+    files = {"照片.png": pictures.palette(), "a.jpg": pictures.rotated(6), "b.webp": pictures.animated()}
+    for name, body in files.items():
+        await shop.put(run, name, body)
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run)}
+    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
+    await shop.promise(run, "success")
+    stem = f"output/{run.user}/{run.task}/result"
+    await assert_shows(shop, f"{stem}_01.png", "png", SEE_THROUGH)
+    await assert_shows(shop, f"{stem}_02.jpg", "jpg", QUARTERS)
+    await assert_shows(shop, f"{stem}_03.webp", "webp", QUARTERS)
+
+
+async def cleaned_key(shop: Shop, run: RunId) -> str:
+    (product,) = (await shop.records(run))["cleaned"]["products"]
+    key: str = product["key"]
+    return key
+
+
+async def shown(shop: Shop, key: str) -> Image.Image:
+    return pictures.opened((await shop.data.get(key)).body)
+
+
+async def assert_shows(shop: Shop, key: str, extension: str, expected: tuple[Any, ...]) -> None:
+    """The format its name and its Content-Type say, upright, without notes, in the right colours."""
+    content = await shop.data.get(key)
+    form = "jpeg" if extension == "jpg" else extension
+    assert content.info.content_type == f"image/{form}"
+    picture = pictures.opened(content.body)
+    assert (picture.format or "").lower() == form
+    assert picture.size == SIZE
+    assert not picture.getexif()
+    for pixel, colour in zip(pictures.corners(picture.convert("RGBA")), expected, strict=True):
+        if colour is None:
+            assert pixel[3] == 0
+        else:
+            assert near(pixel, colour), f"{pixel} is not {colour}"
+
+
+def near(pixel: Any, colour: tuple[int, ...]) -> bool:
+    """Visible, and as good as the same; lossy formats and inks shift a little."""
+    return (len(pixel) < 4 or pixel[3] == 255) and all(
+        abs(one - other) <= 16 for one, other in zip(pixel, colour, strict=False)
+    )

@@ -1,0 +1,197 @@
+"""Whole processes: what the webhook, the sweep and a cancel do for a task that would be lost without them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+
+from console.client import Client, Sold, open_client
+from console.processes import Workers
+from messages.codes import Code
+from messages.topics import WORKERS
+from runtime.settings import load_settings
+from runtime.wiring import open_outside
+from sandbox.world import World
+from services.records import Accepted
+from transport import open_broker
+
+PHOTO: Final = Path(__file__).parents[2] / "sandbox" / "photos" / "portrait.jpg"
+T = TypeVar("T")
+
+USER: Final = "u-e2e"
+LIMIT_S: Final = 45.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def slow_vendor(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "data", duration_s=100.0) as opened:
+        yield opened
+
+
+class Shop:
+    """A client of a world, and what the test asks of the stand-ins."""
+
+    def __init__(self, world: World, client: Client) -> None:
+        self._world = world
+        self.client = client
+
+    async def buy(self, kind: str = "model_pose12", *, upload: bool = True) -> Sold:
+        sold = await self.client.buy(USER, kind, {})
+        if upload:
+            await self.client.upload(sold, PHOTO)
+        return sold
+
+    async def until(self, reached: Callable[[T], bool], ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until the answer will do."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                found = await ask()
+                if reached(found):
+                    return found
+                await asyncio.sleep(0.1)
+
+    async def ended(self, sold: Sold) -> dict[str, Any]:
+        """The backend's row of the task, once it has heard a verdict."""
+        await self.until(lambda status: status != "pending", lambda: self.client.status(sold))
+        book = await asyncio.to_thread(self._world.book, sold.task_id)
+        (row,) = book["tasks"]
+        assert all(call["signature_ok"] for call in row["callbacks"])
+        assert len({call["status"] for call in row["callbacks"]}) == 1
+        return dict(row)
+
+    async def stats(self) -> dict[str, Any]:
+        return await asyncio.to_thread(self._world.vendor_stats)
+
+
+@asynccontextmanager
+async def shop_of(world: World) -> AsyncGenerator[Shop]:
+    async with open_client(load_settings(world.environ)) as client:
+        yield Shop(world, client)
+
+
+def command(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "console", *arguments]
+    return subprocess.run(argv, env=dict(environ), capture_output=True, text=True, timeout=60, check=False)
+
+
+def workers(world: World, tmp_path: Path, **environ: str) -> Workers:
+    return Workers(1, {**world.environ, **environ}, tmp_path / "workers.log")
+
+
+def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(world: World, tmp_path: Path) -> None:
+    world.arm("runninghub", {"on": "create", "kind": "cut", "accepted": True})
+    # Somebody else calls first: with a path made up, then with the true one and a job that does not exist.
+    world.arm("runninghub", {"on": "webhook", "kind": "forged"})
+
+    async def body() -> None:
+        async with shop_of(world) as shop:
+            row = await shop.ended(await shop.buy())
+            assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
+            assert len(row["outputs"]) == 12
+            assert (await shop.stats())["creates"] == 1
+
+    with workers(world, tmp_path):
+        asyncio.run(body())
+    log = (tmp_path / "workers.log").read_text(encoding="utf-8")
+    for event in ("paid.unknown", "webhook.ignored", "paid.recovered"):
+        assert log.count(f'"event":"{event}"') == 1, event
+    assert "/webhook/runninghub/" not in log
+
+
+def test_the_sweep_finds_what_a_broker_lost(world: World, tmp_path: Path) -> None:
+    async def before() -> tuple[Sold, Sold, Sold]:
+        async with shop_of(world) as shop:
+            lost = await shop.buy("basic_clean")
+            await _published(world, shop)
+            abandoned = await shop.buy("basic_clean", upload=False)
+            await _abandon(world, abandoned)
+            return lost, abandoned, await shop.buy("basic_clean", upload=False)
+
+    async def after(lost: Sold, abandoned: Sold, missing: Sold) -> None:
+        async with shop_of(world) as shop:
+            row = await shop.ended(lost)
+            assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
+            row = await shop.ended(abandoned)
+            assert (row["error_code"], row["error"], row["refunds"]) == (Code.TIMEOUT, "生成超时", 1)
+            row = await shop.ended(missing)
+            assert (row["error_code"], row["error"], row["refunds"]) == (Code.NOT_UPLOADED, "未上传", 1)
+
+    sold = asyncio.run(before())
+    for file in (tmp_path / "data").glob("broker.db*"):
+        file.unlink()
+    # Young tasks are left alone unless the sweep is told otherwise.
+    assert _counts(command(world.environ, "sweep", "--json"))["listed"] == 0
+    swept = _counts(command(world.environ, "sweep", "--older-than", "0", "--json"))
+    assert (swept["listed"], swept["woken"], swept["errors"], swept["cursor"]) == (3, 3, 0, "")
+    with workers(world, tmp_path, UPLOAD_LIMIT_S="0"):
+        asyncio.run(after(*sold))
+
+
+def test_a_cancelled_task_stops_its_job_and_is_refunded_once(slow_vendor: World, tmp_path: Path) -> None:
+    world = slow_vendor
+
+    async def body() -> None:
+        async with shop_of(world) as shop:
+            sold = await shop.buy()
+            waiting = "waiting for the vendor"
+            await shop.until(lambda words: words == waiting, lambda: shop.client.progress(sold))
+            done = await asyncio.to_thread(command, world.environ, "cancel", sold.task_id, "--user", USER)
+            assert (done.returncode, done.stdout.strip()) == (0, f"task {sold.task_id}: cancelled (cancelled)")
+            row = await shop.ended(sold)
+            assert (row["status"], row["error_code"], row["error"]) == ("failed", Code.CANCELLED, "已取消")
+            assert (row["charges"], row["refunds"], row["outputs"]) == (1, 1, [])
+            (job,) = (await shop.stats())["jobs"]
+            assert job["state"] == "CANCEL"
+            assert await shop.client.outputs(sold) == []
+
+    with workers(world, tmp_path):
+        asyncio.run(body())
+
+
+def test_the_timers_event_gives_the_counts(world: World) -> None:
+    event = {"Type": "Timer", "TriggerName": "sweep", "Time": "2026-11-23T09:03:00Z", "Message": ""}
+    argv = [sys.executable, "-m", "console", "invoke", "producer.sweep", "--event", "-"]
+    done = subprocess.run(
+        argv, env=dict(world.environ), input=json.dumps(event), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["listed"] == 0
+
+
+def _counts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+async def _published(world: World, shop: Shop) -> None:
+    """Wait until the upload's first message is stored."""
+    broker = await open_broker(world.environ["BROKER_URL"])
+    try:
+        await shop.until(lambda found: found.depth == 1, lambda: broker.backlog("clean-normal", WORKERS))
+    finally:
+        await broker.close()
+
+
+async def _abandon(world: World, sold: Sold) -> None:
+    """A task that was accepted long ago, and whose messages are gone."""
+    now = time.time()
+    accepted = Accepted("basic_clean", {}, (), created=now - 700, deadline=now - 100)
+    async with open_outside(load_settings(world.environ), lambda: world.environ, vendors=False) as out:
+        await out.ledger.write(sold.run, "accepted", accepted)

@@ -1,0 +1,326 @@
+"""A short history of one task, made by a seed: several workers at once, and whatever can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from messages.bodies import Job
+from messages.codes import Code
+from messages.errors import Transient
+from messages.keys import record_key
+from messages.topics import WORK_TOPICS
+from recipes.basic_clean import BASIC_CLEAN
+from recipes.model_pose12 import MODEL_POSE12
+from recipes.recipe import Recipe
+from runtime.wakes import LATEST, SWEEP, cancel_task, publish_wake
+from services.errors import BackendDown, FetchFailed, ObjectsDown, UploadFailed, VendorDown
+from services.objects.port import Result
+from services.records import Verdict
+from services.vendors.port import JobState
+from tests.engine.fate import Died
+from tests.engine.standins import Create, Plan, WireConsumer
+from tests.engine.world import World, sketched
+from transport.errors import BrokerDown
+from transport.port import Delivery
+
+_TOPICS: Final = tuple(topic for topic in WORK_TOPICS if not topic.endswith(("-high", "-low")))
+_COUNT: Final = 3
+_WORKERS: Final = 3
+_SWEEP_EVERY: Final = 600.0
+_SWEEPS: Final = 14
+"""So many sweeps reach beyond every deadline."""
+_MOST: Final = 400
+"""Deliveries after which a history is taken for endless."""
+
+_FOR_A_REASON: Final = {Code.INTERNAL, Code.BUSY, Code.VENDOR_FAILED, Code.VENDOR_UNKNOWN, Code.VENDOR_REFUSED}
+"""Codes of a failed verdict that came by way of an error."""
+_READ_SHARE: Final = 0.1
+"""Most effects are reads of the ledger: trouble is to be shared out more evenly."""
+_PLENTY: Final = 4
+"""Troubles that may well use up a run's time."""
+_IN_BETWEEN: Final = 310.0
+"""Seconds, at most a freeze."""
+
+_ERRORS: Final[Mapping[str, tuple[Callable[[], Exception], ...]]] = {
+    "objects": (lambda: ObjectsDown("fate"), lambda: ObjectsDown("fate"), lambda: Transient("fate")),
+    "ledger": (lambda: ObjectsDown("fate"),),
+    "vendor": (lambda: VendorDown("fate"),),
+    "vendor.upload": (lambda: VendorDown("fate"), lambda: UploadFailed("fate")),
+    "files": (lambda: FetchFailed("fate"),),
+    "backend": (lambda: BackendDown("fate"),),
+    "broker.publish": (lambda: BrokerDown("fate"),),
+}
+
+
+def recipes(policy: str) -> Mapping[str, Recipe]:
+    """What is sold, with fewer results."""
+    small = msgspec.structs.replace(MODEL_POSE12, count=_COUNT, unknown=policy)
+    return MappingProxyType({"model_pose12": small, "basic_clean": BASIC_CLEAN})
+
+
+class History:
+    """One seed's history.
+
+    Args:
+        seed: decides everything.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.policy = self.rng.choice(("fail", "resend"))
+        self.world = World(recipes=recipes(self.policy), paint=sketched, seed=seed, topics=_TOPICS)
+        self.excuses: set[str] = set()
+        """What happened that a failed verdict may rest on."""
+        self.wrong: list[str] = []
+        """Promises broken on the way."""
+        self.deliveries = 0
+        self._chance = self.rng.choice((0.0, 0.02, 0.06, 0.15))
+        self._budget = self.rng.choice((0, 1, 2, 4, 8, 16))
+        self.troubles = 0
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def play(self) -> None:
+        """Let it happen, then let all be well until the end, and judge."""
+        async with self.world:
+            self._write_script()
+            self.kind = "basic_clean" if self.rng.random() < 0.15 else "model_pose12"
+            self.run = await self.world.upload(self.kind)
+            self.world.fate.hook = self._meddle
+            self._later(0.0, self._ingest)
+            self._disturb()
+            await self._work()
+            self._judge_liveness()
+            self._budget = 0
+            await self._fair_end()
+            await self._judge()
+
+    # ---- the script ------------------------------------------------------------------------------------------------
+
+    def _write_script(self) -> None:
+        rng, vendor = self.rng, self.world.vendor
+        vendor.full = rng.choice((0, 0, 0, 2))
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            answer = rng.choice(("full", "full", "lost", "refused" if rng.random() < 0.2 else "full"))
+            accepted = answer == "lost" and rng.random() < 0.6
+            vendor.creates.append(Create(accepted=accepted, answer=answer))
+            if answer != "full":
+                self.excuses.add(answer)
+        for _ in range(3):
+            plan = Plan(looks=rng.choice((0, 0, 1, 2, 9)), within=200.0)
+            if rng.random() < 0.12:
+                plan.end = JobState.FAILED
+                self.excuses.add("the vendor fails")
+            if rng.random() < 0.06:
+                plan.files = rng.choice((0, 2, 4))
+                self.excuses.add("results are missing")
+            vendor.plans.append(plan)
+        if rng.random() < 0.06:
+            self.world.findings["02.jpg" if rng.random() < 0.5 else ".jpg"] = Result(
+                violation=True, suspect=False, label="Porn", score=95
+            )
+            self.excuses.add("a violation")
+
+    def _disturb(self) -> None:
+        rng = self.rng
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            self._later(rng.uniform(0, 200), self._ingest)
+        for _ in range(rng.choice((0, 0, 1, 4))):
+            self._later(rng.uniform(0, 400), self._sweep)
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            self._later(rng.uniform(0, 300), self._hint)
+        if rng.random() < 0.12:
+            self.excuses.add("a cancel")
+            self._later(rng.choice((0.0, rng.uniform(0, 2), rng.uniform(0, 200))), self._cancel)
+
+    def _later(self, delay: float, act: Callable[[], Awaitable[object]]) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(delay)
+            while not await self._alive(act):
+                # The platform, the timer and the person come again.
+                await asyncio.sleep(1)
+
+        self._start(wait())
+
+    async def _alive(self, act: Callable[[], Awaitable[object]]) -> bool:
+        try:
+            await act()
+        except (Died, ObjectsDown, BrokerDown, Transient):
+            return False
+        return True
+
+    async def _ingest(self) -> None:
+        await self.world.take_in(self.run)
+
+    async def _sweep(self) -> None:
+        await publish_wake(msgspec.structs.replace(self.run, run=LATEST), SWEEP, self.world.out)
+
+    async def _hint(self) -> None:
+        jobs = list(self.world.vendor.jobs)
+        if jobs:
+            n = self.rng.randint(1, len(jobs))
+            await publish_wake(self.run, "webhook", self.world.out, job=Job(n, self.rng.choice(jobs)))
+
+    async def _cancel(self) -> None:
+        await cancel_task(self.run, self.world.out)
+
+    # ---- fate ------------------------------------------------------------------------------------------------------
+
+    async def _meddle(self, place: str, *, done: bool) -> None:
+        rng = self.rng
+        if place.startswith("objects.copy output/") and not done:
+            self._check_promotion(place.removeprefix("objects.copy "))
+        if place.endswith("/verdict") and done and place.startswith("ledger.put_new"):
+            self._check_verdict()
+        if rng.random() < 0.05:
+            await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 0.5), rng.uniform(0, 5))))
+        chance = self._chance * (_READ_SHARE if place.startswith("ledger.get") else 1.0)
+        if self._budget <= 0 or rng.random() >= chance:
+            return
+        self._budget -= 1
+        self.troubles += 1
+        kind = rng.random()
+        if kind < 0.25:
+            self.excuses.add("frozen")
+            await asyncio.sleep(rng.choice((12.0, 100.0, 300.0)))
+        elif kind < 0.5:
+            self.excuses.add("died")
+            raise Died
+        else:
+            self._break(place, done=done)
+
+    def _break(self, place: str, *, done: bool) -> None:
+        head = place.split(" ")[0]
+        errors = _ERRORS.get(head) or _ERRORS.get(head.split(".")[0], ())
+        if not errors or head in {"vendor.create", "broker.ack"}:
+            return
+        if head != "broker.publish":
+            self.excuses.add("errors")
+        raise self.rng.choice(errors)()
+
+    def _check_promotion(self, target: str) -> None:
+        verdict = self._verdict()
+        if verdict is None:
+            self.wrong.append(f"{target} was promoted before any verdict")
+        elif verdict.status != "success" or target not in {item.target for item in verdict.manifest}:
+            self.wrong.append(f"{target} is not of the verdict")
+
+    def _check_verdict(self) -> None:
+        """No stale message fails a run whose job is alive; its results themselves may, once they are collected."""
+        verdict, stored = self._verdict(), self.world.ledger.objects._stored
+        names = [key.rpartition("/")[2] for key in stored if key.startswith(record_key(self.run, ""))]
+        if verdict is None or verdict.code not in _FOR_A_REASON or any("begun-collect" in name for name in names):
+            return
+        for name in names:
+            if name.endswith("-id") and name.replace("-id", "-end") not in names:
+                known = self.world.now() - stored[record_key(self.run, name)].info.modified
+                # Who reads and then writes cannot see what is stored in between.
+                if known > _IN_BETWEEN:
+                    self.wrong.append(f"{verdict.code}, though {name} was known for {known} s")
+
+    def _verdict(self) -> Verdict | None:
+        stored = self.world.ledger.objects._stored.get(record_key(self.run, "verdict"))
+        return msgspec.convert(msgspec.json.decode(stored.body)["record"], Verdict) if stored else None
+
+    # ---- workers ---------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Several workers, until nothing is stored and nobody is busy."""
+        taking: asyncio.Task[tuple[Delivery, WireConsumer]] | None = None
+        while self.world.wire.open or self._running:
+            if taking is None and len(self._running) < _WORKERS + 4:
+                taking = asyncio.create_task(self.world.take(), name="taking")
+            waiting: set[asyncio.Task[Any]] = {*self._running, *([taking] if taking else [])}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in self._running if task.done()]:
+                self._running.discard(task)
+                task.result()
+            if taking is not None and taking.done():
+                self._dispatch(*taking.result())
+                taking = None
+        if taking is not None:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+
+    def _dispatch(self, delivery: Delivery, consumer: WireConsumer) -> None:
+        self.deliveries += 1
+        assert self.deliveries < _MOST, f"endless: {self.world.told[-20:]}"
+        self._start(self._handle(delivery, consumer))
+
+    def _start(self, work: Any) -> None:
+        self._running.add(asyncio.create_task(work))
+
+    async def _handle(self, delivery: Delivery, consumer: WireConsumer) -> None:
+        world, rng = self.world, self.rng
+        fate = rng.random() if self._budget > 0 else 1.0
+        if fate < 0.03:
+            self.excuses.add("a message is lost")
+            await world.wire.lose(delivery, consumer)
+            return
+        if fate < 0.12:
+            await world.wire.slip_in(delivery.topic, delivery.payload, rng.choice((0.0, rng.uniform(0, 60))))
+        if 0.09 < fate < 0.15:
+            self.excuses.add("given to a second holder")
+            await asyncio.gather(self.world.run(delivery, consumer), self.world.run(delivery, consumer))
+        else:
+            await self.world.run(delivery, consumer)
+        if 0.15 < fate < 0.20:
+            self.excuses.add("an ack is lost")
+            await asyncio.sleep(rng.uniform(0, 100))
+            await self.world.run(delivery, consumer)
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    async def _fair_end(self) -> None:
+        """No further fault; the event comes again if it must, and the sweep comes by while the backend waits."""
+        for _ in range(_SWEEPS):
+            if self.world.state(self.run)[0] != "pending":
+                break
+            await asyncio.sleep(_SWEEP_EVERY)
+            await self._sweep()
+            await self._work()
+
+    def _judge_liveness(self) -> None:
+        """Crashes and errors alone never need the sweep."""
+        if self.policy == "fail" and "a message is lost" not in self.excuses:
+            assert self.world.state(self.run)[0] != "pending", "without the sweep it would wait for ever"
+
+    async def _judge(self) -> None:
+        world, run = self.world, self.run
+        assert not self.wrong, self.wrong
+        assert not world.wire.open
+        verdict = await world.verdict(run)
+        assert verdict.status == "success" or self.excuses, f"failed without a reason: {verdict.code}"
+        if verdict.code == Code.TIMEOUT:
+            # The deadline of basic_clean ends before any sweep looks.
+            assert self.troubles >= _PLENTY or self.kind == "basic_clean", "it hung until its deadline"
+        told = "success" if verdict.status == "success" else "failed"
+        heard = set(world.heard(run))
+        assert heard == {told}, f"callbacks {heard}, verdict {verdict.status}"
+        assert world.state(run) == (told, 1, int(told == "failed"))
+        assert await world.outputs(run) == sorted(item.target for item in verdict.manifest)
+        assert len(verdict.manifest) == (0 if told == "failed" else 1 if self.kind == "basic_clean" else _COUNT)
+        await self._judge_money()
+        await self._judge_jobs(told)
+
+    async def _judge_money(self) -> None:
+        records = await self.world.records(self.run)
+        given_up = sum(name.endswith("-given-up") for name in records)
+        refused = sum(name.endswith("-end") and record["how"] == "refused" for name, record in records.items())
+        assert not given_up or self.policy == "resend"
+        assert len(self.world.vendor.paid) <= 1 + given_up, f"paid {self.world.vendor.paid}, given up {given_up}"
+        assert self.world.fate.count("^vendor.create") <= 1 + refused + given_up
+
+    async def _judge_jobs(self, told: str) -> None:
+        """Nothing goes on at the vendor's, as far as anybody can know its id."""
+        if told == "success":
+            return
+        for name, record in (await self.world.records(self.run)).items():
+            if name.endswith("-id"):
+                job = self.world.vendor.jobs[record["job"]]
+                assert not job.working, f"{job.id} goes on"

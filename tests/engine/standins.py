@@ -1,0 +1,328 @@
+"""What is scripted: a vendor, a backend with the real quota book, a wire around the real broker."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+import msgspec
+
+from messages.codec import Header, decode
+from messages.codes import Code
+from messages.errors import InvalidMessage
+from sandbox.backend.book import Book, Heard
+from services.backend import Answer, Callback, Judgement, judge
+from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
+from services.objects.port import Source
+from services.vendors.port import JobFile, JobRequest, JobState, JobStatus
+from tests.engine.fate import Fate
+from tests.engine.virtual import wall
+from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
+
+FILES_HOST: Final = "files.vendor.example"
+_HAIR: Final = 0.001
+JPEG: Final = b"\xff\xd8\xff\xe0" + bytes(64)
+"""As much of a picture as the guarded download and the store look at."""
+
+
+@dataclass
+class Plan:
+    """How a job goes."""
+
+    looks: int = 1
+    """So many times it is still at work."""
+    within: float = math.inf
+    """Seconds after which it has ended, however often it was looked at."""
+    end: JobState = JobState.SUCCESS
+    files: int | None = None
+    """None: as many as were sold."""
+    type: str = "jpg"
+    code: Code = Code.VENDOR_FAILED
+
+
+@dataclass
+class ScriptedJob:
+    id: str
+    plan: Plan
+    since: float
+    looks: int = 0
+    cancelled: bool = False
+
+    @property
+    def working(self) -> bool:
+        late = wall() - self.since >= self.plan.within
+        return not self.cancelled and not late and self.looks < self.plan.looks
+
+
+@dataclass
+class Create:
+    """What a create does; a fresh one accepts and answers."""
+
+    accepted: bool = True
+    answer: str = "id"
+    """id, full, refused, or lost."""
+
+
+class ScriptedVendor:
+    """A vendor whose every answer is a script's; without one all goes well.
+
+    `creates` and `plans` are taken from the left, one a call and one an accepted job.
+    """
+
+    name = "runninghub"
+    result_hosts = frozenset({FILES_HOST})
+    upload_limit = 30 << 20
+
+    def __init__(self, fate: Fate, count: int) -> None:
+        self._fate = fate
+        self._count = count
+        self._numbers = itertools.count(1)
+        self.creates: deque[Create] = deque()
+        self.plans: deque[Plan] = deque()
+        self.jobs: dict[str, ScriptedJob] = {}
+        self.uploads: list[str] = []
+        self.full = 0
+        """So many times more there is no room."""
+
+    @property
+    def paid(self) -> list[str]:
+        """Jobs accepted, in their order: each costs money."""
+        return list(self.jobs)
+
+    async def check_room(self) -> None:
+        await self._fate.pass_by("vendor.room", done=False)
+        if self.full:
+            self.full -= 1
+            raise VendorFull("no room")
+        await self._fate.pass_by("vendor.room", done=True)
+
+    async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
+        await self._fate.pass_by("vendor.upload", done=False)
+        size = sum([len(piece) async for piece in source])
+        if size != source.size:
+            raise UploadFailed("cut short")
+        self.uploads.append(f"{filename} {content_type} {size}")
+        await self._fate.pass_by("vendor.upload", done=True)
+        return f"api/{len(self.uploads)}"
+
+    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's word
+        await self._fate.pass_by("vendor.create", done=False)
+        order = self.creates.popleft() if self.creates else Create()
+        if order.answer == "full":
+            raise VendorFull("queue limit")
+        if order.answer == "refused":
+            raise VendorRefused("not with this workflow")
+        job = self._accept() if order.accepted else ""
+        await self._fate.pass_by("vendor.create", done=True)
+        if order.answer == "lost":
+            raise CreateUnknown("no answer")
+        return job
+
+    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+        await self._fate.pass_by(f"vendor.query {job_id}", done=False)
+        job = self.jobs.get(job_id)
+        if job is None:
+            return JobStatus(JobState.FAILED, reason="no such job", known=False)
+        status = self._status(job)
+        job.looks += 1
+        await self._fate.pass_by(f"vendor.query {job_id}", done=True)
+        return status
+
+    async def cancel(self, job_id: str) -> None:
+        await self._fate.pass_by(f"vendor.cancel {job_id}", done=False)
+        self.jobs[job_id].cancelled = True
+        await self._fate.pass_by(f"vendor.cancel {job_id}", done=True)
+
+    async def close(self) -> None:
+        """Nothing to drop."""
+
+    def _accept(self) -> str:
+        job = f"job{next(self._numbers)}"
+        self.jobs[job] = ScriptedJob(job, self.plans.popleft() if self.plans else Plan(), wall())
+        return job
+
+    def _status(self, job: ScriptedJob) -> JobStatus:
+        plan = job.plan
+        if job.working:
+            return JobStatus(JobState.WORKING)
+        if job.cancelled or plan.end is JobState.FAILED:
+            return JobStatus(JobState.FAILED, code=plan.code, reason="scripted")
+        count = self._count if plan.files is None else plan.files
+        urls = (f"https://{FILES_HOST}/{job.id}/{n}.{plan.type}" for n in range(1, count + 1))
+        return JobStatus(JobState.SUCCESS, tuple(JobFile(url, plan.type) for url in urls))
+
+
+class Files:
+    """The vendor's file server, behind the real guarded download."""
+
+    def __init__(self, fate: Fate) -> None:
+        self._fate = fate
+        self._numbers = itertools.count(1)
+        self.png = b""
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        return httpx.MockTransport(self._answer)
+
+    @staticmethod
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["93.184.215.14"]
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        await self._fate.pass_by(f"files.get {path}", done=False)
+        png = path.endswith(".png")
+        # Each download differs, so that nobody's copy can pass for another's.
+        body = self.png if png else JPEG + f"{path} {next(self._numbers)}".encode()
+        await self._fate.pass_by(f"files.get {path}", done=True)
+        headers = {"Content-Type": "image/png" if png else "image/jpeg", "Content-Length": str(len(body))}
+        return httpx.Response(200, headers=headers, stream=_Body(body))
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
+@dataclass
+class ScriptedBackend:
+    """The stand-in's book without HTTP: it charges, hears, refunds; what goes wrong is fate's."""
+
+    fate: Fate
+    book: Book = field(default_factory=lambda: Book(":memory:"))
+    heard: list[Callback] = field(default_factory=list)
+    """Every callback that came in, taken or not."""
+
+    async def deliver(self, callback: Callback) -> Answer:
+        place = f"backend.deliver {callback.task}"
+        await self.fate.pass_by(place, done=False)
+        self.heard.append(callback)
+        status, state = self.book.hear(_heard(callback))
+        await self.fate.pass_by(place, done=True)
+        match judge(status, msgspec.json.encode({"status": state}), callback.status):
+            case Judgement.DELIVERED:
+                return Answer(delivered=True, conflict=False, http_status=status)
+            case Judgement.CONFLICT:
+                return Answer(delivered=False, conflict=True, http_status=status)
+            case _:
+                raise BackendDown(f"answered {status}")
+
+    async def reopen(self, task: str, step: int) -> bool:
+        await self.fate.pass_by(f"backend.reopen {task}", done=False)
+        status, _ = self.book.reopen(task, step, wall())
+        await self.fate.pass_by(f"backend.reopen {task}", done=True)
+        return status == 200
+
+    async def close(self) -> None:
+        self.book.close()
+
+
+def _heard(callback: Callback) -> Heard:
+    return Heard(
+        path=f"/api/internal/tasks/{callback.task}/steps/{callback.step}/callback",
+        received=wall(),
+        signature_ok=True,
+        body_signature="ok",
+        task=callback.task,
+        step=callback.step,
+        status=callback.status,
+        outputs=tuple(f"cos://{key}" for key in callback.outputs),
+        error=callback.message,
+        error_code=callback.code,
+    )
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A message that was stored."""
+
+    id: str
+    topic: str
+    payload: bytes
+    at: float
+    delay: float
+
+    @property
+    def header(self) -> Header:
+        return decode(self.payload).header
+
+
+class Wire:
+    """The real broker, with fate at every publish and ack; knows what is stored and not acked."""
+
+    def __init__(self, inner: Broker, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+        self.sent: list[Sent] = []
+        self.open: dict[str, Sent] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
+
+    async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
+        place = f"broker.publish {_words(payload)}"
+        await self._fate.pass_by(place, done=False)
+        stored = await self.slip_in(topic, payload, delay)
+        await self._fate.pass_by(place, done=True)
+        return stored
+
+    async def slip_in(self, topic: str, payload: bytes, delay: float = 0.0) -> str:
+        """Publish behind fate's back."""
+        # A hair late: virtual time is so exact that a message could be due by one rounding and early by another.
+        stored = await self._inner.publish(topic, payload, delay=delay + _HAIR if delay else 0.0)
+        sent = Sent(stored, topic, payload, wall(), delay)
+        self.sent.append(sent)
+        self.open[stored] = sent
+        return stored
+
+    async def lose(self, delivery: Delivery, consumer: WireConsumer) -> None:
+        """The broker loses a message."""
+        self.open.pop(delivery.message_id, None)
+        await consumer.inner.ack(delivery)
+
+    async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> Consumer:
+        return WireConsumer(await self._inner.subscribe(topics, subscription, prefetch=prefetch), self, self._fate)
+
+    async def backlog(self, topic: str, subscription: str) -> Backlog:
+        return await self._inner.backlog(topic, subscription)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class WireConsumer:
+    def __init__(self, inner: Consumer, wire: Wire, fate: Fate) -> None:
+        self.inner = inner
+        self._wire = wire
+        self._fate = fate
+
+    async def receive(self) -> Delivery:
+        return await self.inner.receive()
+
+    async def ack(self, delivery: Delivery) -> None:
+        place = f"broker.ack {_words(delivery.payload)}"
+        await self._fate.pass_by(place, done=False)
+        await self.inner.ack(delivery)
+        self._wire.open.pop(delivery.message_id, None)
+        await self._fate.pass_by(place, done=True)
+
+    async def release(self, delivery: Delivery) -> None:
+        await self.inner.release(delivery)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+def _words(payload: bytes) -> str:
+    try:
+        header = decode(payload).header
+    except InvalidMessage:
+        return "unreadable"
+    return f"{header.stage}-{header.seq}"

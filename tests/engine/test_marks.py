@@ -1,0 +1,198 @@
+"""Marks bound money, duplicates and killers: who finds one knows what became of the work."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from consumers.retry import MAX_ATTEMPTS
+from messages.bodies import Clean, Generate, Stage
+from messages.codec import decode
+from messages.codes import Code
+from services.errors import ObjectsDown
+from services.records import Begun
+from telemetry import points
+from tests.engine.fate import Died, dies, raises
+from tests.engine.standins import Plan
+from tests.engine.world import World
+
+LIMITS = {"clean": 60.0, "generate": 90.0, "collect": 180.0}
+PLACES = {"clean": "objects.process", "generate": "vendor.upload", "collect": "files.get .*/4"}
+
+
+@pytest.mark.parametrize("stage", LIMITS)
+async def test_my_own_mark_says_that_a_process_died_a_copy_comes_after_the_limit_with_one_attempt_more_and_alone(
+    world: World, stage: str
+) -> None:
+    run = await world.order()
+    world.fate.strike(PLACES[stage], dies())
+    delivery, consumer = await world.until(stage)
+    await world.run(delivery, consumer)
+    begun = world.now()
+    again = await world.step()
+    assert again.message_id == delivery.message_id
+    (copy,) = [sent for sent in world.wire.sent if sent.header.stage == stage and sent.header.seq == 1]
+    assert (copy.header.attempt, copy.header.alone) == (1, True)
+    # The store tells whole seconds.
+    assert copy.header.due_at >= begun - 1 + LIMITS[stage]
+    assert copy.header.due_at <= begun + 1.2 * LIMITS[stage]
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
+
+
+@pytest.mark.parametrize("stage", LIMITS)
+async def test_what_follows_a_crash_copy_does_not_run_alone(world: World, stage: str) -> None:
+    run = await world.order()
+    world.fate.strike(PLACES[stage], dies())
+    await world.drain()
+    await world.promise(run, "success")
+    assert [(sent.header.stage, sent.header.seq) for sent in world.wire.sent if sent.header.alone] == [(stage, 1)]
+
+
+@pytest.mark.parametrize("stage", LIMITS)
+async def test_anothers_mark_says_that_another_message_carries_the_run(world: World, stage: str) -> None:
+    run = await world.order()
+    delivery, consumer = await world.until(stage)
+    await world.ledger.mark(run, stage, 0, Begun("another-message", 0, LIMITS[stage]))
+    await world.run(delivery, consumer)
+    assert not world.wire.open
+    assert "verdict" not in await world.records(run)
+    assert world.fate.count(PLACES[stage]) == 0
+
+
+@pytest.mark.parametrize("stage", LIMITS)
+async def test_a_message_that_kills_its_process_is_dead_lettered_after_its_attempts(world: World, stage: str) -> None:
+    run = await world.order()
+    world.fate.strike(PLACES[stage], *[dies()] * 50)
+    await world.drain()
+    await world.promise(run, "failed", Code.INTERNAL)
+    assert sum("DIED" in told for told in world.told) == MAX_ATTEMPTS
+    (letter,) = await world.desk()
+    assert (letter["stage"], letter["reason"], letter["error"]) == (stage, "attempts", "Crash")
+    assert f"begun-{stage}-{MAX_ATTEMPTS}" in await world.records(run)
+    assert await world.staged(run) == []
+    assert len(world.vendor.paid) == (1 if stage == "collect" else 0)
+
+
+async def test_a_message_over_the_limit_is_dead_lettered_only_after_it_created_its_own_mark(world: World) -> None:
+    """Another may be at work on the last attempt: it is given its time."""
+    run = await world.order()
+    held, consumer = await world.until("collect")
+    await consumer.ack(held)
+    await world.say(run, Stage.CLEAN, Clean(), seq=3, attempt=MAX_ATTEMPTS, kind="model_pose12")
+    await world.ledger.mark(run, "clean", 3, Begun("another-message", 4, 60.0))
+    await world.drain()
+    assert await world.desk() == []
+
+
+async def test_the_last_attempt_of_collect_is_not_failed_while_it_runs(world: World) -> None:
+    """The broker reconnects and gives the message to a second holder, who finds the mark of the first."""
+    run = await world.order()
+    world.fate.strike("files.get .*/2", *[raises(KeyError("our own mistake"))] * (MAX_ATTEMPTS - 1))
+    delivery, consumer = await world.until("collect", MAX_ATTEMPTS - 1)
+    await asyncio.gather(world.run(delivery, consumer), world.run(delivery, consumer))
+    await world.drain()
+    await world.promise(run, "success")
+
+
+async def test_a_marked_poll_that_finds_its_own_mark_just_goes_on(world: World) -> None:
+    world.vendor.plans.append(Plan(looks=10))
+    run = await world.order()
+    world.fate.strike("vendor.query", dies())
+    delivery, consumer = await world.until("poll", 0)
+    await world.run(delivery, consumer)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {poll.attempt for poll in world.sent("poll")} == {0}
+
+
+async def test_a_mark_whose_answer_is_lost_is_mine_by_its_nonce(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("ledger.put_new .*/begun-", *[raises(ObjectsDown("cut"))] * 4, done=True)
+    await world.drain()
+    await world.promise(run, "success")
+    assert [told.split()[1] for told in world.told] == ["clean-0", "generate-0", "poll-0", "poll-1", "collect-0"]
+
+
+async def test_a_mark_that_cannot_be_written_is_an_outage(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("ledger.put_new .*/begun-clean", *[raises(ObjectsDown("away"))] * 7)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {header.attempt for header in world.sent("clean")} == {0}
+
+
+async def test_a_stale_clean_never_displaces_a_generate(world: World) -> None:
+    """Marks are named by stage."""
+    run = await world.order()
+    held, consumer = await world.until("generate")
+    await world.say(run, Stage.CLEAN, Clean(), seq=0, kind="model_pose12")
+    await world.step()
+    await consumer.release(held)
+    await world.drain()
+    await world.promise(run, "success")
+    assert [header.seq for header in world.sent("generate")] == [0]
+
+
+async def test_without_any_mark_the_bounds_on_money_and_output_still_hold(world: World) -> None:
+    """`One verdict` and `only the winner's output` hold even without marks: each stage runs three times at once."""
+    run = await world.order()
+    held = [await world.until("generate")]
+    for seq in (1, 2):
+        await world.say(run, Stage.GENERATE, Generate(), seq=seq, kind="model_pose12")
+        held.append(await world.until("generate"))
+    await asyncio.gather(*(world.run(*one) for one in held))
+    delivery, consumer = await world.until("collect")
+    for seq in (1, 2):
+        await world.say(run, Stage.COLLECT, decode(delivery.payload).body, seq=seq, kind="model_pose12")
+    more = [await world.until("collect") for _ in range(2)]
+    await asyncio.gather(world.run(delivery, consumer), *(world.run(*one) for one in more))
+    await world.drain()
+    verdict = await world.promise(run, "success")
+    assert len({item.source.rsplit("/", 1)[0] for item in verdict.manifest}) == 1
+    assert len({key.rsplit("/", 1)[0] for key in await world.staged(run) if "frame" in key}) == 3
+    assert len(world.vendor.paid) == 1
+
+
+# ---- a process that dies at each point -------------------------------------------------------------------------------
+
+UNKNOWN = {"generate.intent", "generate.created"}
+"""Here the call's outcome is lost with the process: the run fails, and is refunded."""
+
+
+def stops_at(point: str, times: int) -> None:
+    """Let the process die where the product announces the point."""
+    left = times
+
+    def hook(reached: str) -> None:
+        nonlocal left
+        if reached == point and left:
+            left -= 1
+            raise Died
+
+    points.install(hook)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("point", points.POINTS)
+async def test_a_process_that_dies_at_a_point_leaves_one_verdict_and_whole_output(
+    world: World, point: str, times: int
+) -> None:
+    run = await world.upload()
+    stops_at(point, times)
+    for _ in range(times + 1):
+        # The platform calls the trigger again when its process has died.
+        if await world.survives(world.take_in(run)):
+            break
+    await world.drain()
+    verdict = await world.verdict(run)
+    if point in UNKNOWN:
+        await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    else:
+        await world.promise(run, "success")
+    assert len(world.vendor.paid) == (0 if point == "generate.intent" else 1)
+    assert len(set(world.heard(run))) == 1
+    assert (await world.staged(run) == []) is (verdict.status != "success")
+    assert len(await world.desk()) == (point in UNKNOWN)

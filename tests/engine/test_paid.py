@@ -1,0 +1,247 @@
+"""A paid vendor call is never repeated by accident."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+import pytest
+
+from consumers.stages.generate import FRESH_S, OPEN_MARGIN_S
+from messages.bodies import Generate, Stage
+from messages.codes import Code
+from recipes.model_pose12 import MODEL_POSE12
+from recipes.recipe import Recipe
+from services.errors import ObjectsDown
+from services.records import JobId
+from services.vendors.port import JobState
+from tests.engine.fate import calls, raises, waits
+from tests.engine.standins import Create, Plan
+from tests.engine.world import World
+
+LOST = Create(accepted=True, answer="lost")
+CUT = Create(accepted=False, answer="lost")
+FULL = Create(accepted=False, answer="full")
+RESEND: Final[Mapping[str, Recipe]] = MappingProxyType(
+    {"model_pose12": msgspec.structs.replace(MODEL_POSE12, unknown="resend")}
+)
+OPEN_S = MODEL_POSE12.create_limit_s + OPEN_MARGIN_S
+
+
+@pytest.fixture
+def resending() -> World:
+    return World(recipes=RESEND)
+
+
+@pytest.mark.parametrize("create", [LOST, CUT], ids=["accepted", "not accepted"])
+async def test_an_unknown_outcome_is_never_posted_again_and_fails_the_run(world: World, create: Create) -> None:
+    world.vendor.creates.append(create)
+    run = await world.order()
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert world.fate.count("vendor.create") == 1
+    assert world.now() - 1_750_000_000 == pytest.approx(OPEN_S, rel=0.25)
+    records = await world.records(run)
+    assert "vendor-1" in records
+    assert not {"vendor-1-id", "vendor-1-end", "vendor-1-given-up", "vendor-2"} & records.keys()
+    assert [letter["reason"] for letter in await world.desk()] == ["unknown"]
+
+
+@pytest.mark.parametrize("create", [LOST, CUT], ids=["accepted", "not accepted"])
+async def test_resend_gives_a_call_up_and_makes_one_more(resending: World, create: Create) -> None:
+    world = resending
+    world.vendor.creates.append(create)
+    run = await world.order()
+    await world.drain()
+    verdict = await world.promise(run, "success")
+    records = await world.records(run)
+    assert "vendor-1-given-up" in records
+    assert records["vendor-2-id"]["job"] == verdict.job
+    assert len(world.vendor.paid) == 1 + create.accepted
+    assert world.fate.count("vendor.create") == 2
+
+
+async def test_every_unknown_call_under_resend_pays_at_most_once(resending: World) -> None:
+    world = resending
+    world.vendor.creates.extend([LOST, CUT, LOST])
+    run = await world.order()
+    await world.drain()
+    await world.promise(run, "success")
+    given_up = sum(name.endswith("-given-up") for name in await world.records(run))
+    assert given_up == 3
+    assert len(world.vendor.paid) == 1 + 2
+
+
+async def test_an_unknown_call_found_by_a_wake_under_resend_is_given_up_by_it(resending: World) -> None:
+    world = resending
+    world.vendor.creates.append(CUT)
+    run = await world.order()
+    lost, consumer = await world.until("generate", 1)
+    await consumer.ack(lost)
+    await asyncio.sleep(OPEN_S)
+    await world.wake(run, "sweep")
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
+
+
+async def test_the_webhook_may_still_bring_the_id_of_an_open_call(world: World) -> None:
+    world.vendor.creates.append(LOST)
+    run = await world.order()
+    await world.pass_by("generate", 1)
+    await world.ledger.write(run, "vendor-1-id", JobId("job1"))
+    await world.wake(run, "webhook")
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.fate.count("vendor.create") == 1
+
+
+async def test_an_id_that_comes_after_the_call_was_given_up_joins_the_other_job(resending: World) -> None:
+    """A job that dies fails the run only when no other call is alive."""
+    world = resending
+    world.vendor.creates.append(LOST)
+    world.vendor.plans.extend([Plan(looks=1, end=JobState.FAILED), Plan(looks=9)])
+    run = await world.order()
+    await world.pass_by("poll")
+    await world.ledger.write(run, "vendor-1-id", JobId("job1"))
+    await world.wake(run, "webhook")
+    await world.drain()
+    verdict = await world.promise(run, "success")
+    assert verdict.job == "job2"
+    assert (await world.records(run))["vendor-1-end"]["how"] == "failed"
+
+
+async def test_a_full_vendor_is_not_asked_to_create(world: World) -> None:
+    world.vendor.full = 3
+    run = await world.order()
+    delivery, consumer = await world.until("generate")
+    await world.run(delivery, consumer)
+    assert "vendor-1" not in await world.records(run)
+    assert world.pauses.left(("generate-normal",)) >= 30
+    await world.drain()
+    await world.promise(run, "success")
+    assert {header.attempt for header in world.sent("generate")} == {0}
+    assert len(world.vendor.paid) == 1
+
+
+async def test_a_create_refused_as_full_is_ended_snoozed_and_made_as_the_next_n(world: World) -> None:
+    world.vendor.creates.extend([FULL, FULL])
+    run = await world.order()
+    delivery, consumer = await world.until("generate")
+    await world.run(delivery, consumer)
+    assert world.pauses.left(("generate-normal",)) >= 30
+    await world.drain()
+    await world.promise(run, "success")
+    records = await world.records(run)
+    assert [records[f"vendor-{n}-end"]["how"] for n in (1, 2)] == ["refused", "refused"]
+    assert records["vendor-3-id"]["job"] == "job1"
+    assert world.vendor.paid == ["job1"]
+    assert [header.attempt for header in world.sent("generate")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("moment", ["before the intent is stored", "after it is stored"])
+@pytest.mark.parametrize("clock", ["monotonic", "wall"])
+async def test_a_process_that_froze_does_not_send_late(world: World, moment: str, clock: str) -> None:
+    async def leap() -> None:
+        world.jump += FRESH_S + 1
+
+    run = await world.order()
+    act = waits(FRESH_S + 1) if clock == "monotonic" else calls(leap)
+    world.fate.strike("ledger.put_new .*/vendor-1$", act, done=moment.startswith("after"))
+    delivery, consumer = await world.until("generate")
+    await world.run(delivery, consumer)
+    assert world.vendor.paid == []
+    assert (await world.records(run))["vendor-1-end"]["how"] == "refused"
+    await world.drain()
+    await world.promise(run, "success")
+    assert (await world.records(run))["vendor-2-id"]["job"] == "job1"
+    assert world.vendor.paid == ["job1"]
+
+
+async def test_a_create_within_the_ten_seconds_is_sent(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("ledger.put_new .*/vendor-1$", waits(FRESH_S - 1))
+    await world.drain()
+    await world.promise(run, "success")
+    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
+
+
+@pytest.mark.parametrize("policy", ["fail", "resend"])
+async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_posted(policy: str) -> None:
+    async with World(recipes=RESEND) if policy == "resend" else World() as world:
+        run = await world.order()
+        world.fate.strike("ledger.put_new .*/vendor-1$", raises(ObjectsDown("cut")), done=True)
+        # Before its own read of vendor-1 the stage asks twice: what calls there are, and whether a verdict is there.
+        delivery, consumer = await world.until("generate")
+        world.fate.strike("ledger.get .*/vendor-1$", waits(0), raises(ObjectsDown("away")))
+        await world.run(delivery, consumer)
+        assert "vendor-1" in await world.records(run)
+        assert world.vendor.paid == []
+        await world.drain()
+        if policy == "fail":
+            await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+            assert world.vendor.paid == []
+        else:
+            await world.promise(run, "success")
+            assert world.vendor.paid == ["job1"]
+
+
+async def test_an_id_is_remembered_however_long_the_store_is_away(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(ObjectsDown("away"))] * 20)
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.fate.count("vendor.create") == 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_several_generates_at_once_make_one_call(world: World, count: int) -> None:
+    """Marks bound money, but the bound holds without them."""
+    run = await world.order()
+    held = [await world.until("generate")]
+    for seq in range(1, count):
+        await world.say(run, Stage.GENERATE, Generate(), seq=seq, kind="model_pose12")
+        held.append(await world.until("generate"))
+    await asyncio.gather(*(world.run(*one) for one in held))
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
+
+
+async def test_after_a_failed_end_there_is_no_further_call(world: World) -> None:
+    """The vendor fails it, one sweep, nothing else: the history that paid twice in an earlier form of the rules."""
+    world.vendor.plans.append(Plan(looks=0, end=JobState.FAILED))
+    run = await world.order()
+    await world.pass_by("dead")
+    await world.wake(run, "sweep")
+    await world.say(run, Stage.GENERATE, Generate(), seq=1, kind="model_pose12")
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_FAILED)
+    assert len(world.vendor.paid) == 1
+
+
+async def test_a_given_up_call_and_a_message_delivered_twice_pay_once(world: World) -> None:
+    world.vendor.creates.append(CUT)
+    run = await world.order()
+    delivery, consumer = await world.until("generate", 1)
+    await asyncio.gather(world.run(delivery, consumer), world.run(delivery, consumer))
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert world.fate.count("vendor.create") == 1
+
+
+async def test_the_webhook_between_unknown_and_failure_saves_the_run(world: World) -> None:
+    """Whoever would write `failed` first reads the vendor ids."""
+    world.vendor.creates.append(LOST)
+    run = await world.order()
+    await world.pass_by("dead")
+    await world.ledger.write(run, "vendor-1-id", JobId("job1"))
+    await world.wake(run, "webhook")
+    await world.drain()
+    await world.wake(run, "webhook")
+    await world.drain()
+    await world.promise(run, "success")
+    assert [letter["verdict"] for letter in await world.desk()] == ["leave"]

@@ -1,0 +1,58 @@
+"""A loop on virtual time: where nothing is left to do now, its clock leaps to what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Mapping
+from typing import Any, Final
+
+EPOCH: Final = 1_750_000_000.0
+"""Wall time at which every loop begins, seconds."""
+
+
+class Stuck(RuntimeError):
+    """Everybody waits, and nothing will ever happen."""
+
+
+class _Leaping(selectors.BaseSelector):
+    """Looks at the loop's own pipe, but never waits for it: waiting is what moves the clock."""
+
+    def __init__(self) -> None:
+        self._inner = selectors.DefaultSelector()
+        self.elapsed = 0.0
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._inner.get_map()
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise Stuck
+        if timeout > 0:
+            self.elapsed += timeout
+        return self._inner.select(0) if timeout > 0 else []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Begins at 0 s and never sleeps. There must be no threads: nobody would wait for them."""
+
+    def __init__(self) -> None:
+        self._leaping = _Leaping()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.elapsed
+
+
+def wall() -> float:
+    """Wall time by the running loop, seconds since the epoch."""
+    return EPOCH + asyncio.get_running_loop().time()

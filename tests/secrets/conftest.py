@@ -1,0 +1,34 @@
+"""What is logged, traced and measured is caught here, as it would leave the process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.settings import mask_secrets
+from telemetry import logs, metrics, tracing
+from tests.secrets.plants import ENVIRONMENT, ROLE, Plants
+from tests.secrets.told import Told
+
+
+@pytest.fixture
+def plants() -> Plants:
+    """The secrets of a deployment, which the process knows as it would in life."""
+    values = {**ENVIRONMENT, **ROLE}
+    mask_secrets(values)
+    return Plants(values)
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    """Logs at DEBUG, spans and metrics."""
+    stream = io.StringIO()
+    found = Told(stream)
+    undo = logs.setup(stream, "DEBUG", "test")
+    tracer, sink = tracing.install(tracing.Tracer(found)), metrics.install(found)
+    yield found
+    tracing.install(tracer)
+    metrics.install(sink)
+    undo()

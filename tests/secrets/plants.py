@@ -1,0 +1,85 @@
+"""Secrets that are planted, and the search for them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+__all__ = ["ENVIRONMENT", "ROLE", "SHAPES", "Plants"]
+
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "TENCENTCLOUD_SECRET_ID": "AKIDplantedCosKeyId0123456789abcdef",
+    "TENCENTCLOUD_SECRET_KEY": "plantedCosKey/Wj8k2+mQ7vXz0TnB5==",
+    "INTERNAL_CALLBACK_SECRET": "plantedCallback/pX4+r9LmZ2sVt7Kq1yHd==",
+    "TICKET_SECRET": "plantedTicketKey+b6/Nf3Gw8Jc5Re0Ua2Oi9==",
+    "WEBHOOK_SECRET": "plantedWebhook/e7Yh4+Tb1Kx9Md3Sf6Qg==",
+    "RUNNINGHUB_API_KEY": "c0ffee11plantedrunninghub22decade33",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer plantedCollectorToken4Zt8",
+}
+"""What a deployment is given."""
+
+ROLE: Final[Mapping[str, str]] = {
+    "TENCENTCLOUD_SECRETID": "AKIDplantedRoleKeyId9876543210fedc",
+    "TENCENTCLOUD_SECRETKEY": "plantedRoleKey+Vb3/Hn7Lp1Xs9Dq5==",
+    "TENCENTCLOUD_SESSIONTOKEN": "plantedSessionToken/2Jf8+Kw4Rz6Tm0Cy3Gx9==",
+}
+"""What the platform gives a function that has a role."""
+
+SHAPES: Final[Mapping[str, re.Pattern[bytes]]] = {
+    "a COS signature": re.compile(rb"q-signature(?:=|%3[dD])[0-9a-f]{8}"),
+    "a COS key id": re.compile(rb"AKID[A-Za-z0-9]{8}"),
+    "a JWT": re.compile(rb"eyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]{6,}"),
+    "a bearer token": re.compile(rb"[Bb]earer [^\s*<\"'\\]{6}"),
+    "a webhook's token": re.compile(rb"/webhook/[\w/-]{1,300}/[0-9a-f]{64}"),
+    "a signature of ours": re.compile(rb"(?i)x-internal-(?:body-)?signature[\"': =]{1,6}[0-9a-f]{8}"),
+}
+"""What nobody may print, whatever its value is."""
+
+
+class Plants:
+    """The values that are looked for, in every form that something on the way may give them.
+
+    Args:
+        values: name -> value.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = dict(values)
+
+    def add(self, name: str, value: str) -> str:
+        """One more; returns it."""
+        self.values[name] = value
+        return value
+
+    def in_(self, data: bytes | str) -> set[str]:
+        """Names of everything that is to be found there."""
+        body = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        found = {name for name, value in self.values.items() if any(form in body for form in _forms(value))}
+        return found | {name for name, shape in SHAPES.items() if shape.search(body)}
+
+    def assert_none_in(self, outputs: Iterable[tuple[str, bytes | str]]) -> int:
+        """None of them is in any of the outputs. Returns how many bytes were searched, for who fears an empty test."""
+        size, guilty = 0, dict[str, set[str]]()
+        for name, data in outputs:
+            size += len(data)
+            if found := self.in_(data):
+                guilty[name] = found
+        assert not guilty, guilty
+        return size
+
+
+def _forms(value: str) -> set[bytes]:
+    raw = value.encode()
+    texts = {value, quote(value), quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1], raw.hex()}
+    return {text.encode() for text in texts} | {form for shift in range(3) for form in _base64(raw, shift)}
+
+
+def _base64(raw: bytes, shift: int) -> set[bytes]:
+    """As it stands inside a longer text that was encoded: without the letters that its neighbours share."""
+    whole = base64.b64encode(b"\0" * shift + raw).rstrip(b"=")
+    inner = whole[(0, 2, 3)[shift] : -1]
+    return {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}

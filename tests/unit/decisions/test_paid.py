@@ -1,0 +1,173 @@
+"""What may be done about paid calls: every short history, one by one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import msgspec
+import pytest
+
+from consumers.paid import Call, Ended, GiveUp, Lost, PaidStep, Wait, Watch, decide, may_fail
+from messages.codes import Code
+from services.ledger import PaidCall, live_jobs, open_calls
+from services.records import End
+
+NOW = 1_000.0
+OPEN_S = 120.0
+Policy = Literal["fail", "resend"]
+POLICIES: tuple[Policy, ...] = ("fail", "resend")
+
+ENDS = (None, End("refused", Code.BUSY), End("failed", Code.VENDOR_FAILED))
+ONE_CALL = [
+    PaidCall(n=0, at=NOW - age, open_s=OPEN_S, job=job, end=end, given_up=given_up)
+    for age, job, end, given_up in itertools.product(
+        (0.0, OPEN_S - 0.001, OPEN_S, 1e6), ("", "job"), ENDS, (False, True)
+    )
+]
+"""Every combination of records, also those that no rule would write: the ledger is what it is."""
+
+
+def histories(longest: int) -> list[tuple[PaidCall, ...]]:
+    kinds = ONE_CALL if longest < 3 else [call for call in ONE_CALL if call.at in {NOW, NOW - 1e6}]
+    return [
+        tuple(msgspec.structs.replace(call, n=n, job=call.job and f"job-{n}") for n, call in enumerate(chosen, 1))
+        for length in range(longest + 1)
+        for chosen in itertools.product(kinds, repeat=length)
+    ]
+
+
+HISTORIES = histories(2) + [calls for calls in histories(3) if len(calls) == 3]
+EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES)
+
+
+def failed(call: PaidCall) -> bool:
+    return call.end is not None and call.end.how == "failed"
+
+
+def refused(call: PaidCall) -> bool:
+    return call.end is not None and call.end.how == "refused"
+
+
+def is_old(call: PaidCall) -> bool:
+    return call.at + call.open_s <= NOW
+
+
+def test_there_are_enough_histories() -> None:
+    assert len(HISTORIES) > 14_000
+
+
+@EVERY_POLICY
+def test_a_call_is_made_only_when_no_lower_one_can_have_been_accepted(policy: Policy) -> None:
+    made = 0
+    for calls in HISTORIES:
+        step = decide(calls, NOW, policy)
+        if not isinstance(step, Call):
+            continue
+        made += 1
+        assert step.n == len(calls) + 1
+        assert not live_jobs(calls)
+        assert not open_calls(calls)
+        assert not any(failed(call) for call in calls)
+        # What was neither refused nor given up might be a job that is paid for.
+        assert all(refused(call) or (policy == "resend" and call.given_up and not call.job) for call in calls)
+    assert made > 5
+
+
+@EVERY_POLICY
+def test_every_history_has_the_step_that_the_rules_name(policy: Policy) -> None:
+    for calls in HISTORIES:
+        step = decide(calls, NOW, policy)
+        live, open_ = live_jobs(calls), open_calls(calls)
+        expected: type[PaidStep]
+        if live:
+            expected = Watch
+        elif open_:
+            expected = (GiveUp if policy == "resend" else Lost) if is_old(open_[0]) else Wait
+        else:
+            bad = [call for call in calls if failed(call) or (policy == "fail" and call.given_up)]
+            expected = Call if not bad else Ended if failed(bad[0]) else Lost
+        assert type(step) is expected
+
+
+@EVERY_POLICY
+def test_what_a_step_speaks_of(policy: Policy) -> None:
+    for calls in HISTORIES:
+        step = decide(calls, NOW, policy)
+        match step:
+            case Watch(watched):
+                assert watched == live_jobs(calls)
+                assert watched
+            case Wait(delay):
+                assert 0 < delay <= OPEN_S
+            case Lost(n) | GiveUp(n):
+                call = calls[n - 1]
+                assert not call.job or call.end is not None
+                assert is_old(call) or call.given_up
+            case Ended(n, code):
+                assert failed(calls[n - 1])
+                assert calls[n - 1].end == End("failed", code)
+            case Call():
+                pass
+
+
+def test_nobody_gives_up_under_fail_and_nobody_is_lost_under_resend() -> None:
+    assert not any(isinstance(decide(calls, NOW, "fail"), GiveUp) for calls in HISTORIES)
+    assert not any(isinstance(decide(calls, NOW, "resend"), Lost) for calls in HISTORIES)
+
+
+def test_giving_up_leads_on() -> None:
+    for calls in HISTORIES:
+        step = decide(calls, NOW, "resend")
+        if isinstance(step, GiveUp):
+            after = tuple(msgspec.structs.replace(call, given_up=True) if call.n == step.n else call for call in calls)
+            assert decide(after, NOW, "resend") != step
+
+
+def test_money_is_bounded_whatever_the_vendor_says() -> None:
+    """Play every short game of a run that keeps asking: paid jobs <= 1 + calls given up."""
+
+    def play(calls: tuple[PaidCall, ...], policy: Policy, depth: int) -> None:
+        accepted = sum(bool(call.job) or call.open or call.given_up for call in calls)
+        assert accepted <= 1 + sum(call.given_up for call in calls)
+        if not depth:
+            return
+        match decide(calls, NOW, policy):
+            case Call(n):
+                fresh = PaidCall(n=n, at=NOW - 1e6, open_s=OPEN_S)
+                answers = (fresh, msgspec.structs.replace(fresh, job="j"), msgspec.structs.replace(fresh, end=ENDS[1]))
+                for answer in answers:
+                    play((*calls, answer), policy, depth - 1)
+            case GiveUp(n):
+                gone = msgspec.structs.replace(calls[n - 1], given_up=True)
+                play((*calls[: n - 1], gone, *calls[n:]), policy, depth - 1)
+            case Watch(live):
+                ended = msgspec.structs.replace(live[0], end=ENDS[2])
+                play((*calls[: ended.n - 1], ended, *calls[ended.n :]), policy, depth - 1)
+            case Wait() | Lost() | Ended():
+                return
+
+    for policy in POLICIES:
+        play((), policy, 9)
+
+
+@pytest.mark.parametrize("before_job", [True, False])
+def test_a_run_is_failed_only_when_nothing_alive_could_still_bring_it_home(*, before_job: bool) -> None:
+    for calls in HISTORIES:
+        for n in range(len(calls) + 1):
+            others = [call for call in calls if call.n != n]
+            alive = live_jobs(calls) if before_job else [call for call in others if call.live]
+            expected = not alive and not any(call.open for call in others)
+            assert may_fail(calls, n, before_job=before_job) is expected
+
+
+def test_a_stage_before_the_job_is_stricter() -> None:
+    for calls in HISTORIES:
+        for n in range(len(calls) + 1):
+            if may_fail(calls, n, before_job=True):
+                assert may_fail(calls, n, before_job=False)
+
+
+def test_a_run_without_paid_calls_may_always_be_failed() -> None:
+    assert may_fail((), 0, before_job=True)
+    assert may_fail((), 0, before_job=False)

@@ -1,0 +1,102 @@
+"""Topics that rest, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.pauses import Pauses
+from messages.bodies import Stage
+from messages.codec import Priority
+from messages.topics import topic_of
+
+GENERATE = tuple(topic_of(Stage.GENERATE, priority) for priority in Priority)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pauses(clock: Clock) -> Pauses:
+    return Pauses(clock)
+
+
+def test_a_topic_rests_until_its_time_is_over(pauses: Pauses, clock: Clock) -> None:
+    assert pauses.left(("poll",)) == 0.0
+    pauses.pause("poll", 30.0)
+    assert pauses.left(("poll",)) == 30.0
+    clock.now += 29.0
+    assert pauses.left(("poll",)) == 1.0
+    clock.now += 1.0
+    assert pauses.left(("poll",)) == 0.0
+    clock.now += 1000.0
+    assert pauses.left(("poll",)) == 0.0
+
+
+def test_a_longer_rest_that_is_under_way_stays(pauses: Pauses, clock: Clock) -> None:
+    pauses.pause("poll", 30.0)
+    pauses.pause("poll", 5.0)
+    assert pauses.left(("poll",)) == 30.0
+    clock.now += 20.0
+    pauses.pause("poll", 15.0)
+    assert pauses.left(("poll",)) == 15.0
+
+
+def test_a_topic_of_another_group_does_not_rest(pauses: Pauses) -> None:
+    pauses.pause("poll", 30.0)
+    assert pauses.left(GENERATE) == 0.0
+
+
+@pytest.mark.parametrize("topic", GENERATE)
+def test_topics_that_share_a_consumer_rest_together(pauses: Pauses, topic: str) -> None:
+    # A consumer of several topics is given a message of any of them: were the others taken from, so was this one.
+    pauses.pause(topic, 30.0)
+    assert pauses.left(GENERATE) == 30.0
+
+
+async def test_waiting_ends_at_once_when_nothing_rests(pauses: Pauses) -> None:
+    async with asyncio.timeout(5):
+        await pauses.wait(GENERATE)
+
+
+async def test_waiting_lasts_as_long_as_the_rest() -> None:
+    loop = asyncio.get_running_loop()
+    pauses = Pauses(loop.time)
+    pauses.pause(GENERATE[1], 0.05)
+    began = loop.time()
+    async with asyncio.timeout(5):
+        await pauses.wait(GENERATE)
+    assert loop.time() - began >= 0.05
+
+
+async def test_a_rest_made_longer_meanwhile_is_waited_for_too(clock: Clock, pauses: Pauses) -> None:
+    pauses.pause("poll", 0.01)
+    waiting = asyncio.create_task(pauses.wait(("poll",)))
+    await asyncio.sleep(0)
+    pauses.pause("poll", 3600.0)
+    clock.now += 1.0
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+@given(st.lists(st.tuples(st.sampled_from(GENERATE), st.floats(0, 100)), max_size=8))
+def test_the_rest_of_a_group_is_its_longest(rests: list[tuple[str, float]]) -> None:
+    pauses = Pauses(lambda: 0.0)
+    for topic, seconds in rests:
+        pauses.pause(topic, seconds)
+    assert pauses.left(GENERATE) == max((seconds for _, seconds in rests), default=0.0)

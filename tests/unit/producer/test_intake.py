@@ -1,0 +1,475 @@
+"""Taking a task in: what was sold is accepted once, and everything else is refused with a code."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from messages.bodies import Clean, Notify, Stage
+from messages.codes import Code
+from messages.errors import ScfWorkersError
+from messages.keys import InputKey, RunId
+from runtime.intake import MAX_PICTURE_BYTES, find_upload, take_in
+from services.errors import Changed, Denied, ObjectsDown, WeakSecret
+from services.ledger import Ledger
+from services.records import InputRef, Verdict
+from telemetry.secrets import Secret
+from telemetry.tracing import is_valid
+
+if TYPE_CHECKING:
+    from services.objects.port import ObjectInfo
+    from tests.unit.producer.conftest import Open, World
+
+RUN = RunId("u1", "t1")
+PHOTO = InputKey("u1", "t1", "original.jpg")
+TASK_FILE = InputKey("u1", "t1", "task.json")
+CLEAN_PARAMS = {"format": "webp", "quality": 80}
+
+
+async def assert_accepted(world: World, *inputs: ObjectInfo, kind: str = "model_pose12", seconds: int = 1800) -> None:
+    accepted = await world.accepted()
+    assert accepted is not None
+    assert accepted.kind == kind
+    assert accepted.inputs == tuple(InputRef(info.key, info.etag, info.size) for info in inputs)
+    assert (accepted.created, accepted.deadline) == (world.now, world.now + seconds)
+    assert is_valid(accepted.traceparent)
+    assert await world.verdict() is None
+    (message,) = await world.sent()
+    header = message.header
+    assert (header.stage, header.run_id, header.seq, header.attempt) == (Stage.CLEAN, RUN, 0, 0)
+    assert (header.kind, header.traceparent) == (kind, accepted.traceparent)
+    assert header.deadline_at == accepted.deadline
+    assert message.body == Clean()
+
+
+async def assert_refused(world: World, code: Code) -> None:
+    assert await world.accepted() is None
+    assert await world.verdict() == Verdict("failed", code)
+    (message,) = await world.sent()
+    assert (message.header.stage, message.header.run_id) == (Stage.NOTIFY, RUN)
+    assert message.header.deadline_at is None
+    assert isinstance(message.body, Notify)
+    assert not (await world.records.list("index/")).items
+
+
+# ---- what was sold ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_picture_with_its_ticket_is_accepted(world: Open) -> None:
+    async with world() as here:
+        info = await here.upload()
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, info)
+        accepted = await here.accepted()
+        assert accepted is not None
+        assert accepted.ticket_expires == int(here.now) + 3600
+        entries = (await here.records.list("index/u1/")).items
+        assert [entry.key.endswith("-t1") for entry in entries] == [True]
+
+
+async def test_nothing_of_the_ticket_is_kept_or_sent(world: Open) -> None:
+    async with world() as here:
+        ticket = here.ticket()
+        await here.upload(ticket=ticket)
+        await take_in(PHOTO, here.out)
+        stored = [(await here.records.get(item.key)).body for item in (await here.records.list("")).items]
+        assert stored
+        assert all(ticket.encode() not in body for body in stored)
+
+
+async def test_parameters_that_were_sold(world: Open) -> None:
+    async with world() as here:
+        params = msgspec.json.encode(CLEAN_PARAMS).decode()
+        ticket = here.ticket(kind="basic_clean", params=CLEAN_PARAMS)
+        info = await here.upload(kind="basic_clean", params=params, ticket=ticket)
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, info, kind="basic_clean", seconds=600)
+
+
+async def test_several_inputs_named_by_task_json(world: Open) -> None:
+    async with world() as here:
+        pictures = [await here.data.put(f"input/u1/t1/{name}", name.encode()) for name in ("b.png", "a.JPG", "c.webp")]
+        ticket = here.ticket(kind="basic_clean", params=CLEAN_PARAMS)
+        document = {"kind": "basic_clean", "params": CLEAN_PARAMS, "ticket": ticket}
+        await here.task_file({**document, "inputs": ["b.png", "a.JPG", "c.webp"]})
+        assert await take_in(TASK_FILE, here.out) == "accepted"
+        await assert_accepted(here, *pictures, kind="basic_clean", seconds=600)
+
+
+async def test_the_demo_may_do_without_tickets(world: Open) -> None:
+    async with world(ticket_required=False) as here:
+        info = await here.upload(ticket="")
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, info)
+        accepted = await here.accepted()
+        assert accepted is not None
+        assert accepted.ticket_expires == 0
+
+
+async def test_the_demo_does_not_take_a_forged_ticket_either(world: Open) -> None:
+    async with world(ticket_required=False) as here:
+        await here.upload(ticket="forged")
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.TICKET_INVALID)
+
+
+# ---- what was not ----------------------------------------------------------------------------------------------------
+
+OTHER_TICKETS: dict[str, tuple[dict[str, Any], Code]] = {
+    "another task": ({"task": "t2"}, Code.TICKET_INVALID),
+    "another user": ({"user": "u2"}, Code.TICKET_INVALID),
+    "another step": ({"step": 1}, Code.TICKET_INVALID),
+    "another kind": ({"kind": "basic_clean"}, Code.TICKET_INVALID),
+    "other parameters": ({"params": {"prompt": "cheaper"}}, Code.TICKET_INVALID),
+    "another secret": ({"secret": Secret("x" * 40)}, Code.TICKET_INVALID),
+    "expired": ({"expires": 1_000}, Code.TICKET_EXPIRED),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TICKETS)
+async def test_a_ticket_for_something_else_sells_nothing(world: Open, name: str) -> None:
+    changes, code = OTHER_TICKETS[name]
+    async with world() as here:
+        await here.upload(ticket=here.ticket(**changes))
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, code)
+
+
+@pytest.mark.parametrize(
+    ("ticket", "code"),
+    [("", Code.TICKET_MISSING), ("forged", Code.TICKET_INVALID), ("e30.e30.", Code.TICKET_INVALID)],
+)
+async def test_without_a_ticket_nothing_is_done(world: Open, ticket: str, code: Code) -> None:
+    async with world() as here:
+        await here.upload(ticket=ticket)
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, code)
+
+
+async def test_a_ticket_ends_to_the_second(world: Open) -> None:
+    async with world() as here:
+        end = int(here.now) + 10
+        await here.upload(ticket=here.ticket(expires=end))
+        here.now = float(end)
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.TICKET_EXPIRED)
+
+
+async def test_a_secret_too_short_to_sign_with_fails_no_task(world: Open) -> None:
+    async with world(ticket_secret=Secret("too-short-secret")) as here:
+        await here.upload()
+        with pytest.raises(WeakSecret):
+            await take_in(PHOTO, here.out)
+        assert await here.verdict() is None
+
+
+@pytest.mark.parametrize(
+    ("upload", "code"),
+    [
+        ({"body": b""}, Code.EMPTY_FILE),
+        ({"kind": "video_tryon"}, Code.UNKNOWN_KIND),
+        ({"kind": ""}, Code.UNKNOWN_KIND),
+        ({"params": "{"}, Code.BAD_PARAMETERS),
+        ({"params": "[]"}, Code.BAD_PARAMETERS),
+        ({"params": '"x"'}, Code.BAD_PARAMETERS),
+        ({"params": '{"promt":"x"}'}, Code.BAD_PARAMETERS),
+        ({"params": '{"prompt":7}'}, Code.BAD_PARAMETERS),
+        ({"params": '{"prompt":' + "[" * 1500}, Code.BAD_PARAMETERS),
+        ({"params": '{"prompt":1e999}'}, Code.BAD_PARAMETERS),
+        ({"params": '{"prompt":"\\ud800"}'}, Code.BAD_PARAMETERS),
+        ({"params": '{"prompt":"not what the ticket sold"}'}, Code.TICKET_INVALID),
+    ],
+)
+async def test_an_upload_that_cannot_be_done_is_refused_with_a_code(
+    world: Open, upload: dict[str, Any], code: Code
+) -> None:
+    async with world() as here:
+        await here.upload(**upload)
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, code)
+
+
+async def test_a_picture_beyond_the_picture_services_limit(world: Open) -> None:
+    async with world() as here:
+        fits = await here.upload(body=bytes(MAX_PICTURE_BYTES))
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, fits)
+    async with world() as here:
+        await here.upload(body=bytes(MAX_PICTURE_BYTES + 1))
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.PICTURE_TOO_LARGE)
+
+
+def file(**changes: Any) -> dict[str, Any]:
+    return {"kind": "basic_clean", "params": {}, "inputs": ["a.jpg"], "ticket": "sold", **changes}
+
+
+BAD_FILES: dict[str, tuple[Any, Code]] = {
+    "empty": (b"", Code.BAD_PARAMETERS),
+    "no JSON": (b"\xff\xfe", Code.BAD_PARAMETERS),
+    "a surrogate": (b'{"kind":"\xed\xa0\x80"}', Code.BAD_PARAMETERS),
+    "cut": (b'{"kind":"basic_clean"', Code.BAD_PARAMETERS),
+    "very deep": (b'{"params":' + b'{"a":' * 9_000, Code.BAD_PARAMETERS),
+    "too large": (file(ticket="x" * 70_000), Code.BAD_PARAMETERS),
+    "a list": ([], Code.BAD_PARAMETERS),
+    "unknown fields": (file(webhook="http://x"), Code.BAD_PARAMETERS),
+    "no kind": ({"inputs": ["a.jpg"]}, Code.BAD_PARAMETERS),
+    "no inputs": (file(inputs=[]), Code.BAD_PARAMETERS),
+    "inputs of a wrong type": (file(inputs=[1]), Code.BAD_PARAMETERS),
+    "too many inputs": (file(inputs=["a.jpg"] * 13), Code.BAD_PARAMETERS),
+    "another folder": (file(inputs=["../t2/a.jpg"]), Code.BAD_PARAMETERS),
+    "a path": (file(inputs=["/a.jpg"]), Code.BAD_PARAMETERS),
+    "a folder": (file(inputs=["x/a.jpg"]), Code.BAD_PARAMETERS),
+    "no picture": (file(inputs=["task.json"]), Code.BAD_PARAMETERS),
+    "only an extension": (file(inputs=[".jpg"]), Code.BAD_PARAMETERS),
+    "a control character": (file(inputs=["a\n.jpg"]), Code.INVALID_ID),
+    "a name without end": (file(inputs=["a" * 900 + ".jpg"]), Code.INVALID_ID),
+    "an input that is not there": (file(inputs=["a.jpg", "b.jpg"]), Code.NOT_UPLOADED),
+    "an empty input": (file(inputs=["a.jpg", "empty.png"]), Code.EMPTY_FILE),
+    "no ticket": (file(ticket=""), Code.TICKET_MISSING),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(world: Open, name: str) -> None:
+    document, code = BAD_FILES[name]
+    async with world() as here:
+        await here.data.put("input/u1/t1/a.jpg", b"a")
+        await here.data.put("input/u1/t1/empty.png", b"")
+        await here.data.put("input/u1/t2/a.jpg", b"of another task")
+        if isinstance(document, dict) and document.get("ticket") == "sold":
+            document = {**document, "ticket": here.ticket(kind="basic_clean")}
+        await here.task_file(document)
+        assert await take_in(TASK_FILE, here.out) == "refused"
+        await assert_refused(here, code)
+
+
+async def test_an_upload_that_is_gone_is_refused(world: Open) -> None:
+    async with world() as here:
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.NOT_UPLOADED)
+
+
+# ---- again, beside each other, and while things break ----------------------------------------------------------------
+
+
+async def test_the_same_upload_again_publishes_the_first_message_again(world: Open) -> None:
+    async with world() as here:
+        await here.upload()
+        assert await take_in(PHOTO, here.out) == "accepted"
+        accepted = await here.accepted()
+        here.now += 60
+        assert await take_in(PHOTO, here.out) == "again"
+        assert await here.accepted() == accepted
+        first, again = await here.sent()
+        assert first.header.deadline_at == again.header.deadline_at
+        assert first.header.traceparent == again.header.traceparent
+        assert again.header.seq == 0
+        assert len((await here.records.list("index/")).items) == 1
+
+
+@pytest.mark.parametrize("status", ["success", "failed", "cancelled"])
+async def test_a_run_that_has_ended_is_left_alone(world: Open, status: Any) -> None:
+    async with world() as here:
+        await here.upload()
+        await take_in(PHOTO, here.out)
+        await here.sent()
+        await here.out.ledger.write(RUN, "verdict", Verdict(status))
+        assert await take_in(PHOTO, here.out) == "ended"
+        assert await here.sent() == []
+
+
+async def test_a_task_cancelled_before_its_upload_is_not_begun(world: Open) -> None:
+    async with world() as here:
+        await here.out.ledger.write(RUN, "verdict", Verdict("cancelled", Code.CANCELLED))
+        await here.upload()
+        assert await take_in(PHOTO, here.out) == "ended"
+        assert await here.accepted() is None
+        assert all(message.header.stage == Stage.NOTIFY for message in await here.sent())
+
+
+async def test_a_second_upload_does_not_swap_the_picture_of_a_task(world: Open) -> None:
+    async with world() as here:
+        first = await here.upload(body=b"first")
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await here.upload(body=b"second", ticket="forged")
+        assert await take_in(PHOTO, here.out) == "again"
+        accepted = await here.accepted()
+        assert accepted is not None
+        assert [ref.etag for ref in accepted.inputs] == [first.etag]
+        assert await here.verdict() is None
+
+
+async def test_many_deliveries_of_one_upload_make_one_task(world: Open) -> None:
+    async with world() as here:
+        await here.upload()
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(*(take_in(PHOTO, here.out) for _ in range(10)))
+        assert set(found) <= {"accepted", "again"}
+        messages = await here.sent()
+        assert len(messages) == 10
+        assert len({(message.header.traceparent, message.header.deadline_at) for message in messages}) == 1
+
+
+async def test_two_uploads_beside_each_other_make_one_task(world: Open) -> None:
+    async with world() as here:
+        await here.upload("input/u1/t1/original.jpg", b"one")
+        await here.upload("input/u1/t1/original.png", b"two")
+        keys = [PHOTO, InputKey("u1", "t1", "original.png")]
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(take_in(key, here.out) for key in keys))
+        accepted = await here.accepted()
+        assert accepted is not None
+        assert len(accepted.inputs) == 1
+        assert len({message.header.traceparent for message in await here.sent()}) == 1
+
+
+async def test_who_would_refuse_looks_again_whether_another_has_accepted(world: Open) -> None:
+    async with world() as here:
+        await here.upload()
+        accepted_by_another = False
+
+        async def meanwhile(operation: str, key: str, *, done: bool) -> None:
+            """A second delivery of the event is quicker; then the picture is taken away."""
+            nonlocal accepted_by_another
+            if operation == "head" and not done and not accepted_by_another:
+                accepted_by_another = True
+                assert await take_in(PHOTO, here.out) == "accepted"
+                await here.data.delete(["input/u1/t1/original.jpg"])
+
+        here.break_("data", meanwhile)
+        assert await take_in(PHOTO, here.out) == "accepted"
+        assert await here.verdict() is None
+        assert [message.header.stage for message in await here.sent()] == [Stage.CLEAN, Stage.CLEAN]
+
+
+async def test_a_task_file_replaced_while_it_is_read_is_no_fault_of_the_task(world: Open) -> None:
+    async with world() as here:
+        await here.data.put("input/u1/t1/a.jpg", b"a")
+        await here.task_file(file(ticket="typo"))
+
+        async def replaced(operation: str, key: str, *, done: bool) -> None:
+            if operation == "head" and done and key.endswith("task.json"):
+                here.mend()
+                await here.task_file(file(ticket=here.ticket(kind="basic_clean")))
+
+        here.break_("data", replaced)
+        with pytest.raises(Changed):
+            await take_in(TASK_FILE, here.out)
+        assert await here.verdict() is None
+        # The platform calls again, and what is there now counts.
+        assert await take_in(TASK_FILE, here.out) == "accepted"
+
+
+@pytest.mark.parametrize("operation", ["head", "get"])
+@pytest.mark.parametrize("error", [ObjectsDown, Denied])
+async def test_a_store_that_is_away_or_refuses_us_fails_no_task(
+    world: Open, operation: str, error: type[ScfWorkersError]
+) -> None:
+    async with world() as here:
+        await here.data.put("input/u1/t1/a.jpg", b"a")
+        await here.task_file(file(ticket=here.ticket(kind="basic_clean")))
+
+        async def away(asked: str, key: str, *, done: bool) -> None:
+            if asked == operation:
+                raise error(key)
+
+        here.break_("data", away)
+        with pytest.raises(error):
+            await take_in(TASK_FILE, here.out)
+        assert await here.verdict() is None
+        here.mend()
+        assert await take_in(TASK_FILE, here.out) == "accepted"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("done", [False, True])
+async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end(
+    world: Open, *, refused: bool, done: bool
+) -> None:
+    """Cut each operation of the ledger in turn, before or behind its effect, then call again."""
+    for turn in range(20):
+        async with world() as here:
+            await here.upload(ticket="" if refused else None)
+            count = 0
+
+            async def cut(operation: str, key: str, *, done: bool, when: bool = done, turn: int = turn) -> None:
+                nonlocal count
+                count += done is when
+                if done is when and count == turn + 1:
+                    raise ObjectsDown(f"{operation} {key}")
+
+            here.break_("records", cut)
+            with suppress(ObjectsDown):
+                await take_in(PHOTO, here.out)
+            here.mend()
+            await take_in(PHOTO, here.out)
+            messages = await here.sent()
+            if refused:
+                assert await here.verdict() == Verdict("failed", Code.TICKET_MISSING)
+                assert messages
+                assert {message.header.stage for message in messages} == {Stage.NOTIFY}
+            else:
+                assert await here.accepted() is not None
+                assert await here.verdict() is None
+                assert messages
+                assert {message.header.stage for message in messages} == {Stage.CLEAN}
+                assert len((await here.records.list("index/")).items) == 1
+        if count <= turn:
+            assert turn >= 1
+            return
+    pytest.fail("the ledger was asked more often than this test thought")
+
+
+async def test_a_refusal_that_was_not_published_is_published_by_the_next_call(world: Open) -> None:
+    async with world() as here:
+        await here.upload(ticket="")
+        await here.out.ledger.write(RUN, "verdict", Verdict("failed", Code.TICKET_MISSING))
+        assert await take_in(PHOTO, here.out) == "ended"
+        assert [message.header.stage for message in await here.sent()] == [Stage.NOTIFY]
+
+
+async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(world: Open) -> None:
+    async with world() as here:
+        await here.upload()
+        wrong = Ledger(here.records, clock=lambda: here.now + 7200, nonce=lambda: "wrong-clock")
+        object.__setattr__(here.out, "ledger", wrong)
+        # An hour is what the ticket has: by this machine's clock it is over.
+        assert await take_in(PHOTO, here.out) == "accepted"
+        accepted = await here.accepted()
+        assert accepted is not None
+        assert (accepted.created, accepted.deadline) == (here.now, here.now + 1800)
+
+
+# ---- an upload that nobody told us of --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["task.json", "original.jpg", "original.jpeg", "original.png", "original.webp"])
+async def test_an_upload_is_found_without_an_event(world: Open, name: str) -> None:
+    async with world() as here:
+        assert await find_upload("u1", "t1", here.out) is None
+        await here.data.put(f"input/u1/t1/{name}", b"x")
+        await here.data.put("input/u1/t2/original.jpg", b"x")
+        assert await find_upload("u1", "t1", here.out) == InputKey("u1", "t1", name)
+
+
+async def test_a_task_file_goes_before_a_picture(world: Open) -> None:
+    async with world() as here:
+        await here.data.put("input/u1/t1/original.jpg", b"x")
+        await here.data.put("input/u1/t1/task.json", b"x")
+        assert await find_upload("u1", "t1", here.out) == TASK_FILE
+
+
+async def test_a_store_that_is_away_is_not_taken_for_no_upload(world: Open) -> None:
+    async with world() as here:
+
+        async def away(operation: str, key: str, *, done: bool) -> None:
+            raise ObjectsDown(key)
+
+        here.break_("data", away)
+        with pytest.raises(ObjectsDown):
+            await find_upload("u1", "t1", here.out)

@@ -1,0 +1,208 @@
+"""Recipes: what a kind takes, and what it asks of the picture service and of the vendor."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import recipes
+from messages.codes import Code
+from messages.errors import Rejected
+from recipes.basic_clean import BASIC_CLEAN, Background, BasicCleanParams, Format
+from recipes.model_pose12 import MODEL_POSE12, ModelPose12Params
+from recipes.recipe import BadParameters, Params, Recipe, parse_params
+from recipes.table import RECIPES, UnknownKind, recipe_of
+
+EVERY = pytest.mark.parametrize("recipe", [*RECIPES.values()], ids=lambda recipe: recipe.kind)
+
+
+# ---- parameters ------------------------------------------------------------------------------------------------------
+
+
+def test_defaults() -> None:
+    assert parse_params(BASIC_CLEAN, {}) == BasicCleanParams("", 85, 4096, "keep")
+    assert parse_params(MODEL_POSE12, {}) == ModelPose12Params("")
+
+
+def test_values_given() -> None:
+    given_values = {"format": "webp", "quality": 1, "max_side": 10_000, "background": "goods"}
+    assert parse_params(BASIC_CLEAN, given_values) == BasicCleanParams("webp", 1, 10_000, "goods")
+    assert parse_params(MODEL_POSE12, {"prompt": "穿" * 500}) == ModelPose12Params("穿" * 500)
+
+
+BAD: list[tuple[Recipe, dict[str, Any], str]] = [
+    (BASIC_CLEAN, {"format": "gif"}, "format"),
+    (BASIC_CLEAN, {"format": "jpeg"}, "format"),
+    (BASIC_CLEAN, {"format": None}, "format"),
+    (BASIC_CLEAN, {"format": ["jpg"]}, "format"),
+    (BASIC_CLEAN, {"quality": 0}, "quality"),
+    (BASIC_CLEAN, {"quality": 101}, "quality"),
+    (BASIC_CLEAN, {"quality": -1}, "quality"),
+    (BASIC_CLEAN, {"quality": 10**30}, "quality"),
+    (BASIC_CLEAN, {"quality": "85"}, "quality"),
+    (BASIC_CLEAN, {"quality": 85.5}, "quality"),
+    (BASIC_CLEAN, {"quality": True}, "quality"),
+    (BASIC_CLEAN, {"quality": float("nan")}, "quality"),
+    (BASIC_CLEAN, {"max_side": 63}, "max_side"),
+    (BASIC_CLEAN, {"max_side": 10_001}, "max_side"),
+    (BASIC_CLEAN, {"background": "transparent"}, "background"),
+    (BASIC_CLEAN, {"background": "keep", "rule": "imageMogr2/x"}, "rule"),
+    (MODEL_POSE12, {"prompt": "x" * 501}, "prompt"),
+    (MODEL_POSE12, {"prompt": 5}, "prompt"),
+    (MODEL_POSE12, {"prompt": {"text": "x"}}, "prompt"),
+    (MODEL_POSE12, {"promt": "x"}, "promt"),
+    (MODEL_POSE12, {"workflow": "1910"}, "workflow"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "values", "field"), BAD)
+def test_bad_parameters_are_refused_and_the_field_is_named(recipe: Recipe, values: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadParameters, match=rf"parameters of {recipe.kind}: .*\b{field}\b") as raised:
+        parse_params(recipe, values)
+    assert isinstance(raised.value, Rejected)
+    assert raised.value.code is Code.BAD_PARAMETERS
+
+
+@EVERY
+@settings(deadline=None)
+@given(
+    values=st.dictionaries(
+        st.sampled_from(["format", "quality", "max_side", "background", "prompt", "x", ""]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.text(max_size=3)),
+        max_size=4,
+    )
+)
+def test_parameters_are_taken_or_refused_and_nothing_else(recipe: Recipe, values: dict[str, Any]) -> None:
+    before = dict(values)
+    try:
+        params = parse_params(recipe, values)
+    except BadParameters:
+        params = None
+    assert params is None or type(params) is recipe.params
+    assert values == before
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+
+FORMATS = get_args(Format)
+BACKGROUNDS = get_args(Background)
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "JPG", "JPEG", "Png", "WEBP")
+KEPT = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp"}
+RULE = re.compile(
+    r"imageMogr2(/auto-orient)?(/thumbnail/\d+x\d+>)?/format/(jpg|png|webp)(/quality/\d+)?(/strip)?"
+    r"|ci-process=(GoodsMatting|AIPortraitMatting|AIPicMatting)"
+)
+
+
+@pytest.mark.parametrize(("target", "background", "extension"), [*itertools.product(FORMATS, BACKGROUNDS, EXTENSIONS)])
+def test_every_plan_of_basic_clean(target: Format, background: Background, extension: str) -> None:
+    params = BasicCleanParams(format=target, background=background, quality=77, max_side=640)
+    if background != "keep" and target == "jpg":
+        with pytest.raises(BadParameters, match="`format` must be png or webp"):
+            BASIC_CLEAN.clean(params, extension)
+        return
+    plan = BASIC_CLEAN.clean(params, extension)
+    assert plan == BASIC_CLEAN.clean(params, extension)
+    assert plan.extension == (target or (KEPT[extension.lower()] if background == "keep" else "png"))
+    assert all(RULE.fullmatch(rule) for rule in plan.passes)
+    first, last = plan.passes[0], plan.passes[-1]
+    # Turned upright and made smaller first, so that every later pass works on the smaller picture.
+    assert first.startswith("imageMogr2/auto-orient/thumbnail/640x640>/format/")
+    assert f"/format/{plan.extension}" in last
+    assert last.endswith("/strip")
+    assert ("/quality/77" in last) == (plan.extension != "png")
+    if background == "keep":
+        assert len(plan.passes) == 1
+    else:
+        # The cut-out needs a format with transparency from one pass to the next.
+        assert "/format/png" in first
+        assert plan.passes[1].startswith("ci-process=")
+        assert len(plan.passes) == 3
+
+
+def test_each_background_has_its_own_cut_out() -> None:
+    cut_outs = {name: BASIC_CLEAN.clean(BasicCleanParams(background=name), "jpg").passes for name in BACKGROUNDS}
+    assert {name: passes[1] for name, passes in cut_outs.items() if len(passes) > 1} == {
+        "goods": "ci-process=GoodsMatting",
+        "portrait": "ci-process=AIPortraitMatting",
+        "general": "ci-process=AIPicMatting",
+    }
+
+
+@given(st.integers(64, 10_000), st.integers(1, 100))
+def test_bounds_reach_the_rule(max_side: int, quality: int) -> None:
+    (rule,) = BASIC_CLEAN.clean(BasicCleanParams(max_side=max_side, quality=quality), "jpg").passes
+    assert rule == f"imageMogr2/auto-orient/thumbnail/{max_side}x{max_side}>/format/jpg/quality/{quality}/strip"
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_model_pose12_sends_the_vendor_one_jpg(extension: str) -> None:
+    plan = MODEL_POSE12.clean(ModelPose12Params(), extension)
+    assert plan.extension == "jpg"
+    assert plan.passes == ("imageMogr2/auto-orient/thumbnail/4096x4096>/format/jpg/quality/92/strip",)
+
+
+def test_an_empty_prompt_is_left_to_the_workflow() -> None:
+    assert MODEL_POSE12.values(ModelPose12Params()) == {}
+    assert MODEL_POSE12.values(ModelPose12Params("雨天")) == {"prompt": "雨天"}
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_every_recipe_of_the_package() -> None:
+    import importlib
+    import pkgutil
+
+    modules = [importlib.import_module(f"recipes.{found.name}") for found in pkgutil.iter_modules(recipes.__path__)]
+    made = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Recipe)}
+    assert {recipe.kind for recipe in made.values()} == set(RECIPES)
+    assert len(made) == len(RECIPES)
+    assert set(RECIPES) == {"basic_clean", "model_pose12"}
+
+
+@EVERY
+def test_a_recipe_is_complete(recipe: Recipe) -> None:
+    assert recipe_of(recipe.kind) is recipe
+    assert issubclass(recipe.params, Params)
+    assert re.fullmatch(r"[a-z][a-z0-9_]{0,39}", recipe.kind)
+    assert 0 < recipe.expected_s < recipe.deadline_s
+    assert recipe.count >= 1
+    assert recipe.max_inputs >= 1
+    names = [recipe.result.format(n, recipe.extension) for n in range(1, max(recipe.count, recipe.max_inputs) + 1)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+_\d\d\.[a-z0-9]+", name) for name in names)
+    # The create call, all its waiting and one collect have to fit before the deadline.
+    assert recipe.create_limit_s + recipe.expected_s + recipe.collect_limit_s < recipe.deadline_s
+
+
+@EVERY
+def test_a_kind_with_a_vendor_gives_it_every_input_and_no_other(recipe: Recipe) -> None:
+    if recipe.vendor:
+        assert len(recipe.inputs) == recipe.max_inputs
+        assert not set(recipe.values(recipe.params())) & set(recipe.inputs)
+    # The engine takes 30 s of the create limit for what comes before the call.
+    assert recipe.create_limit_s > 30
+
+
+def test_the_result_names_of_the_requirements() -> None:
+    assert [MODEL_POSE12.result.format(n, "jpg") for n in (1, 12)] == ["frame_01.jpg", "frame_12.jpg"]
+    assert MODEL_POSE12.count == 12
+
+
+@pytest.mark.parametrize("kind", ["", "MODEL_POSE12", "video", "../x", "x" * 5000])
+def test_an_unknown_kind_is_refused_and_the_known_ones_are_named(kind: str) -> None:
+    with pytest.raises(UnknownKind, match="basic_clean, model_pose12") as raised:
+        recipe_of(kind)
+    assert raised.value.code is Code.UNKNOWN_KIND
+    assert len(str(raised.value)) < 200
+
+
+def test_nobody_changes_the_table() -> None:
+    with pytest.raises(TypeError):
+        RECIPES["x"] = BASIC_CLEAN  # type: ignore[index] - what is tested

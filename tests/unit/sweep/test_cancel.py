@@ -1,0 +1,99 @@
+"""Cancel: at most one record, a wake, the vendor's job stopped, the backend told once."""
+
+from __future__ import annotations
+
+import pytest
+
+from messages.codes import Code
+from messages.keys import RunId
+from runtime.wakes import LATEST, cancel_task, current_run
+from services.errors import BackendDown
+from services.records import Accepted, Refused
+from tests.engine.fate import raises
+from tests.engine.standins import Plan
+from tests.unit.sweep.house import House
+from transport.errors import BrokerDown
+
+
+def latest(run: RunId) -> RunId:
+    return RunId(run.user, run.task, run.step, LATEST)
+
+
+async def test_a_waiting_task_is_cancelled_with_its_job(house: House) -> None:
+    house.vendor.plans.append(Plan(looks=1000))
+    run = await house.order()
+    await house.past("poll")
+
+    verdict = await cancel_task(latest(run), house.out)
+    assert (verdict.status, verdict.code) == ("cancelled", Code.CANCELLED)
+    await house.step()
+    await house.promise(run, "cancelled", Code.CANCELLED)
+
+    (heard,) = house.backend.heard
+    assert (heard.status, heard.code, heard.message) == ("failed", "cancelled", "已取消")
+    assert house.vendor.jobs["job1"].cancelled
+    assert await house.staged(run) == []
+
+
+async def test_the_rest_of_a_cancelled_run_ends_without_another_verdict(house: House) -> None:
+    house.vendor.plans.append(Plan(looks=1000))
+    run = await house.order()
+    await house.past("poll")
+    await cancel_task(latest(run), house.out)
+    await house.drain()
+    await house.promise(run, "cancelled", Code.CANCELLED)
+    assert set(house.heard(run)) == {"failed"}
+
+
+async def test_a_task_that_nobody_uploaded_for_can_be_cancelled(house: House) -> None:
+    run = await house.upload()
+    await cancel_task(latest(run), house.out)
+    await house.drain()
+    assert house.heard(run) == ["failed"]
+    # The upload's event comes after all.
+    assert await house.take_in(run) == "ended"
+    await house.drain()
+    assert house.vendor.paid == []
+
+
+async def test_cancelled_twice_is_cancelled_once_and_woken_twice(house: House) -> None:
+    run = await house.order()
+    house.fate.strike("broker.publish wake-0", raises(BrokerDown("no receipt")))
+    with pytest.raises(BrokerDown):
+        await cancel_task(latest(run), house.out)
+    assert (await cancel_task(latest(run), house.out)).status == "cancelled"
+    assert [wake.why for wake in house.wakes()] == ["cancel"]
+    await house.drain()
+    await house.promise(run, "cancelled", Code.CANCELLED)
+
+
+async def test_a_success_stands(house: House) -> None:
+    run = await house.order("basic_clean")
+    await house.drain()
+    assert (await cancel_task(latest(run), house.out)).status == "success"
+    await house.drain()
+    await house.promise(run, "success")
+    assert house.heard(run) == ["success"]
+
+
+async def test_a_backend_that_is_away_hears_of_the_cancel_in_the_end(house: House) -> None:
+    house.vendor.plans.append(Plan(looks=1000))
+    run = await house.order()
+    await house.past("poll")
+    house.fate.strike("backend.deliver", raises(BackendDown("503")))
+    await cancel_task(latest(run), house.out)
+    await house.drain()
+    await house.promise(run, "cancelled", Code.CANCELLED)
+    assert house.vendor.jobs["job1"].cancelled
+
+
+async def test_the_run_that_counts(house: House) -> None:
+    run = RunId("u1", "t1")
+    assert await current_run(latest(run), house.ledger) == run
+    accepted = Accepted("basic_clean", {}, (), 1.0, 2.0)
+    for number in range(3):
+        await house.ledger.write(RunId("u1", "t1", 0, number), "accepted", accepted)
+    assert (await current_run(latest(run), house.ledger)).run == 2
+    await house.ledger.write(RunId("u1", "t1", 0, 2), "refused", Refused())
+    assert (await current_run(latest(run), house.ledger)).run == 1
+    assert (await current_run(run, house.ledger)).run == 0
