@@ -17,7 +17,20 @@ from runtime.settings import mask_secrets
 from telemetry import logs
 from telemetry.redaction import redact_text
 
-__all__ = ["EnvFile", "app", "cancel", "demo", "invoke", "main", "sandbox", "submit", "sweep", "trace", "work"]
+__all__ = [
+    "EnvFile",
+    "app",
+    "cancel",
+    "demo",
+    "doctor",
+    "invoke",
+    "main",
+    "sandbox",
+    "submit",
+    "sweep",
+    "trace",
+    "work",
+]
 
 app = typer.Typer(
     name="scf-workers",

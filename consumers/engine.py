@@ -31,13 +31,16 @@ from telemetry.points import reached
 from telemetry.tracing import failed, note, span
 from transport.port import Consumer, Delivery
 
-__all__ = ["STALE_SWEEP", "Engine", "StageFunction"]
+__all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine", "StageFunction"]
 
 StageFunction = Callable[[Message, Task | None, Outside], Awaitable[Outcome]]
 """(message, its task if the stage is marked, everything outside) -> what follows."""
 
 STALE_SWEEP: Final = 180.0
 """Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
+
+MAX_WAKES: Final = 40
+"""Copies of a wake that meets outages, before it is given up: about ten minutes."""
 
 log = logs.get(__name__)
 
@@ -142,6 +145,9 @@ class Engine:
             # The failure function is the last one: it never dead-letters, it waits and alarms.
             log.error(Event.FAILURE_STUCK, error=error)
             return Snooze(jittered(OUTAGE_DELAY, self._out.rng))
+        if header.stage == Stage.WAKE and isinstance(outcome, Snooze) and header.seq >= MAX_WAKES:
+            # No deadline ends a wake. The sweep publishes new ones for as long as the backend misses a verdict.
+            return Bury(Reason.ATTEMPTS, Code.BUSY, type(error).__name__)
         if header.stage == Stage.WAKE and isinstance(outcome, Reject):
             # A wake may not know its run, nor this build its kind: a desk record, for nobody is to be refunded.
             return Bury(Reason.PERMANENT, outcome.code, type(error).__name__)

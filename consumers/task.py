@@ -19,7 +19,17 @@ from runtime.outside import Outside
 from services.records import Accepted
 from telemetry.tracing import onward
 
-__all__ = ["LIMITS", "Task", "follow", "is_marked", "known_recipe", "limit_of", "load_task"]
+__all__ = [
+    "LIMITS",
+    "PREPARE_LIMIT_S",
+    "SETTLE_LIMIT_S",
+    "Task",
+    "follow",
+    "is_marked",
+    "known_recipe",
+    "limit_of",
+    "load_task",
+]
 
 LIMITS: Final[dict[Stage, float]] = {
     Stage.CLEAN: 60.0,

@@ -15,12 +15,13 @@ import msgspec
 from messages.errors import ScfWorkersError
 from runtime.errors import BadSettings
 from runtime.outside import Outside
-from runtime.settings import REQUIRED, Settings, load_settings
+from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
 from runtime.wiring import open_outside
 from services.concurrency import Together
 from services.errors import Exists
 from services.objects.port import PictureRule
 from services.tickets import MIN_SECRET_BYTES
+from telemetry.redaction import redact_text
 from transport.port import Broker
 
 __all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "Check", "Finding", "examine", "to_json"]
@@ -73,6 +74,7 @@ async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
     Args:
         environ: the environment.
     """
+    mask_secrets(environ)
     findings = [*_variables(environ), *_sandbox(environ)]
     if all(finding.ok for finding in findings if finding.name in REQUIRED):
         findings += await _outside(environ)
@@ -88,7 +90,7 @@ def _variables(environ: Mapping[str, str]) -> list[Finding]:
         try:
             load_settings(given)
         except BadSettings as error:
-            findings.append(Finding(name, ok=False, detail=str(error), remedy=f"correct {name}"))
+            findings.append(Finding(name, ok=False, detail=redact_text(str(error)), remedy=f"correct {name}"))
             continue
         if name in REQUIRED and not given:
             findings.append(Finding(name, ok=False, detail="not set", remedy=f"set {name}: docs/configuration.md"))
@@ -163,7 +165,7 @@ async def _run(name: str, check: Check, remedy: str, out: Outside) -> Finding:
 
 
 def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, _Wrong) else f"{type(error).__name__}: {error}"
+    return redact_text(str(error) if isinstance(error, _Wrong) else f"{type(error).__name__}: {error}")
 
 
 async def _broker(out: Outside) -> str:

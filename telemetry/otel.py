@@ -104,7 +104,8 @@ class Otlp:
         self._resource = Resource(dict(resource))
         self._scope = InstrumentationScope(_SCOPE)
         self._queue: deque[Finished] = deque(maxlen=_QUEUE)
-        self._lost = 0
+        # Each is written by one thread only: by those that work, by the one that sends.
+        self._overflown, self._dropped, self._told = 0, 0, 0
         self._meters = _Meters(metrics, self._resource) if metrics is not None else None
 
     @property
@@ -115,7 +116,7 @@ class Otlp:
     def ended(self, span: Finished) -> None:
         """Keep a span until it is sent; the oldest is lost when too many wait."""
         if len(self._queue) == _QUEUE:
-            self._lost += 1
+            self._overflown += 1
         self._queue.append(span)
 
     def count(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
@@ -141,14 +142,16 @@ class Otlp:
             self._meters.close()
 
     def _send_spans(self) -> bool:
-        while batch := list(itertools.islice(_taken(self._queue), _BATCH)):
-            if self._exporter.export([self._readable(span) for span in batch]) is not SpanExportResult.SUCCESS:
-                self._lost += len(batch)
-                break
-        lost, self._lost = self._lost, 0
+        arrived = True
+        while arrived and (batch := list(itertools.islice(_taken(self._queue), _BATCH))):
+            done = self._exporter.export([self._readable(span) for span in batch])
+            arrived = done is SpanExportResult.SUCCESS
+            self._dropped += 0 if arrived else len(batch)
+        lost = self._overflown + self._dropped - self._told
         if lost:
+            self._told += lost
             log.warning(Event.TELEMETRY_LOST, spans=lost)
-        return not lost
+        return arrived
 
     def _send_metrics(self, *, awaited: bool) -> bool:
         return self._meters is None or not (awaited or self._meters.is_due()) or self._meters.send()

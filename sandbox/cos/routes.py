@@ -13,7 +13,7 @@ from sandbox.cos.service import Service
 from sandbox.cos.signature import is_signature_field
 from sandbox.cos.wire import Answer, Call
 
-__all__ = ["Route", "choose"]
+__all__ = ["Handler", "Route", "choose"]
 
 Handler: TypeAlias = Callable[[Service, Call], Awaitable[Answer]]
 

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-__all__ = ["VERSION", "DistributionMissing", "cache_folder", "java", "jars", "why_not"]
+__all__ = ["VERSION", "DistributionMissing", "cache_folder", "jars", "java", "why_not"]
 
 VERSION: Final = "4.0.8"
 """Version of the broker."""

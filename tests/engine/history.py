@@ -195,7 +195,7 @@ class History:
             self._break(place, done=done)
 
     def _break(self, place: str, *, done: bool) -> None:
-        head = place.split(" ")[0]
+        head = place.split(" ", maxsplit=1)[0]
         errors = _ERRORS.get(head) or _ERRORS.get(head.split(".")[0], ())
         if not errors or head in {"vendor.create", "broker.ack"}:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections import deque
@@ -111,6 +112,13 @@ class ScriptedVendor:
         return f"api/{len(self.uploads)}"
 
     async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's word
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._create()
+        except TimeoutError as error:
+            raise CreateUnknown("no answer in time") from error
+
+    async def _create(self) -> str:
         await self._fate.pass_by("vendor.create", done=False)
         order = self.creates.popleft() if self.creates else Create()
         if order.answer == "full":
@@ -210,7 +218,7 @@ class ScriptedBackend:
             case Judgement.DELIVERED:
                 return Answer(delivered=True, conflict=False, http_status=status)
             case Judgement.CONFLICT:
-                return Answer(delivered=False, conflict=True, http_status=status)
+                return Answer(delivered=False, conflict=True, http_status=status, contrary=True)
             case _:
                 raise BackendDown(f"answered {status}")
 

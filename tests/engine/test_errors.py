@@ -7,7 +7,7 @@ import pytest
 from messages.bodies import Body, Clean, Generate, Stage
 from messages.codec import Header
 from messages.codes import Code
-from messages.errors import Permanent, Retry, ScfWorkersError, Transient
+from messages.errors import Permanent, Rejected, Retry, ScfWorkersError, Transient
 from services.errors import (
     BadPicture,
     FetchFailed,
@@ -84,8 +84,8 @@ async def test_a_defect_is_tried_again_like_a_transient_error(world: World, stag
     assert copy_of(world, stage).attempt == 1
 
 
-@pytest.mark.parametrize(("stage", "limit"), [("clean", 60), ("generate", 90), ("collect", 180)])
-async def test_a_stage_that_hangs_is_cut_at_its_limit_and_tried_again(world: World, stage: str, limit: int) -> None:
+@pytest.mark.parametrize(("stage", "limit"), [("clean", 60), ("generate", 45), ("collect", 180)])
+async def test_a_stage_that_hangs_is_cut_at_its_limit_and_tried_again(world: World, stage: str, limit: float) -> None:
     run = await world.order()
     world.fate.strike(PLACES[stage], waits(10_000))
     delivery, consumer = await world.until(stage)
@@ -134,15 +134,24 @@ async def test_permanent_is_a_dead_letter_at_once(world: World, stage: str) -> N
     assert (letter["reason"], letter["stage"], letter["error"]) == ("permanent", stage, "Permanent")
 
 
-@pytest.mark.parametrize("stage", PLACES)
+@pytest.mark.parametrize("stage", ["clean", "generate"])
 async def test_rejected_is_failed_straight_away_and_nothing_to_replay(world: World, stage: str) -> None:
     run = await world.order()
-    world.fate.strike(PLACES[stage], raises(BadPicture("no picture")))
+    world.fate.strike(PLACES[stage], raises(Rejected("no picture", code=Code.BAD_PICTURE)))
     await world.drain()
     await world.promise(run, "failed", Code.BAD_PICTURE)
     assert await world.desk() == []
     assert world.sent("dead") == []
     assert world.heard(run) == ["failed"]
+
+
+async def test_a_result_that_is_no_picture_is_the_vendors_fault(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("files.get .*/3", raises(BadPicture("no picture")))
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_FAILED)
+    assert [letter["reason"] for letter in await world.desk()] == ["permanent"]
+    assert await world.staged(run) == []
 
 
 async def test_a_text_under_a_picture_name_is_told_in_chinese_and_refunded(world: World) -> None:
@@ -321,7 +330,9 @@ async def test_leaves_of_the_tree_act_as_their_class_says(world: World, error: S
     if error.retry is Retry.TRANSIENT:
         await world.promise(run, "success")
     else:
-        await world.promise(run, "failed", error.code)
+        # What a vendor's file does wrong is not told to the user as if the photo were at fault.
+        code = Code.VENDOR_FAILED if isinstance(error, FetchRefused) else error.code
+        await world.promise(run, "failed", code)
 
 
 async def test_an_error_in_an_effect_is_followed_by_a_copy_never_lost(world: World) -> None:

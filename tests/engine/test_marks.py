@@ -17,7 +17,7 @@ from tests.engine.fate import Died, dies, raises
 from tests.engine.standins import Plan
 from tests.engine.world import World
 
-LIMITS = {"clean": 60.0, "generate": 90.0, "collect": 180.0}
+LIMITS = {"clean": 60.0, "generate": 150.0, "collect": 180.0}
 PLACES = {"clean": "objects.process", "generate": "vendor.upload", "collect": "files.get .*/4"}
 
 

@@ -137,17 +137,20 @@ async def test_what_is_cut_off_at_the_end_of_a_drain_goes_on_with_the_same_attem
     assert len(world.vendor.paid) == 1
 
 
-async def test_a_create_cut_off_at_the_end_of_a_drain_is_open_and_never_sent_again(world: World) -> None:
+@pytest.mark.parametrize(("slow", "code"), [(20, ""), (10_000, Code.VENDOR_UNKNOWN)], ids=["answered", "unanswered"])
+async def test_a_paid_call_is_never_cut_off_half_way(world: World, slow: float, code: str) -> None:
+    """Whoever stops waits for its answer, which has a limit of its own; unanswered it is never sent again."""
     run = await world.order()
     delivery, consumer = await world.until("generate")
-    world.fate.strike("vendor.create", waits(10_000), done=True)
+    world.fate.strike("vendor.create", waits(slow), done=True)
     working = asyncio.create_task(world.engine.run_one(delivery, consumer))
     await asyncio.sleep(5)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
+    assert ("vendor-1-id" in await world.records(run)) is not code
     await world.drain()
-    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    await world.promise(run, "failed" if code else "success", code)
     assert len(world.vendor.paid) == 1
     assert {header.attempt for header in world.sent("generate")} == {0}
 

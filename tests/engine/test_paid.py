@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from consumers.stages.generate import FRESH_S, OPEN_MARGIN_S
+from consumers.task import PREPARE_LIMIT_S
 from messages.bodies import Generate, Stage
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
@@ -174,8 +175,8 @@ async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_pos
     async with World(recipes=RESEND) if policy == "resend" else World() as world:
         run = await world.order()
         world.fate.strike("ledger.put_new .*/vendor-1$", raises(ObjectsDown("cut")), done=True)
-        # Before its own read of vendor-1 the stage asks twice: what calls there are, and whether a verdict is there.
         delivery, consumer = await world.until("generate")
+        # The stage's own question what calls there are goes by; the read-back does not.
         world.fate.strike("ledger.get .*/vendor-1$", waits(0), raises(ObjectsDown("away")))
         await world.run(delivery, consumer)
         assert "vendor-1" in await world.records(run)
@@ -189,12 +190,34 @@ async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_pos
             assert world.vendor.paid == ["job1"]
 
 
-async def test_an_id_is_remembered_however_long_the_store_is_away(world: World) -> None:
+@pytest.mark.parametrize("tries", [3, 40])
+async def test_an_id_is_not_lost_however_long_the_store_is_away(world: World, tries: int) -> None:
+    """The process tries on for a while; then the message carries the id, and every look tries to store it."""
+    world.vendor.plans.append(Plan(looks=3))
     run = await world.order()
-    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(ObjectsDown("away"))] * 20)
+    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(ObjectsDown("away"))] * tries)
     await world.drain()
     await world.promise(run, "success")
+    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
     assert world.fate.count("vendor.create") == 1
+
+
+async def test_a_call_always_has_its_whole_limit_however_slow_the_upload(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("vendor.upload", waits(PREPARE_LIMIT_S - 1))
+    world.fate.strike("vendor.create", waits(MODEL_POSE12.create_limit_s - 1), done=True)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {header.attempt for header in world.sent("generate")} == {0}
+
+
+async def test_an_end_that_cannot_be_stored_leaves_the_call_open(world: World) -> None:
+    world.vendor.creates.append(FULL)
+    run = await world.order()
+    world.fate.strike("ledger.put_new .*/vendor-1-end$", *[raises(ObjectsDown("away"))] * 15)
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert world.vendor.paid == []
 
 
 @pytest.mark.parametrize("count", [2, 3])

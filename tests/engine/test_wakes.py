@@ -9,7 +9,7 @@ import pytest
 
 from consumers.engine import STALE_SWEEP
 from consumers.stages.generate import OPEN_MARGIN_S
-from messages.bodies import Job, Stage, Wake
+from messages.bodies import Clean, Job, Poll, Stage, Wake
 from messages.codes import Code
 from messages.keys import RunId
 from recipes.model_pose12 import MODEL_POSE12
@@ -372,11 +372,15 @@ async def test_a_wake_for_a_kind_this_build_does_not_know_gives_no_verdict(world
     """A rolling deploy must refund nobody."""
     run = await world.upload()
     now = world.now()
-    accepted = Accepted(kind="kind_of_tomorrow", params={}, inputs=(), created=now, deadline=now + 99)
+    accepted = Accepted(kind="kind_of_tomorrow", params={}, inputs=(), created=now, deadline=now + 1800)
     await world.ledger.write(run, "accepted", accepted)
     await world.say(run, Stage.WAKE, Wake("webhook"), number=number)
-    await world.drain()
-    assert world.heard(run) == []
-    assert "verdict" not in await world.records(run)
+    await world.say(run, Stage.CLEAN, Clean(), kind="kind_of_tomorrow")
+    await world.say(run, Stage.POLL, Poll((Job(1, "job1"),), int(now * 1000)), kind="kind_of_tomorrow")
+    for _ in range(200):
+        await world.step()
+        if world.now() > now + 1800:
+            break
     page = await world.ledger.objects.list(f"ledger/{run.user}/{run.task}/")
     assert not [item.key for item in page.items if item.key.endswith("verdict")]
+    assert world.heard(run) == []

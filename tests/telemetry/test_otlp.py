@@ -127,16 +127,18 @@ def test_metrics_wait_for_their_turn_unless_somebody_waits() -> None:
 
 def test_what_is_too_much_is_lost_and_said_so(quiet: io.StringIO) -> None:
     with http_collector() as received:
-        options = Options(service="x", endpoint=received.url, protocol="http/protobuf", metrics=False)
-        outlets = open_outlets(options)
-        assert outlets.flush(WELL)
-        for _ in range(5000):
-            with tracing.span(SpanName.AUDIT, VALID):
-                pass
-        outlets.flush(WELL)
-        outlets.close()
+        spans, _ = open_exporters("http/protobuf", received.url, {})
+        with closing(Otlp(spans, None, {})) as otlp:
+            tracing.install(tracing.Tracer(otlp))
+            for n in range(5000):
+                with tracing.span(SpanName.AUDIT, VALID, pictures=n):
+                    pass
+            tracing.install(None)
+            assert otlp.send(awaited=True)
+    # The newest are kept.
+    assert [span.attributes[0].value.int_value for span in received.spans] == list(range(5000 - 4096, 5000))
     lost = [json.loads(line)["spans"] for line in quiet.getvalue().splitlines() if "telemetry.lost" in line]
-    assert sum(lost) + len(received.spans) == 5000
+    assert lost == [5000 - 4096]
 
 
 def test_a_given_service_name_wins() -> None:

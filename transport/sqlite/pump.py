@@ -19,7 +19,7 @@ from transport.errors import BrokerDown, Closed
 from transport.sqlite.peers import Alone
 from transport.sqlite.store import Claim, Store
 
-__all__ = ["Member", "Pump", "Runner"]
+__all__ = ["Chore", "Member", "Pump", "Runner"]
 
 T = TypeVar("T")
 Chore = Callable[[Store], None]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumers.polling import MARK_EVERY
 from consumers.retry import JITTER
-from consumers.task import LIMITS, follow, is_marked, limit_of, load_task
+from consumers.task import LIMITS, PREPARE_LIMIT_S, SETTLE_LIMIT_S, follow, is_marked, limit_of, load_task
 from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
 from messages.codec import SCHEMA, Header, Priority, decode, encode
 from messages.errors import Outage, Permanent
@@ -133,7 +133,7 @@ def test_every_stage_has_a_limit(stage: Stage) -> None:
 
 def test_a_recipe_says_how_long_create_and_collect_may_take() -> None:
     slow = msgspec.structs.replace(MODEL_POSE12, create_limit_s=700.0, collect_limit_s=601.0)
-    assert limit_of(Stage.GENERATE, slow) == 700.0
+    assert limit_of(Stage.GENERATE, slow) == PREPARE_LIMIT_S + 700.0 + SETTLE_LIMIT_S
     assert limit_of(Stage.COLLECT, slow) == 601.0
     assert {limit_of(stage, slow) for stage in (Stage.CLEAN, Stage.POLL, Stage.NOTIFY)} == {60.0, 15.0, 30.0}
 

@@ -262,6 +262,7 @@ class NewHeader(msgspec.Struct, frozen=True, array_like=True):
 class NewPoll(msgspec.Struct, frozen=True, array_like=True):
     jobs: tuple[tuple[int, str, str], ...]
     since: int
+    unsaved: bool = False
     region: str = "gz"
 
 

@@ -1,0 +1,132 @@
+"""Asks a broker whether it is there and takes our token.
+
+The client cannot tell: an unreachable broker, a missing token, a forged and an expired one all look like a time-out after
+its whole operation limit. The broker itself says it at once, in its first answer. So one connection is opened before the
+client's, and says CONNECT (Pulsar's binary protocol: a length, a length, a `BaseCommand` of PulsarApi.proto).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from transport.errors import BrokerDown, BrokerRefused
+
+__all__ = ["connect_frame", "greet", "refusal"]
+
+_LIMIT: Final = 5.0
+_MOST: Final = 1 << 20
+_CONNECT: Final = 2
+_CONNECTED: Final = 3
+_ERROR: Final = 14
+_PROTOCOL: Final = 15
+"""A version of the protocol that brokers have known since 2.4."""
+_REFUSALS: Final = {3: "authentication", 4: "authorization"}
+"""`ServerError` of PulsarApi.proto."""
+_VARINT: Final = 0
+_BYTES: Final = 2
+
+
+async def greet(host: str, port: int, token: str | None, tls: ssl.SSLContext | None) -> None:
+    """Open a connection, say who we are, and close it.
+
+    An answer that is neither yes nor no says nothing: it is the client's to find out.
+
+    Raises:
+        transport.errors.BrokerDown: nobody answers there, or TLS fails.
+        transport.errors.BrokerRefused: the broker does not take this token.
+    """
+    try:
+        async with asyncio.timeout(_LIMIT):
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            try:
+                writer.write(connect_frame(token))
+                size = int.from_bytes(await reader.readexactly(4))
+                answer = await reader.readexactly(min(size, _MOST))
+            finally:
+                writer.close()
+    except asyncio.IncompleteReadError as error:
+        raise BrokerDown(f"{host}:{port} closes the connection at once: is that a broker, with TLS or without?") from error
+    except ssl.SSLError as error:
+        raise BrokerDown(f"{host}:{port} cannot be trusted: {error.reason}; correct BROKER_TLS_CA or the name") from error
+    except (OSError, TimeoutError) as error:
+        raise BrokerDown(f"no broker answers at {host}:{port}: {type(error).__name__}") from error
+    if said := refusal(answer):
+        raise BrokerRefused(f"the broker at {host}:{port} refuses the token in BROKER_TOKEN: {said}")
+
+
+def connect_frame(token: str | None) -> bytes:
+    """The first thing a client says."""
+    said = _field(1, b"scf-workers") + _field(4, _PROTOCOL)
+    if token is not None:
+        said += _field(3, token.encode()) + _field(5, b"token")
+    command = _field(1, _CONNECT) + _field(_CONNECT, said)
+    return struct.pack(">II", len(command) + 4, len(command)) + command
+
+
+def refusal(answer: bytes) -> str:
+    """Why a broker refuses us; empty when it does not say so.
+
+    Args:
+        answer: its first frame, without the first length.
+    """
+    try:
+        command = dict(_fields(answer[4 : 4 + int.from_bytes(answer[:4])]))
+        error = command.get(_ERROR)
+        if command.get(1) != _ERROR or not isinstance(error, bytes):
+            return ""
+        said = dict(_fields(error))
+    except (IndexError, ValueError):
+        return ""
+    kind, text = said.get(2), said.get(3, b"")
+    if not isinstance(kind, int) or kind not in _REFUSALS or not isinstance(text, bytes):
+        return ""
+    return f"{_REFUSALS[kind]}, {text.decode('utf-8', 'replace')[:200]}"
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return _varint(number << 3 | _VARINT) + _varint(value)
+    return _varint(number << 3 | _BYTES) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of a protobuf message, whose wire types are varints and bytes.
+
+    Raises:
+        ValueError: another wire type.
+        IndexError: it ends too soon.
+    """
+    at = 0
+    while at < len(data):
+        key, at = _read_varint(data, at)
+        value, at = _read_varint(data, at)
+        if key & 7 == _VARINT:
+            yield key >> 3, value
+        elif key & 7 == _BYTES:
+            yield key >> 3, data[at : at + value]
+            at += value
+        else:
+            raise ValueError("a wire type that no answer has")
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte <= 0x7F:  # noqa: PLR2004 - seven bits a byte
+            return value, at

@@ -1,0 +1,319 @@
+"""The one module that touches pulsar-client.
+
+Its asynchronous calls take a callback that comes from one of its threads, or at once when the answer is at hand. The
+package's own `pulsar.asyncio` wakes the loop for each of them, forgets a message whose `receive` was cancelled, and raises
+in the client's thread, which ends the process, when the loop is gone. So the calls are made here, on the handles below
+it: `subscribe_async`, `create_producer_async`, `receive_async`, `send_async`, `acknowledge_async` and `close_async`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from telemetry import logs
+from telemetry.events import Event
+from transport.pulsar.clientlog import log_file
+from transport.pulsar.failures import failure
+from transport.pulsar.options import PulsarOptions
+
+__all__ = ["DUE", "Arrival", "NativeClient", "NativeConsumer", "NativeProducer", "Wakeups"]
+
+DUE: Final = "due"
+"""Property of a delayed message: milliseconds since the epoch. Brokers may deliver early; consumers see it by this."""
+
+_PENDING: Final = 1000
+"""Messages of a topic that may wait for their receipt; `Outlet` keeps to it, so that the client never refuses one."""
+
+log = logs.get(__name__)
+
+
+class Wakeups:
+    """Brings calls from the client's threads to the loop, and wakes it once for many of them.
+
+    Must be made where the loop runs.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._woken = False
+
+    def call(self, what: Callable[[], None]) -> None:
+        """Call something on the loop: at once if this is the loop's thread, else soon."""
+        if threading.get_ident() == self._thread:
+            what()
+            return
+        self._calls.append(what)
+        if self._woken:
+            return
+        self._woken = True
+        try:
+            self._loop.call_soon_threadsafe(self._run)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more, and an exception here would end the process.
+            self._calls.clear()
+
+    def ask(self, start: Callable[..., None], *arguments: object, doing: str) -> asyncio.Future[Any]:
+        """Start an asynchronous call of the client's; the future has its value, or our error."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any, value: object = None) -> None:  # noqa: ANN401 - an untyped library's
+            self.call(lambda: _settle(future, result, value, doing))
+
+        start(*arguments, settle)
+        return future
+
+    def _run(self) -> None:
+        # Before the calls: what is appended from here on wakes the loop again.
+        self._woken = False
+        while self._calls:
+            self._calls.popleft()()
+
+
+def _settle(future: asyncio.Future[Any], result: Any, value: object, doing: str) -> None:  # noqa: ANN401 - an untyped library's
+    if future.done():
+        return
+    if result.name == "Ok":
+        future.set_result(value)
+    else:
+        future.set_exception(failure(result, doing))
+
+
+class NativeClient:
+    """One client: connections and threads for all topics.
+
+    Making it reads files and starts threads: make it off the loop.
+
+    Args:
+        options: where the broker is.
+        wakeups: of the loop that uses it.
+
+    Raises:
+        transport.errors.BadBrokerUrl: the client does not understand the URL.
+    """
+
+    def __init__(self, options: PulsarOptions, wakeups: Wakeups) -> None:
+        import pulsar
+
+        self._library: Any = pulsar
+        self._options = options
+        self._wakeups = wakeups
+        try:
+            self._handle: Any = pulsar.Client(
+                options.url,
+                authentication=pulsar.AuthenticationToken(_careful(options.token)) if options.token else None,
+                operation_timeout_seconds=options.operation_timeout,
+                tls_trust_certs_file_path=options.tls_ca or None,
+                tls_validate_hostname=True,
+                stats_interval_in_seconds=0,
+                logger=pulsar.FileLogger(pulsar.LoggerLevel.Warn, log_file()),
+            )._client
+        except (pulsar.PulsarException, ValueError) as error:
+            raise failure(error, f"opening {options.url}") from error
+
+    async def partitions(self, topic: str) -> list[str]:
+        """Full names of the topics that make up a topic: itself, or its partitions.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not tell.
+        """
+        path = self._options.path(topic)
+        found = await self._ask(self._handle.get_topic_partitions_async, path, doing=f"looking up {topic}")
+        return [str(name) for name in found]
+
+    async def consumer(self, path: str, subscription: str, queue: int) -> NativeConsumer:
+        """Join a Shared subscription, the only kind that TDMQ delays messages on.
+
+        Args:
+            path: full name of a topic that has no partitions.
+            subscription: made, from the oldest message on, if it is not there.
+            queue: messages the client fetches ahead; 0 fetches one for each `receive`.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not let us in.
+        """
+        import _pulsar
+
+        settings: Any = _pulsar.ConsumerConfiguration()
+        settings.consumer_type(_pulsar.ConsumerType.Shared)
+        settings.receiver_queue_size(queue)
+        settings.negative_ack_redelivery_delay_ms(0)
+        settings.subscription_initial_position(_pulsar.InitialPosition.Earliest)
+        settings.broker_consumer_stats_cache_time_ms(0)
+        doing = f"subscribing {subscription} to {path}"
+        handle = await self._ask(self._handle.subscribe_async, path, subscription, settings, doing=doing)
+        return NativeConsumer(handle, self._wakeups, doing)
+
+    async def producer(self, topic: str) -> NativeProducer:
+        """Open a topic for publishing.
+
+        A batch would be handed out and given back as a whole, whatever the consumer's prefetch: every message goes
+        alone. Its queue never fills, because `Outlet` lets in fewer.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not let us in.
+        """
+        import _pulsar
+
+        settings: Any = _pulsar.ProducerConfiguration()
+        settings.batching_enabled(False)  # noqa: FBT003 - the library's signature
+        settings.send_timeout_millis(int(self._options.send_timeout * 1000))
+        settings.max_pending_messages(_PENDING)
+        settings.block_if_queue_full(False)  # noqa: FBT003 - the library's signature
+        doing = f"publishing on {topic}"
+        handle = await self._ask(
+            self._handle.create_producer_async, self._options.path(topic), settings, doing=doing
+        )
+        return NativeProducer(handle, self._wakeups, doing)
+
+    async def close(self) -> None:
+        """Close whatever is open.
+
+        Raises:
+            transport.errors.BrokerDown: that did not work out; the connection is given up.
+        """
+        await self._ask(self._handle.close_async, doing="closing")
+
+    async def _ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
+        return await self._wakeups.ask(start, *arguments, doing=doing)
+
+
+class Arrival:
+    """A message as the client has it, taken apart."""
+
+    __slots__ = ("due", "handle", "message_id", "payload")
+
+    def __init__(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
+        self.handle: Any = message.message_id()
+        self.message_id = _name(self.handle)
+        self.payload: bytes = message.data()
+        self.due = int(message.properties().get(DUE, 0)) / 1000
+
+
+class NativeConsumer:
+    """A consumer of one topic."""
+
+    def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - an untyped library's
+        self._handle = handle
+        self._wakeups = wakeups
+        self._doing = doing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has it on its list just now."""
+        return bool(self._handle.is_connected())
+
+    def receive(self, then: Callable[[Arrival | None], None]) -> None:
+        """Have `then` called on the loop with the next message, or with None if there will be none.
+
+        It cannot be called off. A message that the client has fetched already is handed over before this returns.
+        """
+
+        def came(result: Any, message: object) -> None:  # noqa: ANN401 - an untyped library's
+            self._wakeups.call(lambda: then(Arrival(message) if result.name == "Ok" else None))
+
+        self._handle.receive_async(came)
+
+    async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
+        """The message is done. The client gathers acks for some 100 ms and tells nobody when they are stored.
+
+        Raises:
+            transport.errors.Closed: the consumer was closed.
+        """
+        await self._wakeups.ask(self._handle.acknowledge_async, message, doing=self._doing)
+
+    def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
+        """Give a message back; it comes again, here or elsewhere, after some 100 ms."""
+        self._handle.negative_acknowledge(message)
+
+    async def close(self) -> None:
+        """Send the acks gathered, leave the subscription, give back everything unacked.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not answer.
+            transport.errors.Closed: it was closed before.
+        """
+        await self._wakeups.ask(self._handle.close_async, doing=self._doing)
+
+
+class NativeProducer:
+    """A producer of one topic."""
+
+    ROOM: Final = _PENDING
+
+    def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - an untyped library's
+        import _pulsar
+
+        self._library: Any = _pulsar
+        self._handle = handle
+        self._wakeups = wakeups
+        self._doing = doing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has it on its list just now."""
+        return bool(self._handle.is_connected())
+
+    async def send(self, payload: bytes, due: float | None, settled: Callable[[], None]) -> str:
+        """Send one message and wait for its receipt; the message's id.
+
+        Args:
+            payload: the bytes.
+            due: seconds since the epoch before which it must not be delivered.
+            settled: called on the loop once the client has let go of the message, whether or not anybody waits still.
+
+        Raises:
+            transport.errors.BrokerDown: no receipt came.
+            transport.errors.Closed: the producer was closed; the message may be stored all the same.
+        """
+        message = self._library.MessageBuilder()
+        message.content(payload)
+        if due is not None:
+            at = int(due * 1000) + 1
+            message.deliver_at(at)
+            message.property(DUE, str(at))
+        sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(result: Any, message_id: object) -> None:  # noqa: ANN401 - an untyped library's
+            settled()
+            _settle(sent, result, message_id, self._doing)
+
+        self._handle.send_async(
+            message.build(), lambda result, message_id: self._wakeups.call(lambda: done(result, message_id))
+        )
+        return _name(await sent)
+
+    async def close(self) -> None:
+        """Close it; what has no receipt yet fails.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not answer.
+            transport.errors.Closed: it was closed before.
+        """
+        await self._wakeups.ask(self._handle.close_async, doing=self._doing)
+
+
+def _name(handle: Any) -> str:  # noqa: ANN401 - an untyped library's
+    """An id as text, the same at the publisher and at every delivery. Ledgers are never shared between topics."""
+    batch = handle.batch_index()
+    return f"{handle.ledger_id()}:{handle.entry_id()}" + (f":{batch}" if batch >= 0 else "")
+
+
+def _careful(token: Callable[[], str]) -> Callable[[], str]:
+    """A supplier that never raises: it is called from the client's threads, where an exception ends the process."""
+    last = ""
+
+    def supply() -> str:
+        nonlocal last
+        try:
+            last = token()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last token may still be good
+            log.warning(Event.TOKEN_STALE, error=error)
+        return last
+
+    return supply
