@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -148,7 +149,8 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     recipe = recipe_of(order.kind, out.recipes)
     parse_params(recipe, order.params)
     now = out.ledger.now()
-    expires = _check_ticket(order, run, now, out)
+    # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
+    expires = _check_ticket(order, run, min(now, info.modified), out)
     inputs = await _inputs(order, info, upload, recipe, out)
     accepted = Accepted(
         kind=order.kind,
@@ -177,8 +179,10 @@ async def _head(key: str, out: Outside) -> ObjectInfo:
 
 def _read_metadata(info: ObjectInfo) -> _Order:
     meta = info.meta
+    text = meta.get("params", "") or "{}"
     try:
-        params = msgspec.json.decode(meta.get("params", "") or "{}", type=dict[str, Any])
+        # Headers are ASCII, and some clients percent-encode the whole value for that.
+        params = msgspec.json.decode(unquote(text) if text[0] == "%" else text, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected("x-cos-meta-params is no JSON object", code=Code.BAD_PARAMETERS) from error
     return _Order(kind=meta.get("kind", ""), params=params, ticket=meta.get("ticket", ""))

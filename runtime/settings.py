@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Signs the webhook's paths; empty means INTERNAL_CALLBACK_SECRET."""
     runninghub_url: str = "https://www.runninghub.cn"
     """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
+    runninghub_api: Literal["v1", "v2"] = "v2"
+    """Generation of RunningHub's interface; `v1` is deprecated there but works, and tells no free slots beforehand."""
     runninghub_api_key: Secret = Secret("")
     """Key of RunningHub."""
     model_pose12_workflow: str = ""

@@ -145,7 +145,12 @@ def _vendors(settings: Settings) -> dict[str, Vendor]:
     files = {"model_pose12": settings.model_pose12_workflow}
     workflows = {kind: _read(path, f"{kind.upper()}_WORKFLOW", Workflow) for kind, path in files.items()}
     try:
-        client = RunningHub(base_url=settings.runninghub_url, api_key=settings.runninghub_api_key, workflows=workflows)
+        client = RunningHub(
+            base_url=settings.runninghub_url,
+            api_key=settings.runninghub_api_key,
+            workflows=workflows,
+            api=settings.runninghub_api,
+        )
     except Permanent as error:
         raise BadSettings(f"RUNNINGHUB_URL or RUNNINGHUB_API_KEY cannot be used: {error}") from error
     return {client.name: client}

@@ -19,7 +19,6 @@ from messages.errors import Permanent
 from runtime.outside import Outside
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorRefused
 from services.ledger import PaidCall
-from services.objects.port import Objects
 from services.objects.source import DownloadSource
 from services.records import Cleaned, End, GivenUp, Intent, JobId, Product
 from services.vendors.port import JobRequest, Vendor
@@ -170,13 +169,16 @@ async def _inputs(task: Task, vendor: Vendor, out: Outside) -> dict[str, str]:
         raise Permanent(f"{task.run.stem} has no record `cleaned`")
     names = task.recipe.inputs
     return {
-        name: await _upload(product, vendor, out.objects)
+        name: await _upload(product, vendor, task, out)
         for name, product in zip(names, cleaned.record.products, strict=True)
     }
 
 
-async def _upload(product: Product, vendor: Vendor, objects: Objects) -> str:
-    async with objects.open(product.key, if_match=product.etag) as download:
+async def _upload(product: Product, vendor: Vendor, task: Task, out: Outside) -> str:
+    """What the vendor is told of an input: its own reference to an upload, else a URL, as secret as the picture."""
+    if product.size > vendor.upload_limit:
+        return await out.objects.presign(product.key, expires=task.recipe.deadline_s)
+    async with out.objects.open(product.key, if_match=product.etag) as download:
         kind = "jpeg" if product.extension == "jpg" else product.extension
         return await vendor.upload(
             DownloadSource(download), filename=f"input.{product.extension}", content_type=f"image/{kind}"

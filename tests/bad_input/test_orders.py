@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable, Mapping
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from messages.codes import Code
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
-from tests.bad_input.shop import SECRET
+from tests.bad_input.shop import SECRET, Shop
+from tests.engine.virtual import VirtualLoop
 
 if TYPE_CHECKING:
     from messages.keys import RunId
-    from tests.bad_input.shop import Shop
 
 KINDS: Final = ("basic_clean", "model_pose12")
 
@@ -298,3 +301,51 @@ async def test_a_name_that_comes_twice_in_a_task_file_counts_once_and_must_be_wh
     body = f'{{"kind":"model_pose12","kind":"basic_clean","inputs":["b.jpg"],"inputs":["a.jpg"],"ticket":{ticket}}}'
     await shop.deliver(await shop.put(run, "task.json", body.encode()))
     await shop.promise(run, "success")
+
+
+ANYTHING: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+PARAMS: Final = st.dictionaries(
+    st.sampled_from(["format", "quality", "max_side", "background", "prompt"]) | st.text(max_size=8),
+    ANYTHING,
+    max_size=4,
+)
+NAMES: Final = st.sampled_from(["a.jpg", "../a.jpg", "task.json", "b.png"]) | st.text(max_size=20)
+FIELDS: Final = {
+    "kind": st.sampled_from(KINDS) | ANYTHING,
+    "params": PARAMS | ANYTHING,
+    "inputs": st.lists(NAMES, max_size=14) | ANYTHING,
+    "ticket": st.just("sold") | ANYTHING,
+}
+DOCUMENTS: Final = st.fixed_dictionaries({}, optional=FIELDS) | ANYTHING
+
+
+@settings(max_examples=120, deadline=None)
+@given(document=DOCUMENTS, tail=st.sampled_from([b"", b"\0", b"}", b"\xff", b" "]), params=st.text() | st.binary())
+def test_whatever_is_ordered_the_task_is_taken_or_fails(document: Any, tail: bytes, params: str | bytes) -> None:
+    """Nothing that an uploader writes may raise: what raises has no verdict, and is asked for again for ever."""
+
+    async def play() -> None:
+        async with Shop() as shop:
+            run, other = shop.sell(), shop.sell()
+            await shop.put(run, "a.jpg", pictures.jpeg())
+            sold = (
+                {"ticket": shop.ticket(run)} if isinstance(document, dict) and document.get("ticket") == "sold" else {}
+            )
+            body = json.dumps(document | sold if sold else document).encode() + tail
+            text = params if isinstance(params, str) else params.decode("utf-8", "surrogateescape")
+            meta = {"kind": "basic_clean", "params": text, "ticket": shop.ticket(other)}
+            keys = [
+                await shop.put(run, "task.json", body),
+                await shop.put(other, "original.jpg", pictures.jpeg(), meta),
+            ]
+            await shop.deliver(*keys)
+            for one in (run, other):
+                assert (await shop.verdict(one)).status in {"success", "failed"}
+                assert shop.state(one)[0] == (await shop.verdict(one)).status
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())

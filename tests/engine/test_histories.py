@@ -12,8 +12,8 @@ import pytest
 from tests.engine.history import History
 from tests.engine.virtual import VirtualLoop
 
-CHUNKS = 8
-EACH = int(os.environ.get("HISTORIES", "2000")) // CHUNKS
+CHUNKS = 4
+EACH = int(os.environ.get("HISTORIES", "480")) // CHUNKS
 """More of them, for a night: HISTORIES=1000000."""
 
 

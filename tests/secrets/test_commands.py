@@ -177,14 +177,23 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("mode", ["garbage", "forbidden", "fine"])
-def test_no_command_repeats_what_a_server_throws_back(tmp_path: Path, mode: Mode, all_plants: Plants) -> None:
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        ("garbage", ("invoke", "doctor --json", "submit", "sweep", "cancel")),
+        ("forbidden", ("invoke", "doctor", "submit")),
+        ("fine", ("doctor --json", "submit")),
+    ],
+)
+def test_no_command_repeats_what_a_server_throws_back(
+    tmp_path: Path, mode: Mode, names: Sequence[str], all_plants: Plants
+) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpeg())
     printed: dict[str, str] = {}
     with Echo(mode) as server:
         environ = environment(tmp_path, server.url)
-        for name, words in COMMANDS.items():
-            argv = [str(tmp_path / word) if word == "photo.jpg" else word for word in words]
+        for name in names:
+            argv = [str(tmp_path / word) if word == "photo.jpg" else word for word in COMMANDS[name]]
             code, printed[name] = run(["-m", "console", *argv], environ, uploaded())
             assert code == 1, f"{name}: {printed[name]}"
             assert printed[name]
@@ -197,8 +206,8 @@ def test_no_command_repeats_what_a_server_throws_back(tmp_path: Path, mode: Mode
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://worker:plantedBrokerPassword8Zk@broker.example:6379/0",
-        "pulsar+ssl://broker.example:6651?token=plantedBrokerPassword8Zk",
+        "redis://worker:plantedBrokerPassword8Zk@127.0.0.1:9/0",
+        "pulsar+ssl://127.0.0.1:9?token=plantedBrokerPassword8Zk",
         "sqlite://worker:plantedBrokerPassword8Zk@host/broker.db",
         "sqlite:///broker.db?key=plantedBrokerPassword8Zk",
         "plantedBrokerPassword8Zk",

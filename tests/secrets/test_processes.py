@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import httpx
 import pytest
@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 KEPT: Final[Mapping[str, str]] = {
     "data/secrets.json": "the stand-ins' own keys, for their owner only",
-    "data/cos/index.sqlite3": "COS keeps what the uploader wrote: the ticket in the metadata of `input/`",
+    "data/cos/index.sqlite": "COS keeps what the uploader wrote: the ticket in the metadata of `input/`",
 }
 """Files that may hold a secret, and why. The environment file is another: it is looked at while it is there."""
 
@@ -42,6 +42,7 @@ class Stage:
         self.folder = folder
         self.env_file = folder / "env"
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.keepers: list[threading.Thread] = []
 
     def start(self, name: str, *words: str, wait_for: bytes = b"") -> subprocess.Popen[bytes]:
         """Start a command, its output in a file; wait until it has printed something."""
@@ -56,19 +57,22 @@ class Stage:
             line = process.stdout.readline()
             assert line, (self.folder / f"{name}.stderr").read_text()
             printed += line
-        keeper = threading.Thread(target=self._keep, args=(process, name, bytes(printed)), daemon=True)
+        keeper = threading.Thread(target=self._keep, args=(process.stdout, name, bytes(printed)), daemon=True)
         keeper.start()
+        self.keepers.append(keeper)
         return process
 
-    def _keep(self, process: subprocess.Popen[bytes], name: str, printed: bytes) -> None:
-        assert process.stdout is not None
-        (self.folder / f"{name}.stdout").write_bytes(printed + process.stdout.read())
+    def _keep(self, pipe: IO[bytes], name: str, printed: bytes) -> None:
+        with pipe:
+            (self.folder / f"{name}.stdout").write_bytes(printed + pipe.read())
 
     def stop(self) -> None:
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+        for keeper in self.keepers:
+            keeper.join(timeout=30)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -79,8 +83,8 @@ class Stage:
 
 
 def clean() -> dict[str, str]:
-    """This process's environment without what would configure the product."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """This process's environment without what would configure the product, which is to tell as much as it can."""
+    return {"LOG_LEVEL": "DEBUG"} | {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
 def run_all(stage: Stage, commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -183,6 +187,3 @@ def check_that_much_was_searched(outputs: Mapping[str, bytes]) -> None:
     assert b"task.accepted" in outputs["sandbox.stderr"]
     assert outputs["data/trace.jsonl"].count(b"\n") > 20
     assert len(outputs["data/broker.db"]) > 0
-    assert any(
-        ENVIRONMENT["TICKET_SECRET"].encode() not in body and name == "the book" for name, body in outputs.items()
-    )

@@ -153,10 +153,18 @@ async def test_without_a_ticket_nothing_is_done(world: Open, ticket: str, code: 
 async def test_a_ticket_ends_to_the_second(world: Open) -> None:
     async with world() as here:
         end = int(here.now) + 10
-        await here.upload(ticket=here.ticket(expires=end))
         here.now = float(end)
+        await here.upload(ticket=here.ticket(expires=end))
         assert await take_in(PHOTO, here.out) == "refused"
         await assert_refused(here, Code.TICKET_EXPIRED)
+
+
+async def test_a_ticket_counts_as_it_was_when_the_upload_came(world: Open) -> None:
+    async with world() as here:
+        end = int(here.now) + 10
+        await here.upload(ticket=here.ticket(expires=end))
+        here.now = end + 7200.0
+        assert await take_in(PHOTO, here.out) == "accepted"
 
 
 async def test_a_secret_too_short_to_sign_with_fails_no_task(world: Open) -> None:
