@@ -143,8 +143,9 @@ def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> M
 
 async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     key = upload.folder + upload.name
+    asked = out.clock()
     info = await _head(key, out)
-    out.ledger.learn(info.date)
+    out.ledger.learn(info.date, asked)
     order = await _read_task_file(info, out) if upload.name == _TASK_FILE else _read_metadata(info)
     recipe = recipe_of(order.kind, out.recipes)
     parse_params(recipe, order.params)

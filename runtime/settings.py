@@ -27,7 +27,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The environment. A docstring under a field is its line in the docs; an empty default means "not set"."""
 
     broker_url: str = ""
-    """Where messages travel: `sqlite:///abs/path.db`."""
+    """Where messages travel: `sqlite:///abs/path.db`, or Pulsar: `pulsar(+ssl)://host:port`, `http(s)://host:port`."""
+    broker_token: Secret = Secret("")
+    """Token for Pulsar. Read anew at every connection, so `BROKER_TOKEN_FILE` may change."""
+    broker_tenant: str = "public"
+    """Tenant in Pulsar; on TDMQ the id of the cluster, such as `pulsar-xxxx`."""
+    broker_namespace: str = "default"
+    """Namespace in Pulsar."""
+    broker_admin_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    """Base URL of Pulsar's admin interface, which tells what waits; empty where there is none, as on TDMQ."""
+    broker_tls_ca: str = ""
+    """PEM file of the authorities that Pulsar's TLS is verified with; empty takes the usual ones."""
     tencentcloud_region: str = "ap-guangzhou"
     """Region of the buckets."""
     tencentcloud_secret_id: Secret = Secret("")

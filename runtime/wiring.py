@@ -15,7 +15,7 @@ from messages.errors import Permanent
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.outside import Outside, Policy
-from runtime.settings import REQUIRED, Settings, require
+from runtime.settings import REQUIRED, Settings, load_settings, require
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.ledger import Ledger
@@ -78,7 +78,14 @@ async def open_outside(
     """
     require(settings, *(name.lower() for name in REQUIRED))
     async with AsyncExitStack() as stack:
-        broker = await open_broker(settings.broker_url)
+        broker = await open_broker(
+            settings.broker_url,
+            token=_broker_token(settings, environ),
+            tenant=settings.broker_tenant,
+            namespace=settings.broker_namespace,
+            admin_url=settings.broker_admin_url,
+            tls_ca=settings.broker_tls_ca,
+        )
         stack.push_async_callback(broker.close)
         data = _bucket(settings, settings.cos_bucket, environ)
         stack.push_async_callback(data.close)
@@ -107,6 +114,16 @@ async def open_outside(
             policy=_policy(settings),
             webhooks=Webhooks(settings.webhook_url, settings.webhook_secret or settings.internal_callback_secret),
         )
+
+
+def _broker_token(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> Callable[[], str] | None:
+    """The token as it is whenever it is asked for: one that runs out is replaced in its file."""
+    first = settings.broker_token
+
+    def now() -> str:
+        return (load_settings(environ()).broker_token or first).reveal()
+
+    return now if first else None
 
 
 def _policy(settings: Settings) -> Policy:

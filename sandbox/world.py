@@ -46,6 +46,7 @@ _AT_ONCE: Final = 2
 _WORKFLOW: Final = {
     "workflow_id": DEMO_WORKFLOW_ID,
     "inputs": {"photo": {"node_id": "10", "field": "image"}},
+    "url_inputs": {"photo": {"node_id": "11", "field": "url"}},
     "params": {"prompt": {"node_id": "6", "field": "text"}},
     "outputs": ["9"],
 }
@@ -60,6 +61,7 @@ class World:
         duration_s: how long a vendor's job takes.
         concurrent: jobs the vendor works on at once.
         webhook: whether the vendor is told a webhook.
+        broker: variables that name another broker than a file in the folder.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class World:
         duration_s: float = 2.0,
         concurrent: int = 6,
         webhook: bool = True,
+        broker: Mapping[str, str] | None = None,
     ) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._data = data
+        self._broker = broker or {"BROKER_URL": f"sqlite://{(data / 'broker.db').resolve()}"}
         self._secrets = _load_secrets(data / "secrets.json")
         self._cos = Server(
             cos_app(
@@ -156,7 +160,7 @@ class World:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
         return {
             **inherited,
-            "BROKER_URL": f"sqlite://{(self._data / 'broker.db').resolve()}",
+            **self._broker,
             "TRACE_FILE": str((self._data / "trace.jsonl").resolve()),
             "TENCENTCLOUD_REGION": REGION,
             "TENCENTCLOUD_SECRET_ID": self._secrets["secret_id"],

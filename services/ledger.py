@@ -126,9 +126,16 @@ class Ledger:
         """The store's time, as this machine's clock and the last answer tell it."""
         return self._clock() + self._skew
 
-    def learn(self, date: float) -> None:
-        """Set `now` by the store's clock, as an answer of the store tells it (seconds since the epoch)."""
-        difference = date - self._clock()
+    def learn(self, date: float, asked: float = 0.0) -> None:
+        """Set `now` by the store's clock, as an answer of the store tells it.
+
+        Args:
+            date: when the store answered, by its clock, seconds since the epoch; 0 where it does not tell.
+            asked: when it was asked, by this machine's clock: a process that froze gets its answer late, which says
+                nothing about the clocks. 0 where that is not known.
+        """
+        now = self._clock()
+        difference = date - min(max(date, asked or now), now)
         self._skew = difference if date and abs(difference) > _SKEW else 0.0
 
     async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
@@ -141,7 +148,7 @@ class Ledger:
 
     async def write_key(self, key: str, record: R) -> Stored[R]:
         """As `write`, for records outside a run's folder."""
-        nonce = self.nonce()
+        nonce, asked = self.nonce(), self._clock()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
         try:
             info = await self.objects.put_new(key, body, content_type="application/json")
@@ -150,7 +157,7 @@ class Ledger:
             if stored is None:
                 raise ObjectsDown(f"a record was not stored: {key}") from error
             return stored
-        self.learn(info.date)
+        self.learn(info.date, asked)
         return Stored(record, mine=True, at=info.date or self.now())
 
     async def read(self, run: RunId, name: str, kind: type[R]) -> Stored[R] | None:
@@ -263,11 +270,12 @@ class Ledger:
         await self.write_key(key, letter)
 
     async def _read_key(self, key: str, kind: type[R], nonce: str) -> Stored[R] | None:
+        asked = self._clock()
         try:
             content = await self.objects.get(key)
         except NotFound:
             return None
-        self.learn(content.info.date)
+        self.learn(content.info.date, asked)
         try:
             envelope = _ENVELOPE.decode(content.body)
             record: Any = msgspec.json.decode(envelope.record, type=kind)

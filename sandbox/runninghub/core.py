@@ -60,7 +60,7 @@ class Core:
         self._ttl = url_ttl_s
         self._faults: list[Fault] = []
         self._jobs: dict[str, Job] = {}
-        self._uploads: dict[str, Upload] = {}
+        self._uploads: dict[tuple[str, str], Upload] = {}
         self._tokens: dict[str, tuple[Job, int]] = {}
         self._counts: dict[str, int] = dict.fromkeys(
             ("creates", "refused", "uploads", "queries", "cancels", "files"), 0
@@ -86,9 +86,15 @@ class Core:
         """Count a call for the statistics."""
         self._counts[what] += 1
 
+    def urls(self, workflow: str, nodes: Sequence[Node]) -> list[str]:
+        """The URLs among the values that the vendor reads from the network."""
+        fields = self._workflows[workflow].fields if workflow in self._workflows else {}
+        told = [node.value for node in nodes if fields.get(node.node, {}).get(node.field) == "url"]
+        return [url for url in told if url.startswith(("http://", "https://"))]
+
     def add_upload(self, name: str, upload: Upload) -> None:
-        """Remember an uploaded file by its fileName."""
-        self._uploads[name] = upload
+        """Remember an uploaded file by its fileName, and one that was read from the network by its URL."""
+        self._uploads[upload.key, name] = upload
 
     def create(self, key: str, workflow: str, nodes: Sequence[Node], *, webhook: str, base_url: str) -> Job:
         """Accept a job: from here on it is paid.
@@ -191,8 +197,8 @@ class Core:
         kind = shape.fields.get(node.node, {}).get(node.field)
         if kind == "text":
             return None
-        upload = self._uploads.get(node.value)
-        if kind is not None and upload is not None and upload.key == key:
+        upload = self._uploads.get((key, node.value))
+        if kind is not None and upload is not None:
             return upload
         reason = "node_not_found_in_workflow" if kind is None else "file_not_found"
         raise Refusal("803", f"NODE_INFO_MISMATCH(nodeId={node.node}, fieldName={node.field}, reason={reason})")

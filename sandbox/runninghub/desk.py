@@ -18,6 +18,7 @@ from sandbox.runninghub.core import Core, Node, ResultFile
 from sandbox.runninghub.forms import Part, boundary_of, parse_form
 from sandbox.runninghub.model import Fault, Job, Refusal, State
 from sandbox.runninghub.pictures import Pictures
+from sandbox.runninghub.reading import read_url
 from sandbox.runninghub.webhooks import Webhooks
 
 __all__ = ["Desk", "bearer", "drain", "json_body", "reply", "text", "unauthorized"]
@@ -28,7 +29,7 @@ T = TypeVar("T")
 _UPLOAD_LIMIT: Final = 30 * 1024 * 1024
 """Section 1.1; more is code 809."""
 _FORM_LIMIT: Final = _UPLOAD_LIMIT + 64 * 1024
-_CONTENT_FAULTS: Final = frozenset({"no_id", "tips", "number", "expired_urls"})
+_CONTENT_FAULTS: Final = frozenset({"no_id", "tips", "number", "expired_urls", "null"})
 """Faults inside an answer, not of it."""
 
 
@@ -88,10 +89,14 @@ class Desk:
         Raises:
             Refusal: nothing was accepted.
         """
+        nodes = _nodes(body.get("nodeInfoList"))
+        for url in self.core.urls(workflow, nodes):
+            _, upload = await self.run(self.pictures.save, key, url.partition("?")[0], await read_url(url))
+            self.core.add_upload(url, upload)
         job = self.core.create(
             key,
             workflow,
-            _nodes(body.get("nodeInfoList")),
+            nodes,
             webhook=text(body.get("webhookUrl")),
             base_url=self.base_url(request),
         )

@@ -53,7 +53,8 @@ _ANSWERS: Final = frozenset({"answer", "unauthorized", "error", "not_json", "cut
 _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "create": _ANSWERS | {"no_id", "tips", "number"},
     "upload": _ANSWERS,
-    "query": _ANSWERS | {"expired_urls"},
+    "query": _ANSWERS | {"expired_urls", "null"},
+    "status": _ANSWERS,
     "queue": _ANSWERS,
     "cancel": _ANSWERS,
     "job": frozenset({"fail", "violate", "short", "late"}),
@@ -73,8 +74,8 @@ class KeyLimits(msgspec.Struct, frozen=True):
 class Shape(msgspec.Struct, frozen=True):
     """A workflow, as far as its interface shows it."""
 
-    fields: Mapping[str, Mapping[str, Literal["upload", "text"]]]
-    """Node id -> field -> what its value is."""
+    fields: Mapping[str, Mapping[str, Literal["upload", "text", "url"]]]
+    """Node id -> field -> what its value is; a `url` is read by the vendor."""
     output: str = "9"
     """Id of the node whose files are the results."""
     preview: str = "21"
@@ -86,10 +87,14 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 DEMO_WORKFLOW_ID: Final = "1990000000000000012"
-"""A workflow that takes a photo in node 10 and a prompt in node 6, and saves twelve pictures in node 9."""
+"""A workflow: takes a photo in node 10 or its URL in node 11, a prompt in node 6, and saves 12 pictures in node 9."""
 
 DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
-    {DEMO_WORKFLOW_ID: Shape({"10": {"image": "upload"}, "6": {"text": "text"}, "3": {"seed": "text"}})}
+    {
+        DEMO_WORKFLOW_ID: Shape(
+            {"10": {"image": "upload"}, "11": {"url": "url"}, "6": {"text": "text"}, "3": {"seed": "text"}}
+        )
+    }
 )
 """The workflows of a stand-in that is told of none."""
 
@@ -97,14 +102,15 @@ DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One thing that will go wrong, so many times."""
 
-    on: Literal["create", "upload", "query", "queue", "cancel", "job", "file", "webhook"]
+    on: Literal["create", "upload", "query", "status", "queue", "cancel", "job", "file", "webhook"]
+    """Where: `query` is that of v2 and `outputs` of v1, `queue` is also `accountStatus`, `status` is v1's alone."""
     kind: str = "answer"
     """What goes wrong.
 
     - Of a call: `answer` (with `code`), `unauthorized` (401, code -1), `error` (HTTP `status`), `not_json`,
       `cut`, `hang`.
     - Of a create also: `no_id` (success without an id), `tips` (node errors beside the id), `number` (id as a number).
-    - Of a query also: `expired_urls`.
+    - Of a query also: `expired_urls`, and in v1 `null` (code 0 and no data, as older ones told of a job at work).
     - Of a job: `fail` (with `code`, or 805), `violate` (1501), `short` (one picture less), `late` (5 times as long).
     - Of a file: `missing` (404), `expired` (403), `error`, `html`, `huge` (5 GiB by its header),
       `endless` (no length), `cut`.

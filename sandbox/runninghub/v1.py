@@ -61,10 +61,12 @@ class V1:
             state = job.state(self._core.clock())
             return answers.envelope("FAILED" if state == "CANCEL" else state)
 
-        return await self._about_job(request, "query", content)
+        return await self._about_job(request, "status", content)
 
     async def _outputs(self, request: Request) -> Response:
         async def content(job: Job, kind: str) -> dict[str, Any]:
+            if kind == "null":
+                return answers.envelope(None)
             files = self._desk.files(job, self._desk.base_url(request), expired=kind == "expired_urls")
             return answers.task_outputs(job, job.state(self._core.clock()), files)
 
@@ -82,10 +84,10 @@ class V1:
     ) -> Response:
         async def answer(kind: str) -> dict[str, Any]:
             body = await json_body(request)
-            find = self._core.look if on == "query" else self._core.job
+            find = self._core.job if on == "cancel" else self._core.look
             return await content(find(self._key(body, request), text(body.get("taskId"))), kind)
 
-        self._core.count("queries" if on == "query" else "cancels")
+        self._core.count("cancels" if on == "cancel" else "queries")
         return await self._desk.spoiled(request, on, answer, answers.refused_v1)
 
     async def _webhook_detail(self, request: Request) -> Response:
@@ -97,12 +99,11 @@ class V1:
         return reply(answers.webhook_detail(self._desk.webhooks.record(job), job.created))
 
     async def _account(self, request: Request) -> Response:
-        try:
-            body = await json_body(request)
-            key = self._known(text(body.get("apikey")), request)
-        except Refusal as refusal:
-            return reply(answers.refused_v1(refusal))
-        return reply(answers.account(self._core.api_keys[key].kind, sum(self._core.queue(key))))
+        async def answer(_: str) -> dict[str, Any]:
+            key = self._known(text((await json_body(request)).get("apikey")), request)
+            return answers.account(self._core.api_keys[key].kind, sum(self._core.queue(key)))
+
+        return await self._desk.spoiled(request, "queue", answer, answers.refused_v1)
 
     def _key(self, body: Mapping[str, Any], request: Request) -> str:
         return self._known(text(body.get("apiKey")), request)

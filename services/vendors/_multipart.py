@@ -1,9 +1,9 @@
-"""One file as a `multipart/form-data` body: streamed, of known length, flat in memory."""
+"""One file, and perhaps fields, as a `multipart/form-data` body: streamed, of known length, flat in memory."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from services.errors import UploadFailed
@@ -16,7 +16,7 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 
 
 class Multipart:
-    """A body of one part.
+    """A body of one file, the last of its parts.
 
     Args:
         source: the file, read once.
@@ -24,15 +24,29 @@ class Multipart:
         filename: what is no letter, digit, dot, dash or underscore becomes an underscore.
         content_type: of the file; anything that is no media type becomes `application/octet-stream`.
         boundary: letters and digits that cannot stand in the file, so random.
+        fields: other fields and their values, all in ASCII without line breaks or quotes.
     """
 
-    def __init__(self, source: Source, *, field: str, filename: str, content_type: str, boundary: str) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        field: str,
+        filename: str,
+        content_type: str,
+        boundary: str,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         self._source = source
         self._boundary = boundary
-        name = _NOT_SAFE.sub("_", filename)[-100:].lstrip(".") or "file"
+        safe = _NOT_SAFE.sub("_", filename)[-100:].lstrip(".") or "file"
         media_type = content_type.lower() if _MEDIA_TYPE.fullmatch(content_type.lower()) else "application/octet-stream"
+        before = "".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in (fields or {}).items()
+        )
         self._head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+            f'{before}--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{safe}"\r\n'
             f"Content-Type: {media_type}\r\n\r\n"
         ).encode("ascii")
         self._tail = f"\r\n--{boundary}--\r\n".encode("ascii")

@@ -19,7 +19,16 @@ from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull,
 from services.vendors._runninghub_codes import CODES, HTTP_ON_CREATE, UNLISTED, Meaning, OnCreate, OnQuery, OnUpload
 from services.vendors.port import JobFile, JobState, JobStatus
 
-__all__ = ["Reply", "accepted_id", "check_room", "check_stopped", "job_status", "uploaded_name"]
+__all__ = [
+    "Reply",
+    "accepted_id",
+    "check_room",
+    "check_stopped",
+    "job_outputs",
+    "job_state",
+    "job_status",
+    "uploaded_name",
+]
 
 _OK: Final = 200
 _NO_ERROR: Final = frozenset({"", "0", "200"})
@@ -72,7 +81,7 @@ def accepted_id(reply: Reply) -> str:
 
 
 def job_status(reply: Reply, outputs: AbstractSet[str]) -> JobStatus:
-    """The state in the answer to a look.
+    """The state in the answer to a look by v2.
 
     Args:
         reply: the answer.
@@ -81,20 +90,48 @@ def job_status(reply: Reply, outputs: AbstractSet[str]) -> JobStatus:
     Raises:
         services.errors.VendorDown: it says nothing about the job.
     """
-    answer = _decode(reply.body)
-    if reply.status != _OK or not answer:
+    answer = _about_job(reply)
+    status = _judge(answer, outputs)
+    if status is None:
         raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
-    code = _code(answer)
-    meaning = CODES.get(code, UNLISTED)
-    status = _text(answer.get("status")).upper()
-    if meaning.query is OnQuery.DOWN:
-        raise VendorDown(_say("query", reply, answer), retry_after=_wait(reply, meaning))
-    if meaning.query is OnQuery.WORKING or (status in _WORKING and meaning.query is not OnQuery.ENDED):
+    return status
+
+
+def job_outputs(reply: Reply, outputs: AbstractSet[str]) -> JobStatus | None:
+    """The state in v1's answer to `outputs`; None where `status` has to be asked too.
+
+    Args:
+        reply: the answer.
+        outputs: ids of the nodes whose files are results; empty for all.
+
+    Raises:
+        services.errors.VendorDown: it says nothing about the job.
+    """
+    return _judge(_flat(_about_job(reply)), outputs)
+
+
+def job_state(told: Reply, reply: Reply) -> JobStatus:
+    """The state in v1's answer to `status`.
+
+    Args:
+        told: the answer to `outputs`, which did not decide: an error, or (in older answers, section 1.1) success
+            without files.
+        reply: the answer to `status`.
+
+    Raises:
+        services.errors.VendorDown: they say nothing about the job.
+    """
+    answer = _about_job(reply)
+    word = _text(answer.get("data")).upper()
+    before = _flat(_decode(told.body))
+    if word == "SUCCESS" and not _code(answer) and not _code(before):
+        # Its files come with the next look.
         return JobStatus(JobState.WORKING)
-    if meaning.query is OnQuery.ENDED or status in _ENDED:
-        return _failed(answer, meaning)
-    if status == "SUCCESS":
-        return JobStatus(JobState.SUCCESS, files=tuple(_files(answer, outputs)), cost=_cost(answer))
+    if word != "SUCCESS":
+        beside = before if word in _ENDED and not _code(answer) else answer
+        status = _judge({**beside, "status": word}, frozenset())
+        if status is not None:
+            return status
     raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
 
 
@@ -167,6 +204,43 @@ def _decode(body: bytes) -> Mapping[str, object]:
         return _map(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
+
+
+def _about_job(reply: Reply) -> Mapping[str, object]:
+    """The answer to a look at a job.
+
+    Raises:
+        services.errors.VendorDown: it is none, or it is about our key or our rate.
+    """
+    answer = _decode(reply.body)
+    if reply.status != _OK or not answer:
+        raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
+    meaning = CODES.get(_code(answer), UNLISTED)
+    if meaning.query is OnQuery.DOWN:
+        raise VendorDown(_say("query", reply, answer), retry_after=_wait(reply, meaning))
+    return answer
+
+
+def _judge(answer: Mapping[str, object], outputs: AbstractSet[str]) -> JobStatus | None:
+    """What an answer says of a job, None for nothing."""
+    meaning = CODES.get(_code(answer), UNLISTED)
+    status = _text(answer.get("status")).upper()
+    if meaning.query is OnQuery.WORKING or (status in _WORKING and meaning.query is not OnQuery.ENDED):
+        return JobStatus(JobState.WORKING)
+    if meaning.query is OnQuery.ENDED or status in _ENDED:
+        return _failed(answer, meaning)
+    if status == "SUCCESS":
+        return JobStatus(JobState.SUCCESS, files=tuple(_files(answer, outputs)), cost=_cost(answer))
+    return None
+
+
+def _flat(answer: Mapping[str, object]) -> Mapping[str, object]:
+    """v1's answer to `outputs` in v2's words: files are success, and each tells what the job cost."""
+    data = answer.get("data")
+    if isinstance(data, list) and not _code(answer):
+        files = cast("list[object]", data)
+        return {"status": "SUCCESS", "results": files, "usage": files[0] if files else None}
+    return {**answer, "status": "", "failedReason": _map(data).get("failedReason")}
 
 
 def _map(value: object) -> Mapping[str, object]:

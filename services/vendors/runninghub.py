@@ -1,7 +1,7 @@
-"""RunningHub: ComfyUI workflows run by job, over its v2 interface; jobs are cancelled over v1, v2 has no cancel.
+"""RunningHub: ComfyUI workflows run by job, over its v2 interface or over v1.
 
 Source of every outside fact: vendors reference, section 1. What the answers mean stands in `_runninghub_answers`, the
-codes in `_runninghub_codes`; here is only the sending.
+codes in `_runninghub_codes`, where the calls go in `_runninghub_v1` and `_runninghub_v2`; here is only the sending.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import secrets
 import ssl
 from collections.abc import AsyncIterable, Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,6 +24,9 @@ from services.objects.port import Source
 from services.tls import Certificates
 from services.vendors import _runninghub_answers as answers
 from services.vendors._multipart import Multipart
+from services.vendors._runninghub_calls import Call, Generation, cancel
+from services.vendors._runninghub_v1 import V1
+from services.vendors._runninghub_v2 import V2
 from services.vendors.port import JobRequest, JobStatus
 from telemetry.secrets import Secret
 
@@ -67,6 +70,8 @@ class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Input name -> where its reference goes. Every one is asked for in every job."""
     params: Mapping[str, Node] = {}
     """Parameter name -> where its text goes. One that is not given keeps what the workflow was saved with."""
+    url_inputs: Mapping[str, Node] = {}
+    """Input name -> where the URL of one goes that is larger than an upload may be."""
     outputs: tuple[str, ...] = ()
     """Ids of the nodes whose files are results; empty for all."""
     instance_type: str = "default"
@@ -78,6 +83,9 @@ class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         twice = self.inputs.keys() & self.params.keys()
         if twice:
             raise ValueError(f"both an input and a parameter: {', '.join(sorted(twice))}")
+        strange = self.url_inputs.keys() - self.inputs.keys()
+        if strange:
+            raise ValueError(f"in url_inputs, but no input: {', '.join(sorted(strange))}")
 
 
 class RunningHub:
@@ -87,8 +95,8 @@ class RunningHub:
         base_url: `https://www.runninghub.cn` or `https://www.runninghub.ai`: accounts, keys and workflows differ.
         api_key: the key.
         workflows: kind -> how it is run.
+        api: the generation of the interface that is spoken.
         timeout: seconds for one call; an upload has them for connecting and for each piece.
-        v1_base_url: where v1 is served, if elsewhere.
         result_hosts: where results may be downloaded from.
         transport: makes the transport of a new client; by default one over the network, without proxy or retry.
 
@@ -102,8 +110,8 @@ class RunningHub:
         base_url: str,
         api_key: Secret,
         workflows: Mapping[str, Workflow],
+        api: Literal["v1", "v2"] = "v2",
         timeout: float = 15.0,
-        v1_base_url: str = "",
         result_hosts: frozenset[str] = RESULT_HOSTS,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
@@ -116,9 +124,9 @@ class RunningHub:
             raise Permanent("the RunningHub key is empty or holds what no header can carry")
         self.result_hosts: Final = result_hosts
         self._base = _base_url(base_url)
-        self._v1 = _base_url(v1_base_url or base_url)
-        self._encrypted = any(url.startswith("https:") for url in (self._base, self._v1))
+        self._encrypted = self._base.startswith("https:")
         self._key = api_key
+        self._api: Generation = V1(api_key) if api == "v1" else V2()
         self._workflows = workflows
         self._timeout = timeout
         self._transport = transport
@@ -137,20 +145,26 @@ class RunningHub:
 
     async def check_room(self) -> None:
         """See the port. An answer without figures counts as room: the create itself tells."""
-        answers.check_room(await self._ask("GET", f"{self._base}/openapi/v2/queue/status"))
+        answers.check_room(await self._ask(self._api.room()))
 
     async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
         """See the port. The reference is a `fileName`, good as a node's value; upload again for another attempt."""
         if source.size > self.upload_limit:
             raise VendorRefused(f"upload of {source.size} bytes: too big", code=Code.PICTURE_TOO_LARGE)
-        boundary = secrets.token_hex(16)
-        body = Multipart(source, field="file", filename=filename, content_type=content_type, boundary=boundary)
+        path, fields = self._api.upload()
+        body = Multipart(
+            source,
+            field="file",
+            filename=filename,
+            content_type=content_type,
+            boundary=secrets.token_hex(16),
+            fields=fields,
+        )
         import httpx
 
         client = await self._pooled()
-        url = f"{self._base}/openapi/v2/media/upload/binary"
         try:
-            reply = await _send(client, "POST", url, content=body, headers=body.headers)
+            reply = await _send(client, "POST", f"{self._base}{path}", content=body, headers=body.headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise VendorDown(f"upload: {type(error).__name__}") from error
         except httpx.HTTPError as error:
@@ -164,13 +178,14 @@ class RunningHub:
         A connection that could not be made is proof of non-acceptance: `VendorFull`. From the first byte of the
         request on there is no proof but the answer.
         """
-        url, body = self._order(request)
+        call = self._order(request)
+        body = msgspec.json.encode(call.body)
         import httpx
 
         client = self._client(await self._tls(), timeout)
         try:
             async with client, asyncio.timeout(timeout):
-                reply = await _send(client, "POST", url, content=body)
+                reply = await _send(client, "POST", f"{self._base}{call.path}", content=body)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise VendorFull("create: could not connect, nothing was sent") from error
         except (httpx.HTTPError, TimeoutError) as error:
@@ -185,13 +200,11 @@ class RunningHub:
             workflow: the kind whose output nodes select the results; without it those of all kinds do, which is wrong
                 where one kind's output node has the id of another's preview.
         """
-        reply = await self._ask("POST", f"{self._base}/openapi/v2/query", {"taskId": job_id})
-        return answers.job_status(reply, self._outputs(workflow))
+        return await self._api.query(self._ask, job_id, self._outputs(workflow))
 
     async def cancel(self, job_id: str) -> None:
         """See the port."""
-        body = {"apiKey": self._key.reveal(), "taskId": job_id}
-        answers.check_stopped(await self._ask("POST", f"{self._v1}/task/openapi/cancel", body))
+        answers.check_stopped(await self._ask(cancel(self._key, job_id)))
 
     async def close(self) -> None:
         """See the port."""
@@ -199,8 +212,8 @@ class RunningHub:
         if pool is not None:
             await pool.aclose()
 
-    def _order(self, request: JobRequest) -> tuple[str, bytes]:
-        """URL and body of a create.
+    def _order(self, request: JobRequest) -> Call:
+        """The call of a create.
 
         Raises:
             services.errors.VendorRefused: the configuration has no place for what is asked, or an input is missing: the
@@ -214,9 +227,7 @@ class RunningHub:
             raise VendorRefused(f"workflow {request.workflow!r} was given no {', '.join(missing)}")
         nodes: list[dict[str, str]] = []
         for name, value in request.values.items():
-            node = workflow.inputs.get(name) or workflow.params.get(name)
-            if node is None:
-                raise VendorRefused(f"workflow {request.workflow!r} has no node for the value {name!r}")
+            node = _node(request.workflow, workflow, name, value)
             nodes.append({"nodeId": node.node_id, "fieldName": node.field, "fieldValue": value})
         body: dict[str, object] = {
             "nodeInfoList": nodes,
@@ -227,8 +238,7 @@ class RunningHub:
         }
         if request.webhook:
             body["webhookUrl"] = request.webhook
-        url = f"{self._base}/openapi/v2/run/workflow/{quote(workflow.workflow_id, safe='')}"
-        return url, msgspec.json.encode(body)
+        return self._api.create(workflow.workflow_id, body)
 
     def _outputs(self, workflow: str) -> frozenset[str]:
         known = self._workflows.get(workflow)
@@ -238,16 +248,16 @@ class RunningHub:
             return frozenset()
         return frozenset(node for each in self._workflows.values() for node in each.outputs)
 
-    async def _ask(self, method: str, url: str, body: Mapping[str, str] | None = None) -> answers.Reply:
+    async def _ask(self, call: Call) -> answers.Reply:
         import httpx
 
         client = await self._pooled()
-        content = b"" if body is None else msgspec.json.encode(body)
+        method, content = ("GET", b"") if call.body is None else ("POST", msgspec.json.encode(call.body))
         try:
             async with asyncio.timeout(self._timeout):
-                return await _send(client, method, url, content=content)
+                return await _send(client, method, f"{self._base}{call.path}", content=content)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise VendorDown(f"{url.rpartition('/')[2]}: {type(error).__name__}") from None
+            raise VendorDown(f"{call.path.rpartition('/')[2]}: {type(error).__name__}") from None
 
     async def _pooled(self) -> httpx.AsyncClient:
         context = await self._tls()
@@ -274,6 +284,27 @@ class RunningHub:
             transport=self._transport() if self._transport else None,
             trust_env=False,
         )
+
+
+def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
+    """Where a value goes.
+
+    Raises:
+        services.errors.VendorRefused: the workflow's file has no place for it.
+    """
+    # References to uploads are bare names, so only an input that was too large for one is a URL.
+    if name in workflow.inputs and "://" in value:
+        node = workflow.url_inputs.get(name)
+        if node is None:
+            text = (
+                f"input {name!r} is too large for an upload, and the workflow file of {kind!r} has no url_inputs.{name}"
+            )
+            raise VendorRefused(text, code=Code.PICTURE_TOO_LARGE)
+        return node
+    node = workflow.inputs.get(name) or workflow.params.get(name)
+    if node is None:
+        raise VendorRefused(f"workflow {kind!r} has no node for the value {name!r}")
+    return node
 
 
 async def _send(

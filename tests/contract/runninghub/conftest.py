@@ -92,10 +92,17 @@ def workflows() -> dict[str, Workflow]:
     return {"model_pose12": pose}
 
 
+@pytest.fixture(params=["v2", "v1"])
+def api(request: pytest.FixtureRequest) -> str:
+    """Either generation of the interface: whatever asks for a client is tested with both."""
+    return str(request.param)
+
+
 @pytest.fixture
-def client_for(workflows: dict[str, Workflow]) -> Callable[..., RunningHub]:
+def client_for(workflows: dict[str, Workflow], api: str) -> Callable[..., RunningHub]:
     def make(url: str, key: str = KEY, **more: Any) -> RunningHub:
-        return RunningHub(base_url=url, api_key=Secret(key), **{"workflows": workflows, "timeout": 5.0, **more})
+        settings = {"workflows": workflows, "timeout": 5.0, "api": api, **more}
+        return RunningHub(base_url=url, api_key=Secret(key), **settings)
 
     return make
 

@@ -219,6 +219,30 @@ def test_a_look_that_says_nothing(answer: Reply) -> None:
         answers.job_status(answer, frozenset())
 
 
+NOT_FINISHED = ({"code": 0, "data": None}, {"code": 0, "msg": "RUNNING", "data": {}}, {"code": 0, "data": "QUEUED"})
+UNDECIDED = ({"code": 1000, "data": None}, {"code": 9999, "data": [{"fileUrl": "https://x.example/a.png"}]})
+
+
+@pytest.mark.parametrize("told", [*NOT_FINISHED, *UNDECIDED], ids=str)
+def test_outputs_of_v1_that_leave_it_to_status(told: dict[str, Any]) -> None:
+    first = reply(told)
+    assert answers.job_outputs(first, frozenset()) is None
+    for word in ("QUEUED", "RUNNING", "running"):
+        assert answers.job_state(first, reply({"code": 0, "data": word})).state is JobState.WORKING
+    assert answers.job_state(first, reply({"code": 0, "data": "FAILED"})).state is JobState.FAILED
+    assert answers.job_state(first, reply({"code": 807, "data": None})).known is False
+    done = reply({"code": 0, "data": "SUCCESS"})
+    if told in NOT_FINISHED:
+        assert answers.job_state(first, done).state is JobState.WORKING
+    else:
+        with pytest.raises(VendorDown):
+            answers.job_state(first, done)
+
+
+def test_outputs_of_v1_without_any_file() -> None:
+    assert answers.job_outputs(reply({"code": 0, "data": []}), frozenset()) == JobStatus(JobState.SUCCESS)
+
+
 def test_what_operators_read_holds_no_url_and_no_key() -> None:
     words = "see https://x.example/a.png?sign=1 for 0f1e2d3c4b5a69788796a5b4c3d2e1f0 in node_not_found_in_workflow 1"
     status = answers.job_status(reply({"status": "FAILED", "errorCode": "805", "errorMessage": words}), frozenset())
@@ -285,13 +309,17 @@ STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 404, 413, 429, 500, 50
 CALLS: list[tuple[Callable[[Reply], Any], tuple[type[ScfWorkersError], ...]]] = [
     (answers.accepted_id, (VendorFull, VendorRefused, CreateUnknown)),
     (lambda answer: answers.job_status(answer, frozenset({"9"})), (VendorDown,)),
+    (lambda answer: answers.job_outputs(answer, frozenset({"9"})), (VendorDown,)),
+    (lambda answer: answers.job_state(answer, answer), (VendorDown,)),
     (answers.uploaded_name, (UploadFailed, VendorDown, VendorRefused)),
     (answers.check_room, (VendorFull, VendorDown)),
     (answers.check_stopped, (VendorDown,)),
 ]
 
 
-@pytest.mark.parametrize(("read", "errors"), CALLS, ids=["create", "query", "upload", "room", "cancel"])
+@pytest.mark.parametrize(
+    ("read", "errors"), CALLS, ids=["create", "query", "outputs", "status", "upload", "room", "cancel"]
+)
 @unhurried
 @given(status=STATUSES, body=BODIES)
 def test_any_answer_is_a_value_or_an_error_of_the_port(

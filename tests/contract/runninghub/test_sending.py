@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from services.errors import CreateUnknown, VendorDown
@@ -59,7 +60,7 @@ async def test_a_create_has_a_connection_of_its_own(client_for: Any) -> None:
         while True:
             if b"POST" in head:
                 await read_body(head, reader)
-            writer.write(ok(b'{"code": 0, "taskId": "5", "status": "RUNNING"}'))
+            writer.write(ok(b'{"code": 804, "taskId": "5", "status": "RUNNING"}'))
             head = await reader.readuntil(b"\r\n\r\n")
 
     async with raw_server(answer) as url:
@@ -76,7 +77,7 @@ async def test_a_create_has_a_connection_of_its_own(client_for: Any) -> None:
         await client.close()
 
 
-async def test_what_a_create_says(client_for: Any, key: str) -> None:
+async def test_what_a_create_says(client_for: Any, key: str, api: str) -> None:
     said = b""
 
     async def answer(head: bytes, reader: Reader, writer: Writer) -> None:
@@ -92,7 +93,11 @@ async def test_what_a_create_says(client_for: Any, key: str) -> None:
         )
         await client.create(request, timeout=5.0)
         await client.close()
-    assert said.startswith(b"POST /openapi/v2/run/workflow/1990000000000000012 HTTP/1.1\r\n")
+    path = "/openapi/v2/run/workflow/1990000000000000012" if api == "v2" else "/task/openapi/create"
+    assert said.startswith(f"POST {path} HTTP/1.1\r\n".encode())
+    body = msgspec.json.decode(said.partition(b"\r\n\r\n")[2])
+    mine = {name: body[name] for name in ("apiKey", "workflowId") if name in body}
+    assert mine == ({} if api == "v2" else {"apiKey": key, "workflowId": "1990000000000000012"})
     assert f"Authorization: Bearer {key}\r\n".encode() in said
     assert '{"nodeId":"6","fieldName":"text","fieldValue":"海边"}'.encode() in said
     assert b'"addMetadata":false' in said
@@ -187,7 +192,8 @@ async def test_an_upload_takes_no_memory_of_its_size(client_for: Any) -> None:
     assert peak < 8 << 20
 
 
-async def test_a_form_is_what_others_read() -> None:
+@pytest.mark.parametrize("fields", [{}, {"apiKey": "k-1", "fileType": "input"}], ids=["file", "fields and file"])
+async def test_a_form_is_what_others_read(fields: dict[str, str]) -> None:
     source = httpx.ByteStream(b"\x00\xffdata\r\n")
 
     class Short:
@@ -197,11 +203,12 @@ async def test_a_form_is_what_others_read() -> None:
             async for piece in source:
                 yield piece
 
-    form = Multipart(Short(), field="file", filename="a b.jpg", content_type="image/jpeg", boundary="b0")
+    form = Multipart(Short(), field="file", filename="a b.jpg", content_type="image/jpeg", boundary="b0", fields=fields)
     body = b"".join([piece async for piece in form])
     expected = httpx.Request(
         "POST",
         "http://x",
+        data=fields,
         files={"file": ("a_b.jpg", b"\x00\xffdata\r\n", "image/jpeg")},
         headers={"Content-Type": "multipart/form-data; boundary=b0"},
     )

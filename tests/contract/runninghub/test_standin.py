@@ -1,66 +1,19 @@
-"""The stand-in itself: v1 beside v2, its slots, files, faults and webhooks."""
+"""The stand-in itself: v1 beside v2, its files and faults. Its oddities: `test_oddities.py`."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
-import queue
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from sandbox.runninghub import DEMO_WORKFLOW_ID, Fault, KeyLimits, create_app
+from sandbox.runninghub import DEMO_WORKFLOW_ID
 from sandbox.runninghub.forms import boundary_of, parse_form
-from sandbox.server import Server
-
-
-class Caller:
-    """A plain HTTP client that speaks both versions."""
-
-    def __init__(self, http: httpx.AsyncClient, key: str) -> None:
-        self.http = http
-        self.key = key
-
-    async def v1(self, path: str, **body: Any) -> dict[str, Any]:
-        answer = await self.http.post(path, json={"apiKey": self.key, **body})
-        return dict(answer.json())
-
-    async def v2(self, path: str, **body: Any) -> dict[str, Any]:
-        answer = await self.http.post(f"/openapi/v2{path}", json=body, headers=self.bearer)
-        return dict(answer.json())
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"}
-
-    async def upload(self, photo: bytes) -> str:
-        files = {"file": ("photo.jpg", photo, "image/jpeg")}
-        answer = await self.http.post("/openapi/v2/media/upload/binary", files=files, headers=self.bearer)
-        return str(answer.json()["data"]["fileName"])
-
-    async def create(self, photo: str, **more: Any) -> dict[str, Any]:
-        nodes = [{"nodeId": "10", "fieldName": "image", "fieldValue": photo}]
-        return await self.v2(f"/run/workflow/{DEMO_WORKFLOW_ID}", nodeInfoList=nodes, **more)
-
-    async def stats(self) -> dict[str, Any]:
-        return dict((await self.http.get("/_sandbox/stats")).json())
-
-
-@asynccontextmanager
-async def calling(url: str, key: str) -> AsyncIterator[Caller]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=10.0) as http:  # noqa: S501 - http
-        yield Caller(http, key)
+from tests.contract.runninghub.calls import Caller, calling
 
 
 async def test_v1_from_upload_to_outputs(standin: Any, photo: bytes, key: str) -> None:
@@ -155,14 +108,8 @@ async def test_files_of_another_key_are_not_known(standin: Any, photo: bytes, ke
         assert (await other.create(name))["errorCode"] == "803"
 
 
-async def test_a_file_over_the_limit(standin: Any, key: str) -> None:
-    big = bytes(30 * 1024 * 1024 + 1)
+async def test_what_is_no_form_is_no_upload(standin: Any, key: str) -> None:
     async with calling(standin.url, key) as caller:
-        for path, headers in (("/openapi/v2/media/upload/binary", caller.bearer), ("/task/openapi/upload", {})):
-            answer = await caller.http.post(
-                path, data={"apiKey": key}, files={"file": ("a.zip", big, "application/zip")}, headers=headers
-            )
-            assert answer.json()["code"] == 809
         answer = await caller.http.post("/openapi/v2/media/upload/binary", content=b"x", headers=caller.bearer)
         assert answer.json()["code"] == 808
 
@@ -241,151 +188,6 @@ async def test_ids_are_not_used_again_after_a_restart(standin: Any, restarted: A
         first = (await caller.create(await caller.upload(photo)))["taskId"]
         standin.clock.now += 0.01
         assert (await again.create(await again.upload(photo)))["taskId"] != first
-
-
-# webhooks: real seconds, few of them
-
-
-class Receiver:
-    """A receiver of webhooks whose answers can be told."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, dict[str, Any]]] = []
-        self.news = asyncio.Condition()
-        self.status = 200
-
-    async def take(self, url: str, body: bytes) -> tuple[int, str]:
-        async with self.news:
-            self.heard.append((url, msgspec.json.decode(body)))
-            self.news.notify_all()
-        return self.status, "heard"
-
-    async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(10), self.news:
-            await self.news.wait_for(lambda: len(self.heard) >= count)
-
-
-HOOK = "https://backend.example/hook/9c2b7c0e5f1d"
-
-
-@asynccontextmanager
-async def in_process(key: str, folder: Path) -> AsyncIterator[tuple[Caller, Starlette, Receiver]]:
-    """The app on this loop, its webhooks told to a receiver."""
-    app = create_app(
-        api_keys={key: KeyLimits()}, data_dir=folder, duration_s=4.0, time_scale=0.01, public_url=lambda: "http://files"
-    )
-    receiver = Receiver()
-    app.state.webhooks.send = receiver.take
-    transport = httpx.ASGITransport(app=app)
-    async with (
-        app.state.webhooks,
-        httpx.AsyncClient(transport=transport, base_url="http://standin", trust_env=False) as http,
-    ):
-        yield Caller(http, key), app, receiver
-
-
-def event_of(heard: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    return dict(msgspec.json.decode(heard[1]["eventData"]))
-
-
-async def test_a_webhook_tells_what_outputs_tells(key: str, photo: bytes, tmp_path: Path) -> None:
-    async with in_process(key, tmp_path) as (caller, _, receiver):
-        task = (await caller.create(await caller.upload(photo), webhookUrl=HOOK))["taskId"]
-        assert (await caller.v1("/task/openapi/getWebhookDetail", taskId=task))["code"] == 1
-        await receiver.wait_for(1)
-        ((url, event),) = receiver.heard
-        content = event_of(receiver.heard[0])
-        detail = await caller.v1("/task/openapi/getWebhookDetail", taskId=task)
-    assert (url, event["event"], event["taskId"]) == (HOOK, "TASK_END", task)
-    assert len(content["data"]) == 13
-    assert content["data"][1]["fileUrl"].startswith("http://files/")
-    assert isinstance(content["data"][1]["taskCostTime"], int)
-    assert detail["data"]["callbackStatus"] == "SUCCESS"
-    assert detail["data"]["retryCount"] == 0
-
-
-async def test_a_receiver_that_fails_is_told_again(key: str, photo: bytes, tmp_path: Path) -> None:
-    async with in_process(key, tmp_path) as (caller, _, receiver):
-        receiver.status = 500
-        task = (await caller.create(await caller.upload(photo), webhookUrl=HOOK))["taskId"]
-        await receiver.wait_for(2)
-        receiver.status = 200
-        await receiver.wait_for(3)
-        detail = await caller.v1("/task/openapi/getWebhookDetail", taskId=task)
-    assert detail["data"]["retryCount"] >= 1
-    assert len({event["taskId"] for _, event in receiver.heard}) == 1
-
-
-async def test_twice_and_forged(key: str, photo: bytes, tmp_path: Path) -> None:
-    async with in_process(key, tmp_path) as (caller, app, receiver):
-        name = await caller.upload(photo)
-        for kind in ("twice", "forged"):
-            app.state.core.arm(Fault(on="webhook", kind=kind))
-        twice = (await caller.create(name, webhookUrl=HOOK))["taskId"]
-        forged = (await caller.create(name, webhookUrl=f"{HOOK}2"))["taskId"]
-        await receiver.wait_for(5)
-    told = [event["taskId"] for url, event in receiver.heard if url == HOOK]
-    assert told == [twice, twice]
-    others = [(url, event["taskId"]) for url, event in receiver.heard if url != HOOK]
-    assert others[0] == (f"{HOOK}0", forged)
-    assert others[1][0] == f"{HOOK}2"
-    assert others[1][1] not in {twice, forged}
-    assert others[2] == (f"{HOOK}2", forged)
-
-
-async def test_a_late_one_comes_after_those_of_later_jobs(key: str, photo: bytes, tmp_path: Path) -> None:
-    async with in_process(key, tmp_path) as (caller, app, receiver):
-        name = await caller.upload(photo)
-        app.state.core.arm(Fault(on="webhook", kind="late"))
-        late, punctual = [(await caller.create(name, webhookUrl=HOOK))["taskId"] for _ in range(2)]
-        await receiver.wait_for(2)
-    assert [event["taskId"] for _, event in receiver.heard] == [punctual, late]
-
-
-async def test_before_the_create_is_answered(key: str, photo: bytes, tmp_path: Path) -> None:
-    async with in_process(key, tmp_path) as (caller, app, receiver):
-        app.state.core.arm(Fault(on="webhook", kind="early"))
-        created = await caller.create(await caller.upload(photo), webhookUrl=HOOK)
-        assert [event["taskId"] for _, event in receiver.heard] == [created["taskId"]]
-        assert (await caller.v2("/query", taskId=created["taskId"]))["status"] == "SUCCESS"
-
-
-async def test_a_webhook_that_never_comes_and_one_of_a_cancelled_job(key: str, photo: bytes, tmp_path: Path) -> None:
-    async with in_process(key, tmp_path) as (caller, app, receiver):
-        name = await caller.upload(photo)
-        app.state.core.arm(Fault(on="webhook", kind="never"))
-        await caller.create(name, webhookUrl=HOOK)
-        app.state.core.arm(Fault(on="job", kind="late"))
-        cancelled = (await caller.create(name, webhookUrl=HOOK))["taskId"]
-        await caller.v1("/task/openapi/cancel", taskId=cancelled)
-        await receiver.wait_for(1)
-    assert [event["taskId"] for _, event in receiver.heard] == [cancelled]
-    assert event_of(receiver.heard[0])["code"] == 805
-
-
-@pytest.fixture
-def hook() -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
-    """URL of a receiver on the network, and what it hears."""
-    heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-
-    async def take(request: Request) -> Response:
-        heard.put(await request.body())
-        return Response()
-
-    with Server(Starlette(routes=[Route("/hook", take, methods=["POST"])])) as server:
-        yield f"{server.url}/hook", heard
-
-
-async def test_a_webhook_over_the_network(
-    standin: Any, photo: bytes, key: str, hook: tuple[str, queue.SimpleQueue[bytes]]
-) -> None:
-    url, heard = hook
-    async with calling(standin.url, key) as caller:
-        name = await caller.upload(photo)
-        standin.arm("webhook", "early")
-        await caller.create(name, webhookUrl=url)
-        assert msgspec.json.decode(heard.get_nowait())["event"] == "TASK_END"
-        assert (await caller.create(name, webhookUrl="file:///etc/passwd"))["errorCode"] == "301"
 
 
 @pytest.mark.parametrize(
