@@ -28,9 +28,10 @@ from consumers.paid import may_fail
 from consumers.pauses import Pauses
 from consumers.task import follow
 from messages.bodies import Body, Dead, Notify, Reason, Stage
-from messages.codec import NOBODY, SCHEMA, Header, Message, encode
+from messages.codec import NOBODY, Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
+from messages.keys import RunId
 from messages.topics import dead_letter_topic, topic_of
 from runtime.outside import Outside
 from runtime.verdicts import give_verdict
@@ -125,7 +126,7 @@ class Effects:
 
     async def bury(self, bury: Bury, delivery: Delivery, message: Message | None) -> None:
         """Publish the dead letter."""
-        header = message.header if message else self._nobody()
+        header = message.header if message else new_header(RunId(NOBODY, NOBODY), Stage.DEAD, self._now())
         stage = header.stage if message else ""
         cause = f"{stage}|{bury.reason}|{bury.code}|{bury.error}"
         original, encoding = _original(delivery.payload)
@@ -221,19 +222,6 @@ class Effects:
 
     def _now(self) -> float:
         return self._out.ledger.now()
-
-    def _nobody(self) -> Header:
-        return Header(
-            version=SCHEMA,
-            stage=Stage.DEAD.value,
-            user=NOBODY,
-            task=NOBODY,
-            step=0,
-            run=0,
-            seq=0,
-            attempt=0,
-            created=int(self._now() * 1000),
-        )
 
 
 def _original(payload: bytes) -> tuple[str, str]:

@@ -117,12 +117,12 @@ class Engine:
 
     async def _outcome(self, message: Message, delivery: Delivery) -> Outcome:
         header = message.header
-        early = header.due_at - self._out.ledger.now()
-        if early > 0:
-            return Again(early)
-        _received(header, -early)
         task: Task | None = None
         try:
+            early = header.due_at - self._out.ledger.now()
+            if early > 0 and not await self._has_begun(header, delivery):
+                return Again(early)
+            _received(header, max(0.0, -early))
             if is_marked(header):
                 gate = await self._gate(message, delivery)
                 if gate is not None:
@@ -172,6 +172,16 @@ class Engine:
         if header.attempt >= MAX_ATTEMPTS:
             return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.alone else "Attempts", _call_of(message))
         return None
+
+    async def _has_begun(self, header: Header, delivery: Delivery) -> bool:
+        """Whether this message is early only here: another machine's clock was ahead, and its process has died since.
+
+        Published again it would be another message, which the mark of this one turns away.
+        """
+        if not is_marked(header):
+            return False
+        mark = await self._out.ledger.read(header.run_id, f"begun-{header.stage}-{header.seq}", Begun)
+        return mark is not None and mark.record.message_id == delivery.message_id
 
     async def _expire(self, message: Message) -> Outcome | None:
         """Verdict `failed`, if the run is late by the store's clock too, which a read tells: this machine's may err."""

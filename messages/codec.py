@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from messages.bodies import BODIES, Body
+from messages.bodies import BODIES, Body, Stage
 from messages.errors import InvalidMessage, MessageTooLarge
 from messages.keys import RunId
 
@@ -29,6 +29,7 @@ __all__ = [
     "Priority",
     "decode",
     "encode",
+    "new_header",
 ]
 
 MAX_MESSAGE_BYTES: Final = 8192
@@ -101,6 +102,29 @@ class Message(msgspec.Struct, frozen=True):
 
     header: Header
     body: Body
+
+
+def new_header(run: RunId, stage: Stage, now: float, traceparent: str = "") -> Header:
+    """The header of a message that follows no other: first of its stage, due at once, without a deadline.
+
+    Args:
+        run: what it is about.
+        stage: of the message.
+        now: seconds since the epoch, by the store's clock.
+        traceparent: W3C trace context to go on from.
+    """
+    return Header(
+        version=SCHEMA,
+        stage=stage.value,
+        user=run.user,
+        task=run.task,
+        step=run.step,
+        run=run.run,
+        seq=0,
+        attempt=0,
+        created=int(now * 1000),
+        traceparent=traceparent,
+    )
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from messages.bodies import Clean, Notify, Stage
-from messages.codec import SCHEMA, Header, Message, encode
+from messages.codec import Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Rejected
 from messages.keys import InputKey, RunId
@@ -122,30 +122,21 @@ async def find_upload(user: str, task: str, out: Outside) -> InputKey | None:
 
 def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> Message:
     """The message that starts a run's first stage."""
-    created = int(now * 1000)
-    header = Header(
-        version=SCHEMA,
-        stage=Stage.CLEAN.value,
-        user=run.user,
-        task=run.task,
-        step=run.step,
-        run=run.run,
+    header = new_header(run, Stage.CLEAN, now, onward(accepted.traceparent))
+    header = msgspec.structs.replace(
+        header,
         seq=seq,
-        attempt=0,
-        created=created,
-        deadline=max(1, int(accepted.deadline * 1000) - created),
+        deadline=max(1, int(accepted.deadline * 1000) - header.created),
         priority=accepted.priority,
         kind=accepted.kind,
-        traceparent=onward(accepted.traceparent),
     )
     return Message(header, Clean())
 
 
 async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     key = upload.folder + upload.name
-    asked = out.clock()
     info = await _head(key, out)
-    out.ledger.learn(info.date, asked)
+    out.ledger.learn(info.date)
     order = await _read_task_file(info, out) if upload.name == _TASK_FILE else _read_metadata(info)
     recipe = recipe_of(order.kind, out.recipes)
     parse_params(recipe, order.params)
@@ -251,17 +242,6 @@ async def _refuse(run: RunId, rejected: Rejected, out: Outside) -> None:
 
 
 async def _notify(run: RunId, out: Outside) -> None:
-    now = int(out.ledger.now() * 1000)
-    header = Header(
-        version=SCHEMA,
-        stage=Stage.NOTIFY.value,
-        user=run.user,
-        task=run.task,
-        step=run.step,
-        run=run.run,
-        seq=0,
-        attempt=0,
-        created=now,
-        traceparent=current() or new_traceparent(),
-    )
-    await out.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(now))))
+    now = out.ledger.now()
+    header = new_header(run, Stage.NOTIFY, now, current() or new_traceparent())
+    await out.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(int(now * 1000)))))

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from messages.bodies import Job, Stage, Wake
-from messages.codec import SCHEMA, Header, Message, encode
+from messages.codec import Message, encode, new_header
 from messages.codes import Code
 from messages.keys import RunId
 from messages.topics import topic_of
@@ -49,18 +49,7 @@ async def publish_wake(run: RunId, why: Why, out: Outside, *, job: Job | None = 
     Raises:
         transport.errors.BrokerDown: no receipt came.
     """
-    header = Header(
-        version=SCHEMA,
-        stage=Stage.WAKE.value,
-        user=run.user,
-        task=run.task,
-        step=run.step,
-        run=run.run,
-        seq=0,
-        attempt=0,
-        created=int(out.ledger.now() * 1000),
-        traceparent=current() or new_traceparent(),
-    )
+    header = new_header(run, Stage.WAKE, out.ledger.now(), current() or new_traceparent())
     body = Wake(why, job, int(since * 1000))
     await out.broker.publish(topic_of(Stage.WAKE), encode(Message(header, body)))
     log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
