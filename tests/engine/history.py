@@ -18,7 +18,7 @@ from messages.topics import WORK_TOPICS
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
-from runtime.wakes import LATEST, SWEEP, cancel_task, publish_wake
+from runtime.wakes import LATEST, REDELIVER, SWEEP, cancel_task, publish_wake
 from services.errors import BackendDown, FetchFailed, ObjectsDown, UploadFailed, VendorDown
 from services.objects.port import Result
 from services.records import Verdict
@@ -95,8 +95,8 @@ class History:
             self._later(0.0, self._ingest)
             self._disturb()
             await self._work()
-            self._judge_liveness()
             self._budget = 0
+            await self._judge_liveness()
             await self._fair_end()
             await self._judge()
 
@@ -134,6 +134,8 @@ class History:
             self._later(rng.uniform(0, 400), self._sweep)
         for _ in range(rng.choice((0, 0, 1, 3))):
             self._later(rng.uniform(0, 300), self._hint)
+        for _ in range(rng.choice((0, 0, 0, 2))):
+            self._later(rng.uniform(0, 400), self._redeliver)
         if rng.random() < 0.12:
             self.excuses.add("a cancel")
             self._later(rng.choice((0.0, rng.uniform(0, 2), rng.uniform(0, 200))), self._cancel)
@@ -141,7 +143,7 @@ class History:
     def _later(self, delay: float, act: Callable[[], Awaitable[object]]) -> None:
         async def wait() -> None:
             await asyncio.sleep(delay)
-            while not await self._alive(act):
+            while not await self._alive(act):  # noqa: ASYNC110 - it tries again after a while
                 # The platform, the timer and the person come again.
                 await asyncio.sleep(1)
 
@@ -159,6 +161,9 @@ class History:
 
     async def _sweep(self) -> None:
         await publish_wake(msgspec.structs.replace(self.run, run=LATEST), SWEEP, self.world.out)
+
+    async def _redeliver(self) -> None:
+        await publish_wake(self.run, REDELIVER, self.world.out)
 
     async def _hint(self) -> None:
         jobs = list(self.world.vendor.jobs)
@@ -201,7 +206,8 @@ class History:
             return
         if head != "broker.publish":
             self.excuses.add("errors")
-        raise self.rng.choice(errors)()
+        error = self.rng.choice(errors)()
+        raise error
 
     def _check_promotion(self, target: str) -> None:
         verdict = self._verdict()
@@ -257,6 +263,9 @@ class History:
 
     async def _handle(self, delivery: Delivery, consumer: WireConsumer) -> None:
         world, rng = self.world, self.rng
+        if rng.random() < self._chance:
+            # Another machine, whose clock is another.
+            world.jump = rng.choice((0.0, rng.uniform(-1.9, 1.9), rng.uniform(-1.9, 1.9), rng.uniform(-40, 40)))
         fate = rng.random() if self._budget > 0 else 1.0
         if fate < 0.03:
             self.excuses.add("a message is lost")
@@ -285,9 +294,15 @@ class History:
             await self._sweep()
             await self._work()
 
-    def _judge_liveness(self) -> None:
-        """Crashes and errors alone never need the sweep."""
-        if self.policy == "fail" and "a message is lost" not in self.excuses:
+    async def _judge_liveness(self) -> None:
+        """Crashes and errors alone need no sweep.
+
+        It is needed for what a broker lost, after a desk record that left the run as it was, and for a cancel's wake
+        that failed before any other message was there.
+        """
+        if self.policy == "resend" or {"a message is lost", "a cancel"} & self.excuses:
+            return
+        if not any(letter["verdict"] == "leave" for letter in await self.world.desk()):
             assert self.world.state(self.run)[0] != "pending", "without the sweep it would wait for ever"
 
     async def _judge(self) -> None:

@@ -10,6 +10,7 @@ from consumers.retry import MAX_ATTEMPTS
 from messages.bodies import Clean, Generate, Stage
 from messages.codec import decode
 from messages.codes import Code
+from messages.errors import Transient
 from services.errors import ObjectsDown
 from services.records import Begun
 from telemetry import points
@@ -106,6 +107,19 @@ async def test_a_marked_poll_that_finds_its_own_mark_just_goes_on(world: World) 
     await world.drain()
     await world.promise(run, "success")
     assert {poll.attempt for poll in world.sent("poll")} == {0}
+
+
+@pytest.mark.parametrize("behind", [1.0, 30.0])
+@pytest.mark.parametrize("stage", LIMITS)
+async def test_a_message_begun_by_a_clock_that_was_ahead_is_not_lost(world: World, stage: str, behind: float) -> None:
+    """Early by the clock of whoever gets it next; published again, it would be turned away by its own mark."""
+    run = await world.order()
+    world.fate.strike(PLACES[stage], raises(Transient("flicker", retry_after=10.0)), dies())
+    await world.run(*(await world.until(stage, 1)))
+    world.jump -= behind
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
 
 
 async def test_a_mark_whose_answer_is_lost_is_mine_by_its_nonce(world: World) -> None:

@@ -82,7 +82,7 @@ class World:
         recipes: what is sold.
         paint: the picture service.
         seed: of every random choice of the product.
-        topics: those that are consumed, with their dead letters; fewer are quicker.
+        topics: those that are consumed, with their dead letters; fewer are quicker, and none leaves all to a pump.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class World:
         self.findings: dict[str, Result] = {}
         """End of a key -> what the audit finds there."""
         self.jump = 0.0
-        """Seconds by which the wall clock has leapt ahead of the monotonic one."""
+        """Seconds by which this machine's wall clock is ahead of everybody else's, and of the monotonic one."""
         self.told: list[str] = []
         """Every delivery that was worked on."""
         self._paint = paint
@@ -113,15 +113,15 @@ class World:
         self._tasks = itertools.count(1)
 
     def now(self) -> float:
-        """Wall time, seconds since the epoch."""
+        """Wall time by this machine's clock, seconds since the epoch."""
         return wall() + self.jump
 
     async def __aenter__(self) -> Self:
         clock = self.now
-        self.data = MemoryObjects(bucket=BUCKET, clock=clock, process=self._paint, audit=self._audit)
+        self.data = MemoryObjects(bucket=BUCKET, clock=wall, process=self._paint, audit=self._audit)
         self.data.faults = self.fate.of("objects")
-        records = MemoryObjects(bucket="ledger-1250000000", clock=clock, faults=self.fate.of("ledger"))
-        inner: Broker = await open_broker("sqlite:///:memory:", clock=clock)
+        records = MemoryObjects(bucket="ledger-1250000000", clock=wall, faults=self.fate.of("ledger"))
+        inner: Broker = await open_broker("sqlite:///:memory:", clock=wall)
         self._stack.push_async_callback(inner.close)
         self.wire = Wire(inner, self.fate)
         self.backend = ScriptedBackend(self.fate)
@@ -151,7 +151,7 @@ class World:
         )
         self.engine = self.new_engine()
         letters = tuple(dead_letter_topic(topic) for topic in self._topics)
-        for topics, subscription in ((self._topics, WORKERS), (letters, FAILURE)):
+        for topics, subscription in ((self._topics, WORKERS), (letters, FAILURE)) if letters else ():
             self._listen(cast("WireConsumer", await self.wire.subscribe(topics, subscription, prefetch=0)))
         return self
 

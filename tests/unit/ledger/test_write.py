@@ -260,6 +260,17 @@ def test_an_answer_without_a_time_teaches_nothing(ledger: Ledger, clock: Clock) 
     assert ledger.now() == clock.now
 
 
+@pytest.mark.parametrize(
+    ("date", "learnt"), [(1000.0, 0.0), (1150.0, 0.0), (1300.0, 0.0), (990.0, -10.0), (1310.0, 10.0)]
+)
+def test_an_answer_that_comes_late_is_no_proof_of_a_wrong_clock(
+    ledger: Ledger, clock: Clock, date: float, learnt: float
+) -> None:
+    clock.now = 1300.0
+    ledger.learn(date, asked=1000.0)
+    assert ledger.now() == clock.now + learnt
+
+
 async def test_a_mark_tells_whose_it_is(ledger_of: Callable[[str], Ledger]) -> None:
     one, other = ledger_of("a"), ledger_of("b")
     mine = await one.mark(RUN, Stage.CLEAN.value, 3, Begun("m1", 0, 60.0))

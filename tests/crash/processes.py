@@ -1,0 +1,110 @@
+"""What runs in processes of their own: the ordinary worker and the ordinary trigger, told where to die.
+
+They are forked from a server that has imported everything once, so that a start costs milliseconds. The product's own
+code is as it is; only the records that say how long a process is taken to be alive are made short, by the ledger that
+the worker is given, because these tests know that it is dead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+import consumers.worker
+import producer.cos_trigger
+import runtime.wiring
+import services.objects.cos
+import services.vendors.runninghub
+import transport.sqlite
+from consumers.worker import run_worker
+from messages.keys import RunId
+from producer.cos_trigger import main_handler
+from runtime.outside import Outside
+from runtime.settings import Settings
+from runtime.wiring import open_outside
+from services.ledger import Ledger, Stored
+from services.records import Begun, Intent, Record
+from telemetry import points
+
+R = TypeVar("R", bound=Record)
+
+PRELOADED = (consumers.worker, producer.cos_trigger, runtime.wiring, services.objects.cos, transport.sqlite)
+"""Loaded before the fork; `services.vendors.runninghub` comes along."""
+
+assert services.vendors.runninghub  # it is imported late by the product
+
+DEAD_AFTER_S = 1.0
+"""Seconds after which the writer of a mark is taken for dead."""
+
+
+class HastyLedger(Ledger):
+    """Says of every process that it will not live long.
+
+    Args:
+        ledger: the one to write through.
+        clock: this machine's clock.
+        open_s: seconds that a paid call's outcome may stay open.
+    """
+
+    def __init__(self, ledger: Ledger, *, clock: Callable[[], float], open_s: float) -> None:
+        super().__init__(ledger.objects, clock=clock, nonce=ledger.nonce)
+        self._open_s = open_s
+
+    async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
+        short: Any = record
+        if isinstance(record, Begun):
+            short = msgspec.structs.replace(record, limit_s=DEAD_AFTER_S)
+        elif isinstance(record, Intent):
+            short = msgspec.structs.replace(record, open_s=self._open_s)
+        return await super().write(run, name, short)
+
+
+def work(environ: Mapping[str, str], log: Path, point: str, told: Connection, open_s: float) -> None:
+    """A worker; it dies where it first reaches the point, and without one it tells every point."""
+    _become(environ, log)
+    _watch(point, told)
+
+    @asynccontextmanager
+    async def opened(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> AsyncGenerator[Outside]:
+        async with open_outside(settings, environ) as out:
+            yield dataclasses.replace(out, ledger=HastyLedger(out.ledger, clock=out.clock, open_s=open_s))
+
+    consumers.worker.open_outside = opened  # type: ignore[assignment]  # the same call, with another ledger
+    run_worker()
+
+
+def trigger(environ: Mapping[str, str], log: Path, point: str, told: Connection, event: Mapping[str, Any]) -> None:
+    """The COS trigger, called once as the platform would."""
+    _become(environ, log)
+    _watch(point, told)
+    main_handler(event, {"request_id": "r1"})
+
+
+def _become(environ: Mapping[str, str], log: Path) -> None:
+    """A process of its own: its environment, its output, its signals."""
+    os.environ.clear()
+    os.environ.update(environ)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(out)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _watch(point: str, told: Connection) -> None:
+    def hook(reached: str) -> None:
+        if not point:
+            told.send_bytes(reached.encode())
+        elif reached == point:
+            told.send_bytes(reached.encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    points.install(hook)

@@ -1,0 +1,144 @@
+"""Two terminals: `scf-workers sandbox` in one, `scf-workers work` in the other, and a client in a third."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from PIL import Image
+
+from console.environment import read_env_file
+
+ROOT: Final = Path(__file__).parents[2]
+LIMIT_S: Final = 60.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+class Terminal:
+    """A command that runs until it is told to stop, and what it has said."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def stop(self, number: signal.Signals) -> int:
+        """Its exit status after a signal."""
+        self._process.send_signal(number)
+        return self._process.wait(LIMIT_S)
+
+
+class Desk:
+    """A folder with terminals."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._count = 0
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def open(self, *arguments: str) -> Terminal:
+        self._count += 1
+        log = self.folder / f"terminal{self._count}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(_argv(arguments), cwd=self.folder, env=_environ(), stdout=out, stderr=out)
+        self._processes.append(process)
+        return Terminal(process, log)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            _argv(arguments),
+            cwd=self.folder,
+            env=_environ(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_S,
+        )
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+def _argv(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "console", *arguments]
+
+
+def _environ() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come about"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with Image.open(ROOT / "sandbox/photos/portrait.jpg") as picture:
+        picture.resize((150, 200)).save(tmp_path / "photo.jpg")
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+@contextmanager
+def sandbox(desk: Desk) -> Iterator[dict[str, str]]:
+    """The stand-ins and their environment; Ctrl-C must end them well and take the file away."""
+    terminal = desk.open("sandbox", "--duration", "1")
+    until(lambda: "environment in" in terminal.said, "the sandbox")
+    file = desk.folder / ".sandbox/env"
+    assert file.stat().st_mode & 0o077 == 0
+    yield read_env_file(file)
+    assert terminal.stop(signal.SIGINT) == 0
+    assert not file.exists()
+
+
+def work(desk: Desk) -> Terminal:
+    terminal = desk.open("work")
+    until(lambda: "worker.started" in terminal.said, "the worker")
+    return terminal
+
+
+def book(environ: dict[str, str]) -> Any:
+    with urllib.request.urlopen(f"{environ['BACKEND_URL']}/_sandbox/book", timeout=10) as answer:  # noqa: S310 - ours
+        return json.load(answer)
+
+
+def test_two_terminals_and_a_worker_that_is_asked_to_leave_amid_its_work(desk: Desk) -> None:
+    with sandbox(desk) as environ:
+        for _ in range(2):
+            bought = desk.run("submit", "photo.jpg", "--wait", "0")
+            assert (bought.returncode, "uploaded input/" in bought.stdout) == (0, True), bought.stderr
+        first = work(desk)
+        until(lambda: "message.done" in first.said, "its first message")
+        assert first.stop(signal.SIGTERM) == 0
+        assert "worker.stopped" in first.said
+        second = work(desk)
+        done = desk.run("submit", "photo.jpg", "--out", "results")
+        assert done.returncode == 0, done.stderr
+        assert "success: 12 files in results/" in done.stdout
+        until(lambda: not any(row["status"] == "pending" for row in book(environ)["tasks"]), "a verdict for each")
+        found = book(environ)
+        assert (found["charged"], found["refunded"]) == (3, 0)
+        assert [[call["status"] for call in row["callbacks"]] for row in found["tasks"]] == [["success"]] * 3
+        assert second.stop(signal.SIGINT) == 0
+    assert len(list((desk.folder / "results").glob("*/frame_*.jpg"))) == 12

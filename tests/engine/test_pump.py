@@ -1,0 +1,188 @@
+"""The pump: bounded concurrency, a drain that gives nothing begun back, and crash copies that run alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from consumers.pump import GROUPS, Pump
+from messages.bodies import Clean, Stage
+from services.errors import ObjectsDown
+from tests.engine.fate import raises, waits
+from tests.engine.standins import Create
+from tests.engine.world import World
+from transport.errors import BrokerDown
+
+MANY = 12
+
+
+@pytest.fixture
+def world() -> World:
+    return World(topics=())
+
+
+@asynccontextmanager
+async def pumping(world: World, *, concurrency: int = 8, grace: float = 30.0) -> AsyncIterator[Pump]:
+    """A pump at work, which is stopped at the end and must then return."""
+    pump = Pump(world.wire, world.engine, world.pauses, groups=GROUPS, concurrency=concurrency, grace=grace)
+    running = asyncio.create_task(pump.run())
+    try:
+        yield pump
+    finally:
+        pump.stop()
+        await asyncio.wait_for(running, 3600)
+
+
+async def until_empty(world: World) -> None:
+    async with asyncio.timeout(7200):
+        while world.wire.open:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(1)
+
+
+async def seen(world: World, place: str, times: int = 1) -> None:
+    """Return when an effect has begun so often."""
+    async with asyncio.timeout(7200):
+        while world.fate.count(place) < times:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.01)
+
+
+async def test_many_tasks_at_once_end_with_one_verdict_each_and_the_book_balanced(world: World) -> None:
+    world.vendor.creates.extend([Create(accepted=False, answer="full")] * 3)
+    async with pumping(world):
+        runs = [await world.order("basic_clean" if n % 4 == 3 else "model_pose12") for n in range(MANY)]
+        await until_empty(world)
+    for run in runs:
+        await world.promise(run, "success")
+        assert world.heard(run) == ["success"]
+    assert world.backend.book.totals() == {"charged": MANY, "refunded": 0}
+    assert len(world.vendor.paid) == MANY * 3 // 4
+
+
+async def test_what_has_begun_is_finished_within_the_grace(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("objects.process", waits(20))
+    async with pumping(world, grace=30):
+        await seen(world, "objects.process")
+    assert [sent.header.stage for sent in world.wire.open.values()] == ["generate"]
+    assert {sent.header.attempt for sent in world.wire.sent} == {0}
+    async with pumping(world):
+        await until_empty(world)
+    await world.promise(run, "success")
+
+
+async def test_what_outlasts_the_grace_goes_on_as_a_copy_with_the_same_attempt(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("objects.process", waits(55))
+    before = world.now()
+    async with pumping(world, grace=10):
+        await seen(world, "objects.process")
+    assert world.now() - before < 15
+    (copy,) = world.wire.open.values()
+    assert (copy.header.stage, copy.header.seq, copy.header.attempt, copy.header.alone) == ("clean", 1, 0, False)
+    async with pumping(world):
+        await until_empty(world)
+    await world.promise(run, "success")
+
+
+async def test_what_was_not_begun_is_given_back_as_it_was(world: World) -> None:
+    runs = [await world.order() for _ in range(5)]
+    world.fate.strike("objects.process", waits(20))
+    async with pumping(world, concurrency=1):
+        await seen(world, "objects.process")
+    waiting = [sent for sent in world.wire.open.values() if sent.header.stage == "clean"]
+    assert len(waiting) == 4
+    assert {sent.header.seq for sent in waiting} == {0}
+    async with pumping(world):
+        await until_empty(world)
+    for run in runs:
+        await world.promise(run, "success")
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_a_stage_works_on_so_many_at_once_and_no_more(world: World, concurrency: int) -> None:
+    busy, most = 0, 0
+
+    async def count(place: str, *, done: bool) -> None:
+        nonlocal busy, most
+        if place.startswith("objects.process"):
+            busy += -1 if done else 1
+            most = max(most, busy)
+            await asyncio.sleep(0 if done else 5)
+
+    world.fate.hook = count
+    runs = [await world.order("basic_clean") for _ in range(7)]
+    async with pumping(world, concurrency=concurrency):
+        await until_empty(world)
+    for run in runs:
+        await world.promise(run, "success")
+    assert most == concurrency
+
+
+async def test_a_copy_made_because_of_a_crash_runs_alone(world: World) -> None:
+    """The next crash is its own, and takes no neighbour with it."""
+    inside: list[str] = []
+    beside: list[tuple[str, ...]] = []
+
+    async def watch(place: str, *, done: bool) -> None:
+        if place.startswith("objects.process input/"):
+            task = place.split("/")[2]
+            if done:
+                inside.remove(task)
+            else:
+                inside.append(task)
+                beside.append(tuple(inside))
+                await asyncio.sleep(3)
+
+    world.fate.hook = watch
+    runs = [await world.order("basic_clean") for _ in range(3)]
+    killer = await world.upload("basic_clean")
+    world.fate.strike("broker.publish", raises(BrokerDown("away")))
+    with pytest.raises(BrokerDown):
+        await world.take_in(killer)
+    await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=1, alone=True)
+    runs += [killer, *[await world.order("basic_clean") for _ in range(3)]]
+    async with pumping(world):
+        await until_empty(world)
+    for run in runs:
+        await world.promise(run, "success")
+    assert [group for group in beside if killer.task in group] == [(killer.task,)]
+    assert max(map(len, beside)) == 3
+
+
+async def test_a_topic_rests_while_the_vendor_is_full_and_the_others_go_on(world: World) -> None:
+    world.vendor.full = 2
+    async with pumping(world):
+        runs = [await world.order()]
+        await seen(world, "vendor.room")
+        await asyncio.sleep(1)
+        runs += [await world.order() for _ in range(5)]
+        quick = await world.order("basic_clean")
+        await asyncio.sleep(25)
+        assert world.heard(quick) == ["success"]
+        # A consumer that waited already may still get one message.
+        assert world.fate.count("vendor.room") <= 2
+        await until_empty(world)
+    for run in (*runs, quick):
+        await world.promise(run, "success")
+
+
+async def test_an_outage_of_the_store_costs_no_task_anything(world: World) -> None:
+    world.fate.strike("ledger.put_new .*/begun", *[raises(ObjectsDown("away"))] * 30)
+    async with pumping(world):
+        runs = [await world.order() for _ in range(4)]
+        await until_empty(world)
+    for run in runs:
+        await world.promise(run, "success")
+    assert {sent.header.attempt for sent in world.wire.sent} == {0}
+
+
+async def test_an_ack_that_fails_does_not_end_the_process(world: World) -> None:
+    world.fate.strike("broker.ack", *[raises(BrokerDown("away"))] * 3)
+    async with pumping(world):
+        run = await world.order()
+        await until_empty(world)
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
