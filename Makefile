@@ -11,7 +11,7 @@ PHOTO ?=
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format bench clean
+.PHONY: help setup demo test test-quick test-pulsar lint format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,11 +30,14 @@ $(UV):
 demo: .venv/.ready ## Show the whole way on this machine; PHOTO=path takes a photo of yours
 	$(RUN)/scf-workers demo $(PHOTO) $(DEMO_ARGS)
 
-test: .venv/.ready ## Every test
-	$(RUN)/pytest -n 2 $(TEST_ARGS)
+test: .venv/.ready ## Every test but those that need a Pulsar
+	$(RUN)/pytest -n 2 -m "not pulsar and not own_pulsar" $(TEST_ARGS)
 
-test-quick: .venv/.ready ## Every test but those that start whole processes
-	$(RUN)/pytest -n 2 -m "not slow" $(TEST_ARGS)
+test-quick: .venv/.ready ## Only those that start no whole processes
+	$(RUN)/pytest -n 2 -m "not slow and not pulsar and not own_pulsar" $(TEST_ARGS)
+
+test-pulsar: .venv/.ready ## Those that need a Pulsar: PULSAR_URL's, else one of their own by Java and Maven
+	PULSAR_REQUIRED=1 $(RUN)/pytest -n 2 -m "pulsar or own_pulsar" $(TEST_ARGS)
 
 lint: .venv/.ready ## Style, types, import arrows
 	$(RUN)/ruff check .

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from console.broker import variables_for_demo
 from console.client import Client, Sold, open_client
 from console.processes import Workers
 from runtime.settings import load_settings
@@ -72,6 +73,7 @@ class Order(msgspec.Struct, frozen=True):
     params: Mapping[str, Any]
     out: Path
     limit_s: float
+    broker: Literal["sqlite", "pulsar"] = "sqlite"
 
 
 def is_right_end(report: DemoReport) -> bool:
@@ -89,11 +91,12 @@ def run_demo(order: Order, progress: Callable[[], AbstractContextManager[Progres
 
     Raises:
         WorkerDied: a worker process ended by itself.
+        sandbox.pulsar.BrokerFailed: there is no Pulsar to be had.
         TimeoutError: tasks were still open at the limit.
     """
     with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
         data = Path(folder)
-        with World(data) as world:
+        with variables_for_demo(order.broker, data) as variables, World(data, broker=variables) as world:
             log = data / "workers.log"
             with Workers(_WORKERS, world.environ, log) as workers, progress() as shown:
                 return asyncio.run(_Demo(order, world, workers, log, shown).run())
@@ -124,7 +127,7 @@ class _Demo:
             queries = {job["id"]: int(job["queries"]) for job in stats["jobs"]}
             tasks = [await self._report(*run.result(), rows, queries, client) for run in runs]
         self._sheets(tasks)
-        return DemoReport("sqlite", tuple(tasks), {"charged": book["charged"], "refunded": book["refunded"]})
+        return DemoReport(self._order.broker, tuple(tasks), {"charged": book["charged"], "refunded": book["refunded"]})
 
     async def _one(self, number: int, photo: Path, client: Client) -> tuple[Sold, float]:
         started = time.monotonic()

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 __all__ = ["left_running", "run"]
 
-_WAITING: Final = frozenset({"sqlite-broker"})
-"""Tasks that only wait between calls: the embedded broker's own, which no platform ever freezes."""
+_WAITING: Final = frozenset({"sqlite-broker", "pulsar-keeper", "pulsar-log"})
+"""Tasks and threads that only wait between calls: the brokers' own, which hold nothing half-done."""
 
 _LOOKS: Final = 5
 _BETWEEN_LOOKS_S: Final = 0.01
@@ -76,7 +76,7 @@ def _threads() -> list[str]:
         if thread is threading.main_thread() or frame is None:
             continue
         # A pool's idle worker waits for its queue, at the bottom of its own loop.
-        if frame.f_code.co_name not in {"_worker", "wait", "get", "select", "poll"}:
+        if frame.f_code.co_name not in {"_worker", "wait", "get", "select", "poll"} and thread.name not in _WAITING:
             busy.append(f"thread {thread.name} in {frame.f_code.co_name}")
     return busy
 

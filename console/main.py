@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,6 +21,9 @@ from telemetry.redaction import redact_text
 __all__ = [
     "EnvFile",
     "app",
+    "broker_start",
+    "broker_status",
+    "broker_stop",
     "cancel",
     "demo",
     "doctor",
@@ -69,6 +73,7 @@ def demo(
     tasks: Annotated[int, typer.Option(min=0, help="Tasks over the photos in turn; 0: one a photo.")] = 0,
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real one, for which Java is needed.")] = "sqlite",
     as_json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
 ) -> None:
     """Show the whole way on this machine: stand-ins, workers, uploads, results.
@@ -80,16 +85,22 @@ def demo(
     from console.client import BadPhoto
     from console.demo import Order, WorkerDied, is_right_end, run_demo
     from console.show import show_progress, show_report
+    from sandbox.pulsar import BrokerFailed
 
     try:
         order = Order(
-            photos=_in_turn(photos, tasks), kind=_kind(kind), params=_params(params), out=out, limit_s=120 + 10 * tasks
+            photos=_in_turn(photos, tasks),
+            kind=_kind(kind),
+            params=_params(params),
+            out=out,
+            limit_s=120 + 10 * tasks,
+            broker=_broker(broker),
         )
     except BadPhoto as error:
         _fail(str(error), _USAGE)
     try:
         report = run_demo(order, lambda: show_progress(len(order.photos)))
-    except WorkerDied as error:
+    except (WorkerDied, BrokerFailed) as error:
         _fail(str(error), _FAILED)
     except TimeoutError:
         _fail(f"some tasks had no verdict after {order.limit_s:g} s", _FAILED)
@@ -289,6 +300,52 @@ def trace(
         _fail(f"{path} tells nothing of {wanted or 'any task'}", _FAILED)
 
 
+_broker_app = typer.Typer(
+    help="A Pulsar broker on this machine, for work and tests. Java is needed.", no_args_is_help=True
+)
+app.add_typer(_broker_app, name="broker")
+
+_BrokerFolder = Annotated[Path, typer.Option("--folder", help="Where it keeps what it has.")]
+
+
+@_broker_app.command("start")
+def broker_start(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
+    """Start it, and print the variables that point the product at it. What an earlier one was sent is still there."""
+    from console.broker import start_broker
+    from sandbox.pulsar import BrokerFailed
+
+    typer.echo("starting Pulsar; the first time, 250 MB are fetched", err=True)
+    try:
+        _print_variables(start_broker(folder))
+    except BrokerFailed as error:
+        _fail(str(error), _FAILED)
+
+
+@_broker_app.command("stop")
+def broker_stop(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
+    """Stop it. Exit status 1: none ran."""
+    from console.broker import stop_broker
+
+    if not stop_broker(folder):
+        _fail("no broker runs there", _FAILED)
+
+
+@_broker_app.command("status")
+def broker_status(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
+    """Print how it is. Exit status 1: none runs."""
+    from console.broker import describe_broker
+
+    described = describe_broker(folder)
+    if not described:
+        _fail("no broker runs there", _FAILED)
+    _print_variables(described)
+
+
+def _print_variables(variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        typer.echo(f"{name}={value}")
+
+
 def _use(path: Path | None) -> None:
     used = use_environment(path)
     mask_secrets(os.environ)
@@ -308,6 +365,12 @@ def _kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
 
     if name not in RECIPES:
         _fail(f"--kind must be one of {', '.join(sorted(RECIPES))}, not {name!r}", _USAGE)
+    return name
+
+
+def _broker(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
+    if name not in {"sqlite", "pulsar"}:
+        _fail(f"--broker must be sqlite or pulsar, not {name!r}", _USAGE)
     return name
 
 

@@ -44,6 +44,11 @@ class Event(StrEnum):
         "an effect or its ack failed for good; the broker delivers it again: an alarm",
     )
     BROKER_AWAY = "broker.away", "the broker gives no messages just now; the consumer asks again"
+    SUBSCRIPTION_UNSURE = (
+        "subscription.unsure",
+        "this token may publish only: somebody else must see to it that the topic's subscription exists",
+    )
+    TOKEN_STALE = "token.stale", "the broker's token could not be read anew; the last one is used on"
     MESSAGE_RELEASED = "message.released", "given back unbegun, because this process stops"
     STAGE_FAILED = "stage.failed", "a stage raised; what followed is in the next line of the message"
     FAILURE_STUCK = "failure.stuck", "the failure function met an error of its own and tries again: an alarm"

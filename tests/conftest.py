@@ -1,4 +1,4 @@
-"""Runs coroutine tests, each on a loop of its own, with a detector for calls that block the loop."""
+"""Runs coroutine tests, each on a loop of its own, with a detector for calls that block the loop; the Pulsar part."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
+from tests.support.pulsar_part import PulsarPart
+
 # How long an example takes says nothing on a machine under load.
 settings.register_profile("scf-workers", deadline=None)
 settings.load_profile("scf-workers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(PulsarPart(), "pulsar-part")
 
 
 @pytest.fixture

@@ -12,20 +12,35 @@ from transport.port import Broker
 __all__ = ["open_broker"]
 
 _PULSAR_SCHEMES = frozenset({"pulsar", "pulsar+ssl", "http", "https"})
-_REMEDY = "use sqlite:///absolute/path/file.db or sqlite:///:memory:"
+_REMEDY = "use sqlite:///absolute/path/file.db or sqlite:///:memory:, or pulsar://host:port"
 
 
-async def open_broker(url: str, *, clock: Callable[[], float] = time.time) -> Broker:
-    """Open the broker a URL names.
+async def open_broker(
+    url: str,
+    *,
+    clock: Callable[[], float] = time.time,
+    token: Callable[[], str] | None = None,
+    tenant: str = "public",
+    namespace: str = "default",
+    admin_url: str = "",
+    tls_ca: str = "",
+) -> Broker:
+    """Open the broker a URL names. What follows `clock` is for Pulsar only.
 
     Args:
-        url: `sqlite:///absolute/path/file.db` (several processes may open the same file), or `sqlite:///:memory:`
-            (private to the object returned).
+        url: `sqlite:///absolute/path/file.db` (several processes may open the same file), `sqlite:///:memory:`
+            (private to the object returned), or `pulsar://`, `pulsar+ssl://` or `http(s)://` and host:port for Pulsar.
         clock: wall time in seconds; due times and ages are counted by it.
+        token: gives the token as it is now.
+        tenant: the tenant, which is the cluster's id on TDMQ.
+        namespace: the namespace.
+        admin_url: base URL of the admin interface, which tells backlogs.
+        tls_ca: PEM file of the authorities that TLS is verified with; empty takes the usual ones.
 
     Raises:
         transport.errors.BadBrokerUrl: nobody here can open such a URL; its text names the remedy.
         transport.errors.BrokerDown: it names a broker, which does not answer.
+        transport.errors.BrokerRefused: it does not take the token.
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
@@ -33,7 +48,12 @@ async def open_broker(url: str, *, clock: Callable[[], float] = time.time) -> Br
 
         return await SqliteBroker.open(_sqlite_path(url), clock=clock)
     if scheme in _PULSAR_SCHEMES:
-        raise BadBrokerUrl(f"this build has no Pulsar adapter for {scheme}:// URLs: {_REMEDY}")
+        from transport.pulsar import PulsarBroker, PulsarOptions
+
+        options = PulsarOptions(
+            url=url, token=token, tenant=tenant, namespace=namespace, admin_url=admin_url, tls_ca=tls_ca
+        )
+        return await PulsarBroker.open(options, clock=clock)
     raise BadBrokerUrl(f"no broker is known by the URL scheme {scheme!r}: {_REMEDY}")
 
 

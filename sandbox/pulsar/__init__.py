@@ -9,7 +9,7 @@ Java 17 or newer is needed, and Maven for the first start.
 
 from __future__ import annotations
 
-from sandbox.pulsar.distribution import why_not
-from sandbox.pulsar.local import BrokerFailed, LocalPulsar
+from sandbox.pulsar.distribution import VERSION, BrokerFailed, why_not
+from sandbox.pulsar.local import LocalPulsar
 
-__all__ = ["BrokerFailed", "LocalPulsar", "why_not"]
+__all__ = ["VERSION", "BrokerFailed", "LocalPulsar", "why_not"]

@@ -1,7 +1,7 @@
 """The server distribution: fetched once by Maven, its digest checked, its jars unpacked into a cache.
 
-One file has all of it. Fetching `pulsar-broker` and its tree jar by jar does not work: some of its dependencies lie in no
-public repository.
+One file has all of it. Fetching `pulsar-broker` and its tree jar by jar does not work: some of its dependencies lie in
+no public repository.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-__all__ = ["VERSION", "DistributionMissing", "cache_folder", "jars", "java", "why_not"]
+__all__ = ["VERSION", "BrokerFailed", "DistributionMissing", "cache_folder", "jars", "java", "why_not"]
 
 VERSION: Final = "4.0.8"
 """Version of the broker."""
@@ -31,7 +31,11 @@ _FETCH_LIMIT: Final = 900.0
 _OLDEST_JAVA: Final = 17
 
 
-class DistributionMissing(RuntimeError):
+class BrokerFailed(RuntimeError):
+    """The broker did not start, or refused what it was asked; the text says why."""
+
+
+class DistributionMissing(BrokerFailed):
     """The broker cannot be had on this machine; the text says what is missing."""
 
 

@@ -22,19 +22,15 @@ from typing import Final, Self
 import msgspec
 
 from sandbox.pulsar.config import ADMIN_ROLE, STORE_PASSWORD, Plan, Ports, command_line, configuration
-from sandbox.pulsar.distribution import jars, java
+from sandbox.pulsar.distribution import BrokerFailed, jars, java
 
-__all__ = ["BrokerFailed", "LocalPulsar"]
+__all__ = ["LocalPulsar"]
 
 _PORT_RANGE: Final = (20000, 32000)
 """Below the ports that kernels give out by themselves, so that nobody takes one while the broker is down."""
 _START_LIMIT: Final = 180.0
 _STOP_LIMIT: Final = 20.0
 _LOOK_EVERY: Final = 0.1
-
-
-class BrokerFailed(RuntimeError):
-    """The broker did not start, or refused what it was asked; the text says why."""
 
 
 class LocalPulsar:
@@ -81,7 +77,7 @@ class LocalPulsar:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         told = subprocess.run(  # noqa: S603 - fixed arguments
-            ["ps", "-o", "stat=,command=", "-p", str(pid)],  # noqa: S607 - where POSIX has it
+            ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)],  # noqa: S607 - where POSIX has it
             capture_output=True,
             text=True,
             check=False,
@@ -98,8 +94,7 @@ class LocalPulsar:
         """Start it unless it runs, and wait until it serves topics.
 
         Raises:
-            BrokerFailed: it ended, or did not come up in time.
-            sandbox.pulsar.distribution.DistributionMissing: there is no broker to start.
+            sandbox.pulsar.BrokerFailed: it ended, did not come up in time, or is not to be had here.
         """
         if not self.pid:
             self._launch()
@@ -132,11 +127,15 @@ class LocalPulsar:
         """Make the namespace `public/name`, unless it is there.
 
         Raises:
-            BrokerFailed: it refused.
+            sandbox.pulsar.BrokerFailed: it refused.
         """
         status = self.ask("PUT", f"/admin/v2/namespaces/public/{name}")
         if status not in {HTTPStatus.NO_CONTENT, HTTPStatus.CONFLICT}:
             raise BrokerFailed(f"the namespace {name} could not be made: HTTP {status}")
+
+    def remove_namespace(self, name: str) -> None:
+        """Remove the namespace `public/name` with everything in it, if the broker will."""
+        self.ask("DELETE", f"/admin/v2/namespaces/public/{name}?force=true")
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> int:
         """Ask the admin interface something as administrator; the status, 0 when nobody answers."""

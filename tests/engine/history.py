@@ -166,10 +166,12 @@ class History:
         await publish_wake(self.run, REDELIVER, self.world.out)
 
     async def _hint(self) -> None:
-        jobs = list(self.world.vendor.jobs)
-        if jobs:
-            n = self.rng.randint(1, len(jobs))
-            await publish_wake(self.run, "webhook", self.world.out, job=Job(n, self.rng.choice(jobs)))
+        """The vendor tells of a job that has ended; perhaps of another one than it says."""
+        vendor = self.world.vendor
+        ended = [job for job in vendor.paid if not vendor.jobs[job].working]
+        if ended:
+            n = self.rng.randint(1, len(vendor.paid))
+            await publish_wake(self.run, "webhook", self.world.out, job=Job(n, self.rng.choice(ended)))
 
     async def _cancel(self) -> None:
         await cancel_task(self.run, self.world.out)

@@ -6,8 +6,8 @@
 - `outlet` publishes on one topic, `lane` receives from one; both are renewed when their connection stays away.
 - `consumer` and `broker` are the port's face; `admin` asks the admin interface what waits.
 
-What Pulsar could do and is not used: its redelivery count does not rise when a process dies, so it finds no message that
-kills; its own retry and dead letters rest on that count; batches are handed out and given back only as a whole.
+What Pulsar could do and is not used: its redelivery count does not rise when a process dies, so it finds no message
+that kills; its own retry and dead letters rest on that count; batches are handed out and given back as a whole.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What pulsar-client says, as lines of our logs.
 
-The client offers to call a Python logger from its own threads. It does so while it holds its own locks, and a thread that
-holds the interpreter's lock and waits for one of those then never ends. So it writes to a pipe, which needs no
+The client offers to call a Python logger from its own threads. It does so while it holds its own locks, and a thread
+that holds the interpreter's lock and waits for one of those then never ends. So it writes to a pipe, which needs no
 interpreter, and a thread of ours reads the other end.
 """
 

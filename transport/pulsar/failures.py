@@ -1,7 +1,8 @@
 """The client's failures become ours.
 
 pulsar-client has two families that know nothing of each other: exceptions named after a result (`_pulsar.Timeout`), and
-results that asynchronous calls hand over (`Result.Timeout`). Both have the result's name, and that decides.
+results that asynchronous calls hand over (`Result.Timeout`), wrapped by `pulsar.asyncio` in exceptions of its own. The
+result's name is in all of them, and decides.
 """
 
 from __future__ import annotations

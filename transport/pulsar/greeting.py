@@ -1,8 +1,8 @@
 """Asks a broker whether it is there and takes our token.
 
-The client cannot tell: an unreachable broker, a missing token, a forged and an expired one all look like a time-out after
-its whole operation limit. The broker itself says it at once, in its first answer. So one connection is opened before the
-client's, and says CONNECT (Pulsar's binary protocol: a length, a length, a `BaseCommand` of PulsarApi.proto).
+The client cannot tell: an unreachable broker, a missing token, a forged and an expired one all look like a time-out
+after its whole operation limit. The broker itself says it at once, in its first answer. So one connection is opened
+before the client's, and says CONNECT (Pulsar's binary protocol: two lengths and a `BaseCommand` of PulsarApi.proto).
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from telemetry import logs
+from telemetry.events import Event
 from transport.errors import BrokerDown, BrokerRefused
 
-__all__ = ["connect_frame", "greet", "refusal"]
+__all__ = ["connect_frame", "greet", "greet_one", "refusal"]
 
 _LIMIT: Final = 5.0
 _MOST: Final = 1 << 20
@@ -28,6 +30,30 @@ _REFUSALS: Final = {3: "authentication", 4: "authorization"}
 """`ServerError` of PulsarApi.proto."""
 _VARINT: Final = 0
 _BYTES: Final = 2
+
+log = logs.get(__name__)
+
+
+async def greet_one(hosts: Sequence[tuple[str, int]], token: str | None, tls: ssl.SSLContext | None) -> None:
+    """Greet hosts in turn until one answers.
+
+    Args:
+        hosts: names and ports, at least one.
+        token: ours, if we have one.
+        tls: verifies their certificates; None speaks plainly.
+
+    Raises:
+        transport.errors.BrokerDown: none of them answers; the last one's fault is told.
+        transport.errors.BrokerRefused: the broker does not take this token.
+    """
+    for host, port in hosts[:-1]:
+        try:
+            return await greet(host, port, token, tls)
+        except BrokerRefused:
+            raise
+        except BrokerDown as error:
+            log.warning(Event.BROKER_AWAY, error=error)
+    return await greet(*hosts[-1], token, tls)
 
 
 async def greet(host: str, port: int, token: str | None, tls: ssl.SSLContext | None) -> None:
@@ -47,11 +73,11 @@ async def greet(host: str, port: int, token: str | None, tls: ssl.SSLContext | N
                 size = int.from_bytes(await reader.readexactly(4))
                 answer = await reader.readexactly(min(size, _MOST))
             finally:
-                writer.close()
+                writer.transport.abort()  # `close` would wait for the other side's end of TLS
     except asyncio.IncompleteReadError as error:
-        raise BrokerDown(f"{host}:{port} closes the connection at once: is that a broker, with TLS or without?") from error
+        raise BrokerDown(f"{host}:{port} closes the connection: is it a broker, with TLS or without?") from error
     except ssl.SSLError as error:
-        raise BrokerDown(f"{host}:{port} cannot be trusted: {error.reason}; correct BROKER_TLS_CA or the name") from error
+        raise BrokerDown(f"{host}:{port} is not trusted: {error.reason}; correct BROKER_TLS_CA or the name") from error
     except (OSError, TimeoutError) as error:
         raise BrokerDown(f"no broker answers at {host}:{port}: {type(error).__name__}") from error
     if said := refusal(answer):

@@ -1,9 +1,9 @@
 """The one module that touches pulsar-client.
 
 Its asynchronous calls take a callback that comes from one of its threads, or at once when the answer is at hand. The
-package's own `pulsar.asyncio` wakes the loop for each of them, forgets a message whose `receive` was cancelled, and raises
-in the client's thread, which ends the process, when the loop is gone. So the calls are made here, on the handles below
-it: `subscribe_async`, `create_producer_async`, `receive_async`, `send_async`, `acknowledge_async` and `close_async`.
+package's own `pulsar.asyncio` wakes the loop for each of them, forgets a message whose `receive` was cancelled, and
+raises in the client's thread, which ends the process, when the loop is gone. So the calls are made here, on the handles
+below it: `subscribe_async`, `create_producer_async`, `receive_async`, `send_async`, `acknowledge_async`, `close_async`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class NativeClient:
         self._options = options
         self._wakeups = wakeups
         try:
-            self._handle: Any = pulsar.Client(
+            client: Any = pulsar.Client(
                 options.url,
                 authentication=pulsar.AuthenticationToken(_careful(options.token)) if options.token else None,
                 operation_timeout_seconds=options.operation_timeout,
@@ -112,9 +112,10 @@ class NativeClient:
                 tls_validate_hostname=True,
                 stats_interval_in_seconds=0,
                 logger=pulsar.FileLogger(pulsar.LoggerLevel.Warn, log_file()),
-            )._client
+            )
         except (pulsar.PulsarException, ValueError) as error:
             raise failure(error, f"opening {options.url}") from error
+        self._handle: Any = client._client  # noqa: SLF001 - the handle has the asynchronous calls
 
     async def partitions(self, topic: str) -> list[str]:
         """Full names of the topics that make up a topic: itself, or its partitions.
@@ -144,7 +145,6 @@ class NativeClient:
         settings.receiver_queue_size(queue)
         settings.negative_ack_redelivery_delay_ms(0)
         settings.subscription_initial_position(_pulsar.InitialPosition.Earliest)
-        settings.broker_consumer_stats_cache_time_ms(0)
         doing = f"subscribing {subscription} to {path}"
         handle = await self._ask(self._handle.subscribe_async, path, subscription, settings, doing=doing)
         return NativeConsumer(handle, self._wakeups, doing)
@@ -166,9 +166,7 @@ class NativeClient:
         settings.max_pending_messages(_PENDING)
         settings.block_if_queue_full(False)  # noqa: FBT003 - the library's signature
         doing = f"publishing on {topic}"
-        handle = await self._ask(
-            self._handle.create_producer_async, self._options.path(topic), settings, doing=doing
-        )
+        handle = await self._ask(self._handle.create_producer_async, self._options.path(topic), settings, doing=doing)
         return NativeProducer(handle, self._wakeups, doing)
 
     async def close(self) -> None:
@@ -178,6 +176,10 @@ class NativeClient:
             transport.errors.BrokerDown: that did not work out; the connection is given up.
         """
         await self._ask(self._handle.close_async, doing="closing")
+
+    def abandon(self) -> None:
+        """Close, without waiting for a broker that does not answer."""
+        self._handle.close_async(_ignore)
 
     async def _ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
         return await self._wakeups.ask(start, *arguments, doing=doing)
@@ -226,6 +228,10 @@ class NativeConsumer:
             transport.errors.Closed: the consumer was closed.
         """
         await self._wakeups.ask(self._handle.acknowledge_async, message, doing=self._doing)
+
+    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
+        """As `ack`, for one that came again because the broker forgot; if it forgets once more, it comes once more."""
+        self._handle.acknowledge_async(message, _ignore)
 
     def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
         """Give a message back; it comes again, here or elsewhere, after some 100 ms."""
@@ -279,13 +285,14 @@ class NativeProducer:
             message.property(DUE, str(at))
         sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-        def done(result: Any, message_id: object) -> None:  # noqa: ANN401 - an untyped library's
-            settled()
-            _settle(sent, result, message_id, self._doing)
+        def receipt(result: Any, message_id: object) -> None:  # noqa: ANN401 - an untyped library's
+            def done() -> None:
+                settled()
+                _settle(sent, result, message_id, self._doing)
 
-        self._handle.send_async(
-            message.build(), lambda result, message_id: self._wakeups.call(lambda: done(result, message_id))
-        )
+            self._wakeups.call(done)
+
+        self._handle.send_async(message.build(), receipt)
         return _name(await sent)
 
     async def close(self) -> None:
@@ -296,6 +303,10 @@ class NativeProducer:
             transport.errors.Closed: it was closed before.
         """
         await self._wakeups.ask(self._handle.close_async, doing=self._doing)
+
+
+def _ignore(result: object) -> None:
+    """A callback for calls whose end nobody waits for."""
 
 
 def _name(handle: Any) -> str:  # noqa: ANN401 - an untyped library's

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.brokers.environments import ENVIRONMENTS, Environment
+from tests.conformance.brokers.environments import ENVIRONMENTS, Environment, names_of
 
 
-@pytest.fixture(params=sorted(ENVIRONMENTS))
+@pytest.fixture(params=names_of(ENVIRONMENTS))
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Environment:
     return ENVIRONMENTS[request.param](tmp_path)

@@ -7,12 +7,14 @@ declares: `@shared`, `@private`, `@lasting` and `@fleeting` give a test only the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
 import pytest
+from _pytest.mark import ParameterSet
 
+from tests.support.pulsar_part import KEEP_ALIVE, the_broker
 from transport import open_broker
 from transport.port import Broker, Capabilities
 from transport.sqlite import SqliteBroker
@@ -85,6 +87,28 @@ class SqliteMemory:
         raise AssertionError("nobody else can reach this broker")
 
 
+class PulsarNamespace:
+    """A namespace of a real Pulsar, where every connection has a token."""
+
+    capabilities = Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=False)
+    volume = 4_000
+    hang_limit = 2.0 * KEEP_ALIVE
+
+    def __init__(self, folder: Path) -> None:
+        self.place = the_broker()
+        self.namespace = self.place.new_namespace()
+
+    async def open(self, *, impatient: bool = False) -> Broker:
+        place = self.place
+        return await open_broker(place.url, token=place.supplier, namespace=self.namespace, admin_url=place.admin_url)
+
+    async def stored_bytes(self) -> int:
+        return 0
+
+    def arguments(self, *, impatient: bool = False) -> list[str]:
+        return ["--url", self.place.url, "--token", self.place.token, "--namespace", self.namespace]
+
+
 class Kind(Protocol):
     """Makes environments of one kind."""
 
@@ -93,11 +117,17 @@ class Kind(Protocol):
     def __call__(self, folder: Path) -> Environment: ...
 
 
-ENVIRONMENTS: Final[dict[str, Kind]] = {"file": SqliteFile, "memory": SqliteMemory}
+ENVIRONMENTS: Final[dict[str, Kind]] = {"file": SqliteFile, "memory": SqliteMemory, "pulsar": PulsarNamespace}
+_MARKS: Final = {"pulsar": [pytest.mark.pulsar]}
+
+
+def names_of(kinds: Iterable[str]) -> list[ParameterSet]:
+    """Kinds as a fixture takes them, with the marks of those that need something."""
+    return [pytest.param(name, marks=_MARKS.get(name, [])) for name in sorted(kinds)]
 
 
 def _only(choice: Callable[[Capabilities], bool]) -> pytest.MarkDecorator:
-    names = [name for name, kind in ENVIRONMENTS.items() if choice(kind.capabilities)]
+    names = names_of(name for name, kind in ENVIRONMENTS.items() if choice(kind.capabilities))
     return pytest.mark.parametrize("environment", names, indirect=True)
 
 

@@ -22,14 +22,16 @@ def say(line: str) -> None:
 async def open_it(arguments: argparse.Namespace) -> Broker:
     if arguments.sqlite:
         return await SqliteBroker.open(arguments.sqlite, lease=arguments.lease)
-    return await open_broker(arguments.url)
+    token = arguments.token
+    return await open_broker(arguments.url, token=(lambda: token) if token else None, namespace=arguments.namespace)
 
 
 async def main(arguments: argparse.Namespace) -> None:
     broker = await open_it(arguments)
     for number in range(arguments.publish):
         say(await broker.publish(arguments.topic, f"published {number}".encode()))
-    consumer = await broker.subscribe([arguments.topic], arguments.subscription)
+    # It holds what it says, and takes nothing ahead from the others.
+    consumer = await broker.subscribe([arguments.topic], arguments.subscription, prefetch=0)
     held = [await consumer.receive() for _ in range(arguments.count)]
     for delivery in held:
         say(delivery.message_id)
@@ -44,6 +46,8 @@ async def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--url")
+    parser.add_argument("--token")
+    parser.add_argument("--namespace", default="default")
     parser.add_argument("--sqlite")
     parser.add_argument("--lease", type=float)
     parser.add_argument("--topic", required=True)

@@ -18,10 +18,6 @@ from transport.port import Broker
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("pulsar://localhost:6650", "no Pulsar adapter"),
-        ("pulsar+ssl://localhost:6651", "no Pulsar adapter"),
-        ("http://localhost:8080", "no Pulsar adapter"),
-        ("https://localhost:8080", "no Pulsar adapter"),
         ("redis://localhost", "no broker is known by the URL scheme 'redis'"),
         ("", "no broker is known by the URL scheme ''"),
         ("/srv/broker.db", "no broker is known by the URL scheme ''"),

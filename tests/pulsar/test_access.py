@@ -1,0 +1,174 @@
+"""Who is let in, and what is said when somebody is not."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from runtime.doctor import examine
+from runtime.settings import load_settings
+from runtime.wiring import _broker_token
+from sandbox.pulsar import LocalPulsar
+from telemetry.events import Event
+from tests.conformance.brokers.helpers import eventually, finish, within
+from tests.pulsar.conftest import Opener
+from transport import open_broker
+from transport.errors import BrokerDown, BrokerRefused
+from transport.pulsar import PulsarBroker
+
+pytestmark = pytest.mark.own_pulsar
+
+PROMPT = 5.0
+"""Far below the client's own time-outs, behind which it hides what is wrong with a token."""
+
+
+async def works(broker: PulsarBroker) -> None:
+    consumer = await broker.subscribe(["wake"], "workers")
+    sent = await broker.publish("wake", b"x")
+    assert [delivery.message_id for delivery in await finish(consumer, 1, 30)] == [sent]
+
+
+async def test_tls_is_verified_with_the_authority_given(own: LocalPulsar, opened: Opener) -> None:
+    async with opened(url=own.tls_url, tls_ca=str(own.certificate)) as broker:
+        await works(broker)
+
+
+async def test_tls_without_that_authority_is_refused(own: LocalPulsar, opened: Opener) -> None:
+    with pytest.raises(BrokerDown, match=r"is not trusted.*BROKER_TLS_CA"):
+        async with opened(url=own.tls_url):
+            pass
+
+
+async def test_plain_words_to_a_tls_port_and_tls_to_a_plain_one_are_told_apart_from_a_token(
+    own: LocalPulsar, opened: Opener
+) -> None:
+    for url in (own.tls_url.replace("+ssl", ""), own.url.replace("pulsar:", "pulsar+ssl:")):
+        with pytest.raises(BrokerDown) as caught:
+            async with opened(url=url, tls_ca=str(own.certificate)):
+                pass
+        assert not isinstance(caught.value, BrokerRefused)
+
+
+async def test_lookups_may_go_over_http_as_on_tdmq(own: LocalPulsar, opened: Opener) -> None:
+    async with opened(url=own.admin_url) as broker:
+        await works(broker)
+
+
+BAD_TOKENS: Final[dict[str, Callable[[LocalPulsar], str]]] = {
+    "none": lambda _: "",
+    "forged": lambda own: own.token().rpartition(".")[0] + "." + "A" * 43,
+    "expired": lambda own: own.token(exp=int(time.time()) - 3600),
+    "no token at all": lambda _: "planted-secret",
+}
+
+
+@pytest.fixture(params=BAD_TOKENS)
+def bad_token(request: pytest.FixtureRequest, own: LocalPulsar) -> str:
+    return BAD_TOKENS[request.param](own)
+
+
+async def test_a_bad_token_is_known_at_once_for_what_it_is(own: LocalPulsar, bad_token: str) -> None:
+    for url in (own.url, own.admin_url):
+        started = time.monotonic()
+        with pytest.raises(BrokerRefused, match="refuses the token in BROKER_TOKEN") as caught:
+            await open_broker(url, token=(lambda: bad_token) if bad_token else None)
+        assert time.monotonic() - started < PROMPT
+        assert not bad_token or bad_token not in str(caught.value)
+
+
+async def test_a_broker_that_is_not_there_is_no_matter_of_tokens(opened: Opener) -> None:
+    with pytest.raises(BrokerDown) as caught:
+        async with opened(url="pulsar://127.0.0.1:1"):
+            pass
+    assert not isinstance(caught.value, BrokerRefused)
+
+
+@pytest.fixture
+def stranger(own: LocalPulsar) -> str:
+    """A token of a role that nobody gave any right."""
+    return own.token(f"stranger-{secrets.token_hex(4)}")
+
+
+async def test_a_role_without_rights_is_refused_where_it_acts(opened: Opener, stranger: str) -> None:
+    async with opened(token=lambda: stranger) as broker:
+        with pytest.raises(BrokerRefused, match="right"):
+            await within(broker.publish("wake", b"x"))
+        with pytest.raises(BrokerRefused, match="right"):
+            await within(broker.subscribe(["wake"], "workers"))
+        with pytest.raises(BrokerRefused):
+            await within(broker.backlog("wake", "workers"))
+
+
+@pytest.fixture
+def producer(own: LocalPulsar, namespace: str) -> str:
+    """A token of a role that may publish only."""
+    grant = f"/admin/v2/namespaces/public/{namespace}/permissions/producer"
+    assert own.ask("POST", grant, b'["produce"]') == HTTPStatus.NO_CONTENT
+    return own.token("producer")
+
+
+async def test_a_role_that_may_publish_only_publishes_and_says_what_it_could_not_make_sure_of(
+    opened: Opener, producer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(token=lambda: producer, admin_url="") as broker:
+        assert await within(broker.publish("wake", b"x"))
+    assert Event.SUBSCRIPTION_UNSURE.value in [record.getMessage() for record in caplog.records]
+
+
+@pytest.fixture
+def short_lived(own: LocalPulsar) -> Callable[[], str]:
+    """Gives tokens that live for one to two seconds: the broker counts in whole ones."""
+    own.token()
+    return lambda: own.token(exp=int(time.time()) + 2)
+
+
+async def test_a_token_that_runs_out_is_asked_for_anew(opened: Opener, short_lived: Callable[[], str]) -> None:
+    given: list[float] = []
+
+    def fresh() -> str:
+        given.append(time.time())
+        return short_lived()
+
+    async with opened(token=fresh) as broker:
+        before = len(given)
+        consumer = await broker.subscribe(["wake"], "workers")
+
+        async def renewed() -> bool:
+            await broker.publish("wake", b"x")
+            await finish(consumer, 1)
+            return len(given) >= before + 2
+
+        await eventually(renewed, 20)
+
+
+async def test_the_doctor_names_a_refused_token(own: LocalPulsar) -> None:
+    environ = {
+        "BROKER_URL": own.url,
+        "BROKER_TOKEN": "planted-forged-token",
+        "COS_BUCKET": "photos-1250000000",
+        "LEDGER_BUCKET": "ledger-1250000000",
+        "BACKEND_URL": "http://127.0.0.1:1",
+        "INTERNAL_CALLBACK_SECRET": "s" * 32,
+    }
+    findings = {finding.name: finding for finding in await examine(environ)}
+    assert not findings["wiring"].ok
+    assert "refuses the token in BROKER_TOKEN" in findings["wiring"].detail
+    assert "planted-forged-token" not in str(findings)
+
+
+def test_the_token_of_the_settings_is_read_from_its_file_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    environ = {"BROKER_TOKEN_FILE": str(file)}
+    file.write_text("first-token\n", encoding="utf-8")
+    token = _broker_token(load_settings(environ), lambda: environ)
+    assert token is not None
+    assert token() == "first-token"
+    file.write_text("second-token\n", encoding="utf-8")
+    assert token() == "second-token"
+    assert _broker_token(load_settings({}), dict) is None

@@ -1,0 +1,167 @@
+"""What only Pulsar does to messages, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from http import HTTPStatus
+
+import pulsar
+import pytest
+
+from tests.conformance.brokers.helpers import eventually, finish, publish_all, shows, take, within
+from tests.pulsar.conftest import Opener
+from tests.support.pulsar_part import Place
+from transport.pulsar import PulsarBroker
+
+pytestmark = pytest.mark.pulsar
+
+
+async def unload(place: Place, namespace: str, topic: str) -> None:
+    """Have the broker drop a topic and everybody on it, as it does when load is moved to another broker."""
+    status = await asyncio.to_thread(place.ask, "PUT", f"/admin/v2/persistent/public/{namespace}/{topic}/unload")
+    assert status == HTTPStatus.NO_CONTENT
+
+
+async def test_a_topic_that_moves_brings_nothing_twice_that_is_at_hand_or_done(
+    opened: Opener, place: Place, namespace: str
+) -> None:
+    async with opened() as broker:
+        consumer = await broker.subscribe(["poll"], "workers", prefetch=10)
+        ids = await publish_all(broker, "poll", [b"x"] * 20)
+        held = await take(consumer, 10)
+        for delivery in held[:5]:
+            await consumer.ack(delivery)
+        await unload(place, namespace, "poll")
+        rest = await finish(consumer, 10, 20)
+        assert {delivery.message_id for delivery in [*held, *rest]} == ids
+        for delivery in held[5:]:
+            await consumer.ack(delivery)
+        last = await broker.publish("poll", b"last")
+        assert [delivery.message_id for delivery in await finish(consumer, 1)] == [last]
+        await shows(broker, "poll", ready=0, delayed=0, in_flight=0)
+
+
+async def test_a_dead_letter_waits_for_its_function_though_the_broker_tidies_up(
+    opened: Opener, place: Place, namespace: str
+) -> None:
+    topic = "poll-workers-DLQ"
+    async with opened() as broker:
+        ids = await publish_all(broker, topic, [b"1", b"2"])
+        # What no subscription waits for is removed with the ledger that holds it, once another one is open.
+        await unload(place, namespace, topic)
+        ids.add(await broker.publish(topic, b"3"))
+        trim = f"/admin/v2/persistent/public/{namespace}/{topic}/trim"
+        assert await asyncio.to_thread(place.ask, "POST", trim) == HTTPStatus.OK
+        consumer = await broker.subscribe([topic], "failure")
+        assert {delivery.message_id for delivery in await finish(consumer, 3)} == ids
+
+
+async def test_a_topic_with_partitions_is_one_topic(opened: Opener, place: Place, namespace: str) -> None:
+    path = f"/admin/v2/persistent/public/{namespace}/wake/partitions"
+    assert await asyncio.to_thread(place.ask, "PUT", path, b"3") == HTTPStatus.NO_CONTENT
+    async with opened() as broker:
+        ids = await publish_all(broker, "wake", [b"x"] * 12)
+        await broker.publish("wake", b"later", delay=3600)
+        await shows(broker, "wake", ready=12, delayed=1, in_flight=0)
+        consumer = await broker.subscribe(["wake"], "workers", prefetch=0)
+        deliveries = await finish(consumer, 12)
+        assert {delivery.message_id for delivery in deliveries} == ids
+        assert {delivery.topic for delivery in deliveries} == {"wake"}
+        assert len({message_id.split(":")[0] for message_id in ids}) == 3, "every partition got some"
+        await shows(broker, "wake", ready=0, delayed=1, in_flight=0)
+
+
+async def test_messages_that_others_sent_in_a_batch_come_one_by_one(
+    opened: Opener, place: Place, namespace: str
+) -> None:
+    def publish() -> None:
+        token = pulsar.AuthenticationToken(place.token) if place.token else None
+        client = pulsar.Client(place.url, authentication=token)
+        producer = client.create_producer(
+            f"persistent://public/{namespace}/wake", batching_enabled=True, batching_max_publish_delay_ms=1000
+        )
+        for number in range(10):
+            producer.send_async(str(number).encode(), lambda *_: None)
+        producer.flush()
+        client.close()
+
+    async with opened() as broker:
+        consumer = await broker.subscribe(["wake"], "workers", prefetch=1)
+        await asyncio.to_thread(publish)
+        deliveries = await finish(consumer, 10)
+        assert {delivery.payload for delivery in deliveries} == {str(number).encode() for number in range(10)}
+        assert len({delivery.message_id for delivery in deliveries}) == 10
+        await shows(broker, "wake", ready=0, in_flight=0)
+
+
+async def test_more_than_the_clients_queue_holds_is_published_at_once_and_none_refused(opened: Opener) -> None:
+    async with opened() as broker:
+        ids = await publish_all(broker, "poll", [b"x"] * 3000)
+        assert len(ids) == 3000
+
+
+async def test_a_backlog_is_a_good_guess_when_much_waits_and_nobody_consumes(opened: Opener) -> None:
+    async with opened() as broker:
+        await asyncio.gather(*(broker.publish("poll", b"x", delay=3600 if number % 2 else 0) for number in range(200)))
+        backlog = await broker.backlog("poll", "workers")
+        assert (backlog.depth, backlog.in_flight) == (200, 0)
+        assert 50 <= backlog.delayed <= 150
+
+
+async def test_without_an_admin_interface_a_backlog_is_what_this_connection_holds(opened: Opener) -> None:
+    async with opened(admin_url="") as broker:
+        consumer = await broker.subscribe(["poll", "wake"], "workers", prefetch=0)
+        await publish_all(broker, "poll", [b"x"] * 3)
+        await take(consumer, 2)
+        assert (await broker.backlog("poll", "workers")).in_flight == 2
+        assert (await broker.backlog("wake", "workers")).depth == 0
+
+
+async def test_who_releases_leaves_everything_to_the_others(opened: Opener) -> None:
+    async with opened() as broker:
+        stopping = await broker.subscribe(["clean-high"], "workers", prefetch=5)
+        ids = await publish_all(broker, "clean-high", [b"x"] * 8)
+        held = await take(stopping, 2)
+        heir = await broker.subscribe(["clean-high"], "workers", prefetch=1)
+        await stopping.release(held[0])
+        # The one still at work is kept; what the client had fetched ahead goes back too.
+        got = {delivery.message_id for delivery in await finish(heir, 7)}
+        assert got == ids - {held[1].message_id}
+        await stopping.ack(held[1])
+        await shows(broker, "clean-high", ready=0, in_flight=0)
+
+
+async def test_a_consumer_tells_whether_it_can_take_work(opened: Opener, place: Place, namespace: str) -> None:
+    async with opened() as broker:
+        consumer = await broker.subscribe(["poll", "wake"], "workers")
+        assert consumer.connected
+        await unload(place, namespace, "poll")
+
+        async def back() -> bool:
+            return consumer.connected
+
+        await eventually(back, 20)
+        await broker.publish("poll", b"x")
+        await finish(consumer, 1)
+        await consumer.close()
+        assert not consumer.connected
+
+
+async def test_closing_many_consumers_at_once_flushes_every_ack(opened: Opener) -> None:
+    async with opened() as broker, opened() as judge:
+        topics = ["clean-high", "clean-normal", "clean-low", "wake"]
+        consumers = [await broker.subscribe([topic], "workers", prefetch=20) for topic in topics]
+        for topic in topics:
+            await publish_all(broker, topic, [b"x"] * 20)
+        for consumer in consumers:
+            await finish(consumer, 20)
+        await within(_close(broker))
+        heir = await judge.subscribe(topics, "workers")
+        sent = {await judge.publish(topic, b"new") for topic in topics}
+        came = await finish(heir, 4)
+        assert Counter(delivery.message_id for delivery in came) == Counter(sent)
+
+
+async def _close(broker: PulsarBroker) -> None:
+    await broker.close()

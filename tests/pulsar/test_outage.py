@@ -1,0 +1,116 @@
+"""A broker that is killed in the middle of everything."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.pulsar import LocalPulsar
+from tests.conformance.brokers.helpers import eventually, within
+from tests.support.pulsar_part import ROOT
+from transport.port import Delivery
+from transport.pulsar import PulsarBroker, PulsarOptions
+
+pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(240)]
+
+_RATE = 200
+_BACK = 10.0
+"""Seconds after which a worker takes work again, once the broker is ready."""
+
+
+def command(word: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "console", "broker", word, "--folder", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
+    """A broker to be killed, as a person would start and stop it."""
+    folder = tmp_path / "victim"
+    assert command("status", folder).returncode == 1
+    started = command("start", folder)
+    broker = LocalPulsar(folder)
+    try:
+        assert started.returncode == 0, started.stderr
+        variables = f"BROKER_URL={broker.url}\nBROKER_ADMIN_URL={broker.admin_url}\n"
+        assert started.stdout == variables
+        status = command("status", folder)
+        assert status.stdout.startswith(f"STATE=ready\nPID={broker.pid}\n")
+        assert status.stdout.endswith(variables)
+        yield broker
+        assert command("stop", folder).returncode == 0
+        assert not broker.pid
+        assert command("stop", folder).returncode == 1
+    finally:
+        broker.wipe()
+
+
+async def opened(victim: LocalPulsar) -> PulsarBroker:
+    return await PulsarBroker.open(PulsarOptions(url=victim.url, admin_url=victim.admin_url))
+
+
+async def test_a_broker_that_is_killed_loses_nothing_confirmed_and_is_used_again_at_once(victim: LocalPulsar) -> None:
+    broker = await opened(victim)
+    confirmed: set[str] = set()
+    received: Counter[str] = Counter()
+    at: list[float] = []
+    stop = asyncio.Event()
+
+    async def publish_one() -> None:
+        confirmed.add(await broker.publish("poll", b"x" * 160))
+
+    async def publish() -> None:
+        async with asyncio.TaskGroup() as sends:
+            while not stop.is_set():
+                sends.create_task(publish_one())
+                await asyncio.sleep(1 / _RATE)
+
+    async def consume() -> None:
+        consumer = await broker.subscribe(["poll"], "workers", prefetch=10)
+        while True:
+            delivery: Delivery = await consumer.receive()
+            received[delivery.message_id] += 1
+            at.append(time.monotonic())
+            await consumer.ack(delivery)
+
+    async def enough() -> bool:
+        return len(received) >= _RATE
+
+    async def all_there() -> bool:
+        return confirmed <= received.keys()
+
+    async with asyncio.TaskGroup() as tasks:
+        consuming = tasks.create_task(consume())
+        publishing = tasks.create_task(publish())
+        await eventually(enough, 30)
+        await asyncio.to_thread(victim.kill)
+        await asyncio.to_thread(victim.start)
+        ready, before = time.monotonic(), len(at)
+
+        async def taken_again() -> bool:
+            return len(at) > before
+
+        await eventually(taken_again, _BACK)
+        back = time.monotonic() - ready
+        await asyncio.sleep(1)
+        stop.set()
+        await within(asyncio.wait({publishing}), 60)
+        await eventually(all_there, 30)
+        consuming.cancel()
+    await broker.close()
+    assert back < _BACK
+    # What was acked in the broker's last moments it delivers again, but the consumer remembers.
+    assert set(received.values()) == {1}

@@ -1,0 +1,59 @@
+"""Forks, Ctrl-C, and ends without goodbye."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.pulsar_part import ROOT, Place
+
+pytestmark = pytest.mark.pulsar
+
+_USER = Path(__file__).with_name("user.py")
+
+
+def use(place: Place, namespace: str, what: str, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, str(_USER), what, *options),
+            *("--url", place.url, "--token", place.token, "--namespace", namespace),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_forked_child_is_refused_in_plain_words_and_its_parent_goes_on(place: Place, namespace: str) -> None:
+    with use(place, namespace, "fork") as process:
+        out, err = process.communicate(timeout=30)
+    assert out.splitlines() == ["refused 6", "parent goes on: y", "closed"], err
+    assert process.returncode == 0
+
+
+def test_ctrl_c_ends_a_process_that_waits_and_closes_its_connection(place: Place, namespace: str) -> None:
+    with use(place, namespace, "wait") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert out.splitlines() == ["cancelled", "closed"]
+    # The client once aborted the process here, with SIGABRT.
+    assert process.returncode in {-signal.SIGINT, 130}, err
+    assert "KeyboardInterrupt" in err
+
+
+def test_a_process_that_ends_without_closing_ends(place: Place, namespace: str) -> None:
+    with use(place, namespace, "wait", "--leave-open") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode in {-signal.SIGINT, 130}, err

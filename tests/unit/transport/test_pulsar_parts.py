@@ -1,0 +1,311 @@
+"""The parts of the Pulsar adapter that need no broker."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messages.errors import MessageTooLarge, ScfWorkersError
+from transport import open_broker
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed
+from transport.port import Backlog
+from transport.pulsar.admin import SAMPLE, Admin, Seen, positions, tally
+from transport.pulsar.clientlog import log_file, parse
+from transport.pulsar.failures import failure
+from transport.pulsar.greeting import connect_frame, greet, greet_one, refusal
+from transport.pulsar.native import _careful
+from transport.pulsar.options import PulsarOptions, hosts_of
+
+REFUSED = bytes.fromhex("0000001a") + b"\x08\x0e\x72\x16\x08\x00\x10\x03\x1a\x10token is expired"
+
+
+# ------------------------------------------------------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("pulsar://broker", [("broker", 6650)]),
+        ("pulsar+ssl://broker", [("broker", 6651)]),
+        ("http://broker", [("broker", 8080)]),
+        ("https://broker/", [("broker", 8443)]),
+        ("pulsar://a:1,b:2,c", [("a", 1), ("b", 2), ("c", 6650)]),
+        ("pulsar://[::1]:6650", [("::1", 6650)]),
+    ],
+)
+def test_hosts_of_a_url(url: str, hosts: list[tuple[str, int]]) -> None:
+    assert hosts_of(url) == hosts
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "pulsar://",
+        "pulsar://:6650",
+        "pulsar://host:port",
+        "pulsar://host:6650/tenant/namespace",
+        "pulsar://host?x=1",
+        "pulsar://user:planted-secret@host",
+        "amqp://host",
+    ],
+)
+async def test_a_url_of_another_form_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(BadBrokerUrl, match="host:port") as caught:
+        hosts_of(url)
+    assert "planted-secret" not in str(caught.value)
+    if not url.startswith("amqp"):
+        with pytest.raises(BadBrokerUrl):
+            await open_broker(url)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "x" * 129, "a\n"])
+def test_a_tenant_or_namespace_that_can_be_none_is_refused(name: str) -> None:
+    for options in (PulsarOptions(url="pulsar://h", tenant=name), PulsarOptions(url="pulsar://h", namespace=name)):
+        with pytest.raises(BadBrokerUrl, match="BROKER_"):
+            options.check()
+
+
+def test_a_topic_has_tdmqs_path() -> None:
+    options = PulsarOptions(url="http://h:8080", tenant="pulsar-abc123", namespace="prod")
+    options.check()
+    assert options.path("clean-high-workers-DLQ") == "persistent://pulsar-abc123/prod/clean-high-workers-DLQ"
+
+
+# ------------------------------------------------------------------------------------------------------------ failures
+
+
+def test_both_families_of_failures_become_ours() -> None:
+    import _pulsar
+
+    for name, ours in {
+        "Timeout": BrokerDown,
+        "ConnectError": BrokerDown,
+        "ProducerBlockedQuotaExceededException": BrokerDown,
+        "AuthenticationError": BrokerRefused,
+        "AuthorizationError": BrokerRefused,
+        "AlreadyClosed": Closed,
+        "MessageTooBig": MessageTooLarge,
+        "InvalidUrl": BadBrokerUrl,
+    }.items():
+        result = getattr(_pulsar.Result, name)
+        for found in (result, getattr(_pulsar, name)("x")):
+            ended = failure(found, "publishing on poll")
+            assert type(ended) is ours
+            assert str(ended).startswith("publishing on poll: ")
+    assert isinstance(failure(object(), "x"), BrokerDown)
+
+
+def test_the_client_has_the_calls_that_its_own_interface_hides() -> None:
+    import _pulsar
+
+    calls = {
+        _pulsar.Client: ["subscribe_async", "create_producer_async", "get_topic_partitions_async", "close_async"],
+        _pulsar.Consumer: ["receive_async", "acknowledge_async", "negative_acknowledge", "is_connected", "close_async"],
+        _pulsar.Producer: ["send_async", "is_connected", "close_async"],
+    }
+    missing = [f"{kind.__name__}.{name}" for kind, names in calls.items() for name in names if not hasattr(kind, name)]
+    assert not missing
+
+
+def test_a_supplier_that_fails_leaves_the_last_token(caplog: pytest.LogCaptureFixture) -> None:
+    tokens = iter(["first", "second"])
+    supply = _careful(lambda: next(tokens))
+    assert [supply() for _ in range(4)] == ["first", "second", "second", "second"]
+    assert [record.getMessage() for record in caplog.records] == ["token.stale"] * 2
+
+
+# ------------------------------------------------------------------------------------------------------------ greeting
+
+
+def test_the_first_frame_is_pulsars_connect() -> None:
+    said = b"\x0a\x0bscf-workers" + b"\x20\x0f" + b"\x1a\x03abc" + b"\x2a\x05token"
+    assert connect_frame("abc") == bytes.fromhex("00000023 0000001f 0802 121b") + said
+    assert connect_frame(None) == bytes.fromhex("00000017 00000013 0802 120f") + said[:15]
+
+
+def test_a_refusal_is_told_in_the_brokers_words() -> None:
+    assert refusal(REFUSED) == "authentication, token is expired"
+
+
+@given(st.binary(max_size=200))
+def test_no_answer_whatever_makes_the_greeting_fail_by_itself(answer: bytes) -> None:
+    assert isinstance(refusal(answer), str)
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[int]:
+    """A server that reads a frame and answers."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def framed(command: bytes) -> bytes:
+    return len(command).to_bytes(4) + command
+
+
+async def test_a_broker_that_refuses_the_token_is_known_at_once() -> None:
+    async with answering(framed(REFUSED)) as port:
+        with pytest.raises(BrokerRefused, match="BROKER_TOKEN: authentication, token is expired") as caught:
+            await greet("127.0.0.1", port, "planted-token", None)
+    assert "planted-token" not in str(caught.value)
+
+
+async def test_a_broker_that_accepts_or_says_something_else_is_taken() -> None:
+    for answer in (b"\x00\x00\x00\x02\x08\x03", b"", b"HTTP"):
+        async with answering(framed(answer)) as port:
+            await greet("127.0.0.1", port, None, None)
+
+
+async def test_what_is_no_broker_is_down() -> None:
+    async with answering(b"") as port:
+        with pytest.raises(BrokerDown, match="is it a broker"):
+            await greet("127.0.0.1", port, None, None)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(BrokerDown, match="no broker answers at 127"):
+            await open_broker(f"pulsar://127.0.0.1:{closed.getsockname()[1]}")
+
+
+async def test_the_next_host_is_asked_when_one_is_away() -> None:
+    async with answering(framed(b"\x08\x03")) as port, answering(b"") as bad:
+        await greet_one([("127.0.0.1", bad), ("127.0.0.1", port)], None, None)
+        with pytest.raises(BrokerDown):
+            await greet_one([("127.0.0.1", bad)], None, None)
+    async with answering(framed(REFUSED)) as port:
+        with pytest.raises(BrokerRefused):
+            await greet_one([("127.0.0.1", port), ("127.0.0.1", port)], None, None)
+
+
+# ------------------------------------------------------------------------------------------------------------- backlog
+
+
+@given(st.integers(1, 100_000))
+def test_a_sample_is_the_whole_or_spreads_from_first_to_last(depth: int) -> None:
+    chosen = positions(depth)
+    assert len(chosen) == min(depth, SAMPLE) == len(set(chosen))
+    assert (chosen[0], chosen[-1]) == (1, depth)
+    assert sorted(chosen) == list(chosen)
+
+
+@given(
+    st.integers(0, 1000),
+    st.integers(0, 1000),
+    st.lists(st.builds(Seen, published=st.floats(0, 2000), due=st.floats(0, 2000)), max_size=SAMPLE),
+    st.integers(0, 1000),
+)
+def test_a_tally_adds_up_and_is_never_negative(depth: int, held: int, sample: list[Seen], counted: int) -> None:
+    found = tally(depth, held, sample, 1000.0, counted)
+    assert min(found.ready, found.delayed, found.in_flight, found.oldest_age) >= 0
+    assert found.depth == max(depth, held)
+
+
+def test_a_short_backlog_is_told_exactly() -> None:
+    sample = [Seen(published=900, due=0), Seen(published=100, due=990), Seen(published=800, due=5000)]
+    assert tally(3, 0, sample, 1000.0, 0) == Backlog(ready=2, delayed=1, in_flight=0, oldest_age=100.0)
+    assert tally(3, 2, sample, 1000.0, 0) == Backlog(ready=0, delayed=1, in_flight=2, oldest_age=0.0)
+    assert tally(10, 4, [], 1000.0, 5) == Backlog(ready=1, delayed=5, in_flight=4, oldest_age=0.0)
+
+
+@pytest.fixture
+def admin() -> Iterator[Callable[[int, bytes], Admin]]:
+    """An admin interface that always answers the same."""
+    servers: list[http.server.HTTPServer] = []
+
+    def make(status: int, body: bytes) -> Admin:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return Admin(f"http://127.0.0.1:{server.server_port}", lambda: "planted-token", None, lambda: 1000.0)
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (401, b"", BrokerRefused),
+        (403, b"", BrokerRefused),
+        (500, b"", BrokerDown),
+        (200, b"<html>", BrokerDown),
+        (200, b'{"subscriptions": []}', BrokerDown),
+    ],
+)
+def test_an_admin_interface_that_does_not_tell_is_an_error(
+    admin: Callable[[int, bytes], Admin], status: int, body: bytes, error: type[ScfWorkersError]
+) -> None:
+    with pytest.raises(error) as caught:
+        admin(status, body).backlog("persistent://public/default/poll", "workers")
+    assert "planted-token" not in str(caught.value)
+
+
+def test_a_topic_nobody_knows_has_no_backlog(admin: Callable[[int, bytes], Admin]) -> None:
+    assert admin(404, b"").backlog("persistent://public/default/poll", "workers").depth == 0
+    assert admin(200, b"{}").backlog("persistent://public/default/poll", "workers").depth == 0
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host", "http://", "http://user:secret@host"])
+def test_an_admin_url_of_another_form_is_refused(url: str) -> None:
+    with pytest.raises(BadBrokerUrl, match="BROKER_ADMIN_URL"):
+        Admin(url, None, None, lambda: 0.0)
+
+
+# ----------------------------------------------------------------------------------------------------------------- log
+
+
+def test_lines_of_the_client_have_a_level() -> None:
+    line = "2026-01-02 03:04:05.678 WARN  [140] ClientConnection:485 | [<none> -> pulsar://h] no\n"
+    assert parse(line) == (logging.WARNING, "ClientConnection:485 | [<none> -> pulsar://h] no")
+    assert parse("something else\n") == (logging.WARNING, "something else")
+
+
+def test_what_the_client_writes_comes_out_of_our_logger(caplog: pytest.LogCaptureFixture) -> None:
+    came = threading.Event()
+
+    class Waiting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "planted line" in record.getMessage():
+                came.set()
+
+    handler = Waiting()
+    logger = logging.getLogger("pulsar")
+    logger.addHandler(handler)
+    try:
+        with open(log_file(), "w", encoding="utf-8") as out:  # noqa: PTH123 - as the client does
+            out.write("2026-01-02 03:04:05.678 ERROR [140] X:1 | planted line\n")
+        assert came.wait(10)
+    finally:
+        logger.removeHandler(handler)
+    assert log_file() is log_file()

@@ -1,0 +1,162 @@
+"""What waits on a topic, by the admin interface (Pulsar: REST API, `admin/v2/persistent`).
+
+The broker counts delayed messages only while a consumer that takes messages is connected, and knows nothing of the
+oldest message that is due. So a sample of the backlog is looked at: exact while little waits, else an estimate.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from email.message import Message
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Final
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+
+import msgspec
+
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused
+from transport.port import Backlog
+
+__all__ = ["SAMPLE", "Admin", "Seen", "positions", "tally"]
+
+SAMPLE: Final = 16
+"""Messages looked at."""
+_TIMEOUT: Final = 10.0
+_DUE: Final = "X-Pulsar-deliver-at-time"
+_PUBLISHED: Final = "X-Pulsar-publish-time"
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    depth: int = msgspec.field(name="msgBacklog", default=0)
+    held: int = msgspec.field(name="unackedMessages", default=0)
+    delayed: int = msgspec.field(name="msgDelayed", default=0)
+
+
+class _Stats(msgspec.Struct, frozen=True):
+    subscriptions: Mapping[str, _Counts] = {}
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A message of the sample. Seconds since the epoch."""
+
+    published: float
+    due: float
+
+
+class Admin:
+    """Asks the admin interface. Blocks: use it off the loop.
+
+    Args:
+        url: its base URL.
+        token: gives the token.
+        tls: verifies `https`.
+        clock: wall time in seconds.
+
+    Raises:
+        transport.errors.BadBrokerUrl: that is no such URL.
+    """
+
+    def __init__(
+        self, url: str, token: Callable[[], str] | None, tls: ssl.SSLContext | None, clock: Callable[[], float]
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+            raise BadBrokerUrl("BROKER_ADMIN_URL is http:// or https://, then host:port, and nothing else")
+        self._url = url.rstrip("/")
+        self._token = token
+        self._clock = clock
+        # No proxy: the broker is in the same network, as for the client. A broker may send us on to another one.
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=tls))
+
+    def knock(self, path: str) -> None:
+        """Look a topic up, to see whether somebody is there and takes our token. Any other answer says nothing.
+
+        Raises:
+            transport.errors.BrokerDown: nobody answers.
+            transport.errors.BrokerRefused: the token is not taken.
+        """
+        self._get(f"/lookup/v2/topic/{_folders(path)}")
+
+    def backlog(self, path: str, subscription: str) -> Backlog:
+        """What waits on a topic that has no partitions; nothing if it, or the subscription, is not there.
+
+        Args:
+            path: `persistent://tenant/namespace/topic`.
+            subscription: its name.
+
+        Raises:
+            transport.errors.BrokerDown: no answer, or none that can be used.
+            transport.errors.BrokerRefused: this token may not ask.
+        """
+        base = f"/admin/v2/{_folders(path)}"
+        status, _, body = self._get(f"{base}/stats?getPreciseBacklog=true")
+        if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+            raise BrokerDown(f"the admin interface answers HTTP {status} for {path}")
+        try:
+            stats = msgspec.json.decode(body, type=_Stats) if status == HTTPStatus.OK else _Stats()
+        except msgspec.MsgspecError as error:
+            raise BrokerDown(f"what answers at {self._url} is no admin interface") from error
+        counts = stats.subscriptions.get(subscription, _Counts())
+        sample: list[Seen] = []
+        if counts.depth > counts.held:
+            peek = f"{base}/subscription/{quote(subscription, safe='')}/position"
+            looks = [self._get(f"{peek}/{position}") for position in positions(counts.depth)]
+            sample = [_seen(headers) for found, headers, _ in looks if found == HTTPStatus.OK]
+        return tally(counts.depth, counts.held, sample, self._clock(), counts.delayed)
+
+    def _get(self, path: str) -> tuple[int, Message, bytes]:
+        headers = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
+        request = Request(f"{self._url}{path}", headers=headers)  # noqa: S310 - the scheme was checked
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT) as answer:
+                return answer.status, answer.headers, answer.read()
+        except HTTPError as error:
+            error.close()
+            if error.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                raise BrokerRefused(f"{self._url} refuses the token in BROKER_TOKEN: HTTP {error.code}") from error
+            return error.code, error.headers, b""
+        except (OSError, HTTPException) as error:
+            raise BrokerDown(f"nobody answers at {self._url}: {type(error).__name__}") from error
+
+
+def positions(depth: int) -> Sequence[int]:
+    """Which messages of a backlog to look at: all of a short one, else some, evenly spread, the first and last too."""
+    if depth <= SAMPLE:
+        return range(1, depth + 1)
+    return [1 + round(number * (depth - 1) / (SAMPLE - 1)) for number in range(SAMPLE)]
+
+
+def tally(depth: int, held: int, sample: Sequence[Seen], now: float, counted: int) -> Backlog:
+    """The backlog that a sample shows.
+
+    Args:
+        depth: all messages not acked.
+        held: those that consumers hold.
+        sample: those looked at; any of them may be held.
+        now: seconds since the epoch.
+        counted: delayed messages as the broker counts them; stands in for a sample that could not be had.
+    """
+    waiting = max(depth - held, 0)
+    later = sum(seen.due > now for seen in sample)
+    delayed = min(waiting, round(depth * later / len(sample)) if sample else counted)
+    ready = waiting - delayed
+    ages = [max(0.0, now - max(seen.published, seen.due)) for seen in sample if seen.due <= now]
+    return Backlog(ready=ready, delayed=delayed, in_flight=held, oldest_age=max(ages, default=0.0) if ready else 0.0)
+
+
+def _seen(headers: Message) -> Seen:
+    return Seen(_seconds(headers.get(_PUBLISHED)), _seconds(headers.get(_DUE)))
+
+
+def _seconds(text: str | None) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def _folders(path: str) -> str:
+    """`persistent://a/b/c` as the admin interface writes it."""
+    return path.replace("://", "/", 1)

@@ -1,0 +1,282 @@
+"""The port's face of Pulsar."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Final, Self, TypeVar
+
+from messages.codec import MAX_MESSAGE_BYTES
+from messages.errors import MessageTooLarge
+from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from telemetry import logs
+from telemetry.events import Event
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed, Forked
+from transport.port import Backlog, Capabilities
+from transport.pulsar.admin import Admin
+from transport.pulsar.consumer import PulsarConsumer
+from transport.pulsar.greeting import greet_one
+from transport.pulsar.keeper import Keeper
+from transport.pulsar.lane import Lane
+from transport.pulsar.native import NativeClient, Wakeups
+from transport.pulsar.options import PulsarOptions, hosts_of
+from transport.pulsar.outlet import Outlet
+
+__all__ = ["PulsarBroker"]
+
+T = TypeVar("T")
+
+_LONGEST_DELAY: Final = 864_000.0
+"""Ten days, TDMQ's limit (product page "使用限制"). Whoever receives looks whether it is due."""
+_CLOSE_LIMIT: Final = 10.0
+"""Seconds a close may wait for a broker that does not answer."""
+_HOME: Final = {**dict.fromkeys(WORK_TOPICS, WORKERS), **dict.fromkeys(DEAD_LETTER_TOPICS, FAILURE)}
+"""Topic -> the subscription that must exist before the first message: without one, Pulsar keeps nothing."""
+
+log = logs.get(__name__)
+
+
+class PulsarBroker:
+    """A connection to Pulsar. Made by `PulsarBroker.open`."""
+
+    def __init__(
+        self,
+        options: PulsarOptions,
+        client: NativeClient,
+        admin: Admin | None,
+        executor: ThreadPoolExecutor,
+        clock: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._client = client
+        self._admin = admin
+        self._executor = executor
+        self._clock = clock
+        self._keeper = Keeper()
+        self._outlets: dict[str, Outlet] = {}
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._consumers: set[PulsarConsumer] = set()
+        self._publishing = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
+        self._closed = asyncio.Lock()
+        self._pid = os.getpid()
+
+    @classmethod
+    async def open(cls, options: PulsarOptions, *, clock: Callable[[], float] = time.time) -> Self:
+        """Connect.
+
+        Args:
+            options: where the broker is, and who we are there.
+            clock: wall time in seconds, for due times and ages.
+
+        Raises:
+            transport.errors.BadBrokerUrl: the options cannot be used.
+            transport.errors.BrokerDown: nobody answers.
+            transport.errors.BrokerRefused: the broker does not take this token.
+        """
+        options.check()
+        executor = ThreadPoolExecutor(1, thread_name_prefix="pulsar-broker")
+        run = asyncio.get_running_loop().run_in_executor
+        try:
+            tls = await run(executor, _tls_context, options)
+            token = await run(executor, options.token) if options.token else None
+            if options.is_http:
+                knock = partial(Admin(options.url, options.token, tls, clock).knock, options.path(WORK_TOPICS[0]))
+                await run(executor, knock)
+            else:
+                await greet_one(hosts_of(options.url), token, tls if options.is_tls else None)
+            admin = Admin(options.admin_url, options.token, tls, clock) if options.admin_url else None
+            client = await run(executor, NativeClient, options, Wakeups())
+        except BaseException:
+            executor.shutdown(wait=False)
+            raise
+        return cls(options, client, admin, executor, clock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Shared and lasting; a backlog is told late, and by a sample when much waits."""
+        return Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=False)
+
+    async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
+        """Store one message and return its id after the broker's receipt; see the port.
+
+        Waits while the broker is away or too many messages are under way. Without a connection it gives up after the
+        send time-out.
+
+        Raises:
+            transport.errors.Forked: another process opened it.
+        """
+        self._check_open()
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise MessageTooLarge(f"a message of {len(payload)} bytes for {topic}: the limit is {MAX_MESSAGE_BYTES}")
+        self._publishing += 1
+        self._idle.clear()
+        try:
+            outlet = self._outlets.get(topic) or await self._outlet(topic)
+            due = self._clock() + min(delay, _LONGEST_DELAY) if delay > 0 else None
+            return await outlet.send(payload, due)
+        finally:
+            self._publishing -= 1
+            if not self._publishing:
+                self._idle.set()
+
+    async def _outlet(self, topic: str) -> Outlet:
+        async with self._opening[topic]:
+            if topic not in self._outlets:
+                self._check_open()
+                opening = Outlet.open(partial(self._client.producer, topic), self._options.send_timeout)
+                with self._closed_counts():
+                    outlet, _ = await asyncio.gather(opening, self._ensure_home(topic))
+                self._outlets[topic] = outlet
+                self._keeper.watch(outlet)
+                if self._closing:
+                    outlet.close()
+            return self._outlets[topic]
+
+    async def _ensure_home(self, topic: str) -> None:
+        """Make the topic's subscription, if need be, by joining and leaving it."""
+        subscription = _HOME.get(topic)
+        if subscription is None:
+            return
+        try:
+            for path in await self._client.partitions(topic):
+                consumer = await self._client.consumer(path, subscription, 0)
+                await consumer.close()
+        except BrokerRefused as error:
+            # A producer's token may well be allowed to publish only.
+            log.warning(Event.SUBSCRIPTION_UNSURE, error=error, topic=topic)
+
+    async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> PulsarConsumer:
+        """Join a subscription; see the port. What is fetched ahead is counted by topic, and by partition.
+
+        With a prefetch of 0 the client delivers only the first message of a batch. We send none; others might.
+
+        Raises:
+            ValueError: no topic, no subscription name, or a negative prefetch.
+            transport.errors.Closed: the broker was closed.
+            transport.errors.BrokerDown: the broker did not let us in.
+            transport.errors.Forked: another process opened it.
+        """
+        self._check_open()
+        if not topics or not subscription or prefetch < 0:
+            raise ValueError("a consumer needs a topic, the name of a subscription and a prefetch of at least 0")
+        consumer = PulsarConsumer(self._clock, prefetch, self._guard, self._forget)
+        self._consumers.add(consumer)
+        joining = (self._join(consumer, topic, subscription, prefetch) for topic in topics)
+        failed = [end for end in await asyncio.gather(*joining, return_exceptions=True) if end is not None]
+        if failed or self._closing:
+            await consumer.close()
+        if failed:
+            with self._closed_counts():
+                raise failed[0]
+        return consumer
+
+    async def _join(self, consumer: PulsarConsumer, topic: str, subscription: str, prefetch: int) -> None:
+        for path in await self._client.partitions(topic):
+            make = partial(self._client.consumer, path, subscription, prefetch)
+            lane = Lane(topic, await make(), make, consumer.arrived)
+            consumer.add(lane)
+            self._keeper.watch(lane)
+
+    def _forget(self, consumer: PulsarConsumer) -> None:
+        self._consumers.discard(consumer)
+        for lane in consumer.lanes:
+            self._keeper.forget(lane)
+
+    async def backlog(self, topic: str, subscription: str) -> Backlog:
+        """What waits, as the admin interface tells it; see `transport.pulsar.admin`.
+
+        Without an admin interface nobody tells: then it is what this connection's consumers hold, and nothing else.
+
+        Raises:
+            transport.errors.Closed: the broker was closed.
+            transport.errors.BrokerDown: no answer.
+            transport.errors.Forked: another process opened it.
+        """
+        self._check_open()
+        if self._admin is None:
+            held = sum(consumer.held.get(topic, 0) for consumer in self._consumers)
+            return Backlog(ready=0, delayed=0, in_flight=held, oldest_age=0.0)
+        with self._closed_counts():
+            paths = await self._client.partitions(topic)
+        found = [await self._run(partial(self._admin.backlog, path, subscription)) for path in paths]
+        return Backlog(
+            ready=sum(one.ready for one in found),
+            delayed=sum(one.delayed for one in found),
+            in_flight=sum(one.in_flight for one in found),
+            oldest_age=max(one.oldest_age for one in found),
+        )
+
+    async def close(self) -> None:
+        """Close every consumer, wait for receipts, disconnect; see the port. Gives up after some seconds.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not answer; it notices by itself.
+        """
+        if os.getpid() != self._pid:
+            return  # It is the parent's to close.
+        self._closing = True
+        consumers = tuple(self._consumers)
+        for consumer in consumers:
+            consumer.stop()
+        for outlet in self._outlets.values():
+            outlet.close()
+        async with self._closed:
+            try:
+                async with asyncio.timeout(_CLOSE_LIMIT):
+                    await self._disconnect(consumers)
+            except TimeoutError as error:
+                self._client.abandon()
+                raise BrokerDown("the broker did not answer the close") from error
+            finally:
+                self._executor.shutdown(wait=False)
+
+    async def _disconnect(self, consumers: Sequence[PulsarConsumer]) -> None:
+        await self._keeper.stop()
+        await asyncio.gather(*(consumer.close() for consumer in consumers))
+        await self._idle.wait()
+        with suppress(Closed):  # twice is harmless
+            await self._client.close()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _check_open(self) -> None:
+        self._guard()
+        if self._closing:
+            raise Closed("the broker is closed")
+
+    @contextmanager
+    def _closed_counts(self) -> Generator[None]:
+        """What fails because the broker was closed meanwhile says so, whatever the client calls it."""
+        try:
+            yield
+        except BrokerDown as error:
+            if self._closing:
+                raise Closed("the broker is closed") from error
+            raise
+
+    def _guard(self) -> None:
+        if os.getpid() != self._pid:
+            raise Forked("this broker was opened before a fork and does not work here: open another one")
+
+
+def _tls_context(options: PulsarOptions) -> ssl.SSLContext | None:
+    if not options.is_tls and not options.admin_url.startswith("https"):
+        return None
+    import certifi
+
+    try:
+        return ssl.create_default_context(cafile=options.tls_ca or certifi.where())
+    except (OSError, ssl.SSLError) as error:
+        raise BadBrokerUrl(f"BROKER_TLS_CA names {options.tls_ca!r}, which cannot be used: {error}") from error

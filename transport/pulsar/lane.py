@@ -1,0 +1,100 @@
+"""Receives from one topic for one consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from transport.errors import BrokerDown, Closed
+from transport.pulsar.native import Arrival, NativeConsumer
+
+__all__ = ["Lane"]
+
+
+class Lane:
+    """A native consumer, replaced when its connection stays away.
+
+    Args:
+        topic: as the port names it.
+        consumer: the first one.
+        make: makes another.
+        arrived: takes what comes; None when the connection's replacement made the client forget a request.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        consumer: NativeConsumer,
+        make: Callable[[], Awaitable[NativeConsumer]],
+        arrived: Callable[[Lane, Arrival | None], None],
+    ) -> None:
+        self.topic = topic
+        self.pending = 0
+        """Requests under way. None can be called off, so none is made that is not wanted."""
+        self._consumer = consumer
+        self._make = make
+        self._arrived = arrived
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """As `Link` says."""
+        return self._consumer.connected
+
+    def ask(self) -> None:
+        """Request one message; what the client holds already arrives before this returns."""
+        consumer = self._consumer
+        self.pending += 1
+        consumer.receive(lambda arrival: self._came(consumer, arrival))
+
+    def _came(self, consumer: NativeConsumer, arrival: Arrival | None) -> None:
+        if consumer is not self._consumer or self._closed:
+            return  # The broker delivers it again: that consumer is gone.
+        self.pending -= 1
+        if arrival is not None:
+            self._arrived(self, arrival)
+
+    async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
+        """The message is done, whichever connection it came by.
+
+        Raises:
+            transport.errors.Closed: the lane was closed.
+        """
+        while True:
+            consumer = self._consumer
+            try:
+                return await consumer.ack(message)
+            except Closed:
+                if consumer is self._consumer:
+                    raise
+
+    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
+        """As `ack`, for a message that was acked before and came again."""
+        self._consumer.ack_again(message)
+
+    def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
+        """Give a message back."""
+        self._consumer.release(message)
+
+    async def renew(self) -> None:
+        """As `Link` says. What the old one held comes again, and acks go by ids, which stay."""
+        fresh = await self._make()
+        if self._closed or self.connected:
+            await fresh.close()
+            return
+        old, self._consumer = self._consumer, fresh
+        self.pending = 0
+        self._arrived(self, None)
+        with suppress(BrokerDown, Closed):  # it has no connection anyway
+            await old.close()
+
+    async def close(self) -> None:
+        """Send acks, leave, give back everything unacked.
+
+        Raises:
+            transport.errors.BrokerDown: the broker did not answer; it notices by itself.
+        """
+        self._closed = True
+        with suppress(Closed):  # twice is harmless
+            await self._consumer.close()
