@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import msgspec
 
@@ -171,7 +173,7 @@ def test_what_a_wake_finishes_is_told_in_the_runs_trace() -> None:
     async def story(shop: Shop) -> None:
         run = await shop.order()
         await shop.until("poll")
-        shop.jump = 86400.0
+        await asyncio.sleep(86400)
         await shop.say(run, Stage.WAKE, Wake("sweep"), traceparent=WAKER)
         await shop.step()
 
