@@ -70,8 +70,8 @@ def jars() -> Path:
     target = _unpacked()
     if target.exists():
         return target
-    if reason := why_not():
-        raise DistributionMissing(reason)
+    if not shutil.which("mvn"):
+        raise DistributionMissing("there is no Maven to fetch the broker with")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetch-") as folder:
         archive = _fetch(Path(folder))

@@ -22,7 +22,7 @@ from typing import Final, Self
 import msgspec
 
 from sandbox.pulsar.config import ADMIN_ROLE, STORE_PASSWORD, Plan, Ports, command_line, configuration
-from sandbox.pulsar.distribution import BrokerFailed, jars, java
+from sandbox.pulsar.distribution import BrokerFailed, jars, java, why_not
 
 __all__ = ["LocalPulsar"]
 
@@ -172,6 +172,8 @@ class LocalPulsar:
         return msgspec.json.decode(path.read_bytes(), type=Plan)
 
     def _launch(self) -> None:
+        if reason := why_not():
+            raise BrokerFailed(f"no broker can be started here: {reason}")
         library = jars()
         if self._plan.guarded:
             self._make_keys()

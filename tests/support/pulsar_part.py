@@ -95,6 +95,7 @@ def own_broker() -> LocalPulsar:
     while not (folder / "up").exists():
         if (failed := folder / "failed").exists():
             raise RuntimeError(failed.read_text(encoding="utf-8"))
+        assert folder.exists(), "the broker's supervisor gave up"
         assert time.monotonic() < deadline, "the broker did not come up"
         time.sleep(0.1)
     return LocalPulsar(folder)
