@@ -27,6 +27,7 @@ __all__ = [
     "cancel",
     "demo",
     "doctor",
+    "healthy",
     "invoke",
     "main",
     "sandbox",
@@ -180,6 +181,24 @@ def work(
         run_worker(topics or (), concurrency)
     except ValueError as error:
         _fail(str(error), _USAGE)
+
+
+@app.command()
+def healthy(
+    file: Annotated[Path | None, typer.Option(help="The pump's file; default: the setting HEALTH_FILE.")] = None,
+    oldest: Annotated[float, typer.Option(min=0.0, help="Seconds since it was last touched, at most.")] = 20.0,
+) -> None:
+    """Tell whether a pump takes work, for a container's health check.
+
+    Exit status 0: it does; 1: it does not, because it is gone, blocked, or its broker is away.
+    """
+    from consumers.health import is_healthy
+
+    path = file or Path(os.environ.get("HEALTH_FILE", ""))
+    if not path.name:
+        _fail("name the pump's file with --file, or set HEALTH_FILE", _USAGE)
+    if not is_healthy(path, oldest):
+        _fail(f"{path} was not touched within {oldest:g} s: the pump takes no work", _FAILED)
 
 
 @app.command()

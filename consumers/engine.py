@@ -17,6 +17,7 @@ from consumers.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome
 from consumers.pauses import Pauses
 from consumers.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
 from consumers.task import Task, is_marked, limit_of, load_task
+from consumers.user_cap import put_off_delay
 from messages.bodies import Collect, Reason, Stage, Wake
 from messages.codec import Header, Message, decode
 from messages.codes import Code
@@ -87,6 +88,29 @@ class Engine:
             await consumer.ack(delivery)
             reached(f"{header.stage}.acked")
 
+    async def put_off(self, delivery: Delivery, consumer: Consumer) -> bool:
+        """Publish a message anew for later, as it is, and ack it: its user has enough under way.
+
+        Returns:
+            False, with nothing done, if it must not wait: its run is out of time, or an earlier process began it.
+
+        Raises:
+            messages.errors.ScfWorkersError: the ledger or the broker did not work; the message may be given back.
+        """
+        header = decode(delivery.payload).header
+        if self._is_late(header) or await self._has_begun(header, delivery):
+            return False
+        now = self._out.ledger.now()
+        delay = jittered(put_off_delay(now - header.due_at), self._out.rng)
+        if header.deadline_at is not None:
+            delay = min(delay, max(0.0, header.deadline_at - now))
+        with logs.context(**_fields(header, delivery)):
+            await self._effects.publish(delivery.topic, delivery.payload, delay)
+            await consumer.ack(delivery)
+            log.info(Event.MESSAGE_PUT_OFF, delay=round(delay, 3))
+        metrics.count(Metric.MESSAGES_PUT_OFF, stage=header.stage)
+        return True
+
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
         """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""
         if self._out.ledger.now() - message.header.created / 1000 > STALE_SWEEP:
@@ -120,6 +144,7 @@ class Engine:
         task: Task | None = None
         try:
             early = header.due_at - self._out.ledger.now()
+            # One that has begun is early only here: another machine's clock was ahead.
             if early > 0 and not await self._has_begun(header, delivery):
                 return Again(early)
             _received(header, max(0.0, -early))
@@ -174,9 +199,10 @@ class Engine:
         return None
 
     async def _has_begun(self, header: Header, delivery: Delivery) -> bool:
-        """Whether this message is early only here: another machine's clock was ahead, and its process has died since.
+        """Whether an earlier process began this very message, and has died since.
 
-        Published again it would be another message, which the mark of this one turns away.
+        Then it must not be published again as it is: that would be another message, which the mark of this one turns
+        away.
         """
         if not is_marked(header):
             return False

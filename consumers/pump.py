@@ -1,49 +1,64 @@
-"""The pump: a long-running process that takes messages with bounded concurrency until it is told to stop."""
+"""The pump: takes messages with bounded concurrency until it is told to stop, and finishes what it has begun.
+
+Each group of topics has so many slots. A free slot asks for a message, a busy one does not, and brokers fetch nothing
+ahead: so what a pump holds it also works on, and a second worker gets work at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from consumers.backlog import watch_backlog
-from consumers.engine import Engine
+from consumers.by_weight import ByWeight
+from consumers.crew import Crew
+from consumers.health import watch_health
 from consumers.pauses import Pauses
-from consumers.solo import Solo
 from messages.bodies import Stage
-from messages.codec import Priority, decode
-from messages.errors import InvalidMessage, Outage, ScfWorkersError
+from messages.codec import Priority
+from messages.errors import Outage
 from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORKERS, topic_of
 from telemetry import logs
 from telemetry.events import Event
 from transport.errors import Closed
-from transport.port import Broker, Consumer, Delivery
+from transport.port import Broker, Consumer
 
 __all__ = ["GROUPS", "Group", "Pump", "groups_of"]
 
 _BROKER_PAUSE_S: Final = 1.0
 """Seconds until a consumer whose broker is away asks again."""
 
+_WEIGHTS: Final = {Priority.HIGH: 6, Priority.NORMAL: 3, Priority.LOW: 1}
+"""Of ten messages taken while all three wait, so many are of each priority."""
+
 log = logs.get(__name__)
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Topics that share one consumer and one bound on concurrency, so that no stage starves another."""
+    """Topics that share slots, so that no stage starves another."""
 
-    topics: tuple[str, ...]
+    topics: dict[str, int]
+    """Topic -> weight, by which they are taken from when several wait."""
     subscription: str = WORKERS
+    paid: bool = False
+    """Whether its work may pay: then it is begun only with time enough for all of it."""
+
+
+def _by_priority(stage: Stage) -> dict[str, int]:
+    return {topic_of(stage, priority): weight for priority, weight in _WEIGHTS.items()}
 
 
 GROUPS: Final = (
-    Group(tuple(topic_of(Stage.CLEAN, priority) for priority in Priority)),
-    Group(tuple(topic_of(Stage.GENERATE, priority) for priority in Priority)),
-    Group((topic_of(Stage.POLL),)),
-    Group((topic_of(Stage.WAKE),)),
-    Group((topic_of(Stage.NOTIFY),)),
-    Group(DEAD_LETTER_TOPICS, FAILURE),
+    Group(_by_priority(Stage.CLEAN)),
+    Group(_by_priority(Stage.GENERATE), paid=True),
+    Group({topic_of(Stage.POLL): 1}),
+    Group({topic_of(Stage.WAKE): 1}),
+    Group({topic_of(Stage.NOTIFY): 1}),
+    Group(dict.fromkeys(DEAD_LETTER_TOPICS, 1), FAILURE),
 )
 """Every topic, as a pump takes them."""
 
@@ -58,43 +73,54 @@ def groups_of(topics: Sequence[str]) -> tuple[Group, ...]:
     for topic in topics:
         if topic not in known:
             raise ValueError(f"topic {topic!r} is not one of {', '.join(known)}")
-    narrowed = (
-        Group(tuple(t for t in group.topics if not topics or t in topics), group.subscription) for group in GROUPS
-    )
+    narrowed = (_narrow(group, topics) for group in GROUPS)
     return tuple(group for group in narrowed if group.topics)
 
 
+def _narrow(group: Group, topics: Sequence[str]) -> Group:
+    kept = {topic: weight for topic, weight in group.topics.items() if not topics or topic in topics}
+    return msgspec.structs.replace(group, topics=kept)
+
+
 class Pump:
-    """Takes messages and runs them.
+    """Takes messages and has them worked on. Must be made where the loop runs.
 
     Args:
         broker: where messages travel.
-        engine: runs one message.
+        crew: works on them.
         pauses: topics that rest; shared with the engine.
         groups: what to take.
         concurrency: messages of one group at once.
         grace: seconds that begun messages may take after `stop`.
+        until: when all must be over, by the loop's clock: nothing that pays is begun which might not be done by then.
+        reserve: seconds that work which pays may take.
+        health: file that is touched while the pump takes work; empty for none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a rule of its own
         self,
         broker: Broker,
-        engine: Engine,
+        crew: Crew,
         pauses: Pauses,
         *,
         groups: Sequence[Group] = GROUPS,
         concurrency: int = 8,
         grace: float = 30.0,
+        until: float = math.inf,
+        reserve: float = 0.0,
+        health: str = "",
     ) -> None:
         self._broker = broker
-        self._engine = engine
+        self._crew = crew
         self._pauses = pauses
         self._groups = groups
         self._concurrency = concurrency
         self._grace = grace
+        self._until = until
+        self._reserve = reserve
+        self._health = health
+        self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        self._solo = Solo()
-        self._running: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """Take no more, finish what has begun, then return from `run`."""
@@ -106,70 +132,57 @@ class Pump:
         Raises:
             transport.errors.BrokerDown: no subscription could be opened.
         """
-        consumers = [
-            await self._broker.subscribe(group.topics, group.subscription, prefetch=1) for group in self._groups
-        ]
+        consumers = await asyncio.gather(*(self._subscribe(group) for group in self._groups))
         log.info(Event.WORKER_STARTED, topics=[topic for group in self._groups for topic in group.topics])
         async with asyncio.TaskGroup() as tasks:
-            takers = [
-                tasks.create_task(self._take(group, consumer, tasks))
+            slots = [
+                tasks.create_task(self._slot(group, consumer))
                 for group, consumer in zip(self._groups, consumers, strict=True)
+                for _ in range(self._concurrency)
             ]
             watched = [(topic, group.subscription) for group in self._groups for topic in group.topics]
-            takers.append(tasks.create_task(watch_backlog(self._broker, watched)))
+            watchers = [
+                tasks.create_task(watch_backlog(self._broker, watched)),
+                tasks.create_task(watch_health(self._health, consumers)),
+            ]
             await self._stopping.wait()
-            log.info(Event.WORKER_DRAINING, running=len(self._running))
-            for taker in takers:
-                taker.cancel()
-            await self._drain()
+            log.info(Event.WORKER_DRAINING, running=len(self._crew.busy))
+            for task in {*slots, *watchers} - self._crew.busy:
+                task.cancel()
+            await self._crew.finish(self._grace)
         for consumer in consumers:
             await consumer.close()
         log.info(Event.WORKER_STOPPED)
 
-    async def _take(self, group: Group, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
-        room = asyncio.Semaphore(self._concurrency)
-        while not self._stopping.is_set():
-            await room.acquire()
-            await self._pauses.wait(group.topics)
+    async def _subscribe(self, group: Group) -> Consumer:
+        each = await asyncio.gather(
+            *(self._broker.subscribe([topic], group.subscription, prefetch=0) for topic in group.topics)
+        )
+        if len(each) == 1:
+            return each[0]
+        return ByWeight(dict(zip(group.topics, each, strict=True)), group.topics)
+
+    async def _slot(self, group: Group, consumer: Consumer) -> None:
+        """Work on one message after the other."""
+        topics = tuple(group.topics)
+        while self._may_begin(group):
+            await self._pauses.wait(topics)
             try:
                 delivery = await consumer.receive()
             except Closed:
                 return
             except Outage as error:
-                log.warning(Event.BROKER_AWAY, error=error)
-                room.release()
-                await asyncio.sleep(_BROKER_PAUSE_S)
+                if not self._pauses.left(topics):
+                    log.warning(Event.BROKER_AWAY, error=error)
+                    self._pauses.pause(topics[0], _BROKER_PAUSE_S)
                 continue
-            if self._stopping.is_set():
+            if self._pauses.left(topics) or not self._may_begin(group):
                 await consumer.release(delivery)
                 log.info(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)
-                return
-            task = tasks.create_task(self._run_one(delivery, consumer, room))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+                continue
+            await self._crew.work(delivery, consumer)
 
-    async def _run_one(self, delivery: Delivery, consumer: Consumer, room: asyncio.Semaphore) -> None:
-        try:
-            async with self._solo.alone() if _is_alone(delivery) else self._solo.beside():
-                await self._engine.run_one(delivery, consumer)
-        except Exception as error:  # noqa: BLE001 - one message must not end the process
-            # The broker delivers it again; its mark then tells that it had begun.
-            log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
-            with contextlib.suppress(ScfWorkersError):
-                await consumer.release(delivery)
-        finally:
-            room.release()
-
-    async def _drain(self) -> None:
-        if self._running:
-            await asyncio.wait(set(self._running), timeout=self._grace)
-        # What is cut off publishes a copy with the same attempt and acks.
-        for task in set(self._running):
-            task.cancel()
-
-
-def _is_alone(delivery: Delivery) -> bool:
-    try:
-        return decode(delivery.payload).header.alone
-    except InvalidMessage:
-        return False
+    def _may_begin(self, group: Group) -> bool:
+        """Whether there is time for one more message."""
+        needed = self._reserve if group.paid else 0.0
+        return not self._stopping.is_set() and self._loop.time() + needed < self._until

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 
+from consumers.crew import Crew
 from consumers.engine import Engine
 from consumers.pauses import Pauses
 from consumers.pump import Pump, groups_of
 from consumers.stages.table import STAGES
+from consumers.task import limit_of
+from messages.bodies import Stage
 from runtime.outside import Outside
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_outside, open_telemetry
 from telemetry import logs
 
-__all__ = ["build_pump", "run_worker"]
+__all__ = ["build_crew", "build_pump", "run_worker"]
 
 
 def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
@@ -40,19 +44,49 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
 
 async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:
     async with open_outside(settings, lambda: os.environ) as out:
-        pump = build_pump(out, topics=topics, concurrency=concurrency, grace=settings.shutdown_grace_s)
+        pump = build_pump(
+            out,
+            topics=topics,
+            concurrency=concurrency,
+            user_cap=settings.user_concurrency,
+            grace=settings.shutdown_grace_s,
+            health=settings.health_file,
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
         await pump.run()
 
 
-def build_pump(out: Outside, *, topics: Sequence[str] = (), concurrency: int = 8, grace: float = 30.0) -> Pump:
-    """A pump with every stage. Must be called while the loop runs.
+def build_crew(out: Outside, pauses: Pauses, user_cap: int = 0) -> Crew:
+    """A crew whose engine knows every stage. Must be called while the loop runs."""
+    return Crew(Engine(out, STAGES, pauses), user_cap=user_cap)
+
+
+def build_pump(
+    out: Outside,
+    *,
+    topics: Sequence[str] = (),
+    concurrency: int = 8,
+    user_cap: int = 0,
+    grace: float = 30.0,
+    until: float = math.inf,
+    health: str = "",
+) -> Pump:
+    """A pump with every stage, and its arguments as `Pump` has them. Must be called while the loop runs.
 
     Raises:
         ValueError: a topic that does not exist.
     """
     pauses = Pauses(asyncio.get_running_loop().time)
-    engine = Engine(out, STAGES, pauses)
-    return Pump(out.broker, engine, pauses, groups=groups_of(topics), concurrency=concurrency, grace=grace)
+    return Pump(
+        out.broker,
+        build_crew(out, pauses, user_cap),
+        pauses,
+        groups=groups_of(topics),
+        concurrency=concurrency,
+        grace=grace,
+        until=until,
+        reserve=max(limit_of(Stage.GENERATE, recipe) for recipe in out.recipes.values()),
+        health=health,
+    )

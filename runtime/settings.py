@@ -88,6 +88,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """`host:port` pairs that may have private addresses: with 443 a COS host inside Tencent Cloud, else a stand-in."""
     work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Messages of one group of topics that a pump works on at once."""
+    user_concurrency: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 6
+    """Pieces of work (clean, generate, collect) of one user that a pump does at once; the others wait. 0: no limit."""
+    health_file: str = ""
+    """File that a pump touches every two seconds while it takes work, for `scf-workers healthy`; empty for none."""
     shutdown_grace_s: Seconds = 30.0
     """How long a pump may finish what it has begun after SIGTERM."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -34,6 +34,7 @@ class Event(StrEnum):
     MESSAGE_RECEIVED = "message.received", "a delivery was decoded and is due"
     MESSAGE_DONE = "message.done", "its effect is stored and it was acked"
     MESSAGE_SNOOZED = "message.snoozed", "a copy for later was published, no attempt spent"
+    MESSAGE_PUT_OFF = "message.put_off", "published anew for later, because its user has enough under way here"
     MESSAGE_RETRIED = "message.retried", "a copy with attempt + 1 was published after an error"
     MESSAGE_DROPPED = (
         "message.dropped",

@@ -53,6 +53,13 @@ class Metric(StrEnum):
         ("stage", "kind"),
         "deliveries that were decoded and due",
     )
+    MESSAGES_PUT_OFF = (
+        "scf_workers.messages.put_off",
+        "counter",
+        "{message}",
+        ("stage",),
+        "messages that were published anew for later, because their user has enough under way in that process",
+    )
     MESSAGES_DONE = (
         "scf_workers.messages.done",
         "counter",

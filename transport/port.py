@@ -56,6 +56,11 @@ class Capabilities(msgspec.Struct, frozen=True):
 class Consumer(Protocol):
     """Deliveries of some topics to one member of a subscription."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a message published now would come here, if it is asked for: false while the broker is away."""
+        ...
+
     async def receive(self) -> Delivery:
         """Wait for the next due message, of any of the topics.
 

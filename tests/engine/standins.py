@@ -311,6 +311,10 @@ class WireConsumer:
         self._wire = wire
         self._fate = fate
 
+    @property
+    def connected(self) -> bool:
+        return self.inner.connected
+
     async def receive(self) -> Delivery:
         return await self.inner.receive()
 

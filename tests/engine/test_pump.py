@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from consumers.pump import GROUPS, Pump
+from consumers.crew import Crew
+from consumers.pump import Pump
 from messages.bodies import Clean, Stage
 from services.errors import ObjectsDown
 from tests.engine.fate import raises, waits
@@ -25,9 +26,10 @@ def world() -> World:
 
 
 @asynccontextmanager
-async def pumping(world: World, *, concurrency: int = 8, grace: float = 30.0) -> AsyncIterator[Pump]:
+async def pumping(world: World, *, concurrency: int = 8, grace: float = 30.0, user_cap: int = 0) -> AsyncIterator[Pump]:
     """A pump at work, which is stopped at the end and must then return."""
-    pump = Pump(world.wire, world.engine, world.pauses, groups=GROUPS, concurrency=concurrency, grace=grace)
+    crew = Crew(world.engine, user_cap=user_cap)
+    pump = Pump(world.wire, crew, world.pauses, concurrency=concurrency, grace=grace)
     running = asyncio.create_task(pump.run())
     try:
         yield pump

@@ -139,7 +139,13 @@ class SqliteConsumer:
         self._buffer: asyncio.Queue[Delivery | BrokerDown | Closed] = asyncio.Queue()
         self._resting = True
         self._closed = False
+        self._failed = False
         self._waiting = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is open, and the file did not fail the last time."""
+        return not self._closed and not self._failed
 
     async def receive(self) -> Delivery:
         """Wait for the next due message; see the port.
@@ -227,6 +233,7 @@ class SqliteConsumer:
 
     def feed(self, claims: Sequence[Claim]) -> None:
         """As `Member` says. One that was closed meanwhile only notes what it has to give back."""
+        self._failed = False
         for claim in claims:
             self._held[claim.message_id] = claim.row
             if not self._closed:
@@ -236,7 +243,7 @@ class SqliteConsumer:
 
     def fail(self, reason: str) -> None:
         """As `Member` says. Nothing more is fetched ahead until the next `receive`."""
-        self._resting = True
+        self._resting = self._failed = True
         for _ in range(self._waiting - self._buffer.qsize()):
             self._buffer.put_nowait(BrokerDown(reason))
 

@@ -1,0 +1,116 @@
+"""Works on deliveries beside each other: crash copies alone, no user beyond its cap, and an end within a grace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from enum import StrEnum
+
+from consumers.engine import Engine
+from consumers.solo import Solo
+from consumers.user_cap import UserCap
+from messages.codec import Header, decode
+from messages.errors import InvalidMessage, ScfWorkersError
+from telemetry import logs
+from telemetry.events import Event
+from transport.port import Consumer, Delivery
+
+__all__ = ["Crew", "End"]
+
+log = logs.get(__name__)
+
+
+class End(StrEnum):
+    """How work on one delivery ended."""
+
+    DONE = "done"
+    """Its effect is stored and it was acked."""
+    PUT_OFF = "put_off"
+    """Its user has enough under way: it was published anew for later, and acked."""
+    CUT_OFF = "cut_off"
+    """Its time was up: a copy with the same attempt goes on, or it had not begun and was given back."""
+    ABANDONED = "abandoned"
+    """An effect or its ack failed for good; it was given back."""
+
+
+class Crew:
+    """Works on deliveries, each in its caller's task. Must be made where the loop runs.
+
+    Args:
+        engine: runs one message.
+        user_cap: pieces of work of one user at once; 0 for no limit.
+    """
+
+    def __init__(self, engine: Engine, *, user_cap: int = 0) -> None:
+        self._engine = engine
+        self._cap = UserCap(user_cap)
+        self._solo = Solo()
+        self._busy: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._moved = self._loop.time()
+        self.counts: Counter[End] = Counter()
+
+    @property
+    def busy(self) -> frozenset[asyncio.Task[None]]:
+        """Tasks that work on a delivery now."""
+        return frozenset(self._busy)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since anything was at work; 0 while something is."""
+        return 0.0 if self._busy else self._loop.time() - self._moved
+
+    async def work(self, delivery: Delivery, consumer: Consumer) -> None:
+        """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        end = End.CUT_OFF
+        try:
+            end = await self._work(delivery, consumer)
+        finally:
+            self.counts[end] += 1
+            self._busy.discard(task)
+            self._moved = self._loop.time()
+
+    async def finish(self, grace: float) -> None:
+        """Let what is at work end within some seconds; what does not publishes a copy, with the same attempt."""
+        if busy := self.busy:
+            await asyncio.wait(busy, timeout=grace)
+        for task in self.busy:
+            task.cancel()
+
+    async def _work(self, delivery: Delivery, consumer: Consumer) -> End:
+        header = _header_of(delivery)
+        begun = False
+        try:
+            if header is not None and self._cap.is_full(header) and await self._engine.put_off(delivery, consumer):
+                return End.PUT_OFF
+            with self._cap.under_way(header) if header is not None else contextlib.nullcontext():
+                async with self._solo.alone() if header is not None and header.alone else self._solo.beside():
+                    begun = True
+                    await self._engine.run_one(delivery, consumer)
+        except asyncio.CancelledError:
+            if not begun:
+                await self._give_back(delivery, consumer)
+            raise
+        except Exception as error:  # noqa: BLE001 - one message must not end the process
+            # It comes again; its mark then tells that it had begun.
+            log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
+            await self._give_back(delivery, consumer)
+            return End.ABANDONED
+        return End.DONE
+
+    async def _give_back(self, delivery: Delivery, consumer: Consumer) -> None:
+        try:
+            await consumer.release(delivery)
+        except ScfWorkersError as error:
+            log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
+
+
+def _header_of(delivery: Delivery) -> Header | None:
+    try:
+        return decode(delivery.payload).header
+    except InvalidMessage:
+        return None
