@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from consumers.turns import Turns
@@ -16,7 +16,7 @@ from transport.port import Consumer, Delivery
 __all__ = ["HOLD_S", "SETTLE_S", "ByWeight"]
 
 SETTLE_S: Final = 0.01
-"""Seconds that the first message to come waits for those of other topics: only then can be said whose turn it is."""
+"""Seconds that a topic has to bring what it was asked for, before it counts as empty and another has its turn."""
 
 HOLD_S: Final = 1.0
 """Seconds that a message is held while everybody here is busy; then it goes back, for another worker to have."""
@@ -30,20 +30,20 @@ class ByWeight:
     Args:
         consumers: topic -> its consumer, which fetches nothing ahead.
         weights: topic -> weight.
-        hold: see `HOLD_S`.
     """
 
-    def __init__(self, consumers: Mapping[str, Consumer], weights: Mapping[str, int], *, hold: float = HOLD_S) -> None:
+    def __init__(self, consumers: Mapping[str, Consumer], weights: Mapping[str, int]) -> None:
         self._consumers = dict(consumers)
         self._turns = Turns(weights)
-        self._hold = hold
+        self._loop = asyncio.get_running_loop()
         self._at_hand: dict[str, Delivery] = {}
         self._asks: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._changed = asyncio.Event()
         self._failed: ScfWorkersError | None = None
         self._returns: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._settled: set[str] = set()
+        """Topics that have a message at hand, or had time enough to bring one."""
         self._closed = False
 
     @property
@@ -58,15 +58,16 @@ class ByWeight:
             transport.errors.Closed: it was closed.
             transport.errors.BrokerDown: the broker is away; ask again later.
         """
-        self._waiting += 1
-        try:
-            if not self._at_hand:
-                await self._settle()
-            while not self._at_hand:
-                await self._wait()
-            return self._take()
-        finally:
-            self._waiting -= 1
+        while not self._at_hand or not self._settled.issuperset(self._consumers):
+            if self._closed:
+                raise Closed("the consumer is closed")
+            if self._failed is not None:
+                failed, self._failed = self._failed, None
+                raise failed
+            self._ask()
+            self._changed.clear()
+            await self._changed.wait()
+        return self._take(self._turns.pick(self._at_hand))
 
     async def ack(self, delivery: Delivery) -> None:
         """See the port."""
@@ -89,36 +90,29 @@ class ByWeight:
         self._at_hand.clear()
         await asyncio.gather(*(consumer.close() for consumer in self._consumers.values()))
 
-    async def _settle(self) -> None:
-        await self._wait()
-        if len(self._at_hand) < len(self._consumers):
-            await asyncio.sleep(SETTLE_S)
-
-    async def _wait(self) -> None:
-        """Return when a message is at hand."""
-        while not self._at_hand:
-            if self._closed:
-                raise Closed("the consumer is closed")
-            if self._failed is not None:
-                failed, self._failed = self._failed, None
-                raise failed
-            self._changed.clear()
-            self._ask()
-            await self._changed.wait()
-
-    def _take(self) -> Delivery:
-        topic = self._turns.pick(self._at_hand)
-        delivery = self._at_hand.pop(topic)
-        self._timers.pop(topic).cancel()
-        if self._waiting > 1:
-            self._ask()
-        return delivery
-
     def _ask(self) -> None:
         """Ask every topic that has neither a message at hand nor a question under way."""
         for topic in self._consumers:
             if topic not in self._at_hand and topic not in self._asks:
                 self._asks[topic] = asyncio.create_task(self._fetch(topic), name=f"ask {topic}")
+                self._set_timer(topic, SETTLE_S, self._settle)
+
+    def _set_timer(self, topic: str, seconds: float, then: Callable[[str], None]) -> None:
+        """A topic's one timer: until it counts as empty, or until what it brought goes back."""
+        if topic in self._timers:
+            self._timers[topic].cancel()
+        self._timers[topic] = self._loop.call_later(seconds, then, topic)
+
+    def _settle(self, topic: str) -> None:
+        """What is known of a topic now is enough to choose by."""
+        self._settled.add(topic)
+        self._changed.set()
+
+    def _take(self, topic: str) -> Delivery:
+        """Let a message go. Of its topic nothing is known then."""
+        self._timers[topic].cancel()
+        self._settled.discard(topic)
+        return self._at_hand.pop(topic)
 
     async def _fetch(self, topic: str) -> None:
         try:
@@ -127,16 +121,14 @@ class ByWeight:
             self._failed = error
         else:
             self._at_hand[topic] = delivery
-            self._timers[topic] = asyncio.get_running_loop().call_later(self._hold, self._overdue, topic)
+            self._set_timer(topic, HOLD_S, self._overdue)
         finally:
             del self._asks[topic]
-            self._changed.set()
+            self._settle(topic)
 
     def _overdue(self, topic: str) -> None:
         """Nobody here had room for it: let another worker have it."""
-        delivery = self._at_hand.pop(topic)
-        del self._timers[topic]
-        task = asyncio.create_task(self._give_back(delivery), name=f"give back {topic}")
+        task = asyncio.create_task(self._give_back(self._take(topic)), name=f"give back {topic}")
         self._returns.add(task)
         task.add_done_callback(self._returns.discard)
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from messages.bodies import Clean, Notify, Stage
-from messages.codec import Message, encode, new_header
+from messages.codec import Message, Priority, encode, new_header
 from messages.codes import Code
 from messages.errors import Rejected
 from messages.keys import InputKey, RunId
@@ -142,7 +142,7 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     parse_params(recipe, order.params)
     now = out.ledger.now()
     # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
-    expires = _check_ticket(order, run, min(now, info.modified), out)
+    ticket = _check_ticket(order, run, min(now, info.modified), out)
     inputs = await _inputs(order, info, upload, recipe, out)
     accepted = Accepted(
         kind=order.kind,
@@ -151,7 +151,8 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
         created=now,
         deadline=now + recipe.deadline_s,
         traceparent=current() or new_traceparent(),
-        ticket_expires=expires,
+        priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
+        ticket_expires=ticket.expires if ticket else 0,
     )
     stored = await out.ledger.write(run, "accepted", accepted)
     reached("ingest.accepted")
@@ -193,10 +194,11 @@ async def _read_task_file(info: ObjectInfo, out: Outside) -> _Order:
     return order
 
 
-def _check_ticket(order: _Order, run: RunId, now: float, out: Outside) -> int:
+def _check_ticket(order: _Order, run: RunId, now: float, out: Outside) -> tickets.Ticket | None:
+    """The ticket, if it sells this; None where the demo asks for none."""
     if not order.ticket and not out.policy.ticket_required:
-        return 0
-    ticket = tickets.verify(
+        return None
+    return tickets.verify(
         order.ticket,
         out.policy.ticket_secret,
         now=now,
@@ -206,7 +208,6 @@ def _check_ticket(order: _Order, run: RunId, now: float, out: Outside) -> int:
         kind=order.kind,
         params=order.params,
     )
-    return ticket.expires
 
 
 async def _inputs(

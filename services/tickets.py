@@ -1,8 +1,8 @@
 """Tickets: the backend's word for what it sold, carried by whoever uploads.
 
 Uploaders write object metadata, so kind and parameters count only with a ticket: a JWT (RFC 7519) signed with HS256 by
-the backend. Its claims: `sub` the user, `task`, `step`, `kind`, `params` the digest of the parameters, `exp`, and `aud`
-`scf-workers/ticket`. Any JWT library can issue one.
+the backend. Its claims: `sub` the user, `task`, `step`, `kind`, `params` the digest of the parameters, `exp`, `aud`
+`scf-workers/ticket`, and if the task is more or less urgent than others `priority`. Any JWT library can issue one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -43,6 +43,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """`digest` of the parameters."""
     expires: int = msgspec.field(name="exp")
     """Seconds since the epoch; from then on the ticket is refused."""
+    priority: Literal["high", "normal", "low"] = "normal"
+    """How soon the task is taken among those that wait."""
 
 
 def digest(params: Mapping[str, object]) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from consumers.crew import Crew
+from consumers.crew import Crew, End
 from consumers.pump import Pump
 from messages.bodies import Clean, Stage
+from messages.codec import Priority
+from messages.topics import WORKERS
 from services.errors import ObjectsDown
+from services.records import Begun, Verdict
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Create
 from tests.engine.world import World
 from transport.errors import BrokerDown
+from transport.port import Consumer, Delivery
 
 MANY = 12
 
@@ -188,3 +193,115 @@ async def test_an_ack_that_fails_does_not_end_the_process(world: World) -> None:
         await until_empty(world)
     await world.promise(run, "success")
     assert len(world.vendor.paid) == 1
+
+
+async def test_a_user_with_many_tasks_leaves_room_for_another_and_pays_no_attempt(world: World) -> None:
+    """Forty tasks of one user wait before the first of another comes."""
+    busy: list[str] = []
+    most = 0
+
+    async def watch(place: str, *, done: bool) -> None:
+        nonlocal most
+        if place.startswith("objects.process input/"):
+            user = place.split("/")[1]
+            (busy.remove if done else busy.append)(user)
+            most = max(most, busy.count("u1"))
+            await asyncio.sleep(0 if done else 20)
+
+    world.fate.hook = watch
+    flood = [await world.order("basic_clean") for _ in range(40)]
+    async with pumping(world, concurrency=4, user_cap=2):
+        await seen(world, "objects.process", 2)
+        other = await world.order("basic_clean", user="u2")
+        before = world.now()
+        while world.heard(other) != ["success"]:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(1)
+        assert world.now() - before < 60
+        await until_empty(world)
+    for run in (*flood, other):
+        await world.promise(run, "success")
+    assert most == 2
+    assert {sent.header.attempt for sent in world.wire.sent} == {0}
+
+
+async def test_a_task_that_is_put_off_still_keeps_its_deadline(world: World) -> None:
+    world.fate.strike("objects.process", *[waits(55)] * 400)
+    flood = [await world.order("basic_clean") for _ in range(30)]
+    started = world.now()
+    async with pumping(world, concurrency=4, user_cap=1):
+        await until_empty(world)
+    ends = [world.heard(run) for run in flood]
+    assert ["failed"] in ends
+    assert ["success"] in ends
+    deadline = world.recipes["basic_clean"].deadline_s
+    verdicts = [await world.ledger.read(run, "verdict", Verdict) for run in flood]
+    assert max(verdict.at for verdict in verdicts if verdict) - started < deadline + 60
+
+
+async def test_what_an_earlier_process_began_is_found_and_not_put_off(world: World) -> None:
+    run = await world.order()
+    delivery, consumer = await held(world, "clean-normal")
+    begun = Begun(delivery.message_id, 0, 60.0)
+    await world.ledger.mark(run, "clean", 0, begun)
+    assert not await world.engine.put_off(delivery, consumer)
+    await consumer.release(delivery)
+    async with pumping(world, user_cap=1):
+        await until_empty(world)
+    await world.promise(run, "success")
+
+
+async def held(world: World, topic: str) -> tuple[Delivery, Consumer]:
+    consumer = await world.wire.subscribe([topic], WORKERS, prefetch=0)
+    return await asyncio.wait_for(consumer.receive(), 60), consumer
+
+
+async def test_urgent_tasks_overtake_and_none_starves(world: World) -> None:
+    order: list[str] = []
+
+    async def watch(place: str, *, done: bool) -> None:
+        if place.startswith("objects.process input/") and not done:
+            order.append(names[place.split("/")[2]])
+            await asyncio.sleep(5)
+
+    world.fate.hook = watch
+    names = {}
+    for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):
+        for _ in range(10):
+            run = await world.order("basic_clean", priority=priority)
+            names[run.task] = priority.name
+    async with pumping(world, concurrency=1):
+        await until_empty(world)
+    assert Counter(order[:10]) == {"HIGH": 6, "NORMAL": 3, "LOW": 1}
+
+
+async def test_nothing_that_pays_is_begun_without_time_for_all_of_it(world: World) -> None:
+    run = await world.order()
+    loop = asyncio.get_running_loop()
+    crew = Crew(world.engine)
+    pump = Pump(world.wire, crew, world.pauses, until=loop.time() + 100, reserve=150)
+    running = asyncio.create_task(pump.run())
+    await seen(world, "broker.publish generate")
+    await asyncio.sleep(99)
+    assert not world.vendor.paid
+    pump.stop()
+    await running
+    assert crew.counts == {End.DONE: 1}
+    async with pumping(world):
+        await until_empty(world)
+    await world.promise(run, "success")
+
+
+async def test_a_pump_says_how_long_it_had_nothing_to_do(world: World) -> None:
+    crew = Crew(world.engine)
+    world.fate.strike("objects.process", waits(20))
+    pump = Pump(world.wire, crew, world.pauses)
+    running = asyncio.create_task(pump.run())
+    await asyncio.sleep(10)
+    assert crew.idle_s == 10
+    await world.order("basic_clean")
+    await seen(world, "objects.process")
+    assert crew.idle_s == 0
+    await asyncio.sleep(30)
+    assert 5 < crew.idle_s < 15
+    pump.stop()
+    await running

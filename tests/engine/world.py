@@ -20,7 +20,7 @@ from consumers.engine import Engine
 from consumers.pauses import Pauses
 from consumers.stages.table import STAGES
 from messages.bodies import Body, Stage, Wake
-from messages.codec import SCHEMA, Header, Message, decode, encode
+from messages.codec import SCHEMA, Header, Message, Priority, decode, encode
 from messages.errors import InvalidMessage, Permanent
 from messages.keys import InputKey, RunId, record_key, staging_prefix
 from messages.topics import FAILURE, WORK_TOPICS, WORKERS, dead_letter_topic, topic_of
@@ -38,7 +38,9 @@ from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
 from services.records import ManifestItem, Verdict
+from services.tickets import Ticket, digest, issue
 from telemetry import points
+from telemetry.secrets import Secret
 from tests.engine.fate import Died, Fate
 from tests.engine.standins import FILES_HOST, JPEG, Files, ScriptedBackend, ScriptedVendor, Wire, WireConsumer
 from tests.engine.virtual import wall
@@ -144,7 +146,7 @@ class World:
             backend=cast("Backend", self.backend),
             vendors={self.vendor.name: self.vendor},
             fetcher=fetcher,
-            policy=Policy(ticket_required=False),
+            policy=Policy(ticket_required=False, ticket_secret=Secret("a secret that is long enough for tickets")),
             recipes=self.recipes,
             clock=clock,
             rng=random.Random(self._seed),
@@ -171,22 +173,49 @@ class World:
 
     # ---- what a client and the backend do ------------------------------------------------------------------------
 
-    async def order(self, kind: str = "model_pose12", params: Mapping[str, Any] | None = None) -> RunId:
+    async def order(
+        self,
+        kind: str = "model_pose12",
+        params: Mapping[str, Any] | None = None,
+        *,
+        user: str = USER,
+        priority: Priority = Priority.NORMAL,
+    ) -> RunId:
         """Buy a task, upload its photo, and let the trigger take it in."""
-        run = await self.upload(kind, params)
+        run = await self.upload(kind, params, user=user, priority=priority)
         assert await self.take_in(run) == "accepted"
         return run
 
     async def upload(
-        self, kind: str = "model_pose12", params: Mapping[str, Any] | None = None, body: bytes | None = None
+        self,
+        kind: str = "model_pose12",
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        *,
+        user: str = USER,
+        priority: Priority = Priority.NORMAL,
     ) -> RunId:
         """Buy a task and upload its photo; no event comes."""
-        run = RunId(USER, f"t{next(self._tasks)}")
+        run = RunId(user, f"t{next(self._tasks)}")
         values = msgspec.json.encode(params or {}).decode()
         self.backend.book.sell(run.user, run.task, 0, kind, values, self.now())
         meta = {"kind": kind, "params": values}
+        if priority is not Priority.NORMAL:
+            meta["ticket"] = self._ticket(run, kind, params or {}, priority)
         await self.data.put(f"input/{run.user}/{run.task}/original.jpg", photo() if body is None else body, meta=meta)
         return run
+
+    def _ticket(self, run: RunId, kind: str, params: Mapping[str, Any], priority: Priority) -> str:
+        sold = Ticket(
+            user=run.user,
+            task=run.task,
+            step=run.step,
+            kind=kind,
+            params_digest=digest(params),
+            expires=int(self.now()) + 3600,
+            priority=priority.name.lower(),
+        )
+        return issue(sold, self.out.policy.ticket_secret)
 
     async def take_in(self, run: RunId) -> Taken:
         """A COS event arrives."""

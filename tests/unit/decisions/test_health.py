@@ -1,0 +1,57 @@
+"""A pump's file tells whether it takes work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from consumers.health import EVERY_S, is_healthy, watch_health
+
+
+class Link:
+    connected = True
+
+
+def test_a_file_is_healthy_while_it_is_young(tmp_path: Path) -> None:
+    path = tmp_path / "health"
+    assert not is_healthy(path)
+    path.touch()
+    assert is_healthy(path)
+    old = time.time() - 30
+    os.utime(path, (old, old))
+    assert not is_healthy(path)
+    assert is_healthy(path, oldest=60)
+
+
+async def test_it_is_touched_while_every_consumer_is_connected_and_not_otherwise(tmp_path: Path) -> None:
+    path, links = tmp_path / "health", [Link(), Link()]
+    links[1].connected = False
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(watch_health(str(path), links))  # type: ignore[arg-type]
+        await asyncio.sleep(EVERY_S / 4)
+        assert not await asyncio.to_thread(path.exists)
+        links[1].connected = True
+        while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.05)
+        watch.cancel()
+
+
+async def test_without_a_file_there_is_nothing_to_do() -> None:
+    await asyncio.wait_for(watch_health("", []), 1)
+
+
+def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:
+    def healthy(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "console", "healthy", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+    path = tmp_path / "health"
+    gone = healthy("--file", str(path))
+    assert (gone.returncode, "takes no work" in gone.stderr) == (1, True)
+    path.touch()
+    assert healthy("--file", str(path)).returncode == 0
+    assert healthy().returncode == 2

@@ -1,0 +1,55 @@
+"""The cap a user: whom it counts, and how long the others wait."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.user_cap import PUT_OFF_LONGEST, PUT_OFF_SHORTEST, UserCap, put_off_delay
+from messages.bodies import Stage
+from messages.codec import SCHEMA, Header
+
+
+def header(user: str, stage: str = Stage.GENERATE) -> Header:
+    return Header(SCHEMA, stage, user, "t1", 0, 0, 0, 0, 1_795_000_000_000)
+
+
+def test_a_user_is_full_at_the_cap_and_others_are_not() -> None:
+    cap = UserCap(2)
+    with ExitStack() as work:
+        for stage in (Stage.CLEAN, Stage.COLLECT):
+            assert not cap.is_full(header("u1"))
+            work.enter_context(cap.under_way(header("u1", stage)))
+        assert cap.is_full(header("u1"))
+        assert not cap.is_full(header("u2"))
+    assert not cap.is_full(header("u1"))
+
+
+@pytest.mark.parametrize("stage", [Stage.POLL, Stage.WAKE, Stage.NOTIFY, Stage.DEAD, "unheard-of"])
+def test_looks_and_verdicts_neither_count_nor_wait(stage: str) -> None:
+    cap = UserCap(1)
+    with cap.under_way(header("u1", stage)):
+        assert not cap.is_full(header("u1"))
+    with cap.under_way(header("u1")):
+        assert not cap.is_full(header("u1", stage))
+
+
+def test_without_a_cap_nobody_waits() -> None:
+    cap = UserCap(0)
+    with cap.under_way(header("u1")):
+        assert not cap.is_full(header("u1"))
+
+
+def test_what_fails_counts_no_longer() -> None:
+    cap = UserCap(1)
+    with pytest.raises(RuntimeError), cap.under_way(header("u1")):
+        raise RuntimeError
+    assert not cap.is_full(header("u1"))
+
+
+@given(st.floats(-10, 1e6), st.floats(0, 1e6))
+def test_who_has_waited_longer_waits_longer_within_bounds(age: float, more: float) -> None:
+    assert PUT_OFF_SHORTEST <= put_off_delay(age) <= put_off_delay(age + more) <= PUT_OFF_LONGEST
