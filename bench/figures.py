@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["Figure"]
+__all__ = ["Figure", "ratio"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -27,3 +27,8 @@ class Figure(msgspec.Struct, frozen=True):
     def line(self) -> str:
         """For a person."""
         return f"{self.name:42} {self.median:10.2f}  ({self.min:.2f} to {self.max:.2f}) {self.unit}"
+
+
+def ratio(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+    """How two rates stand to each other, pair by pair: each pair was measured one after the other."""
+    return Figure.of(name, [one / other for one, other in zip(ours, theirs, strict=True)], "x")

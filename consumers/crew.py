@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from enum import StrEnum
 
 from consumers.engine import Engine
 from consumers.solo import Solo
 from consumers.user_cap import UserCap
-from messages.codec import Header, decode
+from messages.codec import Message, decode
 from messages.errors import InvalidMessage, ScfWorkersError
 from telemetry import logs
 from telemetry.events import Event
@@ -82,25 +81,39 @@ class Crew:
             task.cancel()
 
     async def _work(self, delivery: Delivery, consumer: Consumer) -> End:
-        header = _header_of(delivery)
-        begun = False
+        message = _read(delivery)
         try:
-            if header is not None and self._cap.is_full(header) and await self._engine.put_off(delivery, consumer):
+            if message and self._cap.is_full(message.header) and await self._engine.put_off(delivery, consumer):
                 return End.PUT_OFF
-            with self._cap.under_way(header) if header is not None else contextlib.nullcontext():
-                async with self._solo.alone() if header is not None and header.alone else self._solo.beside():
-                    begun = True
-                    await self._engine.run_one(delivery, consumer)
-        except asyncio.CancelledError:
-            if not begun:
-                await self._give_back(delivery, consumer)
-            raise
+            await self._run(delivery, consumer, message)
         except Exception as error:  # noqa: BLE001 - one message must not end the process
             # It comes again; its mark then tells that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
             await self._give_back(delivery, consumer)
             return End.ABANDONED
         return End.DONE
+
+    async def _run(self, delivery: Delivery, consumer: Consumer, message: Message | None) -> None:
+        header = message.header if message else None
+        alone = header is not None and header.alone
+        if header:
+            self._cap.enter(header)
+        try:
+            await self._enter(delivery, consumer, alone=alone)
+            try:
+                await self._engine.run_one(delivery, consumer, message)
+            finally:
+                self._solo.leave(alone=alone)
+        finally:
+            if header:
+                self._cap.leave(header)
+
+    async def _enter(self, delivery: Delivery, consumer: Consumer, *, alone: bool) -> None:
+        try:
+            await self._solo.enter(alone=alone)
+        except asyncio.CancelledError:
+            await self._give_back(delivery, consumer)
+            raise
 
     async def _give_back(self, delivery: Delivery, consumer: Consumer) -> None:
         try:
@@ -109,8 +122,8 @@ class Crew:
             log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
 
 
-def _header_of(delivery: Delivery) -> Header | None:
+def _read(delivery: Delivery) -> Message | None:
     try:
-        return decode(delivery.payload).header
+        return decode(delivery.payload)
     except InvalidMessage:
         return None

@@ -74,7 +74,7 @@ class Effects:
                 with under(found.traceparent):
                     await self.carry_out(inner, Message(found, message.body), delivery)
             case Leave():
-                log.info(Event.MESSAGE_DROPPED)
+                log.debug(Event.MESSAGE_DROPPED)
             case Done(manifest, job):
                 await self._conclude(message, Verdict("success", "", manifest, job))
             case Reject():

@@ -60,13 +60,18 @@ class Engine:
         self._stages = stages
         self._effects = Effects(out, pauses)
 
-    async def run_one(self, delivery: Delivery, consumer: Consumer) -> None:
+    async def run_one(self, delivery: Delivery, consumer: Consumer, message: Message | None = None) -> None:
         """Work on one message, carry out what follows, and only then ack it.
 
         Cancelled, it publishes a copy with the same attempt and acks: what was begun is never given back.
+
+        Args:
+            delivery: the message.
+            consumer: whose delivery it is.
+            message: what it says, if the caller has read it already.
         """
         try:
-            message = decode(delivery.payload)
+            message = message or decode(delivery.payload)
         except InvalidMessage as error:
             await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
             await consumer.ack(delivery)
@@ -269,7 +274,8 @@ def _done(message: Message, outcome: Outcome, started: float) -> None:
     note(outcome=name)
     metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
     metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
-    log.info(Event.MESSAGE_DONE, outcome=name, took=round(took, 3))
+    # That there was nothing to do is no news, and the commonest end of a wake.
+    (log.debug if name == "leave" else log.info)(Event.MESSAGE_DONE, outcome=name, took=round(took, 3))
 
 
 def _steady() -> float:

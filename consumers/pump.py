@@ -91,6 +91,8 @@ class Pump:
         pauses: topics that rest; shared with the engine.
         groups: what to take.
         concurrency: messages of one group at once.
+        prefetch: messages fetched ahead of each topic. More than none is quicker where a message takes well under a
+            millisecond, and keeps them from other workers while this one is busy.
         grace: seconds that begun messages may take after `stop`.
         until: when all must be over, by the loop's clock: nothing that pays is begun which might not be done by then.
         reserve: seconds that work which pays may take.
@@ -105,6 +107,7 @@ class Pump:
         *,
         groups: Sequence[Group] = GROUPS,
         concurrency: int = 8,
+        prefetch: int = 0,
         grace: float = 30.0,
         until: float = math.inf,
         reserve: float = 0.0,
@@ -115,6 +118,7 @@ class Pump:
         self._pauses = pauses
         self._groups = groups
         self._concurrency = concurrency
+        self._prefetch = prefetch
         self._grace = grace
         self._until = until
         self._reserve = reserve
@@ -156,7 +160,7 @@ class Pump:
 
     async def _subscribe(self, group: Group) -> Consumer:
         each = await asyncio.gather(
-            *(self._broker.subscribe([topic], group.subscription, prefetch=0) for topic in group.topics)
+            *(self._broker.subscribe([topic], group.subscription, prefetch=self._prefetch) for topic in group.topics)
         )
         if len(each) == 1:
             return each[0]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 __all__ = ["Solo"]
 
@@ -13,38 +11,47 @@ class Solo:
     """A gate that many pass together or one passes alone. Who wants to be alone is not overtaken for ever."""
 
     def __init__(self) -> None:
-        self._change = asyncio.Condition()
+        self._waiters: list[asyncio.Future[None]] = []
         self._inside = 0
         self._waiting_alone = 0
         self._alone = False
 
-    @asynccontextmanager
-    async def beside(self) -> AsyncGenerator[None]:
-        """Run together with others."""
-        async with self._change:
-            await self._change.wait_for(lambda: not self._alone and not self._waiting_alone)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            async with self._change:
-                self._inside -= 1
-                self._change.notify_all()
+    async def enter(self, *, alone: bool) -> None:
+        """Wait until one may pass; `leave` must follow."""
+        if alone:
+            await self._enter_alone()
+            return
+        while self._alone or self._waiting_alone:
+            await self._change()
+        self._inside += 1
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncGenerator[None]:
-        """Run with nobody else inside."""
-        async with self._change:
-            self._waiting_alone += 1
-            try:
-                await self._change.wait_for(lambda: not self._alone and self._inside == 0)
-                self._alone = True
-            finally:
-                self._waiting_alone -= 1
-                self._change.notify_all()
+    async def _enter_alone(self) -> None:
+        self._waiting_alone += 1
         try:
-            yield
+            while self._alone or self._inside:
+                await self._change()
+            self._alone = True
         finally:
-            async with self._change:
-                self._alone = False
-                self._change.notify_all()
+            self._waiting_alone -= 1
+            self._changed()
+
+    def leave(self, *, alone: bool) -> None:
+        """Make room, as one entered."""
+        if alone:
+            self._alone = False
+        else:
+            self._inside -= 1
+        if self._waiters:
+            self._changed()
+
+    async def _change(self) -> None:
+        """Return after the next change. A condition variable would cost every message two locks."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _changed(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

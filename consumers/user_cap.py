@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Final
 
 from messages.bodies import Stage
@@ -43,16 +41,14 @@ class UserCap:
         """Whether the user of a message must wait; never for messages of stages that are not capped."""
         return self._counts(header) and self._under_way[header.user] >= self._most
 
-    @contextmanager
-    def under_way(self, header: Header) -> Generator[None]:
-        """Count a message while it is worked on."""
-        if not self._counts(header):
-            yield
-            return
-        self._under_way[header.user] += 1
-        try:
-            yield
-        finally:
+    def enter(self, header: Header) -> None:
+        """Count a message that is worked on from now on."""
+        if self._counts(header):
+            self._under_way[header.user] += 1
+
+    def leave(self, header: Header) -> None:
+        """Count it no more."""
+        if self._counts(header):
             self._under_way[header.user] -= 1
             if not self._under_way[header.user]:
                 del self._under_way[header.user]

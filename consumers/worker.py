@@ -48,6 +48,7 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
             out,
             topics=topics,
             concurrency=concurrency,
+            prefetch=settings.work_prefetch,
             user_cap=settings.user_concurrency,
             grace=settings.shutdown_grace_s,
             health=settings.health_file,
@@ -63,11 +64,12 @@ def build_crew(out: Outside, pauses: Pauses, user_cap: int = 0) -> Crew:
     return Crew(Engine(out, STAGES, pauses), user_cap=user_cap)
 
 
-def build_pump(
+def build_pump(  # noqa: PLR0913 - each is a rule of its own
     out: Outside,
     *,
     topics: Sequence[str] = (),
     concurrency: int = 8,
+    prefetch: int = 0,
     user_cap: int = 0,
     grace: float = 30.0,
     until: float = math.inf,
@@ -85,6 +87,7 @@ def build_pump(
         pauses,
         groups=groups_of(topics),
         concurrency=concurrency,
+        prefetch=prefetch,
         grace=grace,
         until=until,
         reserve=max(limit_of(Stage.GENERATE, recipe) for recipe in out.recipes.values()),

@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """`host:port` pairs that may have private addresses: with 443 a COS host inside Tencent Cloud, else a stand-in."""
     work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Messages of one group of topics that a pump works on at once."""
+    work_prefetch: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    """Messages that a pump fetches ahead of each topic; above 0 only where thousands a second must pass through it."""
     user_concurrency: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 6
     """Pieces of work (clean, generate, collect) of one user that a pump does at once; the others wait. 0: no limit."""
     health_file: str = ""

@@ -49,6 +49,7 @@ class Event(StrEnum):
         "subscription.unsure",
         "this token may publish only: somebody else must see to it that the topic's subscription exists",
     )
+    BATCHES_FOUND = "batches.found", "somebody publishes batches: the topic is subscribed anew, with a queue of one"
     TOKEN_STALE = "token.stale", "the broker's token could not be read anew; the last one is used on"
     MESSAGE_RELEASED = "message.released", "given back unbegun, because this process stops"
     STAGE_FAILED = "stage.failed", "a stage raised; what followed is in the next line of the message"

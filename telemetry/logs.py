@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import json
 import logging
 import sys
@@ -73,8 +74,13 @@ class Log:
         self._emit(logging.ERROR, event, error, fields)
 
     def _emit(self, level: int, event: Event, error: BaseException | None, fields: Mapping[str, object]) -> None:
+        logger = self._logger
+        if not logger.isEnabledFor(level):
+            return
         info = (type(error), error, error.__traceback__) if error is not None else None
-        self._logger.log(level, event.value, exc_info=info, extra={"scf_event": event.value, "scf_fields": fields})
+        extra = {"scf_event": event.value, "scf_fields": fields}
+        # Made here, because `logger.log` walks the stack for a file and a line that no line of ours tells.
+        logger.handle(logger.makeRecord(logger.name, level, "", 0, event.value, (), info, extra=extra))
 
 
 def get(name: str) -> Log:
@@ -227,7 +233,12 @@ def _error_fields(error: BaseException) -> dict[str, object]:
 
 def _iso(seconds: float) -> str:
     whole, milliseconds = divmod(round(seconds * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+    return f"{_second(whole)}.{milliseconds:03d}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 def _uncaught(_kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -25,6 +25,8 @@ MIN_SECRET_LENGTH: Final = 6
 
 _MAX_DEPTH: Final = 8
 _MAX_BITS: Final = 64
+_SHORT: Final = 64
+"""Characters of a text that is remembered with what became of it."""
 
 _WORDS: Final = frozenset(
     {
@@ -115,6 +117,8 @@ class Redactor:
         self._values: set[str] = set()
         self._forms: frozenset[str] = frozenset()
         self._known: re.Pattern[str] | None = None
+        # Names of fields, stages, kinds and topics come again with every line.
+        self._seen = functools.lru_cache(maxsize=4096)(self._mask)
 
     def register(self, secret: Secret) -> None:
         """Mask this value wherever it appears from now on, also URL-quoted, escaped or in base64.
@@ -137,9 +141,13 @@ class Redactor:
             longest_first = sorted(self._forms, key=len, reverse=True)
             self._known = re.compile("|".join(re.escape(form) for form in longest_first))
             self._values.add(secret.reveal())
+            self._seen.cache_clear()
 
     def text(self, text: str) -> str:
         """The text with everything secret masked."""
+        return self._seen(text) if len(text) <= _SHORT else self._mask(text)
+
+    def _mask(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(MASK, text)
         if not _HINT.search(text):
@@ -190,6 +198,8 @@ class Redactor:
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             return f"<integer of {value.bit_length()} bits>"
         text = str(value)
+        if len(text) < MIN_SECRET_LENGTH:
+            return value if math.isfinite(value) else text
         if self._known is not None and self._known.search(text):
             return MASK
         return value if math.isfinite(value) else text

@@ -158,7 +158,8 @@ class PulsarBroker:
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> PulsarConsumer:
         """Join a subscription; see the port. What is fetched ahead is counted by topic, and by partition.
 
-        With a prefetch of 0 the client delivers only the first message of a batch. We send none; others might.
+        With a prefetch of 0 the client delivers only the first message of a batch. We send none; where others do, the
+        topic is subscribed anew after some seconds, with a queue of one message.
 
         Raises:
             ValueError: no topic, no subscription name, or a negative prefetch.
@@ -182,8 +183,8 @@ class PulsarBroker:
 
     async def _join(self, consumer: PulsarConsumer, topic: str, subscription: str, prefetch: int) -> None:
         for path in await self._client.partitions(topic):
-            make = partial(self._client.consumer, path, subscription, prefetch)
-            lane = Lane(topic, await make(), make, consumer.arrived)
+            make = partial(self._client.consumer, path, subscription)
+            lane = Lane(topic, await make(prefetch), make, prefetch, consumer.arrived)
             consumer.add(lane)
             self._keeper.watch(lane)
 

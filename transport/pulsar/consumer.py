@@ -165,7 +165,10 @@ class PulsarConsumer:
         message_id = arrival.message_id
         if message_id in self._acked:
             lane.ack_again(arrival.handle)
-        elif message_id not in self._held:  # else the broker forgot that it is here
+        elif message_id in self._held:
+            # The broker forgot that it is here. Of a batch, only acks by its newest ids count together.
+            self._held[message_id] = (lane, arrival)
+        else:
             self._held[message_id] = (lane, arrival)
             early = arrival.due - self._clock()
             if 0 < early < _EARLY:

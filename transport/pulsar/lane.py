@@ -6,10 +6,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from telemetry import logs
+from telemetry.events import Event
 from transport.errors import BrokerDown, Closed
 from transport.pulsar.native import Arrival, NativeConsumer
 
 __all__ = ["Lane"]
+
+log = logs.get(__name__)
 
 
 class Lane:
@@ -18,7 +22,8 @@ class Lane:
     Args:
         topic: as the port names it.
         consumer: the first one.
-        make: makes another.
+        make: makes another, with a queue of so many messages.
+        queue: of the first one.
         arrived: takes what comes; None when the connection's replacement made the client forget a request.
     """
 
@@ -26,7 +31,8 @@ class Lane:
         self,
         topic: str,
         consumer: NativeConsumer,
-        make: Callable[[], Awaitable[NativeConsumer]],
+        make: Callable[[int], Awaitable[NativeConsumer]],
+        queue: int,
         arrived: Callable[[Lane, Arrival | None], None],
     ) -> None:
         self.topic = topic
@@ -34,13 +40,15 @@ class Lane:
         """Requests under way. None can be called off, so none is made that is not wanted."""
         self._consumer = consumer
         self._make = make
+        self._queue = queue
+        self._sees_firsts_only = False
         self._arrived = arrived
         self._closed = False
 
     @property
     def connected(self) -> bool:
-        """As `Link` says."""
-        return self._consumer.connected
+        """As `Link` says. One that must be renewed for another reason says no, too."""
+        return self._consumer.connected and not self._sees_firsts_only
 
     def ask(self) -> None:
         """Request one message; what the client holds already arrives before this returns."""
@@ -52,8 +60,13 @@ class Lane:
         if consumer is not self._consumer or self._closed:
             return  # The broker delivers it again: that consumer is gone.
         self.pending -= 1
-        if arrival is not None:
-            self._arrived(self, arrival)
+        if arrival is None:
+            return
+        if arrival.batched and not self._queue:
+            # We send no batches; whoever does must not have all but the first message of each lie here for ever.
+            self._queue, self._sees_firsts_only = 1, True
+            log.warning(Event.BATCHES_FOUND, topic=self.topic)
+        self._arrived(self, arrival)
 
     async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
         """The message is done, whichever connection it came by.
@@ -79,11 +92,12 @@ class Lane:
 
     async def renew(self) -> None:
         """As `Link` says. What the old one held comes again, and acks go by ids, which stay."""
-        fresh = await self._make()
+        fresh = await self._make(self._queue)
         if self._closed or self.connected:
             await fresh.close()
             return
         old, self._consumer = self._consumer, fresh
+        self._sees_firsts_only = False
         self.pending = 0
         self._arrived(self, None)
         with suppress(BrokerDown, Closed):  # it has no connection anyway

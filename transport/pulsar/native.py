@@ -63,7 +63,10 @@ class Wakeups:
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def settle(result: Any, value: object = None) -> None:  # noqa: ANN401 - an untyped library's
-            self.call(lambda: _settle(future, result, value, doing))
+            if threading.get_ident() == self._thread:
+                _settle(future, result, value, doing)
+            else:
+                self.call(lambda: _settle(future, result, value, doing))
 
         start(*arguments, settle)
         return future
@@ -133,7 +136,8 @@ class NativeClient:
         Args:
             path: full name of a topic that has no partitions.
             subscription: made, from the oldest message on, if it is not there.
-            queue: messages the client fetches ahead; 0 fetches one for each `receive`.
+            queue: messages the client fetches ahead; 0 fetches one for each `receive`, but of a batch the client then
+                hands out only the first message.
 
         Raises:
             transport.errors.BrokerDown: the broker did not let us in.
@@ -188,10 +192,12 @@ class NativeClient:
 class Arrival:
     """A message as the client has it, taken apart."""
 
-    __slots__ = ("due", "handle", "message_id", "payload")
+    __slots__ = ("batched", "due", "handle", "message_id", "payload")
 
     def __init__(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
         self.handle: Any = message.message_id()
+        self.batched = self.handle.batch_index() >= 0
+        """Whether it came in one entry with others."""
         self.message_id = _name(self.handle)
         self.payload: bytes = message.data()
         self.due = int(message.properties().get(DUE, 0)) / 1000

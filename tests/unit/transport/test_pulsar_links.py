@@ -298,10 +298,10 @@ class House:
     def __init__(self, prefetch: int = 1) -> None:
         self.sources = [Source()]
         self.consumer = PulsarConsumer(wall, prefetch, lambda: None, lambda _: None)
-        self.lane = Lane("poll", cast("NativeConsumer", self.sources[0]), self._make, self.consumer.arrived)
+        self.lane = Lane("poll", cast("NativeConsumer", self.sources[0]), self._make, 0, self.consumer.arrived)
         self.consumer.add(self.lane)
 
-    async def _make(self) -> NativeConsumer:
+    async def _make(self, queue: int) -> NativeConsumer:
         self.sources.append(Source())
         return cast("NativeConsumer", self.sources[-1])
 

@@ -1,0 +1,107 @@
+"""What an engine needs around it to be measured alone: a broker, a ledger in memory, stages of the benchmark's own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from consumers.crew import Crew
+from consumers.engine import Engine, StageFunction
+from consumers.outcomes import Leave, Outcome
+from consumers.pauses import Pauses
+from consumers.pump import Group, Pump
+from consumers.task import Task
+from messages.bodies import Job, Poll, Stage
+from messages.codec import Message, encode, new_header
+from messages.keys import RunId
+from messages.topics import topic_of
+from runtime.outside import Outside, Policy
+from services.backend import Backend
+from services.fetch import Fetcher
+from services.ledger import Ledger
+from services.objects.memory import MemoryObjects
+from services.vendors.port import Vendor
+from telemetry import logs
+from telemetry.events import Event
+from transport.port import Broker
+
+__all__ = ["TOPIC", "NoWork", "build_pump", "outside", "poll_message"]
+
+TOPIC = topic_of(Stage.POLL)
+
+log = logs.get(__name__)
+
+
+def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Outside:
+    """A world with this broker and a ledger in memory, where nothing else is reached.
+
+    Args:
+        broker: the broker.
+        vendors: those that stages ask.
+        expected_s: how long they usually take.
+    """
+    records = MemoryObjects(bucket="ledger-1250000000", clock=time.time)
+    return Outside(
+        broker=broker,
+        objects=MemoryObjects(bucket="bench-1250000000", clock=time.time),
+        bucket="bench-1250000000",
+        ledger=Ledger(records, clock=time.time, nonce=lambda: "0123456789abcdef"),
+        backend=cast("Backend", None),
+        vendors=vendors or {},
+        fetcher=cast("Fetcher", None),
+        policy=Policy(expected_s=expected_s),
+    )
+
+
+def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
+    """A look at a vendor's job. With the default `seq` the engine touches the ledger only for what it has to write."""
+    header = new_header(RunId("u-1024", f"t{number}"), Stage.POLL, time.time())
+    header = msgspec.structs.replace(header, seq=seq, kind="model_pose12", deadline=deadline_s * 1000)
+    return encode(Message(header, Poll((Job(1, f"job{number}"),), header.created)))
+
+
+def build_pump(out: Outside, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
+    """A pump on the topic of polls."""
+    pauses = Pauses(asyncio.get_running_loop().time)
+    crew = Crew(Engine(out, stages, pauses))
+    return Pump(out.broker, crew, pauses, groups=(Group({TOPIC: 1}),), concurrency=concurrency, prefetch=prefetch)
+
+
+class NoWork:
+    """A stage that does nothing, and a pump that runs it.
+
+    Args:
+        broker: where the messages are.
+        concurrency: slots of the pump.
+        prefetch: messages fetched ahead.
+        telling: whether it logs one line a message.
+    """
+
+    def __init__(self, broker: Broker, *, concurrency: int, prefetch: int, telling: bool = False) -> None:
+        self._telling = telling
+        self._left = 0
+        self._begun = 0.0
+        self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._pump = build_pump(outside(broker), {Stage.POLL: self._stage}, concurrency=concurrency, prefetch=prefetch)
+
+    async def _stage(self, _message: Message, _task: Task | None, _out: Outside) -> Outcome:
+        self._begun = self._begun or time.perf_counter()
+        if self._telling:
+            log.info(Event.VENDOR_POLLED, vendor="none", state="working")
+        self._left -= 1
+        if not self._left:
+            self._done.set_result(time.perf_counter() - self._begun)
+        return Leave()
+
+    async def take(self, count: int) -> float:
+        """Seconds from the first message to the last of so many, all acked in the end."""
+        self._left = count
+        running = asyncio.create_task(self._pump.run())
+        took = await self._done
+        self._pump.stop()
+        await running
+        return took

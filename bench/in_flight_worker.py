@@ -1,0 +1,127 @@
+"""The process that `bench.in_flight` measures: a pump with the real stage `poll`, and a vendor that takes its time.
+
+The ledger lies in memory, so the records of each task's marks are part of what it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from typing import cast
+
+from bench.house import TOPIC, build_pump, outside, poll_message
+from consumers.outcomes import Leave, Outcome
+from consumers.stages.poll import poll
+from consumers.task import Task
+from messages.bodies import Stage
+from messages.codec import Message
+from messages.keys import RunId
+from runtime.outside import Outside
+from services.records import Accepted, InputRef
+from services.vendors.port import JobState, JobStatus, Vendor
+from telemetry import logs
+from transport import open_broker
+
+__all__ = ["main"]
+
+_AT_ONCE = 500
+
+
+class SlowVendor:
+    """A vendor whose every job takes the same time from its first look on.
+
+    Args:
+        seconds: that time.
+    """
+
+    name = "runninghub"
+    result_hosts: frozenset[str] = frozenset()
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.until = 0.0
+        self.looks = 0
+
+    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:  # noqa: ARG002 - the port's signature
+        """How a job is."""
+        self.looks += 1
+        done = time.time() >= self.until
+        return JobStatus(JobState.SUCCESS if done else JobState.WORKING)
+
+    def begin(self) -> None:
+        """All jobs begin."""
+        self.until = time.time() + self._seconds
+
+
+async def _accept(out: Outside, numbers: Sequence[int]) -> None:
+    now = time.time()
+    for number in numbers:
+        record = Accepted(
+            kind="model_pose12",
+            params={},
+            inputs=(InputRef(f"input/u-1024/t{number}/original.jpg", "etag", 1),),
+            created=now,
+            deadline=now + 3600,
+            traceparent="",
+        )
+        await out.ledger.write(RunId("u-1024", f"t{number}"), "accepted", record)
+
+
+async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_s: float) -> dict[str, float]:
+    broker = await open_broker(url, admin_url=admin_url, namespace=namespace or "default")
+    vendor = SlowVendor(vendor_s)
+    out = outside(broker, {"runninghub": cast("Vendor", vendor)}, vendor_s)
+    left = count
+    done = asyncio.Event()
+
+    async def collect(_message: Message, _task: Task | None, _out: Outside) -> Outcome:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set()
+        return Leave()
+
+    pump = build_pump(out, {Stage.POLL: poll, Stage.COLLECT: collect}, concurrency=64, prefetch=0)
+    running = asyncio.create_task(pump.run())
+    gc.collect()
+    idle = _rss_mb()
+    started, cpu = time.perf_counter(), time.process_time()
+    await _accept(out, range(count))
+    vendor.begin()
+    for first in range(0, count, _AT_ONCE):
+        wave = range(first, min(first + _AT_ONCE, count))
+        await asyncio.gather(*(broker.publish(TOPIC, poll_message(n, seq=0, deadline_s=3600)) for n in wave))
+    await done.wait()
+    found = {
+        "count": count,
+        "wall_s": time.perf_counter() - started,
+        "cpu_s": time.process_time() - cpu,
+        "looks": vendor.looks,
+        "idle_mb": idle,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    pump.stop()
+    await running
+    await broker.close()
+    return found
+
+
+def _rss_mb() -> float:
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel's
+        return int(file.read().split()[1]) * resource.getpagesize() / (1 << 20)
+
+
+def main(url: str, admin_url: str, namespace: str, count: str, vendor_s: str) -> None:
+    """Measure once and print JSON."""
+    logs.setup(open(os.devnull, "w", encoding="utf-8"), "INFO", "bench")  # noqa: PTH123, SIM115 - for good
+    print(json.dumps(asyncio.run(_measure(url, admin_url, namespace, int(count), float(vendor_s)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,184 @@
+"""The engine on a real Pulsar against the raw asyncio client on the same broker, and publishing against raw sends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pulsar
+import pulsar.asyncio
+
+from bench.figures import Figure, ratio
+from bench.house import TOPIC, NoWork, poll_message
+from bench.pulsar_place import Place, pulsar_place, quiet
+
+__all__ = ["measure"]
+
+_REPEATS = 5
+_MESSAGES = 20_000
+_SLOW_MESSAGES = 4_000
+_QUEUE = 1000
+"""The raw client's default queue; the engine gets the same."""
+_SLOTS = 64
+_PUBLISHES = 5_000
+_AT_ONCE = 500
+
+_Way = Callable[[Place, str], Awaitable[float]]
+"""Takes what was put into a namespace; messages a second."""
+
+
+def _fill(place: Place, namespace: str, count: int, *, batching: bool) -> None:
+    client = place.client()
+    path = place.path(namespace)
+    client.subscribe(path, "workers", consumer_type=pulsar.ConsumerType.Shared).close()
+    producer = client.create_producer(
+        path, batching_enabled=batching, block_if_queue_full=True, batching_max_publish_delay_ms=5
+    )
+    for number in range(count):
+        producer.send_async(poll_message(number), None)
+    producer.flush()
+    client.close()
+
+
+async def _raw(place: Place, namespace: str, tasks: int) -> float:
+    client = pulsar.asyncio.Client(place.url, authentication=place.authentication, logger=quiet())
+    consumer = await client.subscribe(
+        place.path(namespace), "workers", consumer_type=pulsar.ConsumerType.Shared, receiver_queue_size=_QUEUE
+    )
+
+    async def loop(count: int) -> None:
+        for _ in range(count):
+            message = await consumer.receive()
+            await consumer.acknowledge(message)
+
+    await loop(1)
+    started = time.perf_counter()
+    await asyncio.gather(*(loop((_MESSAGES - 1) // tasks) for _ in range(tasks)))
+    took = time.perf_counter() - started
+    await consumer.close()
+    await client.close()
+    return (_MESSAGES - 1) // tasks * tasks / took
+
+
+async def _raw_one(place: Place, namespace: str) -> float:
+    return await _raw(place, namespace, 1)
+
+
+async def _raw_twenty(place: Place, namespace: str) -> float:
+    return await _raw(place, namespace, 20)
+
+
+async def _engine(place: Place, namespace: str) -> float:
+    return await _run(place, namespace, _MESSAGES, prefetch=_QUEUE)
+
+
+async def _engine_telling(place: Place, namespace: str) -> float:
+    return await _run(place, namespace, _MESSAGES, prefetch=_QUEUE, telling=True)
+
+
+async def _engine_unhurried(place: Place, namespace: str) -> float:
+    return await _run(place, namespace, _SLOW_MESSAGES, prefetch=0)
+
+
+async def _run(place: Place, namespace: str, count: int, *, prefetch: int, telling: bool = False) -> float:
+    broker = await place.open(namespace)
+    work = NoWork(broker, concurrency=_SLOTS, prefetch=prefetch, telling=telling)
+    took = await work.take(count)
+    await broker.close()
+    return count / took
+
+
+def _take(place: Place, way: _Way, *, batching: bool = False) -> float:
+    namespace = place.namespace()
+    count = _SLOW_MESSAGES if way is _engine_unhurried else _MESSAGES
+    _fill(place, namespace, count, batching=batching)
+    return asyncio.run(way(place, namespace))
+
+
+async def _publish_ours(place: Place, namespace: str) -> float:
+    broker = await place.open(namespace)
+    await broker.publish(TOPIC, poll_message(0))
+
+    async def send(number: int) -> None:
+        await broker.publish(TOPIC, poll_message(number))
+
+    rate = await _in_waves(send)
+    await broker.close()
+    return rate
+
+
+async def _publish_raw(place: Place, namespace: str, *, batching: bool = False) -> float:
+    client = pulsar.asyncio.Client(place.url, authentication=place.authentication, logger=quiet())
+    producer = await client.create_producer(place.path(namespace), batching_enabled=batching)
+    await producer.send(poll_message(0))
+
+    async def send(number: int) -> None:
+        await producer.send(poll_message(number))
+
+    rate = await _in_waves(send)
+    await producer.close()
+    await client.close()
+    return rate
+
+
+async def _publish_raw_batching(place: Place, namespace: str) -> float:
+    return await _publish_raw(place, namespace, batching=True)
+
+
+async def _in_waves(send: Callable[[int], Awaitable[None]]) -> float:
+    started = time.perf_counter()
+    for first in range(0, _PUBLISHES, _AT_ONCE):
+        await asyncio.gather(*(send(number) for number in range(first, first + _AT_ONCE)))
+    return _PUBLISHES / (time.perf_counter() - started)
+
+
+def measure() -> Iterator[Figure]:
+    """Rates and ratios. What is compared is measured in turns, so that a change of load meets all alike."""
+    with pulsar_place() as place:
+        _take(place, _engine)  # the broker's own code is compiled by then
+        yield from _taking(place)
+        yield from _publishing(place)
+
+
+def _taking(place: Place) -> Iterator[Figure]:
+    ways = {
+        "raw_pulsar_one_task": (_raw_one, False),
+        "raw_pulsar_20_tasks": (_raw_twenty, False),
+        "engine_pulsar": (_engine, False),
+        "engine_pulsar_telling": (_engine_telling, False),
+        "engine_pulsar_no_prefetch": (_engine_unhurried, False),
+        "raw_pulsar_batches_one_task": (_raw_one, True),
+        "raw_pulsar_batches_20_tasks": (_raw_twenty, True),
+        "engine_pulsar_batches": (_engine, True),
+    }
+    rows = {name: list[float]() for name in ways}
+    for _ in range(_REPEATS):
+        for name, (way, batching) in ways.items():
+            rows[name].append(_take(place, way, batching=batching))
+    for name, rates in rows.items():
+        yield Figure.of(name, rates, "messages/s")
+    raw = rows["raw_pulsar_one_task"]
+    yield ratio("engine_vs_raw_pulsar", rows["engine_pulsar"], raw)
+    yield ratio("engine_vs_raw_pulsar_20_tasks", rows["engine_pulsar"], rows["raw_pulsar_20_tasks"])
+    yield ratio("engine_telling_vs_raw_pulsar", rows["engine_pulsar_telling"], raw)
+    yield ratio("engine_no_prefetch_vs_raw_pulsar", rows["engine_pulsar_no_prefetch"], raw)
+    yield ratio("engine_batches_vs_raw_pulsar", rows["engine_pulsar_batches"], raw)
+    yield ratio(
+        "engine_batches_vs_raw_pulsar_batches", rows["engine_pulsar_batches"], rows["raw_pulsar_batches_one_task"]
+    )
+
+
+def _publishing(place: Place) -> Iterator[Figure]:
+    ways = {
+        "publish_pulsar": _publish_ours,
+        "publish_raw_pulsar": _publish_raw,
+        "publish_raw_pulsar_batching": _publish_raw_batching,
+    }
+    rows = {name: list[float]() for name in ways}
+    for _ in range(_REPEATS):
+        for name, way in ways.items():
+            rows[name].append(asyncio.run(way(place, place.namespace())))
+    for name, rates in rows.items():
+        yield Figure.of(name, rates, "messages/s")
+    yield ratio("publish_vs_raw_pulsar", rows["publish_pulsar"], rows["publish_raw_pulsar"])

@@ -1,0 +1,81 @@
+"""A real Pulsar for benchmarks: PULSAR_URL's (with PULSAR_ADMIN_URL, PULSAR_TOKEN), else one of their own by Java."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+import pulsar
+
+from bench.house import TOPIC
+from sandbox.pulsar import LocalPulsar
+from transport.pulsar import PulsarBroker, PulsarOptions
+
+__all__ = ["Place", "pulsar_place"]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A broker, and a namespace for each measurement."""
+
+    url: str
+    admin_url: str
+    broker: LocalPulsar | None
+
+    def namespace(self) -> str:
+        """A new namespace; on somebody else's broker the one that PULSAR_NAMESPACE names."""
+        if self.broker is None:
+            return os.environ.get("PULSAR_NAMESPACE", "default")
+        name = f"bench-{secrets.token_hex(6)}"
+        self.broker.make_namespace(name)
+        return name
+
+    def path(self, namespace: str, topic: str = TOPIC) -> str:
+        """Full name of a topic."""
+        return f"persistent://public/{namespace}/{topic}"
+
+    def client(self) -> pulsar.Client:
+        """The raw client."""
+        return pulsar.Client(self.url, authentication=self.authentication, logger=quiet())
+
+    @property
+    def authentication(self) -> pulsar.AuthenticationToken | None:
+        """Of PULSAR_TOKEN."""
+        token = os.environ.get("PULSAR_TOKEN", "")
+        return pulsar.AuthenticationToken(token) if token else None
+
+    async def open(self, namespace: str) -> PulsarBroker:
+        """Our adapter."""
+        token = os.environ.get("PULSAR_TOKEN", "")
+        options = PulsarOptions(
+            url=self.url, namespace=namespace, admin_url=self.admin_url, token=(lambda: token) if token else None
+        )
+        return await PulsarBroker.open(options)
+
+
+def quiet() -> pulsar.ConsoleLogger:
+    """The client prints to standard output, where the figures go."""
+    return pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
+
+
+@contextlib.contextmanager
+def pulsar_place() -> Generator[Place]:
+    """A broker for as long as it is needed.
+
+    Raises:
+        sandbox.pulsar.BrokerFailed: there is none to be had.
+    """
+    if url := os.environ.get("PULSAR_URL"):
+        yield Place(url, os.environ.get("PULSAR_ADMIN_URL", ""), None)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        broker = LocalPulsar(Path(folder) / "pulsar")
+        try:
+            broker.start()
+            yield Place(broker.url, broker.admin_url, broker)
+        finally:
+            broker.kill()
