@@ -30,13 +30,13 @@ $(UV):
 demo: .venv/.ready ## Show the whole way on this machine; PHOTO=path takes a photo of yours
 	$(RUN)/scf-workers demo $(PHOTO) $(DEMO_ARGS)
 
-test: .venv/.ready ## Every test but those that need a Pulsar
-	$(RUN)/pytest -n 2 -m "not pulsar and not own_pulsar" $(TEST_ARGS)
+test: .venv/.ready ## Every test; without Java those that need a Pulsar are left out, and it says so
+	$(RUN)/pytest -n 2 $(TEST_ARGS)
 
-test-quick: .venv/.ready ## Only those that start no whole processes
+test-quick: .venv/.ready ## Only those that start no whole processes, and no Pulsar
 	$(RUN)/pytest -n 2 -m "not slow and not pulsar and not own_pulsar" $(TEST_ARGS)
 
-test-pulsar: .venv/.ready ## Those that need a Pulsar: PULSAR_URL's, else one of their own by Java and Maven
+test-pulsar: .venv/.ready ## Only those that need a Pulsar
 	PULSAR_REQUIRED=1 $(RUN)/pytest -n 2 -m "pulsar or own_pulsar" $(TEST_ARGS)
 
 lint: .venv/.ready ## Style, types, import arrows

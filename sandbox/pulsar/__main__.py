@@ -10,11 +10,44 @@ import argparse
 import os
 import signal
 import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from sandbox.pulsar import BrokerFailed, LocalPulsar
 
-_LOOK_EVERY = 1.0
+__all__ = ["main", "until_told"]
+
+_LOOK_EVERY: Final = 0.2
+
+
+@contextmanager
+def until_told(pid: int) -> Generator[threading.Event]:
+    """An event that is set by SIGTERM, by SIGINT, and by the end of another process."""
+    stop = threading.Event()
+    told = False
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
+        # Not the event itself: its lock may be held by the very code that the signal interrupts.
+        nonlocal told
+        told = True
+
+    def watch() -> None:
+        while _lives(pid) and not told:
+            time.sleep(_LOOK_EVERY)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    watching = threading.Thread(target=watch, name="watch")
+    watching.start()
+    try:
+        yield stop
+    finally:
+        told = True
+        watching.join()
 
 
 def _lives(pid: int) -> bool:
@@ -37,26 +70,19 @@ def main() -> None:
     parser.add_argument("--guarded", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
-    stop = threading.Event()
-
-    def end(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    broker = LocalPulsar(arguments.folder, guarded=arguments.guarded, settings=_settings(arguments.set))
-    try:
+    with until_told(arguments.while_pid) as stop:
+        broker = LocalPulsar(arguments.folder, guarded=arguments.guarded, settings=_settings(arguments.set))
         try:
-            broker.start()
-            (arguments.folder / "up").touch()
-        except BrokerFailed as error:
-            draft = arguments.folder / "failed.new"
-            draft.write_text(str(error), encoding="utf-8")
-            draft.rename(arguments.folder / "failed")
-        while _lives(arguments.while_pid) and not stop.wait(_LOOK_EVERY):
-            pass
-    finally:
-        broker.wipe()
+            try:
+                broker.start()
+                (arguments.folder / "up").touch()
+            except BrokerFailed as error:
+                draft = arguments.folder / "failed.new"
+                draft.write_text(str(error), encoding="utf-8")
+                draft.rename(arguments.folder / "failed")
+            stop.wait()
+        finally:
+            broker.wipe()
 
 
 if __name__ == "__main__":

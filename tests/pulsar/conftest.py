@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from sandbox.pulsar import LocalPulsar
-from tests.support.pulsar_part import Place, own_broker, the_broker
+from tests.support.pulsar_part import own_broker, the_broker
+from tests.support.pulsar_place import Place
 from transport.pulsar import PulsarBroker, PulsarOptions
 
 Opener = Callable[..., AbstractAsyncContextManager[PulsarBroker]]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.brokers.helpers import eventually, finish, publish_all, shows, take, within
 from tests.pulsar.conftest import Opener
-from tests.support.pulsar_part import Place
+from tests.support.pulsar_place import Place
 from transport.pulsar import PulsarBroker
 
 pytestmark = pytest.mark.pulsar

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pulsar_part import ROOT, Place
+from tests.support.pulsar_part import ROOT
+from tests.support.pulsar_place import Place
 
 pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(240)]
 

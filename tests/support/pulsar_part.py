@@ -1,11 +1,11 @@
 """The Pulsar part of the suite: where its broker comes from, and what is said when there is none.
 
-In this order: `PULSAR_URL` (with `PULSAR_ADMIN_URL` and `PULSAR_TOKEN`); else, where there is Java, one broker a
-session, fetched by Maven, started in the background as soon as a test that needs it is collected, and shared by all
-processes of the session. Else those tests are left out and the summary says so; `PULSAR_REQUIRED=1` makes that a
-failure.
+In this order: `PULSAR_URL` (with `PULSAR_ADMIN_URL` and `PULSAR_TOKEN`); where a Docker engine answers, a container;
+where there is Java, the server distribution, fetched by Maven. Either is started in the background as soon as a test
+that needs it is collected, once a session, and shared by all its processes. Else those tests are left out and the
+summary says so; `PULSAR_REQUIRED=1` makes that a failure.
 
-Tests marked `pulsar` run on either; those marked `own_pulsar` need a broker that they may configure or kill.
+Tests marked `pulsar` run on any of them; those marked `own_pulsar` configure or kill their broker, and need Java.
 """
 
 from __future__ import annotations
@@ -19,111 +19,79 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from sandbox.pulsar import LocalPulsar, why_not
+from tests.support.pulsar_place import SETTINGS, Place, Source, engine_answers, given, source_of
+
+__all__ = ["ROOT", "PulsarPart", "own_broker", "the_broker"]
 
 ROOT: Final = Path(__file__).parents[2]
-KEEP_ALIVE: Final = 2
-"""Seconds between two pings of our broker: a process that hangs is noticed after one to two of them."""
-_SETTINGS: Final = {
-    "keepAliveIntervalSeconds": str(KEEP_ALIVE),
-    # Delays as Pulsar ships them, a second early and a second late: the adapter keeps what comes early.
-    "isDelayedDeliveryDeliverAtTimeStrict": "false",
-    "delayedDeliveryTickTimeMillis": "1000",
-    # 50000 as shipped. So many delays with rising due times stop a topic; the same at a hundredth.
-    "delayedDeliveryFixedDelayDetectionLookahead": "500",
-}
 _FOLDER: Final = "SCF_TEST_PULSAR_FOLDER"
 _CONTROLLER: Final = "SCF_TEST_CONTROLLER"
 _LIMIT: Final = 900.0
 
-
-class Place(msgspec.Struct, frozen=True):
-    """A broker that tests may use, each in a namespace of its own."""
-
-    url: str
-    admin_url: str
-    token: str
-
-    def supply(self) -> str:
-        """As `open_broker` takes a token."""
-        return self.token
-
-    @property
-    def supplier(self) -> Callable[[], str] | None:
-        """None where nobody asks for a token."""
-        return self.supply if self.token else None
-
-    def new_namespace(self) -> str:
-        """Make one nobody else has."""
-        name = f"t{secrets.token_hex(6)}"
-        assert self.ask("PUT", f"/admin/v2/namespaces/public/{name}") == HTTPStatus.NO_CONTENT
-        return name
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> int:
-        """Ask the admin interface; the status."""
-        headers = {"Content-Type": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        request = urllib.request.Request(  # noqa: S310 - our own http URL
-            f"{self.admin_url}{path}", data=body, headers=headers, method=method
-        )
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
+_engine_answers: Final = functools.cache(engine_answers)
 
 
 @functools.cache
 def own_broker() -> LocalPulsar:
     """The session's own broker, once it is up. It asks for tokens, and serves TLS too."""
-    folder = Path(os.environ[_FOLDER])
-    _start(folder)
-    deadline = time.monotonic() + _LIMIT
-    while not (folder / "up").exists():
-        if (failed := folder / "failed").exists():
-            raise RuntimeError(failed.read_text(encoding="utf-8"))
-        assert folder.exists(), "the broker's supervisor gave up"
-        assert time.monotonic() < deadline, "the broker did not come up"
-        time.sleep(0.1)
-    return LocalPulsar(folder)
+    _up(Source.LOCAL)
+    return LocalPulsar(_folder(Source.LOCAL))
 
 
 @functools.cache
 def the_broker() -> Place:
     """The broker of the tests marked `pulsar`."""
-    if url := os.environ.get("PULSAR_URL", ""):
-        admin = os.environ.get("PULSAR_ADMIN_URL") or f"http://{urlsplit(url).hostname}:8080"
-        return Place(url, admin, os.environ.get("PULSAR_TOKEN", ""))
-    broker = own_broker()
-    return Place(broker.url, broker.admin_url, broker.token())
+    match _source(own=False):
+        case Source.GIVEN:
+            return given(os.environ)
+        case Source.CONTAINER:
+            return msgspec.json.decode(_up(Source.CONTAINER), type=Place)
+        case Source.LOCAL:
+            broker = own_broker()
+            return Place(broker.url, broker.admin_url, broker.token())
+        case None:
+            raise RuntimeError(f"there is no Pulsar for this test: {why_not()}")
 
 
-def _start(folder: Path) -> None:
+def _source(*, own: bool) -> Source | None:
+    is_given = bool(os.environ.get("PULSAR_URL"))
+    return source_of(own=own, given=is_given, engine=_engine_answers, local=not why_not())
+
+
+def _folder(source: Source) -> Path:
+    return Path(os.environ[_FOLDER] + f"-{source.name.lower()}")
+
+
+def _up(source: Source) -> bytes:
+    """Wait for the session's broker; what it says of itself."""
+    _start(source)
+    folder, deadline = _folder(source), time.monotonic() + _LIMIT
+    while not (up := folder / "up").exists():
+        if (failed := folder / "failed").exists():
+            raise RuntimeError(failed.read_text(encoding="utf-8"))
+        assert folder.exists(), "the broker's supervisor gave up"
+        assert time.monotonic() < deadline, "the broker did not come up"
+        time.sleep(0.1)
+    return up.read_bytes()
+
+
+def _start(source: Source) -> None:
     """Start the session's broker in the background, unless a process of the session has done so."""
+    folder = _folder(source)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         return
     with (folder / "supervisor.log").open("wb") as said:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "sandbox.pulsar", str(folder), "--guarded"),
-                *("--while-pid", os.environ[_CONTROLLER]),
-                *(word for name, value in _SETTINGS.items() for word in ("--set", f"{name}={value}")),
-            ],
+            [sys.executable, *_supervisor(source), str(folder), "--while-pid", os.environ[_CONTROLLER]],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -134,14 +102,19 @@ def _start(folder: Path) -> None:
     process.returncode = 0  # it is not ours to wait for
 
 
+def _supervisor(source: Source) -> list[str]:
+    if source is Source.CONTAINER:
+        return ["tests/support/pulsar_container.py"]
+    settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    return ["-m", "sandbox.pulsar", "--guarded", *settings]
+
+
 class PulsarPart:
     """A plugin of pytest, in the controller and in each of its workers."""
 
     def __init__(self) -> None:
         self._left_out = 0
         self._required = os.environ.get("PULSAR_REQUIRED", "") not in {"", "0"}
-        self._given = bool(os.environ.get("PULSAR_URL"))
-        self._why_not = why_not()
         self._folder = ""
 
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -159,18 +132,15 @@ class PulsarPart:
         rest = [item for item in items if not _needs(item)]
         wanted = [item for item in items if _needs(item)]
         wanted.sort(key=lambda item: item.get_closest_marker("slow") is None)
-        able = [item for item in wanted if self._required or not self._missing(item)]
+        sources = {own: _source(own=own) for own in {_is_own(item) for item in wanted}}
+        able = [item for item in wanted if self._required or sources[_is_own(item)]]
         if left := [item for item in wanted if item not in able]:
             self._left_out = len(left)
             config.hook.pytest_deselected(items=left)
         items[:] = rest + able
-        starts = any(not self._given or _is_own(item) for item in able)
-        if starts and not self._why_not and not config.option.collectonly:
-            _start(Path(os.environ[_FOLDER]))
-
-    def _missing(self, item: pytest.Item) -> str:
-        """What a test lacks here; empty if it can run."""
-        return "" if self._given and not _is_own(item) else self._why_not
+        if not config.option.collectonly:
+            for source in {sources[_is_own(item)] for item in able} & {Source.CONTAINER, Source.LOCAL}:
+                _start(source)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(session.config, "workeroutput"):
@@ -186,14 +156,16 @@ class PulsarPart:
             return
         what = f"PULSAR WAS NOT RUN: {self._left_out} tests left out"
         terminalreporter.section(what, red=True, bold=True)
-        terminalreporter.line(f"{self._why_not}. PULSAR_URL names a broker; PULSAR_REQUIRED=1 makes this a failure.")
+        terminalreporter.line(f"{why_not()}; PULSAR_URL names a broker, and Docker or Java runs one.")
+        terminalreporter.line("PULSAR_REQUIRED=1 makes this a failure.")
 
     def pytest_unconfigure(self) -> None:
         if not self._folder:
             return
-        if (supervisor := Path(self._folder) / "supervisor").exists():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(supervisor.read_text(encoding="ascii")), signal.SIGTERM)
+        for source in (Source.CONTAINER, Source.LOCAL):
+            if (supervisor := _folder(source) / "supervisor").exists():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(supervisor.read_text(encoding="ascii")), signal.SIGTERM)
 
 
 def _needs(item: pytest.Item) -> bool:

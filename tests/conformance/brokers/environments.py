@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.support.pulsar_part import KEEP_ALIVE, the_broker
+from tests.support.pulsar_part import the_broker
 from transport import open_broker
 from transport.port import Broker, Capabilities
 from transport.sqlite import SqliteBroker
@@ -92,10 +92,10 @@ class PulsarNamespace:
 
     capabilities = Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=False)
     volume = 4_000
-    hang_limit = 2.0 * KEEP_ALIVE
 
     def __init__(self, folder: Path) -> None:
         self.place = the_broker()
+        self.hang_limit = 2 * self.place.keep_alive
         self.namespace = self.place.new_namespace()
 
     async def open(self, *, impatient: bool = False) -> Broker:
