@@ -1,0 +1,206 @@
+"""A shop on stand-ins whose workers are real processes, on a real Pulsar: what every test of this folder has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, ParamSpec
+
+from PIL import Image
+
+from console.client import Client, Sold, open_client
+from messages.keys import record_key
+from runtime.outside import Outside
+from runtime.settings import load_settings
+from runtime.wiring import open_outside
+from sandbox.world import World
+from tests.support.pulsar_part import ROOT
+
+__all__ = ["HANDS", "PUMP", "Shop", "Worker", "opened", "through", "until"]
+
+P = ParamSpec("P")
+
+PUMP: Final = ("-m", "console", "work")
+"""The worker as everybody starts it."""
+HANDS: Final = (str(Path(__file__).with_name("worker.py")),)
+"""The worker of `worker.py`."""
+
+
+class Worker:
+    """A process that works.
+
+    Args:
+        environ: its environment.
+        log: file that takes what it prints.
+        argv: what Python is given.
+    """
+
+    def __init__(self, environ: Mapping[str, str], log: Path, argv: Sequence[str]) -> None:
+        self._log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, *argv], cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+
+    def kill(self) -> None:
+        """By SIGKILL, and reap it."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self) -> int:
+        """Until it ends by itself; its exit status."""
+        return self._process.wait()
+
+    def end(self) -> int:
+        """By SIGTERM; its exit status. One that hangs is killed."""
+        self._process.terminate()
+        try:
+            return self._process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -9
+
+    def said(self) -> list[dict[str, Any]]:
+        """The lines of its log; one that is no JSON is a line with this `text`."""
+        return [_parsed(line) for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines()]
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {"event": "", "text": line}
+    return found if isinstance(found, dict) else {"event": "", "text": line}
+
+
+class Shop:
+    """Sells tasks and looks what becomes of them. Made by `opened`."""
+
+    def __init__(self, world: World, folder: Path, client: Client, out: Outside) -> None:
+        self._world = world
+        self._folder = folder
+        self._client = client
+        self.out = out
+        self._workers: list[Worker] = []
+        self.sold: list[Sold] = []
+
+    async def sell(self, count: int, kind: str = "basic_clean") -> list[Sold]:
+        """Sell tasks, upload their photos, and wait until all are accepted."""
+        sold = [await self._client.buy("u-1024", kind, {}) for _ in range(count)]
+        photo = self._folder / "photo.jpg"
+        await asyncio.to_thread(photo.write_bytes, _picture())
+        await asyncio.gather(*(self._client.upload(one, photo) for one in sold))
+        self.sold += sold
+        await until(lambda: self.all_have(sold, "accepted"), "the uploads were not accepted", 60)
+        return sold
+
+    async def work(self, *argv: str, name: str = "") -> Worker:
+        """Start a worker."""
+        log = self._folder / f"{name or f'worker-{len(self._workers)}'}.log"
+        worker = await asyncio.to_thread(Worker, self._world.environ, log, argv or PUMP)
+        self._workers.append(worker)
+        return worker
+
+    async def records(self, sold: Sold) -> dict[str, float]:
+        """Names of a task's records, and when they were stored (whole seconds)."""
+        prefix = record_key(sold.run, "")
+        page = await self.out.ledger.objects.list(prefix)
+        return {item.key.removeprefix(prefix): item.modified for item in page.items}
+
+    async def all_have(self, sold: Sequence[Sold], record: str) -> bool:
+        """Whether all these tasks have that record."""
+        return all([record in await self.records(one) for one in sold])
+
+    async def ended(self, sold: Sold) -> dict[str, Any]:
+        """The backend's row of a task."""
+        (row,) = (await asyncio.to_thread(self._world.book, sold.task_id))["tasks"]
+        return dict(row)
+
+    async def judge(self, sold: Sold, status: str, code: str = "") -> None:
+        """One verdict, delivered, once to the same effect; charged once, refunded if it failed; output or none."""
+        row, verdict = await self.ended(sold), await self.out.ledger.verdict(sold.run)
+        assert verdict is not None
+        assert (verdict.status, verdict.code) == (status, code)
+        assert {call["status"] for call in row["callbacks"]} == {row["status"]} == {status}
+        assert all(call["signature_ok"] for call in row["callbacks"])
+        assert (row["charges"], row["refunds"]) == (1, 0 if status == "success" else 1)
+        shown = (await self.out.objects.list(f"output/{sold.user_id}/{sold.task_id}/")).items
+        assert {item.key: item.etag for item in shown} == {item.target: item.etag for item in verdict.manifest}
+        assert bool(shown) is (status == "success")
+
+    async def stats(self) -> dict[str, Any]:
+        """What the vendor was asked for."""
+        return await asyncio.to_thread(self._world.vendor_stats)
+
+    async def close(self) -> None:
+        """End the workers."""
+        await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in self._workers))
+
+    def last_words(self) -> str:
+        """The end of every worker's log, for a test that fails."""
+        said = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in self._folder.glob("*.log")}
+        return "\n".join(f"--- {name}\n{text[-4000:]}" for name, text in sorted(said.items()))
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float = 2.0) -> AsyncGenerator[Shop]:
+    """A shop on a broker that variables name.
+
+    Args:
+        folder: for everything it keeps.
+        broker: variables of the broker.
+        duration_s: seconds a vendor's job takes.
+    """
+    world = await asyncio.to_thread(lambda: World(folder / "world", duration_s=duration_s, broker=broker).start())
+    try:
+        settings = load_settings(world.environ)
+        async with (
+            open_client(settings) as client,
+            open_outside(settings, lambda: world.environ, vendors=False) as out,
+        ):
+            shop = Shop(world, folder, client, out)
+            try:
+                yield shop
+            except BaseException as error:
+                await shop.close()
+                error.add_note(await asyncio.to_thread(shop.last_words))
+                raise
+            await shop.close()
+    finally:
+        await asyncio.to_thread(world.stop)
+
+
+def through(body: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Make a test of a coroutine function, without the detector of blocking calls: stand-ins may block their loops."""
+
+    @functools.wraps(body)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        async def whole() -> None:
+            await body(*arguments, **named)
+
+        asyncio.run(whole())
+
+    return run
+
+
+async def until(look: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> float:
+    """Wait until something is so; the seconds that took."""
+    started = time.monotonic()
+    while not await look():
+        assert time.monotonic() - started < seconds, what
+        await asyncio.sleep(0.05)
+    return time.monotonic() - started
+
+
+def _picture() -> bytes:
+    saved = io.BytesIO()
+    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(saved, "JPEG")
+    return saved.getvalue()

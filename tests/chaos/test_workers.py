@@ -1,0 +1,115 @@
+"""Workers that are killed, and a message that kills each process that works on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from consumers.retry import MAX_ATTEMPTS
+from messages.bodies import Stage
+from messages.codes import Code
+from messages.topics import dead_letter_topic, topic_of
+from tests.chaos.shop import HANDS, opened, through, until
+from tests.chaos.worker import CONCURRENCY, KILLED
+
+pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(180)]
+
+TOPIC = topic_of(Stage.CLEAN)
+AT_ONCE = 3.0
+"""Seconds in which another worker has what the dead one had not begun."""
+LIMIT = 8.0
+"""Seconds after which a mark's writer is taken for dead; the product's own limits are a minute and more."""
+SLACK = 6.0
+"""What a worker needs to be done with a task, and a broker to hand it over."""
+
+
+@through
+async def test_a_killed_workers_messages_are_with_another_at_once_and_what_it_had_begun_after_the_limit(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    async with opened(tmp_path, variables) as shop:
+        tasks = await shop.sell(CONCURRENCY + 3)
+        dying = await shop.work(*HANDS, "--limit", str(LIMIT), "--hang", name="dying")
+
+        async def hangs() -> bool:
+            return any(line.get("text") == "hanging" for line in await asyncio.to_thread(dying.said))
+
+        async def having(record: str) -> set[str]:
+            return {one.task_id for one in tasks if record in await shop.records(one)}
+
+        await until(hangs, "the worker began nothing")
+        (first,) = await having("begun-clean-0")
+        await shop.work(*HANDS, "--limit", str(LIMIT), name="heir")
+
+        async def idle() -> bool:
+            done = await having("delivered")
+            return bool(done) and await having("begun-clean-0") == {first} | done and await all_taken()
+
+        async def all_taken() -> bool:
+            return (await shop.out.broker.backlog(TOPIC, "workers")).ready == 0
+
+        await until(idle, "the living worker did not take what it could get")
+        held = {one.task_id for one in tasks} - await having("begun-clean-0")
+        assert held, "the dying one holds nothing that it has not begun"
+
+        await asyncio.to_thread(dying.kill)
+        killed = time.monotonic()
+
+        async def handed_over() -> bool:
+            return held <= await having("begun-clean-0")
+
+        assert await until(handed_over, "what was not begun did not come to the other worker") < AT_ONCE
+
+        (victim,) = (one for one in tasks if one.task_id == first)
+        marked = (await shop.records(victim))["begun-clean-0"]
+        others = [one for one in tasks if one is not victim]
+        await until(lambda: shop.all_have(others, "delivered"), "not all others ended")
+        assert "delivered" not in await shop.records(victim)
+        await until(lambda: shop.all_have([victim], "delivered"), "the begun one did not end", LIMIT + SLACK)
+        assert time.monotonic() - killed < LIMIT + SLACK
+        records = await shop.records(victim)
+        assert records["begun-clean-1"] - marked >= LIMIT - 1, "it began before its first worker was surely dead"
+        for one in tasks:
+            await shop.judge(one, "success")
+
+
+@through
+async def test_a_message_that_kills_its_process_ends_in_the_dead_letters_and_is_refunded(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    async with opened(tmp_path, variables) as shop:
+        killer, *others = await shop.sell(4)
+        deaths: list[int] = []
+        stopped = asyncio.Event()
+
+        async def supervise() -> None:
+            while not stopped.is_set():
+                worker = await shop.work(*HANDS, "--limit", "1", "--die-on", killer.task_id, name=f"life-{len(deaths)}")
+                deaths.append(await asyncio.to_thread(worker.wait))
+
+        supervising = asyncio.create_task(supervise())
+        try:
+            await until(lambda: shop.all_have([killer, *others], "delivered"), "not every task ended", 90)
+        finally:
+            stopped.set()
+            await shop.close()
+            await supervising
+        assert deaths[:-1] == [KILLED] * MAX_ATTEMPTS
+        assert deaths[-1] == 0, "the last one was told to leave"
+        await shop.judge(killer, "failed", Code.INTERNAL)
+        for one in others:
+            await shop.judge(one, "success")
+        letters = await shop.out.ledger.objects.list("dead/")
+        (letter,) = letters.items
+        body = (await shop.out.ledger.objects.get(letter.key)).body.decode()
+        assert killer.task_id in body
+        assert '"attempts"' in body
+        for topic, subscription in ((TOPIC, "workers"), (dead_letter_topic(TOPIC), "failure")):
+
+            async def empty(topic: str = topic, subscription: str = subscription) -> bool:
+                return (await shop.out.broker.backlog(topic, subscription)).depth == 0
+
+            await until(empty, f"something is left on {topic}")
