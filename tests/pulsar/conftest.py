@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from sandbox.pulsar import LocalPulsar
-from tests.support.pulsar_part import own_broker, the_broker
+from tests.support.pulsar_part import own_broker, own_place, the_broker
 from tests.support.pulsar_place import Place
 from transport.pulsar import PulsarBroker, PulsarOptions
 
@@ -23,9 +23,9 @@ def own() -> LocalPulsar:
 
 
 @pytest.fixture
-def place() -> Place:
-    """The broker of the session, whoever runs it."""
-    return the_broker()
+def place(request: pytest.FixtureRequest) -> Place:
+    """The broker of the session, whoever runs it; for a test that needs our own, that one."""
+    return own_place() if request.node.get_closest_marker("own_pulsar") else the_broker()
 
 
 @pytest.fixture

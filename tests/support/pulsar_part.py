@@ -28,7 +28,7 @@ import pytest
 from sandbox.pulsar import LocalPulsar, why_not
 from tests.support.pulsar_place import SETTINGS, Place, Source, engine_answers, given, source_of
 
-__all__ = ["ROOT", "PulsarPart", "own_broker", "the_broker"]
+__all__ = ["ROOT", "PulsarPart", "own_broker", "own_place", "the_broker"]
 
 ROOT: Final = Path(__file__).parents[2]
 _FOLDER: Final = "SCF_TEST_PULSAR_FOLDER"
@@ -45,6 +45,12 @@ def own_broker() -> LocalPulsar:
     return LocalPulsar(_folder(Source.LOCAL))
 
 
+def own_place() -> Place:
+    """Where that is."""
+    broker = own_broker()
+    return Place(broker.url, broker.admin_url, broker.token())
+
+
 @functools.cache
 def the_broker() -> Place:
     """The broker of the tests marked `pulsar`."""
@@ -54,8 +60,7 @@ def the_broker() -> Place:
         case Source.CONTAINER:
             return msgspec.json.decode(_up(Source.CONTAINER), type=Place)
         case Source.LOCAL:
-            broker = own_broker()
-            return Place(broker.url, broker.admin_url, broker.token())
+            return own_place()
         case None:
             raise RuntimeError(f"there is no Pulsar for this test: {why_not()}")
 

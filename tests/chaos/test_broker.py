@@ -1,0 +1,133 @@
+"""A broker that is killed with traffic on it, and workers that go on when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from messages.bodies import Stage, Wake
+from messages.codec import Message, encode, new_header
+from messages.keys import RunId
+from messages.topics import topic_of
+from runtime.wakes import SWEEP
+from sandbox.pulsar import LocalPulsar
+from tests.chaos.shop import Shop, Worker, opened, through, until
+
+pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(240)]
+
+RATE = 200
+BACK = 10.0
+"""Seconds after which a pump works again, once the broker is ready."""
+TASKS = 4
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
+    broker = LocalPulsar(tmp_path / "victim")
+    try:
+        yield broker.start()
+    finally:
+        broker.wipe()
+
+
+def light() -> bytes:
+    """A wake that a worker reads, says so and drops: a sweep's of long ago."""
+    header = new_header(RunId("u-1024", "nobody"), Stage.WAKE, time.time() - 3600)
+    return encode(Message(header, Wake(SWEEP)))
+
+
+class Flow:
+    """Publishes light messages at a steady rate; what has a receipt must be worked on."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._stop = asyncio.Event()
+        self.confirmed: set[str] = set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        started, sent = loop.time(), 0
+        async with asyncio.TaskGroup() as sends:
+            while not self._stop.is_set():
+                while sent < (loop.time() - started) * RATE:
+                    sends.create_task(self._one())
+                    sent += 1
+                await asyncio.sleep(0.005)
+
+    async def _one(self) -> None:
+        self.confirmed.add(await self._shop.out.broker.publish(topic_of(Stage.WAKE), light()))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+async def dropped(workers: list[Worker]) -> list[dict[str, Any]]:
+    """What the workers said of light messages, each time they worked on one."""
+    said = await asyncio.gather(*(asyncio.to_thread(worker.said) for worker in workers))
+    return [line for lines in said for line in lines if line.get("why") == "stale sweep"]
+
+
+@through
+async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_change_no_verdict(
+    victim: LocalPulsar, tmp_path: Path
+) -> None:
+    variables = {"BROKER_URL": victim.url, "BROKER_ADMIN_URL": victim.admin_url}
+    async with opened(tmp_path, variables, duration_s=4.0) as shop:
+        workers = [await shop.work() for _ in range(2)]
+        flow = Flow(shop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(flow.run())
+            try:
+                before = await shop.sell(TASKS, "model_pose12")
+                await until(lambda: shop.all_have(before, "vendor-1-id"), "no vendor was asked")
+                await until(lambda: worked_on(workers, RATE), "the flow does not flow")
+                # A worker dies, too: what it had acked and the broker forgets, another one gets.
+                await asyncio.to_thread(workers[0].kill)
+                await asyncio.to_thread(victim.kill)
+                await asyncio.to_thread(victim.start)
+                ready = time.time()
+                workers.append(await shop.work())
+                await until(lambda: worked_since(workers[1:], ready), "no pump works again", BACK)
+                after = await shop.sell(1)
+                while not await twice(workers):
+                    # Its acks of the last tenth of a second die with a worker.
+                    await asyncio.to_thread(workers[-1].kill)
+                    workers.append(await shop.work())
+                    await until(lambda: worked_since(workers[-1:], 0), "a new worker does not work")
+                await until(lambda: shop.all_have([*before, *after], "delivered"), "not every task ended", 60)
+            finally:
+                flow.stop()
+        await until(lambda: seen(workers, flow.confirmed), "a confirmed message was lost", 60)
+        assert await twice(workers)
+        for sold in [*before, *after]:
+            await shop.judge(sold, "success")
+        jobs = (await shop.stats())["jobs"]
+        assert len(jobs) == TASKS, "the vendor was paid once a task"
+
+
+async def worked_on(workers: list[Worker], count: int) -> bool:
+    return len(await dropped(workers)) >= count
+
+
+async def worked_since(workers: list[Worker], when: float) -> bool:
+    """Whether each of these workers has worked on a message since."""
+    stamp = datetime.fromtimestamp(when, UTC).isoformat()
+    said = [await dropped([worker]) for worker in workers]
+    return all(lines and lines[-1]["time"] > stamp for lines in said)
+
+
+async def twice(workers: list[Worker]) -> int:
+    """Messages that were worked on more than once."""
+    times = Counter(line["message_id"] for line in await dropped(workers))
+    return sum(count > 1 for count in times.values())
+
+
+async def seen(workers: list[Worker], ids: set[str]) -> bool:
+    return ids <= {line["message_id"] for line in await dropped(workers)}

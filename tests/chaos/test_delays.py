@@ -1,0 +1,81 @@
+"""Fifty thousand messages that wait for an hour do not hold up a fresh task."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.task import follow
+from messages.bodies import Clean, Stage
+from messages.codec import encode, new_header
+from messages.keys import RunId
+from messages.topics import topic_of
+from sandbox.pulsar import LocalPulsar
+from tests.chaos.shop import Shop, opened, through, until
+
+pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(240)]
+
+WAITING = 50_000
+AN_HOUR = 3600.0
+AT_ONCE = 2_000
+TOPIC = topic_of(Stage.CLEAN)
+SOON = 1.0
+"""Seconds after which a fresh task is worked on."""
+
+
+@pytest.fixture(params=["0", "50000"], ids=["ours", "stock"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalPulsar]:
+    """Our broker, and one with Pulsar's own look-ahead, on which so many equal delays stop a topic."""
+    settings = {"delayedDeliveryFixedDelayDetectionLookahead": request.param}
+    broker = LocalPulsar(tmp_path / "broker", settings=settings)
+    try:
+        yield broker.start()
+    finally:
+        broker.wipe()
+
+
+def later(number: int, rng: random.Random) -> tuple[bytes, float]:
+    """A copy for later as the engine makes it, and its delay."""
+    now = time.time()
+    header = new_header(RunId("u-1024", f"later-{number}"), Stage.CLEAN, now)
+    made = follow(header, now, rng, stage=Stage.CLEAN, body=Clean(), delay=AN_HOUR)
+    return encode(made), made.header.not_before / 1000
+
+
+async def fill(shop: Shop) -> None:
+    """Have them wait on the very topic that a fresh task comes by."""
+    rng, publish = random.Random(7), shop.out.broker.publish
+    for start in range(0, WAITING, AT_ONCE):
+        made = [later(number, rng) for number in range(start, start + AT_ONCE)]
+        await asyncio.gather(*(publish(TOPIC, payload, delay=delay) for payload, delay in made))
+
+
+@through
+async def test_a_fresh_task_starts_at_once_beside_fifty_thousand_that_wait(broker: LocalPulsar, tmp_path: Path) -> None:
+    variables = {"BROKER_URL": broker.url, "BROKER_ADMIN_URL": broker.admin_url, "LOG_LEVEL": "DEBUG"}
+    async with opened(tmp_path, variables) as shop:
+        worker = await shop.work()
+
+        async def started() -> bool:
+            return any(line["event"] == "worker.started" for line in await asyncio.to_thread(worker.said))
+
+        await until(started, "the worker did not start")
+        await fill(shop)
+        backlog = await shop.out.broker.backlog(TOPIC, "workers")
+        assert (backlog.depth, backlog.ready) == (WAITING, 0)
+        for _ in range(3):
+            (fresh,) = await shop.sell(1)
+            await until(lambda fresh=fresh: shop.all_have([fresh], "delivered"), "the fresh task did not end")
+            await shop.judge(fresh, "success")
+        waited = [
+            line["queue_delay"]
+            for line in await asyncio.to_thread(worker.said)
+            if line["event"] == "message.received" and line["stage"] == Stage.CLEAN
+        ]
+        assert len(waited) == 3, "nothing that waits came early"
+        assert max(waited) < SOON
