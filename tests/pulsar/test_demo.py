@@ -13,7 +13,9 @@ import pytest
 from tests.support.pulsar_part import ROOT
 from tests.support.pulsar_place import Place
 
-pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(420)]
+
+TASKS = 20
 
 
 def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path) -> None:
@@ -26,7 +28,7 @@ def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path
     }
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "console", "demo", "--broker", "pulsar", "--tasks", "3", "--json"),
+            *(sys.executable, "-m", "console", "demo", "--broker", "pulsar", "--tasks", str(TASKS), "--json"),
             *("--out", str(tmp_path / "out")),
         ],
         cwd=ROOT,
@@ -34,15 +36,15 @@ def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=380,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["broker"] == "pulsar"
-    assert report["quota"] == {"charged": 3, "refunded": 0}
+    assert report["quota"] == {"charged": TASKS, "refunded": 0}
     assert [(task["status"], len(task["files"]), task["vendor_calls"]["create"]) for task in report["tasks"]] == [
         ("success", 12, 1)
-    ] * 3
+    ] * TASKS
     assert all(len(task["callbacks"]) == 1 for task in report["tasks"])
     assert "still running at return" not in done.stderr
     assert not place.token or place.token not in done.stdout + done.stderr
