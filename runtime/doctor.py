@@ -6,39 +6,36 @@ Every check is one coroutine that raises when something is wrong; one that fails
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from messages.errors import ScfWorkersError
+from runtime.checks import BROKER_REMEDY, Check, Wrong, checks_of
 from runtime.errors import BadSettings
 from runtime.outside import Outside
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
 from runtime.wiring import open_outside
-from services.concurrency import Together
-from services.errors import Exists
-from services.objects.port import PictureRule
 from services.tickets import MIN_SECRET_BYTES
+from telemetry.outlets import pairs
 from telemetry.redaction import redact_text
-from transport.port import Broker
+from telemetry.secrets import Secret
+from transport.errors import BadBrokerUrl, BrokerDown
 
-__all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "Check", "Finding", "examine", "to_json"]
-
-MAX_CLOCK_DIFFERENCE: Final = 5.0
-"""Seconds that this machine's clock may differ from the store's."""
-
-RACERS: Final = 50
-"""Create-only writes at once, of which exactly one must win."""
+__all__ = ["Finding", "examine", "to_json"]
 
 _LIMIT_S: Final = 30.0
-_TOPIC: Final = "doctor"
 
-_PICTURE: Final = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR42mNsaGhgIAUwMZAIRjWMahg6GgDJTAGg54KQ4AAAAABJRU5ErkJggg=="
-)
-"""A small grey picture for the picture service."""
+
+def _is_here(url: str) -> bool:
+    """Whether a URL leads to this very machine."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
 
 _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "COS_ENDPOINT": lambda settings: bool(settings.cos_endpoint),
@@ -46,7 +43,11 @@ _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
         not pair.strip().endswith(":443") for pair in settings.fetch_private_hosts.split(",") if pair.strip()
     ),
     "TICKET_REQUIRED": lambda settings: not settings.ticket_required,
-    "BROKER_URL": lambda settings: settings.broker_url.startswith("sqlite:"),
+    "BROKER_URL": lambda settings: settings.broker_url.startswith("sqlite:") or _is_here(settings.broker_url),
+    "BACKEND_URL": lambda settings: _is_here(settings.backend_url),
+    "RUNNINGHUB_URL": lambda settings: _is_here(settings.runninghub_url),
+    "WEBHOOK_URL": lambda settings: _is_here(settings.webhook_url),
+    "TRACE_FILE": lambda settings: bool(settings.trace_file),
 }
 """Variable -> whether it has a value that only a sandbox may have."""
 
@@ -61,13 +62,6 @@ class Finding(msgspec.Struct, frozen=True):
     """What to do, when it is not ok."""
 
 
-class _Wrong(Exception):
-    """Something answered, but not as it must."""
-
-
-Check = Callable[[Outside], Awaitable[str]]
-
-
 async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Examine the deployment that an environment describes.
 
@@ -75,8 +69,10 @@ async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
         environ: the environment.
     """
     mask_secrets(environ)
-    findings = [*_variables(environ), *_sandbox(environ)]
-    if all(finding.ok for finding in findings if finding.name in REQUIRED):
+    variables = _variables(environ)
+    findings = [*variables, *_sandbox(environ)]
+    # With one that cannot be used everything else would be asked in a way that nobody wants.
+    if all(finding.ok for finding in variables):
         findings += await _outside(environ)
     return tuple(findings)
 
@@ -88,7 +84,7 @@ def _variables(environ: Mapping[str, str]) -> list[Finding]:
         name = field.encode_name
         given = {key: environ[key] for key in (name, f"{name}_FILE") if environ.get(key)}
         try:
-            load_settings(given)
+            _try(name, load_settings(given))
         except BadSettings as error:
             findings.append(Finding(name, ok=False, detail=redact_text(str(error)), remedy=f"correct {name}"))
             continue
@@ -97,6 +93,30 @@ def _variables(environ: Mapping[str, str]) -> list[Finding]:
         elif given:
             findings.append(Finding(name, ok=True, detail="set"))
     return findings
+
+
+def _try(name: str, settings: Settings) -> None:
+    """Use what a variable holds as the product will, where its form alone tells little."""
+    try:
+        match name:
+            case "TRACE_FILE" if settings.trace_file:
+                with Path(settings.trace_file).open("ab"):
+                    pass
+            case "BROKER_TLS_CA" if settings.broker_tls_ca:
+                ssl.create_default_context(cafile=settings.broker_tls_ca)
+            case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_RESOURCE_ATTRIBUTES":
+                _check_pairs(name, getattr(settings, name.lower()))
+            case _:
+                pass
+    except OSError as error:
+        raise BadSettings(f"{name} names a file that cannot be used: {type(error).__name__}") from error
+
+
+def _check_pairs(name: str, listed: Secret) -> None:
+    """Insist on pairs: what is none would be left out. It is not told, because it may be a secret."""
+    for number, part in enumerate(listed.reveal().split(","), 1):
+        if part.strip() and not pairs(part):
+            raise BadSettings(f"{name} cannot be used: its part {number} is no name=value pair")
 
 
 def _sandbox(environ: Mapping[str, str]) -> list[Finding]:
@@ -111,6 +131,13 @@ def _sandbox(environ: Mapping[str, str]) -> list[Finding]:
         for name, is_sandbox in _SANDBOX_ONLY.items()
         if is_sandbox(settings)
     ]
+
+
+def _vendor_keys(settings: Settings) -> list[Finding]:
+    if not settings.model_pose12_workflow or settings.runninghub_api_key:
+        return []
+    detail = "MODEL_POSE12_WORKFLOW is set, but RUNNINGHUB_API_KEY is not: nothing can be generated"
+    return [Finding("runninghub", ok=False, detail=detail, remedy="set RUNNINGHUB_API_KEY, or unset the workflow")]
 
 
 def _ticket_key(settings: Settings) -> Finding:
@@ -128,30 +155,12 @@ async def _outside(environ: Mapping[str, str]) -> list[Finding]:
     try:
         settings = load_settings(environ)
         async with open_outside(settings, lambda: environ) as out:
-            checked = [await _run(name, check, remedy, out) for name, check, remedy in _checks(settings)]
-            return [_ticket_key(settings), *checked]
+            checked = [await _run(name, check, remedy, out) for name, check, remedy in checks_of(settings)]
+            return [_ticket_key(settings), *_vendor_keys(settings), *checked]
+    except (BadBrokerUrl, BrokerDown) as error:
+        return [Finding("wiring", ok=False, detail=_said(error), remedy=BROKER_REMEDY)]
     except ScfWorkersError as error:
         return [Finding("wiring", ok=False, detail=_said(error), remedy="correct what the text names")]
-
-
-def _checks(settings: Settings) -> Sequence[tuple[str, Check, str]]:
-    keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
-    found: list[tuple[str, Check, str]] = [
-        ("broker", _broker, "BROKER_URL: is the broker up, and may this key publish and consume?"),
-        (
-            "data bucket",
-            _data,
-            f"COS_BUCKET, TENCENTCLOUD_REGION, {keys}: reading, writing and deleting must be allowed",
-        ),
-        ("picture service", _pictures, "bind COS_BUCKET to Cloud Infinite, and allow the key to use it"),
-        ("ledger: versioning", _versioning, "LEDGER_BUCKET must be a bucket on which versioning was never turned on"),
-        ("ledger: create-only", _race, f"LEDGER_BUCKET, {keys}: writes with x-cos-forbid-overwrite must be allowed"),
-        ("clock", _clock, "set this machine's clock; signatures and due times rest on it"),
-        ("backend", _backend, "BACKEND_URL and INTERNAL_CALLBACK_SECRET must be the backend's own"),
-    ]
-    if settings.runninghub_api_key:
-        found.append(("runninghub", _vendor, "RUNNINGHUB_URL and RUNNINGHUB_API_KEY: keys of .cn and .ai are separate"))
-    return found
 
 
 async def _run(name: str, check: Check, remedy: str, out: Outside) -> Finding:
@@ -160,107 +169,12 @@ async def _run(name: str, check: Check, remedy: str, out: Outside) -> Finding:
             return Finding(name, ok=True, detail=await check(out))
     except TimeoutError:
         return Finding(name, ok=False, detail=f"no answer in {_LIMIT_S:g} s", remedy=remedy)
-    except (ScfWorkersError, _Wrong) as error:
+    except (ScfWorkersError, Wrong) as error:
         return Finding(name, ok=False, detail=_said(error), remedy=remedy)
 
 
 def _said(error: Exception) -> str:
-    return redact_text(str(error) if isinstance(error, _Wrong) else f"{type(error).__name__}: {error}")
-
-
-async def _broker(out: Outside) -> str:
-    sent = await out.broker.publish(_TOPIC, b"doctor")
-    await _receive(out.broker, sent)
-    return "a message was published, delivered and acked"
-
-
-async def _receive(broker: Broker, sent: str) -> None:
-    consumer = await broker.subscribe((_TOPIC,), _TOPIC)
-    try:
-        got = ""
-        while got != sent:
-            delivery = await consumer.receive()
-            await consumer.ack(delivery)
-            got = delivery.message_id
-    finally:
-        await consumer.close()
-
-
-async def _data(out: Outside) -> str:
-    key = f"staging/doctor/{out.ledger.nonce()}.txt"
-    await out.objects.put(key, b"doctor")
-    try:
-        if (await out.objects.get(key)).body != b"doctor":
-            raise _Wrong("what was written is not what was read")
-    finally:
-        await out.objects.delete([key])
-    return "an object was written, read and deleted"
-
-
-async def _pictures(out: Outside) -> str:
-    stem = f"staging/doctor/{out.ledger.nonce()}"
-    keys = [f"{stem}.png", f"{stem}.jpg"]
-    try:
-        await out.objects.put(keys[0], _PICTURE, content_type="image/png")
-        await out.objects.process(keys[0], [PictureRule(keys[1], "imageMogr2/format/jpg")])
-    finally:
-        await out.objects.delete(keys)
-    return "a picture was converted"
-
-
-async def _versioning(out: Outside) -> str:
-    if await out.ledger.objects.versioned():
-        raise _Wrong("versioning is or was on: create-only writes do not hold there")
-    return "never versioned"
-
-
-async def _race(out: Outside) -> str:
-    key = f"doctor/{out.ledger.nonce()}"
-
-    async def write(n: int) -> bool:
-        try:
-            await out.ledger.objects.put_new(key, str(n).encode())
-        except Exists:
-            return False
-        return True
-
-    try:
-        async with Together() as group:
-            writes = [group.create_task(write(n)) for n in range(RACERS)]
-        winners = sum(write.result() for write in writes)
-    finally:
-        await out.ledger.objects.delete([key])
-    if winners != 1:
-        raise _Wrong(f"{winners} of {RACERS} create-only writes at once succeeded, exactly one must")
-    return f"{RACERS} writes at once, one winner"
-
-
-async def _clock(out: Outside) -> str:
-    key = f"staging/doctor/{out.ledger.nonce()}.txt"
-    before = out.clock()
-    info = await out.objects.put(key, b"doctor")
-    await out.objects.delete([key])
-    # Dates have whole seconds, cut off: the true time lies within the second after.
-    off = max(before - info.date - 1, info.date - out.clock(), 0.0)
-    if off > MAX_CLOCK_DIFFERENCE:
-        raise _Wrong(f"this machine's clock is off by {off:.0f} s")
-    return f"off by less than {max(1.0, off):.0f} s"
-
-
-async def _backend(out: Outside) -> str:
-    page = await out.backend.unfinished(600)
-    return f"it takes our signature; {len(page.rows)} unfinished tasks older than 10 min on its first page"
-
-
-async def _vendor(out: Outside) -> str:
-    from services.errors import VendorFull
-
-    for vendor in out.vendors.values():
-        try:
-            await vendor.check_room()
-        except VendorFull:
-            return "it answers; no free slot just now"
-    return "it answers, and has a free slot"
+    return redact_text(str(error) if isinstance(error, Wrong) else f"{type(error).__name__}: {error}")
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -22,6 +22,11 @@ __all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "mask_
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
+_Url = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z")]
+_PulsarName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z")]
+_Hosts = Annotated[str, msgspec.Meta(pattern=r"^(\s*(\*\.)?[A-Za-z0-9._-]+\s*(,|\Z))*\Z")]
+_HostPorts = Annotated[str, msgspec.Meta(pattern=r"^(\s*[A-Za-z0-9._-]+:[0-9]{1,5}\s*(,|\Z))*\Z")]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The environment. A docstring under a field is its line in the docs; an empty default means "not set"."""
@@ -30,11 +35,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Where messages travel: `sqlite:///abs/path.db`, or Pulsar: `pulsar(+ssl)://host:port`, `http(s)://host:port`."""
     broker_token: Secret = Secret("")
     """Token for Pulsar. Read anew at every connection, so `BROKER_TOKEN_FILE` may change."""
-    broker_tenant: str = "public"
+    broker_tenant: _PulsarName = "public"
     """Tenant in Pulsar; on TDMQ the id of the cluster, such as `pulsar-xxxx`."""
-    broker_namespace: str = "default"
+    broker_namespace: _PulsarName = "default"
     """Namespace in Pulsar."""
-    broker_admin_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    broker_admin_url: _Url = ""
     """Base URL of Pulsar's admin interface, which tells what waits; empty where there is none, as on TDMQ."""
     broker_tls_ca: str = ""
     """PEM file of the authorities that Pulsar's TLS is verified with; empty takes the usual ones."""
@@ -48,13 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Bucket of inputs, staging and output, with the appid: `name-1250000000`."""
     ledger_bucket: str = ""
     """Bucket of the ledger, with the appid: its own, never versioned, closed to clients."""
-    cos_endpoint: str = ""
+    cos_endpoint: _Url = ""
     """URL of a COS stand-in; empty for the real one."""
     cos_audit_biz_type: str = ""
     """Audit policy (BizType) of the picture audit; empty for the account's default."""
     audit_suspect: Literal["block", "allow"] = "block"
     """What becomes of results that the audit calls suspect rather than a violation."""
-    backend_url: str = ""
+    backend_url: _Url = ""
     """Base URL of the backend that hears the verdicts."""
     internal_callback_secret: Secret = Secret("")
     """Signs callbacks."""
@@ -66,11 +71,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Whether an upload without a ticket is refused. Only a demo may turn this off."""
     upload_limit_s: Seconds = 3600.0
     """How long after its creation a task may wait for its upload."""
-    webhook_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z")] = ""
+    webhook_url: _Url = ""
     """Public base URL of the function `producer.webhook`, told to vendors; empty means that they call nobody."""
     webhook_secret: Secret = Secret("")
     """Signs the webhook's paths; empty means INTERNAL_CALLBACK_SECRET."""
-    runninghub_url: str = "https://www.runninghub.cn"
+    runninghub_url: _Url = "https://www.runninghub.cn"
     """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
     runninghub_api: Literal["v1", "v2"] = "v2"
     """Generation of RunningHub's interface; `v1` is deprecated there but works, and tells no free slots beforehand."""
@@ -82,9 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """How long the vendor usually takes; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
     """How long a topic rests when the vendor is full."""
-    fetch_hosts: str = ""
+    fetch_hosts: _Hosts = ""
     """Hosts results may come from besides the vendor's own, separated by commas."""
-    fetch_private_hosts: str = ""
+    fetch_private_hosts: _HostPorts = ""
     """`host:port` pairs that may have private addresses: with 443 a COS host inside Tencent Cloud, else a stand-in."""
     work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Messages of one group of topics that a pump works on at once."""
@@ -100,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Least level logged."""
     trace_file: str = ""
     """File that spans are appended to, for `scf-workers trace`; for a machine of one's own."""
-    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_endpoint: _Url = ""
     """URL of an OTLP collector that gets spans and metrics; empty tells nobody."""
     otel_exporter_otlp_protocol: Literal["grpc", "http/protobuf"] = "grpc"
     """How the collector is spoken to."""

@@ -3,12 +3,90 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 import pytest
 
 from runtime.doctor import Finding, examine
+from runtime.settings import SECRETS, Settings
 from sandbox.world import World
+from tests.telemetry.collectors import grpc_collector, http_collector
+
+ROOT: Final = Path(__file__).parents[2]
+
+BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
+    "BROKER_URL": (
+        {"BROKER_URL": ""},
+        {"BROKER_URL": "redis://127.0.0.1"},
+        {"BROKER_URL": "sqlite://no-slash"},
+        {"BROKER_URL": f"sqlite://{__file__}/broker.db"},
+        {"BROKER_URL": "pulsar://127.0.0.1:9"},
+    ),
+    "BROKER_TOKEN": ({"BROKER_TOKEN_FILE": "/nowhere/token"}, {"BROKER_TOKEN": "short"}),
+    "BROKER_TENANT": ({"BROKER_TENANT": "a tenant"},),
+    "BROKER_NAMESPACE": ({"BROKER_NAMESPACE": "a/b"},),
+    "BROKER_ADMIN_URL": ({"BROKER_ADMIN_URL": "nonsense"},),
+    "BROKER_TLS_CA": ({"BROKER_TLS_CA": "/nowhere/ca.pem"}, {"BROKER_TLS_CA": __file__}),
+    "TENCENTCLOUD_REGION": ({"TENCENTCLOUD_REGION": "ap nowhere"}, {"TENCENTCLOUD_REGION": "ap-nowhere"}),
+    "TENCENTCLOUD_SECRET_ID": ({"TENCENTCLOUD_SECRET_ID": ""}, {"TENCENTCLOUD_SECRET_ID": "AKIDofSomebodyElse"}),
+    "TENCENTCLOUD_SECRET_KEY": (
+        {"TENCENTCLOUD_SECRET_KEY": ""},
+        {"TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"},
+        {"TENCENTCLOUD_SECRET_KEY_FILE": "/nowhere/key"},
+    ),
+    "COS_BUCKET": ({"COS_BUCKET": ""}, {"COS_BUCKET": "other-1250000000"}, {"COS_BUCKET": "no bucket"}),
+    "LEDGER_BUCKET": ({"LEDGER_BUCKET": ""}, {"LEDGER_BUCKET": "other-1250000000"}),
+    "COS_ENDPOINT": ({"COS_ENDPOINT": "http://127.0.0.1:9"}, {"COS_ENDPOINT": "nonsense"}),
+    "AUDIT_SUSPECT": ({"AUDIT_SUSPECT": "perhaps"},),
+    "BACKEND_URL": ({"BACKEND_URL": ""}, {"BACKEND_URL": "http://127.0.0.1:9"}, {"BACKEND_URL": "nonsense"}),
+    "INTERNAL_CALLBACK_SECRET": (
+        {"INTERNAL_CALLBACK_SECRET": ""},
+        {"INTERNAL_CALLBACK_SECRET": "another-secret-of-enough-bytes-for-it"},
+    ),
+    "CALLBACK_FORM": ({"CALLBACK_FORM": "letter"},),
+    "TICKET_SECRET": ({"TICKET_SECRET": "too-short"}, {"TICKET_SECRET_FILE": "/nowhere/secret"}),
+    "TICKET_REQUIRED": ({"TICKET_REQUIRED": "perhaps"},),
+    "UPLOAD_LIMIT_S": ({"UPLOAD_LIMIT_S": "-1"}, {"UPLOAD_LIMIT_S": "an hour"}),
+    "WEBHOOK_URL": ({"WEBHOOK_URL": "nonsense"}, {"WEBHOOK_URL": "http://127.0.0.1:9"}),
+    "WEBHOOK_SECRET": ({"WEBHOOK_SECRET": "not-the-one-that-the-function-has"},),
+    "RUNNINGHUB_URL": ({"RUNNINGHUB_URL": "nonsense"}, {"RUNNINGHUB_URL": "http://127.0.0.1:9"}),
+    "RUNNINGHUB_API": ({"RUNNINGHUB_API": "v3"},),
+    "RUNNINGHUB_API_KEY": ({"RUNNINGHUB_API_KEY": "wrong-key"}, {"RUNNINGHUB_API_KEY": ""}),
+    "MODEL_POSE12_WORKFLOW": (
+        {"MODEL_POSE12_WORKFLOW": ""},
+        {"MODEL_POSE12_WORKFLOW": "/nowhere/workflow.json"},
+        {"MODEL_POSE12_WORKFLOW": __file__},
+    ),
+    "VENDOR_EXPECTED_S": ({"VENDOR_EXPECTED_S": "soon"},),
+    "VENDOR_FULL_PAUSE_S": ({"VENDOR_FULL_PAUSE_S": "1e9"},),
+    "FETCH_HOSTS": ({"FETCH_HOSTS": "https://example.com/"},),
+    "FETCH_PRIVATE_HOSTS": ({"FETCH_PRIVATE_HOSTS": "example.com"},),
+    "WORK_CONCURRENCY": ({"WORK_CONCURRENCY": "many"}, {"WORK_CONCURRENCY": "0"}),
+    "SHUTDOWN_GRACE_S": ({"SHUTDOWN_GRACE_S": "-1"},),
+    "LOG_LEVEL": ({"LOG_LEVEL": "LOUD"},),
+    "TRACE_FILE": ({"TRACE_FILE": f"{__file__}/trace.jsonl"}, {"TRACE_FILE": "/"}),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+    ),
+    "OTEL_EXPORTER_OTLP_PROTOCOL": ({"OTEL_EXPORTER_OTLP_PROTOCOL": "udp"},),
+    "OTEL_EXPORTER_OTLP_HEADERS": ({"OTEL_EXPORTER_OTLP_HEADERS": "Bearer planted-token"},),
+    "OTEL_RESOURCE_ATTRIBUTES": ({"OTEL_RESOURCE_ATTRIBUTES": "token=fine, planted-token"},),
+    "OTEL_METRICS_EXPORTER": ({"OTEL_METRICS_EXPORTER": "perhaps"},),
+}
+"""Variable -> environments in which only it is broken."""
+
+ANYTHING: Final = {
+    "COS_AUDIT_BIZ_TYPE": "the stand-in knows no policies; an audit that fails names it, see below",
+    "OTEL_SERVICE_NAME": "any name is one",
+}
+"""Variables that cannot be broken here, and why."""
 
 
 @pytest.fixture(scope="module")
@@ -21,52 +99,68 @@ def _examine(environ: Mapping[str, str]) -> dict[str, Finding]:
     return {finding.name: finding for finding in asyncio.run(examine(environ))}
 
 
+def _bad(environ: Mapping[str, str]) -> list[Finding]:
+    return [finding for finding in _examine(environ).values() if not finding.ok]
+
+
 def test_a_sound_deployment_is_all_well(world: World) -> None:
     found = _examine(world.environ)
     assert [name for name, finding in found.items() if not finding.ok] == []
-    assert {"broker", "data bucket", "ledger: create-only", "clock", "backend", "runninghub", "tickets"} <= set(found)
+    assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
+    assert {"webhook", "runninghub", "tickets"} <= set(found)
+
+
+def test_every_variable_is_broken_here() -> None:
+    assert {field.encode_name for field in msgspec.structs.fields(Settings)} == {*BROKEN, *ANYTHING}
+    assert not set(BROKEN) & set(ANYTHING)
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"BROKER_URL": ""}, "BROKER_URL"),
-        ({"BROKER_URL": "redis://127.0.0.1"}, "wiring"),
-        ({"COS_BUCKET": ""}, "COS_BUCKET"),
-        ({"COS_BUCKET": "other-1250000000"}, "data bucket"),
-        ({"LEDGER_BUCKET": "other-1250000000"}, "ledger: create-only"),
-        ({"TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"}, "data bucket"),
-        ({"TENCENTCLOUD_SECRET_KEY": ""}, "data bucket"),
-        ({"COS_ENDPOINT": "http://127.0.0.1:9"}, "data bucket"),
-        ({"COS_ENDPOINT": "nonsense"}, "wiring"),
-        ({"BACKEND_URL": "http://127.0.0.1:9"}, "backend"),
-        ({"INTERNAL_CALLBACK_SECRET": "another-secret-of-enough-bytes-for-it"}, "backend"),
-        ({"TICKET_SECRET": "too-short"}, "tickets"),
-        ({"RUNNINGHUB_API_KEY": "wrong-key"}, "runninghub"),
-        ({"RUNNINGHUB_URL": "nonsense"}, "wiring"),
-        ({"MODEL_POSE12_WORKFLOW": "/nowhere/workflow.json"}, "wiring"),
-        ({"WORK_CONCURRENCY": "many"}, "WORK_CONCURRENCY"),
-        ({"CALLBACK_FORM": "letter"}, "CALLBACK_FORM"),
-        ({"TICKET_SECRET_FILE": "/nowhere/secret"}, "TICKET_SECRET"),
-    ],
+    ("name", "change"),
+    [(name, change) for name, changes in BROKEN.items() for change in changes],
+    ids=[f"{name}-{number}" for name, changes in BROKEN.items() for number in range(len(changes))],
 )
-def test_each_broken_setting_is_named_with_a_remedy(world: World, change: dict[str, str], named: str) -> None:
-    found = _examine({**world.environ, **change})
-    assert not found[named].ok
-    assert found[named].remedy
+def test_each_broken_setting_is_named_with_a_remedy(world: World, name: str, change: Mapping[str, str]) -> None:
+    # To be asked whether it knows a path, the webhook's function is started: half a second.
+    asked = {} if name.startswith("WEBHOOK") else {"WEBHOOK_URL": ""}
+    bad = _bad({**world.environ, **asked, **change})
+    assert any(name in f"{finding.name} {finding.detail} {finding.remedy}" for finding in bad)
+    assert all(finding.remedy for finding in bad)
+    told = " ".join(f"{finding.detail} {finding.remedy}" for finding in bad)
+    assert not [value for key, value in change.items() if key in SECRETS and value and value in told]
+    assert "planted-token" not in told
 
 
 def test_what_one_setting_breaks_leaves_the_rest_well(world: World) -> None:
-    found = _examine({**world.environ, "RUNNINGHUB_API_KEY": "wrong-key"})
-    assert [name for name, finding in found.items() if not finding.ok] == ["runninghub"]
+    bad = _bad({**world.environ, "RUNNINGHUB_API_KEY": "wrong-key"})
+    assert [finding.name for finding in bad] == ["runninghub"]
+
+
+def test_an_audit_that_is_refused_names_its_policy(world: World) -> None:
+    world.arm("cos", {"kind": "unavailable", "method": "POST", "key": "^image/auditing$"})
+    (bad,) = _bad(world.environ)
+    assert bad.name == "audit"
+    assert "COS_AUDIT_BIZ_TYPE" in bad.remedy
+
+
+@pytest.mark.parametrize(("collector", "protocol"), [(grpc_collector, "grpc"), (http_collector, "http/protobuf")])
+def test_a_collector_that_takes_a_span_is_well(world: World, collector: Any, protocol: str) -> None:
+    with collector() as received:
+        environ = {
+            **world.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        }
+        assert _examine(environ)["collector"].ok
+        assert [span.name for span in received.spans] == ["handle doctor"]
 
 
 def test_on_the_platform_sandbox_settings_are_refused(world: World) -> None:
-    found = _examine({**world.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
-    bad = {name for name, finding in found.items() if not finding.ok}
-    assert {
-        f"{name} on SCF" for name in ("COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED")
-    } <= bad
+    bad = {
+        finding.name for finding in _bad({**world.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
+    }
+    refused = ("COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
+    assert {f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "WEBHOOK_URL")} == bad
 
 
 def test_no_secret_is_in_what_it_says(world: World) -> None:
@@ -75,3 +169,14 @@ def test_no_secret_is_in_what_it_says(world: World) -> None:
     for name in ("TENCENTCLOUD_SECRET_KEY", "TICKET_SECRET", "RUNNINGHUB_API_KEY"):
         assert world.environ[name] not in told
     assert "planted-secret" not in told
+
+
+@pytest.mark.parametrize(("change", "status"), [({}, 0), ({"LOG_LEVEL": "LOUD"}, 1)])
+def test_the_command_says_the_same_to_machines(world: World, change: Mapping[str, str], status: int) -> None:
+    argv = [sys.executable, "-m", "console", "doctor", "--json"]
+    environ = {**world.environ, **change}
+    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == status
+    told = json.loads(done.stdout)
+    assert told["ok"] is (status == 0)
+    assert [finding["name"] for finding in told["findings"] if not finding["ok"]] == list(change)

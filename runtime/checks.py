@@ -1,0 +1,233 @@
+"""What the doctor asks of everything outside: each check is one coroutine that raises when something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from functools import partial
+from http import HTTPStatus
+from importlib import import_module
+from typing import Final
+
+import msgspec
+
+from messages.keys import RunId
+from runtime.outside import Outside
+from runtime.settings import Settings
+from runtime.wiring import open_telemetry
+from services.concurrency import Together
+from services.errors import Exists, VendorFull
+from services.objects.port import PictureRule
+from telemetry.instruments import SpanName
+from telemetry.tracing import span
+from transport.port import Broker
+
+__all__ = ["BROKER_REMEDY", "MAX_CLOCK_DIFFERENCE", "RACERS", "Check", "Wrong", "checks_of"]
+
+MAX_CLOCK_DIFFERENCE: Final = 5.0
+"""Seconds that this machine's clock may differ from the store's."""
+
+RACERS: Final = 50
+"""Create-only writes at once, of which exactly one must win."""
+
+BROKER_REMEDY: Final = (
+    "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and consume?"
+)
+"""What to look at when the broker cannot be used."""
+
+_TOPIC: Final = "doctor"
+_WEBHOOK_S: Final = 20.0
+_COLLECTOR_S: Final = 10.0
+
+_PICTURE: Final = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR42mNsaGhgIAUwMZAIRjWMahg6GgDJTAGg54KQ4AAAAABJRU5ErkJggg=="
+)
+"""A small grey picture for the picture service."""
+
+
+class Wrong(Exception):
+    """Something answered, but not as it must."""
+
+
+Check = Callable[[Outside], Awaitable[str]]
+"""Returns what it saw. Raises `Wrong` or a `ScfWorkersError`."""
+
+
+def checks_of(settings: Settings) -> Sequence[tuple[str, Check, str]]:
+    """The checks that a deployment needs: name, check, and the remedy for when it fails."""
+    keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
+    if settings.cos_endpoint:
+        keys = f"COS_ENDPOINT, {keys}"
+    found: list[tuple[str, Check, str]] = [
+        ("broker", _broker, BROKER_REMEDY),
+        ("backlog", _backlog, "BROKER_ADMIN_URL must be the admin interface of BROKER_URL's broker; or leave it empty"),
+        (
+            "data bucket",
+            _data,
+            f"COS_BUCKET, TENCENTCLOUD_REGION, {keys}: reading, writing, copying and deleting must be allowed",
+        ),
+        ("picture service", _pictures, "bind COS_BUCKET to Cloud Infinite, and allow the key to use it"),
+        ("audit", _audit, "turn the picture audit on for COS_BUCKET; COS_AUDIT_BIZ_TYPE must be one of its policies"),
+        ("ledger: versioning", _versioning, "LEDGER_BUCKET must be a bucket on which versioning was never turned on"),
+        ("ledger: create-only", _race, f"LEDGER_BUCKET, {keys}: writes with x-cos-forbid-overwrite must be allowed"),
+        ("clock", _clock, "set this machine's clock; signatures and due times rest on it"),
+        ("backend", _backend, "BACKEND_URL and INTERNAL_CALLBACK_SECRET must be the backend's own"),
+    ]
+    if settings.webhook_url:
+        remedy = "WEBHOOK_URL must be the public address of producer.webhook, and WEBHOOK_SECRET the same there as here"
+        found.append(("webhook", _webhook, remedy))
+    if settings.runninghub_api_key:
+        found.append(("runninghub", _vendor, "RUNNINGHUB_URL and RUNNINGHUB_API_KEY: keys of .cn and .ai are separate"))
+    if settings.otel_exporter_otlp_endpoint:
+        remedy = (
+            "OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL and OTEL_EXPORTER_OTLP_HEADERS must be what the"
+            " collector wants; OTEL_METRICS_EXPORTER=none for one that takes no metrics"
+        )
+        found.append(("collector", partial(_collector, settings), remedy))
+    return found
+
+
+async def _broker(out: Outside) -> str:
+    sent = await out.broker.publish(_TOPIC, b"doctor")
+    await _receive(out.broker, sent)
+    return "a message was published, delivered and acked"
+
+
+async def _receive(broker: Broker, sent: str) -> None:
+    consumer = await broker.subscribe((_TOPIC,), _TOPIC)
+    try:
+        got = ""
+        while got != sent:
+            delivery = await consumer.receive()
+            await consumer.ack(delivery)
+            got = delivery.message_id
+    finally:
+        await consumer.close()
+
+
+async def _backlog(out: Outside) -> str:
+    return f"{(await out.broker.backlog(_TOPIC, _TOPIC)).depth} messages of other examinations wait"
+
+
+async def _data(out: Outside) -> str:
+    stem = f"staging/doctor/{out.ledger.nonce()}"
+    keys = [f"{stem}.txt", f"{stem}-copy.txt"]
+    try:
+        info = await out.objects.put(keys[0], b"doctor")
+        await out.objects.copy(*keys, if_match=info.etag)
+        if (await out.objects.get(keys[1])).body != b"doctor":
+            raise Wrong("what was written is not what was read")
+    finally:
+        await out.objects.delete(keys)
+    return "an object was written, copied, read and deleted"
+
+
+async def _pictures(out: Outside) -> str:
+    stem = f"staging/doctor/{out.ledger.nonce()}"
+    keys = [f"{stem}.png", f"{stem}.jpg"]
+    try:
+        await out.objects.put(keys[0], _PICTURE, content_type="image/png")
+        await out.objects.process(keys[0], [PictureRule(keys[1], "imageMogr2/format/jpg")])
+    finally:
+        await out.objects.delete(keys)
+    return "a picture was converted"
+
+
+async def _audit(out: Outside) -> str:
+    stem = f"staging/doctor/{out.ledger.nonce()}"
+    keys = [f"{stem}.png", f"{stem}.jpg"]
+    try:
+        await out.objects.put(keys[0], _PICTURE, content_type="image/png")
+        # An audit looks at nothing too small to show something.
+        await out.objects.process(keys[0], [PictureRule(keys[1], "imageMogr2/thumbnail/256x256!/format/jpg")])
+        await out.objects.audit(keys[1:])
+    finally:
+        await out.objects.delete(keys)
+    return "a picture was audited"
+
+
+async def _versioning(out: Outside) -> str:
+    if await out.ledger.objects.versioned():
+        raise Wrong("versioning is or was on: create-only writes do not hold there")
+    return "never versioned"
+
+
+async def _race(out: Outside) -> str:
+    key = f"doctor/{out.ledger.nonce()}"
+
+    async def write(n: int) -> bool:
+        try:
+            await out.ledger.objects.put_new(key, str(n).encode())
+        except Exists:
+            return False
+        return True
+
+    try:
+        async with Together() as group:
+            writes = [group.create_task(write(n)) for n in range(RACERS)]
+        winners = sum(write.result() for write in writes)
+    finally:
+        await out.ledger.objects.delete([key])
+    if winners != 1:
+        raise Wrong(f"{winners} of {RACERS} create-only writes at once succeeded, exactly one must")
+    return f"{RACERS} writes at once, one winner"
+
+
+async def _clock(out: Outside) -> str:
+    key = f"staging/doctor/{out.ledger.nonce()}.txt"
+    before = out.clock()
+    info = await out.objects.put(key, b"doctor")
+    await out.objects.delete([key])
+    # Dates have whole seconds, cut off: the true time lies within the second after.
+    off = max(before - info.date - 1, info.date - out.clock(), 0.0)
+    if off > MAX_CLOCK_DIFFERENCE:
+        raise Wrong(f"this machine's clock is off by {off:.0f} s")
+    return f"off by less than {max(1.0, off):.0f} s"
+
+
+async def _backend(out: Outside) -> str:
+    page = await out.backend.unfinished(600)
+    return f"it takes our signature; {len(page.rows)} unfinished tasks older than 10 min on its first page"
+
+
+async def _vendor(out: Outside) -> str:
+    for vendor in out.vendors.values():
+        try:
+            await vendor.check_room()
+        except VendorFull:
+            return "it answers; no free slot just now"
+    return "it answers, and has a free slot"
+
+
+async def _webhook(out: Outside) -> str:
+    """The function knows our path, and says that a GET is no call of a vendor's; so nothing follows from it."""
+    import httpx
+
+    url = out.webhooks.url("doctor", RunId("doctor", out.ledger.nonce()), 1)
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_WEBHOOK_S, follow_redirects=False) as client:
+            status = (await client.get(url)).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        # Its text may quote the URL, whose end is a secret.
+        raise Wrong(f"no answer: {type(error).__name__}") from None
+    if status == HTTPStatus.FORBIDDEN:
+        raise Wrong("it does not know a path signed with our secret")
+    if status != HTTPStatus.METHOD_NOT_ALLOWED:
+        raise Wrong(f"what answers there ({status}) is not producer.webhook")
+    return "it answers, and knows our paths"
+
+
+async def _collector(settings: Settings, _: Outside) -> str:
+    """One span goes there, by the way that every other one takes."""
+    try:
+        import_module("telemetry.otel")
+    except ImportError as error:
+        raise Wrong("the libraries for it are not installed: install scf-workers[telemetry]") from error
+    with closing(open_telemetry(msgspec.structs.replace(settings, trace_file=""), "doctor")) as outlets:
+        with span(SpanName.HANDLE, "", of="doctor", function="doctor"):
+            pass
+        if not await asyncio.to_thread(outlets.flush, _COLLECTOR_S):
+            raise Wrong("it did not take a span, or the metrics")
+    return "it took a span"
