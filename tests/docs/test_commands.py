@@ -1,0 +1,199 @@
+"""Every command that the documentation gives, run as a reader would run it: one stand-in world for all of them.
+
+A new command is run without being named here, and must end with status 0. One that cannot be run here stands in
+`ELSEWHERE` with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from PIL import Image
+
+from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of
+
+BY_CI: Final = "CI runs it"
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "make setup": BY_CI,
+    "make lint": BY_CI,
+    "make test": BY_CI,
+    "make demo": BY_CI,
+    "make demo PHOTO=path/to/photo.jpg": "as `make demo`; tests/bad_input runs the demo on photos",
+    'make test TEST_ARGS="-k ledger"': "as `make test`",
+    "make test-quick": "a part of `make test`",
+    "make test-pulsar": "needs a Pulsar",
+    "make format": "changes files, and `make lint` fails where it would",
+    "make bench": "measures nothing while tests run beside it; tests/repo holds its parts together",
+}
+"""Command -> why it is not run here. What it would do is looked at."""
+
+BACKGROUND: Final[Mapping[str, str]] = {
+    "scf-workers sandbox": "environment in",
+    "scf-workers work": "worker.started",
+}
+"""Commands that run until Ctrl-C -> what they say when they are ready."""
+
+WITHOUT_WORKERS: Final = ("scf-workers cancel TASK_ID --user USER_ID",)
+"""Commands about a task that has not ended."""
+
+SUBMIT_AND_LEAVE: Final = "scf-workers submit sandbox/photos/portrait.jpg --wait 0"
+
+
+class Reader:
+    """Somebody at a terminal, in a folder like the project's, who has followed what was read so far.
+
+    Args:
+        folder: an empty one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ran: list[str] = []
+        self.words = {"USER_ID": "u-1024"}
+        """What stands for a word in capitals."""
+        self._exports: list[str] = []
+        self._running: dict[str, ExitStack] = {}
+        (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        (folder / "sandbox").symlink_to(ROOT / "sandbox")
+        shutil.copy(ROOT / ".pre-commit-config.yaml", folder)
+        subprocess.run(["git", "init", "--quiet", folder], check=True)
+
+    def do(self, command: str, folder: Path | None = None, **environ: str) -> str:
+        """Run a command. Returns what it printed."""
+        self.ran.append(command)
+        if command.startswith("export "):
+            self._exports.append(command)
+            return ""
+        if command in BACKGROUND:
+            stack = ExitStack()
+            stack.enter_context(self._started(command))
+            self._running[command] = stack
+            return ""
+        argv = self._argv(re.sub(r"\b[A-Z]+_ID\b", lambda word: self.words[word[0]], command))
+        env = {**_environ(), **environ}
+        done = subprocess.run(
+            argv, cwd=folder or self.folder, env=env, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        for name, found in re.findall(r"^(task|trace) ([0-9a-f]{32})", done.stdout, re.MULTILINE):
+            self.words[f"{name.upper()}_ID"] = found
+        return done.stdout
+
+    def stop(self, command: str) -> None:
+        """Press Ctrl-C in its terminal."""
+        self._running.pop(command).close()
+
+    def close(self) -> None:
+        for command in reversed([*self._running]):
+            self.stop(command)
+
+    def _argv(self, command: str) -> list[str]:
+        return ["bash", "-c", "\n".join([*self._exports, command])]
+
+    @contextmanager
+    def _started(self, command: str) -> Iterator[None]:
+        log = self.folder / f"{command.rpartition(' ')[2]}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                self._argv(f"exec {command}"), cwd=self.folder, env=_environ(), stdout=out, stderr=out
+            )
+        try:
+            _until(lambda: BACKGROUND[command] in log.read_text(encoding="utf-8"), f"`{command}` ready")
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=40) == 0, log.read_text(encoding="utf-8")[-2000:]
+
+
+def _environ() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
+
+
+def _until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about in {seconds:g} s"
+        time.sleep(0.05)
+
+
+def commands() -> list[str]:
+    """Every command of every page, in the order of reading."""
+    return list(dict.fromkeys(command for page in PAGES for command in commands_of(page)))
+
+
+def test_the_pages_give_the_commands_that_they_should() -> None:
+    given = commands()
+    assert set(ELSEWHERE) <= set(given), "a command in ELSEWHERE is in no page"
+    assert {*BACKGROUND, *WITHOUT_WORKERS} <= set(given)
+    names = {shlex.split(command)[1] for command in given if command.startswith("scf-workers ")}
+    assert {"demo", "sandbox", "work", "submit", "trace", "doctor", "sweep", "cancel"} <= names
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_a_command_that_is_run_elsewhere_exists(command: str) -> None:
+    make, target, *variables = shlex.split(command)
+    done = subprocess.run([make, "--dry-run", target, *variables], cwd=ROOT, capture_output=True, text=True, check=True)
+    for value in (variable.partition("=")[2] for variable in variables):
+        assert value in done.stdout
+    if ELSEWHERE[command] is BY_CI:
+        assert re.search(rf"^{command}\b", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path)
+    yield reader
+    reader.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_other_command_works(reader: Reader) -> None:
+    for command in commands():
+        if command in ELSEWHERE or command in WITHOUT_WORKERS:
+            continue
+        if "poster_square" in command:
+            add_a_recipe(reader, command)
+        else:
+            reader.do(command)
+    reader.stop("scf-workers work")
+    for command in WITHOUT_WORKERS:
+        reader.do(SUBMIT_AND_LEAVE)
+        reader.do(command)
+    assert set(commands()) == {*reader.ran, *ELSEWHERE} - {SUBMIT_AND_LEAVE}
+
+
+def add_a_recipe(reader: Reader, command: str) -> None:
+    """Do what docs/how-to/add-a-recipe.md says, in a copy of the project, then give its command."""
+    folder = reader.folder / "project"
+    folder.mkdir()
+    (folder / ".venv").symlink_to(reader.folder / ".venv")
+    for part in ROOT.iterdir():
+        if part.name == "recipes":
+            shutil.copytree(part, folder / part.name)
+        elif (part / "__init__.py").exists():
+            (folder / part.name).symlink_to(part)
+    module, lines = (block.text for block in blocks_of("docs/how-to/add-a-recipe.md") if block.language == "python")
+    (folder / "recipes/poster_square.py").write_text(module, encoding="utf-8")
+    table = folder / "recipes/table.py"
+    imported, line = lines.strip().split("\n\n")
+    known = table.read_text(encoding="utf-8")
+    changed = re.sub(r"^RECIPES: .*$", line, known, flags=re.MULTILINE)
+    assert changed != known
+    table.write_text(changed.replace("\nfrom recipes.recipe", f"\n{imported}\nfrom recipes.recipe", 1), "utf-8")
+    reader.do(command, folder, PYTHONPATH=str(folder))
+    (poster,) = folder.glob("out/*/poster_01.webp")
+    with Image.open(poster) as picture:
+        assert (picture.format, picture.size) == ("WEBP", (256, 256))

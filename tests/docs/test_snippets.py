@@ -1,0 +1,170 @@
+"""Every block and every setting that the documentation shows, read by what reads it in earnest."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from typing import Any, Final, get_args
+
+import msgspec
+import pytest
+
+from runtime.settings import Settings, load_settings
+from services import records
+from services.vendors.runninghub import Node, Workflow
+from telemetry.instruments import SpanName
+from tests.bad_input import pictures
+from tests.bad_input.shop import Shop
+from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
+from tests.engine.virtual import VirtualLoop
+
+HELD: Final = {
+    ("docs/configuration.md", "json"): 2,
+    ("docs/how-to/add-a-recipe.md", "python"): 2,
+    ("docs/telemetry.md", "text"): 1,
+    ("docs/telemetry.md", "sh"): 1,
+    ("docs/architecture.md", "mermaid"): 2,
+    ("docs/architecture.md", "text"): 1,  # a sketch in words: there is nothing to run
+    ("README.md", "mermaid"): 1,
+}
+"""Page and language -> blocks that a test reads, here or in test_commands and test_recipe_example."""
+
+_FORMS: Final = re.compile(r"([A-Z][A-Z0-9_]*)=(\S+)")
+
+
+def _block(page: str, language: str, number: int = 0) -> str:
+    return [block.text for block in blocks_of(page) if block.language == language][number]
+
+
+def test_every_block_is_read_by_a_test() -> None:
+    shown = Counter((page, block.language) for page in PAGES for block in blocks_of(page))
+    assert {key: count for key, count in shown.items() if key[1] != "console"} == HELD
+
+
+def test_what_a_console_block_shows_beside_commands_is_nothing() -> None:
+    shown = [
+        line
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.language == "console"
+        for line in block.text.splitlines()
+    ]
+    assert [line for line in shown if not line.startswith("$ ")] == []
+
+
+def _assignments() -> dict[str, list[str]]:
+    """Page -> what it says to put into the environment, in a block or in a sentence."""
+    found = {
+        page: [
+            *(line for block in blocks_of(page) if block.language == "sh" for line in block.text.splitlines()),
+            *(code for code in inline_of(page) if _FORMS.fullmatch(code)),
+        ]
+        for page in PAGES
+    }
+    return {page: lines for page, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize(("page", "line"), [(page, line) for page, lines in _assignments().items() for line in lines])
+def test_an_assignment_is_one_that_the_settings_take(page: str, line: str) -> None:
+    found = _FORMS.fullmatch(line)
+    assert found is not None
+    if found[1] == "NAME":
+        return
+    assert found[1] in {field.encode_name for field in msgspec.structs.fields(Settings)}
+    load_settings({found[1]: found[2]})
+
+
+def _workflow() -> Workflow:
+    return msgspec.json.decode(_block("docs/configuration.md", "json"), type=Workflow)
+
+
+def test_the_workflow_file_is_one() -> None:
+    workflow = _workflow()
+    assert (set(workflow.inputs), set(workflow.params)) == ({"photo"}, {"prompt"})
+
+
+def test_json_in_a_sentence_is_what_it_says() -> None:
+    shown = [code for page in PAGES for code in inline_of(page) if code.startswith("{") and '"' in code]
+    (urls,) = [msgspec.json.decode(code, type=dict[str, Node]) for code in shown]
+    assert msgspec.structs.replace(_workflow(), url_inputs=urls).url_inputs == urls
+
+
+def test_the_task_file_is_taken_and_done() -> None:
+    order: dict[str, Any] = msgspec.json.decode(_block("docs/configuration.md", "json", 1))
+
+    async def play() -> None:
+        async with Shop() as shop:
+            run = shop.sell(order["kind"], order["params"])
+            for name in order["inputs"]:
+                await shop.put(run, name, pictures.jpeg())
+            order["ticket"] = shop.ticket(run, order["kind"], order["params"])
+            await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
+            await shop.promise(run, "success")
+            assert len(await shop.outputs(run)) == len(order["inputs"]) > 1
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
+
+
+def test_the_trace_that_is_shown_has_the_names_of_the_catalogue() -> None:
+    _, _, *rows, last = _block("docs/telemetry.md", "text").splitlines()
+    names = {row[18:47].split()[0] for row in rows}
+    assert names <= set(SpanName)
+    assert re.fullmatch(r"\d+ spans in [\d.]+ s, \d functions: producer\.cos_trigger → .*", last)
+
+
+ARCHITECTURE: Final = text_of("docs/architecture.md")
+
+
+def _record_names() -> set[str]:
+    """As the docstrings of the records name them."""
+    kinds = [kind for kind in get_args(records.Record) if kind is not records.DeadLetter]
+    return {re.findall(r"`([^`]+)`", kind.__doc__ or "")[0] for kind in kinds}
+
+
+def test_the_table_of_records_tells_who_creates_each() -> None:
+    (table,) = re.findall(r"^\| record \| who creates it \|\n(.*?)\n\n", ARCHITECTURE, re.DOTALL | re.MULTILINE)
+    first = " ".join(row.split("|")[1] for row in table.splitlines())
+    told = {name.split(" ")[0] for name in re.findall(r"`([^`]+)`", first)} - {"dead/…"}
+    told = {f"vendor-{{n}}{name}" if name.startswith("-") else name for name in told}
+    assert told == _record_names()
+
+
+def test_the_diagram_of_a_run_is_whole() -> None:
+    diagram = _block("docs/architecture.md", "mermaid", 1)
+    arrows = re.findall(r"^ +(\S+) --> ([^\s:]+)(?:: (.*))?$", diagram, re.MULTILINE)
+    assert len(arrows) == len(diagram.splitlines()) - 1, "a line is no arrow"
+    states = {state for arrow in arrows for state in arrow[:2]} - {"[*]"}
+    for state in states:
+        assert any(source == state for source, _, _ in arrows), f"nothing leads out of {state}"
+        assert any(target == state for _, target, _ in arrows), f"nothing leads to {state}"
+    written = {name for _, _, label in arrows for name in re.findall(r"[a-z-]+", label.rpartition("/ ")[2])}
+    assert {"accepted", "cleaned", "verdict", "delivered"} <= written
+    assert {"success", "failed", "cancelled"} <= states
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_can_be_found(page: str) -> None:
+    if page.startswith("docs/") and page != "docs/README.md":
+        assert f"]({page.removeprefix('docs/')})" in text_of("docs/README.md")
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", text_of(page))
+    for target, anchor in links:
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor[1:] in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_files_that_are_named_exist() -> None:
+    """Paths in sentences: those with a slash and a known ending, and folders of the project."""
+    named = {
+        code for page in PAGES for code in inline_of(page) if re.fullmatch(r"[a-z_./-]+/[a-z_]+\.(?:py|md|toml)", code)
+    }
+    named |= {code for page in PAGES for code in inline_of(page) if re.fullmatch(r"tests/[a-z_]+", code)}
+    assert sorted(name for name in named if not (ROOT / name).exists()) == ["recipes/poster_square.py"]
