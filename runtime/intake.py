@@ -18,7 +18,7 @@ from messages.codes import Code
 from messages.errors import Rejected
 from messages.keys import InputKey, RunId
 from messages.topics import topic_of
-from recipes.recipe import Recipe, parse_params
+from recipes.recipe import parse_params
 from recipes.table import recipe_of
 from runtime.outside import Outside
 from runtime.verdicts import give_verdict
@@ -140,10 +140,12 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     order = await _read_task_file(info, out) if upload.name == _TASK_FILE else _read_metadata(info)
     recipe = recipe_of(order.kind, out.recipes)
     parse_params(recipe, order.params)
+    if len(order.inputs) > recipe.max_inputs:
+        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
     now = out.ledger.now()
     # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
     ticket = _check_ticket(order, run, min(now, info.modified), out)
-    inputs = await _inputs(order, info, upload, recipe, out)
+    inputs = await _inputs(order, info, upload, out)
     accepted = Accepted(
         kind=order.kind,
         params=order.params,
@@ -207,14 +209,11 @@ def _check_ticket(order: _Order, run: RunId, now: float, out: Outside) -> ticket
         step=run.step,
         kind=order.kind,
         params=order.params,
+        inputs=max(1, len(order.inputs)),
     )
 
 
-async def _inputs(
-    order: _Order, info: ObjectInfo, upload: InputKey, recipe: Recipe, out: Outside
-) -> tuple[InputRef, ...]:
-    if len(order.inputs) > recipe.max_inputs:
-        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
+async def _inputs(order: _Order, info: ObjectInfo, upload: InputKey, out: Outside) -> tuple[InputRef, ...]:
     if not order.inputs:
         return (_input(info),)
     return tuple([_input(await _head(upload.folder + _file_name(name), out)) for name in order.inputs])

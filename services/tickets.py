@@ -43,6 +43,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """`digest` of the parameters."""
     expires: int = msgspec.field(name="exp")
     """Seconds since the epoch; from then on the ticket is refused."""
+    inputs: int = 1
+    """How many inputs the task may have."""
     priority: Literal["high", "normal", "low"] = "normal"
     """How soon the task is taken among those that wait."""
 
@@ -85,8 +87,9 @@ def verify(  # noqa: PLR0913 - all that a ticket sells, by name
     step: int,
     kind: str,
     params: Mapping[str, object],
+    inputs: int = 1,
 ) -> Ticket:
-    """Return the ticket if it sells exactly this.
+    """Return the ticket if it sells exactly this, or this with more inputs.
 
     Args:
         token: what the uploader gave; empty for nothing.
@@ -97,6 +100,7 @@ def verify(  # noqa: PLR0913 - all that a ticket sells, by name
         step: the step it must be for.
         kind: the kind it must sell.
         params: the parameters it must sell.
+        inputs: how many inputs it must sell, at least.
 
     Raises:
         services.errors.TicketRefused: missing, not ours, expired, or for something else; `code` tells which.
@@ -112,6 +116,8 @@ def verify(  # noqa: PLR0913 - all that a ticket sells, by name
     other = [name for name, value in asked.items() if sold[name] != value]
     if ticket.params_digest != _digest_or_none(params):
         other.append("params")
+    if inputs > ticket.inputs:
+        other.append("number of inputs")
     if other:
         raise TicketRefused(f"sold for another {', '.join(other)}")
     return ticket

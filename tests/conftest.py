@@ -21,6 +21,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(PulsarPart(), "pulsar-part")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every point at which a process was killed, and how it went; without -v nobody would see them."""
+    ended = [
+        (report.nodeid.partition("[")[2].rstrip("]"), outcome)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.nodeid.startswith("tests/crash/") and "[" in report.nodeid and report.when == "call"
+    ]
+    if ended:
+        terminalreporter.section("killed with kill -9 at")
+    for name, outcome in sorted(ended):
+        terminalreporter.line(f"{name:40} {outcome}")
+
+
 @pytest.fixture
 def blocking_detector() -> Iterator[BlockBuster]:
     """Raises in a coroutine that blocks its loop. SQLite in `:memory:` runs inline on purpose and is left out."""

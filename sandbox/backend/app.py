@@ -1,6 +1,6 @@
 """The HTTP side of the stand-in backend.
 
-POST /api/tasks {user_id, kind, params, step?}                     sell: charges 1 -> task id, ticket, upload folder
+POST /api/tasks {user_id, kind, params, step?, inputs?}            sell: charges 1 -> task id, ticket, upload folder
 POST /api/tasks/{id}/steps {kind, params}                          the next step of a pipeline
 GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
 POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict, as requirement 000 has it
@@ -46,6 +46,7 @@ class _Order(msgspec.Struct):
     user_id: str = ""
     params: dict[str, Any] = {}
     step: int = 0
+    inputs: int = 1
 
 
 class _Output(msgspec.Struct):
@@ -163,7 +164,13 @@ class _Backend:
     def _receipt(self, order: _Order, user: str, task: str, step: int) -> dict[str, object]:
         expires = int(self._clock()) + TICKET_SECONDS
         ticket = self._seals.ticket(
-            user=user, task=task, step=step, kind=order.kind, params=order.params, expires=expires
+            user=user,
+            task=task,
+            step=step,
+            kind=order.kind,
+            params=order.params,
+            expires=expires,
+            inputs=order.inputs,
         )
         folder = f"input/{user}/{task}/"
         return {"task_id": task, "step": step, "ticket": ticket, "input_prefix": folder, "expires": expires}

@@ -54,7 +54,17 @@ class Seals:
             return "missing"
         return "ok" if self._matches(claimed, headers.get(TIMESTAMP, "").encode() + body) else "bad"
 
-    def ticket(self, *, user: str, task: str, step: int, kind: str, params: Mapping[str, object], expires: int) -> str:
+    def ticket(
+        self,
+        *,
+        user: str,
+        task: str,
+        step: int,
+        kind: str,
+        params: Mapping[str, object],
+        expires: int,
+        inputs: int = 1,
+    ) -> str:
         """A ticket for one step: a JWT that says what was sold."""
         import jwt
 
@@ -68,6 +78,7 @@ class Seals:
             "kind": kind,
             "params": hashlib.sha256(text.encode()).hexdigest(),
             "exp": expires,
+            "inputs": inputs,
         }
         return jwt.encode(claims, self._ticket_key, algorithm="HS256")
 

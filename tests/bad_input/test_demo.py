@@ -18,20 +18,31 @@ from tests.bad_input.pictures import BLUE, GREEN, RED, WHITE
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final[Mapping[str, tuple[Callable[[], bytes], Code | None]]] = {
     "text.jpg": (lambda: pictures.TEXT, Code.BAD_PICTURE),
+    "zip.jpg": (pictures.zipped, Code.BAD_PICTURE),
     "cut.jpg": (lambda: pictures.jpeg()[:400], Code.BAD_PICTURE),
     "empty.png": (lambda: b"", Code.EMPTY_FILE),
     "bomb.png": (pictures.bomb, Code.PICTURE_TOO_LARGE),
     "huge.jpg": (lambda: pictures.jpeg() + bytes(33 << 20), Code.PICTURE_TOO_LARGE),
     "inks.jpg": (pictures.cmyk, None),
     "turned.jpg": (lambda: pictures.rotated(6), None),
+    "alpha.png": (lambda: pictures.encoded(pictures.see_through(), "PNG"), None),
+    "moving.webp": (pictures.animated, None),
+    "deep.png": (pictures.deep_colour, None),
 }
 """File -> its bytes, and the code it fails with."""
+
+SHOWN: Final[Mapping[str, tuple[tuple[int, int, int] | None, ...]]] = {
+    "alpha.png": (RED, GREEN, BLUE, None),
+    "deep.png": (RED, GREEN, RED, GREEN),
+}
+"""File -> what its quarters show, where that is not the flag; None: nothing can be seen there."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    ("kind", "names"), [("basic_clean", tuple(FILES)), ("model_pose12", ("text.jpg", "empty.png", "bomb.png"))]
+    ("kind", "names"),
+    [("basic_clean", tuple(FILES)), ("model_pose12", ("text.jpg", "empty.png", "bomb.png", "zip.jpg"))],
 )
 def test_the_demo_shows_how_each_bad_picture_ends(tmp_path: Path, kind: str, names: Sequence[str]) -> None:
     files = {name: FILES[name] for name in names}
@@ -44,13 +55,13 @@ def test_the_demo_shows_how_each_bad_picture_ends(tmp_path: Path, kind: str, nam
     report = json.loads(done.stdout.splitlines()[-1])
     failed = [code for _, code in files.values() if code]
     assert report["quota"] == {"charged": len(files), "refunded": len(failed)}
-    for (_, code), task in zip(files.values(), report["tasks"], strict=True):
+    for (name, (_, code)), task in zip(files.items(), report["tasks"], strict=True):
         check_callbacks(task, "failed" if code else "success")
         if code:
             assert task["error"] == {"code": code, "message": text_of(code)}
             assert (task["outputs"], task["files"], task["vendor_calls"]["create"]) == ([], [], 0)
         else:
-            check_colours(task)
+            check_colours(task, *SHOWN.get(name, (RED, GREEN, BLUE, WHITE)))
 
 
 def check_callbacks(task: Mapping[str, Any], status: str) -> None:
@@ -59,9 +70,13 @@ def check_callbacks(task: Mapping[str, Any], status: str) -> None:
     assert all(call["signature_ok"] and call["http_status"] == 200 for call in task["callbacks"])
 
 
-def check_colours(task: Mapping[str, Any]) -> None:
+def check_colours(task: Mapping[str, Any], *expected: tuple[int, int, int] | None) -> None:
     (file,) = task["files"]
-    picture = pictures.opened(Path(file).read_bytes()).convert("RGB")
+    picture = pictures.opened(Path(file).read_bytes()).convert("RGBA")
     assert picture.size == pictures.SIZE
-    for pixel, colour in zip(pictures.corners(picture), (RED, GREEN, BLUE, WHITE), strict=True):
-        assert all(abs(one - other) <= 16 for one, other in zip(pixel, colour, strict=True))
+    for pixel, colour in zip(pictures.corners(picture), expected, strict=True):
+        if colour is None:
+            assert pixel[3] == 0
+        else:
+            assert pixel[3] == 255
+            assert all(abs(one - other) <= 16 for one, other in zip(pixel[:3], colour, strict=True))

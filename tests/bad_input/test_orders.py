@@ -270,7 +270,7 @@ async def test_a_task_file_that_cannot_be_done_fails_its_task(shop: Shop, name: 
     await shop.data.put("input/u1/other/a.jpg", pictures.jpeg())
     if isinstance(document, dict) and document.get("ticket") == "sold":
         kind = document.get("kind") if isinstance(document.get("kind"), str) else "basic_clean"
-        document = {**document, "ticket": shop.ticket(run, str(kind))}
+        document = {**document, "ticket": shop.ticket(run, str(kind), inputs=2)}
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     await shop.deliver(await shop.put(run, "task.json", body))
     await shop.refused(run, code)
@@ -280,15 +280,24 @@ async def test_two_inputs_for_a_kind_that_takes_one(shop: Shop) -> None:
     run = shop.sell("model_pose12")
     for name in ("a.jpg", "b.jpg"):
         await shop.put(run, name, pictures.jpeg())
-    order = {"kind": "model_pose12", "inputs": ["a.jpg", "b.jpg"], "ticket": shop.ticket(run, "model_pose12")}
+    order = {"kind": "model_pose12", "inputs": ["a.jpg", "b.jpg"], "ticket": shop.ticket(run, "model_pose12", inputs=2)}
     await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
     await shop.refused(run, Code.BAD_PARAMETERS)
 
 
-async def test_the_same_input_twice_gives_two_results(shop: Shop) -> None:
+async def test_more_inputs_than_were_sold(shop: Shop) -> None:
+    run = shop.sell()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        await shop.put(run, name, pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg", "b.jpg", "c.jpg"], "ticket": shop.ticket(run, inputs=2)}
+    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
+    await shop.refused(run, Code.TICKET_INVALID)
+
+
+async def test_the_same_input_twice_gives_two_results_and_was_sold_twice(shop: Shop) -> None:
     run = shop.sell()
     await shop.put(run, "a.jpg", pictures.jpeg())
-    order = {"kind": "basic_clean", "inputs": ["a.jpg", "a.jpg"], "ticket": shop.ticket(run)}
+    order = {"kind": "basic_clean", "inputs": ["a.jpg", "a.jpg"], "ticket": shop.ticket(run, inputs=2)}
     await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
     await shop.promise(run, "success")
     assert len(await shop.outputs(run)) == 2

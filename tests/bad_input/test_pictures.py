@@ -131,7 +131,7 @@ async def test_one_bad_picture_among_several_fails_the_task_and_leaves_nothing(s
     files = {"a.jpg": pictures.jpeg(), "b.jpg": pictures.TEXT, "c.png": pictures.palette()}
     for name, body in files.items():
         await shop.put(run, name, body)
-    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run)}
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run, inputs=len(files))}
     await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
     await shop.refused(run, Code.BAD_PICTURE)
 
@@ -152,7 +152,7 @@ async def test_what_the_service_still_works_on_when_a_task_fails_is_not_left_beh
     files = {"a.jpg": pictures.jpeg(), "b.jpg": pictures.TEXT}
     for name, body in files.items():
         await shop.put(run, name, body)
-    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run)}
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run, inputs=len(files))}
     await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
     await asyncio.sleep(60)
     await shop.refused(run, Code.BAD_PICTURE)
@@ -163,7 +163,7 @@ async def test_several_good_pictures_give_one_result_each_in_their_order(shop: S
     files = {"照片.png": pictures.palette(), "a.jpg": pictures.rotated(6), "b.webp": pictures.animated()}
     for name, body in files.items():
         await shop.put(run, name, body)
-    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run)}
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run, inputs=len(files))}
     await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
     await shop.promise(run, "success")
     stem = f"output/{run.user}/{run.task}/result"

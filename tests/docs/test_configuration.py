@@ -66,10 +66,11 @@ def test_a_ticket_made_as_the_docs_say_is_accepted() -> None:
         "step": 0,
         "kind": "model_pose12",
         "params": hashlib.sha256(text.encode()).hexdigest(),
+        "inputs": 2,
         "exp": 2_000_000_000,
         "aud": "scf-workers/ticket",
     }
     secret = "s" * 32
     token = jwt.encode(claims, secret, algorithm="HS256")
     sold = {"user": "u-1", "task": "t-1", "step": 0, "kind": "model_pose12", "params": params}
-    assert verify(token, Secret(secret), now=1_900_000_000.0, **sold).kind == "model_pose12"  # type: ignore[arg-type]
+    assert verify(token, Secret(secret), now=1_900_000_000.0, inputs=2, **sold).kind == "model_pose12"  # type: ignore[arg-type]

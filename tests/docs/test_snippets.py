@@ -98,7 +98,7 @@ def test_the_task_file_is_taken_and_done() -> None:
             run = shop.sell(order["kind"], order["params"])
             for name in order["inputs"]:
                 await shop.put(run, name, pictures.jpeg())
-            order["ticket"] = shop.ticket(run, order["kind"], order["params"])
+            order["ticket"] = shop.ticket(run, order["kind"], order["params"], inputs=len(order["inputs"]))
             await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
             await shop.promise(run, "success")
             assert len(await shop.outputs(run)) == len(order["inputs"]) > 1

@@ -93,7 +93,7 @@ async def test_parameters_that_were_sold(world: Open) -> None:
 async def test_several_inputs_named_by_task_json(world: Open) -> None:
     async with world() as here:
         pictures = [await here.data.put(f"input/u1/t1/{name}", name.encode()) for name in ("b.png", "a.JPG", "c.webp")]
-        ticket = here.ticket(kind="basic_clean", params=CLEAN_PARAMS)
+        ticket = here.ticket(kind="basic_clean", params=CLEAN_PARAMS, inputs=3)
         document = {"kind": "basic_clean", "params": CLEAN_PARAMS, "ticket": ticket}
         await here.task_file({**document, "inputs": ["b.png", "a.JPG", "c.webp"]})
         assert await take_in(TASK_FILE, here.out) == "accepted"
@@ -250,7 +250,7 @@ async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(world: Ope
         await here.data.put("input/u1/t1/empty.png", b"")
         await here.data.put("input/u1/t2/a.jpg", b"of another task")
         if isinstance(document, dict) and document.get("ticket") == "sold":
-            document = {**document, "ticket": here.ticket(kind="basic_clean")}
+            document = {**document, "ticket": here.ticket(kind="basic_clean", inputs=2)}
         await here.task_file(document)
         assert await take_in(TASK_FILE, here.out) == "refused"
         await assert_refused(here, code)

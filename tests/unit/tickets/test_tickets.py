@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +67,15 @@ def test_any_jwt_library_can_issue_one() -> None:
     assert check(signed(CLAIMS)) == SOLD
 
 
+def test_it_sells_as_many_inputs_as_it_says_or_fewer() -> None:
+    sold = msgspec.structs.replace(SOLD, inputs=3)
+    for inputs in (1, 2, 3):
+        assert check(issue(sold, SECRET), inputs=inputs) == sold
+    assert refusal(issue(sold, SECRET), inputs=4) is Code.TICKET_INVALID
+    for strange in (0, -1, "3", 2.5, True, None):
+        assert refusal(signed({**CLAIMS, "inputs": strange})) is Code.TICKET_INVALID
+
+
 def test_no_ticket_is_said_to_be_missing() -> None:
     assert refusal("") is Code.TICKET_MISSING
 
@@ -80,6 +90,7 @@ def test_no_ticket_is_said_to_be_missing() -> None:
         {"params": {}},
         {"params": {**PARAMS, "count": 13}},
         {"params": {**PARAMS, "extra": 1}},
+        {"inputs": 2},
         {"params": {"x": math.nan}},
         {"params": {"x": {1, 2}}},
     ],
