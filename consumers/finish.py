@@ -118,6 +118,7 @@ async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
         Callback(
             task=run.task,
             step=run.step,
+            run=run.run,
             status="success" if success else "failed",
             outputs=tuple(item.target for item in verdict.manifest),
             code=verdict.code,

@@ -6,6 +6,7 @@ carry, besides what 000 asks for,
     X-Timestamp                 seconds since the epoch, when sent
     X-Internal-Signature        HMAC-SHA256 hex over task id + step index + timestamp
     X-Internal-Body-Signature   HMAC-SHA256 hex over timestamp + body, since the former covers no body
+    X-Internal-Run              0, plus one for each replay: tells a late repeat of an older run; not signed
 
 The questions, unfinished tasks and reopening, are signed over path + timestamp (the path from `/api/` on, as sent,
 without query) in `X-Internal-Signature`; so no signature of a callback can be used to ask, nor the other way round.
@@ -61,6 +62,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     step: int = 0
+    run: int = 0
     status: Literal["success", "failed"]
     outputs: tuple[str, ...] = ()
     """COS keys of a success, in order: `output/{user}/{task}/frame_01.jpg`, …"""
@@ -211,7 +213,13 @@ class Backend:
     async def _deliver(self, callback: Callback) -> Answer:
         path, document = _request(callback, self._form)
         body = msgspec.json.encode(document)
-        reply = await self._send("POST", path, signed=(callback.task, callback.step), body=body)
+        reply = await self._send(
+            "POST",
+            path,
+            signed=(callback.task, callback.step),
+            body=body,
+            more={"X-Internal-Run": str(callback.run)},
+        )
         judgement = judge(reply.status, reply.body, callback.status)
         if judgement in {Judgement.REFUSED, Judgement.RETRY}:
             raise self._down(reply)
@@ -262,7 +270,14 @@ class Backend:
         await self._client.aclose()
 
     async def _send(
-        self, method: str, path: str, *, signed: tuple[str | int, ...], query: str = "", body: bytes = b""
+        self,
+        method: str,
+        path: str,
+        *,
+        signed: tuple[str | int, ...],
+        query: str = "",
+        body: bytes = b"",
+        more: Mapping[str, str] | None = None,
     ) -> _Reply:
         """Send once, signed now. `signed` is what the signature covers, before the timestamp."""
         import httpx
@@ -271,6 +286,7 @@ class Backend:
         headers = {
             "X-Timestamp": str(timestamp),
             "X-Internal-Signature": sign(self._secret, *signed, timestamp),
+            **(more or {}),
         }
         if body:
             headers["Content-Type"] = "application/json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,6 +27,7 @@ class Block(NamedTuple):
     text: str
 
 
+@functools.cache
 def text_of(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 

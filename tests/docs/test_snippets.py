@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import Counter
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
+import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
+import httpx
 import msgspec
 import pytest
 
 from runtime.settings import Settings, load_settings
 from services import records
+from services.backend import Backend, Callback, Form, UnfinishedPage, UnfinishedTask
 from services.vendors.runninghub import Node, Workflow
 from telemetry.instruments import SpanName
+from telemetry.secrets import Secret
 from tests.bad_input import pictures
 from tests.bad_input.shop import Shop
 from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
 from tests.engine.virtual import VirtualLoop
 
 HELD: Final = {
+    ("docs/backend.md", "json"): 5,
     ("docs/configuration.md", "json"): 2,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
     ("docs/telemetry.md", "text"): 1,
@@ -107,6 +113,43 @@ def test_the_task_file_is_taken_and_done() -> None:
         runner.run(play())
 
 
+@pytest.mark.parametrize(
+    ("number", "form", "status"),
+    [(0, "steps", "success"), (1, "steps", "failed"), (2, "task_update", "success"), (3, "task_update", "failed")],
+)
+async def test_a_callback_is_sent_as_the_page_shows_it(
+    number: int, form: Form, status: Literal["success", "failed"]
+) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200)
+
+    ended: dict[str, Any] = (
+        {"outputs": ("output/u-1/t-1/frame_01.jpg",)}
+        if status == "success"
+        else {"message": "生成超时", "code": "timeout"}
+    )
+    told = Callback(task="t-1", run=2, status=status, vendor_task_id="1990000000000000077", **ended)
+    transport = httpx.MockTransport(answer)
+    backend = Backend(base_url="http://b", secret=Secret("s" * 32), clock=lambda: 1.0, form=form, transport=transport)
+    await backend.deliver(told)
+    await backend.close()
+    (request,) = sent
+    assert json.loads(request.content) == json.loads(_block("docs/backend.md", "json", number))
+    headers = re.findall(r"^\| `(X-[A-Za-z-]+)` \|", BACKEND, re.MULTILINE)
+    assert set(headers) <= {name.title() for name in request.headers}
+    assert request.headers["X-Internal-Run"] == "2"
+    path = request.url.path.replace("t-1", "{taskId}").replace("/0/", "/{stepIndex}/")
+    assert f"POST {{BACKEND_URL}}{path}`" in BACKEND
+
+
+def test_the_page_of_unfinished_tasks_is_one() -> None:
+    page = msgspec.json.decode(_block("docs/backend.md", "json", 4), type=UnfinishedPage)
+    assert page.rows == (UnfinishedTask("t-1", "u-1", 0, "model_pose12", 1795345142.5),)
+
+
 def test_the_trace_that_is_shown_has_the_names_of_the_catalogue() -> None:
     _, _, *rows, last = _block("docs/telemetry.md", "text").splitlines()
     names = {row[18:47].split()[0] for row in rows}
@@ -115,6 +158,7 @@ def test_the_trace_that_is_shown_has_the_names_of_the_catalogue() -> None:
 
 
 ARCHITECTURE: Final = text_of("docs/architecture.md")
+BACKEND: Final = text_of("docs/backend.md")
 
 
 def _record_names() -> set[str]:
