@@ -14,6 +14,7 @@ import pytest
 from messages.codes import Code, text_of
 from tests.bad_input import pictures
 from tests.bad_input.pictures import BLUE, GREEN, RED, WHITE
+from tests.secrets.plants import Plants
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final[Mapping[str, tuple[Callable[[], bytes], Code | None]]] = {
@@ -52,6 +53,7 @@ def test_the_demo_shows_how_each_bad_picture_ends(tmp_path: Path, kind: str, nam
     argv = [sys.executable, "-m", "console", "demo", *photos, "--kind", kind, "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False, text=True, timeout=170)
     assert done.returncode == 0, done.stderr[-3000:]
+    Plants({}).assert_none_in([("output", done.stdout), ("errors", done.stderr)])
     report = json.loads(done.stdout.splitlines()[-1])
     failed = [code for _, code in files.values() if code]
     assert report["quota"] == {"charged": len(files), "refunded": len(failed)}

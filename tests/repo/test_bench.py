@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bench import messages
+from bench import large_file, messages
 from bench.__main__ import SUITES, main
 from tests.docs.pages import text_of
 
@@ -28,3 +28,12 @@ def test_the_size_of_a_message_is_what_the_page_says() -> None:
 def test_a_suite_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nothing"]) == 2
     assert "nothing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_large_result_streams_with_flat_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed is left to `make bench`: beside other tests it says nothing."""
+    monkeypatch.setattr(large_file, "_REPEATS", 1)
+    found = {figure.name: figure.median for figure in large_file.measure()}
+    assert 0 < found["large_file_rss_above_idle"] < 64

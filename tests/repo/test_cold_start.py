@@ -40,7 +40,17 @@ def _import(module: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("module", ["producer.cos_trigger", "consumers.worker", "recipes.table", "messages.codec"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "producer.cos_trigger",
+        "producer.webhook",
+        "producer.sweep",
+        "consumers.worker",
+        "recipes.table",
+        "messages.codec",
+    ],
+)
 def test_an_entry_module_imports_nothing_heavy(module: str) -> None:
     loaded = _import(module)["loaded"]
     assert isinstance(loaded, list)

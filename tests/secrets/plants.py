@@ -18,7 +18,9 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "TICKET_SECRET": "plantedTicketKey+b6/Nf3Gw8Jc5Re0Ua2Oi9==",
     "WEBHOOK_SECRET": "plantedWebhook/e7Yh4+Tb1Kx9Md3Sf6Qg==",
     "RUNNINGHUB_API_KEY": "c0ffee11plantedrunninghub22decade33",
+    "BROKER_TOKEN": "eyJplantedBroker.eyJplantedClaims.plantedBrokerSeal6Vw",
     "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer plantedCollectorToken4Zt8",
+    "OTEL_RESOURCE_ATTRIBUTES": "token=plantedApmToken9Qd3Lr",
 }
 """What a deployment is given."""
 
@@ -49,6 +51,9 @@ class Plants:
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = dict(values)
+        # Of pairs the value alone is a secret too, without a word such as Bearer before it.
+        for name in {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES"} & values.keys():
+            self.values[f"the value in {name}"] = values[name].partition("=")[2].rpartition(" ")[2]
 
     def add(self, name: str, value: str) -> str:
         """One more; returns it."""

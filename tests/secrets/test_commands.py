@@ -16,6 +16,7 @@ import pytest
 
 from messages.errors import ScfWorkersError
 from runtime.doctor import examine, to_json
+from runtime.settings import SECRETS
 from tests.bad_input.pictures import jpeg
 from tests.bad_input.shop import event
 from tests.secrets.echo import Echo, Mode
@@ -78,6 +79,7 @@ def environment(folder: Path, url: str, **changes: str) -> dict[str, str]:
         "LEDGER_BUCKET": "ledger-1250000000",
         "COS_ENDPOINT": url,
         "BACKEND_URL": url,
+        "WEBHOOK_URL": url,
         "RUNNINGHUB_URL": url,
         "MODEL_POSE12_WORKFLOW": str(workflow),
         "LOG_LEVEL": "DEBUG",
@@ -106,6 +108,10 @@ def uploaded() -> str:
     told = event("input/u1/t1/original.jpg")
     told["Records"][0]["event"]["requestParameters"]["requestHeaders"]["Authorization"] = AUTHORIZATION
     return json.dumps(told)
+
+
+def test_every_secret_of_the_settings_is_planted() -> None:
+    assert set(ENVIRONMENT) == set(SECRETS)
 
 
 @pytest.fixture
