@@ -57,7 +57,11 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "WEBHOOK_SECRET": ({"WEBHOOK_SECRET": "not-the-one-that-the-function-has"},),
     "RUNNINGHUB_URL": ({"RUNNINGHUB_URL": "nonsense"}, {"RUNNINGHUB_URL": "http://127.0.0.1:9"}),
     "RUNNINGHUB_API": ({"RUNNINGHUB_API": "v3"},),
-    "RUNNINGHUB_API_KEY": ({"RUNNINGHUB_API_KEY": "wrong-key"}, {"RUNNINGHUB_API_KEY": ""}),
+    "RUNNINGHUB_API_KEY": (
+        {"RUNNINGHUB_API_KEY": "wrong-key"},
+        {"RUNNINGHUB_API_KEY": "wrong-key", "RUNNINGHUB_API": "v1"},
+        {"RUNNINGHUB_API_KEY": ""},
+    ),
     "MODEL_POSE12_WORKFLOW": (
         {"MODEL_POSE12_WORKFLOW": ""},
         {"MODEL_POSE12_WORKFLOW": "/nowhere/workflow.json"},
@@ -108,6 +112,10 @@ def test_a_sound_deployment_is_all_well(world: World) -> None:
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
     assert {"webhook", "runninghub", "tickets"} <= set(found)
+
+
+def test_the_vendors_older_interface_is_well_too(world: World) -> None:
+    assert _bad({**world.environ, "RUNNINGHUB_API": "v1"}) == []
 
 
 def test_every_variable_is_broken_here() -> None:
