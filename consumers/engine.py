@@ -72,8 +72,8 @@ class Engine:
         """
         try:
             message = message or decode(delivery.payload)
-        except InvalidMessage as error:
-            await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
+        except InvalidMessage:
+            await self.pass_on(delivery)
             await consumer.ack(delivery)
             return
         header = message.header
@@ -115,6 +115,19 @@ class Engine:
             log.info(Event.MESSAGE_PUT_OFF, delay=round(delay, 3))
         metrics.count(Metric.MESSAGES_PUT_OFF, stage=header.stage)
         return True
+
+    async def pass_on(self, delivery: Delivery, delay: float = 1.0) -> None:
+        """Publish a copy with the same attempt, for a message that no broker would deliver again.
+
+        A copy rather than the message as it is: had an earlier process begun it, its mark would turn that away.
+        """
+        try:
+            message = decode(delivery.payload)
+        except InvalidMessage as error:
+            await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
+            return
+        with logs.context(**_fields(message.header, delivery)):
+            await self._effects.carry_out(Snooze(delay), message, delivery)
 
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
         """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""

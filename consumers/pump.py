@@ -125,6 +125,12 @@ class Pump:
         self._health = health
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
+        self._opened = math.inf
+
+    @property
+    def open_s(self) -> float:
+        """Seconds since every subscription is open; 0 before that."""
+        return max(0.0, self._loop.time() - self._opened)
 
     def stop(self) -> None:
         """Take no more, finish what has begun, then return from `run`."""
@@ -137,6 +143,7 @@ class Pump:
             transport.errors.BrokerDown: no subscription could be opened.
         """
         consumers = await asyncio.gather(*(self._subscribe(group) for group in self._groups))
+        self._opened = self._loop.time()
         log.info(Event.WORKER_STARTED, topics=[topic for group in self._groups for topic in group.topics])
         async with asyncio.TaskGroup() as tasks:
             slots = [

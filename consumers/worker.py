@@ -22,14 +22,14 @@ from runtime.settings import Settings, load_settings
 from runtime.wiring import open_outside, open_telemetry
 from telemetry import logs
 
-__all__ = ["build_crew", "build_pump", "run_worker"]
+__all__ = ["build_crew", "build_pump", "reserve_of", "run_worker"]
 
 
 def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
     """Work until SIGTERM or SIGINT.
 
     Args:
-        topics: what to take; everything when empty.
+        topics: what to take; WORK_TOPICS when empty.
         concurrency: messages of one group of topics at once; 0 takes WORK_CONCURRENCY.
 
     Raises:
@@ -39,7 +39,7 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
     settings = load_settings(os.environ)
     logs.setup(sys.stdout, settings.log_level, "consumers")
     with closing(open_telemetry(settings, "consumers")):
-        asyncio.run(_work(settings, topics, concurrency or settings.work_concurrency))
+        asyncio.run(_work(settings, topics or settings.topics, concurrency or settings.work_concurrency))
 
 
 async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:
@@ -62,6 +62,11 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
 def build_crew(out: Outside, pauses: Pauses, user_cap: int = 0) -> Crew:
     """A crew whose engine knows every stage. Must be called while the loop runs."""
     return Crew(Engine(out, STAGES, pauses), user_cap=user_cap)
+
+
+def reserve_of(out: Outside) -> float:
+    """Seconds that work which pays may take, of any kind."""
+    return max(limit_of(Stage.GENERATE, recipe) for recipe in out.recipes.values())
 
 
 def build_pump(  # noqa: PLR0913 - each is a rule of its own
@@ -90,6 +95,6 @@ def build_pump(  # noqa: PLR0913 - each is a rule of its own
         prefetch=prefetch,
         grace=grace,
         until=until,
-        reserve=max(limit_of(Stage.GENERATE, recipe) for recipe in out.recipes.values()),
+        reserve=reserve_of(out),
         health=health,
     )

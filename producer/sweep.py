@@ -26,7 +26,7 @@ from messages.keys import RunId, check_id
 from messages.topics import WORKERS, topic_of
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, current_trail
 from runtime.outside import Outside
-from runtime.scf import instance
+from runtime.scf import instance, time_limit_s, wishes
 from runtime.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from services.backend import UnfinishedTask
 from services.concurrency import Together
@@ -41,7 +41,6 @@ MAX_PAGES: Final = 200
 _SERVICE: Final = "producer.sweep"
 _AT_ONCE: Final = 16
 """Tasks looked at at the same time: each is one listing and perhaps one publish."""
-_TIME_LIMIT_S: Final = 60.0
 _MARGIN_S: Final = 5.0
 """Left of the platform's time limit when a call stops, for the answer and for what it has begun."""
 
@@ -87,7 +86,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     Raises:
         messages.errors.ScfWorkersError: the backend's list could not be read; the platform calls again.
     """
-    limit = float(context.get("time_limit_in_ms") or _TIME_LIMIT_S * 1000) / 1000
+    limit = time_limit_s(context)
     until = time.monotonic() + limit - min(_MARGIN_S, limit / 4)
     with logs.context(request_id=str(context.get("request_id", ""))):
         swept = instance(_SERVICE).call(lambda out: take_turn(event, out, until, _place))
@@ -228,17 +227,8 @@ async def _waiting(out: Outside) -> Mapping[Stage, float]:
 
 
 def _order(event: Mapping[str, Any]) -> Order:
-    """What the event asks for; a timer's `Message` may be any text, and then asks for nothing."""
-    asked: Any = {**_message(event.get("Message")), **event}
+    asked = wishes(event)
     try:
         return msgspec.convert({name: asked[name] for name in Order.__struct_fields__ if name in asked}, Order)
     except msgspec.ValidationError:
         return Order()
-
-
-def _message(text: object) -> Mapping[str, Any]:
-    try:
-        found = msgspec.json.decode(text) if isinstance(text, str) else None
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

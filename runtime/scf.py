@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from messages.errors import ScfWorkersError
 from runtime.outside import Outside
 from runtime.settings import Settings, load_settings, mask_secrets
@@ -24,13 +26,16 @@ from telemetry.outlets import Outlets
 from telemetry.redaction import redact_text
 from telemetry.tracing import span
 
-__all__ = ["Event", "Instance", "current_loop", "instance"]
+__all__ = ["Event", "Instance", "close_instance", "current_loop", "instance", "time_limit_s", "wishes"]
 
 T = TypeVar("T")
 
 log = logs.get(__name__)
 
 Event = Mapping[str, Any]
+
+_TIME_LIMIT_S: Final = 60.0
+"""Where the platform does not tell a function's time limit."""
 
 
 class Instance:
@@ -54,6 +59,13 @@ class Instance:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop, once there was a call."""
         return self._loop
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, while a call is at work."""
+        if self._settings is None:
+            raise RuntimeError("the settings are read when the first call begins")
+        return self._settings
 
     def call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
         """Do one call's work to its end.
@@ -81,6 +93,11 @@ class Instance:
         if self._outlets is not None:
             self._outlets.close()
         self._loop, self._outside, self._outlets = None, None, None
+
+    async def disconnect(self) -> None:
+        """From within a call that must end now: drop everything outside; the next call opens it anew."""
+        self._outside = None
+        await self._stack.aclose()
 
     async def _call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
         if self._settings is None or self._outlets is None:
@@ -125,3 +142,30 @@ def instance(service: str, *, vendors: bool = False) -> Instance:
 def current_loop() -> asyncio.AbstractEventLoop | None:
     """The loop of this process's instance, if it has been called."""
     return _process.instance.loop if _process.instance else None
+
+
+def close_instance() -> None:
+    """Close this process's instance, if it has been called."""
+    if _process.instance is not None:
+        _process.instance.close()
+
+
+def time_limit_s(context: Mapping[str, Any]) -> float:
+    """Seconds that the platform lets a call take, as the call's context says."""
+    return float(context.get("time_limit_in_ms") or _TIME_LIMIT_S * 1000) / 1000
+
+
+def wishes(event: Event) -> Mapping[str, Any]:
+    """What a call by a timer or by hand asks for: the event's fields, over those of the JSON in a timer's `Message`.
+
+    A timer's `Message` may be any text, and then asks for nothing (SCF, timer trigger).
+    """
+    return {**_message(event.get("Message")), **event}
+
+
+def _message(text: object) -> Mapping[str, Any]:
+    try:
+        found = msgspec.json.decode(text) if isinstance(text, str) else None
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -95,12 +95,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Messages of one group of topics that a pump works on at once."""
     work_prefetch: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     """Messages that a pump fetches ahead of each topic; above 0 only where thousands a second must pass through it."""
+    work_topics: str = ""
+    """Topics that a pump or drain takes, separated by commas, such as `poll,wake`; empty takes all."""
+    drain_idle_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
+    """Seconds without work after which a drain takes its topics for empty and returns."""
     user_concurrency: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 6
     """Pieces of work (clean, generate, collect) of one user that a pump does at once; the others wait. 0: no limit."""
     health_file: str = ""
     """File that a pump touches every two seconds while it takes work, for `scf-workers healthy`; empty for none."""
     shutdown_grace_s: Seconds = 30.0
-    """How long a pump may finish what it has begun after SIGTERM."""
+    """How long a pump may finish what it has begun after SIGTERM; a function never more than a fifth of its limit."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level logged."""
     trace_file: str = ""
@@ -117,6 +121,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """`service.name` of what is sent; empty makes one of the function's name, such as `scf-workers-consumers`."""
     otel_metrics_exporter: Literal["otlp", "none"] = "otlp"
     """`none` sends spans only: for collectors that take no metrics."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The names in `work_topics`."""
+        return tuple(name.strip() for name in self.work_topics.split(",") if name.strip())
 
 
 SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Settings) if field.type is Secret)

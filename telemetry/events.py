@@ -87,6 +87,11 @@ class Event(StrEnum):
     WORKER_STARTED = "worker.started", "a process consumes"
     WORKER_DRAINING = "worker.draining", "it takes no more and finishes what it has begun"
     WORKER_STOPPED = "worker.stopped", "it has let go of everything"
+    DRAIN_DONE = "drain.done", "one call of the drain is over"
+    PUSH_DONE = "push.done", "one call of the push is over"
+    PUSH_UNREADABLE = "push.unreadable", "a record of an event that is no message of a queue: a dead letter"
+    PUSH_HELD_BACK = "push.held_back", "no room in this call for one more; published anew"
+    PUSH_UNSETTLED = "push.unsettled", "a record could be neither done nor published anew; the platform calls again"
 
     BACKLOG_UNKNOWN = "backlog.unknown", "the broker did not say what waits on a topic; asked again at the next turn"
     TELEMETRY_OFF = "telemetry.off", "spans and metrics are asked for and cannot be sent from here; the work goes on"

@@ -1,0 +1,89 @@
+"""EventBridge's envelope around a message of TDMQ for Pulsar. Pure.
+
+Source: EventBridge, "TDMQ connector" and "SCF target": one CloudEvent of type `connector:tdmq`, or, where batches are
+on, `{"EventList": [...]}`. Older events differ in spelling and types, so only what is needed is read, and leniently.
+The envelope has no property, key or redelivery count: all that matters is inside the message.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from messages.bodies import Stage
+from messages.codec import decode
+from messages.errors import InvalidMessage
+from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS, topic_of
+from transport.port import Delivery
+
+__all__ = ["Record", "records_in"]
+
+_TOPICS: Final = frozenset((*WORK_TOPICS, *DEAD_LETTER_TOPICS))
+_PARTITION: Final = re.compile(r"-partition-\d+\Z")
+
+_HOMELESS: Final = topic_of(Stage.WAKE)
+"""Topic of what names none of ours: its dead letter has to go somewhere."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One record of an event."""
+
+    delivery: Delivery
+    readable: bool
+    """Whether it was the envelope of a message; else the payload is the record itself, as JSON."""
+
+
+def records_in(event: object) -> tuple[Record, ...]:
+    """Every record of an event; what is no envelope is a record that cannot be read. Nothing is left out."""
+    if isinstance(event, Mapping) and isinstance(listed := event.get("EventList"), list):
+        return tuple(_record(entry) for entry in listed)
+    return (_record(event),)
+
+
+def _record(entry: object) -> Record:
+    data = entry.get("data") if isinstance(entry, Mapping) else None
+    payload = _payload(data.get("msgBody")) if isinstance(data, Mapping) else None
+    if not isinstance(entry, Mapping) or not isinstance(data, Mapping) or payload is None:
+        raw = msgspec.json.encode(entry)
+        return Record(Delivery(_digest(raw), _HOMELESS, raw), readable=False)
+    message_id = data.get("msgId") or entry.get("id") or _digest(payload)
+    return Record(Delivery(str(message_id), _topic(data.get("topic"), payload), payload), readable=True)
+
+
+def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - whatever the bridge made of it
+    """The message's bytes: text, or in base64 (how the bridge carries bytes is not documented), or parsed already."""
+    if isinstance(body, str) and body:
+        plain = body.encode("utf-8", "surrogatepass")
+        # A message of ours begins with a bracket, which no base64 does.
+        unpacked = _unpack(plain)
+        return unpacked if unpacked is not None and unpacked.startswith(b"[") else plain
+    return msgspec.json.encode(body) if isinstance(body, list | dict) and body else None
+
+
+def _unpack(text: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _topic(named: object, payload: bytes) -> str:
+    """The last part of the topic's name; where that is none of ours, the one on which such a message lives."""
+    last = _PARTITION.sub("", named.rpartition("/")[2]) if isinstance(named, str) else ""
+    if last in _TOPICS:
+        return last
+    try:
+        header = decode(payload).header
+    except InvalidMessage:
+        return _HOMELESS
+    return topic_of(Stage(header.stage), header.priority) if header.stage != Stage.DEAD else _HOMELESS
+
+
+def _digest(raw: bytes) -> str:
+    return f"sha256-{hashlib.sha256(raw).hexdigest()[:32]}"

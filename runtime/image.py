@@ -1,0 +1,256 @@
+"""The server of a container image: the platform posts each event to it, and it calls the function's handler.
+
+    python -m runtime.image consumers.drain
+
+Source: SCF, "Deploying functions from an image" (document 583/41076): a server on 0.0.0.0:9000, up within 30 s, gets
+`POST /event-invoke` with the event as its body, the context in `X-Scf-*` headers, and the execution role's credentials
+in `X-Scf-Secret-Id`, `X-Scf-Secret-Key` and `X-Scf-Session-Token`. The units are not written there: a request that a
+user recorded has `X-Scf-Memory: 512` and `X-Scf-Timeout: 300000`, so MB and milliseconds. A limit below 1,000 can only
+be one in seconds (1 to 900 are allowed), and is read so. How a failed call must be answered is not written either.
+
+The standard library's server is enough: the platform sends an instance one event at a time, so requests are answered
+one by one in the main thread, which is where the handler's event loop and signals belong; and a framework would only
+make the cold start longer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, Final
+
+import msgspec
+
+from messages.errors import ScfWorkersError
+from runtime.errors import BadSettings
+from runtime.scf import close_instance
+from runtime.settings import mask_secrets
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.redaction import redact_text, register
+from telemetry.secrets import Secret
+
+__all__ = ["Credentials", "Server", "context_of", "main"]
+
+Handler = Callable[[Any, Mapping[str, Any]], Any]
+
+_PATH: Final = "/event-invoke"
+_PORT: Final = 9000
+_SILENCE_S: Final = 30.0
+"""Seconds that a caller may leave between two pieces of a request: it holds up everybody else."""
+
+_MAX_BODY_BYTES: Final = 6 << 20
+"""What the platform lets through."""
+
+_CREDENTIALS: Final = {
+    "x-scf-secret-id": "TENCENTCLOUD_SECRETID",
+    "x-scf-secret-key": "TENCENTCLOUD_SECRETKEY",
+    "x-scf-session-token": "TENCENTCLOUD_SESSIONTOKEN",
+}
+_CONTEXT: Final = {
+    "x-scf-request-id": "request_id",
+    "x-scf-version": "function_version",
+    "x-scf-name": "function_name",
+    "x-scf-namespace": "namespace",
+    "x-scf-region": "tencentcloud_region",
+    "x-scf-appid": "tencentcloud_appid",
+    "x-scf-uin": "tencentcloud_uin",
+}
+_LEAST_MILLISECONDS: Final = 1000
+_OK, _NOT_FOUND, _TOO_LARGE, _BAD, _FAILED = 200, 404, 413, 400, 500
+
+log = logs.get(__name__)
+
+
+class Credentials:
+    """Puts the credentials of each call where `runtime.credentials` looks for them; those of the last one go.
+
+    Args:
+        environ: the process's environment.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._environ = environ
+        self._own = {name: environ[name] for name in _CREDENTIALS.values() if name in environ}
+
+    def take(self, headers: Mapping[str, str]) -> None:
+        """Use a call's credentials from now on; a call without any leaves those that the process was started with.
+
+        Args:
+            headers: of the call, with names in lower case.
+
+        Raises:
+            runtime.errors.BadSettings: only a part of them came, or one is too short to be one; the text names it.
+        """
+        given = {name: headers.get(header) or "" for header, name in _CREDENTIALS.items()}
+        for name in _CREDENTIALS.values():
+            self._environ.pop(name, None)
+        if not any(given.values()):
+            self._environ.update(self._own)
+            return
+        for header, name in _CREDENTIALS.items():
+            try:
+                register(Secret(given[name]))
+            except ValueError as error:
+                raise BadSettings(f"the header {header} cannot be used: {error}") from error
+        for header, name in list(_CREDENTIALS.items())[:2]:
+            if not given[name]:
+                raise BadSettings(f"the header {header} is missing, though others of the role's credentials came")
+        self._environ.update({name: value for name, value in given.items() if value})
+
+
+def context_of(headers: Mapping[str, str]) -> dict[str, Any]:
+    """The `context` of a handler, as managed runtimes give it.
+
+    Args:
+        headers: of the call, with names in lower case.
+    """
+    context: dict[str, Any] = {name: headers.get(header) or "" for header, name in _CONTEXT.items()}
+    limit = _number(headers.get("x-scf-timeout"))
+    if limit:
+        context["time_limit_in_ms"] = limit if limit >= _LEAST_MILLISECONDS else limit * 1000
+    if memory := _number(headers.get("x-scf-memory")):
+        context["memory_limit_in_mb"] = memory
+    return context
+
+
+def _number(text: str | None) -> int:
+    try:
+        return max(0, int(float(text or 0)))
+    except (ValueError, OverflowError):
+        return 0
+
+
+class _Leave(BaseException):
+    """SIGTERM came while nothing was at work."""
+
+
+class Server(HTTPServer):
+    """Serves one handler.
+
+    Args:
+        handler: the function's `main_handler`.
+        credentials: take those of each call.
+        port: 0 takes a free one.
+    """
+
+    allow_reuse_address = True
+
+    def __init__(self, handler: Handler, credentials: Credentials, port: int = _PORT) -> None:
+        self.handler = handler
+        self.credentials = credentials
+        self._busy = False
+        self._leaving = False
+        super().__init__(("0.0.0.0", port), _Request)  # noqa: S104 - the platform calls from outside the container
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; what is at work then is finished."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._leave)
+        try:
+            while not self._leaving:
+                self.handle_request()
+        except _Leave:
+            pass
+        finally:
+            self.server_close()
+
+    def call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Answer one event: status and JSON."""
+        try:
+            return self._call(body, headers)
+        except Exception as error:  # noqa: BLE001 - the platform is told, and the instance lives on
+            if not isinstance(error, ScfWorkersError):
+                log.error(Event.CALL_FAILED, error=error)
+            return _FAILED, _told(type(error).__name__, str(error))
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base's signature
+        """Answer one connection; a signal waits until it is answered."""
+        self._busy = True
+        try:
+            super().process_request(request, client_address)
+        finally:
+            self._busy = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - the base's signature
+        """The caller went away."""
+        log.warning(Event.CALL_FAILED, error=sys.exception())
+
+    def _call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        self.credentials.take(headers)
+        try:
+            event = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _BAD, _told("BadEvent", f"the event is no JSON: {error}")
+        return _OK, msgspec.json.encode(self.handler(event, context_of(headers)))
+
+    def _leave(self, _number: int, _frame: object) -> None:
+        first, self._leaving = not self._leaving, True
+        if first and not self._busy:
+            raise _Leave
+
+
+class _Request(BaseHTTPRequestHandler):
+    """One request. The connection ends with the answer (HTTP/1.0): one that idles would hold up everybody else."""
+
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride] - it is made for this one
+    timeout = _SILENCE_S
+
+    def do_POST(self) -> None:
+        """An event, if the path is the platform's."""
+        if self.path.partition("?")[0] != _PATH:
+            self._answer(_NOT_FOUND, _told("NotFound", f"events are posted to {_PATH}"))
+            return
+        length = _number(self.headers.get("Content-Length"))
+        if length > _MAX_BODY_BYTES:
+            self._answer(_TOO_LARGE, _told("TooLarge", f"an event has {_MAX_BODY_BYTES} bytes at most"))
+            return
+        self._answer(*self.server.call(self.rfile.read(length), _lower(self.headers.items())))
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base's signature
+        """Say nothing: calls tell of themselves."""
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers}
+
+
+def _told(code: str, message: str) -> bytes:
+    return msgspec.json.encode({"errorCode": code, "errorMessage": redact_text(message)})
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve the handler that the first argument, or SCF_HANDLER, names, on PORT (9000) until SIGTERM.
+
+    Args:
+        argv: the arguments; None takes the command line's.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    name = arguments[0] if arguments else os.environ.get("SCF_HANDLER", "")
+    mask_secrets(os.environ)
+    logs.setup(sys.stdout, "INFO", name or "runtime.image")
+    if not name:
+        sys.exit("name the handler's module, such as consumers.drain, as argument or in SCF_HANDLER")
+    try:
+        handler: Handler = importlib.import_module(name).main_handler
+    except (ImportError, AttributeError) as error:
+        sys.exit(f"{name} is no module with a main_handler: {redact_text(str(error))}")
+    try:
+        Server(handler, Credentials(os.environ), int(os.environ.get("PORT") or _PORT)).run()
+    finally:
+        close_instance()
+
+
+if __name__ == "__main__":
+    main()
