@@ -43,6 +43,10 @@ _PORT: Final = 9000
 _SILENCE_S: Final = 30.0
 """Seconds that a caller may leave between two pieces of a request: it holds up everybody else."""
 
+_LOOK_EVERY_S: Final = 0.5
+"""Seconds between two looks whether a signal came. The kernel may give it to another thread, just after a thaw say, and
+then nothing wakes the main one."""
+
 _MAX_BODY_BYTES: Final = 6 << 20
 """What the platform lets through."""
 
@@ -125,10 +129,6 @@ def _number(text: str | None) -> int:
         return 0
 
 
-class _Leave(BaseException):
-    """SIGTERM came while nothing was at work."""
-
-
 class Server(HTTPServer):
     """Serves one handler.
 
@@ -139,11 +139,11 @@ class Server(HTTPServer):
     """
 
     allow_reuse_address = True
+    timeout = _LOOK_EVERY_S
 
     def __init__(self, handler: Handler, credentials: Credentials, port: int = _PORT) -> None:
         self.handler = handler
         self.credentials = credentials
-        self._busy = False
         self._leaving = False
         super().__init__(("0.0.0.0", port), _Request)  # noqa: S104 - the platform calls from outside the container
 
@@ -151,13 +151,9 @@ class Server(HTTPServer):
         """Serve until SIGTERM or SIGINT; what is at work then is finished."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
-        try:
-            while not self._leaving:
-                self.handle_request()
-        except _Leave:
-            pass
-        finally:
-            self.server_close()
+        while not self._leaving:
+            self.handle_request()
+        self.server_close()
 
     def call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """Answer one event: status and JSON."""
@@ -167,14 +163,6 @@ class Server(HTTPServer):
             if not isinstance(error, ScfWorkersError):
                 log.error(Event.CALL_FAILED, error=error)
             return _FAILED, _told(type(error).__name__, str(error))
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base's signature
-        """Answer one connection; a signal waits until it is answered."""
-        self._busy = True
-        try:
-            super().process_request(request, client_address)
-        finally:
-            self._busy = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - the base's signature
         """The caller went away."""
@@ -189,9 +177,7 @@ class Server(HTTPServer):
         return _OK, msgspec.json.encode(self.handler(event, context_of(headers)))
 
     def _leave(self, _number: int, _frame: object) -> None:
-        first, self._leaving = not self._leaving, True
-        if first and not self._busy:
-            raise _Leave
+        self._leaving = True
 
 
 class _Request(BaseHTTPRequestHandler):

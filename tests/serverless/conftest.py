@@ -1,0 +1,24 @@
+"""Stand-ins, and functions of ours in the platform's stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.world import World
+from tests.serverless.places import PLACES
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """Stand-ins; the parameter says whether the vendor calls a webhook."""
+    with World(tmp_path / "data", duration_s=1.0, webhook=getattr(request, "param", True)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Variables that name a broker."""
+    return PLACES[request.param](tmp_path)

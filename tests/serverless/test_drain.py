@@ -1,0 +1,143 @@
+"""The drain as a function: many instances, its time limit, and what it holds between calls."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from messages.bodies import Clean, Stage
+from messages.codec import Message, encode, new_header
+from messages.keys import RunId
+from messages.topics import FAILURE, WORKERS, dead_letter_topic
+from sandbox.scf import Answer, Status
+from sandbox.world import World
+from tests.serverless.functions import alone, function, lines
+from tests.serverless.places import on_every_broker, opened
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+MANY: Final = 500
+TOPIC: Final = "clean-normal"
+numbers = itertools.count()
+
+
+async def publish(queue: Mapping[str, str], count: int) -> set[str]:
+    """Messages about runs that nobody accepted: each is marked, and becomes one dead letter. Returns their ids."""
+    async with opened(queue) as broker:
+
+        async def one() -> str:
+            header = new_header(RunId(f"u{(number := next(numbers))}", f"t{number}"), Stage.CLEAN, time.time())
+            return await broker.publish(TOPIC, encode(Message(header, Clean())))
+
+        return set(await asyncio.gather(*(one() for _ in range(count))))
+
+
+async def waiting(queue: Mapping[str, str], topic: str, subscription: str, count: int) -> Counter[str]:
+    """Takes everything that waits: count messages, and then nothing more. Message id -> how often it came."""
+    async with opened(queue) as broker:
+        consumer = await broker.subscribe([topic], subscription, prefetch=50)
+        found = Counter([(await consumer.receive()).message_id for _ in range(count)])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(consumer.receive(), 2)
+        await consumer.close()
+        return found
+
+
+def done_in(log: Path) -> Counter[str]:
+    """Message id -> how often it was done."""
+    return Counter(line["message_id"] for line in lines(log, "message.done"))
+
+
+def environ(world: World, queue: Mapping[str, str], **others: str) -> dict[str, str]:
+    return {**world.environ, **queue, "WORK_TOPICS": TOPIC, "TRACE_FILE": "", **others}
+
+
+def counts(answer: Answer) -> dict[str, Any]:
+    assert answer.status == Status.OK, answer
+    return dict(answer.result)
+
+
+@on_every_broker
+@alone
+async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
+    world: World, queue: Mapping[str, str], tmp_path: Path
+) -> None:
+    ids = await publish(queue, MANY)
+    log = tmp_path / "drain.log"
+    async with function(
+        "consumers.drain", environ(world, queue), time_limit_s=30, concurrency=3, memory_mb=256, log=log
+    ) as drain:
+        answers = await asyncio.gather(*(drain.invoke({}) for _ in range(3)))
+        assert all(answer.seconds < 30 for answer in answers)
+        shares = [counts(answer) for answer in answers]
+        assert sum(share["done"] for share in shares) == MANY
+        assert all(share["done"] > 0 for share in shares)
+        assert [share["ended"] for share in shares] == ["empty"] * 3
+        assert not any(share["cut_off"] + share["put_off"] + share["abandoned"] for share in shares)
+        # Whatever a frozen instance had kept, or an ack that was lost on the way, would come again now.
+        assert await waiting(queue, TOPIC, WORKERS, 0) == Counter()
+        assert done_in(log) == Counter(ids)
+        letters = await waiting(queue, dead_letter_topic(TOPIC), FAILURE, MANY)
+        assert set(letters.values()) == {1}
+
+
+@on_every_broker
+@alone
+async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_once(
+    world: World, queue: Mapping[str, str], tmp_path: Path
+) -> None:
+    ids = await publish(queue, 3 * MANY)
+    log = tmp_path / "drain.log"
+    settings = environ(world, queue, WORK_CONCURRENCY="1")
+    async with function("consumers.drain", settings, time_limit_s=8, log=log) as drain:
+        answer = await drain.invoke({})
+        assert (counts(answer)["ended"], answer.seconds < 8) == ("time", True)
+        done = done_in(log)
+        assert 0 < done.total() == counts(answer)["done"]
+        assert await waiting(queue, TOPIC, WORKERS, len(ids) - done.total()) + done == Counter(ids)
+
+
+@on_every_broker
+@alone
+async def test_a_frozen_instance_holds_nothing(world: World, queue: Mapping[str, str], tmp_path: Path) -> None:
+    await publish(queue, 5)
+    settings = environ(world, queue)
+    async with function("consumers.drain", settings, time_limit_s=30) as frozen:
+        assert counts(await frozen.invoke({}))["done"] == 5
+        ids = await publish(queue, 60)
+        log = tmp_path / "other.log"
+        async with function("consumers.drain", settings, time_limit_s=30, log=log) as other:
+            assert counts(await other.invoke({}))["done"] == 60
+        assert done_in(log) == Counter(ids)
+        # Thawed after a while, it works on.
+        await publish(queue, 5)
+        assert counts(await frozen.invoke({}))["done"] == 5
+
+
+@alone
+async def test_generate_needs_time_for_a_whole_paid_call(world: World) -> None:
+    settings = {name: value for name, value in world.environ.items() if name != "WORK_TOPICS"}
+    async with function("consumers.drain", settings, time_limit_s=60) as drain:
+        answer = await drain.invoke({})
+        assert (answer.status, answer.error["errorCode"]) == (Status.FAILED, "BadSettings")
+        for words in ("time limit of 60 s", "raise the limit to 157 s or more", "WORK_TOPICS"):
+            assert words in answer.error["errorMessage"]
+        narrowed = await drain.invoke({"Type": "Timer", "Message": '{"topics": ["poll", "wake"]}'})
+        assert counts(narrowed)["ended"] == "empty"
+
+
+@alone
+async def test_a_topic_that_does_not_exist_is_named(world: World) -> None:
+    async with function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake, pull"}) as drain:
+        answer = await drain.invoke({})
+        assert "WORK_TOPICS: topic 'pull'" in answer.error["errorMessage"]
+    async with function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake"}) as drain:
+        answer = await drain.invoke({"topics": ["poll"]})
+        assert "asks for poll" in answer.error["errorMessage"]

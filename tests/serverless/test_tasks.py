@@ -1,0 +1,30 @@
+"""Whole tasks without any process of ours that runs for long: the trigger, and a drain that a timer calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.scf import Status, Timer
+from sandbox.world import World
+from tests.serverless.functions import alone, function, shop_of, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
+
+@pytest.mark.parametrize("world", [True, False], ids=["webhook", "polls only"], indirect=True)
+@alone
+async def test_tasks_end_with_a_verdict_a_callback_and_results(world: World, tmp_path: Path) -> None:
+    drain = function("consumers.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log")
+    async with shop_of(world) as shop, drain:
+        posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
+        async with Timer(drain, 0.5):
+            await until(lambda: shop.has_ended(posed, cleaned), "the end of both tasks")
+        await drain.settle()
+        for sold, count in ((posed, 12), (cleaned, 1)):
+            row = await shop.row(sold)
+            assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
+            assert len(await shop.client.outputs(sold)) == len(row["outputs"]) == count
+        assert set(drain.stats.by_status) == {Status.OK}
+        assert drain.stats.cold_starts <= 2
