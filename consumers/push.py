@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -97,21 +97,28 @@ async def push(records: Sequence[Record], out: Outside, turn: Turn, settings: Se
         consumers.errors.Unsettled: a record could be neither done nor published.
     """
     batch = _Batch(out, turn, settings)
-    tasks = [asyncio.create_task(batch.take(record), name=f"record {n}") for n, record in enumerate(records)]
+    tasks = {asyncio.create_task(batch.take(record), name=f"record {n}") for n, record in enumerate(records)}
     if tasks:
         await asyncio.wait(tasks, timeout=turn.stop - batch.now())
         await batch.crew.finish(turn.cut - batch.now())
-        _, late = await asyncio.wait(tasks, timeout=turn.end - batch.now())
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=_LET_GO_S)
+        await asyncio.wait(tasks, timeout=turn.end - batch.now())
+        await _let_go(tasks)
     pushed = batch.told(len(records))
     log.info(Event.PUSH_DONE, **msgspec.structs.asdict(pushed))
     if left := batch.unsettled(records):
         log.error(Event.PUSH_UNSETTLED, records=left)
         raise Unsettled(f"{left} of {len(records)} records could be neither done nor published anew")
     return pushed
+
+
+async def _let_go(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel what still runs, and tell of every defect."""
+    for task in tasks:
+        task.cancel()
+    done, _ = await asyncio.wait(tasks, timeout=_LET_GO_S)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()):
+            log.error(Event.MESSAGE_ABANDONED, error=error)
 
 
 class _Batch:

@@ -1,0 +1,184 @@
+"""The push as a function, behind a bridge that takes messages off the queue as EventBridge does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from messages.bodies import Clean, Stage
+from messages.codec import Message, decode, encode, new_header
+from messages.keys import RunId
+from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from sandbox.scf import Function, Status
+from sandbox.world import World
+from tests.serverless.functions import ROOT, alone, function, lines, shop_of, until
+from tests.serverless.places import on_every_broker, opened
+from transport.port import Broker, Delivery
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+HANDLERS: Final = Path(__file__).parent / "handlers"
+
+
+def enveloped(delivery: Delivery) -> dict[str, Any]:
+    """As EventBridge, "TDMQ connector", has it."""
+    return {
+        "specversion": "1.0",
+        "id": "13a3f42d-7258-4ada-da6d-023a333b4662",
+        "type": "connector:tdmq",
+        "source": "tdmq.cloud.tencent",
+        "time": str(round(time.time() * 1000)),
+        "region": "ap-guangzhou",
+        "datacontenttype": "application/json;charset=utf-8",
+        "data": {
+            "topic": f"persistent://pulsar-1/default/{delivery.topic}",
+            "TopicType": "0",
+            "subscriptionName": WORKERS,
+            "msgId": delivery.message_id,
+            "msgBody": delivery.payload.decode(),
+        },
+    }
+
+
+async def take(broker: Broker, topic: str, count: int) -> list[dict[str, Any]]:
+    """So many messages, off the queue."""
+    consumer = await broker.subscribe([topic], WORKERS, prefetch=0)
+    events: list[dict[str, Any]] = []
+    async with asyncio.timeout(60):
+        while len(events) < count:
+            delivery = await consumer.receive()
+            await consumer.ack(delivery)
+            events.append(enveloped(delivery))
+    await consumer.close()
+    return events
+
+
+@asynccontextmanager
+async def bridged(queue: Mapping[str, str], push: Function) -> AsyncGenerator[None]:
+    """Every message of every topic calls the function, while this is open."""
+
+    async def one(broker: Broker, topics: tuple[str, ...], subscription: str) -> None:
+        consumer = await broker.subscribe(topics, subscription, prefetch=0)
+        while True:
+            delivery = await consumer.receive()
+            push.send(enveloped(delivery))
+            await consumer.ack(delivery)
+
+    async with opened(queue) as broker:
+        tasks = [
+            asyncio.create_task(one(broker, topics, subscription))
+            for topics, subscription in ((WORK_TOPICS, WORKERS), (DEAD_LETTER_TOPICS, FAILURE))
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await push.settle()
+
+
+@alone
+async def test_whole_tasks(world: World, tmp_path: Path) -> None:
+    push = function("consumers.push", world.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log")
+    async with shop_of(world) as shop, push:
+        posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
+        async with bridged(world.environ, push):
+            await until(lambda: shop.has_ended(posed, cleaned), "the end of both tasks")
+        for sold, count in ((posed, 12), (cleaned, 1)):
+            row = await shop.row(sold)
+            assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
+            assert len(await shop.client.outputs(sold)) == len(row["outputs"]) == count
+        assert set(push.stats.by_status) == {Status.OK}
+
+
+@alone
+async def test_seven_of_ten_are_done_though_three_are_bad(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "push.log"
+    stranger = new_header(RunId("u-1", "nobody"), Stage.CLEAN, time.time())
+    bad = [
+        enveloped(Delivery("1:1", "clean-normal", b"Hello from TDMQ!")),
+        enveloped(Delivery("1:2", "clean-normal", encode(Message(stranger, Clean())))),
+        {"specversion": "1.0", "type": "something:else"},
+    ]
+    settings = {**world.environ, "USER_CONCURRENCY": "0"}
+    async with (
+        shop_of(world) as shop,
+        opened(world.environ) as broker,
+        function("consumers.push", settings, time_limit_s=300, log=log) as push,
+    ):
+        sold = [await shop.buy("basic_clean") for _ in range(7)]
+        good = await take(broker, "clean-normal", 7)
+        answer = await push.invoke({"EventList": [*good[:3], *bad, *good[3:]]})
+        assert answer.status == Status.OK
+        assert {name: count for name, count in answer.result.items() if count} == {
+            "records": 10,
+            "done": 10,
+            "unreadable": 1,
+        }
+        assert await shop.has_ended(*sold)
+        for one in sold:
+            assert (await shop.row(one))["status"] == "success"
+        letters = [await broker.backlog(topic, FAILURE) for topic in DEAD_LETTER_TOPICS]
+        assert sum(letter.depth for letter in letters) == 3
+    assert len(lines(log, "message.unreadable")) == 2
+    assert len(lines(log, "message.dead_lettered")) == 1
+
+
+@on_every_broker
+@alone
+async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: World, queue: Mapping[str, str]) -> None:
+    headers = [new_header(RunId(f"u{n}", f"t{n}"), Stage.CLEAN, time.time()) for n in range(400)]
+    records = [
+        enveloped(Delivery(f"1:{n}", "clean-normal", encode(Message(header, Clean()))))
+        for n, header in enumerate(headers)
+    ]
+    settings = {**world.environ, **queue, "WORK_CONCURRENCY": "1", "TRACE_FILE": ""}
+    async with function("consumers.push", settings, time_limit_s=4) as push, opened(queue) as broker:
+        answer = await push.invoke({"EventList": records})
+        assert (answer.status, answer.seconds < 4) == (Status.OK, True)
+        counts = dict(answer.result)
+        assert counts["done"] > 0
+        assert counts["held_back"] > 0
+        assert sum(counts[name] for name in ("done", "held_back", "cut_off")) == len(records)
+        consumer = await broker.subscribe(["clean-normal"], WORKERS, prefetch=10)
+        copies = [decode((await consumer.receive()).payload) for _ in range(counts["held_back"] + counts["cut_off"])]
+        assert {(copy.header.seq, copy.header.attempt) for copy in copies} == {(1, 0)}
+        assert len({copy.header.task for copy in copies}) == len(copies)
+        await consumer.close()
+
+
+@pytest.mark.parametrize("point", ["generate.intent", "generate.created", "generate.published"])
+@alone
+async def test_killed_in_the_middle_it_is_called_again_and_pays_nothing_again(
+    world: World, tmp_path: Path, point: str
+) -> None:
+    settings = {
+        **world.environ,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(HANDLERS))),
+        "DIE_AT": point,
+        "DIED_FILE": str(tmp_path / "died"),
+    }
+    async with (
+        shop_of(world) as shop,
+        opened(world.environ) as broker,
+        function("dying_push", settings, time_limit_s=300) as push,
+    ):
+        await shop.buy("model_pose12")
+        await push.invoke(*await take(broker, "clean-normal", 1))
+        (event,) = await take(broker, "generate-normal", 1)
+        answer = await push.send(event)
+        assert (answer.status, answer.result["done"]) == (Status.OK, 1)
+        assert push.stats.by_status == {Status.OK: 2, Status.DIED: 1}
+        # What the second call left is the copy of a crash: due when the dead process can have no more to say.
+        backlog = await broker.backlog("generate-normal", WORKERS)
+        assert (backlog.delayed, backlog.ready) == (1, 0)
+        stats = await asyncio.to_thread(world.vendor_stats)
+        assert stats["creates"] == (0 if point == "generate.intent" else 1)
