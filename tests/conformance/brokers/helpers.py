@@ -143,13 +143,15 @@ async def finish(consumer: Consumer, count: int, seconds: float = PROMPT) -> lis
 async def shows(broker: Broker, topic: str, subscription: str = "workers", **figures: int) -> Backlog:
     """Assert figures of a backlog: at once where it is exact, in the end where it lags."""
 
+    backlog = await broker.backlog(topic, subscription)
+
     async def right() -> bool:
-        found = await broker.backlog(topic, subscription)
-        return all(getattr(found, name) == value for name, value in figures.items())
+        nonlocal backlog
+        backlog = await broker.backlog(topic, subscription)
+        return all(getattr(backlog, name) == value for name, value in figures.items())
 
     if not broker.capabilities.exact_backlog:
         await eventually(right, 30.0)
-    backlog = await broker.backlog(topic, subscription)
     found = {name: getattr(backlog, name) for name in figures}
     assert found == figures, f"{found} is not {figures}"
     return backlog
