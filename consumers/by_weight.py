@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from consumers.crew import give_back
 from consumers.turns import Turns
 from messages.errors import ScfWorkersError
-from telemetry import logs
-from telemetry.events import Event
 from transport.errors import Closed
 from transport.port import Consumer, Delivery
 
@@ -20,8 +19,6 @@ SETTLE_S: Final = 0.01
 
 HOLD_S: Final = 1.0
 """Seconds that a message is held while everybody here is busy; then it goes back, for another worker to have."""
-
-log = logs.get(__name__)
 
 
 class ByWeight:
@@ -128,14 +125,6 @@ class ByWeight:
 
     def _overdue(self, topic: str) -> None:
         """Nobody here had room for it: let another worker have it."""
-        task = asyncio.create_task(self._give_back(self._take(topic)), name=f"give back {topic}")
+        task = asyncio.create_task(give_back(self._take(topic), self), name=f"give back {topic}")
         self._returns.add(task)
         task.add_done_callback(self._returns.discard)
-
-    async def _give_back(self, delivery: Delivery) -> None:
-        try:
-            await self.release(delivery)
-        except ScfWorkersError as error:
-            log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
-        else:
-            log.debug(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)

@@ -15,7 +15,7 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.port import Consumer, Delivery
 
-__all__ = ["Crew", "End"]
+__all__ = ["Crew", "End", "give_back"]
 
 log = logs.get(__name__)
 
@@ -89,7 +89,7 @@ class Crew:
         except Exception as error:  # noqa: BLE001 - one message must not end the process
             # It comes again; its mark then tells that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
-            await self._give_back(delivery, consumer)
+            await give_back(delivery, consumer)
             return End.ABANDONED
         return End.DONE
 
@@ -112,14 +112,18 @@ class Crew:
         try:
             await self._solo.enter(alone=alone)
         except asyncio.CancelledError:
-            await self._give_back(delivery, consumer)
+            await give_back(delivery, consumer)
             raise
 
-    async def _give_back(self, delivery: Delivery, consumer: Consumer) -> None:
-        try:
-            await consumer.release(delivery)
-        except ScfWorkersError as error:
-            log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
+
+async def give_back(delivery: Delivery, consumer: Consumer) -> None:
+    """Release what is not worked on; a broker that is away delivers it again anyway."""
+    try:
+        await consumer.release(delivery)
+    except ScfWorkersError as error:
+        log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
+    else:
+        log.info(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)
 
 
 def _read(delivery: Delivery) -> Message | None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from telemetry import logs
+from telemetry.events import Event
 from transport.port import Consumer
 
 __all__ = ["EVERY_S", "OLDEST_S", "is_healthy", "watch_health"]
@@ -21,6 +23,8 @@ EVERY_S: Final = 2.0
 
 OLDEST_S: Final = 20.0
 """Seconds after which a file that was not touched says that its pump takes no work."""
+
+log = logs.get(__name__)
 
 
 async def watch_health(path: str, consumers: Sequence[Consumer]) -> None:
@@ -32,7 +36,11 @@ async def watch_health(path: str, consumers: Sequence[Consumer]) -> None:
     """
     while path:
         if all(consumer.connected for consumer in consumers):
-            await asyncio.to_thread(Path(path).touch)
+            try:
+                await asyncio.to_thread(Path(path).touch)
+            except OSError as error:
+                # Work goes on: whoever looks for the file will not find it.
+                log.warning(Event.HEALTH_UNTOLD, error=error)
         await asyncio.sleep(EVERY_S)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from consumers.backlog import watch_backlog
 from consumers.by_weight import ByWeight
-from consumers.crew import Crew
+from consumers.crew import Crew, give_back
 from consumers.health import watch_health
 from consumers.pauses import Pauses
 from messages.bodies import Stage
@@ -143,6 +143,16 @@ class Pump:
             transport.errors.BrokerDown: no subscription could be opened.
         """
         consumers = await asyncio.gather(*(self._subscribe(group) for group in self._groups))
+        try:
+            await self._work(consumers)
+        finally:
+            ends = await asyncio.gather(*(consumer.close() for consumer in consumers), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        log.info(Event.WORKER_STOPPED)
+
+    async def _work(self, consumers: Sequence[Consumer]) -> None:
         self._opened = self._loop.time()
         log.info(Event.WORKER_STARTED, topics=[topic for group in self._groups for topic in group.topics])
         async with asyncio.TaskGroup() as tasks:
@@ -161,9 +171,6 @@ class Pump:
             for task in {*slots, *watchers} - self._crew.busy:
                 task.cancel()
             await self._crew.finish(self._grace)
-        for consumer in consumers:
-            await consumer.close()
-        log.info(Event.WORKER_STOPPED)
 
     async def _subscribe(self, group: Group) -> Consumer:
         each = await asyncio.gather(
@@ -188,10 +195,9 @@ class Pump:
                     self._pauses.pause(topics[0], _BROKER_PAUSE_S)
                 continue
             if self._pauses.left(topics) or not self._may_begin(group):
-                await consumer.release(delivery)
-                log.info(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)
-                continue
-            await self._crew.work(delivery, consumer)
+                await give_back(delivery, consumer)
+            else:
+                await self._crew.work(delivery, consumer)
 
     def _may_begin(self, group: Group) -> bool:
         """Whether there is time for one more message."""

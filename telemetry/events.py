@@ -51,7 +51,7 @@ class Event(StrEnum):
     )
     BATCHES_FOUND = "batches.found", "somebody publishes batches: the topic is subscribed anew, with a queue of one"
     TOKEN_STALE = "token.stale", "the broker's token could not be read anew; the last one is used on"
-    MESSAGE_RELEASED = "message.released", "given back unbegun, because this process stops"
+    MESSAGE_RELEASED = "message.released", "given back: this process stops, has no room for it, or failed at it"
     STAGE_FAILED = "stage.failed", "a stage raised; what followed is in the next line of the message"
     FAILURE_STUCK = "failure.stuck", "the failure function met an error of its own and tries again: an alarm"
     MESSAGE_DEAD_LETTERED = "message.dead_lettered", "published to its dead-letter topic"
@@ -93,6 +93,10 @@ class Event(StrEnum):
     PUSH_HELD_BACK = "push.held_back", "no room in this call for one more; published anew"
     PUSH_UNSETTLED = "push.unsettled", "a record could be neither done nor published anew; the platform calls again"
 
+    HEALTH_UNTOLD = (
+        "health.untold",
+        "HEALTH_FILE cannot be touched; the pump works on, and its probe will not believe it",
+    )
     BACKLOG_UNKNOWN = "backlog.unknown", "the broker did not say what waits on a topic; asked again at the next turn"
     TELEMETRY_OFF = "telemetry.off", "spans and metrics are asked for and cannot be sent from here; the work goes on"
     TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time are given up; the work goes on"
