@@ -6,6 +6,7 @@ Every check is one coroutine that raises when something is wrong; one that fails
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ def _try(name: str, settings: Settings) -> None:
             case "TRACE_FILE" if settings.trace_file:
                 with Path(settings.trace_file).open("ab"):
                     pass
+            case "HEALTH_FILE" if settings.health_file:
+                _check_place(Path(settings.health_file))
             case "BROKER_TLS_CA" if settings.broker_tls_ca:
                 ssl.create_default_context(cafile=settings.broker_tls_ca)
             case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_RESOURCE_ATTRIBUTES":
@@ -110,6 +113,12 @@ def _try(name: str, settings: Settings) -> None:
                 pass
     except OSError as error:
         raise BadSettings(f"{name} names a file that cannot be used: {type(error).__name__}") from error
+
+
+def _check_place(path: Path) -> None:
+    """Insist that a file can be made; not by making it, because it would tell of a pump that is none."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OSError
 
 
 def _check_pairs(name: str, listed: Secret) -> None:

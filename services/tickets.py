@@ -2,7 +2,8 @@
 
 Uploaders write object metadata, so kind and parameters count only with a ticket: a JWT (RFC 7519) signed with HS256 by
 the backend. Its claims: `sub` the user, `task`, `step`, `kind`, `params` the digest of the parameters, `exp`, `aud`
-`scf-workers/ticket`, and if the task is more or less urgent than others `priority`. Any JWT library can issue one.
+`scf-workers/ticket`, if there is more than one input `inputs`, and if the task is more or less urgent than others
+`priority`. Any JWT library can issue one.
 """
 
 from __future__ import annotations

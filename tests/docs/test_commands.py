@@ -45,6 +45,12 @@ BACKGROUND: Final[Mapping[str, str]] = {
 }
 """Commands that run until Ctrl-C -> what they say when they are ready."""
 
+ENVIRONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "scf-workers work": {"HEALTH_FILE": ".sandbox/healthy"},
+    "scf-workers healthy": {"HEALTH_FILE": ".sandbox/healthy"},
+}
+"""Command -> variables that its page speaks of."""
+
 WITHOUT_WORKERS: Final = ("scf-workers cancel TASK_ID --user USER_ID",)
 """Commands about a task that has not ended."""
 
@@ -82,7 +88,7 @@ class Reader:
             self._running[command] = stack
             return ""
         argv = self._argv(re.sub(r"\b[A-Z]+_ID\b", lambda word: self.words[word[0]], command))
-        env = {**_environ(), **environ}
+        env = {**_environ(), **ENVIRONS.get(command, {}), **environ}
         done = subprocess.run(
             argv, cwd=folder or self.folder, env=env, capture_output=True, text=True, check=False, timeout=120
         )
@@ -106,9 +112,8 @@ class Reader:
     def _started(self, command: str) -> Iterator[None]:
         log = self.folder / f"{command.rpartition(' ')[2]}.log"
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                self._argv(f"exec {command}"), cwd=self.folder, env=_environ(), stdout=out, stderr=out
-            )
+            env = {**_environ(), **ENVIRONS.get(command, {})}
+            process = subprocess.Popen(self._argv(f"exec {command}"), cwd=self.folder, env=env, stdout=out, stderr=out)
         try:
             _until(lambda: BACKGROUND[command] in log.read_text(encoding="utf-8"), f"`{command}` ready")
             yield
