@@ -1,0 +1,100 @@
+"""Each check of the doctor's on an outside in which the one thing is wrong that it is there to find."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from runtime.checks import RACERS, Wrong, checks_of
+from runtime.settings import Settings
+from services.objects.port import Content, ObjectInfo
+from tests.engine.virtual import VirtualLoop
+from tests.engine.world import World
+
+
+def look(name: str, spoil: Callable[[World], None] = lambda _: None) -> str:
+    """Run one check by its name on a spoilt world; what it saw."""
+    check = {called: found for called, found, _ in checks_of(Settings())}[name]
+
+    async def play() -> str:
+        async with World() as world:
+            spoil(world)
+            seen = await check(world.out)
+            assert await world.keys("") == [], "an examination leaves nothing behind"
+            assert [item.key for item in (await world.ledger.objects.list("")).items] == []
+            return seen
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(play())
+
+
+@pytest.mark.parametrize(
+    "name", ["broker", "backlog", "data bucket", "picture service", "audit", "ledger: versioning", "clock"]
+)
+def test_what_is_well_is_told_so(name: str) -> None:
+    assert look(name)
+
+
+def test_of_fifty_writes_at_once_one_wins() -> None:
+    assert RACERS == 50
+    assert look("ledger: create-only") == "50 writes at once, one winner"
+
+
+def test_a_ledger_that_was_ever_versioned_is_refused() -> None:
+    def spoil(world: World) -> None:
+        async def versioned() -> bool:
+            return True
+
+        world.ledger.objects.versioned = versioned  # type: ignore[method-assign]
+
+    with pytest.raises(Wrong, match="versioning"):
+        look("ledger: versioning", spoil)
+
+
+def test_a_store_that_ignores_create_only_is_found() -> None:
+    """As a versioned bucket does: the header changes nothing there."""
+
+    def spoil(world: World) -> None:
+        store = world.ledger.objects
+
+        async def put_new(key: str, body: bytes, *, content_type: str = "") -> ObjectInfo:
+            return await store.put(key, body, content_type=content_type)
+
+        store.put_new = put_new  # type: ignore[method-assign]
+
+    with pytest.raises(Wrong, match="50 of 50"):
+        look("ledger: create-only", spoil)
+
+
+@pytest.mark.parametrize("off", [-3600.0, -7.0, 7.0, 3600.0])
+def test_a_clock_that_is_off_is_found(off: float) -> None:
+    def spoil(world: World) -> None:
+        world.jump = off
+
+    with pytest.raises(Wrong, match="clock is off by"):
+        look("clock", spoil)
+
+
+@pytest.mark.parametrize("off", [-4.0, 4.0])
+def test_a_clock_that_is_nearly_right_is_right(off: float) -> None:
+    def spoil(world: World) -> None:
+        world.jump = off
+
+    assert look("clock", spoil)
+
+
+def test_a_store_that_reads_back_something_else_is_found() -> None:
+    def spoil(world: World) -> None:
+        get = world.data.get
+
+        async def other(key: str, **more: Any) -> Content:
+            return msgspec.structs.replace(await get(key, **more), body=b"of somebody else")
+
+        world.data.get = other  # type: ignore[method-assign]
+
+    with pytest.raises(Wrong, match="not what was read"):
+        look("data bucket", spoil)
