@@ -36,7 +36,7 @@ from telemetry.secrets import Secret
 
 __all__ = ["Credentials", "Server", "context_of", "main"]
 
-Handler = Callable[[Any, Mapping[str, Any]], Any]
+_Handler = Callable[[Any, Mapping[str, Any]], Any]
 
 _PATH: Final = "/event-invoke"
 _PORT: Final = 9000
@@ -141,7 +141,7 @@ class Server(HTTPServer):
     allow_reuse_address = True
     timeout = _LOOK_EVERY_S
 
-    def __init__(self, handler: Handler, credentials: Credentials, port: int = _PORT) -> None:
+    def __init__(self, handler: _Handler, credentials: Credentials, port: int = _PORT) -> None:
         self.handler = handler
         self.credentials = credentials
         self._leaving = False
@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     if not name:
         sys.exit("name the handler's module, such as consumers.drain, as argument or in SCF_HANDLER")
     try:
-        handler: Handler = importlib.import_module(name).main_handler
+        handler: _Handler = importlib.import_module(name).main_handler
     except (ImportError, AttributeError) as error:
         sys.exit(f"{name} is no module with a main_handler: {redact_text(str(error))}")
     try:

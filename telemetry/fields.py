@@ -41,7 +41,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "queue_delay": "seconds from the moment a message was due to its receipt",
         "took": "seconds of work",
         "delay": "seconds until a copy is due",
-        "seconds": "how long a topic rests",
+        "seconds": "how long a topic rests, or a call took",
         "running": "messages being worked on",
         "inputs": "how many inputs an upload names",
         "records": "how many records an event holds",
@@ -84,6 +84,14 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "errors": "tasks it could not look at",
         "pages": "pages it read",
         "cursor": "where it stopped",
+        # Of a drain or a push.
+        "done": "messages whose effect is stored",
+        "put_off": "messages of users with enough under way, published anew for later",
+        "cut_off": "messages that were at work at the end, and go on as copies",
+        "abandoned": "messages given back because an effect failed for good",
+        "held_back": "records published anew because there was no time to begin them",
+        "unreadable": "records that are no envelope of a message",
+        "ended": "why a drain returned: empty, or time",
     }
 )
 """Field -> meaning."""
