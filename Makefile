@@ -9,9 +9,10 @@ export UV_PYTHON_DOWNLOADS := never
 
 PHOTO ?=
 DEMO_ARGS ?=
+IMAGE_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-pulsar lint format bench clean
+.PHONY: help setup demo test test-quick test-pulsar lint format image-check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +50,9 @@ lint: .venv/.ready ## Style, types, import arrows
 format: .venv/.ready ## Put the code into its one style
 	$(RUN)/ruff check --fix-only .
 	$(RUN)/ruff format .
+
+image-check: ## Run the build steps of the container image, and its server, without a Docker engine; IMAGE_PYTHON=path
+	deploy/check.sh $(IMAGE_PYTHON)
 
 bench: .venv/.ready ## Measure, against the limits in the same run
 	$(RUN)/python -m bench

@@ -118,7 +118,10 @@ def sandbox(
     event_url: Annotated[str, typer.Option(help="Post COS events here instead of running the handler.")] = "",
     duration: Annotated[float, typer.Option(min=0.0, help="Seconds a vendor's job takes.")] = 2.0,
 ) -> None:
-    """Run the stand-ins until Ctrl-C, and write the environment that points the product at them."""
+    """Run the stand-ins until Ctrl-C, and write the environment that points the product at them.
+
+    Messages travel by a file of its own, unless BROKER_URL names another broker.
+    """
     import signal
     import threading
 
@@ -132,7 +135,9 @@ def sandbox(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
-    with World(data, event_url=event_url, duration_s=duration) as world:
+    given = {name: value for name, value in os.environ.items() if name.startswith("BROKER_")}
+    broker = given if given.get("BROKER_URL") else None
+    with World(data, event_url=event_url, duration_s=duration, broker=broker) as world:
         write_env_file(env_file, world.environ)
         for name in ("COS_ENDPOINT", "RUNNINGHUB_URL", "BACKEND_URL", "BROKER_URL"):
             typer.echo(f"{name:16} {world.environ[name]}")

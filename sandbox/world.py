@@ -157,7 +157,7 @@ class World:
     def _environ(self, duration_s: float, webhook_url: str) -> dict[str, str]:
         workflow = self._data / "model_pose12.json"
         workflow.write_text(json.dumps(_WORKFLOW), encoding="utf-8")
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
+        inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
         return {
             **inherited,
             **self._broker,
@@ -179,6 +179,11 @@ class World:
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port}",
         }
+
+
+def _is_inherited(name: str) -> bool:
+    """Whether handlers, and who reads the environment file, are to have a variable of this process."""
+    return name in {"PATH", "HOME", "LANG", "TZ"} or name.startswith("OTEL_")
 
 
 def _load_secrets(path: Path) -> dict[str, str]:
