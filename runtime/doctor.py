@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messages.errors import ScfWorkersError
+from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from runtime.checks import BROKER_REMEDY, Check, Wrong, checks_of
 from runtime.errors import BadSettings
 from runtime.outside import Outside
@@ -105,6 +106,8 @@ def _try(name: str, settings: Settings) -> None:
                     pass
             case "HEALTH_FILE" if settings.health_file:
                 _check_place(Path(settings.health_file))
+            case "WORK_TOPICS":
+                _check_topics(settings.topics)
             case "BROKER_TLS_CA" if settings.broker_tls_ca:
                 ssl.create_default_context(cafile=settings.broker_tls_ca)
             case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_RESOURCE_ATTRIBUTES":
@@ -119,6 +122,12 @@ def _check_place(path: Path) -> None:
     """Insist that a file can be made; not by making it, because it would tell of a pump that is none."""
     if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise OSError
+
+
+def _check_topics(topics: Sequence[str]) -> None:
+    known = (*WORK_TOPICS, *DEAD_LETTER_TOPICS)
+    if unknown := [topic for topic in topics if topic not in known]:
+        raise BadSettings(f"WORK_TOPICS names {', '.join(unknown)}; there are {', '.join(known)}")
 
 
 def _check_pairs(name: str, listed: Secret) -> None:

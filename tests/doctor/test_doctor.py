@@ -73,6 +73,8 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "FETCH_PRIVATE_HOSTS": ({"FETCH_PRIVATE_HOSTS": "example.com"},),
     "WORK_CONCURRENCY": ({"WORK_CONCURRENCY": "many"}, {"WORK_CONCURRENCY": "0"}),
     "WORK_PREFETCH": ({"WORK_PREFETCH": "-1"},),
+    "WORK_TOPICS": ({"WORK_TOPICS": "poll, walk"},),
+    "DRAIN_IDLE_S": ({"DRAIN_IDLE_S": "0"},),
     "USER_CONCURRENCY": ({"USER_CONCURRENCY": "few"},),
     "HEALTH_FILE": ({"HEALTH_FILE": f"{__file__}/healthy"}, {"HEALTH_FILE": "/"}),
     "SHUTDOWN_GRACE_S": ({"SHUTDOWN_GRACE_S": "-1"},),
