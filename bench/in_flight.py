@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.apart import measure_apart
 from bench.figures import Figure
 from bench.pulsar_place import pulsar_place
 
@@ -21,18 +18,7 @@ _REPEATS = 3
 
 
 def _run(url: str, admin_url: str, namespace: str, count: int) -> dict[str, float]:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "bench.in_flight_worker", url, admin_url, namespace),
-            *(str(count), str(_VENDOR_S)),
-        ],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    return measure_apart("bench.in_flight_worker", url, admin_url, namespace, str(count), str(_VENDOR_S))
 
 
 def measure() -> Iterator[Figure]:

@@ -7,11 +7,8 @@ nothing else.
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from bench.apart import measure_apart
 from bench.figures import Figure
 
 __all__ = ["measure"]
@@ -26,6 +24,7 @@ __all__ = ["measure"]
 SIZE = 100 << 20
 _REPEATS = 5
 _MIB = 1 << 20
+_WORKER = "bench.large_file_worker"
 
 
 def _serve_cos(data: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
@@ -69,18 +68,6 @@ def _serve_file(path: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
     server.shutdown()
 
 
-def _run(kind: str, cos: str, vendor: str, path: str) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.large_file_worker", kind, cos, vendor, path],
-        capture_output=True,
-        check=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
 def measure() -> Iterator[Figure]:
     """Speed relative to the SDK's, and memory above idle."""
     with tempfile.TemporaryDirectory() as folder:
@@ -95,9 +82,10 @@ def measure() -> Iterator[Figure]:
             process.start()
             ends.append((ours, process, ours.recv()))
         try:
-            cos, vendor = ends[0][2], ends[1][2]
+            where = (ends[0][2], ends[1][2], str(path))
             rows = [
-                (_run("stream", cos, vendor, str(path)), _run("sdk", cos, vendor, str(path))) for _ in range(_REPEATS)
+                (measure_apart(_WORKER, "stream", *where), measure_apart(_WORKER, "sdk", *where))
+                for _ in range(_REPEATS)
             ]
         finally:
             for ours, process, _ in ends:
