@@ -254,6 +254,7 @@ async def test_a_replay_works_only_after_the_backend_has_said_yes(world: World) 
     assert {"reopened", "delivered"} <= (await world.records(later)).keys()
     assert world.state(run) == ("success", 2, 1)
     assert world.heard(run) == ["failed", "success"]
+    assert [call.run for call in world.backend.heard] == [0, 1]
     assert len(await world.outputs(run)) == 12
 
 
