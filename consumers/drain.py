@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
@@ -29,8 +30,8 @@ from telemetry.events import Event
 __all__ = ["Drained", "drain", "main_handler"]
 
 _SERVICE: Final = "consumers.drain"
-_LET_GO_S: Final = 1.0
-"""Seconds that a pump whose turn is over may take to end its tasks."""
+_LET_GO_S: Final = 0.5
+"""Seconds that a pump whose turn is over may take to end its tasks, and a connection to close."""
 
 log = logs.get(__name__)
 
@@ -72,7 +73,10 @@ async def _take_turn(event: Mapping[str, Any], begin: float, limit: float, out: 
     try:
         return await drain(out, turn, topics=topics, settings=settings)
     except Unsettled:
-        await process.disconnect()
+        # Closing flushes, and there is nobody to flush to.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_S):
+                await process.disconnect()
         raise
 
 

@@ -41,7 +41,7 @@ from transport.port import Delivery
 __all__ = ["Pushed", "main_handler", "push"]
 
 _SERVICE: Final = "consumers.push"
-_LET_GO_S: Final = 1.0
+_LET_GO_S: Final = 0.5
 """Seconds that records whose turn is over may take to end their tasks."""
 
 _MISFIT_DELAY_S: Final = 60.0

@@ -217,17 +217,19 @@ def _told(code: str, message: str) -> bytes:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve the handler that the first argument, or SCF_HANDLER, names, on PORT (9000) until SIGTERM.
+    """Serve the handler that the first argument, or FUNCTION_HANDLER, names, on PORT (9000) until SIGTERM.
+
+    (SCF keeps variables that begin with `SCF_` to itself.)
 
     Args:
         argv: the arguments; None takes the command line's.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    name = arguments[0] if arguments else os.environ.get("SCF_HANDLER", "")
+    name = arguments[0] if arguments else os.environ.get("FUNCTION_HANDLER", "")
     mask_secrets(os.environ)
     logs.setup(sys.stdout, "INFO", name or "runtime.image")
     if not name:
-        sys.exit("name the handler's module, such as consumers.drain, as argument or in SCF_HANDLER")
+        sys.exit("name the handler's module, such as consumers.drain, as argument or in FUNCTION_HANDLER")
     try:
         handler: _Handler = importlib.import_module(name).main_handler
     except (ImportError, AttributeError) as error:

@@ -146,10 +146,10 @@ def _port_of(pid: int) -> int:
 @pytest.mark.parametrize(
     ("arguments", "environ", "said"),
     [
-        ([], {}, "SCF_HANDLER"),
+        ([], {}, "FUNCTION_HANDLER"),
         (["no.such.module"], {}, "no.such.module is no module with a main_handler"),
         (["recipes.table"], {}, "recipes.table is no module with a main_handler"),
-        ([], {"SCF_HANDLER": "no_handler"}, "no_handler is no module with a main_handler"),
+        ([], {"FUNCTION_HANDLER": "no_handler"}, "no_handler is no module with a main_handler"),
     ],
 )
 def test_a_handler_that_is_none_ends_it_at_once(arguments: list[str], environ: dict[str, str], said: str) -> None:

@@ -1,0 +1,99 @@
+"""docs/how-to/run-the-workers.md against the code: its events, answers, figures and commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from consumers.cloud_event import records_in
+from consumers.drain import Drained
+from consumers.pump import groups_of
+from consumers.push import Pushed
+from consumers.task import limit_of
+from consumers.turn import check_reserve, turn_of
+from messages.bodies import Stage, Wake
+from messages.codec import decode
+from recipes.table import RECIPES
+from runtime.errors import BadSettings
+from runtime.scf import wishes
+from sandbox.world import World
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/how-to/run-the-workers.md").read_text(encoding="utf-8")
+DRAINED, TIMER, EVENT, PUSHED = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def test_the_answers_are_what_the_handlers_answer() -> None:
+    msgspec.convert(DRAINED, Drained)
+    assert set(DRAINED) == set(Drained.__struct_fields__)
+    msgspec.convert(PUSHED, Pushed)
+    assert set(PUSHED) == set(Pushed.__struct_fields__)
+
+
+def test_the_event_holds_a_message() -> None:
+    (record,) = records_in(EVENT)
+    assert record.readable
+    assert record.delivery.topic == "wake"
+    assert isinstance(decode(record.delivery.payload).body, Wake)
+
+
+def test_the_timers_message_narrows_the_topics() -> None:
+    topics: Any = wishes(TIMER)["topics"]
+    assert groups_of(topics)
+
+
+def test_the_topics_of_the_split_exist() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]*(?:poll|clean-|generate-)[^|]*) \| ", PAGE, re.MULTILINE)
+    assert len(rows) == 3
+    for row in rows:
+        names = [name for words in re.findall(r"`([^`]+)`", row) for name in words.split(",")]
+        assert groups_of(names)
+
+
+def test_the_figures_of_the_time_limit_hold() -> None:
+    reserve = max(limit_of(Stage.GENERATE, recipe) for recipe in RECIPES.values())
+    assert f"its preparation included: {reserve:g} s" in PAGE
+    assert "a limit below 157 s" in PAGE
+    check_reserve(turn_of(0.0, 157.0, 30.0), 157.0, reserve)
+    with pytest.raises(BadSettings):
+        check_reserve(turn_of(0.0, 155.0, 30.0), 155.0, reserve)
+    assert turn_of(0.0, 900.0, 30.0).stop == 864.0
+
+
+def test_make_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [command.split()[1] for command in _commands() if command.startswith("make ")]
+    assert targets == ["image-check"]
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+@pytest.mark.slow
+def test_the_drain_by_hand_works_and_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "drain.json").write_text("{}", encoding="utf-8")
+    (command,) = [command for command in _commands() if command.startswith("scf-workers invoke")]
+    with World(tmp_path / "data") as world:
+        done = subprocess.run(
+            [sys.executable, "-m", "console", *shlex.split(command)[1:]],
+            cwd=tmp_path,
+            env={**world.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ended"] == "empty"
+    assert "still running" not in done.stderr
