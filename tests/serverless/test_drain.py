@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ from messages.keys import RunId
 from messages.topics import FAILURE, WORKERS, dead_letter_topic
 from sandbox.scf import Answer, Status
 from sandbox.world import World
-from tests.serverless.functions import alone, function, lines
-from tests.serverless.places import on_every_broker, opened
+from tests.serverless.functions import ROOT, alone, function, lines
+from tests.serverless.places import PLACES, on_every_broker, opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -141,3 +142,20 @@ async def test_a_topic_that_does_not_exist_is_named(world: World) -> None:
     async with function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake"}) as drain:
         answer = await drain.invoke({"topics": ["poll"]})
         assert "asks for poll" in answer.error["errorMessage"]
+
+
+@alone
+async def test_a_broker_that_goes_away_does_not_hold_a_call_beyond_its_limit(world: World, tmp_path: Path) -> None:
+    queue = PLACES["file"](tmp_path)
+    await publish(queue, 4)
+    handlers = str(Path(__file__).parent / "handlers")
+    settings = environ(
+        world, queue, LOCKED_S="8", WORK_CONCURRENCY="1", PYTHONPATH=os.pathsep.join((str(ROOT), handlers))
+    )
+    async with function("locked_drain", settings, time_limit_s=8, log=tmp_path / "log") as drain:
+        answer = await drain.invoke({})
+        assert (answer.status, answer.error["errorCode"]) == (Status.FAILED, "Unsettled")
+        assert answer.seconds < 8
+        # The same instance works on, over a new connection.
+        assert counts(await drain.invoke({}))["done"] >= 3
+        assert drain.stats.cold_starts == 1
