@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,15 @@ def test_a_process_that_ends_without_closing_ends(place: Place, namespace: str) 
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
     assert process.returncode in {-signal.SIGINT, 130}, err
+
+
+def test_a_process_that_ends_right_after_the_close_ends_well(place: Place, namespace: str) -> None:
+    # The client's threads must be gone before the interpreter is: each second or third such process once ended by a
+    # segmentation fault.
+    path = f"/admin/v2/namespaces/public/{namespace}/autoTopicCreation"
+    assert place.ask("POST", path, b'{"allowAutoTopicCreation": false}') == HTTPStatus.NO_CONTENT
+    ends = []
+    for _ in range(10):
+        with use(place, namespace, "leave") as process:
+            ends.append((*process.communicate(timeout=30), process.returncode))
+    assert [(out, status) for out, _, status in ends] == [("not there\n", 0)] * len(ends), ends

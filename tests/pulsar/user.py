@@ -1,4 +1,5 @@
-"""A process that uses Pulsar: `fork` uses a broker in a forked child, `wait` waits for a message until Ctrl-C.
+"""A process that uses Pulsar: `fork` uses a broker in a forked child, `wait` waits for a message until Ctrl-C, `leave`
+asks for a topic that is not there, and ends.
 
 It says a line at each step.
 """
@@ -11,7 +12,7 @@ import os
 import sys
 
 from transport import open_broker
-from transport.errors import Forked
+from transport.errors import BrokerDown, Forked
 from transport.port import Broker, Consumer, Delivery
 
 
@@ -61,22 +62,33 @@ async def wait(broker: Broker, consumer: Consumer) -> None:
         raise
 
 
+async def leave(broker: Broker) -> None:
+    try:
+        await broker.subscribe(["poll"], "workers")
+    except BrokerDown as error:
+        say("not there" if "the topic is not there" in str(error) else str(error))
+
+
 async def main(arguments: argparse.Namespace) -> None:
     token = arguments.token
     supplier = (lambda: token) if token else None
     broker = await open_broker(arguments.url, token=supplier, namespace=arguments.namespace)
     try:
+        if arguments.what == "leave":
+            await leave(broker)
+            return
         consumer = await broker.subscribe(["poll"], "workers")
         await {"fork": fork, "wait": wait}[arguments.what](broker, consumer)
     finally:
         if not arguments.leave_open:
             await broker.close()
-            say("closed")
+            if arguments.what != "leave":
+                say("closed")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["fork", "wait"])
+    parser.add_argument("what", choices=["fork", "wait", "leave"])
     parser.add_argument("--url")
     parser.add_argument("--token")
     parser.add_argument("--namespace")

@@ -8,8 +8,8 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Self, TypeVar
 
@@ -68,6 +68,7 @@ class PulsarBroker:
         self._idle.set()
         self._closing = False
         self._closed = asyncio.Lock()
+        self._left: Future[None] | None = None
         self._pid = os.getpid()
 
     @classmethod
@@ -236,17 +237,22 @@ class PulsarBroker:
                 async with asyncio.timeout(_CLOSE_LIMIT):
                     await self._disconnect(consumers)
             except TimeoutError as error:
-                self._client.abandon()
                 raise BrokerDown("the broker did not answer the close") from error
             finally:
-                self._executor.shutdown(wait=False)
+                self._leave()
 
     async def _disconnect(self, consumers: Sequence[PulsarConsumer]) -> None:
         await self._keeper.stop()
         await asyncio.gather(*(consumer.close() for consumer in consumers))
         await self._idle.wait()
-        with suppress(Closed):  # twice is harmless
-            await self._client.close()
+        await asyncio.shield(asyncio.wrap_future(self._leave()))
+
+    def _leave(self) -> Future[None]:
+        """Have the client closed, once. The process does not end before that is done."""
+        if self._left is None:
+            self._left = self._executor.submit(self._client.close)
+            self._executor.shutdown(wait=False)
+        return self._left
 
     async def _run(self, work: Callable[[], T]) -> T:
         self._check_open()

@@ -81,7 +81,7 @@ async def greet(host: str, port: int, token: str | None, tls: ssl.SSLContext | N
     except (OSError, TimeoutError) as error:
         raise BrokerDown(f"no broker answers at {host}:{port}: {type(error).__name__}") from error
     if said := refusal(answer):
-        raise BrokerRefused(f"the broker at {host}:{port} refuses the token in BROKER_TOKEN: {said}")
+        raise BrokerRefused(f"the broker at {host}:{port} refuses the token in BROKER_TOKEN ({said})")
 
 
 def connect_frame(token: str | None) -> bytes:

@@ -173,17 +173,20 @@ class NativeClient:
         handle = await self._ask(self._handle.create_producer_async, self._options.path(topic), settings, doing=doing)
         return NativeProducer(handle, self._wakeups, doing)
 
-    async def close(self) -> None:
-        """Close whatever is open.
+    def close(self) -> None:
+        """Close whatever is open, and wait for the client's threads. Blocks: call it off the loop.
+
+        Only this form will do. Told by a callback that all is closed, this process may end while the client's thread
+        is still in that callback, and needs an interpreter that is gone: a segmentation fault, in one end of thirty.
 
         Raises:
             transport.errors.BrokerDown: that did not work out; the connection is given up.
+            transport.errors.Closed: it was closed before.
         """
-        await self._ask(self._handle.close_async, doing="closing")
-
-    def abandon(self) -> None:
-        """Close, without waiting for a broker that does not answer."""
-        self._handle.close_async(_ignore)
+        try:
+            self._handle.close()
+        except self._library.PulsarException as error:
+            raise failure(error, "closing") from error
 
     async def _ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
         return await self._wakeups.ask(start, *arguments, doing=doing)
