@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from messages.keys import RunId
+from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
 from runtime.outside import Outside
 from runtime.settings import Settings
 from runtime.wiring import open_telemetry
@@ -24,7 +25,7 @@ from telemetry.instruments import SpanName
 from telemetry.tracing import span
 from transport.port import Broker
 
-__all__ = ["BROKER_REMEDY", "MAX_CLOCK_DIFFERENCE", "RACERS", "Check", "Wrong", "checks_of"]
+__all__ = ["BROKER_REMEDY", "MAX_CLOCK_DIFFERENCE", "OF_THE_BROKER", "RACERS", "Check", "Wrong", "checks_of"]
 
 MAX_CLOCK_DIFFERENCE: Final = 5.0
 """Seconds that this machine's clock may differ from the store's."""
@@ -36,6 +37,9 @@ BROKER_REMEDY: Final = (
     "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and consume?"
 )
 """What to look at when the broker cannot be used."""
+
+OF_THE_BROKER: Final = frozenset({"broker", "topics", "backlog"})
+"""Names of the checks that need the broker."""
 
 _TOPIC: Final = "doctor"
 _WEBHOOK_S: Final = 20.0
@@ -62,6 +66,11 @@ def checks_of(settings: Settings) -> Sequence[tuple[str, Check, str]]:
         keys = f"COS_ENDPOINT, {keys}"
     found: list[tuple[str, Check, str]] = [
         ("broker", _broker, BROKER_REMEDY),
+        (
+            "topics",
+            _topics,
+            "make the topic and its subscription, and let this token consume: docs/how-to/run-on-pulsar.md",
+        ),
         ("backlog", _backlog, "BROKER_ADMIN_URL must be the admin interface of BROKER_URL's broker; or leave it empty"),
         (
             "data bucket",
@@ -105,6 +114,14 @@ async def _receive(broker: Broker, sent: str) -> None:
             got = delivery.message_id
     finally:
         await consumer.close()
+
+
+async def _topics(out: Outside) -> str:
+    homes = [*((topic, WORKERS) for topic in WORK_TOPICS), *((topic, FAILURE) for topic in DEAD_LETTER_TOPICS)]
+    for topic, subscription in homes:
+        # Joined and left at once, it takes nothing.
+        await (await out.broker.subscribe((topic,), subscription, prefetch=0)).close()
+    return f"{len(homes)} topics, each with its subscription"
 
 
 async def _backlog(out: Outside) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
-from runtime.checks import BROKER_REMEDY, Check, Wrong, checks_of
+from runtime.checks import BROKER_REMEDY, OF_THE_BROKER, Check, Wrong, checks_of
 from runtime.errors import BadSettings
 from runtime.outside import Outside
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
@@ -171,14 +171,21 @@ def _ticket_key(settings: Settings) -> Finding:
 
 async def _outside(environ: Mapping[str, str]) -> list[Finding]:
     try:
-        settings = load_settings(environ)
-        async with open_outside(settings, lambda: environ) as out:
-            checked = [await _run(name, check, remedy, out) for name, check, remedy in checks_of(settings)]
-            return [_ticket_key(settings), *_vendor_keys(settings), *checked]
+        return await _ask(environ)
     except (BadBrokerUrl, BrokerDown) as error:
-        return [Finding("wiring", ok=False, detail=_said(error), remedy=BROKER_REMEDY)]
+        broker = Finding("broker", ok=False, detail=_said(error), remedy=BROKER_REMEDY)
+        # Everything else is looked at beside a broker that cannot fail.
+        rest = await _outside({**environ, "BROKER_URL": "sqlite:///:memory:"})
+        return [broker, *(finding for finding in rest if finding.name not in OF_THE_BROKER)]
     except ScfWorkersError as error:
         return [Finding("wiring", ok=False, detail=_said(error), remedy="correct what the text names")]
+
+
+async def _ask(environ: Mapping[str, str]) -> list[Finding]:
+    settings = load_settings(environ)
+    async with open_outside(settings, lambda: environ) as out:
+        checked = [await _run(name, check, remedy, out) for name, check, remedy in checks_of(settings)]
+        return [_ticket_key(settings), *_vendor_keys(settings), *checked]
 
 
 async def _run(name: str, check: Check, remedy: str, out: Outside) -> Finding:

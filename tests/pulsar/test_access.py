@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from runtime.doctor import examine
+from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from runtime.settings import load_settings
 from runtime.wiring import _broker_token
 from sandbox.pulsar import LocalPulsar
+from sandbox.world import World
 from telemetry.events import Event
 from tests.conformance.brokers.helpers import eventually, finish, within
 from tests.pulsar.conftest import Opener
+from tests.support.pulsar_part import ROOT
 from transport import open_broker
 from transport.errors import BrokerDown, BrokerRefused
 from transport.pulsar import PulsarBroker
@@ -147,19 +152,77 @@ async def test_a_token_that_runs_out_is_asked_for_anew(opened: Opener, short_liv
         await eventually(renewed, 20)
 
 
-async def test_the_doctor_names_a_refused_token(own: LocalPulsar) -> None:
-    environ = {
-        "BROKER_URL": own.url,
-        "BROKER_TOKEN": "planted-forged-token",
-        "COS_BUCKET": "photos-1250000000",
-        "LEDGER_BUCKET": "ledger-1250000000",
-        "BACKEND_URL": "http://127.0.0.1:1",
-        "INTERNAL_CALLBACK_SECRET": "s" * 32,
-    }
-    findings = {finding.name: finding for finding in await examine(environ)}
-    assert not findings["wiring"].ok
-    assert "refuses the token in BROKER_TOKEN" in findings["wiring"].detail
-    assert "planted-forged-token" not in str(findings)
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("world"), webhook=False) as started:
+        yield started
+
+
+def doctor(world: World, own: LocalPulsar, **environ: str) -> tuple[int, dict[str, Mapping[str, str]], str]:
+    """What the command says: exit status, finding by finding, everything printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "console", "doctor", "--json"],
+        cwd=ROOT,
+        env={**world.environ, "BROKER_URL": own.url, "BROKER_ADMIN_URL": own.admin_url, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    return done.returncode, found, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("none", "refuses the token in BROKER_TOKEN (authentication, "),
+        ("forged", "refuses the token in BROKER_TOKEN (authentication, "),
+        ("expired", "refuses the token in BROKER_TOKEN (authentication, "),
+        ("no token at all", "refuses the token in BROKER_TOKEN (authentication, "),
+        ("stranger", "does this token have the right to do that in this namespace?"),
+    ],
+)
+def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(
+    world: World, own: LocalPulsar, stranger: str, token: str, said: str
+) -> None:
+    bad = stranger if token == "stranger" else BAD_TOKENS[token](own)
+    started = time.monotonic()
+    status, found, printed = doctor(world, own, BROKER_TOKEN=bad)
+    assert status == 1
+    assert said in found["broker"]["detail"]
+    assert found["broker"]["detail"].startswith("BrokerRefused")
+    assert "BROKER_TOKEN" in found["broker"]["remedy"]
+    bad_ones = {name for name, finding in found.items() if not finding["ok"]}
+    assert bad_ones == {"broker"} if token != "stranger" else {"broker", "topics", "backlog"}
+    assert found["data bucket"]["ok"]
+    assert not bad or bad not in printed
+    assert time.monotonic() - started < 30, "no time-out was waited for"
+
+
+@pytest.mark.timeout(120)
+def test_the_doctor_is_content_with_a_good_token(world: World, own: LocalPulsar, namespace: str) -> None:
+    status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
+    assert [name for name, finding in found.items() if not finding["ok"]] == []
+    assert status == 0
+    assert own.ask("GET", f"/admin/v2/persistent/public/{namespace}/notify-workers-DLQ/stats") == HTTPStatus.OK
+
+
+@pytest.mark.timeout(120)
+def test_the_doctor_names_a_topic_that_nobody_made(world: World, own: LocalPulsar, namespace: str) -> None:
+    # As on TDMQ, where topics are made beforehand.
+    path = f"/admin/v2/namespaces/public/{namespace}/autoTopicCreation"
+    assert own.ask("POST", path, b'{"allowAutoTopicCreation": false}') == HTTPStatus.NO_CONTENT
+    missing = "poll-workers-DLQ"
+    for topic in (*WORK_TOPICS, *DEAD_LETTER_TOPICS, "doctor"):
+        if topic != missing:
+            made = own.ask("PUT", f"/admin/v2/persistent/public/{namespace}/{topic}")
+            assert made == HTTPStatus.NO_CONTENT
+    status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
+    assert status == 1
+    assert [name for name, finding in found.items() if not finding["ok"]] == ["topics"]
+    assert f"{missing}: the topic is not there" in found["topics"]["detail"]
 
 
 def test_the_token_of_the_settings_is_read_from_its_file_whenever_it_is_asked_for(tmp_path: Path) -> None:
