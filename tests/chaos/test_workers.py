@@ -113,3 +113,20 @@ async def test_a_message_that_kills_its_process_ends_in_the_dead_letters_and_is_
                 return (await shop.out.broker.backlog(topic, subscription)).depth == 0
 
             await until(empty, f"something is left on {topic}")
+
+
+@through
+async def test_a_worker_that_is_told_to_leave_leaves_nothing_unacked(variables: dict[str, str], tmp_path: Path) -> None:
+    async with opened(tmp_path, variables) as shop:
+        worker = await shop.work()
+        tasks = await shop.sell(3)
+        await until(lambda: shop.all_have(tasks, "delivered"), "not every task ended")
+        # The client keeps acks for a tenth of a second: a worker that just went would take them along.
+        assert await asyncio.to_thread(worker.end) == 0
+
+        async def empty() -> bool:
+            return (await shop.out.broker.backlog(TOPIC, "workers")).depth == 0
+
+        await until(empty, "something was not acked")
+        for one in tasks:
+            await shop.judge(one, "success")

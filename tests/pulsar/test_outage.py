@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import pytest
 from sandbox.pulsar import LocalPulsar
 from tests.conformance.brokers.helpers import eventually, within
 from tests.support.pulsar_part import ROOT
+from transport.errors import BrokerDown
 from transport.port import Delivery
 from transport.pulsar import PulsarBroker, PulsarOptions
 
@@ -36,10 +39,10 @@ def command(word: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPulsar]:
     """A broker to be killed, as a person would start and stop it."""
-    folder = tmp_path / "victim"
+    folder = tmp_path_factory.mktemp("outage") / "victim"
     assert command("status", folder).returncode == 1
     started = command("start", folder)
     broker = LocalPulsar(folder)
@@ -58,11 +61,33 @@ def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
         broker.wipe()
 
 
-async def opened(victim: LocalPulsar) -> PulsarBroker:
-    return await PulsarBroker.open(PulsarOptions(url=victim.url, admin_url=victim.admin_url))
+async def opened(victim: LocalPulsar, **options: float) -> PulsarBroker:
+    given = PulsarOptions(url=victim.url, admin_url=victim.admin_url, **options)  # type: ignore[arg-type] - any option
+    return await PulsarBroker.open(given)
 
 
-async def test_a_broker_that_is_killed_loses_nothing_confirmed_and_is_used_again_at_once(victim: LocalPulsar) -> None:
+async def test_a_publish_without_a_receipt_is_an_error_and_a_close_does_not_wait_for_ever(victim: LocalPulsar) -> None:
+    patient, hasty = await opened(victim), await opened(victim, send_timeout=1.0, operation_timeout=2)
+    for broker in (patient, hasty):
+        await broker.publish("wake", b"before")
+    pid = await asyncio.to_thread(lambda: victim.pid)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        waiting = asyncio.ensure_future(patient.publish("wake", b"waits"))
+        with pytest.raises(BrokerDown, match="no receipt"):
+            await within(hasty.publish("wake", b"gives up"), 10)
+        with pytest.raises(BrokerDown):
+            await within(hasty.close(), 15)
+        assert not waiting.done()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert await within(waiting, 30)
+    await patient.close()
+
+
+async def test_a_broker_that_is_killed_loses_nothing_confirmed_and_is_used_again_at_once(
+    victim: LocalPulsar, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     broker = await opened(victim)
     confirmed: set[str] = set()
     received: Counter[str] = Counter()
@@ -114,3 +139,6 @@ async def test_a_broker_that_is_killed_loses_nothing_confirmed_and_is_used_again
     assert back < _BACK
     # What was acked in the broker's last moments it delivers again, but the consumer remembers.
     assert set(received.values()) == {1}
+    # The client's own words come out of our logger, and nowhere else.
+    assert any(record.name == "pulsar" and "onnection" in record.getMessage() for record in caplog.records)
+    assert "ClientConnection" not in "".join(capfd.readouterr())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -93,6 +94,17 @@ def test_a_delay_is_never_negative_and_ends_at_the_deadline(
 def test_a_delay_is_stretched_by_jitter_and_never_cut_short(delay: float, rng: random.Random) -> None:
     new = follow(header(), CREATED / 1000, rng, stage=Stage.POLL, body=BODIES[Stage.POLL], delay=delay).header
     assert min(int(delay * 1000), 600_000) <= new.not_before <= min(delay * 1000 * (1 + JITTER), 600_000)
+
+
+def test_a_herd_of_equal_delays_is_spread() -> None:
+    # Equal ones stop a topic of a Pulsar as it is shipped: tests/pulsar, tests/chaos.
+    rng, body = random.Random(7), BODIES[Stage.POLL]
+    due = [
+        follow(header(), CREATED / 1000, rng, stage=Stage.POLL, body=body, delay=100.0).header.not_before
+        for _ in range(1000)
+    ]
+    assert max(due) - min(due) > 100_000 * JITTER * 0.9
+    assert max(Counter(due).values()) < 10
 
 
 @pytest.mark.parametrize("stage", TIMELESS)
