@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import jwt
 import pytest
@@ -106,6 +107,17 @@ async def test_a_prompt_may_hold_any_text(shop: Shop, prompt: str) -> None:
     run = await shop.submit(pictures.jpeg(), kind="model_pose12", params={"prompt": prompt})
     await shop.promise(run, "success")
     assert (await shop.records(run))["accepted"]["params"] == {"prompt": prompt}
+
+
+@pytest.mark.parametrize("spell", [json.dumps, lambda params: quote(json.dumps(params, ensure_ascii=False))])
+async def test_parameters_may_be_escaped_or_percent_encoded(shop: Shop, spell: Callable[[Any], str]) -> None:
+    params = {"prompt": "红色连衣裙, 100%"}
+    run = shop.sell("model_pose12", params)
+    meta = {"kind": "model_pose12", "params": spell(params), "ticket": shop.ticket(run, "model_pose12", params)}
+    assert all(value.isascii() for value in meta.values())
+    await shop.deliver(await shop.put(run, "original.jpg", pictures.jpeg(), meta))
+    await shop.promise(run, "success")
+    assert (await shop.records(run))["accepted"]["params"] == params
 
 
 @pytest.mark.parametrize(

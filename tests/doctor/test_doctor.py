@@ -53,7 +53,11 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "TICKET_SECRET": ({"TICKET_SECRET": "too-short"}, {"TICKET_SECRET_FILE": "/nowhere/secret"}),
     "TICKET_REQUIRED": ({"TICKET_REQUIRED": "perhaps"},),
     "UPLOAD_LIMIT_S": ({"UPLOAD_LIMIT_S": "-1"}, {"UPLOAD_LIMIT_S": "an hour"}),
-    "WEBHOOK_URL": ({"WEBHOOK_URL": "nonsense"}, {"WEBHOOK_URL": "http://127.0.0.1:9"}),
+    "WEBHOOK_URL": (
+        {"WEBHOOK_URL": "nonsense"},
+        {"WEBHOOK_URL": "http://127.0.0.1:9"},
+        {"WEBHOOK_URL": "{COS_ENDPOINT}"},
+    ),
     "WEBHOOK_SECRET": ({"WEBHOOK_SECRET": "not-the-one-that-the-function-has"},),
     "RUNNINGHUB_URL": ({"RUNNINGHUB_URL": "nonsense"}, {"RUNNINGHUB_URL": "http://127.0.0.1:9"}),
     "RUNNINGHUB_API": ({"RUNNINGHUB_API": "v3"},),
@@ -89,7 +93,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "OTEL_RESOURCE_ATTRIBUTES": ({"OTEL_RESOURCE_ATTRIBUTES": "token=fine, planted-token"},),
     "OTEL_METRICS_EXPORTER": ({"OTEL_METRICS_EXPORTER": "perhaps"},),
 }
-"""Variable -> environments in which only it is broken."""
+"""Variable -> environments in which only it is broken; `{COS_ENDPOINT}` stands for a server that is another."""
 
 ANYTHING: Final = {
     "COS_AUDIT_BIZ_TYPE": "the stand-in knows no policies; an audit that fails names it, see below",
@@ -136,6 +140,7 @@ def test_every_variable_is_broken_here() -> None:
 def test_each_broken_setting_is_named_with_a_remedy(world: World, name: str, change: Mapping[str, str]) -> None:
     # To be asked whether it knows a path, the webhook's function is started: half a second.
     asked = {} if name.startswith("WEBHOOK") else {"WEBHOOK_URL": ""}
+    change = {key: value.replace("{COS_ENDPOINT}", world.environ["COS_ENDPOINT"]) for key, value in change.items()}
     bad = _bad({**world.environ, **asked, **change})
     assert any(name in f"{finding.name} {finding.detail} {finding.remedy}" for finding in bad)
     assert all(finding.remedy for finding in bad)

@@ -21,6 +21,7 @@ from services.errors import FetchFailed, FetchRefused
 from services.fetch import Fetcher, source_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
+LONG = 2_000_000
 MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(5000)
 
 
@@ -60,6 +61,7 @@ ANSWERS: dict[str, Any] = {
     "png-nameless": lambda: Response(PNG),
     "png-named-loudly": lambda: Response(PNG, media_type="IMAGE/PNG; charset=binary"),
     "mp4": lambda: Response(MP4, media_type="video/mp4"),
+    "long": lambda: Response(PNG + bytes(LONG - len(PNG)), media_type="image/png"),
     "chunked": lambda: StreamingResponse(pieces(PNG, 5000), media_type="image/png"),
     "crumbs": lambda: StreamingResponse(pieces(PNG[:100], 1), media_type="image/png"),
     "html": lambda: Response("<html></html>", media_type="text/html"),
@@ -243,6 +245,15 @@ async def test_a_download_of_known_size_is_a_source(server: Server) -> None:
         async with guard.fetcher.open(f"{server.url}/chunked") as fetched:
             with pytest.raises(FetchRefused):
                 source_of(fetched)
+
+
+async def test_it_is_handed_on_in_large_pieces_whatever_the_network_brings(server: Server) -> None:
+    """Each piece crosses to the thread that sends it on: in small ones a large result takes twice as long."""
+    async with Guard(server) as guard, guard.fetcher.open(f"{server.url}/long", max_bytes=LONG) as fetched:
+        sizes = [len(piece) async for piece in fetched]
+    assert sum(sizes) == LONG
+    assert min(sizes[:-1]) >= 512 << 10
+    assert max(sizes) < 1 << 20
 
 
 async def test_the_system_is_asked_for_names(server: Server) -> None:
