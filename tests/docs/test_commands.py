@@ -16,10 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of
@@ -33,8 +35,13 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "make demo PHOTO=path/to/photo.jpg": "as `make demo`; tests/bad_input runs the demo on photos",
     'make test TEST_ARGS="-k ledger"': "as `make test`",
     "make test-quick": "a part of `make test`",
-    "make test-pulsar": "needs a Pulsar",
+    "make test-pulsar": "a part of `make test`",
     "make format": "changes files, and `make lint` fails where it would",
+    "make image-check": "builds with a Python of its own, for minutes; tests/deploy looks at the steps",
+    "docker compose up --build --detach --wait": "needs a Docker engine; tests/deploy reads the file",
+    "docker compose run --rm client submit photos/portrait.jpg --out /tmp/out": "as above",
+    "python -m runtime.image": "a server for the platform, which the tests of runtime.image start and call",
+    "python -m runtime.image MODULE": "as above",
     "make bench": "measures nothing while tests run beside it; tests/repo holds its parts together",
 }
 """Command -> why it is not run here. What it would do is looked at."""
@@ -74,6 +81,7 @@ class Reader:
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
         (folder / "sandbox").symlink_to(ROOT / "sandbox")
         shutil.copy(ROOT / ".pre-commit-config.yaml", folder)
+        (folder / "drain.json").write_text("{}", encoding="utf-8")
         subprocess.run(["git", "init", "--quiet", folder], check=True)
 
     def do(self, command: str, folder: Path | None = None, **environ: str) -> str:
@@ -146,8 +154,24 @@ def test_the_pages_give_the_commands_that_they_should() -> None:
     assert {"demo", "sandbox", "work", "submit", "trace", "doctor", "sweep", "cancel"} <= names
 
 
-@pytest.mark.parametrize("command", ELSEWHERE)
-def test_a_command_that_is_run_elsewhere_exists(command: str) -> None:
+MAKE: Final = [command for command in ELSEWHERE if command.startswith("make ")]
+
+
+@pytest.mark.parametrize("command", [command for command in ELSEWHERE if command not in MAKE])
+def test_what_a_command_that_is_run_elsewhere_names_is_there(command: str) -> None:
+    match shlex.split(command):
+        case ["python", "-m", module, *_]:
+            assert find_spec(module) is not None
+        case ["docker", "compose", "run", "--rm", service, *_]:
+            assert service in yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+        case ["docker", "compose", *_]:
+            assert (ROOT / "compose.yaml").exists()
+        case _:
+            pytest.fail(f"nobody knows how to look at {command}")
+
+
+@pytest.mark.parametrize("command", MAKE)
+def test_a_target_that_is_run_elsewhere_exists(command: str) -> None:
     make, target, *variables = shlex.split(command)
     done = subprocess.run([make, "--dry-run", target, *variables], cwd=ROOT, capture_output=True, text=True, check=True)
     for value in (variable.partition("=")[2] for variable in variables):

@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, Literal, get_args
 
 import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
@@ -28,19 +30,21 @@ HELD: Final = {
     ("docs/backend.md", "json"): 5,
     ("docs/configuration.md", "json"): 2,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
+    ("docs/how-to/run-the-workers.md", "json"): 4,
+    ("docs/how-to/run-the-workers.md", "hcl"): 1,
     ("docs/telemetry.md", "text"): 1,
     ("docs/telemetry.md", "sh"): 1,
     ("docs/architecture.md", "mermaid"): 2,
     ("docs/architecture.md", "text"): 1,  # a sketch in words: there is nothing to run
     ("README.md", "mermaid"): 1,
 }
-"""Page and language -> blocks that a test reads, here or in test_commands and test_recipe_example."""
+"""Page and language -> blocks that a test reads, in one of this folder's modules."""
 
 _FORMS: Final = re.compile(r"([A-Z][A-Z0-9_]*)=(\S+)")
 
 
-_NO_SETTINGS: Final = frozenset({"NAME", "PULSAR_REQUIRED"})
-"""A form, and what the test suite itself reads (tests/support/pulsar_part.py)."""
+_NO_SETTINGS: Final = frozenset({"NAME", "PULSAR_REQUIRED", "FUNCTION_HANDLER"})
+"""A form, and what others read: the test suite (tests/support/pulsar_part.py) and the image (runtime/image.py)."""
 
 
 def _block(page: str, language: str, number: int = 0) -> str:
@@ -95,7 +99,7 @@ def test_the_workflow_file_is_one() -> None:
 
 
 def test_json_in_a_sentence_is_what_it_says() -> None:
-    shown = [code for page in PAGES for code in inline_of(page) if code.startswith("{") and '"' in code]
+    shown = [code for page in PAGES for code in inline_of(page) if code.startswith("{") and '":' in code]
     (urls,) = [msgspec.json.decode(code, type=dict[str, Node]) for code in shown]
     assert msgspec.structs.replace(_workflow(), url_inputs=urls).url_inputs == urls
 
@@ -152,6 +156,18 @@ async def test_a_callback_is_sent_as_the_page_shows_it(
 def test_the_page_of_unfinished_tasks_is_one() -> None:
     page = msgspec.json.decode(_block("docs/backend.md", "json", 4), type=UnfinishedPage)
     assert page.rows == (UnfinishedTask("t-1", "u-1", 0, "model_pose12", 1795345142.5),)
+
+
+def test_the_function_in_terraform_runs_a_handler_that_there_is() -> None:
+    block = _block("docs/how-to/run-the-workers.md", "hcl")
+    assert [block.count(one) for one in "{(["] == [block.count(one) for one in "})]"]
+    (arguments,) = re.findall(r'args += "(.*)"', block)
+    flag, server, handler = arguments.split()
+    assert flag == "-m"
+    assert find_spec(server) is not None
+    assert callable(import_module(handler).main_handler)
+    (cron,) = re.findall(r'cron = "(.*)"', block)
+    assert len(cron.split()) == 7
 
 
 def test_the_trace_that_is_shown_has_the_names_of_the_catalogue() -> None:

@@ -43,22 +43,15 @@ def _import(module: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     "module",
     [
-<<<<<<< HEAD
-        "producer.cos_trigger",
-        "producer.webhook",
-        "producer.sweep",
-        "consumers.worker",
-        "recipes.table",
-        "messages.codec",
-=======
         "consumers.drain",
         "consumers.push",
         "consumers.worker",
         "messages.codec",
         "producer.cos_trigger",
+        "producer.sweep",
+        "producer.webhook",
         "recipes.table",
         "runtime.image",
->>>>>>> e6345e3 (How to run the workers: pump, drain or push; settings, limits, cost)
     ],
 )
 def test_an_entry_module_imports_nothing_heavy(module: str) -> None:
