@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from console.processes import Workers
 from sandbox.scf import Status, Timer
 from sandbox.world import World
 from tests.serverless.functions import alone, function, shop_of, until
@@ -28,3 +30,19 @@ async def test_tasks_end_with_a_verdict_a_callback_and_results(world: World, tmp
             assert len(await shop.client.outputs(sold)) == len(row["outputs"]) == count
         assert set(drain.stats.by_status) == {Status.OK}
         assert drain.stats.cold_starts <= 2
+
+
+@alone
+async def test_a_pump_and_a_drain_beside_each_other(world: World, tmp_path: Path) -> None:
+    drain = function("consumers.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log")
+    with Workers(1, world.environ, tmp_path / "workers.log"):
+        async with shop_of(world) as shop, drain:
+            sold = [await shop.buy("model_pose12" if n % 2 else "basic_clean") for n in range(6)]
+            async with Timer(drain, 0.3):
+                await until(lambda: shop.has_ended(*sold), "the end of every task")
+            await drain.settle()
+            for one in sold:
+                row = await shop.row(one)
+                assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
+            assert (await asyncio.to_thread(world.vendor_stats))["creates"] == 3
+            assert set(drain.stats.by_status) == {Status.OK}
