@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
 from sandbox.pulsar import VERSION, LocalPulsar
 
-__all__ = ["FOLDER", "describe_broker", "start_broker", "stop_broker", "variables_for_demo"]
+__all__ = ["FOLDER", "describe_broker", "homes", "start_broker", "stop_broker", "variables_for_demo"]
 
 FOLDER: Final = Path(".sandbox/pulsar")
 """Where `scf-workers broker` keeps its broker unless told otherwise."""
@@ -43,6 +44,12 @@ def describe_broker(folder: Path) -> dict[str, str]:
         return {}
     state = "ready" if broker.ready() else "starting"
     return {"STATE": state, "PID": str(pid), "VERSION": VERSION, **_variables(broker)}
+
+
+def homes() -> list[tuple[str, str]]:
+    """Every topic with the subscription that must exist on it before the first message; the doctor's own last."""
+    work = [(topic, WORKERS) for topic in WORK_TOPICS]
+    return [*work, *((topic, FAILURE) for topic in DEAD_LETTER_TOPICS), ("doctor", "doctor")]
 
 
 @contextmanager

@@ -24,6 +24,7 @@ __all__ = [
     "broker_start",
     "broker_status",
     "broker_stop",
+    "broker_topics",
     "cancel",
     "demo",
     "doctor",
@@ -363,6 +364,15 @@ def broker_status(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
     if not described:
         _fail("no broker runs there", _FAILED)
     _print_variables(described)
+
+
+@_broker_app.command("topics")
+def broker_topics() -> None:
+    """Print every topic with its subscription, for a broker on which both are made beforehand. Needs no broker."""
+    from console.broker import homes
+
+    for topic, subscription in homes():
+        typer.echo(f"{topic} {subscription}")
 
 
 def _print_variables(variables: Mapping[str, str]) -> None:

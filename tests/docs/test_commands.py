@@ -46,6 +46,14 @@ ELSEWHERE: Final[Mapping[str, str]] = {
 }
 """Command -> why it is not run here. What it would do is looked at."""
 
+ON_PULSAR: Final = (
+    "scf-workers broker start",
+    "scf-workers broker status",
+    "scf-workers demo --broker pulsar --tasks 3 --json",
+    "scf-workers broker stop",
+)
+"""Commands that need a Pulsar: tests/pulsar/test_commands.py runs them."""
+
 BACKGROUND: Final[Mapping[str, str]] = {
     "scf-workers sandbox": "environment in",
     "scf-workers work": "worker.started",
@@ -191,7 +199,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 @pytest.mark.timeout(300)
 def test_every_other_command_works(reader: Reader) -> None:
     for command in commands():
-        if command in ELSEWHERE or command in WITHOUT_WORKERS:
+        if command in {*ELSEWHERE, *ON_PULSAR, *WITHOUT_WORKERS}:
             continue
         if "poster_square" in command:
             add_a_recipe(reader, command)
@@ -201,7 +209,7 @@ def test_every_other_command_works(reader: Reader) -> None:
     for command in WITHOUT_WORKERS:
         reader.do(SUBMIT_AND_LEAVE)
         reader.do(command)
-    assert set(commands()) == {*reader.ran, *ELSEWHERE} - {SUBMIT_AND_LEAVE}
+    assert set(commands()) == {*reader.ran, *ELSEWHERE, *ON_PULSAR} - {SUBMIT_AND_LEAVE}
 
 
 def add_a_recipe(reader: Reader, command: str) -> None:
