@@ -78,7 +78,7 @@ async def dropped(workers: list[Worker]) -> list[dict[str, Any]]:
 async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_change_no_verdict(
     victim: LocalPulsar, tmp_path: Path
 ) -> None:
-    variables = {"BROKER_URL": victim.url, "BROKER_ADMIN_URL": victim.admin_url}
+    variables = {"BROKER_URL": victim.url, "BROKER_ADMIN_URL": victim.admin_url, "LOG_LEVEL": "DEBUG"}
     async with opened(tmp_path, variables, duration_s=4.0) as shop:
         workers = [await shop.work() for _ in range(2)]
         flow = Flow(shop)
