@@ -122,6 +122,12 @@ def test_a_machine_without_java_leaves_pulsar_out_loudly_or_fails(tmp_path: Path
     assert "passed" not in demanded.stdout
 
 
+def test_waiting_for_the_broker_takes_none_of_a_tests_time(request: pytest.FixtureRequest) -> None:
+    # Wrappers are called from the last to the first. Interrupted in its wait, a test failed and left a socket open.
+    order = [found.plugin_name for found in request.config.hook.pytest_runtest_protocol.get_hookimpls()]
+    assert order.index("pulsar-part") > order.index("timeout")
+
+
 def test_a_supervisor_ends_with_the_process_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

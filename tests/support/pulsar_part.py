@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +75,7 @@ def _folder(source: Source) -> Path:
     return Path(os.environ[_FOLDER] + f"-{source.name.lower()}")
 
 
+@functools.cache
 def _up(source: Source) -> bytes:
     """Wait for the session's broker; what it says of itself."""
     _start(source)
@@ -146,6 +148,14 @@ class PulsarPart:
         if not config.option.collectonly:
             for source in {sources[_is_own(item)] for item in able} & {Source.CONTAINER, Source.LOCAL}:
                 _start(source)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Wait for the broker before a test's time begins: fetching it may take longer than a test may."""
+        if _needs(item) and (source := _source(own=_is_own(item))) not in {None, Source.GIVEN}:
+            with contextlib.suppress(RuntimeError, AssertionError):  # the test itself says it
+                _up(source)
+        return (yield)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(session.config, "workeroutput"):
