@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import pytest
+
 from tests.conformance.brokers.environments import Environment, lasting, private, shared
 from tests.conformance.brokers.helpers import PROMPT, finish, holder, opened, publish_all, shows, within
 
@@ -50,6 +52,7 @@ async def test_each_of_several_killed_holders_is_noticed(environment: Environmen
 
 
 @shared
+@pytest.mark.timeout(300)  # a stock broker notices after a minute
 async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         ids = await publish_all(broker, "generate-low", [b"x"] * 2)
@@ -69,6 +72,7 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
 
 
 @shared
+@pytest.mark.timeout(300)  # a stock broker notices after a minute
 async def test_a_holder_that_lives_keeps_its_messages(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         ids = await publish_all(broker, "poll", [b"x"])
