@@ -206,6 +206,9 @@ def test_the_diagram_of_a_run_is_whole() -> None:
     written = {name for _, _, label in arrows for name in re.findall(r"[a-z-]+", label.rpartition("/ ")[2])}
     assert {"accepted", "cleaned", "verdict", "delivered"} <= written
     assert {"success", "failed", "cancelled"} <= states
+    for state in ("accepted", "cleaned", "calling", "open", "working", "staged"):
+        assert (state, "failed", "deadline passed 生成超时 / verdict") in arrows
+        assert (state, "cancelled", "cancel 已取消 / verdict") in arrows
 
 
 @pytest.mark.parametrize("page", PAGES)
