@@ -19,7 +19,8 @@ from runtime.settings import Settings, load_settings
 from services import records
 from services.backend import Backend, Callback, Form, UnfinishedPage, UnfinishedTask
 from services.vendors.runninghub import Node, Workflow
-from telemetry.instruments import SpanName
+from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
 from tests.bad_input.shop import Shop
@@ -235,3 +236,24 @@ def test_files_that_are_named_exist() -> None:
     }
     named |= {code for page in PAGES for code in inline_of(page) if re.fullmatch(r"tests/[a-z_]+", code)}
     assert sorted(name for name in named if not (ROOT / name).exists()) == ["recipes/poster_square.py"]
+
+
+_OF_OTHERS: Final = frozenset({"service.name", "service.instance.id", "consumers.clean"})
+"""Names of OpenTelemetry's, and a function as a trace calls it."""
+
+
+def _is_known(name: str) -> bool:
+    if name in {*Event, *Metric, *_OF_OTHERS} or (ROOT / name).exists():
+        return True
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        # The class of a module, say.
+        module, _, attribute = name.rpartition(".")
+        return hasattr(import_module(module), attribute)
+
+
+def test_events_metrics_and_modules_that_are_named_exist() -> None:
+    named = {code for page in PAGES for code in inline_of(page) if re.fullmatch(r"[a-z_]+(?:\.[A-Za-z_0-9]+)+", code)}
+    assert len(named) > 80
+    assert [name for name in sorted(named) if not _is_known(name)] == []
