@@ -9,7 +9,7 @@ import pytest
 
 from messages.codes import Code
 from telemetry.points import POINTS
-from tests.crash.yard import WITH_WEBHOOK, Case, Yard
+from tests.crash.yard import BAD_UPLOAD, WITH_WEBHOOK, Case, Yard
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -53,6 +53,20 @@ def test_crash_at(yard: Yard, name: str) -> None:
     assert (case.died, case.signal) == (name, signal.SIGKILL)
     assert case.jobs == (0 if name == "generate.intent" else 1)
     assert case.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{point}{BAD_UPLOAD}"
+        for point in ("clean.marked", "verdict.stored", "finish.called_back", "finish.delivered", "clean.acked")
+    ],
+)
+def test_crash_of_a_run_that_fails_refunds_it_once(yard: Yard, name: str) -> None:
+    case = yard.case(name)
+    judge(case, success=False, code=Code.BAD_PICTURE)
+    assert (case.died, case.signal) == (name.removesuffix(BAD_UPLOAD), signal.SIGKILL)
+    assert (case.jobs, case.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("name", [WITH_WEBHOOK])

@@ -44,6 +44,10 @@ WITH_WEBHOOK: Final = "generate.created, webhook"
 """The point at which a paid call's id is lost, where the vendor is told a webhook."""
 
 
+BAD_UPLOAD: Final = ", a bad picture"
+"""Ends the name of a case whose upload is no picture: the run fails, and is refunded."""
+
+
 class Case(msgspec.Struct, frozen=True):
     """What became of one task."""
 
@@ -77,7 +81,7 @@ class Yard:
 
     Args:
         folder: shared by all processes of the test run.
-        names: points, or `WITH_WEBHOOK`, or nothing for a task that nobody disturbs.
+        names: points, also with `BAD_UPLOAD` behind, or `WITH_WEBHOOK`, or nothing for a task that nobody disturbs.
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
@@ -187,7 +191,7 @@ class Cell:
         ):
             sold = await client.buy("u-1024", "model_pose12", {"prompt": self._name or "undisturbed"})
             photo = self._log.with_suffix(".jpg")
-            await asyncio.to_thread(photo.write_bytes, picture())
+            await asyncio.to_thread(photo.write_bytes, b"no picture" if self._name.endswith(BAD_UPLOAD) else picture())
             await client.upload(sold, photo)
             await self._ingest(await self._events.of(sold.task_id))
             await self._work(client, sold, out)
