@@ -112,12 +112,16 @@ async def push(records: Sequence[Record], out: Outside, turn: Turn, settings: Se
 
 
 async def _let_go(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel what still runs, and tell of every defect."""
+    """Cancel what still runs, and tell of every defect.
+
+    Cancelled once, a record tries to publish a copy; cancelled again, it gives that up too.
+    """
+    for _ in range(2):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_LET_GO_S / 2)
     for task in tasks:
-        task.cancel()
-    done, _ = await asyncio.wait(tasks, timeout=_LET_GO_S)
-    for task in done:
-        if not task.cancelled() and (error := task.exception()):
+        if task.done() and not task.cancelled() and (error := task.exception()):
             log.error(Event.MESSAGE_ABANDONED, error=error)
 
 
@@ -191,7 +195,7 @@ class _Batch:
             await self._hold_back(
                 delivery, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s"
             )
-        elif self.now() + needed >= self._turn.cut:
+        elif self.now() >= self._turn.stop or self.now() + needed >= self._turn.cut:
             await self._hold_back(delivery)
         else:
             await self.crew.work(delivery, self)

@@ -119,6 +119,16 @@ async def test_what_outlasts_the_limit_goes_on_as_a_copy_and_what_was_not_begun_
         await world.promise(run, "success")
 
 
+async def test_a_call_that_spent_its_time_on_its_start_begins_nothing(world: World) -> None:
+    run = await world.order()
+    records = records_in({"EventList": await taken(world, "clean-normal", 1)})
+    late = turn_of(asyncio.get_running_loop().time() - 22.0, 30.0, 30.0)
+    assert await push(records, world.out, late, Settings()) == Pushed(1, held_back=1)
+    assert (await world.records(run)).keys() == {"accepted"}
+    await bridge(world)
+    await world.promise(run, "success")
+
+
 async def test_an_event_that_comes_again_after_its_process_died_pays_nothing_again(world: World) -> None:
     run = await world.order()
     await pushed(world, await taken(world, "clean-normal", 1))
