@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
@@ -30,8 +29,6 @@ from telemetry.events import Event
 __all__ = ["Drained", "drain", "main_handler"]
 
 _SERVICE: Final = "consumers.drain"
-_LET_GO_S: Final = 0.5
-"""Seconds that a pump whose turn is over may take to end its tasks, and a connection to close."""
 
 log = logs.get(__name__)
 
@@ -73,10 +70,7 @@ async def _take_turn(event: Mapping[str, Any], begin: float, limit: float, out: 
     try:
         return await drain(out, turn, topics=topics, settings=settings)
     except Unsettled:
-        # Closing flushes, and there is nobody to flush to.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LET_GO_S):
-                await process.disconnect()
+        await process.disconnect(turn.let_go_s)
         raise
 
 
@@ -108,7 +102,7 @@ async def drain(out: Outside, turn: Turn, *, topics: Sequence[str], settings: Se
     )
     try:
         async with asyncio.timeout_at(turn.end):
-            ended = await _pump_until_over(pump, crew, settings.drain_idle_s, turn.stop)
+            ended = await _pump_until_over(pump, crew, settings.drain_idle_s, turn)
     except TimeoutError:
         raise Unsettled("the call's time was over before its messages could be let go of") from None
     counts = {end.value: crew.counts[end] for end in End}
@@ -117,21 +111,23 @@ async def drain(out: Outside, turn: Turn, *, topics: Sequence[str], settings: Se
     return drained
 
 
-async def _pump_until_over(pump: Pump, crew: Crew, idle_s: float, stop: float) -> Literal["empty", "time"]:
+async def _pump_until_over(pump: Pump, crew: Crew, idle_s: float, turn: Turn) -> Literal["empty", "time"]:
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(pump.run(), name="pump")
     try:
         ended: Literal["empty", "time"] = "empty"
         while (left := idle_s - min(crew.idle_s, pump.open_s)) > 0 and not running.done():
-            if loop.time() >= stop:
+            if loop.time() >= turn.stop:
                 ended = "time"
                 break
-            await asyncio.wait([running], timeout=min(left, stop - loop.time()))
+            await asyncio.wait([running], timeout=min(left, turn.stop - loop.time()))
         pump.stop()
-        await running
+        # Not awaited itself: a pump that does not end would then hold up the cancellation too.
+        await asyncio.wait([running])
+        running.result()
     finally:
         if running.cancel():
-            await asyncio.wait([running], timeout=_LET_GO_S)
+            await asyncio.wait([running], timeout=turn.let_go_s)
     return ended
 
 

@@ -41,9 +41,6 @@ from transport.port import Delivery
 __all__ = ["Pushed", "main_handler", "push"]
 
 _SERVICE: Final = "consumers.push"
-_LET_GO_S: Final = 0.5
-"""Seconds that records whose turn is over may take to end their tasks."""
-
 _MISFIT_DELAY_S: Final = 60.0
 """Seconds until paid work comes again for which the function's time limit is too short."""
 
@@ -102,7 +99,7 @@ async def push(records: Sequence[Record], out: Outside, turn: Turn, settings: Se
         await asyncio.wait(tasks, timeout=turn.stop - batch.now())
         await batch.crew.finish(turn.cut - batch.now())
         await asyncio.wait(tasks, timeout=turn.end - batch.now())
-        await _let_go(tasks)
+        await _let_go(tasks, turn.let_go_s)
     pushed = batch.told(len(records))
     log.info(Event.PUSH_DONE, **msgspec.structs.asdict(pushed))
     if left := batch.unsettled(records):
@@ -111,7 +108,7 @@ async def push(records: Sequence[Record], out: Outside, turn: Turn, settings: Se
     return pushed
 
 
-async def _let_go(tasks: Collection[asyncio.Task[None]]) -> None:
+async def _let_go(tasks: Collection[asyncio.Task[None]], each_s: float) -> None:
     """Cancel what still runs, and tell of every defect.
 
     Cancelled once, a record tries to publish a copy; cancelled again, it gives that up too.
@@ -119,7 +116,7 @@ async def _let_go(tasks: Collection[asyncio.Task[None]]) -> None:
     for _ in range(2):
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=_LET_GO_S / 2)
+        await asyncio.wait(tasks, timeout=each_s)
     for task in tasks:
         if task.done() and not task.cancelled() and (error := task.exception()):
             log.error(Event.MESSAGE_ABANDONED, error=error)

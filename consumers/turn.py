@@ -31,6 +31,11 @@ class Turn(msgspec.Struct, frozen=True):
     """What has still not let go is left to the broker, so that the call returns within its limit."""
 
     @property
+    def let_go_s(self) -> float:
+        """Seconds that each step of letting go may take after the end; there are two."""
+        return (self.end - self.cut) / 2
+
+    @property
     def span_s(self) -> float:
         """Seconds in which one piece of work may last from the very beginning of the call."""
         return self.cut - self.begin

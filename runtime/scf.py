@@ -54,6 +54,7 @@ class Instance:
         self._settings: Settings | None = None
         self._outside: Outside | None = None
         self._outlets: Outlets | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -94,10 +95,18 @@ class Instance:
             self._outlets.close()
         self._loop, self._outside, self._outlets = None, None, None
 
-    async def disconnect(self) -> None:
-        """From within a call that must end now: drop everything outside; the next call opens it anew."""
-        self._outside = None
-        await self._stack.aclose()
+    async def disconnect(self, limit_s: float) -> None:
+        """From within a call that must end now: drop everything outside; the next call opens it anew.
+
+        Args:
+            limit_s: seconds to wait for what is dropped to close. A broker that is away may not be stopped in that, and
+                then goes on with it when the instance is called again.
+        """
+        stack, self._stack, self._outside = self._stack, AsyncExitStack(), None
+        self._closing = asyncio.create_task(stack.aclose(), name="disconnect")
+        done, _ = await asyncio.wait([self._closing], timeout=limit_s)
+        for task in done:
+            task.result()
 
     async def _call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
         if self._settings is None or self._outlets is None:
