@@ -20,7 +20,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
 from typing import Any, Final
 
 import msgspec
@@ -129,8 +130,10 @@ def _number(text: str | None) -> int:
         return 0
 
 
-class Server(HTTPServer):
+class Server(TCPServer):
     """Serves one handler.
+
+    It is no `HTTPServer`, which asks the resolver for this machine's name at its start, and may wait for it.
 
     Args:
         handler: the function's `main_handler`.
