@@ -184,7 +184,8 @@ def test_no_process_prints_or_keeps_a_secret(stage: Stage) -> None:
 def check_that_much_was_searched(outputs: Mapping[str, bytes]) -> None:
     """What the test is about did happen: verdicts, desk records, messages, traces, a refusal of the vendor's."""
     assert sum("/verdict in " in name for name in outputs) == 3
-    assert sum(name.startswith("dead/") for name in outputs) == 1
+    # A poll and a webhook's wake may both find the failed job before the verdict is there.
+    assert 1 <= sum(name.startswith("dead/") for name in outputs) <= 2
     assert b"message.done" in outputs["work.stdout"]
     assert b"job.failed" in outputs["work.stdout"]
     assert b"task.accepted" in outputs["sandbox.stderr"]

@@ -119,6 +119,7 @@ class NativeClient:
         except (pulsar.PulsarException, ValueError) as error:
             raise failure(error, f"opening {options.url}") from error
         self._handle: Any = client._client  # noqa: SLF001 - the handle has the asynchronous calls
+        _never_free(self._handle)
 
     async def partitions(self, topic: str) -> list[str]:
         """Full names of the topics that make up a topic: itself, or its partitions.
@@ -312,6 +313,17 @@ class NativeProducer:
             transport.errors.Closed: it was closed before.
         """
         await self._wakeups.ask(self._handle.close_async, doing=self._doing)
+
+
+def _never_free(handle: object) -> None:
+    """Keep a client's shell, some kilobytes, until the process is gone.
+
+    Else one of its threads may be the last to let go of it, and then frees our token supplier, for which it needs the
+    interpreter: at the end of a process that is gone, and the client's thread aborts the process.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
 
 
 def _ignore(result: object) -> None:
