@@ -120,8 +120,14 @@ class LocalPulsar:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def ready(self) -> bool:
-        """Whether it serves topics: its port is open long before."""
-        return self.ask("GET", "/lookup/v2/topic/persistent/public/default/ready") == HTTPStatus.OK
+        """Whether it serves topics and stores what they are sent: its port is open long before."""
+        topic = "persistent/public/default/ready"
+        if self.ask("GET", f"/lookup/v2/topic/{topic}") != HTTPStatus.OK:
+            return False
+        # For that it opens the topic, which fails while it does not know its bookie yet.
+        probe = f"/admin/v2/{topic}/subscription/probe-{secrets.token_hex(4)}"
+        made = self.ask("PUT", probe) == HTTPStatus.NO_CONTENT
+        return made and self.ask("DELETE", probe) == HTTPStatus.NO_CONTENT
 
     def make_namespace(self, name: str) -> None:
         """Make the namespace `public/name`, unless it is there.

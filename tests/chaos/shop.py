@@ -68,6 +68,10 @@ class Worker:
             self.kill()
             return -9
 
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
     def said(self) -> list[dict[str, Any]]:
         """The lines of its log; one that is no JSON is a line with this `text`."""
         return [_parsed(line) for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -108,6 +112,15 @@ class Shop:
         worker = await asyncio.to_thread(Worker, self._world.environ, log, argv or PUMP)
         self._workers.append(worker)
         return worker
+
+    async def keep_working(self) -> Worker:
+        """Start a worker as a supervisor does: once more when it could not start. It works when this returns."""
+        while True:
+            worker = await self.work()
+            while not worker.ended():
+                if any(line["event"] == "worker.started" for line in await asyncio.to_thread(worker.said)):
+                    return worker
+                await asyncio.sleep(0.05)
 
     async def records(self, sold: Sold) -> dict[str, float]:
         """Names of a task's records, and when they were stored (whole seconds)."""

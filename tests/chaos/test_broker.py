@@ -93,13 +93,13 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
                 await asyncio.to_thread(victim.kill)
                 await asyncio.to_thread(victim.start)
                 ready = time.time()
-                workers.append(await shop.work())
                 await until(lambda: worked_since(workers[1:], ready), "no pump works again", BACK)
+                workers.append(await shop.keep_working())
                 after = await shop.sell(1)
                 while not await twice(workers):
                     # Its acks of the last tenth of a second die with a worker.
                     await asyncio.to_thread(workers[-1].kill)
-                    workers.append(await shop.work())
+                    workers.append(await shop.keep_working())
                     await until(lambda: worked_since(workers[-1:], 0), "a new worker does not work")
                 await until(lambda: shop.all_have([*before, *after], "delivered"), "not every task ended", 60)
             finally:

@@ -59,12 +59,7 @@ async def fill(shop: Shop) -> None:
 async def test_a_fresh_task_starts_at_once_beside_fifty_thousand_that_wait(broker: LocalPulsar, tmp_path: Path) -> None:
     variables = {"BROKER_URL": broker.url, "BROKER_ADMIN_URL": broker.admin_url, "LOG_LEVEL": "DEBUG"}
     async with opened(tmp_path, variables) as shop:
-        worker = await shop.work()
-
-        async def started() -> bool:
-            return any(line["event"] == "worker.started" for line in await asyncio.to_thread(worker.said))
-
-        await until(started, "the worker did not start")
+        worker = await shop.keep_working()
         await fill(shop)
         backlog = await shop.out.broker.backlog(TOPIC, "workers")
         assert (backlog.depth, backlog.ready) == (WAITING, 0)

@@ -45,7 +45,7 @@ def test_ctrl_c_ends_a_process_that_waits_and_closes_its_connection(place: Place
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=20)
     assert out.splitlines() == ["cancelled", "closed"]
     # The client once aborted the process here, with SIGABRT.
     assert process.returncode in {-signal.SIGINT, 130}, err
@@ -53,12 +53,13 @@ def test_ctrl_c_ends_a_process_that_waits_and_closes_its_connection(place: Place
 
 
 def test_a_process_that_ends_without_closing_ends(place: Place, namespace: str) -> None:
-    with use(place, namespace, "wait", "--leave-open") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
-    assert process.returncode in {-signal.SIGINT, 130}, err
+    for _ in range(3):  # one in some dozens once ended by SIGABRT
+        with use(place, namespace, "wait", "--leave-open") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waiting\n"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        assert process.returncode in {-signal.SIGINT, 130}, err
 
 
 def test_a_process_that_ends_right_after_the_close_ends_well(place: Place, namespace: str) -> None:

@@ -9,11 +9,15 @@ below it: `subscribe_async`, `create_producer_async`, `receive_async`, `send_asy
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
+from messages.errors import ScfWorkersError
 from telemetry import logs
 from telemetry.events import Event
 from transport.pulsar.clientlog import log_file
@@ -120,6 +124,8 @@ class NativeClient:
             raise failure(error, f"opening {options.url}") from error
         self._handle: Any = client._client  # noqa: SLF001 - the handle has the asynchronous calls
         _never_free(self._handle)
+        self._pid = os.getpid()
+        atexit.register(self._at_exit)
 
     async def partitions(self, topic: str) -> list[str]:
         """Full names of the topics that make up a topic: itself, or its partitions.
@@ -180,14 +186,23 @@ class NativeClient:
         Only this form will do. Told by a callback that all is closed, this process may end while the client's thread
         is still in that callback, and needs an interpreter that is gone: a segmentation fault, in one end of thirty.
 
+        A client that nobody closes is closed when the process ends, for the same reason.
+
         Raises:
             transport.errors.BrokerDown: that did not work out; the connection is given up.
             transport.errors.Closed: it was closed before.
         """
+        atexit.unregister(self._at_exit)
         try:
             self._handle.close()
         except self._library.PulsarException as error:
             raise failure(error, "closing") from error
+
+    def _at_exit(self) -> None:
+        # A forked child has none of its threads.
+        if os.getpid() == self._pid:
+            with suppress(ScfWorkersError):
+                self.close()
 
     async def _ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
         return await self._wakeups.ask(start, *arguments, doing=doing)
