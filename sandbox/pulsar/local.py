@@ -24,7 +24,7 @@ import msgspec
 from sandbox.pulsar.config import ADMIN_ROLE, STORE_PASSWORD, Plan, Ports, command_line, configuration
 from sandbox.pulsar.distribution import BrokerFailed, jars, java, why_not
 
-__all__ = ["LocalPulsar"]
+__all__ = ["LocalPulsar", "is_process_of"]
 
 _PORT_RANGE: Final = (20000, 32000)
 """Below the ports that kernels give out by themselves, so that nobody takes one while the broker is down."""
@@ -82,7 +82,7 @@ class LocalPulsar:
             text=True,
             check=False,
         ).stdout.strip()
-        return pid if str(self._folder) in told and not told.startswith("Z") else 0
+        return pid if is_process_of(self._folder, told) else 0
 
     def token(self, role: str = ADMIN_ROLE, **claims: object) -> str:
         """A token that a guarded broker believes."""
@@ -231,6 +231,18 @@ class LocalPulsar:
             if (path := self._folder / name).exists()
         ]
         return "\n".join(said)
+
+
+def is_process_of(folder: Path, told: str) -> bool:
+    """Whether a process is the broker of a folder, and lives.
+
+    Args:
+        folder: the broker's.
+        told: what `ps` says of the process: its state and its command; empty when there is none.
+    """
+    state, _, command = told.partition(" ")
+    # In the moment of its birth a process has no command line yet, and `ps` shows its name in brackets.
+    return not state.startswith("Z") and (str(folder) in command or command.lstrip().startswith("["))
 
 
 def _free_ports() -> Ports:

@@ -14,6 +14,7 @@ import pytest
 
 from sandbox.pulsar import VERSION
 from sandbox.pulsar.__main__ import until_told
+from sandbox.pulsar.local import is_process_of
 from tests.support.pulsar_container import container, place_of
 from tests.support.pulsar_part import ROOT
 from tests.support.pulsar_place import SETTINGS, Place, Source, engine_answers, given, source_of
@@ -120,6 +121,22 @@ def test_a_machine_without_java_leaves_pulsar_out_loudly_or_fails(tmp_path: Path
     assert demanded.returncode == 1, demanded.stdout
     assert "there is no Java" in demanded.stdout
     assert "passed" not in demanded.stdout
+
+
+@pytest.mark.parametrize(
+    ("told", "ours"),
+    [
+        ("Ssl  /usr/bin/java -Dscf.log=/x/broker/broker.log -cp y", True),
+        ("R    [java]", True),  # so it looks for a moment after its start
+        ("Z    [java] <defunct>", False),
+        ("Zl   [java] <defunct>", False),
+        ("Ss   /usr/bin/python3 -m http.server", False),
+        ("Ss   /usr/bin/java -Dscf.log=/x/other/broker.log", False),
+        ("", False),
+    ],
+)
+def test_a_broker_is_known_by_its_process(told: str, *, ours: bool) -> None:
+    assert is_process_of(Path("/x/broker"), told) is ours
 
 
 def test_waiting_for_the_broker_takes_none_of_a_tests_time(request: pytest.FixtureRequest) -> None:
