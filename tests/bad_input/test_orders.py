@@ -297,6 +297,15 @@ async def test_two_inputs_for_a_kind_that_takes_one(shop: Shop) -> None:
     await shop.refused(run, Code.BAD_PARAMETERS)
 
 
+async def test_as_many_inputs_as_the_kind_takes(shop: Shop) -> None:
+    run = shop.sell()
+    await shop.put(run, "a.jpg", pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg"] * 12, "ticket": shop.ticket(run, inputs=12)}
+    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
+    await shop.promise(run, "success")
+    assert len(await shop.outputs(run)) == 12
+
+
 async def test_more_inputs_than_were_sold(shop: Shop) -> None:
     run = shop.sell()
     for name in ("a.jpg", "b.jpg", "c.jpg"):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from runtime.doctor import Finding, examine
-from runtime.settings import SECRETS, Settings
+from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.world import World
 from tests.telemetry.collectors import grpc_collector, http_collector
 
@@ -121,6 +121,16 @@ def test_a_sound_deployment_is_all_well(world: World) -> None:
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
     assert {"webhook", "runninghub", "tickets"} <= set(found)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(world: World, name: str) -> None:
+    (bad,) = _bad({**world.environ, name: ""})
+    assert (bad.name, bad.detail) == (name, "not set")
+
+
+def test_topics_that_exist_are_well(world: World) -> None:
+    assert _bad({**world.environ, "WORK_TOPICS": "poll, wake"}) == []
 
 
 def test_the_vendors_older_interface_is_well_too(world: World) -> None:
