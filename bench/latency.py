@@ -81,7 +81,7 @@ async def _raw(place: Place) -> list[float]:
     path = place.path(place.namespace())
     client = pulsar.asyncio.Client(place.url, authentication=place.authentication, logger=quiet())
     consumer = await client.subscribe(path, "workers", consumer_type=pulsar.ConsumerType.Shared)
-    producer = await client.create_producer(path)
+    producer = await client.create_producer(path, batching_enabled=False)
     begun: dict[int, float] = {}
 
     async def take() -> None:

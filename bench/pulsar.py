@@ -69,6 +69,19 @@ async def _raw_twenty(place: Place, namespace: str) -> float:
     return await _raw(place, namespace, 20)
 
 
+async def _adapter(place: Place, namespace: str) -> float:
+    """Our consumer without an engine."""
+    broker = await place.open(namespace)
+    consumer = await broker.subscribe([TOPIC], "workers", prefetch=_QUEUE)
+    await consumer.ack(await consumer.receive())
+    started = time.perf_counter()
+    for _ in range(_MESSAGES - 1):
+        await consumer.ack(await consumer.receive())
+    took = time.perf_counter() - started
+    await broker.close()
+    return (_MESSAGES - 1) / took
+
+
 async def _engine(place: Place, namespace: str) -> float:
     return await _run(place, namespace, _MESSAGES, prefetch=_QUEUE)
 
@@ -145,11 +158,13 @@ def _taking(place: Place) -> Iterator[Figure]:
     ways = {
         "raw_pulsar_one_task": (_raw_one, False),
         "raw_pulsar_20_tasks": (_raw_twenty, False),
+        "adapter_pulsar": (_adapter, False),
         "engine_pulsar": (_engine, False),
         "engine_pulsar_telling": (_engine_telling, False),
         "engine_pulsar_no_prefetch": (_engine_unhurried, False),
         "raw_pulsar_batches_one_task": (_raw_one, True),
         "raw_pulsar_batches_20_tasks": (_raw_twenty, True),
+        "adapter_pulsar_batches": (_adapter, True),
         "engine_pulsar_batches": (_engine, True),
     }
     rows = {name: list[float]() for name in ways}

@@ -1,0 +1,76 @@
+"""The engine alone: microseconds that it adds to a message whose stage does nothing, without any broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import cast
+
+from bench.figures import Figure
+from bench.house import TOPIC, outside, poll_message
+from consumers.crew import Crew
+from consumers.engine import Engine
+from consumers.outcomes import Leave, Outcome
+from consumers.pauses import Pauses
+from consumers.task import Task
+from messages.bodies import Stage
+from messages.codec import Message
+from runtime.outside import Outside
+from telemetry import logs
+from telemetry.events import Event
+from transport.errors import Closed
+from transport.port import Broker, Delivery
+
+__all__ = ["measure"]
+
+_REPEATS = 5
+_MESSAGES = 10_000
+
+log = logs.get(__name__)
+
+
+class _NoConsumer:
+    """Acks by doing nothing."""
+
+    connected = True
+
+    async def receive(self) -> Delivery:
+        """There is nothing."""
+        raise Closed("no messages come here")
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Nothing."""
+
+    async def release(self, delivery: Delivery) -> None:
+        """Nothing."""
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+async def _silent(_message: Message, _task: Task | None, _out: Outside) -> Outcome:
+    return Leave()
+
+
+async def _telling(_message: Message, _task: Task | None, _out: Outside) -> Outcome:
+    log.info(Event.VENDOR_POLLED, vendor="none", state="working")
+    return Leave()
+
+
+async def _microseconds(*, telling: bool) -> float:
+    stages = {Stage.POLL: _telling if telling else _silent}
+    out = outside(cast("Broker", None))
+    crew = Crew(Engine(out, stages, Pauses(asyncio.get_running_loop().time)))
+    consumer = _NoConsumer()
+    deliveries = [Delivery(f"1:{number}", TOPIC, poll_message(number)) for number in range(_MESSAGES)]
+    started = time.perf_counter()
+    for delivery in deliveries:
+        await crew.work(delivery, consumer)
+    return (time.perf_counter() - started) / _MESSAGES * 1e6
+
+
+def measure() -> Iterator[Figure]:
+    """Silent, and with one line of the log a message."""
+    for name, telling in (("engine_alone", False), ("engine_alone_telling", True)):
+        yield Figure.of(name, [asyncio.run(_microseconds(telling=telling)) for _ in range(_REPEATS)], "us")
