@@ -55,6 +55,8 @@ class Holder:
                 await within(broker.publish("frozen", b""), 1.0)
             except TimeoutError:
                 self.send(signal.SIGCONT)
+                # Stopped again at once, it would still be where it was.
+                await within(broker.publish("thawed", b""), 30.0)
             else:
                 return
         raise AssertionError("it cannot be stopped")
