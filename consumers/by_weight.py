@@ -6,19 +6,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from consumers.crew import give_back
+from consumers.crew import HOLD_S, give_back
 from consumers.turns import Turns
 from messages.errors import ScfWorkersError
 from transport.errors import Closed
 from transport.port import Consumer, Delivery
 
-__all__ = ["HOLD_S", "SETTLE_S", "ByWeight"]
+__all__ = ["SETTLE_S", "ByWeight"]
 
 SETTLE_S: Final = 0.01
 """Seconds that a topic has to bring what it was asked for, before it counts as empty and another has its turn."""
-
-HOLD_S: Final = 1.0
-"""Seconds that a message is held while everybody here is busy; then it goes back, for another worker to have."""
 
 
 class ByWeight:
@@ -85,7 +82,10 @@ class ByWeight:
             ask.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         self._at_hand.clear()
-        await asyncio.gather(*(consumer.close() for consumer in self._consumers.values()))
+        ends = await asyncio.gather(*(each.close() for each in self._consumers.values()), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def _ask(self) -> None:
         """Ask every topic that has neither a message at hand nor a question under way."""

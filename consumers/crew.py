@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
 
 from consumers.engine import Engine
 from consumers.solo import Solo
 from consumers.user_cap import UserCap
 from messages.codec import Message, decode
-from messages.errors import InvalidMessage, ScfWorkersError
+from messages.errors import InvalidMessage, Outage, ScfWorkersError
 from telemetry import logs
 from telemetry.events import Event
 from transport.port import Consumer, Delivery
 
-__all__ = ["Crew", "End", "give_back"]
+__all__ = ["HOLD_S", "Crew", "End", "give_back"]
+
+HOLD_S: Final = 1.0
+"""Seconds that a message is held which cannot begin here; then it goes back, for another worker to have."""
 
 log = logs.get(__name__)
 
@@ -60,14 +65,20 @@ class Crew:
         """Seconds since anything was at work; 0 while something is."""
         return 0.0 if self._busy else self._loop.time() - self._moved
 
-    async def work(self, delivery: Delivery, consumer: Consumer) -> None:
-        """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged."""
+    async def work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool] = lambda: True) -> None:
+        """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged.
+
+        Args:
+            delivery: the message.
+            consumer: whose delivery it is.
+            may_begin: asked once more in the moment in which it would begin; else it is given back.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._busy.add(task)
         end = End.CUT_OFF
         try:
-            end = await self._work(delivery, consumer)
+            end = await self._work(delivery, consumer, may_begin)
         finally:
             self.counts[end] += 1
             self._busy.discard(task)
@@ -80,40 +91,63 @@ class Crew:
         for task in self.busy:
             task.cancel()
 
-    async def _work(self, delivery: Delivery, consumer: Consumer) -> End:
+    async def _work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool]) -> End:
         message = _read(delivery)
         try:
-            if message and self._cap.is_full(message.header) and await self._engine.put_off(delivery, consumer):
+            if message and self._cap.is_full(message.header) and await self._put_off(delivery, consumer):
                 return End.PUT_OFF
-            await self._run(delivery, consumer, message)
+            return await self._run(delivery, consumer, message, may_begin)
         except Exception as error:  # noqa: BLE001 - one message must not end the process
             # It comes again; its mark then tells that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
             await give_back(delivery, consumer)
             return End.ABANDONED
-        return End.DONE
 
-    async def _run(self, delivery: Delivery, consumer: Consumer, message: Message | None) -> None:
+    async def _put_off(self, delivery: Delivery, consumer: Consumer) -> bool:
+        try:
+            return await self._engine.put_off(delivery, consumer)
+        except Outage as error:
+            # Given back it would come again at once. Worked on, it meets the outage and waits.
+            log.warning(Event.STAGE_FAILED, error=error)
+            return False
+
+    async def _run(
+        self, delivery: Delivery, consumer: Consumer, message: Message | None, may_begin: Callable[[], bool]
+    ) -> End:
         header = message.header if message else None
         alone = header is not None and header.alone
         if header:
             self._cap.enter(header)
         try:
-            await self._enter(delivery, consumer, alone=alone)
+            if not await self._enter(delivery, consumer, alone=alone):
+                return End.CUT_OFF
             try:
+                if not may_begin():
+                    await give_back(delivery, consumer)
+                    return End.CUT_OFF
                 await self._engine.run_one(delivery, consumer, message)
             finally:
                 self._solo.leave(alone=alone)
         finally:
             if header:
                 self._cap.leave(header)
+        return End.DONE
 
-    async def _enter(self, delivery: Delivery, consumer: Consumer, *, alone: bool) -> None:
+    async def _enter(self, delivery: Delivery, consumer: Consumer, *, alone: bool) -> bool:
+        """Pass the gate; False for one that was given back, because another that runs alone keeps it out too long."""
         try:
-            await self._solo.enter(alone=alone)
+            if alone or self._solo.is_open:
+                await self._solo.enter(alone=alone)
+            else:
+                async with asyncio.timeout(HOLD_S):
+                    await self._solo.enter(alone=False)
+        except TimeoutError:
+            await give_back(delivery, consumer)
+            return False
         except asyncio.CancelledError:
             await give_back(delivery, consumer)
             raise
+        return True
 
 
 async def give_back(delivery: Delivery, consumer: Consumer) -> None:

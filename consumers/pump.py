@@ -142,7 +142,7 @@ class Pump:
         Raises:
             transport.errors.BrokerDown: no subscription could be opened.
         """
-        consumers = await asyncio.gather(*(self._subscribe(group) for group in self._groups))
+        consumers = await self._subscribe()
         try:
             await self._work(consumers)
         finally:
@@ -172,13 +172,19 @@ class Pump:
                 task.cancel()
             await self._crew.finish(self._grace)
 
-    async def _subscribe(self, group: Group) -> Consumer:
-        each = await asyncio.gather(
-            *(self._broker.subscribe([topic], group.subscription, prefetch=self._prefetch) for topic in group.topics)
+    async def _subscribe(self) -> list[Consumer]:
+        """One consumer a group; where a topic lets nobody in, none stays open."""
+        wanted = [(topic, group.subscription) for group in self._groups for topic in group.topics]
+        found = await asyncio.gather(
+            *(self._broker.subscribe([topic], name, prefetch=self._prefetch) for topic, name in wanted),
+            return_exceptions=True,
         )
-        if len(each) == 1:
-            return each[0]
-        return ByWeight(dict(zip(group.topics, each, strict=True)), group.topics)
+        opened = [end for end in found if not isinstance(end, BaseException)]
+        if failed := [end for end in found if isinstance(end, BaseException)]:
+            await asyncio.gather(*(consumer.close() for consumer in opened), return_exceptions=True)
+            raise failed[0]
+        each = iter(opened)
+        return [_together({topic: next(each) for topic in group.topics}, group) for group in self._groups]
 
     async def _slot(self, group: Group, consumer: Consumer) -> None:
         """Work on one message after the other."""
@@ -188,7 +194,9 @@ class Pump:
             try:
                 delivery = await consumer.receive()
             except Closed:
-                return
+                if self._stopping.is_set():
+                    return
+                raise
             except Outage as error:
                 if not self._pauses.left(topics):
                     log.warning(Event.BROKER_AWAY, error=error)
@@ -197,9 +205,13 @@ class Pump:
             if self._pauses.left(topics) or not self._may_begin(group):
                 await give_back(delivery, consumer)
             else:
-                await self._crew.work(delivery, consumer)
+                await self._crew.work(delivery, consumer, lambda: self._may_begin(group))
 
     def _may_begin(self, group: Group) -> bool:
         """Whether there is time for one more message."""
         needed = self._reserve if group.paid else 0.0
         return not self._stopping.is_set() and self._loop.time() + needed < self._until
+
+
+def _together(consumers: dict[str, Consumer], group: Group) -> Consumer:
+    return ByWeight(consumers, group.topics) if len(consumers) > 1 else next(iter(consumers.values()))

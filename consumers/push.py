@@ -195,7 +195,7 @@ class _Batch:
         elif self.now() >= self._turn.stop or self.now() + needed >= self._turn.cut:
             await self._hold_back(delivery)
         else:
-            await self.crew.work(delivery, self)
+            await self.crew.work(delivery, self, lambda: self.now() + needed < self._turn.cut)
 
     async def _hold_back(self, delivery: Delivery, delay: float = 1.0, remedy: str = "") -> None:
         if remedy:

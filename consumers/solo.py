@@ -16,12 +16,17 @@ class Solo:
         self._waiting_alone = 0
         self._alone = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether one that is not alone would pass at once."""
+        return not self._alone and not self._waiting_alone
+
     async def enter(self, *, alone: bool) -> None:
         """Wait until one may pass; `leave` must follow."""
         if alone:
             await self._enter_alone()
             return
-        while self._alone or self._waiting_alone:
+        while not self.is_open:
             await self._change()
         self._inside += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from consumers.looking import vendor_of
@@ -105,8 +106,11 @@ async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
     try:
         return await asyncio.shield(sent)
     except asyncio.CancelledError:
-        await asyncio.wait((sent,))
-        raise
+        while not sent.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((sent,))
+        # What it brought is carried out, not dropped: it may be an id that the ledger could not take.
+        return sent.result()
 
 
 async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Outside) -> Outcome:

@@ -10,6 +10,7 @@ from messages.bodies import Notify, Stage
 from messages.codec import MAX_MESSAGE_BYTES, decode
 from messages.codes import Code
 from messages.topics import WORK_TOPICS, dead_letter_topic
+from services.errors import ObjectsDown
 from services.records import Verdict
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
@@ -145,14 +146,30 @@ async def test_a_paid_call_is_never_cut_off_half_way(world: World, slow: float, 
     world.fate.strike("vendor.create", waits(slow), done=True)
     working = asyncio.create_task(world.engine.run_one(delivery, consumer))
     await asyncio.sleep(5)
-    working.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await working
+    for _ in range(2):
+        working.cancel()
+        await asyncio.sleep(1)
+    await working
     assert ("vendor-1-id" in await world.records(run)) is not code
     await world.drain()
     await world.promise(run, "failed" if code else "success", code)
     assert len(world.vendor.paid) == 1
     assert {header.attempt for header in world.sent("generate")} == {0}
+
+
+async def test_an_id_that_the_ledger_cannot_take_outlives_a_cancel(world: World) -> None:
+    run = await world.order()
+    delivery, consumer = await world.until("generate")
+    world.fate.strike("vendor.create", waits(20), done=True)
+    world.fate.strike("ledger.put_new .*/vendor-1-id", *[raises(ObjectsDown("away"))] * 30)
+    working = asyncio.create_task(world.engine.run_one(delivery, consumer))
+    await asyncio.sleep(5)
+    working.cancel()
+    await working
+    assert "vendor-1-id" not in await world.records(run)
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
 
 
 async def test_a_delivery_that_comes_early_waits_for_its_time(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -305,3 +305,68 @@ async def test_a_pump_says_how_long_it_had_nothing_to_do(world: World) -> None:
     assert 5 < crew.idle_s < 15
     pump.stop()
     await running
+
+
+async def test_what_waits_for_one_that_runs_alone_goes_back_and_pays_nothing_too_late(world: World) -> None:
+    """A lone message ends when there is no time left for paid work that waited for it."""
+    loop = asyncio.get_running_loop()
+    killer, run = await world.upload("basic_clean"), await world.order()
+    await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=1, alone=True)
+    world.fate.strike("broker.publish clean", raises(BrokerDown("away")))
+    with pytest.raises(BrokerDown):
+        await world.take_in(killer)
+    world.fate.strike(f"objects.process input/.*{killer.task}", waits(50))
+    crew = Crew(world.engine)
+    pump = Pump(world.wire, crew, world.pauses, until=loop.time() + 190, reserve=150)
+    running = asyncio.create_task(pump.run())
+    await asyncio.sleep(180)
+    assert not world.vendor.paid
+    pump.stop()
+    await running
+    assert {sent.header.attempt for sent in world.wire.open.values()} == {0}
+    async with pumping(world):
+        await until_empty(world)
+    await world.promise(run, "success")
+    await world.promise(killer, "success")
+
+
+async def test_a_pump_that_is_let_in_nowhere_near_everywhere_leaves_nothing_open(world: World) -> None:
+    opened: list[Consumer] = []
+    closed: list[Consumer] = []
+    inner = world.wire.subscribe
+
+    async def subscribe(topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> Consumer:
+        if topics == ["wake"]:
+            raise BrokerDown("not there")
+        consumer = await inner(topics, subscription, prefetch=prefetch)
+        opened.append(consumer)
+        close = consumer.close
+
+        async def shut() -> None:
+            closed.append(consumer)
+            await close()
+
+        consumer.close = shut  # type: ignore[method-assign]
+        return consumer
+
+    world.wire.subscribe = subscribe  # type: ignore[method-assign]
+    with pytest.raises(BrokerDown):
+        await Pump(world.wire, Crew(world.engine), world.pauses).run()
+    assert len(opened) > 10
+    assert closed == opened
+
+
+async def test_a_user_at_the_cap_meets_an_outage_as_everybody_does(world: World) -> None:
+    """No message is given back and taken again as fast as the broker can."""
+    world.fate.strike("objects.process", waits(30))
+    runs = [await world.order("basic_clean")]
+    async with pumping(world, user_cap=1):
+        await seen(world, "objects.process")
+        world.fate.strike("ledger.get .*/begun", *[raises(ObjectsDown("away"))] * 1000)
+        runs += [await world.order("basic_clean") for _ in range(3)]
+        await asyncio.sleep(10)
+        assert world.fate.count("ledger.get .*/begun") < 10
+        world.fate.clear()
+        await until_empty(world)
+    for run in runs:
+        await world.promise(run, "success")

@@ -180,7 +180,7 @@ class PulsarConsumer:
     def _hand_over(self, message_id: str) -> None:
         """Put a message into the queue, or back when nobody wants it."""
         was_early = self._early.pop(message_id, None) is not None
-        if self._resting and self._room <= 0:
+        if (self._resting or was_early) and self._room <= 0:
             self._give_back(message_id)
         elif message_id in self._held:
             lane, arrival = self._held[message_id]

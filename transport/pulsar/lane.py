@@ -92,12 +92,14 @@ class Lane:
 
     async def renew(self) -> None:
         """As `Link` says. What the old one held comes again, and acks go by ids, which stay."""
-        fresh = await self._make(self._queue)
+        queue = self._queue
+        fresh = await self._make(queue)
         if self._closed or self.connected:
             await fresh.close()
             return
         old, self._consumer = self._consumer, fresh
-        self._sees_firsts_only = False
+        # A batch may have come while the fresh one was made.
+        self._sees_firsts_only = queue != self._queue
         self.pending = 0
         self._arrived(self, None)
         with suppress(BrokerDown, Closed):  # it has no connection anyway

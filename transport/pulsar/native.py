@@ -29,6 +29,8 @@ __all__ = ["DUE", "Arrival", "NativeClient", "NativeConsumer", "NativeProducer",
 DUE: Final = "due"
 """Property of a delayed message: milliseconds since the epoch. Brokers may deliver early; consumers see it by this."""
 
+_MILLIS_DIGITS: Final = 15
+
 _PENDING: Final = 1000
 """Messages of a topic that may wait for their receipt; `Outlet` keeps to it, so that the client never refuses one."""
 
@@ -79,7 +81,13 @@ class Wakeups:
         # Before the calls: what is appended from here on wakes the loop again.
         self._woken = False
         while self._calls:
-            self._calls.popleft()()
+            call = self._calls.popleft()
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - the calls behind it must not wait for the next one to come
+                self._loop.call_exception_handler(
+                    {"message": "a call of the Pulsar client's failed", "exception": error}
+                )
 
 
 def _settle(future: asyncio.Future[Any], result: Any, value: object, doing: str) -> None:  # noqa: ANN401 - an untyped library's
@@ -219,7 +227,7 @@ class Arrival:
         """Whether it came in one entry with others."""
         self.message_id = _name(self.handle)
         self.payload: bytes = message.data()
-        self.due = int(message.properties().get(DUE, 0)) / 1000
+        self.due = _seconds(message.properties().get(DUE, ""))
 
 
 class NativeConsumer:
@@ -328,6 +336,11 @@ class NativeProducer:
             transport.errors.Closed: it was closed before.
         """
         await self._wakeups.ask(self._handle.close_async, doing=self._doing)
+
+
+def _seconds(due: str) -> float:
+    """When a message is due; whatever somebody else may have written there means at once."""
+    return int(due) / 1000 if due.isascii() and due.isdigit() and len(due) <= _MILLIS_DIGITS else 0.0
 
 
 def _never_free(handle: object) -> None:

@@ -157,9 +157,10 @@ class SqliteConsumer:
         if self._closed:
             raise Closed("the consumer is closed")
         self._resting = False
-        if self._buffer.qsize() * 2 <= self._prefetch:
-            self._pump.wake()
         self._waiting += 1
+        # What is at hand may have come for another call that has not run yet.
+        if self._waiting > self._buffer.qsize() or self._buffer.qsize() * 2 <= self._prefetch:
+            self._pump.wake()
         try:
             item = await self._buffer.get()
         finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tests.conformance.brokers.environments import Environment
-from tests.conformance.brokers.helpers import another, eventually, opened, publish_all, shows, take, within
+from tests.conformance.brokers.helpers import PROMPT, another, eventually, opened, publish_all, shows, take, within
+from transport.port import Delivery
 
 TOPIC = "generate-high"
 
@@ -38,6 +39,26 @@ async def test_a_call_that_was_cancelled_leaves_its_message_to_the_others(enviro
             call.cancel()
         (message_id,) = await publish_all(broker, TOPIC, [b"for the sixth"])
         assert (await within(calls[5])).message_id == message_id
+
+
+async def test_a_call_that_takes_anothers_message_leaves_it_waiting_and_not_forgotten(environment: Environment) -> None:
+    """An ack ends and a message comes at the same moment; the slot that acked asks first."""
+    async with opened(environment) as broker:
+        consumer = await broker.subscribe([TOPIC], "workers", prefetch=0)
+        await broker.publish(TOPIC, b"first")
+        first = await within(consumer.receive())
+        late = await broker.publish(TOPIC, b"late", delay=1.0)
+        waiting = asyncio.create_task(consumer.receive())
+        await asyncio.sleep(0.1)
+
+        async def go_on() -> Delivery:
+            await consumer.ack(first)
+            return await consumer.receive()
+
+        going_on = asyncio.create_task(go_on())
+        soon = await broker.publish(TOPIC, b"soon")
+        came = await within(asyncio.gather(waiting, going_on), 1.0 + PROMPT)
+        assert {delivery.message_id for delivery in came} == {soon, late}
 
 
 async def test_a_consumer_says_that_it_is_connected_until_it_is_closed(environment: Environment) -> None:
