@@ -16,9 +16,9 @@ delays = st.sampled_from([0.0, 0.0, 0.0, 1.0, 5.0, 60.0])
 topics = st.sampled_from(TOPICS)
 
 
-@dataclass
+@dataclass(eq=False)
 class Copy:
-    """One message as one subscription should see it."""
+    """One message as one subscription should see it. Two are never the same: two subscriptions may hold alike ones."""
 
     message_id: str
     payload: bytes
