@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -126,6 +127,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._opened = math.inf
+        self._homes = [(topic, group.subscription) for group in groups for topic in group.topics]
 
     @property
     def open_s(self) -> float:
@@ -154,16 +156,15 @@ class Pump:
 
     async def _work(self, consumers: Sequence[Consumer]) -> None:
         self._opened = self._loop.time()
-        log.info(Event.WORKER_STARTED, topics=[topic for group in self._groups for topic in group.topics])
+        log.info(Event.WORKER_STARTED, topics=[topic for topic, _ in self._homes])
         async with asyncio.TaskGroup() as tasks:
             slots = [
                 tasks.create_task(self._slot(group, consumer))
                 for group, consumer in zip(self._groups, consumers, strict=True)
                 for _ in range(self._concurrency)
             ]
-            watched = [(topic, group.subscription) for group in self._groups for topic in group.topics]
             watchers = [
-                tasks.create_task(watch_backlog(self._broker, watched)),
+                tasks.create_task(watch_backlog(self._broker, self._homes)),
                 tasks.create_task(watch_health(self._health, consumers)),
             ]
             await self._stopping.wait()
@@ -174,9 +175,8 @@ class Pump:
 
     async def _subscribe(self) -> list[Consumer]:
         """One consumer a group; where a topic lets nobody in, none stays open."""
-        wanted = [(topic, group.subscription) for group in self._groups for topic in group.topics]
         found = await asyncio.gather(
-            *(self._broker.subscribe([topic], name, prefetch=self._prefetch) for topic, name in wanted),
+            *(self._broker.subscribe([topic], name, prefetch=self._prefetch) for topic, name in self._homes),
             return_exceptions=True,
         )
         opened = [end for end in found if not isinstance(end, BaseException)]
@@ -189,7 +189,8 @@ class Pump:
     async def _slot(self, group: Group, consumer: Consumer) -> None:
         """Work on one message after the other."""
         topics = tuple(group.topics)
-        while self._may_begin(group):
+        may_begin = partial(self._may_begin, group)
+        while may_begin():
             await self._pauses.wait(topics)
             try:
                 delivery = await consumer.receive()
@@ -202,10 +203,10 @@ class Pump:
                     log.warning(Event.BROKER_AWAY, error=error)
                     self._pauses.pause(topics[0], _BROKER_PAUSE_S)
                 continue
-            if self._pauses.left(topics) or not self._may_begin(group):
+            if self._pauses.left(topics) or not may_begin():
                 await give_back(delivery, consumer)
             else:
-                await self._crew.work(delivery, consumer, lambda: self._may_begin(group))
+                await self._crew.work(delivery, consumer, may_begin)
 
     def _may_begin(self, group: Group) -> bool:
         """Whether there is time for one more message."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from http import HTTPStatus
 from importlib import import_module
@@ -141,27 +141,28 @@ async def _data(out: Outside) -> str:
     return "an object was written, copied, read and deleted"
 
 
-async def _pictures(out: Outside) -> str:
+@asynccontextmanager
+async def _converted(out: Outside, rule: str) -> AsyncGenerator[str]:
+    """Key of a picture that the picture service has made; gone in the end."""
     stem = f"staging/doctor/{out.ledger.nonce()}"
     keys = [f"{stem}.png", f"{stem}.jpg"]
     try:
         await out.objects.put(keys[0], _PICTURE, content_type="image/png")
-        await out.objects.process(keys[0], [PictureRule(keys[1], "imageMogr2/format/jpg")])
+        await out.objects.process(keys[0], [PictureRule(keys[1], rule)])
+        yield keys[1]
     finally:
         await out.objects.delete(keys)
-    return "a picture was converted"
+
+
+async def _pictures(out: Outside) -> str:
+    async with _converted(out, "imageMogr2/format/jpg"):
+        return "a picture was converted"
 
 
 async def _audit(out: Outside) -> str:
-    stem = f"staging/doctor/{out.ledger.nonce()}"
-    keys = [f"{stem}.png", f"{stem}.jpg"]
-    try:
-        await out.objects.put(keys[0], _PICTURE, content_type="image/png")
-        # An audit looks at nothing too small to show something.
-        await out.objects.process(keys[0], [PictureRule(keys[1], "imageMogr2/thumbnail/256x256!/format/jpg")])
-        await out.objects.audit(keys[1:])
-    finally:
-        await out.objects.delete(keys)
+    # An audit looks at nothing too small to show something.
+    async with _converted(out, "imageMogr2/thumbnail/256x256!/format/jpg") as key:
+        await out.objects.audit([key])
     return "a picture was audited"
 
 
