@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from transport.errors import Closed
@@ -47,7 +48,8 @@ class PulsarConsumer:
         self._guard = guard
         self._left = left
         self._lanes: deque[Lane] = deque()
-        self._queue: asyncio.Queue[Delivery | Closed] = asyncio.Queue()
+        self._ready: deque[Delivery] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._held: dict[str, tuple[Lane, Arrival]] = {}
         self._acked: OrderedDict[str, None] = OrderedDict()
         self._early: dict[str, asyncio.TimerHandle] = {}
@@ -84,19 +86,17 @@ class PulsarConsumer:
             transport.errors.Forked: another process opened it.
         """
         self._guard()
-        if self._closed:
-            raise Closed("the consumer is closed")
         self._resting = False
         self._waiting += 1
         try:
             self._ask()
-            item = await self._queue.get()
+            while not self._ready:
+                if self._closed:
+                    raise Closed("the consumer is closed")
+                await self._change()
         finally:
             self._waiting -= 1
-        if isinstance(item, Closed):
-            self._queue.put_nowait(Closed(str(item)))
-            raise item
-        return item
+        return self._ready.popleft()
 
     async def ack(self, delivery: Delivery) -> None:
         """The message is done; the client tells the broker within some 100 ms, and at the latest in `close`.
@@ -128,8 +128,8 @@ class PulsarConsumer:
             return
         self._resting = True
         self._give_back(delivery.message_id)
-        for message_id in self._drain():
-            self._give_back(message_id)
+        while self._ready:
+            self._give_back(self._ready.popleft().message_id)
         self._ask()
 
     async def close(self) -> None:
@@ -152,14 +152,17 @@ class PulsarConsumer:
         self._closed = True
         for timer in self._early.values():
             timer.cancel()
-        self._drain()
-        self._queue.put_nowait(Closed("the consumer is closed"))
+        self._ready.clear()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def arrived(self, lane: Lane, arrival: Arrival | None) -> None:
         """Take what a lane brings; None only tells that it has room for requests."""
         if arrival is not None and not self._closed:
             self._take(lane, arrival)
-        self._ask()
+        if not self._asking:
+            self._ask()
 
     def _take(self, lane: Lane, arrival: Arrival) -> None:
         message_id = arrival.message_id
@@ -170,23 +173,23 @@ class PulsarConsumer:
             self._held[message_id] = (lane, arrival)
         else:
             self._held[message_id] = (lane, arrival)
-            early = arrival.due - self._clock()
+            early = arrival.due - self._clock() if arrival.due else 0.0
             if 0 < early < _EARLY:
-                timer = asyncio.get_running_loop().call_later(early, self._hand_over, message_id)
+                timer = asyncio.get_running_loop().call_later(early, self._is_due, message_id)
                 self._early[message_id] = timer
+            elif self._resting and self._room() <= 0:
+                self._give_back(message_id)
             else:
-                self._hand_over(message_id)
+                self._put(message_id, lane, arrival)
 
-    def _hand_over(self, message_id: str) -> None:
-        """Put a message into the queue, or back when nobody wants it."""
-        was_early = self._early.pop(message_id, None) is not None
-        if (self._resting or was_early) and self._room <= 0:
+    def _is_due(self, message_id: str) -> None:
+        """Hand over a message that came early, or give it back when nobody wants it."""
+        del self._early[message_id]
+        if self._room() <= 0:
             self._give_back(message_id)
         elif message_id in self._held:
-            lane, arrival = self._held[message_id]
-            self._queue.put_nowait(Delivery(message_id, lane.topic, arrival.payload))
-        if was_early:
-            self._ask()
+            self._put(message_id, *self._held[message_id])
+        self._ask()
 
     def _give_back(self, message_id: str) -> None:
         held = self._held.pop(message_id, None)
@@ -194,32 +197,56 @@ class PulsarConsumer:
             held[0].release(held[1].handle)
 
     def _ask(self) -> None:
-        """Request as many messages as are waited for, from every lane, each time from another one first."""
+        """Request as many messages as are waited for, from every lane, each time from another one first.
+
+        A client that fetches ahead hands over what it holds while it is asked, so one request that is left open is
+        enough to hear of more, and a busy topic wakes the loop once for many messages.
+        """
         if self._asking or self._closed:
             return
         self._asking = True  # what is at hand arrives while it is asked for
         try:
             self._lanes.rotate(-1)
             for lane in tuple(self._lanes):
-                while lane.pending < self._wanted:
+                while lane.pending < self._wanted():
                     lane.ask()
         finally:
             self._asking = False
 
-    @property
-    def _room(self) -> int:
-        """Calls of `receive` that nothing is at hand for."""
-        return self._waiting - self._queue.qsize()
-
-    @property
     def _wanted(self) -> int:
         """Requests a lane should have under way."""
         if len(self._early) >= _MOST_EARLY:
             return 0
+        if not self._prefetch:
+            return self._room()
         # A client that fetches ahead does so while nobody receives, too: what it holds is asked for, to be given back.
-        return max(self._room, 1 if self._resting and self._prefetch else 0)
+        return 1 if self._resting or self._room() > 0 else 0
 
-    def _drain(self) -> list[str]:
-        """Take back what was not handed out."""
-        items = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-        return [item.message_id for item in items if isinstance(item, Delivery)]
+    def _room(self) -> int:
+        """Calls of `receive` that nothing is at hand for."""
+        return self._waiting - len(self._ready)
+
+    def _put(self, message_id: str, lane: Lane, arrival: Arrival) -> None:
+        self._ready.append(Delivery(message_id, lane.topic, arrival.payload))
+        self._wake_one()
+
+    async def _change(self) -> None:
+        """Return after something was put into `_ready`. An `asyncio.Queue` takes as long for it as the client does."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                with suppress(ValueError):
+                    self._waiters.remove(waiter)
+            else:
+                self._wake_one()  # it was this one's turn
+            raise
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from telemetry import logs
@@ -38,12 +39,16 @@ class Lane:
         self.topic = topic
         self.pending = 0
         """Requests under way. None can be called off, so none is made that is not wanted."""
-        self._consumer = consumer
+        self._take_on(consumer)
         self._make = make
         self._queue = queue
         self._sees_firsts_only = False
         self._arrived = arrived
         self._closed = False
+
+    def _take_on(self, consumer: NativeConsumer) -> None:
+        self._consumer = consumer
+        self._request = consumer.receiver(partial(self._came, consumer))
 
     @property
     def connected(self) -> bool:
@@ -52,9 +57,8 @@ class Lane:
 
     def ask(self) -> None:
         """Request one message; what the client holds already arrives before this returns."""
-        consumer = self._consumer
         self.pending += 1
-        consumer.receive(lambda arrival: self._came(consumer, arrival))
+        self._request()
 
     def _came(self, consumer: NativeConsumer, arrival: Arrival | None) -> None:
         if consumer is not self._consumer or self._closed:
@@ -68,7 +72,7 @@ class Lane:
             log.warning(Event.BATCHES_FOUND, topic=self.topic)
         self._arrived(self, arrival)
 
-    async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
+    async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
         """The message is done, whichever connection it came by.
 
         Raises:
@@ -82,11 +86,11 @@ class Lane:
                 if consumer is self._consumer:
                     raise
 
-    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
+    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
         """As `ack`, for a message that was acked before and came again."""
         self._consumer.ack_again(message)
 
-    def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's id
+    def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
         """Give a message back."""
         self._consumer.release(message)
 
@@ -97,7 +101,8 @@ class Lane:
         if self._closed or self.connected:
             await fresh.close()
             return
-        old, self._consumer = self._consumer, fresh
+        old = self._consumer
+        self._take_on(fresh)
         # A batch may have come while the fresh one was made.
         self._sees_firsts_only = queue != self._queue
         self.pending = 0

@@ -13,8 +13,9 @@ import atexit
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from messages.errors import ScfWorkersError
@@ -30,6 +31,9 @@ DUE: Final = "due"
 """Property of a delayed message: milliseconds since the epoch. Brokers may deliver early; consumers see it by this."""
 
 _MILLIS_DIGITS: Final = 15
+
+_OK: Final = 0
+"""A result's value; its name takes twice as long."""
 
 _PENDING: Final = 1000
 """Messages of a topic that may wait for their receipt; `Outlet` keeps to it, so that the client never refuses one."""
@@ -49,12 +53,12 @@ class Wakeups:
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = False
 
-    def call(self, what: Callable[[], None]) -> None:
+    def call(self, what: Callable[..., None], *arguments: object) -> None:
         """Call something on the loop: at once if this is the loop's thread, else soon."""
         if threading.get_ident() == self._thread:
-            what()
+            what(*arguments)
             return
-        self._calls.append(what)
+        self._calls.append(partial(what, *arguments))
         if self._woken:
             return
         self._woken = True
@@ -64,18 +68,11 @@ class Wakeups:
             # The loop is closed: nobody waits any more, and an exception here would end the process.
             self._calls.clear()
 
-    def ask(self, start: Callable[..., None], *arguments: object, doing: str) -> asyncio.Future[Any]:
-        """Start an asynchronous call of the client's; the future has its value, or our error."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def settle(result: Any, value: object = None) -> None:  # noqa: ANN401 - an untyped library's
-            if threading.get_ident() == self._thread:
-                _settle(future, result, value, doing)
-            else:
-                self.call(lambda: _settle(future, result, value, doing))
-
-        start(*arguments, settle)
-        return future
+    async def ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
+        """Start an asynchronous call of the client's and wait for its end: its value, or our error."""
+        answer = _Answer(doing)
+        start(*arguments, partial(self.call, answer.came))
+        return await answer.wait()
 
     def _run(self) -> None:
         # Before the calls: what is appended from here on wakes the loop again.
@@ -90,13 +87,35 @@ class Wakeups:
                 )
 
 
-def _settle(future: asyncio.Future[Any], result: Any, value: object, doing: str) -> None:  # noqa: ANN401 - an untyped library's
-    if future.done():
-        return
-    if result.name == "Ok":
-        future.set_result(value)
-    else:
-        future.set_exception(failure(result, doing))
+class _Answer:
+    """What a call brings. Many bring it before they return, and then there is no future to wait for."""
+
+    __slots__ = ("_doing", "_future", "_has_come", "_result", "_value")
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._future: asyncio.Future[None] | None = None
+        self._has_come = False
+
+    def came(self, result: Any, value: object = None) -> None:  # noqa: ANN401 - an untyped library's
+        """The call has ended, with this value if the result is good."""
+        self._result, self._value = result, value
+        self._has_come = True
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self) -> Any:  # noqa: ANN401 - an untyped library's
+        """Wait for the value.
+
+        Raises:
+            messages.errors.ScfWorkersError: the call has failed.
+        """
+        if not self._has_come:
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+        if self._result.value != _OK:
+            raise failure(self._result, self._doing)
+        return self._value
 
 
 class NativeClient:
@@ -142,7 +161,7 @@ class NativeClient:
             transport.errors.BrokerDown: the broker did not tell.
         """
         path = self._options.path(topic)
-        found = await self._ask(self._handle.get_topic_partitions_async, path, doing=f"looking up {topic}")
+        found = await self._wakeups.ask(self._handle.get_topic_partitions_async, path, doing=f"looking up {topic}")
         return [str(name) for name in found]
 
     async def consumer(self, path: str, subscription: str, queue: int) -> NativeConsumer:
@@ -165,7 +184,7 @@ class NativeClient:
         settings.negative_ack_redelivery_delay_ms(0)
         settings.subscription_initial_position(_pulsar.InitialPosition.Earliest)
         doing = f"subscribing {subscription} to {path}"
-        handle = await self._ask(self._handle.subscribe_async, path, subscription, settings, doing=doing)
+        handle = await self._wakeups.ask(self._handle.subscribe_async, path, subscription, settings, doing=doing)
         return NativeConsumer(handle, self._wakeups, doing)
 
     async def producer(self, topic: str) -> NativeProducer:
@@ -185,7 +204,8 @@ class NativeClient:
         settings.max_pending_messages(_PENDING)
         settings.block_if_queue_full(False)  # noqa: FBT003 - the library's signature
         doing = f"publishing on {topic}"
-        handle = await self._ask(self._handle.create_producer_async, self._options.path(topic), settings, doing=doing)
+        path = self._options.path(topic)
+        handle = await self._wakeups.ask(self._handle.create_producer_async, path, settings, doing=doing)
         return NativeProducer(handle, self._wakeups, doing)
 
     def close(self) -> None:
@@ -212,9 +232,6 @@ class NativeClient:
             with suppress(ScfWorkersError):
                 self.close()
 
-    async def _ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
-        return await self._wakeups.ask(start, *arguments, doing=doing)
-
 
 class Arrival:
     """A message as the client has it, taken apart."""
@@ -222,12 +239,16 @@ class Arrival:
     __slots__ = ("batched", "due", "handle", "message_id", "payload")
 
     def __init__(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
-        self.handle: Any = message.message_id()
-        self.batched = self.handle.batch_index() >= 0
+        found = message.message_id()
+        batch = found.batch_index()
+        self.handle: Any = message
+        """What the client acks by; it takes twice as long by the id."""
+        self.batched = batch >= 0
         """Whether it came in one entry with others."""
-        self.message_id = _name(self.handle)
+        self.message_id = _name(found, batch)
         self.payload: bytes = message.data()
-        self.due = _seconds(message.properties().get(DUE, ""))
+        due = message.properties().get(DUE)
+        self.due = _seconds(due) if due else 0.0
 
 
 class NativeConsumer:
@@ -243,24 +264,20 @@ class NativeConsumer:
         """Whether the broker has it on its list just now."""
         return bool(self._handle.is_connected())
 
-    def receive(self, then: Callable[[Arrival | None], None]) -> None:
-        """Have `then` called on the loop with the next message, or with None if there will be none.
+    def receiver(self, then: Callable[[Arrival | None], None]) -> Callable[[], None]:
+        """A function that requests one message: `then` is called on the loop with it, or with None if none will come.
 
-        It cannot be called off. A message that the client has fetched already is handed over before this returns.
+        A request cannot be called off. What the client has fetched already is handed over before it returns.
         """
+        return partial(self._handle.receive_async, partial(self._wakeups.call, _hand_over, then))
 
-        def came(result: Any, message: object) -> None:  # noqa: ANN401 - an untyped library's
-            self._wakeups.call(lambda: then(Arrival(message) if result.name == "Ok" else None))
-
-        self._handle.receive_async(came)
-
-    async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
+    def ack(self, message: Any) -> Awaitable[None]:  # noqa: ANN401 - an untyped library's
         """The message is done. The client gathers acks for some 100 ms and tells nobody when they are stored.
 
         Raises:
             transport.errors.Closed: the consumer was closed.
         """
-        await self._wakeups.ask(self._handle.acknowledge_async, message, doing=self._doing)
+        return self._wakeups.ask(self._handle.acknowledge_async, message, doing=self._doing)
 
     def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
         """As `ack`, for one that came again because the broker forgot; if it forgets once more, it comes once more."""
@@ -316,17 +333,15 @@ class NativeProducer:
             at = int(due * 1000) + 1
             message.deliver_at(at)
             message.property(DUE, str(at))
-        sent: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        sent = _Answer(self._doing)
 
-        def receipt(result: Any, message_id: object) -> None:  # noqa: ANN401 - an untyped library's
-            def done() -> None:
-                settled()
-                _settle(sent, result, message_id, self._doing)
+        def receipt(result: object, message_id: object) -> None:
+            settled()
+            sent.came(result, message_id)
 
-            self._wakeups.call(done)
-
-        self._handle.send_async(message.build(), receipt)
-        return _name(await sent)
+        self._handle.send_async(message.build(), partial(self._wakeups.call, receipt))
+        stored = await sent.wait()
+        return _name(stored, stored.batch_index())
 
     async def close(self) -> None:
         """Close it; what has no receipt yet fails.
@@ -354,14 +369,18 @@ def _never_free(handle: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
 
 
+def _hand_over(then: Callable[[Arrival | None], None], result: Any, message: object) -> None:  # noqa: ANN401 - an untyped library's
+    then(Arrival(message) if result.value == _OK else None)
+
+
 def _ignore(result: object) -> None:
     """A callback for calls whose end nobody waits for."""
 
 
-def _name(handle: Any) -> str:  # noqa: ANN401 - an untyped library's
+def _name(found: Any, batch: int) -> str:  # noqa: ANN401 - an untyped library's
     """An id as text, the same at the publisher and at every delivery. Ledgers are never shared between topics."""
-    batch = handle.batch_index()
-    return f"{handle.ledger_id()}:{handle.entry_id()}" + (f":{batch}" if batch >= 0 else "")
+    entry = f"{found.ledger_id()}:{found.entry_id()}"
+    return entry if batch < 0 else f"{entry}:{batch}"
 
 
 def _careful(token: Callable[[], str]) -> Callable[[], str]:

@@ -267,8 +267,8 @@ class Source:
         self.asked: deque[Callable[[Arrival | None], None]] = deque()
         self.closed = False
 
-    def receive(self, then: Callable[[Arrival | None], None]) -> None:
-        self.asked.append(then)
+    def receiver(self, then: Callable[[Arrival | None], None]) -> Callable[[], None]:
+        return lambda: self.asked.append(then)
 
     def bring(self, entry: int, due: float = 0.0) -> None:
         self.asked.popleft()(Arrival(Message(entry, due)))
