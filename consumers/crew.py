@@ -93,10 +93,17 @@ class Crew:
 
     async def _work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool]) -> End:
         message = _read(delivery)
+        user = self._cap.counted(message.header) if message else ""
         try:
-            if message and self._cap.is_full(message.header) and await self._put_off(delivery, consumer):
+            if user and self._cap.is_full(user) and may_begin() and await self._put_off(delivery, consumer):
                 return End.PUT_OFF
-            return await self._run(delivery, consumer, message, may_begin)
+            if user:
+                self._cap.enter(user)
+            try:
+                return await self._run(delivery, consumer, message, may_begin)
+            finally:
+                if user:
+                    self._cap.leave(user)
         except Exception as error:  # noqa: BLE001 - one message must not end the process
             # It comes again; its mark then tells that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
@@ -114,33 +121,23 @@ class Crew:
     async def _run(
         self, delivery: Delivery, consumer: Consumer, message: Message | None, may_begin: Callable[[], bool]
     ) -> End:
-        header = message.header if message else None
-        alone = header is not None and header.alone
-        if header:
-            self._cap.enter(header)
+        alone = message is not None and message.header.alone
+        if not (self._solo.enter_now(alone=alone) or await self._enter(delivery, consumer, alone=alone)):
+            return End.CUT_OFF
         try:
-            if not await self._enter(delivery, consumer, alone=alone):
+            if not may_begin():
+                await give_back(delivery, consumer)
                 return End.CUT_OFF
-            try:
-                if not may_begin():
-                    await give_back(delivery, consumer)
-                    return End.CUT_OFF
-                await self._engine.run_one(delivery, consumer, message)
-            finally:
-                self._solo.leave(alone=alone)
+            await self._engine.run_one(delivery, consumer, message)
         finally:
-            if header:
-                self._cap.leave(header)
+            self._solo.leave(alone=alone)
         return End.DONE
 
     async def _enter(self, delivery: Delivery, consumer: Consumer, *, alone: bool) -> bool:
-        """Pass the gate; False for one that was given back, because another that runs alone keeps it out too long."""
+        """Wait at the gate; False for one that was given back: another that runs alone keeps it out too long."""
         try:
-            if alone or self._solo.is_open:
+            async with asyncio.timeout(None if alone else HOLD_S):
                 await self._solo.enter(alone=alone)
-            else:
-                async with asyncio.timeout(HOLD_S):
-                    await self._solo.enter(alone=False)
         except TimeoutError:
             await give_back(delivery, consumer)
             return False

@@ -9,14 +9,15 @@ when they have something to write, and a create-only write then shows them what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from consumers.effects import Effects
 from consumers.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
 from consumers.pauses import Pauses
 from consumers.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
 from consumers.task import Task, is_marked, limit_of, load_task
+from consumers.time_limit import within
 from consumers.user_cap import put_off_delay
 from messages.bodies import Collect, Reason, Stage, Wake
 from messages.codec import Header, Message, decode
@@ -34,7 +35,7 @@ from transport.port import Consumer, Delivery
 
 __all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine", "StageFunction"]
 
-StageFunction = Callable[[Message, Task | None, Outside], Awaitable[Outcome]]
+StageFunction = Callable[[Message, Task | None, Outside], Coroutine[Any, Any, Outcome]]
 """(message, its task if the stage is marked, everything outside) -> what follows."""
 
 STALE_SWEEP: Final = 180.0
@@ -57,7 +58,7 @@ class Engine:
 
     def __init__(self, out: Outside, stages: Mapping[Stage, StageFunction], pauses: Pauses) -> None:
         self._out = out
-        self._stages = stages
+        self._stages = {stage.value: work for stage, work in stages.items()}
         self._effects = Effects(out, pauses)
 
     async def run_one(self, delivery: Delivery, consumer: Consumer, message: Message | None = None) -> None:
@@ -78,9 +79,9 @@ class Engine:
             return
         header = message.header
         fields = _fields(header, delivery)
-        with logs.context(**fields), span(SpanName.CONSUME, header.traceparent, of=header.stage):
-            note(function=f"consumers.{header.stage}", **fields)
-            if _is_sweep(message):
+        with logs.context(fields), span(SpanName.CONSUME, header.traceparent, of=header.stage):
+            note(fields, function=f"consumers.{header.stage}")
+            if header.stage == Stage.WAKE and _is_sweep(message):
                 await consumer.ack(delivery)
                 await self._sweep(message, delivery)
                 return
@@ -109,7 +110,7 @@ class Engine:
         delay = jittered(put_off_delay(now - header.due_at), self._out.rng)
         if header.deadline_at is not None:
             delay = min(delay, max(0.0, header.deadline_at - now))
-        with logs.context(**_fields(header, delivery)):
+        with logs.context(_fields(header, delivery)):
             await self._effects.publish(delivery.topic, delivery.payload, delay)
             await consumer.ack(delivery)
             log.info(Event.MESSAGE_PUT_OFF, delay=round(delay, 3))
@@ -126,7 +127,7 @@ class Engine:
         except InvalidMessage as error:
             await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
             return
-        with logs.context(**_fields(message.header, delivery)):
+        with logs.context(_fields(message.header, delivery)):
             await self._effects.carry_out(Snooze(delay), message, delivery)
 
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
@@ -174,9 +175,8 @@ class Engine:
                     task = await load_task(header.run_id, self._out)
             elif header.stage == Stage.POLL and self._is_late(header) and (expired := await self._expire(message)):
                 return expired
-            stage = Stage(header.stage)
-            async with asyncio.timeout(limit_of(stage, task.recipe if task else None)):
-                return await self._stages[stage](message, task, self._out)
+            work = self._stages[header.stage](message, task, self._out)
+            return await within(limit_of(header.stage, task.recipe if task else None), work)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises has an outcome; defects are logged whole
             self._tell(error)
             return self._after(error, message)
@@ -204,7 +204,7 @@ class Engine:
             return Finish()
         if self._is_late(header) and (expired := await self._expire(message)):
             return expired
-        limit = limit_of(Stage(header.stage), self._out.recipes.get(header.kind))
+        limit = limit_of(header.stage, self._out.recipes.get(header.kind))
         mark = await ledger.mark(run, header.stage, header.seq, Begun(delivery.message_id, header.attempt, limit))
         reached(f"{header.stage}.marked")
         if not mark.mine:
@@ -274,21 +274,24 @@ def _fields(header: Header, delivery: Delivery) -> dict[str, object]:
 
 
 def _received(header: Header, waited: float) -> None:
-    note(queue_delay=round(waited, 3))
-    log.debug(Event.MESSAGE_RECEIVED, queue_delay=round(waited, 3))
-    metrics.count(Metric.MESSAGES_RECEIVED, stage=header.stage, kind=header.kind or "none")
-    metrics.observe(Metric.QUEUE_DELAY, waited, stage=header.stage)
+    waited = round(waited, 3)
+    note(queue_delay=waited)
+    log.debug(Event.MESSAGE_RECEIVED, queue_delay=waited)
+    if metrics.is_on():
+        metrics.count(Metric.MESSAGES_RECEIVED, stage=header.stage, kind=header.kind or "none")
+        metrics.observe(Metric.QUEUE_DELAY, waited, stage=header.stage)
 
 
 def _done(message: Message, outcome: Outcome, started: float) -> None:
     """Tell that a message's effect is stored."""
-    header, took = message.header, _steady() - started
+    header, took = message.header, round(_steady() - started, 3)
     name = type(outcome.outcome if isinstance(outcome, For) else outcome).__name__.lower()
     note(outcome=name)
-    metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
-    metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
+    if metrics.is_on():
+        metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
+        metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
     # That there was nothing to do is no news, and the commonest end of a wake.
-    (log.debug if name == "leave" else log.info)(Event.MESSAGE_DONE, outcome=name, took=round(took, 3))
+    (log.debug if name == "leave" else log.info)(Event.MESSAGE_DONE, outcome=name, took=took)
 
 
 def _steady() -> float:

@@ -33,8 +33,11 @@ class Pauses:
 
     def left(self, topics: tuple[str, ...]) -> float:
         """Seconds until every one of the topics may be taken from again: one consumer takes them all, unasked which."""
+        if not self._until:
+            return 0.0
         now = self._monotonic()
-        return max(0.0, max(self._until.get(topic, 0.0) for topic in topics) - now)
+        self._until = {topic: until for topic, until in self._until.items() if until > now}
+        return max((self._until[topic] - now for topic in topics if topic in self._until), default=0.0)
 
     async def wait(self, topics: tuple[str, ...]) -> None:
         """Return once every one of the topics may be taken from."""

@@ -191,7 +191,8 @@ class Pump:
         topics = tuple(group.topics)
         may_begin = partial(self._may_begin, group)
         while may_begin():
-            await self._pauses.wait(topics)
+            if self._pauses.left(topics):
+                await self._pauses.wait(topics)
             try:
                 delivery = await consumer.receive()
             except Closed:
@@ -203,7 +204,7 @@ class Pump:
                     log.warning(Event.BROKER_AWAY, error=error)
                     self._pauses.pause(topics[0], _BROKER_PAUSE_S)
                 continue
-            if self._pauses.left(topics) or not may_begin():
+            if self._pauses.left(topics):
                 await give_back(delivery, consumer)
             else:
                 await self._crew.work(delivery, consumer, may_begin)

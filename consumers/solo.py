@@ -16,19 +16,20 @@ class Solo:
         self._waiting_alone = 0
         self._alone = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether one that is not alone would pass at once."""
-        return not self._alone and not self._waiting_alone
+    def enter_now(self, *, alone: bool) -> bool:
+        """Pass if one may without waiting; `leave` must follow if so. Who wants to be alone always waits its turn."""
+        if alone or self._alone or self._waiting_alone:
+            return False
+        self._inside += 1
+        return True
 
     async def enter(self, *, alone: bool) -> None:
         """Wait until one may pass; `leave` must follow."""
         if alone:
             await self._enter_alone()
             return
-        while not self.is_open:
+        while not self.enter_now(alone=False):
             await self._change()
-        self._inside += 1
 
     async def _enter_alone(self) -> None:
         self._waiting_alone += 1

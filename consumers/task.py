@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -31,7 +32,7 @@ __all__ = [
     "load_task",
 ]
 
-LIMITS: Final[dict[Stage, float]] = {
+LIMITS: Final[Mapping[str, float]] = {
     Stage.CLEAN: 60.0,
     Stage.GENERATE: 90.0,
     Stage.POLL: 15.0,
@@ -98,11 +99,11 @@ def is_marked(header: Header) -> bool:
     return header.stage in _ALWAYS_MARKED
 
 
-def limit_of(stage: Stage, recipe: Recipe | None) -> float:
+def limit_of(stage: str, recipe: Recipe | None) -> float:
     """Seconds the stage may work on one message."""
-    if recipe is not None and stage is Stage.GENERATE:
+    if recipe is not None and stage == Stage.GENERATE:
         return PREPARE_LIMIT_S + recipe.create_limit_s + SETTLE_LIMIT_S
-    if recipe is not None and stage is Stage.COLLECT:
+    if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]
 

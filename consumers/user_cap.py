@@ -37,21 +37,20 @@ class UserCap:
         self._most = most
         self._under_way: Counter[str] = Counter()
 
-    def is_full(self, header: Header) -> bool:
-        """Whether the user of a message must wait; never for messages of stages that are not capped."""
-        return self._counts(header) and self._under_way[header.user] >= self._most
+    def counted(self, header: Header) -> str:
+        """The user that a message counts for; empty for messages of stages that are not capped."""
+        return header.user if self._most and header.stage in _CAPPED else ""
 
-    def enter(self, header: Header) -> None:
+    def is_full(self, user: str) -> bool:
+        """Whether the next message of a user must wait."""
+        return self._under_way[user] >= self._most
+
+    def enter(self, user: str) -> None:
         """Count a message that is worked on from now on."""
-        if self._counts(header):
-            self._under_way[header.user] += 1
+        self._under_way[user] += 1
 
-    def leave(self, header: Header) -> None:
+    def leave(self, user: str) -> None:
         """Count it no more."""
-        if self._counts(header):
-            self._under_way[header.user] -= 1
-            if not self._under_way[header.user]:
-                del self._under_way[header.user]
-
-    def _counts(self, header: Header) -> bool:
-        return self._most > 0 and header.stage in _CAPPED
+        self._under_way[user] -= 1
+        if not self._under_way[user]:
+            del self._under_way[user]

@@ -21,8 +21,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Final, TextIO, final
 
 from telemetry import tracing
@@ -41,9 +41,9 @@ _CORE: Final = frozenset({"time", "level", "event", "service", "logger"})
 _QUIET: Final = ("httpcore", "httpx", "opentelemetry", "pulsar", "qcloud_cos", "requests", "urllib3")
 """Libraries that print URLs and headers at INFO, and qcloud_cos even the signing key at DEBUG."""
 
-_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
-_bound: Final[contextvars.ContextVar[Mapping[str, object]]] = contextvars.ContextVar("telemetry_fields")
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @final
@@ -57,7 +57,8 @@ class Log:
 
     def debug(self, event: Event, /, **fields: object) -> None:
         """For a developer at work."""
-        self._emit(logging.DEBUG, event, None, fields)
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._emit(logging.DEBUG, event, None, fields)
 
     def info(self, event: Event, /, **fields: object) -> None:
         """What happened."""
@@ -88,14 +89,39 @@ def get(name: str) -> Log:
     return Log(logging.getLogger(name))
 
 
-@contextlib.contextmanager
-def context(**fields: object) -> Generator[None]:
+def context(fields: Mapping[str, object] = _NOTHING, /, **more: object) -> contextlib.AbstractContextManager[None]:
     """Add fields to every line logged inside, by this task and those it starts; libraries' lines included."""
-    token = _bound.set({**_bound.get({}), **fields})
-    try:
-        yield
-    finally:
-        _bound.reset(token)
+    return _Bound({**fields, **more} if more else fields)
+
+
+@final
+class _Bound:
+    """Fields, and those bound around them. Every message binds some, few tell of it: a line gathers them, not this."""
+
+    __slots__ = ("_fields", "_outer", "_token")
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        self._outer = _bound.get()
+        self._token = _bound.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _bound.reset(self._token)
+
+    def gathered(self) -> dict[str, object]:
+        """All of them, the inner ones first in rank."""
+        outer = self._outer.gathered() if self._outer is not None else {}
+        return {**outer, **self._fields}
+
+
+_bound: Final[contextvars.ContextVar[_Bound | None]] = contextvars.ContextVar("telemetry_fields", default=None)
+
+
+def _gathered() -> Mapping[str, object]:
+    bound = _bound.get()
+    return bound.gathered() if bound is not None else _NOTHING
 
 
 def setup(stream: TextIO, level: str, service: str) -> Callable[[], None]:
@@ -156,7 +182,7 @@ class JsonFormatter(logging.Formatter):
         own: Mapping[str, object] | None = getattr(record, "scf_fields", None)
         if own is None:
             own = {"message": _message(record)}
-        fields: dict[str, object] = {**tracing.fields(), **_bound.get({}), **own}
+        fields: dict[str, object] = {**tracing.fields(), **_gathered(), **own}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= {**_error_fields(record.exc_info[1]), "stack": self.formatException(record.exc_info)}
         core = {

@@ -17,8 +17,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol, final
 
 from telemetry.instruments import SpanKind, SpanName
@@ -56,6 +57,9 @@ _SHAPE: Final = re.compile(
 )
 
 
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A span that has ended. Nothing secret is in it: everything has passed the redaction filter."""
@@ -84,17 +88,23 @@ class Sink(Protocol):
         ...
 
 
-@final
 class _Place:
-    """Where we are: in a span that is being recorded, or only below a context that came from outside."""
+    """Where we are while it is entered: below a context that came from outside, and nobody records.
 
-    __slots__ = ("attributes", "failed", "recorded", "traceparent")
+    A class rather than a generator: every message enters one, with tracing or without.
+    """
 
-    def __init__(self, traceparent: str, *, recorded: bool = False) -> None:
+    __slots__ = ("_token", "traceparent")
+
+    def __init__(self, traceparent: str) -> None:
         self.traceparent = traceparent
-        self.recorded = recorded
-        self.attributes: dict[str, object] = {}
-        self.failed = False
+
+    def __enter__(self) -> str:
+        self._token = _here.set(self)
+        return self.traceparent
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
+        _here.reset(self._token)
 
 
 _here: Final[contextvars.ContextVar[_Place | None]] = contextvars.ContextVar("telemetry_span", default=None)
@@ -123,21 +133,14 @@ class Tracer:
         self._steady = steady
         self._random = random
 
-    @contextlib.contextmanager
-    def span(self, name: SpanName, parent: str, link: str, of: str, attributes: dict[str, object]) -> Generator[str]:
-        """Record one span; see `telemetry.tracing.span`."""
+    def span(
+        self, name: SpanName, parent: str, link: str, of: str, attributes: dict[str, object]
+    ) -> contextlib.AbstractContextManager[str]:
+        """Record one span, from now until it is left; see `telemetry.tracing.span`."""
         traceparent = child(parent, self._random)
-        place = _Place(traceparent, recorded=True)
-        place.attributes = attributes
         start, steady = self._clock(), self._steady()
-        token = _here.set(place)
-        try:
-            yield traceparent
-        except BaseException as error:
-            _fail(place, error)
-            raise
-        finally:
-            _here.reset(token)
+
+        def ended(place: _Span) -> None:
             done = Finished(
                 name=f"{name.value} {of}" if of else name.value,
                 kind=name.kind,
@@ -153,6 +156,32 @@ class Tracer:
             for sink in self._sinks:
                 sink.ended(done)
 
+        return _Span(traceparent, attributes, ended)
+
+
+@final
+class _Span(_Place):
+    """Where we are while a tracer records."""
+
+    __slots__ = ("_ended", "attributes", "failed")
+
+    def __init__(self, traceparent: str, attributes: dict[str, object], ended: Callable[[_Span], None]) -> None:
+        super().__init__(traceparent)
+        self.attributes = attributes
+        self.failed = False
+        self._ended = ended
+
+    def fail(self, error: BaseException) -> None:
+        """An error was met."""
+        self.failed = True
+        self.attributes |= {"error_type": type(error).__name__, "error": error, "code": getattr(error, "code", None)}
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
+        super().__exit__(kind, error, trace)
+        if error is not None:
+            self.fail(error)
+        self._ended(self)
+
 
 class _Seam:
     tracer: Tracer | None = None
@@ -167,10 +196,9 @@ def install(tracer: Tracer | None) -> Tracer | None:
     return before
 
 
-@contextlib.contextmanager
 def span(
     name: SpanName, parent: str | None = None, *, link: str = "", of: str = "", **attributes: object
-) -> Generator[str]:
+) -> contextlib.AbstractContextManager[str]:
     """One piece of work. Gives its traceparent, which what is started elsewhere inside it should carry.
 
     Args:
@@ -182,35 +210,27 @@ def span(
     """
     above = current() if parent is None else parent
     if _seam.tracer is None or _is_dropped(above):
-        with contextlib.nullcontext() if parent is None else under(parent):
-            yield above
-        return
-    with _seam.tracer.span(name, above, link, of, attributes) as inner:
-        yield inner
+        return under(above)
+    return _seam.tracer.span(name, above, link, of, attributes)
 
 
-@contextlib.contextmanager
-def under(traceparent: str) -> Generator[None]:
+def under(traceparent: str) -> contextlib.AbstractContextManager[str]:
     """Let what is done inside belong to a context, without a span of its own."""
-    token = _here.set(_Place(traceparent))
-    try:
-        yield
-    finally:
-        _here.reset(token)
+    return _Place(traceparent)
 
 
-def note(**attributes: object) -> None:
+def note(attributes: Mapping[str, object] = _NOTHING, /, **more: object) -> None:
     """Add attributes to the span that surrounds the call, if one is being recorded."""
     place = _here.get()
-    if place is not None and place.recorded:
-        place.attributes |= attributes
+    if isinstance(place, _Span):
+        place.attributes |= {**attributes, **more}
 
 
 def failed(error: BaseException) -> None:
     """Mark the span that surrounds the call as failed, by an error that it does not let out."""
     place = _here.get()
-    if place is not None and place.recorded:
-        _fail(place, error)
+    if isinstance(place, _Span):
+        place.fail(error)
 
 
 def current() -> str:
@@ -231,7 +251,7 @@ def fields() -> dict[str, str]:
     found = _match(place.traceparent) if place is not None else None
     if place is None or found is None:
         return {}
-    return {"trace_id": found["trace"], **({"span_id": found["span"]} if place.recorded else {})}
+    return {"trace_id": found["trace"], **({"span_id": found["span"]} if isinstance(place, _Span) else {})}
 
 
 def new_traceparent(random: Callable[[int], bytes] = os.urandom) -> str:
@@ -285,11 +305,6 @@ def _hex(random: Callable[[int], bytes], size: int) -> str:
     value = random(size)
     # All zeros is the one value the standard forbids.
     return (value if any(value) else value[:-1] + b"\x01").hex()
-
-
-def _fail(place: _Place, error: BaseException) -> None:
-    place.failed = True
-    place.attributes |= {"error_type": type(error).__name__, "error": error, "code": getattr(error, "code", None)}
 
 
 def _plain(attributes: Mapping[str, object]) -> dict[str, Plain]:

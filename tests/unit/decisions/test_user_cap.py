@@ -17,29 +17,27 @@ def header(user: str, stage: str = Stage.GENERATE) -> Header:
 
 def test_a_user_is_full_at_the_cap_and_others_are_not() -> None:
     cap = UserCap(2)
-    for stage in (Stage.CLEAN, Stage.COLLECT):
-        assert not cap.is_full(header("u1"))
-        cap.enter(header("u1", stage))
-    assert cap.is_full(header("u1"))
-    assert not cap.is_full(header("u2"))
-    cap.leave(header("u1", Stage.CLEAN))
-    assert not cap.is_full(header("u1"))
+    for _ in range(2):
+        assert not cap.is_full("u1")
+        cap.enter("u1")
+    assert cap.is_full("u1")
+    assert not cap.is_full("u2")
+    cap.leave("u1")
+    assert not cap.is_full("u1")
+
+
+@pytest.mark.parametrize("stage", [Stage.CLEAN, Stage.GENERATE, Stage.COLLECT])
+def test_work_that_takes_its_time_counts_for_its_user(stage: str) -> None:
+    assert UserCap(1).counted(header("u1", stage)) == "u1"
 
 
 @pytest.mark.parametrize("stage", [Stage.POLL, Stage.WAKE, Stage.NOTIFY, Stage.DEAD, "unheard-of"])
-def test_looks_and_verdicts_neither_count_nor_wait(stage: str) -> None:
-    cap = UserCap(1)
-    cap.enter(header("u1", stage))
-    assert not cap.is_full(header("u1"))
-    cap.leave(header("u1", stage))
-    cap.enter(header("u1"))
-    assert not cap.is_full(header("u1", stage))
+def test_looks_and_verdicts_count_for_nobody(stage: str) -> None:
+    assert not UserCap(1).counted(header("u1", stage))
 
 
-def test_without_a_cap_nobody_waits() -> None:
-    cap = UserCap(0)
-    cap.enter(header("u1"))
-    assert not cap.is_full(header("u1"))
+def test_without_a_cap_nothing_counts() -> None:
+    assert not UserCap(0).counted(header("u1"))
 
 
 @given(st.floats(-10, 1e6), st.floats(0, 1e6))
