@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 EPOCH: Final = 1_750_000_000.0
@@ -56,3 +56,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def wall() -> float:
     """Wall time by the running loop, seconds since the epoch."""
     return EPOCH + asyncio.get_running_loop().time()
+
+
+def virtually(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's body on virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(body())

@@ -134,14 +134,24 @@ class PulsarBroker:
         async with self._opening[topic]:
             if topic not in self._outlets:
                 self._check_open()
-                opening = Outlet.open(partial(self._client.producer, topic), self._options.send_timeout)
                 with self._closed_counts():
-                    outlet, _ = await asyncio.gather(opening, self._ensure_home(topic))
+                    outlet = await self._open_outlet(topic)
                 self._outlets[topic] = outlet
                 self._keeper.watch(outlet)
                 if self._closing:
                     outlet.close()
             return self._outlets[topic]
+
+    async def _open_outlet(self, topic: str) -> Outlet:
+        """A producer, and the subscription that its messages wait for; neither stays open without the other."""
+        opening = Outlet.open(partial(self._client.producer, topic), self._options.send_timeout)
+        outlet, home = await asyncio.gather(opening, self._ensure_home(topic), return_exceptions=True)
+        if isinstance(outlet, BaseException):
+            raise outlet
+        if isinstance(home, BaseException):
+            await outlet.drop()
+            raise home
+        return outlet
 
     async def _ensure_home(self, topic: str) -> None:
         """Make the topic's subscription, if need be, by joining and leaving it."""

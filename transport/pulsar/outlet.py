@@ -82,17 +82,21 @@ class Outlet:
         """As `Link` says. The old one goes first, else it might come back and send everything too."""
         if self.connected:
             return
-        old, self._producer = self._producer, None
         self._usable.clear()
-        if old is not None:
-            with suppress(BrokerDown, Closed):  # it has no connection anyway
-                await old.close()
+        await self.drop()
         fresh = await self._make()
         if self._closed:
             await fresh.close()
             return
         self._producer = fresh
         self._usable.set()
+
+    async def drop(self) -> None:
+        """Close the producer; what it had not confirmed waits for the next one."""
+        old, self._producer = self._producer, None
+        if old is not None:
+            with suppress(BrokerDown, Closed):  # it has no connection, or the broker notices by itself
+                await old.close()
 
     def close(self) -> None:
         """Let nobody in any more; those inside get their receipt."""

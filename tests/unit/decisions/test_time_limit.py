@@ -8,14 +8,9 @@ import contextvars
 import pytest
 
 from consumers.time_limit import within
-from tests.engine.virtual import VirtualLoop
+from tests.engine.virtual import VirtualLoop, virtually
 
 _where = contextvars.ContextVar("where", default="outside")
-
-
-def run(body: object) -> object:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(body)  # type: ignore[arg-type]
 
 
 async def _sleeps(*seconds: float, result: str = "done") -> str:
@@ -40,7 +35,7 @@ def test_work_that_does_not_wait_sets_no_timer(monkeypatch: pytest.MonkeyPatch) 
             await within(5, _raises(ValueError("broke")))
         assert not timers
 
-    run(body())
+    virtually(body)
 
 
 def test_work_that_waits_comes_to_its_end() -> None:
@@ -49,7 +44,7 @@ def test_work_that_waits_comes_to_its_end() -> None:
         with pytest.raises(ValueError, match="broke"):
             await within(5, _raises(ValueError("broke"), 1))
 
-    run(body())
+    virtually(body)
 
 
 def test_work_that_waits_too_long_is_cancelled_and_told() -> None:
@@ -71,7 +66,7 @@ def test_work_that_waits_too_long_is_cancelled_and_told() -> None:
         assert loop.time() - began == pytest.approx(5)
         await asyncio.sleep(60)  # nothing is left that would be cancelled later
 
-    run(body())
+    virtually(body)
 
 
 def test_work_may_answer_its_cancellation_in_its_own_time() -> None:
@@ -89,7 +84,7 @@ def test_work_may_answer_its_cancellation_in_its_own_time() -> None:
             await within(5, work())
         assert cleaned == ["cleaned"]
 
-    run(body())
+    virtually(body)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -112,7 +107,7 @@ def test_a_cancellation_from_outside_reaches_the_work_and_is_no_time_out(steps: 
             await task
         assert seen == ["cancelled"]
 
-    run(body())
+    virtually(body)
 
 
 def test_the_work_runs_in_the_callers_task_and_context() -> None:
@@ -128,4 +123,4 @@ def test_the_work_runs_in_the_callers_task_and_context() -> None:
         _where.set("inside")
         assert await within(5, work()) == "inside"
 
-    run(body())
+    virtually(body)

@@ -1,0 +1,305 @@
+"""What a consumer of the Pulsar adapter hands out, keeps and gives back, on stand-ins for the client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from tests.engine.virtual import virtually, wall
+from transport.errors import Closed
+from transport.port import Delivery
+from transport.pulsar.consumer import PulsarConsumer
+from transport.pulsar.lane import Lane
+from transport.pulsar.native import Arrival, NativeConsumer, Wakeups
+
+
+class Message:
+    """As the client's own."""
+
+    def __init__(self, entry: int, due: float = 0.0) -> None:
+        self._entry = entry
+        self._due = due
+
+    def message_id(self) -> Any:
+        return self
+
+    def ledger_id(self) -> int:
+        return 7
+
+    def entry_id(self) -> int:
+        return self._entry
+
+    def batch_index(self) -> int:
+        return -1
+
+    def data(self) -> bytes:
+        return str(self._entry).encode()
+
+    def properties(self) -> dict[str, str]:
+        return {"due": str(int(self._due * 1000))} if self._due else {}
+
+
+class Source:
+    """A native consumer."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.acked: list[int] = []
+        self.released: list[int] = []
+        self.asked: deque[Callable[[Arrival | None], None]] = deque()
+        self.closed = False
+
+    def receiver(self, then: Callable[[Arrival | None], None]) -> Callable[[], None]:
+        return lambda: self.asked.append(then)
+
+    def bring(self, entry: int, due: float = 0.0) -> None:
+        self.asked.popleft()(Arrival(Message(entry, due)))
+
+    async def ack(self, message: Any) -> None:
+        if self.closed:
+            raise Closed("closed")
+        self.acked.append(message.entry_id())
+
+    def ack_again(self, message: Any) -> None:
+        self.acked.append(message.entry_id())
+
+    def release(self, message: Any) -> None:
+        self.released.append(message.entry_id())
+
+    async def close(self) -> None:
+        if self.closed:
+            raise Closed("closed")
+        self.closed = True
+        for then in self.asked:
+            then(None)
+
+
+class House:
+    """A consumer on one topic, and the sources it has had."""
+
+    def __init__(self, prefetch: int = 1) -> None:
+        self.sources = [Source()]
+        self.consumer = PulsarConsumer(wall, prefetch, lambda: None, lambda _: None)
+        self.lane = Lane("poll", cast("NativeConsumer", self.sources[0]), self._make, 0, self.consumer.arrived)
+        self.consumer.add(self.lane)
+
+    async def _make(self, queue: int) -> NativeConsumer:
+        self.sources.append(Source())
+        return cast("NativeConsumer", self.sources[-1])
+
+    async def renew(self) -> None:
+        self.sources[-1].connected = False
+        await self.lane.renew()
+
+    async def receive(self, entry: int, due: float = 0.0) -> Delivery:
+        receiving = asyncio.ensure_future(self.consumer.receive())
+        await asyncio.sleep(0)
+        self.sources[-1].bring(entry, due)
+        return await receiving
+
+
+def test_a_message_at_hand_that_comes_again_is_not_handed_out_twice() -> None:
+    async def body() -> None:
+        house = House()
+        held = await house.receive(1)
+        await house.renew()
+        assert house.sources[0].closed
+        receiving = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        fresh = house.sources[1]
+        fresh.bring(1)
+        assert len(fresh.asked) == 1, "it asks on: what came was not what is waited for"
+        fresh.bring(2)
+        assert (await receiving).payload == b"2"
+        await house.consumer.ack(held)
+        assert fresh.acked == [1]
+        assert not fresh.released
+
+    virtually(body)
+
+
+def test_a_message_that_was_acked_and_comes_again_is_acked_again() -> None:
+    async def body() -> None:
+        house = House()
+        await house.consumer.ack(await house.receive(1))
+        await house.renew()
+        receiving = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        house.sources[1].bring(1)
+        house.sources[1].bring(2)
+        assert (await receiving).payload == b"2"
+        assert house.sources[1].acked == [1]
+
+    virtually(body)
+
+
+def test_what_waits_for_a_message_goes_on_waiting_over_a_renewal() -> None:
+    async def body() -> None:
+        house = House()
+        receiving = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        late = house.sources[0].asked[0]
+        await house.renew()
+        late(Arrival(Message(8)))  # from a connection that is gone: the broker delivers it again
+        house.sources[1].bring(9)
+        assert (await receiving).payload == b"9"
+        assert house.consumer.held == {"poll": 1}
+
+    virtually(body)
+
+
+def test_a_message_that_comes_early_is_kept_until_it_is_due() -> None:
+    async def body() -> None:
+        house, loop = House(), asyncio.get_running_loop()
+        receiving = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        house.sources[0].bring(1, due=wall() + 0.9)
+        house.sources[0].bring(2)
+        assert (await receiving).payload == b"2"
+        assert (await house.consumer.receive()).payload == b"1"
+        assert loop.time() == pytest.approx(0.9, abs=0.002)
+        # By another clock it would never be due: who works on it looks itself.
+        assert (await house.receive(3, due=wall() + 600)).payload == b"3"
+        assert loop.time() < 1
+
+    virtually(body)
+
+
+def test_early_messages_do_not_heap_up() -> None:
+    async def body() -> None:
+        house = House()
+        receiving = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        source, number = house.sources[0], 0
+        while source.asked:
+            number += 1
+            source.bring(number, due=wall() + 1)
+        assert number == 64
+        await receiving
+        await asyncio.sleep(0.1)
+        # Due by now, and nobody here has room for them: another worker may.
+        assert len(source.released) == 63
+        assert not source.asked
+        waiting = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        source.bring(65)
+        assert (await waiting).payload == b"65"
+
+    virtually(body)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+def test_a_resting_consumer_gives_back_whatever_comes(prefetch: int) -> None:
+    async def body() -> None:
+        house = House(prefetch)
+        source = house.sources[0]
+        receiving = [asyncio.ensure_future(house.consumer.receive()) for _ in range(2)]
+        await asyncio.sleep(0)
+        source.bring(1)
+        held = await receiving[0]
+        receiving[1].cancel()
+        await asyncio.wait({receiving[1]})
+        await house.consumer.release(held)
+        source.bring(2)
+        assert source.released == [1, 2]
+        assert len(source.asked) == prefetch, "what the client fetches ahead is asked for, to be given back"
+        again = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        source.bring(1)
+        assert await again == held
+
+    virtually(body)
+
+
+@pytest.mark.parametrize("prefetch", [0, 5])
+def test_whoever_fetches_ahead_keeps_one_request_open_and_others_one_for_each_that_waits(prefetch: int) -> None:
+    async def body() -> None:
+        house = House(prefetch)
+        waiting = [asyncio.ensure_future(house.consumer.receive()) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert len(house.sources[0].asked) == (1 if prefetch else 3)
+        for entry in range(3):
+            house.sources[0].bring(entry)
+        assert {(await one).payload for one in waiting} == {b"0", b"1", b"2"}
+        assert not house.sources[0].asked, "nobody waits any more"
+
+    virtually(body)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_receive_that_is_cancelled_leaves_its_message_to_the_next(*, late: bool) -> None:
+    async def body() -> None:
+        house = House()
+        first, second = (asyncio.ensure_future(house.consumer.receive()) for _ in range(2))
+        await asyncio.sleep(0)
+        if late:
+            house.sources[0].bring(1)
+        first.cancel()
+        await asyncio.wait([first])
+        if not late:
+            house.sources[0].bring(1)
+        assert (await second).payload == b"1"
+
+    virtually(body)
+
+
+def test_who_asks_just_now_may_be_first_and_whoever_waited_gets_the_next() -> None:
+    async def body() -> None:
+        house = House()
+        waiting = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        house.sources[0].bring(1)
+        assert (await house.consumer.receive()).payload == b"1"
+        await asyncio.sleep(0)
+        house.sources[0].bring(2)
+        assert (await waiting).payload == b"2"
+
+    virtually(body)
+
+
+def test_a_closed_consumer_hands_out_nothing_more() -> None:
+    async def body() -> None:
+        house = House()
+        receiving = asyncio.ensure_future(house.consumer.receive())
+        await asyncio.sleep(0)
+        house.sources[0].bring(1, due=wall() + 1)
+        await house.consumer.close()
+        await house.consumer.close()
+        with pytest.raises(Closed):
+            await receiving
+        await asyncio.sleep(5)
+        with pytest.raises(Closed):
+            await house.consumer.receive()
+
+    virtually(body)
+
+
+@pytest.mark.parametrize("due", ["", "soon", "1.5", "-1", "9" * 5000, "１７"])
+def test_a_due_time_that_somebody_else_wrote_means_at_once(due: str) -> None:
+    message = Message(1)
+    message.properties = lambda: {"due": due}  # type: ignore[method-assign]
+    assert Arrival(message).due == 0.0
+
+
+def test_a_call_that_fails_does_not_hold_up_those_behind_it() -> None:
+    async def body() -> None:
+        wakeups, done = Wakeups(), asyncio.Event()
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+        def fails() -> None:
+            raise ZeroDivisionError
+
+        def from_outside() -> None:
+            wakeups.call(fails)
+            wakeups.call(done.set)
+
+        await asyncio.to_thread(from_outside)
+        await asyncio.wait_for(done.wait(), 5)
+        assert [type(error) for error in told] == [ZeroDivisionError]
+
+    asyncio.run(body())
