@@ -117,6 +117,9 @@ class Crew:
             # Given back it would come again at once. Worked on, it meets the outage and waits.
             log.warning(Event.STAGE_FAILED, error=error)
             return False
+        except asyncio.CancelledError:
+            await give_back(delivery, consumer)
+            raise
 
     async def _run(
         self, delivery: Delivery, consumer: Consumer, message: Message | None, may_begin: Callable[[], bool]

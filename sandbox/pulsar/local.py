@@ -242,7 +242,7 @@ def is_process_of(folder: Path, told: str) -> bool:
     """
     state, _, command = told.partition(" ")
     # In the moment of its birth a process has no command line yet, and `ps` shows its name in brackets.
-    return not state.startswith("Z") and (str(folder) in command or command.lstrip().startswith("["))
+    return not state.startswith("Z") and (str(folder) in command or command.lstrip().startswith("[java"))
 
 
 def _free_ports() -> Ports:

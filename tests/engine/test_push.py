@@ -79,6 +79,16 @@ def open_stages(world: World) -> list[tuple[str, int, int]]:
     return sorted((sent.header.stage, sent.header.seq, sent.header.attempt) for sent in world.wire.open.values())
 
 
+async def test_one_that_its_users_cap_puts_off_as_the_time_ends_is_published_anew(world: World) -> None:
+    for _ in range(2):
+        await world.order()
+    events = await taken(world, "clean-normal", 2)
+    world.fate.strike("objects.process", waits(5))
+    world.fate.strike("ledger.get .*/begun", waits(1000))
+    assert (await pushed(world, events, 30.0, user_concurrency=1)).records == 2
+    assert open_stages(world) == [("clean", 1, 0), ("generate", 0, 0)]
+
+
 async def test_a_batch_of_ten_with_three_bad_ones(world: World) -> None:
     runs = [await world.order() for _ in range(8)]
     world.fate.strike(f"objects.process input/{runs[3].user}/{runs[3].task}/", raises(Transient("once")))

@@ -130,6 +130,7 @@ def test_a_machine_without_java_leaves_pulsar_out_loudly_or_fails(tmp_path: Path
         ("R    [java]", True),  # so it looks for a moment after its start
         ("Z    [java] <defunct>", False),
         ("Zl   [java] <defunct>", False),
+        ("I<   [kworker/0:1H-kblockd]", False),
         ("Ss   /usr/bin/python3 -m http.server", False),
         ("Ss   /usr/bin/java -Dscf.log=/x/other/broker.log", False),
         ("", False),

@@ -7,11 +7,12 @@ import os
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 from messages.codec import MAX_MESSAGE_BYTES
 from messages.errors import MessageTooLarge
@@ -22,7 +23,7 @@ from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed, Fo
 from transport.port import Backlog, Capabilities
 from transport.pulsar.admin import Admin
 from transport.pulsar.consumer import PulsarConsumer
-from transport.pulsar.greeting import greet_one
+from transport.pulsar.greeting import greet, greet_one
 from transport.pulsar.keeper import Keeper
 from transport.pulsar.lane import Lane
 from transport.pulsar.native import NativeClient, Wakeups
@@ -91,10 +92,12 @@ class PulsarBroker:
             tls = await run(executor, _tls_context, options)
             token = await run(executor, options.token) if options.token else None
             if options.is_http:
-                knock = partial(Admin(options.url, options.token, tls, clock).knock, options.path(WORK_TOPICS[0]))
-                await run(executor, knock)
+                hello = partial(
+                    _knock, partial(run, executor), options, partial(Admin, token=options.token, tls=tls, clock=clock)
+                )
             else:
-                await greet_one(hosts_of(options.url), token, tls if options.is_tls else None)
+                hello = partial(greet, token=token, tls=tls if options.is_tls else None)
+            await greet_one(hosts_of(options.url), hello)
             admin = Admin(options.admin_url, options.token, tls, clock) if options.admin_url else None
             client = await run(executor, NativeClient, options, Wakeups())
         except BaseException:
@@ -286,6 +289,19 @@ class PulsarBroker:
     def _guard(self) -> None:
         if os.getpid() != self._pid:
             raise Forked("this broker was opened before a fork and does not work here: open another one")
+
+
+async def _knock(
+    run: Callable[[Callable[[], None]], Awaitable[None]],
+    options: PulsarOptions,
+    admin: Callable[..., Admin],
+    host: str,
+    port: int,
+) -> None:
+    """Greet a host whose lookups go over HTTP."""
+    scheme = urlsplit(options.url).scheme
+    at = admin(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
+    await run(partial(at.knock, options.path(WORK_TOPICS[0])))
 
 
 def _tls_context(options: PulsarOptions) -> ssl.SSLContext | None:

@@ -20,9 +20,14 @@ _LINE: Final = re.compile(r"\S+ \S+ (?P<level>[A-Z]+)\s+\[[^]]*\] (?P<text>.*)")
 _LEVELS: Final = {"ERROR": logging.ERROR, "FATAL": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO}
 
 
-@functools.cache
 def log_file() -> str:
     """The path to give the client, once a process: its logger is one for all clients of a process."""
+    return _log_file(os.getpid())
+
+
+@functools.cache
+def _log_file(_pid: int) -> str:
+    """A pipe of one process: a forked child has its parent's, but nobody who reads it."""
     read, write = os.pipe()
     threading.Thread(target=_pass_on, args=(read,), name="pulsar-log", daemon=True).start()
     return f"/dev/fd/{write}"

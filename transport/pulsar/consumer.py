@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ a second by default. One that comes earlier still has met another clock, and is 
 
 _REMEMBERED: Final = 8192
 """Acks remembered. A broker that crashes forgets those of its last moments, and delivers the messages again."""
+_FORGOTTEN: Final = 600.0
+"""Seconds after which an ack is no more counted upon: a broker whose storage was wiped gives out the same ids anew."""
 
 _MOST_EARLY: Final = 64
 """Messages kept because they came early; when so many are kept, no more are requested until one is due."""
@@ -51,7 +54,7 @@ class PulsarConsumer:
         self._ready: deque[Delivery] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._held: dict[str, tuple[Lane, Arrival]] = {}
-        self._acked: OrderedDict[str, None] = OrderedDict()
+        self._acked: OrderedDict[str, float] = OrderedDict()
         self._early: dict[str, asyncio.TimerHandle] = {}
         self._waiting = 0
         self._asking = False
@@ -111,7 +114,7 @@ class PulsarConsumer:
         held = self._held.pop(delivery.message_id, None)
         if held is None:
             return
-        self._acked[delivery.message_id] = None
+        self._acked[delivery.message_id] = self._clock()
         if len(self._acked) > _REMEMBERED:
             self._acked.popitem(last=False)
         lane, arrival = held
@@ -166,7 +169,7 @@ class PulsarConsumer:
 
     def _take(self, lane: Lane, arrival: Arrival) -> None:
         message_id = arrival.message_id
-        if message_id in self._acked:
+        if self._clock() - self._acked.get(message_id, -math.inf) < _FORGOTTEN:
             lane.ack_again(arrival.handle)
         elif message_id in self._held:
             # The broker forgot that it is here. Of a batch, only acks by its newest ids count together.

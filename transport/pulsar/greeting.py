@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from telemetry import logs
@@ -34,13 +34,12 @@ _BYTES: Final = 2
 log = logs.get(__name__)
 
 
-async def greet_one(hosts: Sequence[tuple[str, int]], token: str | None, tls: ssl.SSLContext | None) -> None:
+async def greet_one(hosts: Sequence[tuple[str, int]], hello: Callable[[str, int], Awaitable[None]]) -> None:
     """Greet hosts in turn until one answers.
 
     Args:
         hosts: names and ports, at least one.
-        token: ours, if we have one.
-        tls: verifies their certificates; None speaks plainly.
+        hello: greets one of them.
 
     Raises:
         transport.errors.BrokerDown: none of them answers; the last one's fault is told.
@@ -48,15 +47,15 @@ async def greet_one(hosts: Sequence[tuple[str, int]], token: str | None, tls: ss
     """
     for host, port in hosts[:-1]:
         try:
-            return await greet(host, port, token, tls)
+            return await hello(host, port)
         except BrokerRefused:
             raise
         except BrokerDown as error:
             log.warning(Event.BROKER_AWAY, error=error)
-    return await greet(*hosts[-1], token, tls)
+    return await hello(*hosts[-1])
 
 
-async def greet(host: str, port: int, token: str | None, tls: ssl.SSLContext | None) -> None:
+async def greet(host: str, port: int, *, token: str | None, tls: ssl.SSLContext | None) -> None:
     """Open a connection, say who we are, and close it.
 
     An answer that is neither yes nor no says nothing: it is the client's to find out.

@@ -137,6 +137,17 @@ def test_a_message_that_was_acked_and_comes_again_is_acked_again() -> None:
     virtually(body)
 
 
+def test_an_id_that_a_wiped_broker_gives_out_anew_is_a_message() -> None:
+    async def body() -> None:
+        house = House()
+        await house.consumer.ack(await house.receive(1))
+        await asyncio.sleep(601)
+        await house.renew()
+        assert (await house.receive(1)).payload == b"1"
+
+    virtually(body)
+
+
 def test_what_waits_for_a_message_goes_on_waiting_over_a_renewal() -> None:
     async def body() -> None:
         house = House()

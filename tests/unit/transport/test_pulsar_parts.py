@@ -6,9 +6,12 @@ import asyncio
 import http.server
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -166,20 +169,20 @@ def framed(command: bytes) -> bytes:
 async def test_a_broker_that_refuses_the_token_is_known_at_once() -> None:
     async with answering(framed(REFUSED)) as port:
         with pytest.raises(BrokerRefused, match=r"BROKER_TOKEN \(authentication, token is expired\)") as caught:
-            await greet("127.0.0.1", port, "planted-token", None)
+            await greet("127.0.0.1", port, token="planted-token", tls=None)
     assert "planted-token" not in str(caught.value)
 
 
 async def test_a_broker_that_accepts_or_says_something_else_is_taken() -> None:
     for answer in (b"\x00\x00\x00\x02\x08\x03", b"", b"HTTP"):
         async with answering(framed(answer)) as port:
-            await greet("127.0.0.1", port, None, None)
+            await greet("127.0.0.1", port, token=None, tls=None)
 
 
 async def test_what_is_no_broker_is_down() -> None:
     async with answering(b"") as port:
         with pytest.raises(BrokerDown, match="is it a broker"):
-            await greet("127.0.0.1", port, None, None)
+            await greet("127.0.0.1", port, token=None, tls=None)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(BrokerDown, match="no broker answers at 127"):
@@ -187,13 +190,14 @@ async def test_what_is_no_broker_is_down() -> None:
 
 
 async def test_the_next_host_is_asked_when_one_is_away() -> None:
+    hello = partial(greet, token=None, tls=None)
     async with answering(framed(b"\x08\x03")) as port, answering(b"") as bad:
-        await greet_one([("127.0.0.1", bad), ("127.0.0.1", port)], None, None)
+        await greet_one([("127.0.0.1", bad), ("127.0.0.1", port)], hello)
         with pytest.raises(BrokerDown):
-            await greet_one([("127.0.0.1", bad)], None, None)
+            await greet_one([("127.0.0.1", bad)], hello)
     async with answering(framed(REFUSED)) as port:
         with pytest.raises(BrokerRefused):
-            await greet_one([("127.0.0.1", port), ("127.0.0.1", port)], None, None)
+            await greet_one([("127.0.0.1", port), ("127.0.0.1", port)], hello)
 
 
 # ------------------------------------------------------------------------------------------------------------- backlog
@@ -253,6 +257,14 @@ def admin() -> Iterator[Callable[[int, bytes], Admin]]:
         server.server_close()
 
 
+async def test_of_several_http_hosts_the_next_is_asked_too(admin: Callable[[int, bytes], Admin]) -> None:
+    there = admin(401, b"")._url.removeprefix("http://")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(BrokerRefused):
+            await open_broker(f"http://127.0.0.1:{closed.getsockname()[1]},{there}")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
@@ -309,3 +321,17 @@ def test_what_the_client_writes_comes_out_of_our_logger(caplog: pytest.LogCaptur
     finally:
         logger.removeHandler(handler)
     assert log_file() is log_file()
+
+
+def test_a_forked_child_has_a_log_of_its_own() -> None:
+    script = """
+import os
+from transport.pulsar.clientlog import log_file
+parents = log_file()
+child = os.fork()
+if not child:
+    os._exit(0 if log_file() != parents else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    # In a process of its own, because forking one with threads is a warning.
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False, timeout=60).returncode == 0
