@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.figures import Figure
@@ -13,6 +14,13 @@ from telemetry import logs
 
 SUITES = ("messages", "imports", "engine", "sqlite", "pulsar", "latency", "in_flight", "billing", "large_file")
 LATEST = Path(__file__).with_name("latest.json")
+
+
+def keep(figures: Sequence[Figure], path: Path) -> None:
+    """Put a suite's figures among those of the others, which must not be lost because one fails, or is run alone."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept |= {f.name: {"median": f.median, "min": f.min, "max": f.max, "unit": f.unit} for f in figures}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def main(names: list[str]) -> int:
@@ -23,14 +31,14 @@ def main(names: list[str]) -> int:
         return 2
     # As in production, but that nobody reads it: what an engine tells is part of what it costs.
     logs.setup(open(os.devnull, "w", encoding="utf-8"), "INFO", "bench")  # noqa: PTH123, SIM115 - for good
-    figures: list[Figure] = []
     for name in names or SUITES:
-        print(f"\n{name}: {importlib.import_module(f'bench.{name}').__doc__.splitlines()[0]}")
-        for figure in importlib.import_module(f"bench.{name}").measure():
+        suite = importlib.import_module(f"bench.{name}")
+        print(f"\n{name}: {suite.__doc__.splitlines()[0]}")
+        figures: list[Figure] = []
+        for figure in suite.measure():
             print("  " + figure.line(), flush=True)
             figures.append(figure)
-    found = {f.name: {"median": f.median, "min": f.min, "max": f.max, "unit": f.unit} for f in figures}
-    LATEST.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        keep(figures, LATEST)
     return 0
 
 

@@ -77,7 +77,6 @@ def configuration(plan: Plan, folder: Path, token: str) -> str:
         "brokerServicePort": str(plan.ports.pulsar),
         "webServicePort": str(plan.ports.http),
         "bindAddress": "127.0.0.1",
-        "advertisedAddress": "127.0.0.1",
         **(_guard(plan, folder, token) if plan.guarded else {}),
         **plan.settings,
     }

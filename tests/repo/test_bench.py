@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from bench import large_file, messages
-from bench.__main__ import SUITES, main
+from bench.__main__ import SUITES, keep, main
+from bench.figures import Figure
 from tests.docs.pages import text_of
 
 
@@ -28,6 +31,14 @@ def test_the_size_of_a_message_is_what_the_page_says() -> None:
 def test_a_suite_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nothing"]) == 2
     assert "nothing" in capsys.readouterr().err
+
+
+def test_the_figures_of_other_suites_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "latest.json"
+    keep([Figure("one", 1, 1, 1, "us"), Figure("two", 2, 2, 2, "us")], path)
+    keep([Figure("two", 3, 2, 4, "us")], path)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert {name: figure["median"] for name, figure in found.items()} == {"one": 1, "two": 3}
 
 
 @pytest.mark.slow
