@@ -13,8 +13,9 @@ from tests.serverless.places import PLACES
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """Stand-ins; the parameter says whether the vendor calls a webhook."""
-    with World(tmp_path / "data", duration_s=1.0, webhook=getattr(request, "param", True)) as opened:
+    """Stand-ins, on the test's queue if it has one; the parameter says whether the vendor calls a webhook."""
+    queue = request.getfixturevalue("queue") if "queue" in request.fixturenames else None
+    with World(tmp_path / "data", duration_s=1.0, webhook=getattr(request, "param", True), broker=queue) as opened:
         yield opened
 
 

@@ -85,12 +85,13 @@ async def bridged(queue: Mapping[str, str], push: Function) -> AsyncGenerator[No
         await push.settle()
 
 
+@on_every_broker
 @alone
-async def test_whole_tasks(world: World, tmp_path: Path) -> None:
+async def test_whole_tasks(world: World, queue: Mapping[str, str], tmp_path: Path) -> None:
     push = function("consumers.push", world.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log")
     async with shop_of(world) as shop, push:
         posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
-        async with bridged(world.environ, push):
+        async with bridged(queue, push):
             await until(lambda: shop.has_ended(posed, cleaned), "the end of both tasks")
         for sold, count in ((posed, 12), (cleaned, 1)):
             row = await shop.row(sold)
@@ -99,8 +100,11 @@ async def test_whole_tasks(world: World, tmp_path: Path) -> None:
         assert set(push.stats.by_status) == {Status.OK}
 
 
+@on_every_broker
 @alone
-async def test_seven_of_ten_are_done_though_three_are_bad(world: World, tmp_path: Path) -> None:
+async def test_seven_of_ten_are_done_though_three_are_bad(
+    world: World, queue: Mapping[str, str], tmp_path: Path
+) -> None:
     log = tmp_path / "push.log"
     stranger = new_header(RunId("u-1", "nobody"), Stage.CLEAN, time.time())
     bad = [
@@ -111,7 +115,7 @@ async def test_seven_of_ten_are_done_though_three_are_bad(world: World, tmp_path
     settings = {**world.environ, "USER_CONCURRENCY": "0"}
     async with (
         shop_of(world) as shop,
-        opened(world.environ) as broker,
+        opened(queue) as broker,
         function("consumers.push", settings, time_limit_s=300, log=log) as push,
     ):
         sold = [await shop.buy("basic_clean") for _ in range(7)]
@@ -126,8 +130,12 @@ async def test_seven_of_ten_are_done_though_three_are_bad(world: World, tmp_path
         assert await shop.has_ended(*sold)
         for one in sold:
             assert (await shop.row(one))["status"] == "success"
-        letters = [await broker.backlog(topic, FAILURE) for topic in DEAD_LETTER_TOPICS]
-        assert sum(letter.depth for letter in letters) == 3
+
+        async def buried() -> bool:
+            letters = [await broker.backlog(topic, FAILURE) for topic in DEAD_LETTER_TOPICS]
+            return sum(letter.depth for letter in letters) == 3
+
+        await until(buried, "three dead letters")
     assert len(lines(log, "message.unreadable")) == 2
     assert len(lines(log, "message.dead_lettered")) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,18 @@ from console.processes import Workers
 from sandbox.scf import Status, Timer
 from sandbox.world import World
 from tests.serverless.functions import alone, function, shop_of, until
+from tests.serverless.places import on_every_broker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
 
 @pytest.mark.parametrize("world", [True, False], ids=["webhook", "polls only"], indirect=True)
+@on_every_broker
 @alone
-async def test_tasks_end_with_a_verdict_a_callback_and_results(world: World, tmp_path: Path) -> None:
+async def test_tasks_end_with_a_verdict_a_callback_and_results(
+    world: World, queue: Mapping[str, str], tmp_path: Path
+) -> None:
+    assert world.environ["BROKER_URL"] == queue["BROKER_URL"]
     drain = function("consumers.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log")
     async with shop_of(world) as shop, drain:
         posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
