@@ -21,6 +21,7 @@ from sandbox.scf import Answer, Status
 from sandbox.world import World
 from tests.serverless.functions import ROOT, alone, function, lines
 from tests.serverless.places import PLACES, on_every_broker, opened
+from tests.support.pulsar_place import KEEP_ALIVE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -112,12 +113,14 @@ async def test_a_frozen_instance_holds_nothing(world: World, queue: Mapping[str,
     settings = environ(world, queue)
     async with function("consumers.drain", settings, time_limit_s=30) as frozen:
         assert counts(await frozen.invoke({}))["done"] == 5
+        began = time.monotonic()
         ids = await publish(queue, 60)
         log = tmp_path / "other.log"
         async with function("consumers.drain", settings, time_limit_s=30, log=log) as other:
             assert counts(await other.invoke({}))["done"] == 60
         assert done_in(log) == Counter(ids)
-        # Thawed after a while, it works on.
+        # Thawed after a while, in which a broker gives up its connections, it works on.
+        await asyncio.sleep(max(0.0, began + 2 * KEEP_ALIVE + 1 - time.monotonic()))
         await publish(queue, 5)
         assert counts(await frozen.invoke({}))["done"] == 5
 
