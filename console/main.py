@@ -93,7 +93,7 @@ def demo(
         order = Order(
             photos=_in_turn(photos, tasks),
             kind=_kind(kind),
-            params=_params(params),
+            params=_params(params, kind),
             out=out,
             limit_s=120 + 10 * tasks,
             broker=_broker(broker),
@@ -169,7 +169,7 @@ def submit(
         check_photo(photo)
     except BadPhoto as error:
         _fail(str(error), _USAGE)
-    ok = submit_photo(photo, _kind(kind), _params(params), user=user, out=out, wait_s=wait)
+    ok = submit_photo(photo, _kind(kind), _params(params, kind), user=user, out=out, wait_s=wait)
     raise typer.Exit(0 if ok else _FAILED)
 
 
@@ -408,13 +408,22 @@ def _broker(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
     return name
 
 
-def _params(text: str) -> dict[str, Any]:
+def _params(text: str, kind: str) -> dict[str, Any]:
+    """The parameters, which a backend would not sell if the kind does not take them."""
+    from messages.errors import Rejected
+    from recipes.recipe import parse_params
+    from recipes.table import RECIPES
+
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         _fail(f"--params is no JSON: {error}", _USAGE)
     if not isinstance(value, dict):
         _fail("--params must be a JSON object", _USAGE)
+    try:
+        parse_params(RECIPES[kind], value)
+    except Rejected as error:
+        _fail(f"--params: {error}", _USAGE)
     return value
 
 

@@ -162,7 +162,8 @@ def _ticket_key(settings: Settings) -> Finding:
     name = "TICKET_SECRET" if settings.ticket_secret else "INTERNAL_CALLBACK_SECRET"
     size = len((settings.ticket_secret or settings.internal_callback_secret).reveal().encode())
     if size >= MIN_SECRET_BYTES or not settings.ticket_required:
-        return Finding("tickets", ok=True, detail=f"verified with {name}")
+        asked = "" if settings.ticket_required else "; none is asked for: see TICKET_REQUIRED in docs/configuration.md"
+        return Finding("tickets", ok=True, detail=f"verified with {name}{asked}")
     detail = f"{name} has {size} bytes, and verifying tickets needs {MIN_SECRET_BYTES}"
     return Finding(
         "tickets", ok=False, detail=detail, remedy="set TICKET_SECRET to what the backend signs tickets with"

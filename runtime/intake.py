@@ -2,6 +2,10 @@
 
 Shared by the COS trigger and by wakes that find an upload nobody accepted. Only what was sold is done: kind and
 parameters are the uploader's word, and count only with the backend's ticket.
+
+The ticket comes first, because a callback names only the task: an upload without one that the backend signed for this
+very task of this user says nothing of it, so it is refused without a verdict. The task that was sold, if there is one,
+is then ended by the backend's own list of unfinished tasks, as one whose upload never came.
 """
 
 from __future__ import annotations
@@ -15,10 +19,10 @@ import msgspec
 from messages.bodies import Clean, Notify, Stage
 from messages.codec import Message, Priority, encode, new_header
 from messages.codes import Code
-from messages.errors import Rejected
+from messages.errors import Outage, Rejected
 from messages.keys import InputKey, RunId
 from messages.topics import topic_of
-from recipes.recipe import parse_params
+from recipes.recipe import Recipe, parse_params
 from recipes.table import recipe_of
 from runtime.outside import Outside
 from runtime.verdicts import give_verdict
@@ -32,7 +36,7 @@ from telemetry.instruments import Metric, SpanName
 from telemetry.points import reached
 from telemetry.tracing import current, new_traceparent, note, onward, span, trace_id
 
-__all__ = ["MAX_PICTURE_BYTES", "Taken", "find_upload", "first_message", "take_in"]
+__all__ = ["MAX_PICTURE_BYTES", "NotHere", "Taken", "find_upload", "first_message", "take_in"]
 
 MAX_PICTURE_BYTES: Final = 32 << 20
 """The picture service takes 32 MB (data sheet of Cloud Infinite's basic processing, limits)."""
@@ -43,7 +47,15 @@ _TASK_FILE_LIMIT: Final = 64 << 10
 log = logs.get(__name__)
 
 Taken = Literal["accepted", "again", "ended", "refused"]
-"""accepted: new; again: accepted before, its first message published once more; ended: a verdict is there; refused."""
+"""accepted: new; again: accepted before, its first message published once more; ended: a verdict is there; refused:
+verdict `failed`, or none where no ticket says that the task was sold."""
+
+
+class NotHere(Outage):
+    """Kind or parameters were sold, and this build does not know them: a rolling deploy must refund nobody.
+
+    `code` is what a build calls it that is the newest one.
+    """
 
 
 class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +65,22 @@ class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     params: Mapping[str, Any] = {}
     inputs: tuple[str, ...] = ()
     ticket: str = ""
+    """Read before, by `_Bearer`; here it is only a name that may be there."""
+
+
+class _Bearer(msgspec.Struct, frozen=True):
+    """Of `task.json` only what says whose task it is."""
+
+    ticket: str = ""
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """An upload that says of which task it is: with a ticket of ours, or where none is asked for."""
+
+    info: ObjectInfo
+    body: bytes
+    """What `task.json` says; empty for a picture."""
+    ticket: tickets.Ticket | None
 
 
 async def take_in(upload: InputKey, out: Outside, *, apart: bool = False) -> Taken:
@@ -64,6 +92,7 @@ async def take_in(upload: InputKey, out: Outside, *, apart: bool = False) -> Tak
         apart: whether a new task begins a trace of its own, because the call that brings it brings others too.
 
     Raises:
+        NotHere: another build may know what was sold.
         messages.errors.ScfWorkersError: something outside did not work; the same upload may be taken in again.
     """
     run = RunId(upload.user, upload.task)
@@ -93,7 +122,12 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, out: Ou
     new = accepted is None
     if accepted is None:
         try:
-            accepted = await _accept(upload, run, out)
+            found = await _look(upload, run, out)
+        except Rejected as rejected:
+            log.warning(_refusal(rejected), error=rejected)
+            return "refused"
+        try:
+            accepted = await _accept(found, upload, run, out)
         except Rejected as rejected:
             # Whoever would write `failed` looks again: the same event, delivered twice, may have been quicker.
             accepted = await out.ledger.accepted(run)
@@ -133,18 +167,39 @@ def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> M
     return Message(header, Clean())
 
 
-async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
-    key = upload.folder + upload.name
-    info = await _head(key, out)
+async def _look(upload: InputKey, run: RunId, out: Outside) -> _Found:
+    """The upload and the ticket that came with it.
+
+    Raises:
+        messages.errors.Rejected: it is gone, or nothing says that this task was sold to this user.
+    """
+    info = await _head(upload.folder + upload.name, out)
     out.ledger.learn(info.date)
-    order = await _read_task_file(info, out) if upload.name == _TASK_FILE else _read_metadata(info)
-    recipe = recipe_of(order.kind, out.recipes)
-    parse_params(recipe, order.params)
-    if len(order.inputs) > recipe.max_inputs:
-        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
+    if upload.name == _TASK_FILE:
+        body = await _task_file(info, out)
+        token = _token_in(body)
+    else:
+        body, token = b"", info.meta.get("ticket", "")
+    if not token and not out.policy.ticket_required:
+        return _Found(info, body, None)
+    ticket = tickets.verify(token, out.policy.ticket_secret, user=run.user, task=run.task, step=run.step)
+    return _Found(info, body, ticket)
+
+
+async def _accept(found: _Found, upload: InputKey, run: RunId, out: Outside) -> Accepted:
+    info, ticket = found.info, found.ticket
+    order = _read_task_file(info, found.body) if upload.name == _TASK_FILE else _read_metadata(info)
     now = out.ledger.now()
-    # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
-    ticket = _check_ticket(order, run, min(now, info.modified), out)
+    if ticket:
+        # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
+        tickets.check_sold(
+            ticket,
+            now=min(now, info.modified),
+            kind=order.kind,
+            params=order.params,
+            inputs=max(1, len(order.inputs)),
+        )
+    recipe = _recipe(order, out, sold=ticket is not None)
     inputs = await _inputs(order, info, upload, out)
     accepted = Accepted(
         kind=order.kind,
@@ -160,9 +215,32 @@ async def _accept(upload: InputKey, run: RunId, out: Outside) -> Accepted:
     reached("ingest.accepted")
     if stored.mine:
         metrics.count(Metric.TASKS_ACCEPTED, kind=recipe.kind)
-    found = stored.record
-    log.info(Event.TASK_ACCEPTED, kind=found.kind, inputs=len(inputs), trace_id=trace_id(found.traceparent))
-    return found
+    record = stored.record
+    log.info(Event.TASK_ACCEPTED, kind=record.kind, inputs=len(inputs), trace_id=trace_id(record.traceparent))
+    return record
+
+
+def _recipe(order: _Order, out: Outside, *, sold: bool) -> Recipe:
+    """The recipe of what is asked for.
+
+    Raises:
+        messages.errors.Rejected: there is none, or it takes no such parameters or inputs.
+        NotHere: as that, but it was sold.
+    """
+    try:
+        recipe = recipe_of(order.kind, out.recipes)
+        parse_params(recipe, order.params)
+        _check_number(order, recipe)
+    except Rejected as rejected:
+        if sold:
+            raise NotHere(f"sold, but not known to this build: {rejected}", code=rejected.code) from rejected
+        raise
+    return recipe
+
+
+def _check_number(order: _Order, recipe: Recipe) -> None:
+    if len(order.inputs) > recipe.max_inputs:
+        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
 
 
 async def _head(key: str, out: Outside) -> ObjectInfo:
@@ -180,37 +258,34 @@ def _read_metadata(info: ObjectInfo) -> _Order:
         params = msgspec.json.decode(unquote(text) if text[0] == "%" else text, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected("x-cos-meta-params is no JSON object", code=Code.BAD_PARAMETERS) from error
-    return _Order(kind=meta.get("kind", ""), params=params, ticket=meta.get("ticket", ""))
+    return _Order(kind=meta.get("kind", ""), params=params)
 
 
-async def _read_task_file(info: ObjectInfo, out: Outside) -> _Order:
+async def _task_file(info: ObjectInfo, out: Outside) -> bytes:
+    """What task.json says; nothing of one that is too long."""
+    if info.size > _TASK_FILE_LIMIT:
+        return b""
+    return (await out.objects.get(info.key, if_match=info.etag)).body
+
+
+def _token_in(task_file: bytes) -> str:
+    """The ticket in task.json, whatever else is wrong with it."""
+    try:
+        return msgspec.json.decode(task_file, type=_Bearer).ticket
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
+
+
+def _read_task_file(info: ObjectInfo, body: bytes) -> _Order:
     if info.size > _TASK_FILE_LIMIT:
         raise Rejected(f"task.json has {info.size} bytes", code=Code.BAD_PARAMETERS)
-    content = await out.objects.get(info.key, if_match=info.etag)
     try:
-        order = msgspec.json.decode(content.body, type=_Order)
+        order = msgspec.json.decode(body, type=_Order)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected(f"task.json cannot be read: {type(error).__name__}", code=Code.BAD_PARAMETERS) from error
     if not order.inputs:
         raise Rejected("task.json names no `inputs`", code=Code.BAD_PARAMETERS)
     return order
-
-
-def _check_ticket(order: _Order, run: RunId, now: float, out: Outside) -> tickets.Ticket | None:
-    """The ticket, if it sells this; None where the demo asks for none."""
-    if not order.ticket and not out.policy.ticket_required:
-        return None
-    return tickets.verify(
-        order.ticket,
-        out.policy.ticket_secret,
-        now=now,
-        user=run.user,
-        task=run.task,
-        step=run.step,
-        kind=order.kind,
-        params=order.params,
-        inputs=max(1, len(order.inputs)),
-    )
 
 
 async def _inputs(order: _Order, info: ObjectInfo, upload: InputKey, out: Outside) -> tuple[InputRef, ...]:
@@ -235,10 +310,14 @@ def _input(info: ObjectInfo) -> InputRef:
 
 
 async def _refuse(run: RunId, rejected: Rejected, out: Outside) -> None:
-    """The task is known and cannot be done: verdict `failed`; a notify message brings it to the backend."""
-    log.warning(Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED, error=rejected)
+    """The task was sold and cannot be done: verdict `failed`; a notify message brings it to the backend."""
+    log.warning(_refusal(rejected), error=rejected)
     await give_verdict(run, Verdict("failed", rejected.code), out)
     await _notify(run, out)
+
+
+def _refusal(rejected: Rejected) -> Event:
+    return Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED
 
 
 async def _notify(run: RunId, out: Outside) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -19,7 +19,7 @@ from messages.codes import Code
 from services.errors import TicketRefused, WeakSecret
 from telemetry.secrets import Secret
 
-__all__ = ["AUDIENCE", "MAX_TICKET_BYTES", "MIN_SECRET_BYTES", "Ticket", "digest", "issue", "verify"]
+__all__ = ["AUDIENCE", "MAX_TICKET_BYTES", "MIN_SECRET_BYTES", "Ticket", "check_sold", "digest", "issue", "verify"]
 
 AUDIENCE: Final = "scf-workers/ticket"
 """What a token must be meant for; the same secret may sign other things."""
@@ -78,50 +78,55 @@ def issue(ticket: Ticket, secret: Secret) -> str:
     return jwt.encode({**msgspec.to_builtins(ticket), "aud": AUDIENCE}, _key(secret), algorithm="HS256")
 
 
-def verify(  # noqa: PLR0913 - all that a ticket sells, by name
-    token: str,
-    secret: Secret,
-    *,
-    now: float,
-    user: str,
-    task: str,
-    step: int,
-    kind: str,
-    params: Mapping[str, object],
-    inputs: int = 1,
-) -> Ticket:
-    """Return the ticket if it sells exactly this, or this with more inputs.
+def verify(token: str, secret: Secret, *, user: str, task: str, step: int) -> Ticket:
+    """Return the ticket if the backend signed it for this step of this task. What it sells is for `check_sold` to say.
 
     Args:
         token: what the uploader gave; empty for nothing.
         secret: shared with the backend.
-        now: seconds since the epoch; there is no leeway.
         user: whose task it must be.
         task: the task it must be for.
         step: the step it must be for.
-        kind: the kind it must sell.
-        params: the parameters it must sell.
-        inputs: how many inputs it must sell, at least.
 
     Raises:
-        services.errors.TicketRefused: missing, not ours, expired, or for something else; `code` tells which.
+        services.errors.TicketRefused: missing, not ours, or for another one; `code` tells which.
         services.errors.WeakSecret: the secret is under `MIN_SECRET_BYTES`.
     """
     if not token:
         raise TicketRefused("no ticket", code=Code.TICKET_MISSING)
     ticket = _decode(token, _key(secret))
+    sold = {"user": ticket.user, "task": ticket.task, "step": ticket.step}
+    asked = {"user": user, "task": task, "step": step}
+    _refuse_other([name for name, value in asked.items() if sold[name] != value])
+    return ticket
+
+
+def check_sold(ticket: Ticket, *, now: float, kind: str, params: Mapping[str, object], inputs: int = 1) -> None:
+    """Insist that a ticket sells exactly this, or this with more inputs.
+
+    Args:
+        ticket: as `verify` returned it.
+        now: seconds since the epoch; there is no leeway.
+        kind: the kind it must sell.
+        params: the parameters it must sell.
+        inputs: how many inputs it must sell, at least.
+
+    Raises:
+        services.errors.TicketRefused: expired, or for something else; `code` tells which.
+    """
     if ticket.expires <= now:
         raise TicketRefused(f"expired {now - ticket.expires:.0f} s ago", code=Code.TICKET_EXPIRED)
-    sold = {"user": ticket.user, "task": ticket.task, "step": ticket.step, "kind": ticket.kind}
-    asked = {"user": user, "task": task, "step": step, "kind": kind}
-    other = [name for name, value in asked.items() if sold[name] != value]
+    other = ["kind"] if ticket.kind != kind else []
     if ticket.params_digest != _digest_or_none(params):
         other.append("params")
     if inputs > ticket.inputs:
         other.append("number of inputs")
-    if other:
-        raise TicketRefused(f"sold for another {', '.join(other)}")
-    return ticket
+    _refuse_other(other)
+
+
+def _refuse_other(names: Sequence[str]) -> None:
+    if names:
+        raise TicketRefused(f"sold for another {', '.join(names)}")
 
 
 def _decode(token: str, key: bytes) -> Ticket:

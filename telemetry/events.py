@@ -25,9 +25,9 @@ class Event(StrEnum):
 
     OBJECT_IGNORED = "object.ignored", "an upload that starts no task: another folder, another file"
     OBJECT_REFUSED = "object.refused", "an upload that has the shape of an input but breaks a rule"
-    TICKET_REFUSED = "ticket.refused", "kind or parameters came without a ticket that sells them"
+    TICKET_REFUSED = "ticket.refused", "no ticket sells the upload; without one of this very task nothing is done"
     TASK_ACCEPTED = "task.accepted", "a run's record `accepted` was created"
-    TASK_REFUSED = "task.refused", "an upload whose task cannot be done: verdict `failed` before any work"
+    TASK_REFUSED = "task.refused", "an upload that cannot be done: verdict `failed`, or nothing where it is gone"
     UPLOAD_FAILED = "upload.failed", "an upload could not be taken in now; the platform calls again"
     TASK_CANCELLED = "task.cancelled", "a cancel was written as the run's verdict"
 

@@ -32,7 +32,7 @@ from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, 
 from messages.codec import Header, Message
 from messages.codes import Code
 from messages.keys import RunId
-from runtime.intake import find_upload, take_in
+from runtime.intake import NotHere, find_upload, take_in
 from runtime.outside import Outside
 from runtime.verdicts import give_verdict
 from runtime.wakes import REDELIVER, current_run
@@ -121,13 +121,30 @@ def _kind(snapshot: Snapshot) -> str:
 
 
 async def _ask_input(run: RunId, body: Wake, out: Outside) -> Outcome:
+    code = Code.NOT_UPLOADED
+    try:
+        if await _take_in(run, out):
+            return Leave()
+    except NotHere as error:
+        if not _is_upload_late(body, out):
+            raise
+        # No build has taken it in since: nobody will do what was sold.
+        code = error.code
+    # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
+    if not _is_upload_late(body, out) or await out.ledger.accepted(run):
+        return Leave()
+    await give_verdict(run, Verdict("failed", code), out)
+    return Finish()
+
+
+async def _take_in(run: RunId, out: Outside) -> bool:
+    """Whether there is an upload that says of this task what becomes of it."""
     upload = await find_upload(run.user, run.task, out) if run.step == 0 else None
-    if upload is not None:
-        await take_in(upload, out)
-    elif body.since and out.ledger.now() >= body.since / 1000 + out.policy.upload_limit_s:
-        await give_verdict(run, Verdict("failed", Code.NOT_UPLOADED), out)
-        return Finish()
-    return Leave()
+    return upload is not None and await take_in(upload, out) != "refused"
+
+
+def _is_upload_late(body: Wake, out: Outside) -> bool:
+    return body.since > 0 and out.ledger.now() >= body.since / 1000 + out.policy.upload_limit_s
 
 
 async def _ask_reopen(snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import itertools
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from messages.codes import Code
 from messages.keys import RunId
 from producer.cos_trigger import take_event
 from runtime.outside import Policy
+from runtime.wakes import LATEST, SWEEP
 from sandbox.cos.errors import BadPicture as NoPicture
 from sandbox.cos.errors import UnknownOperation
 from sandbox.cos.pictures import Picture, process
@@ -136,6 +138,23 @@ class Shop(World):
         assert await self.desk() == []
         assert self.wire.open == {}
         return code
+
+    async def unheard(self, run: RunId, *codes: Code) -> Code:
+        """Nothing is said of the task, until the backend's own list ends it: as one whose upload never came."""
+        assert await self.records(run) == {}
+        assert self.heard(run) == []
+        assert self.wire.sent == []
+        since = int(self.now() * 1000)
+        await self._listed(run, since)
+        assert await self.records(run) == {}
+        await asyncio.sleep(self.out.policy.upload_limit_s)
+        await self._listed(run, since)
+        return await self.refused(run, *(codes or (Code.NOT_UPLOADED,)))
+
+    async def _listed(self, run: RunId, since: int) -> None:
+        """The sweep finds the task in the backend's list."""
+        await self.wake(run, SWEEP, LATEST, since=since)
+        await self.drain()
 
     async def untouched(self) -> None:
         """Nothing was done for anybody."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from messages.codes import Code
 from messages.errors import ScfWorkersError
 from messages.keys import RunId
 from producer.cos_trigger import take_event
@@ -160,7 +159,7 @@ async def bad_record(shop: Shop, name: str) -> tuple[Any, str]:
     return NO_UPLOADS[name], "ignored"
 
 
-async def test_an_upload_that_is_gone_when_its_event_comes_is_refused_and_told(shop: Shop) -> None:
+async def test_an_upload_that_is_gone_when_its_event_comes_is_as_if_it_never_came(shop: Shop) -> None:
     run = shop.sell()
     assert await shop.deliver(f"input/{run.user}/{run.task}/original.jpg") == {"refused": 1}
-    await shop.refused(run, Code.NOT_UPLOADED)
+    await shop.unheard(run)

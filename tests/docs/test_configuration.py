@@ -14,7 +14,7 @@ import jwt
 import msgspec
 
 from runtime.settings import SECRETS, Settings
-from services.tickets import verify
+from services.tickets import check_sold, verify
 from telemetry.secrets import Secret
 
 ROOT = Path(__file__).parents[2]
@@ -72,5 +72,6 @@ def test_a_ticket_made_as_the_docs_say_is_accepted() -> None:
     }
     secret = "s" * 32
     token = jwt.encode(claims, secret, algorithm="HS256")
-    sold = {"user": "u-1", "task": "t-1", "step": 0, "kind": "model_pose12", "params": params}
-    assert verify(token, Secret(secret), now=1_900_000_000.0, inputs=2, **sold).kind == "model_pose12"  # type: ignore[arg-type]
+    ticket = verify(token, Secret(secret), user="u-1", task="t-1", step=0)
+    assert ticket.kind == "model_pose12"
+    check_sold(ticket, now=1_900_000_000.0, kind="model_pose12", params=params, inputs=2)

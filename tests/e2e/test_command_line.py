@@ -196,6 +196,7 @@ def test_invoke_reports_what_a_handler_leaves_running(handlers: Path) -> None:
         (["demo", "--kind", "poster"], "--kind"),
         (["demo", "--params", "{"], "--params"),
         (["demo", "--params", "[]"], "--params"),
+        (["demo", "--params", '{"promt": "x"}'], "promt"),
         (["submit", "nowhere.jpg"], "nowhere.jpg"),
         (["invoke", "producer.cos_trigger", "--event", "nowhere.json"], "nowhere.json"),
         (["work", "no-such-topic", "--env-file", "env"], "no-such-topic"),

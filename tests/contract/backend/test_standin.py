@@ -83,9 +83,10 @@ async def test_a_sale_charges_one_and_gives_a_ticket_the_workers_accept() -> Non
     assert sold["input_prefix"] == f"input/u1/{sold['task_id']}/"
 
     def verify(**other: Any) -> tickets.Ticket:
-        asked: dict[str, Any] = {"now": NOW, "user": "u1", "task": sold["task_id"], "step": 0}
-        asked |= {"kind": "model_pose12", "params": params}
-        return tickets.verify(sold["ticket"], Secret(TICKET_SECRET), **(asked | other))
+        asked: dict[str, Any] = {"now": NOW, "kind": "model_pose12", "params": params}
+        ticket = tickets.verify(sold["ticket"], Secret(TICKET_SECRET), user="u1", task=sold["task_id"], step=0)
+        tickets.check_sold(ticket, **(asked | other))
+        return ticket
 
     assert verify().expires == sold["expires"]
     with pytest.raises(TicketRefused):

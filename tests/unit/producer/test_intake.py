@@ -11,9 +11,9 @@ import pytest
 
 from messages.bodies import Clean, Notify, Stage
 from messages.codes import Code
-from messages.errors import ScfWorkersError
+from messages.errors import Retry, ScfWorkersError
 from messages.keys import InputKey, RunId
-from runtime.intake import MAX_PICTURE_BYTES, find_upload, take_in
+from runtime.intake import MAX_PICTURE_BYTES, NotHere, find_upload, take_in
 from services.errors import Changed, Denied, ObjectsDown, WeakSecret
 from services.ledger import Ledger
 from services.records import InputRef, Verdict
@@ -54,6 +54,12 @@ async def assert_refused(world: World, code: Code) -> None:
     assert message.header.deadline_at is None
     assert isinstance(message.body, Notify)
     assert not (await world.records.list("index/")).items
+
+
+async def assert_nothing_said(world: World) -> None:
+    """Nobody proved whose task it is: no verdict, so no callback and no refund of anybody's."""
+    assert not (await world.records.list("")).items
+    assert await world.sent() == []
 
 
 # ---- what was sold ---------------------------------------------------------------------------------------------------
@@ -114,19 +120,29 @@ async def test_the_demo_does_not_take_a_forged_ticket_either(world: Open) -> Non
     async with world(ticket_required=False) as here:
         await here.upload(ticket="forged")
         assert await take_in(PHOTO, here.out) == "refused"
-        await assert_refused(here, Code.TICKET_INVALID)
+        await assert_nothing_said(here)
+
+
+async def test_the_demo_fails_what_it_cannot_do(world: Open) -> None:
+    async with world(ticket_required=False) as here:
+        await here.upload(ticket="", kind="video_tryon")
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.UNKNOWN_KIND)
 
 
 # ---- what was not ----------------------------------------------------------------------------------------------------
 
 OTHER_TICKETS: dict[str, tuple[dict[str, Any], Code]] = {
-    "another task": ({"task": "t2"}, Code.TICKET_INVALID),
-    "another user": ({"user": "u2"}, Code.TICKET_INVALID),
-    "another step": ({"step": 1}, Code.TICKET_INVALID),
     "another kind": ({"kind": "basic_clean"}, Code.TICKET_INVALID),
     "other parameters": ({"params": {"prompt": "cheaper"}}, Code.TICKET_INVALID),
-    "another secret": ({"secret": Secret("x" * 40)}, Code.TICKET_INVALID),
     "expired": ({"expires": 1_000}, Code.TICKET_EXPIRED),
+}
+
+TICKETS_OF_OTHERS: dict[str, dict[str, Any]] = {
+    "another task": {"task": "t2"},
+    "another user": {"user": "u2"},
+    "another step": {"step": 1},
+    "another secret": {"secret": Secret("x" * 40)},
 }
 
 
@@ -139,15 +155,49 @@ async def test_a_ticket_for_something_else_sells_nothing(world: Open, name: str)
         await assert_refused(here, code)
 
 
-@pytest.mark.parametrize(
-    ("ticket", "code"),
-    [("", Code.TICKET_MISSING), ("forged", Code.TICKET_INVALID), ("e30.e30.", Code.TICKET_INVALID)],
-)
-async def test_without_a_ticket_nothing_is_done(world: Open, ticket: str, code: Code) -> None:
+@pytest.mark.parametrize("name", TICKETS_OF_OTHERS)
+async def test_a_ticket_that_is_not_of_this_task_says_nothing_of_it(world: Open, name: str) -> None:
     async with world() as here:
-        await here.upload(ticket=ticket)
+        await here.upload(ticket=here.ticket(**TICKETS_OF_OTHERS[name]))
         assert await take_in(PHOTO, here.out) == "refused"
-        await assert_refused(here, code)
+        await assert_nothing_said(here)
+
+
+@pytest.mark.parametrize("ticket", ["", "forged", "e30.e30."])
+@pytest.mark.parametrize("more", [{}, {"kind": "video_tryon"}, {"params": "{"}, {"body": b""}])
+async def test_without_a_ticket_nothing_is_done(world: Open, ticket: str, more: dict[str, Any]) -> None:
+    async with world() as here:
+        await here.upload(ticket=ticket, **more)
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_nothing_said(here)
+
+
+async def test_a_task_that_was_refused_for_want_of_a_ticket_is_accepted_with_one(world: Open) -> None:
+    async with world() as here:
+        await here.upload(ticket="")
+        assert await take_in(PHOTO, here.out) == "refused"
+        info = await here.upload()
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, info)
+
+
+SOLD_AND_UNKNOWN: dict[str, tuple[str, dict[str, Any], Code]] = {
+    "a kind": ("video_tryon", {}, Code.UNKNOWN_KIND),
+    "a name": ("model_pose12", {"promt": "x"}, Code.BAD_PARAMETERS),
+    "a value": ("model_pose12", {"prompt": 7}, Code.BAD_PARAMETERS),
+}
+
+
+@pytest.mark.parametrize("name", SOLD_AND_UNKNOWN)
+async def test_what_was_sold_and_this_build_does_not_know_waits_for_one_that_does(world: Open, name: str) -> None:
+    kind, params, code = SOLD_AND_UNKNOWN[name]
+    async with world() as here:
+        ticket = here.ticket(kind=kind, params=params)
+        await here.upload(kind=kind, params=msgspec.json.encode(params).decode(), ticket=ticket)
+        with pytest.raises(NotHere) as caught:
+            await take_in(PHOTO, here.out)
+        assert (caught.value.retry, caught.value.code) == (Retry.OUTAGE, code)
+        await assert_nothing_said(here)
 
 
 async def test_a_ticket_ends_to_the_second(world: Open) -> None:
@@ -179,13 +229,11 @@ async def test_a_secret_too_short_to_sign_with_fails_no_task(world: Open) -> Non
     ("upload", "code"),
     [
         ({"body": b""}, Code.EMPTY_FILE),
-        ({"kind": "video_tryon"}, Code.UNKNOWN_KIND),
-        ({"kind": ""}, Code.UNKNOWN_KIND),
         ({"params": "{"}, Code.BAD_PARAMETERS),
         ({"params": "[]"}, Code.BAD_PARAMETERS),
         ({"params": '"x"'}, Code.BAD_PARAMETERS),
-        ({"params": '{"promt":"x"}'}, Code.BAD_PARAMETERS),
-        ({"params": '{"prompt":7}'}, Code.BAD_PARAMETERS),
+        ({"params": '{"promt":"x"}'}, Code.TICKET_INVALID),
+        ({"params": '{"prompt":7}'}, Code.TICKET_INVALID),
         ({"params": '{"prompt":' + "[" * 1500}, Code.BAD_PARAMETERS),
         ({"params": '{"prompt":1e999}'}, Code.BAD_PARAMETERS),
         ({"params": '{"prompt":"\\ud800"}'}, Code.BAD_PARAMETERS),
@@ -216,19 +264,34 @@ def file(**changes: Any) -> dict[str, Any]:
     return {"kind": "basic_clean", "params": {}, "inputs": ["a.jpg"], "ticket": "sold", **changes}
 
 
+UNREADABLE_FILES: dict[str, Any] = {
+    "empty": b"",
+    "no JSON": b"\xff\xfe",
+    "a surrogate": b'{"kind":"\xed\xa0\x80"}',
+    "cut": b'{"kind":"basic_clean"',
+    "very deep": b'{"params":' + b'{"a":' * 9_000,
+    "too large": file(ticket="x" * 70_000),
+    "a list": [],
+    "no ticket": file(ticket=""),
+    "a ticket that is a number": file(ticket=7),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE_FILES)
+async def test_a_task_file_that_holds_no_ticket_says_nothing_of_the_task(world: Open, name: str) -> None:
+    async with world() as here:
+        await here.data.put("input/u1/t1/a.jpg", b"a")
+        await here.task_file(UNREADABLE_FILES[name])
+        assert await take_in(TASK_FILE, here.out) == "refused"
+        await assert_nothing_said(here)
+
+
 BAD_FILES: dict[str, tuple[Any, Code]] = {
-    "empty": (b"", Code.BAD_PARAMETERS),
-    "no JSON": (b"\xff\xfe", Code.BAD_PARAMETERS),
-    "a surrogate": (b'{"kind":"\xed\xa0\x80"}', Code.BAD_PARAMETERS),
-    "cut": (b'{"kind":"basic_clean"', Code.BAD_PARAMETERS),
-    "very deep": (b'{"params":' + b'{"a":' * 9_000, Code.BAD_PARAMETERS),
-    "too large": (file(ticket="x" * 70_000), Code.BAD_PARAMETERS),
-    "a list": ([], Code.BAD_PARAMETERS),
     "unknown fields": (file(webhook="http://x"), Code.BAD_PARAMETERS),
-    "no kind": ({"inputs": ["a.jpg"]}, Code.BAD_PARAMETERS),
+    "no kind": ({"inputs": ["a.jpg"], "ticket": "sold"}, Code.BAD_PARAMETERS),
     "no inputs": (file(inputs=[]), Code.BAD_PARAMETERS),
     "inputs of a wrong type": (file(inputs=[1]), Code.BAD_PARAMETERS),
-    "too many inputs": (file(inputs=["a.jpg"] * 13), Code.BAD_PARAMETERS),
+    "too many inputs": (file(inputs=["a.jpg"] * 13), Code.TICKET_INVALID),
     "another folder": (file(inputs=["../t2/a.jpg"]), Code.BAD_PARAMETERS),
     "a path": (file(inputs=["/a.jpg"]), Code.BAD_PARAMETERS),
     "a folder": (file(inputs=["x/a.jpg"]), Code.BAD_PARAMETERS),
@@ -238,7 +301,6 @@ BAD_FILES: dict[str, tuple[Any, Code]] = {
     "a name without end": (file(inputs=["a" * 900 + ".jpg"]), Code.INVALID_ID),
     "an input that is not there": (file(inputs=["a.jpg", "b.jpg"]), Code.NOT_UPLOADED),
     "an empty input": (file(inputs=["a.jpg", "empty.png"]), Code.EMPTY_FILE),
-    "no ticket": (file(ticket=""), Code.TICKET_MISSING),
 }
 
 
@@ -256,10 +318,11 @@ async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(world: Ope
         await assert_refused(here, code)
 
 
-async def test_an_upload_that_is_gone_is_refused(world: Open) -> None:
-    async with world() as here:
+@pytest.mark.parametrize("required", [False, True])
+async def test_an_upload_that_is_gone_says_nothing_of_the_task(world: Open, *, required: bool) -> None:
+    async with world(ticket_required=required) as here:
         assert await take_in(PHOTO, here.out) == "refused"
-        await assert_refused(here, Code.NOT_UPLOADED)
+        await assert_nothing_said(here)
 
 
 # ---- again, beside each other, and while things break ----------------------------------------------------------------
@@ -342,12 +405,12 @@ async def test_who_would_refuse_looks_again_whether_another_has_accepted(world: 
         accepted_by_another = False
 
         async def meanwhile(operation: str, key: str, *, done: bool) -> None:
-            """A second delivery of the event is quicker; then the picture is taken away."""
+            """A second delivery of the event is quicker; then another file takes the picture's place."""
             nonlocal accepted_by_another
             if operation == "head" and not done and not accepted_by_another:
                 accepted_by_another = True
                 assert await take_in(PHOTO, here.out) == "accepted"
-                await here.data.delete(["input/u1/t1/original.jpg"])
+                await here.upload(body=b"")
 
         here.break_("data", meanwhile)
         assert await take_in(PHOTO, here.out) == "accepted"
@@ -402,7 +465,7 @@ async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end
     """Cut each operation of the ledger in turn, before or behind its effect, then call again."""
     for turn in range(20):
         async with world() as here:
-            await here.upload(ticket="" if refused else None)
+            await here.upload(ticket=here.ticket(expires=1_000) if refused else None)
             count = 0
 
             async def cut(operation: str, key: str, *, done: bool, when: bool = done, turn: int = turn) -> None:
@@ -418,7 +481,7 @@ async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end
             await take_in(PHOTO, here.out)
             messages = await here.sent()
             if refused:
-                assert await here.verdict() == Verdict("failed", Code.TICKET_MISSING)
+                assert await here.verdict() == Verdict("failed", Code.TICKET_EXPIRED)
                 assert messages
                 assert {message.header.stage for message in messages} == {Stage.NOTIFY}
             else:
@@ -435,8 +498,8 @@ async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end
 
 async def test_a_refusal_that_was_not_published_is_published_by_the_next_call(world: Open) -> None:
     async with world() as here:
-        await here.upload(ticket="")
-        await here.out.ledger.write(RUN, "verdict", Verdict("failed", Code.TICKET_MISSING))
+        await here.upload(ticket=here.ticket(expires=1_000))
+        await here.out.ledger.write(RUN, "verdict", Verdict("failed", Code.TICKET_EXPIRED))
         assert await take_in(PHOTO, here.out) == "ended"
         assert [message.header.stage for message in await here.sent()] == [Stage.NOTIFY]
 

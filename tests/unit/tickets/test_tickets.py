@@ -16,7 +16,7 @@ from messages.codes import Code
 from messages.errors import Retry
 from services import tickets
 from services.errors import TicketRefused, WeakSecret
-from services.tickets import AUDIENCE, MAX_TICKET_BYTES, Ticket, digest, issue, verify
+from services.tickets import AUDIENCE, MAX_TICKET_BYTES, Ticket, check_sold, digest, issue, verify
 from telemetry.secrets import Secret
 
 NOW = 1_700_000_000
@@ -36,15 +36,11 @@ CLAIMS = {
 
 
 def check(token: str, secret: Secret = SECRET, **other: Any) -> Ticket:
-    asked: dict[str, Any] = {
-        "now": NOW,
-        "user": "u1",
-        "task": "t1",
-        "step": 0,
-        "kind": "model_pose12",
-        "params": PARAMS,
-    }
-    return verify(token, secret, **(asked | other))
+    whose: dict[str, Any] = {"user": "u1", "task": "t1", "step": 0}
+    what: dict[str, Any] = {"now": NOW, "kind": "model_pose12", "params": PARAMS}
+    ticket = verify(token, secret, **(whose | {name: value for name, value in other.items() if name in whose}))
+    check_sold(ticket, **(what | {name: value for name, value in other.items() if name not in whose}))
+    return ticket
 
 
 def refusal(token: str, secret: Secret = SECRET, **other: Any) -> Code:
@@ -104,6 +100,12 @@ def test_it_expires_on_the_second_without_leeway(late: float) -> None:
     token = issue(SOLD, SECRET)
     check(token, now=NOW + 59.999)
     assert refusal(token, now=NOW + late) is Code.TICKET_EXPIRED
+
+
+@pytest.mark.parametrize("sold", [{"kind": "basic_clean"}, {"params_digest": digest({})}, {"expires": NOW - 1}])
+def test_whose_it_is_is_known_whatever_it_sells(sold: dict[str, Any]) -> None:
+    ticket = msgspec.structs.replace(SOLD, **sold)
+    assert verify(issue(ticket, SECRET), SECRET, user="u1", task="t1", step=0) == ticket
 
 
 def test_a_secret_of_just_enough_bytes_is_enough() -> None:
