@@ -129,6 +129,7 @@ async def sweep(
     pages = 0
     while pages < MAX_PAGES and look.in_time():
         page = await out.backend.unfinished(int(older_than), cursor)
+        look.others["errors"] += page.unreadable
         if not await look.page(page.rows):
             break
         pages += 1
@@ -191,7 +192,7 @@ class _Look:
         action = choose(
             current_trail(await self._out.ledger.trail(run)),
             self._now,
-            recipe=self._out.recipes.get(row.kind),
+            recipe=self._out.recipes.get(row.kind or ""),
             waiting=self._waiting,
             older_than=self._older_than,
         )

@@ -207,6 +207,8 @@ async def _clock(out: Outside) -> str:
 
 async def _backend(out: Outside) -> str:
     page = await out.backend.unfinished(600)
+    if page.unreadable:
+        raise Wrong(f"{page.unreadable} rows of its list of unfinished tasks cannot be read: docs/backend.md")
     return f"it takes our signature; {len(page.rows)} unfinished tasks older than 10 min on its first page"
 
 

@@ -18,7 +18,7 @@ import asyncio
 import email.utils
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, urlencode
@@ -45,8 +45,12 @@ log = logs.get(__name__)
 _UNFINISHED: Final = "/api/internal/tasks/unfinished"
 _CONNECTIONS: Final = 4
 _MAX_BODY_BYTES: Final = 1 << 20
+_MAX_LIST_BYTES: Final = 16 << 20
+"""Of a page of unfinished tasks: about 100,000 rows."""
 _MAX_WAIT: Final = 3600.0
 _NOES: Final = frozenset({404, 409, 410})
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises at JSON that is none, or not ours."""
 
 _STATES: Final[Mapping[str, str]] = {
     "success": "success",
@@ -92,7 +96,8 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
     task: str
     user: str
     step: int
-    kind: str
+    kind: str | None
+    """Without it the task is looked at all the same, but nothing is known of its limits."""
     created: float
     """Seconds since the epoch."""
 
@@ -103,6 +108,23 @@ class UnfinishedPage(msgspec.Struct, frozen=True):
     rows: tuple[UnfinishedTask, ...]
     cursor: str | None = None
     """Ask for the next page with it; None or empty on the last one."""
+    unreadable: int = 0
+    """Rows left out, because they are none: nobody looks after those tasks until the backend lists them rightly."""
+
+
+class _Page(msgspec.Struct):
+    """As it is sent. Rows are read one by one: an odd one must not hide the others."""
+
+    rows: tuple[msgspec.Raw, ...]
+    cursor: str | None = None
+
+
+class _Row(msgspec.Struct):
+    task: str
+    user: str
+    step: int
+    created: float
+    kind: str | None = None
 
 
 class Judgement(StrEnum):
@@ -246,9 +268,13 @@ class Backend:
         if not _is_success(reply.status):
             raise self._down(reply)
         try:
-            return msgspec.json.decode(reply.body, type=UnfinishedPage)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            page = msgspec.json.decode(reply.body, type=_Page)
+        except _UNREADABLE as error:
             raise BackendDown(f"unreadable page of unfinished tasks: {type(error).__name__}") from error
+        rows, wrong = _rows(page.rows)
+        if wrong is not None:
+            log.error(Event.UNFINISHED_UNREADABLE, error=wrong, records=len(page.rows) - len(rows))
+        return UnfinishedPage(rows, page.cursor, len(page.rows) - len(rows))
 
     async def reopen(self, task: str, step: int) -> bool:
         """Ask for a failed step to be sold once more, for a replay. Asking again for an open one is harmless.
@@ -297,7 +323,7 @@ class Backend:
                 asyncio.timeout(self._timeout),
                 self._client.stream(method, url, headers=headers, content=body or None) as response,
             ):
-                answer = await _read(response)
+                answer = await _read(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Its text may quote what the server sent, and that what we had sent.
             raise BackendDown(f"{method} {path}: {type(error).__name__}") from None
@@ -338,20 +364,34 @@ def _step_path(task: str, step: int) -> str:
     return f"/api/internal/tasks/{quote(task, safe='')}/steps/{step}"
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, limit: int) -> bytes:
     """The body, as far as anybody would want to read it."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > _MAX_BODY_BYTES:
+        if len(body) > limit:
             break
     return bytes(body)
+
+
+def _rows(listed: Sequence[msgspec.Raw]) -> tuple[tuple[UnfinishedTask, ...], Exception | None]:
+    """Those that can be read, and what is wrong with the last that cannot."""
+    found: list[UnfinishedTask] = []
+    wrong: Exception | None = None
+    for raw in listed:
+        try:
+            row = msgspec.json.decode(raw, type=_Row)
+        except _UNREADABLE as error:
+            wrong = error
+        else:
+            found.append(UnfinishedTask(row.task, row.user, row.step, row.kind, row.created))
+    return tuple(found), wrong
 
 
 def _state_of(body: bytes) -> str:
     try:
         status = msgspec.json.decode(body, type=_State).status
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         # A 409 that does not say which state it means is no proof that it is ours.
         return ""
     return _STATES.get(status, "")

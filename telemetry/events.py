@@ -78,6 +78,10 @@ class Event(StrEnum):
 
     SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"
     SWEEP_BLIND = "sweep.blind", "the backlogs could not be read: no run is taken for one that waits its turn"
+    UNFINISHED_UNREADABLE = (
+        "unfinished.unreadable",
+        "rows of the backend's list that cannot be read: nobody looks after those tasks: an alarm",
+    )
     SWEEP_ROW_FAILED = "sweep.row_failed", "one unfinished task could not be looked at; the next sweep tries again"
     WAKE_PUBLISHED = "wake.published", "a run was asked to be looked at"
     DESK_RECORDED = "desk.recorded", "a dead letter was written to the desk"

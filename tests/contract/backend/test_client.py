@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
 import httpx
@@ -347,7 +348,63 @@ async def test_unfinished_steps_are_paged_oldest_first(standin: StandIn) -> None
         assert (await pages(backend, 0))[-1][-1].task == young
 
 
-@pytest.mark.parametrize("answer", [b"", b"[]", b'{"rows": [{"task": 1}]}', b"\xff", b"[" * 5000])
+ROW: Final = {"task": "t-1", "user": "u-1", "step": 0, "kind": "basic_clean", "created": 1795345142.5}
+
+
+def listing(body: bytes) -> httpx.MockTransport:
+    """A backend that answers with this list, piece by piece as a network does."""
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for start in range(0, len(body), 1 << 16):
+            yield body[start : start + (1 << 16)]
+
+    return httpx.MockTransport(lambda _: httpx.Response(200, content=pieces()))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({**ROW, "user": None}, {**ROW, "task": 7}, {**ROW, "step": "0"}, {**ROW, "created": "2026-11-25"}),
+        *({"task": "t"}, {}, [], None, 3, "t"),
+    ],
+)
+async def test_a_row_that_cannot_be_read_leaves_the_others(standin: StandIn, odd: object) -> None:
+    rows = [{**ROW, "task": "t-1"}, odd, {**ROW, "task": "t-2"}]
+    transport = listing(json.dumps({"rows": rows, "cursor": "next"}).encode())
+
+    async with client(standin, transport=transport) as backend:
+        page = await backend.unfinished(0)
+        assert [row.task for row in page.rows] == ["t-1", "t-2"]
+        assert (page.unreadable, page.cursor) == (1, "next")
+
+
+async def test_bytes_that_are_no_text_spoil_their_row_only(standin: StandIn) -> None:
+    good = json.dumps(ROW).encode()
+    transport = listing(b'{"rows":[' + good.replace(b"u-1", b"\xff") + b"," + good + b"]}")
+
+    async with client(standin, transport=transport) as backend:
+        page = await backend.unfinished(0)
+        assert ([row.user for row in page.rows], page.unreadable) == (["u-1"], 1)
+
+
+async def test_a_row_without_a_kind_is_a_task_all_the_same(standin: StandIn) -> None:
+    bare = {name: value for name, value in ROW.items() if name != "kind"}
+    transport = listing(json.dumps({"rows": [{**ROW, "kind": None}, bare]}).encode())
+
+    async with client(standin, transport=transport) as backend:
+        page = await backend.unfinished(0)
+        assert ([row.kind for row in page.rows], page.unreadable) == ([None, None], 0)
+
+
+async def test_a_page_of_many_rows_is_read_whole(standin: StandIn) -> None:
+    body = json.dumps({"rows": [ROW] * 100_000}).encode()
+    assert 8 << 20 < len(body) < 16 << 20
+
+    async with client(standin, transport=listing(body)) as backend:
+        assert len((await backend.unfinished(0)).rows) == 100_000
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b'{"rows": 7}', b'{"cursor": ""}', b"\xff", b"[" * 5000])
 async def test_a_page_that_cannot_be_read_is_an_outage(standin: StandIn, answer: bytes) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
 

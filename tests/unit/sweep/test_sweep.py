@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from messages.codec import MAX_MESSAGE_BYTES
@@ -12,7 +13,7 @@ from messages.codes import Code
 from producer.sweep import MAX_PAGES, Place, Swept, take_turn
 from recipes.basic_clean import BASIC_CLEAN
 from sandbox.backend.book import PAGE_SIZE
-from services.backend import UnfinishedTask
+from services.backend import UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, ObjectsDown
 from services.vendors.port import JobState
 from tests.engine.fate import raises, waits
@@ -150,6 +151,27 @@ async def test_an_error_in_one_row_stops_no_other(house: House) -> None:
     await house.drain()
     await house.promise(second, "success")
     await house.promise(third, "success")
+
+
+async def test_rows_that_cannot_be_read_are_errors(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await house.upload("basic_clean")
+    await asyncio.sleep(601)
+    whole = house.backend.unfinished
+
+    async def unfinished(older_than: int, cursor: str = "") -> UnfinishedPage:
+        return msgspec.structs.replace(await whole(older_than, cursor), unreadable=2)
+
+    monkeypatch.setattr(house.backend, "unfinished", unfinished)
+    swept = await house.sweep()
+    assert (swept.listed, swept.woken, swept.errors) == (1, 1, 2)
+    await house.drain()
+    await house.promise(run, "success")
+
+
+async def test_a_row_without_a_kind_is_looked_at(house: House) -> None:
+    run = await house.upload("basic_clean")
+    house.backend.lost.append(UnfinishedTask(run.task, run.user, 0, None, house.now()))
+    assert (await house.sweep(older_than=1)).woken == 1
 
 
 async def test_wakes_of_a_sweep_are_light_and_name_no_run(house: House) -> None:
