@@ -132,11 +132,11 @@ class Engine:
 
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
         """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""
-        if self._out.ledger.now() - message.header.created / 1000 > STALE_SWEEP:
-            log.info(Event.MESSAGE_DROPPED, why="stale sweep")
-            return
         started = _steady()
         try:
+            if await self._is_stale(message.header):
+                log.info(Event.MESSAGE_DROPPED, why="stale sweep")
+                return
             outcome = await self._outcome(message, delivery)
             if isinstance(outcome, Snooze | Retry):
                 # A copy would be young for ever: an outage of hours would gather one chain of them for each sweep.
@@ -146,6 +146,11 @@ class Engine:
             self._tell(error)
         else:
             _done(message, outcome, started)
+
+    async def _is_stale(self, header: Header) -> bool:
+        """Whether the next sweep has published another, by the store's clock too: this machine's may err."""
+        oldest = header.created / 1000 + STALE_SWEEP
+        return self._out.ledger.now() > oldest and await self._out.ledger.ask_time() > oldest
 
     async def _work(self, message: Message, delivery: Delivery) -> None:
         started = _steady()

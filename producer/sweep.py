@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -125,6 +126,9 @@ async def sweep(
     Raises:
         services.errors.BackendDown: its list could not be read.
     """
+    # Even the first question is signed by the store's time. If it does not tell, the rows will show what is wrong.
+    with suppress(ScfWorkersError):
+        await out.ledger.ask_time()
     look = _Look(out, older_than, await _waiting(out), until)
     pages = 0
     while pages < MAX_PAGES and look.in_time():
@@ -155,7 +159,7 @@ class _Look:
         self.counts: Counter[Action] = Counter()
         self.others: Counter[str] = Counter(listed=0, errors=0)
         self._out = out
-        self._now = out.ledger.now()
+        self._now: float | None = None
         self._older_than = older_than
         self._waiting = waiting
         self._until = until
@@ -189,8 +193,11 @@ class _Look:
 
     async def _act(self, row: UnfinishedTask) -> Action:
         run = _run_of(row)
+        trail = current_trail(await self._out.ledger.trail(run))
+        # One moment for all rows; the first listing has told the store's time.
+        self._now = self._now or self._out.ledger.now()
         action = choose(
-            current_trail(await self._out.ledger.trail(run)),
+            trail,
             self._now,
             recipe=self._out.recipes.get(row.kind or ""),
             waiting=self._waiting,

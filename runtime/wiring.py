@@ -91,11 +91,12 @@ async def open_outside(
         stack.push_async_callback(data.close)
         records = _bucket(settings, settings.ledger_bucket, environ)
         stack.push_async_callback(records.close)
+        ledger = Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8))
         backend = Backend(
             base_url=settings.backend_url,
             secret=settings.internal_callback_secret,
             form=settings.callback_form,
-            clock=time.time,
+            clock=ledger.now,
         )
         stack.push_async_callback(backend.close)
         opened = {name: Watched(vendor) for name, vendor in (_vendors(settings) if vendors else {}).items()}
@@ -107,7 +108,7 @@ async def open_outside(
             broker=broker,
             objects=data,
             bucket=settings.cos_bucket,
-            ledger=Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8)),
+            ledger=ledger,
             backend=backend,
             vendors=opened,
             fetcher=fetcher,

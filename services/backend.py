@@ -176,7 +176,7 @@ class Backend:
     Args:
         base_url: `BACKEND_URL`, without the path; a trailing slash does no harm.
         secret: `INTERNAL_CALLBACK_SECRET`.
-        clock: seconds since the epoch, for `X-Timestamp`.
+        clock: seconds since the epoch, for `X-Timestamp`; the store's time, for a machine's own may err.
         form: which callback the backend understands.
         timeout: seconds for one call as a whole.
         transport: instead of the network, for tests.

@@ -7,7 +7,7 @@ lost. An absence only ever permits a create-only write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -16,8 +16,8 @@ from messages.errors import Permanent
 from messages.keys import RunId, index_key, record_key, runs_prefix
 from services.concurrency import Together
 from services.errors import Exists, NotFound, ObjectsDown
-from services.objects.port import Objects
-from services.objects.walk import walk
+from services.objects.port import ObjectInfo, Objects
+from services.objects.walk import pages
 from services.records import (
     Accepted,
     Begun,
@@ -38,6 +38,7 @@ __all__ = ["Ledger", "PaidCall", "Snapshot", "Stored", "live_jobs", "open_calls"
 
 R = TypeVar("R", bound=Record)
 
+_ROOT: Final = "ledger/"
 _SKEW: Final = 2.0
 """HTTP dates have whole seconds: a smaller difference between the clocks says nothing."""
 
@@ -138,6 +139,17 @@ class Ledger:
         difference = date - min(max(date, asked or now), now)
         self._skew = difference if date and abs(difference) > _SKEW else 0.0
 
+    async def ask_time(self) -> float:
+        """Ask the store for its time, and return it: for who must not rest on a machine's clock before anything else.
+
+        Raises:
+            services.errors.ObjectsDown: it did not answer.
+        """
+        asked = self._clock()
+        page = await self.objects.list(_ROOT, limit=1)
+        self.learn(page.date, asked)
+        return self.now()
+
     async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
         """Create a record, or return the one that is stored already.
 
@@ -235,7 +247,7 @@ class Ledger:
     async def _begun(self, run: RunId) -> tuple[tuple[str, int], ...]:
         prefix = record_key(run, "begun-")
         highest: dict[str, int] = {}
-        async for item in walk(self.objects, prefix):
+        async for item in self._walk(prefix):
             stage, _, seq = item.key.removeprefix(prefix).rpartition("-")
             if seq.isdecimal():
                 highest[stage] = max(highest.get(stage, 0), int(seq))
@@ -252,7 +264,7 @@ class Ledger:
         """
         prefix = runs_prefix(run)
         runs: dict[int, dict[str, float]] = {}
-        async for item in walk(self.objects, prefix):
+        async for item in self._walk(prefix):
             number, _, name = item.key.removeprefix(prefix).partition("/")
             if number.isdecimal() and name:
                 runs.setdefault(int(number), {})[name] = item.modified
@@ -268,6 +280,14 @@ class Ledger:
     async def bury(self, key: str, letter: DeadLetter) -> None:
         """Record a dead letter; the same one twice is one record."""
         await self.write_key(key, letter)
+
+    async def _walk(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        asked = self._clock()
+        async for page in pages(self.objects, prefix):
+            self.learn(page.date, asked)
+            for item in page.items:
+                yield item
+            asked = self._clock()
 
     async def _read_key(self, key: str, kind: type[R], nonce: str) -> Stored[R] | None:
         asked = self._clock()

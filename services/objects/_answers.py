@@ -90,7 +90,7 @@ def page_of(listing: Mapping[str, Any], headers: Mapping[str, str]) -> Page:
         for row in _rows(listing.get("Contents"))
     )
     more = str(listing["IsTruncated"]).lower() == "true"
-    return Page(items, next_after=items[-1].key if more and items else "")
+    return Page(items, next_after=items[-1].key if more and items else "", date=date)
 
 
 def versioned_of(result: Mapping[str, Any]) -> bool:

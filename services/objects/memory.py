@@ -183,7 +183,7 @@ class MemoryObjects(Objects):
             msgspec.structs.replace(self._stored[key].info, content_type="", meta={}, date=date) for key in later[:most]
         )
         await self._after("list", prefix)
-        return Page(items, next_after=items[-1].key if len(later) > most else "")
+        return Page(items, next_after=items[-1].key if len(later) > most else "", date=date)
 
     async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
         """A `memory://` URL for `visit`; see the port."""

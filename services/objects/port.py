@@ -55,6 +55,8 @@ class Page(msgspec.Struct, frozen=True):
     items: tuple[ObjectInfo, ...]
     next_after: str = ""
     """Pass as `after` for the next page; empty on the last one."""
+    date: float = 0.0
+    """The store's clock when it answered (Date), seconds since the epoch."""
 
 
 class PictureInfo(msgspec.Struct, frozen=True):

@@ -246,6 +246,20 @@ async def test_a_read_tells_the_time_too_and_a_clock_set_right_is_noticed(
     assert other.now() == clock.now
 
 
+@pytest.mark.parametrize("there", [False, True])
+async def test_listings_tell_the_time_too(
+    ledger_of: Callable[[str], Ledger], clock: Clock, store_clock: Clock, *, there: bool
+) -> None:
+    """The sweep only ever lists: a clock that is behind would show it no run that has come to a stop."""
+    store_clock.now = clock.now + 200.0
+    if there:
+        await ledger_of("a").write(RUN, "vendor-1", Intent("x", 1.0))
+    listing, asking = ledger_of("b"), ledger_of("c")
+    await listing.trail(RUN)
+    assert listing.now() == store_clock.now
+    assert await asking.ask_time() == asking.now() == store_clock.now
+
+
 @pytest.mark.parametrize("skew", [-1.9, -0.4, 0.4, 1.9])
 async def test_a_difference_that_whole_seconds_explain_is_none(
     ledger: Ledger, clock: Clock, store_clock: Clock, skew: float

@@ -72,6 +72,7 @@ def test_a_page_knows_whether_more_follows(truncated: str) -> None:
     page = page_of({"Contents": [row, {**row, "Key": "b"}], "IsTruncated": truncated}, {"Date": DATE})
     assert page.items[0] == ObjectInfo(key="a/中", etag="e", size=3, modified=HALF_PAST, date=HALF_PAST)
     assert page.next_after == ("b" if truncated == "true" else "")
+    assert page.date == HALF_PAST
 
 
 def test_an_empty_page_is_the_last() -> None:

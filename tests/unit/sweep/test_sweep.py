@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ import pytest
 
 from messages.codec import MAX_MESSAGE_BYTES
 from messages.codes import Code
-from producer.sweep import MAX_PAGES, Place, Swept, take_turn
+from producer.sweep import MAX_PAGES, Place, Swept, sweep, take_turn
 from recipes.basic_clean import BASIC_CLEAN
 from sandbox.backend.book import PAGE_SIZE
 from services.backend import UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, ObjectsDown
+from services.ledger import Ledger
 from services.vendors.port import JobState
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
@@ -286,8 +288,23 @@ async def test_after_three_days_a_delivered_run_is_a_persons_task(house: House) 
     assert house.heard(run) == ["success"]
 
 
-async def test_a_task_costs_one_listing(house: House) -> None:
+async def test_a_task_costs_one_listing_and_the_time_one_more(house: House) -> None:
     house.backend.sell_many(30)
     await asyncio.sleep(601)
     await house.sweep()
-    assert house.fate.count("^ledger.") == house.fate.count("^ledger.list") == 30
+    assert house.fate.count("^ledger.") == house.fate.count("^ledger.list") == 31
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("off", [-200.0, 200.0])
+async def test_a_clock_that_is_wrong_does_not_blind_the_sweep(house: House, off: float, *, away: bool) -> None:
+    """Its wakes are told by the store's time, or consumers would take each for an old one."""
+    run = await house.order("basic_clean")
+    await house.lose_everything()
+    await asyncio.sleep(BASIC_CLEAN.deadline_s + 1)
+    house.fate.strike("^ledger.list", *[DOWN] * away)
+    ledger = Ledger(house.ledger.objects, clock=lambda: house.now() + off, nonce=house.ledger.nonce)
+    swept = await sweep(dataclasses.replace(house.out, ledger=ledger))
+    assert (swept.woken, swept.errors) == (1, 0)
+    await house.drain()
+    await house.promise(run, "failed", Code.TIMEOUT)
