@@ -11,8 +11,8 @@ import msgspec
 from consumers.looking import vendor_of
 from consumers.task import known_recipe
 from messages.bodies import Job, Stage
+from messages.errors import Outage
 from runtime.outside import Outside
-from services.errors import VendorDown
 from services.ledger import PaidCall, Snapshot
 from services.records import JobId
 from telemetry import logs
@@ -35,7 +35,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, out: Outside) -> Snapshot | N
         The run as the ledger has it now; None when nothing should follow: the hint is not for this run, or not news.
 
     Raises:
-        services.errors.VendorDown: it cannot be asked now, and there is still time to ask again.
+        messages.errors.Outage: it cannot be asked now, or not by this build, and there is still time to ask again.
     """
     call = next((call for call in snapshot.calls if call.n == hint.n), None)
     if call is not None and call.job == hint.id:
@@ -44,7 +44,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, out: Outside) -> Snapshot | N
     try:
         if not doubt and not await _is_known(hint, snapshot, out):
             doubt = "the vendor does not know the job"
-    except VendorDown:
+    except Outage:
         # The hint tells of a job that has ended: once the run is over too, it is worth no second question.
         if _is_over(snapshot, out):
             return snapshot

@@ -14,6 +14,7 @@ from services.ledger import PaidCall, Snapshot
 __all__ = [
     "AskInput",
     "AskReopen",
+    "AwaitBuild",
     "DeadCall",
     "End",
     "Expire",
@@ -44,6 +45,10 @@ class AskInput(msgspec.Struct, frozen=True):
 
 class AskReopen(msgspec.Struct, frozen=True):
     """A replay: the backend must agree before it works."""
+
+
+class AwaitBuild(msgspec.Struct, frozen=True):
+    """There is work, and this build does not know the kind: another one must do it."""
 
 
 class RefuseRun(msgspec.Struct, frozen=True):
@@ -82,7 +87,7 @@ class Publish(msgspec.Struct, frozen=True):
     seq: int
 
 
-Step = End | Nothing | AskInput | AskReopen | RefuseRun | Expire | Look | DeadCall | Resend | Publish
+Step = End | Nothing | AskInput | AskReopen | AwaitBuild | RefuseRun | Expire | Look | DeadCall | Resend | Publish
 
 
 def seq_after(snapshot: Snapshot, stage: Stage) -> int:
@@ -90,13 +95,16 @@ def seq_after(snapshot: Snapshot, stage: Stage) -> int:
     return dict(snapshot.begun).get(stage.value, -1) + 1
 
 
-def next_step(snapshot: Snapshot, now: float, *, vendor: bool, policy: Literal["fail", "resend"] = "fail") -> Step:
+def next_step(
+    snapshot: Snapshot, now: float, *, vendor: bool | None, policy: Literal["fail", "resend"] = "fail"
+) -> Step:
     """The next step of a run that somebody asked to look at.
 
     Args:
         snapshot: what the ledger says.
         now: seconds since the epoch, by the store's clock.
-        vendor: whether the kind has a paid call.
+        vendor: whether the kind has a paid call; None where this build does not know the kind. Then it may end the run,
+            but neither work on it nor ask for it to be sold once more.
         policy: of the kind, for calls of unknown outcome.
     """
     accepted = snapshot.accepted
@@ -107,10 +115,14 @@ def next_step(snapshot: Snapshot, now: float, *, vendor: bool, policy: Literal["
     if snapshot.run.run > 0:
         if snapshot.refused:
             return Nothing("the replay was refused")
-        if not snapshot.reopened:
-            return RefuseRun() if now >= accepted.deadline else AskReopen()
+        if not snapshot.reopened and now >= accepted.deadline:
+            return RefuseRun()
     if now >= accepted.deadline:
         return Expire()
+    if vendor is None:
+        return AwaitBuild()
+    if snapshot.run.run > 0 and not snapshot.reopened:
+        return AskReopen()
     return _work_step(snapshot, now, policy) if vendor else Publish(Stage.CLEAN, seq_after(snapshot, Stage.CLEAN))
 
 

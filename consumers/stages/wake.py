@@ -14,6 +14,7 @@ from consumers.looking import after_failure, first_success, look, vendor_of
 from consumers.next_step import (
     AskInput,
     AskReopen,
+    AwaitBuild,
     DeadCall,
     End,
     Expire,
@@ -31,6 +32,7 @@ from consumers.task import Task, known_recipe
 from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
 from messages.codec import Header, Message
 from messages.codes import Code
+from messages.errors import Outage
 from messages.keys import RunId
 from runtime.intake import NotHere, find_upload, take_in
 from runtime.outside import Outside
@@ -79,11 +81,11 @@ def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
 
 def _decide(snapshot: Snapshot, out: Outside) -> Step:
     accepted = snapshot.accepted
-    recipe = known_recipe(accepted.kind, out) if accepted else None
+    recipe = out.recipes.get(accepted.kind) if accepted else None
     return next_step(
         snapshot,
         out.ledger.now(),
-        vendor=bool(recipe and recipe.vendor),
+        vendor=bool(recipe.vendor) if recipe else None,
         policy=recipe.unknown if recipe else "fail",
     )
 
@@ -99,6 +101,8 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outco
             return await _ask_input(run, body, out)
         case AskReopen():
             return await _ask_reopen(snapshot, body, out)
+        case AwaitBuild():
+            raise Outage(f"this build does not know the kind {_kind(snapshot)!r}")
         case RefuseRun():
             await out.ledger.write(run, "refused", Refused())
             return Leave()

@@ -12,7 +12,7 @@ from consumers.engine import STALE_SWEEP
 from consumers.stages.generate import OPEN_MARGIN_S
 from messages.bodies import Clean, Job, Poll, Stage, Wake
 from messages.codes import Code
-from messages.keys import RunId
+from messages.keys import RunId, record_key
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.wakes import LATEST, SWEEP, cancel_task, publish_wake
 from services.errors import BackendDown, ObjectsDown, VendorDown
@@ -381,6 +381,64 @@ async def test_another_wake_that_meets_an_outage_comes_again(world: World, why: 
     await world.wake(run, why)
     await world.drain()
     await world.promise(run, "success")
+
+
+async def of_a_kind_that_is_not_known_here(world: World) -> RunId:
+    """A run in the middle of its work, whose message is lost, in a deployment that has forgotten its kind."""
+    run = await world.order()
+    lost, consumer = await world.until("poll")
+    await consumer.ack(lost)
+    await world.drain()
+    world.out = dataclasses.replace(world.out, recipes={})
+    world.engine = world.new_engine()
+    return run
+
+
+async def test_a_kind_this_build_does_not_know_expires_all_the_same(world: World) -> None:
+    run = await of_a_kind_that_is_not_known_here(world)
+    await world.wake(run, "sweep", LATEST)
+    await world.drain()
+    assert await world.ledger.verdict(run) is None
+    await asyncio.sleep(1800)
+    await world.wake(run, "sweep", LATEST)
+    await world.drain()
+    await world.promise(run, "failed", Code.TIMEOUT)
+    assert [job.cancelled for job in world.vendor.jobs.values()] == [True]
+
+
+@pytest.mark.parametrize("why", ["cancel", "sweep", "webhook"])
+async def test_a_verdict_of_a_kind_this_build_does_not_know_is_brought_to_its_end(world: World, why: str) -> None:
+    run = await of_a_kind_that_is_not_known_here(world)
+    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.wake(run, why, LATEST)
+    await world.drain()
+    await world.promise(run, "cancelled", Code.CANCELLED)
+
+
+async def test_a_hint_for_an_ended_run_of_a_kind_this_build_does_not_know_is_given_up(world: World) -> None:
+    run = await of_a_kind_that_is_not_known_here(world)
+    await world.ledger.objects.delete([record_key(run, "vendor-1-id")])
+    await world.ledger.write(run, "verdict", Verdict("failed", Code.TIMEOUT))
+    await world.wake(run, "webhook", job=Job(1, "job1"))
+    await world.drain()
+    await world.promise(run, "failed", Code.TIMEOUT)
+    assert len(world.sent("wake")) == 1
+
+
+async def test_a_replay_of_a_kind_this_build_does_not_know_is_not_charged_and_refused_when_it_is_late(
+    world: World,
+) -> None:
+    run, later = await failed_run(world)
+    world.out = dataclasses.replace(world.out, recipes={})
+    world.engine = world.new_engine()
+    await world.wake(later, "sweep", later.run)
+    await world.drain()
+    assert world.state(run) == ("failed", 1, 1)
+    await asyncio.sleep(1800)
+    await world.wake(later, "sweep", later.run)
+    await world.drain()
+    assert "refused" in await world.records(later)
+    assert world.state(run) == ("failed", 1, 1)
 
 
 @pytest.mark.parametrize("number", [0, LATEST])

@@ -10,6 +10,7 @@ import pytest
 from consumers.next_step import (
     AskInput,
     AskReopen,
+    AwaitBuild,
     DeadCall,
     End,
     Expire,
@@ -193,6 +194,15 @@ def test_with_a_vendor_the_ledger_says_where_the_run_is() -> None:
         else:
             stage = Stage.GENERATE if snapshot.cleaned else Stage.CLEAN
             assert step == Publish(stage, seq_after(snapshot, stage))
+
+
+def test_a_kind_that_this_build_does_not_know_is_ended_and_never_worked_on_or_sold_again() -> None:
+    for snapshot in SNAPSHOTS:
+        known, step = next_step(snapshot, NOW, vendor=True), next_step(snapshot, NOW, vendor=None)
+        works = isinstance(known, Publish | Look | Resend | DeadCall | AskReopen)
+        assert isinstance(step, AwaitBuild) or step == known
+        if works:
+            assert isinstance(step, AwaitBuild)
 
 
 def test_a_paid_call_is_asked_for_only_where_none_can_be_at_work() -> None:
