@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -11,6 +11,10 @@ from messages.codes import Code
 from messages.errors import Rejected
 
 __all__ = ["BadParameters", "Params", "Plan", "Recipe", "parse_params"]
+
+
+_SAID: Final = 200
+"""Characters that are told of what is wrong with parameters."""
 
 
 class BadParameters(Rejected):
@@ -73,4 +77,5 @@ def parse_params(recipe: Recipe, values: Mapping[str, Any]) -> Params:
     try:
         return msgspec.convert(dict(values), recipe.params)
     except msgspec.ValidationError as error:
-        raise BadParameters(f"parameters of {recipe.kind}: {error}") from error
+        # It quotes names that it does not know, and an uploader may make them as long as he likes.
+        raise BadParameters(f"parameters of {recipe.kind}: {str(error)[:_SAID]}") from error

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -64,9 +64,17 @@ _NAMED: Final = re.compile(
 # Ids, names and sentences have nothing of this and are done at once; each pattern below needs one of them.
 _HINT: Final = re.compile(r"[=:%]|-----|bearer|eyJ|AKID|sk-|/webhook/", re.IGNORECASE)
 
+
+def _rest(found: re.Match[str]) -> str:
+    """Mask what a pattern calls its rest. Where there is none, the pattern has only stepped over a run of letters."""
+    return found["name"] + MASK if found["rest"] else found[0]
+
+
+# Anybody may be the author of a text, so each takes time in proportion to it: what repeats has a bound, or steps over a
+# whole run at once and never back (`*+`, `++`), so that no letter is looked at anew from each letter before it.
 # Each pattern with the letters it needs, one of which must be in the lower-cased text: most lines have none of them,
 # and looking for a few letters costs a hundredth of running the pattern.
-_PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
+_PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     (
         ("-----begin",),
         re.compile(r"(?P<name>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?:[^-]|-(?!----))*"),
@@ -80,8 +88,8 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     ),
     (
         ("://",),
-        re.compile(r"(?P<name>https?://[^\s?#\"'<>]{0,1000}[?#])[^\s\"'<>]+", re.IGNORECASE),
-        rf"\g<name>{MASK}",
+        re.compile(r"(?P<name>https?://[^\s?#\"'<>]*+[?#]?+)(?P<rest>[^\s\"'<>]*+)", re.IGNORECASE),
+        _rest,
     ),
     # A COS signature is one run of q-… parameters: docs "请求签名", Authorization header and presigned URL alike.
     (("q-sign",), re.compile(r"q-sign-algorithm(?:=|%3d)[^\s\"'<>]*", re.IGNORECASE), MASK),
@@ -103,7 +111,7 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     # The end of a webhook's path is all its proof (`services.webhooks`).
     (("/webhook/",), re.compile(r"(?P<name>/webhook/[\w/-]{1,400}/)[0-9a-f]{64}"), rf"\g<name>{MASK}"),
     (("bearer",), re.compile(r"(?P<name>\bbearer\s+)[^\s\"'<>,;]+", re.IGNORECASE), rf"\g<name>{MASK}"),
-    (("eyj",), re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*){0,3}"), MASK),
+    (("eyj",), re.compile(r"\b(?P<name>)(?:eyJ[\w-]++)(?P<rest>(?:\.[\w-]++(?:\.[\w-]*+){0,3})?+)"), _rest),
     (("akid",), re.compile(r"AKID[A-Za-z0-9_-]{8,}"), MASK),
     (("sk-",), re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), MASK),
 )

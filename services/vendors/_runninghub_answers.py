@@ -40,8 +40,9 @@ _ENDED: Final = frozenset({"FAILED", "CANCEL", "CANCELED", "CANCELLED"})
 _ID: Final = re.compile(r"[!-~]{1,128}")
 _BARE_ID: Final = re.compile(r"[0-9]{12,32}")
 _TYPE: Final = re.compile(r"[a-z0-9]{1,8}")
-_URL: Final = re.compile(r"\w+://\S+")
-_TOKEN: Final = re.compile(r"(?=[A-Za-z_\-]*[0-9])[0-9A-Za-z_\-]{24,}")
+# Both begin where a run of letters begins, or an error that quotes a picture in base64 would be looked at for minutes.
+_URL: Final = re.compile(r"(?<!\w)\w++://\S+")
+_TOKEN: Final = re.compile(r"(?<![0-9A-Za-z_\-])(?=[A-Za-z_\-]*+[0-9])[0-9A-Za-z_\-]{24,}+")
 """A key or a signature that the vendor quotes back: longer than its ids, and no word."""
 _REASON_MAX: Final = 400
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -252,6 +253,16 @@ def test_what_operators_read_holds_no_url_and_no_key() -> None:
         assert "sign=" not in said
         assert "0f1e2d" not in said
         assert "node_not_found_in_workflow" in said
+
+
+@pytest.mark.parametrize("part", ["A", "a-", "http", "Ab_", "a:/"])
+def test_an_answer_that_quotes_a_picture_is_not_looked_at_for_minutes(part: str) -> None:
+    """Looked at anew from each of its letters, it would take half a minute of this thread's own time."""
+    words = part * (64_000 // len(part))
+    began = time.thread_time()
+    status = answers.job_status(reply({"status": "FAILED", "errorCode": "805", "errorMessage": words}), frozenset())
+    assert time.thread_time() - began < 1.0
+    assert len(status.reason) <= 400
 
 
 @pytest.mark.parametrize(

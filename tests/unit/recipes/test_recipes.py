@@ -195,6 +195,12 @@ def test_the_result_names_of_the_requirements() -> None:
     assert MODEL_POSE12.count == 12
 
 
+def test_what_is_said_of_a_bad_name_is_short_however_long_it_is() -> None:
+    with pytest.raises(BadParameters, match="eyJ-eyJ-") as raised:
+        parse_params(BASIC_CLEAN, {"eyJ-" * 15_000: 1})
+    assert len(str(raised.value)) < 300
+
+
 @pytest.mark.parametrize("kind", ["", "MODEL_POSE12", "video", "../x", "x" * 5000])
 def test_an_unknown_kind_is_refused_and_the_known_ones_are_named(kind: str) -> None:
     with pytest.raises(UnknownKind, match="basic_clean, model_pose12") as raised:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import timeit
 import urllib.parse
 from typing import Any
@@ -106,6 +107,9 @@ def test_what_cannot_be_secret_is_kept_even_under_a_sensitive_name() -> None:
         f"https://user:{PLANTED}@host/path",
         f"AKID{PLANTED}",
         f"eyJhbGciOiJIUzI1NiJ9.{PLANTED}.{PLANTED}",
+        f"eyJ-a and x-eyJhbGciOiJIUzI1NiJ9.{PLANTED}",
+        f"https://cdn.example/{'long/' * 500}x.png?x={PLANTED}",
+        f"https://cdn.example/a https://cdn.example/x.png?{PLANTED}",
         f"sk-0123456789abcdef{PLANTED}",
         f"-----BEGIN RSA PRIVATE KEY-----\nabc\n{PLANTED}\n-----END RSA PRIVATE KEY-----",
         f"TicketRefused(ticket='{PLANTED}')",
@@ -127,6 +131,8 @@ def test_what_looks_secret_is_masked_in_a_text(line: str) -> None:
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "basic_clean took 3 s",
         "cos://output/u/t/frame_01.jpg",
+        "https://host.example/a? https://host.example/b#",
+        "input/u/eyJ9-t/original.jpg",
     ],
 )
 def test_ordinary_lines_are_left_alone(line: str) -> None:
@@ -155,19 +161,38 @@ def test_what_json_cannot_say_becomes_text() -> None:
     assert "Odd" in shown["odd"]
 
 
-@pytest.mark.parametrize(
-    "part",
-    ["https://", "a-", "eyJ", "token", "x://", '"', "token=\\", 'token="', "secret-", "bearer ", "AKID", "cookie"],
-)
+PARTS = [
+    *("https://", "https://a", "https://?", "x://", "x://a:", "a://@", "http"),
+    *("eyJ", "eyJ-", "-eyJ", "eyJ.", "eyJ-.", ".eyJ", "a-", "a."),
+    *("token", "token-", "token=\\", 'token="', "token='\\", 'token=\\"', "secret-", "secret: ", "credentials\\"),
+    *("bearer ", "bearer", "AKID", "AKID-", "sk-", "sk-a", "cookie", "cookie\\", "q-sign-algorithm", "&sign="),
+    *(
+        "/webhook/",
+        "/webhook/a/",
+        "/webhook/0",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY-----",
+        "-",
+        '"',
+        "'\\",
+        " ",
+        "=",
+    ),
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_no_text_is_slow_to_filter(part: str) -> None:
-    """Eight times as long may take about eight times as long: a pattern that backtracks takes sixty-four times."""
+    """Eight times as long may take about eight times as long: a pattern that backtracks takes sixty-four times.
+
+    Only this thread's own time counts, the best of several, so that what else the machine does changes nothing.
+    """
 
     def took(size: int) -> float:
-        text_of_it = part * (size // len(part))
-        redactor = Redactor()
-        return min(timeit.repeat(lambda: redactor.text(text_of_it), number=1, repeat=3))
+        redactor, text_of_it = Redactor(), "= : " + part * (size // len(part))
+        return min(timeit.repeat(lambda: redactor.text(text_of_it), timer=time.thread_time, number=1, repeat=4))
 
-    assert took(40_000) < 24 * took(5_000) + 0.02
+    assert took(64_000) < 24 * took(8_000) + 0.05
 
 
 def test_an_empty_secret_is_not_registered_and_a_tiny_one_is_refused() -> None:
