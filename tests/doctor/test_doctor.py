@@ -129,6 +129,11 @@ def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(world: W
     assert (bad.name, bad.detail) == (name, "not set")
 
 
+def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(world: World) -> None:
+    assert "TICKET_REQUIRED" not in _examine(world.environ)["tickets"].detail
+    assert "TICKET_REQUIRED" in _examine({**world.environ, "TICKET_REQUIRED": "false"})["tickets"].detail
+
+
 def test_topics_that_exist_are_well(world: World) -> None:
     assert _bad({**world.environ, "WORK_TOPICS": "poll, wake"}) == []
 
