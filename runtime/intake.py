@@ -52,7 +52,7 @@ verdict `failed`, or none where no ticket says that the task was sold."""
 
 
 class NotHere(Outage):
-    """Kind or parameters were sold, and this build does not know them: a rolling deploy must refund nobody.
+    """A kind was sold that this build does not know: a rolling deploy must refund nobody.
 
     `code` is what a build calls it that is the newest one.
     """
@@ -225,22 +225,18 @@ def _recipe(order: _Order, out: Outside, *, sold: bool) -> Recipe:
 
     Raises:
         messages.errors.Rejected: there is none, or it takes no such parameters or inputs.
-        NotHere: as that, but it was sold.
+        NotHere: there is none, but it was sold.
     """
     try:
         recipe = recipe_of(order.kind, out.recipes)
-        parse_params(recipe, order.params)
-        _check_number(order, recipe)
     except Rejected as rejected:
         if sold:
             raise NotHere(f"sold, but not known to this build: {rejected}", code=rejected.code) from rejected
         raise
-    return recipe
-
-
-def _check_number(order: _Order, recipe: Recipe) -> None:
+    parse_params(recipe, order.params)
     if len(order.inputs) > recipe.max_inputs:
         raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
+    return recipe
 
 
 async def _head(key: str, out: Outside) -> ObjectInfo:
