@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from consumers.looking import vendor_of
 from messages.codes import Code, text_of
 from messages.errors import Permanent, ScfWorkersError
 from messages.keys import RunId, staging_prefix
@@ -105,9 +106,9 @@ async def _wipe(run: RunId, out: Outside) -> None:
 
 async def _cancel(run: RunId, call: PaidCall, out: Outside) -> None:
     intent = await out.ledger.read(run, f"vendor-{call.n}", Intent)
-    vendor = out.vendors.get(intent.record.vendor) if intent else None
-    if vendor is None:
-        raise Permanent(f"the vendor of job {call.n} of {run.stem} is not configured here: it cannot be stopped")
+    if intent is None:
+        raise Permanent(f"paid call {call.n} of {run.stem} has no record any more: its job cannot be stopped")
+    vendor = vendor_of(intent.record.vendor, out)
     await vendor.cancel(call.job)
     log.info(Event.VENDOR_CANCELLED, n=call.n, vendor=vendor.name)
 

@@ -8,10 +8,10 @@ import msgspec
 
 from messages.bodies import Job
 from messages.codes import Code
-from messages.errors import Permanent
 from messages.keys import RunId
 from runtime.outside import Outside
 from services.concurrency import Together
+from services.errors import VendorMissing
 from services.ledger import PaidCall, live_jobs, open_calls
 from services.records import End
 from services.vendors.port import JobState, JobStatus, Vendor
@@ -27,11 +27,12 @@ def vendor_of(name: str, out: Outside) -> Vendor:
     """The vendor's client.
 
     Raises:
-        messages.errors.Permanent: it is not configured here.
+        services.errors.VendorMissing: it is not configured here. That is this machine's fault, so no task's.
     """
     vendor = out.vendors.get(name)
     if vendor is None:
-        raise Permanent(f"vendor {name!r} is not configured here")
+        log.error(Event.VENDOR_MISSING, vendor=name)
+        raise VendorMissing(f"the vendor {name!r} is not configured here: set its key")
     return vendor
 
 

@@ -1,26 +1,27 @@
 """Errors of everything outside.
 
 Outage
-├── ObjectsDown       COS does not answer, or answers 5xx
-├── VendorDown        the vendor's gateway or our key as such fails; also a query that flickers
-├── VendorFull        the vendor's queue for our key is full: nothing was accepted
-└── BackendDown       the callback endpoint does not answer, or refuses our signature
+├── ObjectsDown        COS does not answer, or answers 5xx
+│   └── Denied         it refuses this machine: its credentials, its clock, or what a policy lets it do
+├── VendorDown         the vendor's gateway or our key as such fails; also a query that flickers
+│   └── VendorMissing  the vendor is not configured on this machine
+├── VendorFull         the vendor's queue for our key is full: nothing was accepted
+└── BackendDown        the callback endpoint does not answer, or refuses our signature
 Transient
-├── FetchFailed       a download broke off or answered 5xx
-└── UploadFailed      the vendor did not take an upload
+├── FetchFailed        a download broke off or answered 5xx
+└── UploadFailed       the vendor did not take an upload
 Permanent
-├── NotFound          no such object
-├── Exists            a create-only put met an object
-├── Changed           an If-Match that does not match any more
-├── Denied            credentials or policy refuse us
-├── VendorRefused     the vendor did not accept a call, and never will
-├── FetchRefused      a URL that must not or cannot be fetched
-└── WeakSecret        a configured secret is too short to sign with
+├── NotFound           no such object
+├── Exists             a create-only put met an object
+├── Changed            an If-Match that does not match any more
+├── VendorRefused      the vendor did not accept a call, and never will
+├── FetchRefused       a URL that must not or cannot be fetched
+└── WeakSecret         a configured secret is too short to sign with
 Unknown
-└── CreateUnknown     a paid create was sent and its outcome is not known
+└── CreateUnknown      a paid create was sent and its outcome is not known
 Rejected
-├── BadPicture        not a picture the platform can process
-└── TicketRefused     kind or parameters are not the ones that were sold
+├── BadPicture         not a picture the platform can process
+└── TicketRefused      kind or parameters are not the ones that were sold
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
     "UploadFailed",
     "VendorDown",
     "VendorFull",
+    "VendorMissing",
     "VendorRefused",
     "WeakSecret",
 ]
@@ -54,8 +56,18 @@ class ObjectsDown(Outage):
     whole_service = True
 
 
+class Denied(ObjectsDown):
+    """Credentials, clock or policy refuse this machine: no task's fault, so tasks wait for another or for a person."""
+
+
 class VendorDown(Outage):
     """The vendor does not answer, its gateway flickers, or our key as such is refused."""
+
+
+class VendorMissing(VendorDown):
+    """The vendor is not configured on this machine: another one must do the work, or a person set the key."""
+
+    whole_service = True
 
 
 class VendorFull(Outage):
@@ -96,10 +108,6 @@ class Exists(Permanent):
 
 class Changed(Permanent):
     """The object is not the one named by the ETag any more."""
-
-
-class Denied(Permanent):
-    """Credentials or policy refuse us."""
 
 
 class VendorRefused(Permanent):

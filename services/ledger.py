@@ -15,7 +15,7 @@ import msgspec
 from messages.errors import Permanent
 from messages.keys import RunId, index_key, record_key, runs_prefix
 from services.concurrency import Together
-from services.errors import Exists, NotFound, ObjectsDown
+from services.errors import Denied, Exists, NotFound, ObjectsDown
 from services.objects.port import ObjectInfo, Objects
 from services.objects.walk import pages
 from services.records import (
@@ -167,6 +167,8 @@ class Ledger:
         except (Exists, ObjectsDown) as error:
             stored = await self._read_key(key, type(record), nonce)
             if stored is None:
+                if isinstance(error, Denied):
+                    raise
                 raise ObjectsDown(f"a record was not stored: {key}") from error
             return stored
         self.learn(info.date, asked)

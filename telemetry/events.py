@@ -76,6 +76,9 @@ class Event(StrEnum):
     CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
 
+    STORE_REFUSED = "store.refused", "COS refuses this machine's credentials, clock or rights; its work waits: an alarm"
+    VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its work waits: an alarm"
+
     SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"
     SWEEP_BLIND = "sweep.blind", "the backlogs could not be read: no run is taken for one that waits its turn"
     UNFINISHED_UNREADABLE = (

@@ -30,8 +30,9 @@ async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
     elapsed = out.ledger.now() - body.since / 1000
     delay = next_poll(elapsed, out.policy.expected_s or recipe.expected_s)
     again = Snooze(delay, body=Poll(jobs, body.since))
+    vendor = vendor_of(recipe.vendor, out)
     try:
-        found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, out))
+        found = await look(jobs, recipe.kind, vendor)
     except VendorDown as down:
         # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
         return Snooze(max(delay, down.retry_after or 0.0), body=again.body)

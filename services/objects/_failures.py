@@ -3,7 +3,7 @@
 Sources: COS, "Error codes" (document 436/7730), for statuses and codes; CI's codes of persistent processing stand in
 the same table, as 400s. Which codes blame the picture is an assumption until it is seen on a real bucket:
 `InvalidImageFormat`, `ImageTooLarge` and `ImageResolutionExceed`. Every other 400, such as `InvalidPicOperations` and
-`InvalidArgument`, blames the rule.
+`InvalidArgument`, blames the rule. A 401 or 403 blames who asks, save `InvalidObjectState`: an object in the archive.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _CONFLICT: Final = 409
 # Below 400 stands an answer that broke off or made no sense; 402 is an account in arrears, which no task can help.
 _DOWN: Final = frozenset({*range(400), 402, 408, _CONFLICT, 429, *range(500, 600)})
 _REFUSED: Final = frozenset({"AccessDenied", "ExpiredToken", "InvalidBucketName", "NoSuchBucket"})
+_ARCHIVED: Final = "InvalidObjectState"
 # Two writes of one key within a millisecond: neither side knows who won.
 _COLLIDED: Final = frozenset({"PathConflict", "UploadConflict"})
 _PASSING: Final = frozenset(
@@ -63,7 +64,7 @@ def error_of(failure: Failure) -> ScfWorkersError:
     text = str(failure)
     if failure.code in _REFUSED:
         return Denied(text)
-    if failure.status in _BY_STATUS:
+    if failure.status in _BY_STATUS and failure.code != _ARCHIVED:
         return _BY_STATUS[failure.status](text)
     if failure.operation == "put_new" and failure.status == _CONFLICT and failure.code not in _COLLIDED:
         return Exists(text)

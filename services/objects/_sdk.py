@@ -22,16 +22,20 @@ from services.errors import Denied
 from services.objects._answers import time_of
 from services.objects._credentials import Credentials
 from services.objects._failures import Failure, code_of, error_of, request_id_of, seconds_of
+from telemetry import logs
+from telemetry.events import Event
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Address", "Reply", "Sdk", "drop"]
+__all__ = ["Address", "Reply", "Sdk", "drop", "told"]
 
 T = TypeVar("T")
 
 _CONNECT_SECONDS: Final = 5.0
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
+
+log = logs.get(__name__)
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -124,7 +128,7 @@ class Sdk:
             return Reply(result, response)
         failure = _failure(operation, key, response, reason)
         drop(response)
-        raise error_of(failure)
+        raise told(error_of(failure))
 
     def guard(self, operation: str, key: str, work: Callable[[], T]) -> T:
         """Let `work` read what came: whatever it raises means that the answer broke off or is not COS's.
@@ -153,11 +157,11 @@ class Sdk:
                 if self._client is None or credentials != self._signed_by:
                     self._client, self._signed_by = self._build(credentials), credentials
                 return self._client, credentials
-        except ScfWorkersError:
-            raise
+        except ScfWorkersError as error:
+            reason = str(error)
         except Exception as error:  # noqa: BLE001 - its text may hold the credentials
             reason = type(error).__name__
-        raise Denied(f"no credentials that COS would take ({reason})")
+        raise told(Denied(f"no credentials that COS would take ({reason})"))
 
     def close(self) -> None:
         """Drop the idle connections."""
@@ -201,6 +205,13 @@ class Sdk:
 
     def _note(self, response: requests.Response, *_: object, **__: object) -> None:
         self._answers.last = response
+
+
+def told(error: ScfWorkersError) -> ScfWorkersError:
+    """The error, with an alarm where nothing helps but a person: this machine's work waits meanwhile."""
+    if isinstance(error, Denied):
+        log.error(Event.STORE_REFUSED, error=error)
+    return error
 
 
 def drop(response: requests.Response | None) -> None:

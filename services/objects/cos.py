@@ -23,7 +23,7 @@ from services.objects import _answers as answers
 from services.objects import _checks as checks
 from services.objects._credentials import Credentials
 from services.objects._failures import error_of_code
-from services.objects._sdk import Address, Reply, Sdk, drop
+from services.objects._sdk import Address, Reply, Sdk, drop, told
 from services.objects._streams import Incoming, Outgoing, pieces_of
 from services.objects.port import (
     Audit,
@@ -245,7 +245,7 @@ class CosObjects(Objects):
         for key, code in failed:
             error = error_of_code("delete", key, code)
             if error is not None:
-                raise error
+                raise told(error)
 
     async def _put_stream(self, key: str, source: Source, send: Callable[[bytes | Outgoing], ObjectInfo]) -> ObjectInfo:
         async with aclosing(checks.exact(key, source)) as pieces:

@@ -131,7 +131,7 @@ class Download(Protocol):
 class Objects(Protocol):
     """One bucket.
 
-    Every method may raise `services.errors.ObjectsDown` (no answer, or 5xx: a write may or may not be stored) and
+    Every method may raise `services.errors.ObjectsDown` (no answer, or 5xx: a write may or may not be stored) and its
     `services.errors.Denied`. Nothing is retried here: who calls knows whether a repeat is harmless.
     """
 

@@ -10,6 +10,7 @@ from messages.codes import Code
 from messages.errors import Permanent, Rejected, Retry, ScfWorkersError, Transient
 from services.errors import (
     BadPicture,
+    Denied,
     FetchFailed,
     FetchRefused,
     NotFound,
@@ -64,7 +65,7 @@ async def test_retry_after_is_honoured(world: World, stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", PLACES)
-@pytest.mark.parametrize("error", [ObjectsDown, VendorDown, BrokerDown], ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", [ObjectsDown, Denied, VendorDown, BrokerDown], ids=lambda error: error.__name__)
 async def test_an_outage_is_a_snooze_and_spends_no_attempt(world: World, stage: str, error: type[Exception]) -> None:
     run = await world.order()
     world.fate.strike(PLACES[stage], *[raises(error("away"))] * 8)
@@ -73,6 +74,42 @@ async def test_an_outage_is_a_snooze_and_spends_no_attempt(world: World, stage: 
     assert {header.attempt for header in world.sent(stage)} == {0}
     assert copy_of(world, stage).not_before >= 15_000
     assert await world.desk() == []
+
+
+@pytest.mark.parametrize("stage", [*PLACES, "poll", "dead"])
+async def test_a_worker_that_the_store_refuses_fails_no_task(world: World, stage: str) -> None:
+    """Its clock, its token, a policy: another worker's calls go through."""
+    if stage == "dead":
+        world.fate.strike("vendor.upload", raises(Permanent("never")))
+    run = await world.order()
+    delivery, consumer = await world.until(stage)
+    world.fate.strike(r"^(ledger|objects)\.", *[raises(Denied("RequestTimeTooSkewed"))] * 50)
+    await world.run(delivery, consumer)
+    assert world.pauses.left((delivery.topic,)) > 0
+    world.fate.clear()
+    await world.drain()
+    if stage == "dead":
+        await world.promise(run, "failed", Code.INTERNAL)
+    else:
+        await world.promise(run, "success")
+        assert await world.desk() == []
+
+
+@pytest.mark.parametrize("stage", ["generate", "poll", "collect", "wake"])
+async def test_a_worker_without_the_vendors_key_fails_no_task(world: World, stage: str) -> None:
+    run = await world.order()
+    if stage == "wake":
+        await world.pass_by("poll")
+        await world.wake(run)
+    delivery, consumer = await world.until(stage)
+    vendor = world.vendors.pop(world.vendor.name)
+    await world.run(delivery, consumer)
+    assert world.pauses.left((delivery.topic,)) > 0
+    world.vendors[world.vendor.name] = vendor
+    await world.drain()
+    await world.promise(run, "success")
+    assert await world.desk() == []
+    assert {sent.header.attempt for sent in world.wire.sent} == {0}
 
 
 @pytest.mark.parametrize("stage", PLACES)

@@ -201,6 +201,21 @@ async def test_a_vendor_away_at_the_end_does_not_hold_up_the_callback_and_is_tol
     assert world.vendor.jobs["job1"].cancelled
 
 
+async def test_a_worker_without_the_vendors_key_leaves_the_job_to_be_stopped_by_another(world: World) -> None:
+    world.vendor.plans.append(Plan(looks=10**6))
+    run = await world.order()
+    await world.pass_by("poll")
+    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    vendor = world.vendors.pop(world.vendor.name)
+    await world.pass_by("notify", 3)
+    assert world.heard(run) == ["failed"]
+    world.vendors[world.vendor.name] = vendor
+    await world.drain()
+    await world.promise(run, "cancelled", Code.CANCELLED)
+    assert world.vendor.jobs["job1"].cancelled
+    assert await world.desk() == []
+
+
 async def test_two_ends_at_once_say_the_same(world: World) -> None:
     run = await world.order()
     delivery, consumer = await world.until("collect")

@@ -16,7 +16,7 @@ from messages.bodies import Generate, Stage
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
-from services.errors import ObjectsDown
+from services.errors import Denied, ObjectsDown
 from services.records import JobId
 from services.vendors.port import JobState
 from tests.engine.fate import calls, raises, waits
@@ -190,12 +190,15 @@ async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_pos
             assert world.vendor.paid == ["job1"]
 
 
+@pytest.mark.parametrize("error", [ObjectsDown, Denied])
 @pytest.mark.parametrize("tries", [3, 40])
-async def test_an_id_is_not_lost_however_long_the_store_is_away(world: World, tries: int) -> None:
+async def test_an_id_is_not_lost_however_long_the_store_is_away(
+    world: World, tries: int, error: type[ObjectsDown]
+) -> None:
     """The process tries on for a while; then the message carries the id, and every look tries to store it."""
     world.vendor.plans.append(Plan(looks=3))
     run = await world.order()
-    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(ObjectsDown("away"))] * tries)
+    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(error("away"))] * tries)
     await world.drain()
     await world.promise(run, "success")
     assert (await world.records(run))["vendor-1-id"]["job"] == "job1"

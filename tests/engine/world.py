@@ -39,6 +39,7 @@ from services.objects.memory import MemoryObjects
 from services.objects.port import Result
 from services.records import ManifestItem, Verdict
 from services.tickets import Ticket, digest, issue
+from services.vendors.port import Vendor
 from telemetry import points
 from telemetry.secrets import Secret
 from tests.engine.fate import Died, Fate
@@ -98,6 +99,8 @@ class World:
         self.fate = Fate()
         self.recipes = recipes
         self.vendor = ScriptedVendor(self.fate, recipes["model_pose12"].count)
+        self.vendors: dict[str, Vendor] = {self.vendor.name: self.vendor}
+        """Those whose keys this machine has."""
         self.files = Files(self.fate)
         self.findings: dict[str, Result] = {}
         """End of a key -> what the audit finds there."""
@@ -144,7 +147,7 @@ class World:
             bucket=BUCKET,
             ledger=self.ledger,
             backend=cast("Backend", self.backend),
-            vendors={self.vendor.name: self.vendor},
+            vendors=self.vendors,
             fetcher=fetcher,
             policy=Policy(ticket_required=False, ticket_secret=Secret("a secret that is long enough for tickets")),
             recipes=self.recipes,

@@ -24,6 +24,7 @@ from services.errors import (
     TicketRefused,
     VendorDown,
     VendorFull,
+    VendorMissing,
     VendorRefused,
 )
 from transport.errors import BrokerDown
@@ -47,7 +48,11 @@ def test_what_may_work_again_is_tried_until_its_attempts_are_spent(error: Except
 
 
 @pytest.mark.parametrize(
-    "error", [Outage("x"), ObjectsDown("x"), VendorDown("x"), VendorFull("x"), BackendDown("x"), BrokerDown("x")]
+    "error",
+    [
+        *(Outage("x"), ObjectsDown("x"), Denied("x"), VendorDown("x"), VendorMissing("x"), VendorFull("x")),
+        *(BackendDown("x"), BrokerDown("x")),
+    ],
 )
 @pytest.mark.parametrize("attempt", [0, LAST, MAX_ATTEMPTS, 1_000_000])
 def test_an_outage_is_waited_for_and_costs_no_attempt(error: Exception, attempt: int) -> None:
@@ -56,7 +61,7 @@ def test_an_outage_is_waited_for_and_costs_no_attempt(error: Exception, attempt:
 
 @pytest.mark.parametrize("attempt", [0, LAST, MAX_ATTEMPTS])
 def test_the_other_classes_do_not_ask_for_the_attempt(attempt: int) -> None:
-    for error in (Permanent("x"), NotFound("x"), Denied("x"), VendorRefused("x"), MessageTooLarge("x")):
+    for error in (Permanent("x"), NotFound("x"), VendorRefused("x"), MessageTooLarge("x")):
         assert kind_of(error, attempt) is Bury
     for error in (Unknown("x"), CreateUnknown("x")):
         assert kind_of(error, attempt) is Snooze

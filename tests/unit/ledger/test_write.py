@@ -197,7 +197,7 @@ async def test_a_record_that_cannot_be_read_is_told_and_never_overwritten(
     assert (await objects.get(key)).body == BROKEN[name]
 
 
-async def test_what_the_store_refuses_is_no_outage(ledger: Ledger, objects: MemoryObjects) -> None:
+async def test_what_the_store_refuses_is_told_as_such(ledger: Ledger, objects: MemoryObjects) -> None:
     async def refuse(operation: str, key: str, *, done: bool) -> None:
         raise Denied(f"{operation} {key}")
 
@@ -206,6 +206,16 @@ async def test_what_the_store_refuses_is_no_outage(ledger: Ledger, objects: Memo
         await ledger.write(RUN, "verdict", Verdict("success"))
     with pytest.raises(Denied):
         await ledger.verdict(RUN)
+
+
+async def test_a_refused_write_is_told_as_such_though_reads_are_allowed(ledger: Ledger, objects: MemoryObjects) -> None:
+    async def refuse(operation: str, key: str, *, done: bool) -> None:
+        if operation == "put_new":
+            raise Denied(f"{operation} {key}")
+
+    objects.faults = refuse
+    with pytest.raises(Denied):
+        await ledger.write(RUN, "verdict", Verdict("success"))
 
 
 # ---- time ------------------------------------------------------------------------------------------------------------

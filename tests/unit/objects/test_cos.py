@@ -19,6 +19,7 @@ from messages.errors import Permanent, ScfWorkersError, Transient
 from services.errors import BadPicture, Denied, ObjectsDown
 from services.objects.cos import CosObjects, Credentials
 from services.objects.port import PictureRule
+from telemetry.events import Event
 from telemetry.secrets import Secret
 
 RULES = [PictureRule("out/b", "imageMogr2/format/png")]
@@ -166,6 +167,28 @@ async def test_credentials_that_cannot_sign_are_denied(cos: Any, objects: CosObj
         await objects.get("a")
     assert "key-one" not in f"{caught.value} {caught.value.__context__}"
     assert not cos.requests
+
+
+async def test_a_refusal_is_an_alarm(cos: Any, objects: CosObjects, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        cos.say(403, b"<Error><Code>AccessDenied</Code></Error>")
+        with pytest.raises(Denied):
+            await objects.get("a")
+    cos.say(200, b"<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code></Error></DeleteResult>")
+    with pytest.raises(Denied):
+        await objects.delete(["a", "b"])
+    alarms = [record for record in caplog.records if record.getMessage() == Event.STORE_REFUSED]
+    assert [record.levelname for record in alarms] == ["ERROR"] * 3
+
+
+async def test_missing_settings_are_named(cos: Any) -> None:
+    def missing() -> Credentials:
+        raise Permanent("set TENCENTCLOUD_SECRET_ID")
+
+    objects = CosObjects(bucket="b-1", region="r", credentials=missing, endpoint=cos.url)
+    with pytest.raises(Denied, match="set TENCENTCLOUD_SECRET_ID"):
+        await objects.get("a")
+    await objects.close()
 
 
 async def test_credentials_that_fail_are_denied_without_their_text(cos: Any) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from messages.codes import Code
-from messages.errors import Permanent, ScfWorkersError
+from messages.errors import Permanent, Retry, ScfWorkersError
 from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
 from services.objects._failures import Failure, code_of, error_of, error_of_code, seconds_of
 
@@ -20,6 +20,8 @@ NOW = 1_800_000_000.0
         ("put", 401, "", Denied),
         ("put", 403, "SignatureDoesNotMatch", Denied),
         ("put", 400, "ExpiredToken", Denied),
+        ("put", 403, "RequestTimeTooSkewed", Denied),
+        ("get", 403, "InvalidObjectState", Permanent),
         ("put_new", 409, "FileAlreadyExists", Exists),
         ("put_new", 409, "", Exists),
         ("put_new", 409, "PathConflict", ObjectsDown),
@@ -50,6 +52,11 @@ def test_each_status_and_code_has_its_error(
 def test_a_picture_that_is_too_large_says_so_to_the_user() -> None:
     assert error_of(Failure("process", "a", status=400, code="ImageTooLarge")).code is Code.PICTURE_TOO_LARGE
     assert error_of(Failure("process", "a", status=400, code="InvalidImageFormat")).code is Code.BAD_PICTURE
+
+
+def test_a_refusal_is_the_machines_fault_so_tasks_wait() -> None:
+    error = error_of(Failure("get", "a", status=403, code="AccessDenied"))
+    assert (error.retry, error.whole_service) == (Retry.OUTAGE, True)
 
 
 def test_an_outage_tells_how_long_to_wait() -> None:
