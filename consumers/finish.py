@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from consumers.looking import vendor_of
 from messages.codes import Code, text_of
-from messages.errors import Permanent, ScfWorkersError
+from messages.errors import Permanent, ScfWorkersError, Transient
 from messages.keys import RunId, staging_prefix
 from runtime.outside import Outside
 from services.backend import Answer, Callback
@@ -27,19 +28,23 @@ __all__ = ["finish"]
 _AT_ONCE: Final = 4
 """Copies of one manifest at the same time."""
 
+_ASIDE_S: Final = 8.0
+"""Seconds that a failed run's callback waits for each part of the cleaning up: less than a notify has in all."""
+
 log = logs.get(__name__)
 
 
 async def finish(run: RunId, out: Outside, *, again: bool = False) -> None:
     """Bring a run with a verdict to its end; without one this does nothing.
 
-    Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging. Then call the
-    backend and record its acknowledgement.
+    Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging; a refund waits for
+    neither. Then call the backend and record its acknowledgement.
 
     Args:
         run: the run.
         out: everything outside.
-        again: do so also when an acknowledgement is recorded, because the backend seems to have lost the verdict.
+        again: do so also when an acknowledgement is recorded, because the backend seems to have lost the verdict;
+            not when it had said that it holds the contrary one.
 
     Raises:
         messages.errors.ScfWorkersError: something outside did not work; calling again goes on from there.
@@ -48,14 +53,16 @@ async def finish(run: RunId, out: Outside, *, again: bool = False) -> None:
     if verdict is None:
         return
     delivered = await out.ledger.read(run, "delivered", Delivered)
-    late: ScfWorkersError | None = None
+    to_tell = delivered is None or (again and not delivered.record.contrary)
+    late: list[ScfWorkersError] = []
     if verdict.status != "success":
-        late = await _stop_jobs(run, out)
-    if delivered is None or (again and not delivered.record.conflict):
-        await (_promote(verdict, out) if verdict.status == "success" else _wipe(run, out))
+        late = [error for work in (_stop_jobs, _wipe) if (error := await _aside(work(run, out)))]
+    elif to_tell:
+        await _promote(verdict, out)
+    if to_tell:
         await _deliver(run, verdict, out)
-    if late is not None:
-        raise late
+    if late:
+        raise late[0]
 
 
 async def _promote(verdict: Verdict, out: Outside) -> None:
@@ -88,8 +95,20 @@ async def _is_there(item: ManifestItem, out: Outside) -> bool:
         return False
 
 
-async def _stop_jobs(run: RunId, out: Outside) -> ScfWorkersError | None:
-    """Stop what still runs at the vendor. A vendor that is away must not hold up a refund: its error comes back."""
+async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
+    """Clean up after a failed run. What is away or slow must not hold up a refund: its error comes back."""
+    try:
+        async with asyncio.timeout(_ASIDE_S):
+            await work
+    except ScfWorkersError as error:
+        return error
+    except TimeoutError:
+        return Transient(f"cleaning up took more than {_ASIDE_S:g} s", code=Code.BUSY)
+    return None
+
+
+async def _stop_jobs(run: RunId, out: Outside) -> None:
+    """Stop what still runs at the vendor: every job is tried."""
     late: ScfWorkersError | None = None
     for call in await out.ledger.calls(run):
         if call.live:
@@ -97,7 +116,8 @@ async def _stop_jobs(run: RunId, out: Outside) -> ScfWorkersError | None:
                 await _cancel(run, call, out)
             except ScfWorkersError as error:
                 late = error
-    return late
+    if late is not None:
+        raise late
 
 
 async def _wipe(run: RunId, out: Outside) -> None:
@@ -130,9 +150,13 @@ async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
     reached("finish.called_back")
     if answer.conflict:
         await _yield_to_backend(verdict, answer, out)
-    await out.ledger.write(run, "delivered", Delivered(answer.http_status, conflict=answer.conflict))
+    await out.ledger.write(run, "delivered", _delivered(answer))
     reached("finish.delivered")
     log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
+
+
+def _delivered(answer: Answer) -> Delivered:
+    return Delivered(answer.http_status, conflict=answer.conflict, contrary=answer.contrary)
 
 
 async def _yield_to_backend(verdict: Verdict, answer: Answer, out: Outside) -> None:

@@ -134,7 +134,9 @@ class Delivered(msgspec.Struct, frozen=True):
 
     http_status: int
     conflict: bool = False
-    """The backend keeps another verdict of its own; that one decides what is visible."""
+    """The backend did not say that it has our verdict."""
+    contrary: bool = False
+    """It keeps the contrary one, which decides what is visible."""
 
 
 class Reopened(msgspec.Struct, frozen=True):

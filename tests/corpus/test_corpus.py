@@ -14,7 +14,7 @@ from messages.keys import RunId, record_key
 from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
 from services.records import Record
-from tests.corpus.values_v1 import MESSAGES, MESSAGES_FILE, RECORDS, RECORDS_FILE, encode_record
+from tests.corpus.values_v1 import MESSAGES, MESSAGES_FILE, RECORDS, RECORDS_FILE, SUPERSEDED, encode_record
 
 
 class Line(msgspec.Struct):
@@ -71,6 +71,6 @@ def test_the_newest_corpus_is_what_this_build_writes_of_messages(name: str) -> N
     assert encode(MESSAGES[name]) == WRITTEN_MESSAGES[name], MORE
 
 
-@pytest.mark.parametrize("name", [*RECORDS])
+@pytest.mark.parametrize("name", [name for name in RECORDS if name not in SUPERSEDED])
 def test_the_newest_corpus_is_what_this_build_writes_of_records(name: str) -> None:
     assert encode_record(RECORDS[name]) == WRITTEN_RECORDS[name], MORE

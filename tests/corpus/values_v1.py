@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -35,7 +35,7 @@ from services.records import (
     Verdict,
 )
 
-__all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "encode_record"]
+__all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "SUPERSEDED", "encode_record"]
 
 MESSAGES_FILE = Path(__file__).with_name("messages_v1.jsonl")
 RECORDS_FILE = Path(__file__).with_name("records_v1.jsonl")
@@ -164,6 +164,8 @@ RECORDS: Mapping[str, Record] = {
     "verdict, cancelled": Verdict("cancelled", "cancelled"),
     "delivered": Delivered(200),
     "delivered, conflict": Delivered(409, conflict=True),
+    "delivered, not contrary": Delivered(200),
+    "delivered, contrary": Delivered(409, conflict=True, contrary=True),
     "reopened": Reopened(),
     "refused": Refused(),
     "dead letter": DeadLetter(
@@ -188,6 +190,10 @@ RECORDS: Mapping[str, Record] = {
     ),
 }
 """Every record, and what differs notably within one."""
+
+
+SUPERSEDED: Final = ("delivered", "delivered, conflict")
+"""Records that are read as ever, and written with a field more."""
 
 
 def encode_record(record: Record) -> bytes:

@@ -11,10 +11,13 @@ from consumers.polling import NOTIFY_LONGEST
 from consumers.stages.notify import GIVE_UP_S
 from messages.bodies import Notify, Stage
 from messages.codes import Code
+from messages.errors import Permanent
+from runtime.wakes import REDELIVER
 from sandbox.backend.book import Heard
-from services.errors import BackendDown, ObjectsDown, VendorDown
+from services.backend import Answer, Callback
+from services.errors import BackendDown, Denied, ObjectsDown, VendorDown
 from services.records import Verdict
-from tests.engine.fate import Act, calls, passes, raises
+from tests.engine.fate import Act, calls, passes, raises, waits
 from tests.engine.standins import Plan
 from tests.engine.world import World
 
@@ -130,7 +133,7 @@ async def test_a_conflict_of_our_success_withdraws_what_was_shown(world: World) 
     world.backend.book.hear(failed)
     await world.drain()
     assert (await world.verdict(run)).status == "success"
-    assert (await world.records(run))["delivered"] == {"http_status": 409, "conflict": True}
+    assert (await world.records(run))["delivered"] == {"http_status": 409, "conflict": True, "contrary": True}
     assert await world.outputs(run) == []
     assert world.state(run) == ("failed", 1, 1)
     await world.wake(run)
@@ -156,8 +159,52 @@ async def test_a_conflict_of_our_failure_leaves_the_backends_word(world: World) 
     world.backend.book.hear(done)
     await world.drain()
     assert (await world.verdict(run)).status == "failed"
-    assert (await world.records(run))["delivered"] == {"http_status": 409, "conflict": True}
+    assert (await world.records(run))["delivered"] == {"http_status": 409, "conflict": True, "contrary": True}
     assert world.state(run) == ("success", 1, 0)
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(files=11)], ids=["success", "failed"])
+async def test_a_409_that_is_not_contrary_is_no_last_word(
+    world: World, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bare, or `running`: a backend that goes on listing the task has no verdict."""
+
+    async def conflicting(callback: Callback) -> Answer:
+        return Answer(delivered=False, conflict=True, http_status=409)
+
+    world.vendor.plans.append(plan)
+    run = await world.order()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.backend, "deliver", conflicting)
+        await world.drain()
+    assert (await world.records(run))["delivered"] == {"http_status": 409, "conflict": True, "contrary": False}
+    await world.wake(run, "sweep")
+    await world.drain()
+    assert world.heard(run) == []
+    await world.wake(run, REDELIVER)
+    await world.drain()
+    verdict = await world.verdict(run)
+    await world.promise(run, verdict.status, verdict.code)
+    assert len(world.heard(run)) == 1
+
+
+@pytest.mark.parametrize("act", [raises(Denied("DeleteObject")), raises(Permanent("never")), waits(1e6)])
+@pytest.mark.parametrize("place", ["objects.list staging/", "objects.delete staging/"])
+async def test_staging_that_cannot_be_deleted_does_not_hold_up_the_refund(world: World, place: str, act: Act) -> None:
+    world.vendor.plans.append(Plan(files=11))
+    run = await world.order()
+    await world.pass_by("dead")
+    before = world.now()
+    world.fate.strike(place, *[act] * 20)
+    while not world.heard(run) and world.now() < before + 600:
+        await world.step()
+    assert world.now() - before < 15
+    assert world.state(run) == ("failed", 1, 1)
+    world.fate.clear()
+    assert await world.staged(run) != []
+    await world.drain()
+    await world.promise(run, "failed", Code.INCOMPLETE_RESULTS)
+    assert await world.staged(run) == []
 
 
 async def test_a_backend_that_has_cancelled_it_itself_agrees_with_our_cancel(world: World) -> None:
@@ -166,7 +213,7 @@ async def test_a_backend_that_has_cancelled_it_itself_agrees_with_our_cancel(wor
     world.backend.book.cancel(run.task)
     await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
     await world.drain()
-    assert (await world.records(run))["delivered"] == {"http_status": 200, "conflict": False}
+    assert (await world.records(run))["delivered"] == {"http_status": 200, "conflict": False, "contrary": False}
     assert world.state(run) == ("cancelled", 1, 1)
 
 

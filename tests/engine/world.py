@@ -99,7 +99,7 @@ class World:
         self.fate = Fate()
         self.recipes = recipes
         self.vendor = ScriptedVendor(self.fate, recipes["model_pose12"].count)
-        self.vendors: dict[str, Vendor] = {self.vendor.name: self.vendor}
+        self.vendors: dict[str, Vendor] = {}
         """Those whose keys this machine has."""
         self.files = Files(self.fate)
         self.findings: dict[str, Result] = {}
@@ -140,6 +140,7 @@ class World:
         )
         self._stack.push_async_callback(fetcher.close)
         nonces = itertools.count(1)
+        self.vendors[self.vendor.name] = self.vendor
         self.ledger = Ledger(records, clock=clock, nonce=lambda: f"nonce{next(nonces)}")
         self.out = Outside(
             broker=self.wire,
