@@ -1,6 +1,6 @@
 """The engine: one message from delivery to ack.
 
-    decode -> due? -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect -> ack
+    decode -> due? -> ids to store? -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect -> ack
 
 Light messages (polls between their marked turns, wakes, dead letters) skip verdict and mark: they touch the ledger only
 when they have something to write, and a create-only write then shows them what is stored.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from consumers.effects import Effects
+from consumers.looking import save_ids
 from consumers.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
 from consumers.pauses import Pauses
 from consumers.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
@@ -172,6 +173,7 @@ class Engine:
             if early > 0 and not await self._has_begun(header, delivery):
                 return Again(early)
             _received(header, max(0.0, -early))
+            await save_ids(message, self._out)
             if is_marked(header):
                 gate = await self._gate(message, delivery)
                 if gate is not None:

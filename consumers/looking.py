@@ -6,19 +6,20 @@ from collections.abc import Mapping
 
 import msgspec
 
-from messages.bodies import Job
+from messages.bodies import Job, Poll
+from messages.codec import Message
 from messages.codes import Code
 from messages.keys import RunId
 from runtime.outside import Outside
 from services.concurrency import Together
 from services.errors import VendorMissing
 from services.ledger import PaidCall, live_jobs, open_calls
-from services.records import End
+from services.records import End, JobId
 from services.vendors.port import JobState, JobStatus, Vendor
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["After", "after_failure", "first_success", "look", "vendor_of"]
+__all__ = ["After", "after_failure", "first_success", "look", "save_ids", "vendor_of"]
 
 log = logs.get(__name__)
 
@@ -34,6 +35,17 @@ def vendor_of(name: str, out: Outside) -> Vendor:
         log.error(Event.VENDOR_MISSING, vendor=name)
         raise VendorMissing(f"the vendor {name!r} is not configured here: set its key")
     return vendor
+
+
+async def save_ids(message: Message, out: Outside) -> None:
+    """Store the ids that a poll carries because the ledger was away when their paid calls brought them.
+
+    Also when the run has ended since: without its id nobody could stop a job.
+    """
+    body = message.body
+    if isinstance(body, Poll) and body.unsaved:
+        for job in body.jobs:
+            await out.ledger.write(message.header.run_id, f"vendor-{job.n}-id", JobId(job.id))
 
 
 async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job, JobStatus]:

@@ -91,6 +91,9 @@ async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
     reached("generate.uploaded")
     if await out.ledger.verdict(task.run):
         return Finish()
+    if out.ledger.now() >= task.accepted.deadline:
+        # Nothing is paid for a run that is out of time. The copy, cut to the deadline, meets the gate that ends it.
+        return Snooze(1.0)
     age = _Age(out)
     intent = await out.ledger.write(
         task.run, f"vendor-{n}", Intent(vendor.name, task.recipe.create_limit_s + OPEN_MARGIN_S)
@@ -142,20 +145,23 @@ async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Ou
 async def _surely(write: Callable[[], Awaitable[object]]) -> None:
     """Store what a paid call brought, trying on for a while: without it an answer would be lost.
 
+    Seconds are counted, not tries: it stands in memory alone meanwhile, and a store that hangs takes long to fail.
+
     Raises:
         services.errors.ObjectsDown: the ledger would not take it all that time.
     """
-    tries = int(SETTLE_LIMIT_S / _SETTLE_PAUSE_S)
-    for left in reversed(range(tries)):
-        try:
-            await write()
-        except ObjectsDown as error:
-            if not left:
-                raise
-            log.warning(Event.STAGE_FAILED, error=error)
-            await asyncio.sleep(_SETTLE_PAUSE_S)
-        else:
-            return
+    try:
+        async with asyncio.timeout(SETTLE_LIMIT_S):
+            while True:
+                try:
+                    await write()
+                except ObjectsDown as error:
+                    log.warning(Event.STAGE_FAILED, error=error)
+                    await asyncio.sleep(_SETTLE_PAUSE_S)
+                else:
+                    return
+    except TimeoutError as error:
+        raise ObjectsDown(f"the ledger took nothing for {SETTLE_LIMIT_S:g} s") from error
 
 
 async def _refused(n: int, task: Task, out: Outside, code: Code) -> None:

@@ -11,7 +11,6 @@ from messages.codec import Message
 from runtime.outside import Outside
 from services.errors import VendorDown
 from services.ledger import live_jobs
-from services.records import JobId
 from services.vendors.port import JobState
 from telemetry.points import reached
 
@@ -22,9 +21,6 @@ async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
     """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
     body, header = message.body, message.header
     assert isinstance(body, Poll)
-    if body.unsaved:
-        for job in body.jobs:
-            await out.ledger.write(header.run_id, f"vendor-{job.n}-id", JobId(job.id))
     jobs = await _known(body, task, out)
     recipe = known_recipe(header.kind, out)
     elapsed = out.ledger.now() - body.since / 1000

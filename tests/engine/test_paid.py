@@ -11,13 +11,14 @@ import msgspec
 import pytest
 
 from consumers.stages.generate import FRESH_S, OPEN_MARGIN_S
-from consumers.task import PREPARE_LIMIT_S
-from messages.bodies import Generate, Stage
+from consumers.task import PREPARE_LIMIT_S, SETTLE_LIMIT_S
+from messages.bodies import Generate, Poll, Stage
+from messages.codec import decode
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
 from services.errors import Denied, ObjectsDown
-from services.records import JobId
+from services.records import JobId, Verdict
 from services.vendors.port import JobState
 from tests.engine.fate import calls, raises, waits
 from tests.engine.standins import Create, Plan
@@ -205,6 +206,92 @@ async def test_an_id_is_not_lost_however_long_the_store_is_away(
     assert world.fate.count("vendor.create") == 1
 
 
+async def hang() -> None:
+    """What a store that has no answer comes to."""
+    await asyncio.sleep(30)
+    raise ObjectsDown("read timed out")
+
+
+async def test_an_id_stands_in_memory_alone_for_seconds_however_slow_the_store_fails(world: World) -> None:
+    run = await world.order()
+    created: list[float] = []
+
+    async def note() -> None:
+        created.append(world.now())
+
+    world.fate.strike("vendor.create", calls(note), done=True)
+    delivery, consumer = await world.until("generate")
+    world.fate.strike("ledger.(put_new|get) .*/vendor-1-id$", *[hang] * 1000)
+    await world.run(delivery, consumer)
+    assert world.now() - created[0] <= SETTLE_LIMIT_S + 1
+    (poll,) = [sent.payload for sent in world.wire.sent if sent.header.stage == "poll"]
+    body = decode(poll).body
+    assert isinstance(body, Poll)
+    assert (body.unsaved, [job.id for job in body.jobs]) == (True, ["job1"])
+    world.fate.clear()
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.vendor.paid == ["job1"]
+
+
+async def test_a_cancel_is_heard_while_the_store_hangs(world: World) -> None:
+    run = await world.order()
+    delivery, consumer = await world.until("generate")
+    paid = asyncio.Event()
+
+    async def note() -> None:
+        paid.set()
+
+    world.fate.strike("vendor.create", calls(note), done=True)
+    world.fate.strike("ledger.(put_new|get) .*/vendor-1-id$", *[hang] * 1000)
+    work = asyncio.create_task(world.run(delivery, consumer))
+    await paid.wait()
+    work.cancel()
+    before = world.now()
+    await work
+    assert world.now() - before <= SETTLE_LIMIT_S + 1
+    world.fate.clear()
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.vendor.paid == ["job1"]
+
+
+async def test_a_run_that_is_out_of_time_once_its_inputs_are_uploaded_pays_nothing(world: World) -> None:
+    run = await world.order()
+    delivery, consumer = await world.until("generate")
+    accepted = await world.ledger.accepted(run)
+    assert accepted is not None
+    await asyncio.sleep(accepted.deadline - world.now() - 5)
+    world.fate.strike("vendor.upload", waits(20.0))
+    await world.run(delivery, consumer)
+    assert world.vendor.uploads
+    await world.drain()
+    await world.promise(run, "failed", Code.TIMEOUT)
+    assert world.vendor.paid == []
+    assert "vendor-1" not in await world.records(run)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "late"])
+async def test_an_id_that_could_not_be_stored_is_stored_though_the_run_has_ended(world: World, end: str) -> None:
+    """Else nobody could stop the job."""
+    world.vendor.plans.append(Plan(looks=10**6))
+    run = await world.order()
+    delivery, consumer = await world.until("generate")
+    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(ObjectsDown("away"))] * 20)
+    await world.run(delivery, consumer)
+    world.fate.clear()
+    if end == "late":
+        poll, consumer = await world.until("poll")
+        await asyncio.sleep(3600)
+        await world.run(poll, consumer)
+    else:
+        await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.drain()
+    await world.promise(run, *(("failed", Code.TIMEOUT) if end == "late" else ("cancelled", Code.CANCELLED)))
+    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
+    assert world.vendor.jobs["job1"].cancelled
+
+
 async def test_a_call_always_has_its_whole_limit_however_slow_the_upload(world: World) -> None:
     run = await world.order()
     world.fate.strike("vendor.upload", waits(PREPARE_LIMIT_S - 1))
@@ -217,7 +304,7 @@ async def test_a_call_always_has_its_whole_limit_however_slow_the_upload(world: 
 async def test_an_end_that_cannot_be_stored_leaves_the_call_open(world: World) -> None:
     world.vendor.creates.append(FULL)
     run = await world.order()
-    world.fate.strike("ledger.put_new .*/vendor-1-end$", *[raises(ObjectsDown("away"))] * 15)
+    world.fate.strike("ledger.put_new .*/vendor-1-end$", *[raises(ObjectsDown("away"))] * 20)
     await world.drain()
     await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
     assert world.vendor.paid == []
