@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from consumers.finish import finish
 from consumers.outcomes import Bury, Leave, Outcome, Snooze
 from consumers.polling import notify_delay
-from consumers.task import Task
-from messages.bodies import Notify, Reason
+from consumers.task import LIMITS, Task
+from messages.bodies import Notify, Reason, Stage
 from messages.codec import Message
-from messages.errors import Permanent, ScfWorkersError
+from messages.errors import Outage, Permanent, ScfWorkersError
+from messages.keys import RunId
 from runtime.outside import Outside
 from telemetry import logs
 from telemetry.events import Event
@@ -19,6 +21,9 @@ __all__ = ["GIVE_UP_S", "notify"]
 
 GIVE_UP_S: Final = 72 * 3600.0
 """Seconds after which a verdict that nobody would hear becomes a dead letter: a desk record and an alarm."""
+
+_LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0
+"""Seconds for one try: a little less than the stage has."""
 
 log = logs.get(__name__)
 
@@ -29,10 +34,19 @@ async def notify(message: Message, task: Task | None, out: Outside) -> Outcome:
     assert isinstance(body, Notify)
     elapsed = out.ledger.now() - body.since / 1000
     try:
-        await finish(message.header.run_id, out)
+        await _finish_in_time(message.header.run_id, out)
     except ScfWorkersError as error:
         if elapsed > GIVE_UP_S or isinstance(error, Permanent):
             return Bury(Reason.ATTEMPTS, error.code, type(error).__name__)
         log.warning(Event.CALLBACK_FAILED, error=error)
         return Snooze(max(notify_delay(elapsed), error.retry_after or 0.0))
     return Leave()
+
+
+async def _finish_in_time(run: RunId, out: Outside) -> None:
+    """As `finish`; what is slow counts as away, before the stage's own limit would spend an attempt."""
+    try:
+        async with asyncio.timeout(_LIMIT_S):
+            await finish(run, out)
+    except TimeoutError as error:
+        raise Outage(f"a verdict could not be brought to its end in {_LIMIT_S:g} s") from error

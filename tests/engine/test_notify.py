@@ -101,6 +101,16 @@ async def test_after_three_days_it_is_a_desk_record_and_never_a_failed_verdict(w
     await world.promise(run, "success")
 
 
+async def test_a_callback_that_is_slow_costs_no_attempt(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("backend.deliver", *away(1), *[waits(100)] * 20)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {note.attempt for note in world.sent("notify")} == {0}
+    assert len(world.sent("notify")) == 21
+    assert await world.desk() == []
+
+
 async def test_a_verdict_is_delivered_though_the_task_has_passed_its_deadline(world: World) -> None:
     run = await world.order()
     world.fate.strike("backend.deliver", *away(30))
