@@ -49,17 +49,28 @@ async def save_ids(message: Message, out: Outside) -> None:
 
 
 async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job, JobStatus]:
-    """Ask the vendor once about every job.
+    """Ask the vendor once about every job. One that it does not know counts as at work.
 
     Raises:
         services.errors.VendorDown: it gave no usable answer.
     """
     async with Together() as group:
         asked = {job: group.create_task(vendor.query(job.id, workflow=kind)) for job in jobs}
-    found = {job: task.result() for job, task in asked.items()}
+    found = {job: _believed(job, task.result()) for job, task in asked.items()}
     for job, status in found.items():
         log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=status.cost or None)
     return found
+
+
+def _believed(job: Job, status: JobStatus) -> JobStatus:
+    """A job that was accepted and is not known now is no job that failed: it is paid for, and may well be alive.
+
+    A replica may lag, or another key be asked during a rotation. Where it stays unknown, the deadline ends the run.
+    """
+    if status.state is not JobState.FAILED or status.known:
+        return status
+    log.warning(Event.JOB_MISSING, job=job.id, n=job.n, reason=status.reason)
+    return JobStatus(JobState.WORKING)
 
 
 def first_success(found: Mapping[Job, JobStatus]) -> Job | None:

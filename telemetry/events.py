@@ -62,6 +62,7 @@ class Event(StrEnum):
     PAID_UNKNOWN = "paid.unknown", "a paid vendor call was sent and nobody knows whether it was accepted"
     VENDOR_POLLED = "vendor.polled", "a job was looked at"
     JOB_FAILED = "job.failed", "the vendor ended a job badly; `reason` has its own words"
+    JOB_MISSING = "job.missing", "the vendor does not know a job that it had accepted; looked at until the deadline"
     VENDOR_CANCELLED = "vendor.cancelled", "the vendor was asked to stop a job"
     WEBHOOK_RECEIVED = "webhook.received", "a vendor's webhook became a wake"
     WEBHOOK_REFUSED = "webhook.refused", "a webhook call that was not taken: not our path, not readable, or no broker"

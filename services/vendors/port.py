@@ -25,7 +25,7 @@ class JobState(StrEnum):
     """Queued or running: look again later."""
     SUCCESS = "success"
     FAILED = "failed"
-    """Terminal: failed, cancelled, timed out, refused content, or not known any more."""
+    """Terminal: failed, cancelled, timed out or refused content; also a job that is not `known`."""
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     cost: str = ""
     """What the vendor charged, as it says it, for the log."""
     known: bool = True
-    """Whether the vendor knows the job; of a failed one only: it may have forgotten it, or never have had it."""
+    """Whether the vendor knows the job; of a failed one only. One that it had accepted it may know again later."""
 
 
 class JobRequest(msgspec.Struct, frozen=True):

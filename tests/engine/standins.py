@@ -89,6 +89,8 @@ class ScriptedVendor:
         self.uploads: list[str] = []
         self.full = 0
         """So many times more there is no room."""
+        self.forgets = False
+        """It knows no job any more."""
 
     @property
     def paid(self) -> list[str]:
@@ -133,7 +135,7 @@ class ScriptedVendor:
 
     async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
         await self._fate.pass_by(f"vendor.query {job_id}", done=False)
-        job = self.jobs.get(job_id)
+        job = None if self.forgets else self.jobs.get(job_id)
         if job is None:
             return JobStatus(JobState.FAILED, reason="no such job", known=False)
         status = self._status(job)

@@ -251,6 +251,33 @@ async def test_a_flickering_vendor_on_a_poll_is_a_snooze(world: World, error: Ve
     assert len(world.vendor.paid) == 1
 
 
+@pytest.mark.parametrize("looker", ["poll", "wake", "collect"])
+async def test_a_vendor_that_does_not_know_a_job_just_now_fails_no_run(world: World, looker: str) -> None:
+    """A replica that lags, or another key during a rotation: the job is alive and paid."""
+    world.vendor.plans.append(Plan(looks=2))
+    run = await world.order()
+    if looker == "wake":
+        await world.pass_by("poll")
+        await world.wake(run)
+    delivery, consumer = await world.until(looker)
+    known = dict(world.vendor.jobs)
+    world.vendor.jobs.clear()
+    await world.run(delivery, consumer)
+    world.vendor.jobs.update(known)
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.vendor.paid == ["job1"]
+    assert await world.desk() == []
+
+
+async def test_a_job_that_the_vendor_never_knows_again_ends_with_the_deadline(world: World) -> None:
+    run = await world.order()
+    await world.pass_by("poll")
+    world.vendor.forgets = True
+    await world.drain()
+    await world.promise(run, "failed", Code.TIMEOUT)
+
+
 @pytest.mark.parametrize(("stage", "body"), [(Stage.CLEAN, Clean()), (Stage.GENERATE, Generate())])
 async def test_a_dead_letter_from_before_the_job_is_a_desk_record_only_while_the_job_lives(
     world: World, stage: Stage, body: Body
