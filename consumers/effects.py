@@ -49,6 +49,9 @@ _BEFORE_JOB: Final = (Stage.CLEAN, Stage.GENERATE)
 _PUBLISH_PAUSE: Final = 0.5
 """Seconds between two tries of a publish that failed: a begun message is never given back."""
 
+_EARLY_REST: Final = 1.0
+"""Seconds until a message that came early is published again, so that nothing can spin."""
+
 _WHOLE: Final = 5_500
 """Bytes of an original that fit into a dead letter, also as base64; only foreign messages are larger."""
 
@@ -104,7 +107,10 @@ class Effects:
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="error")
                 log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
             case Again(delay):
-                await self.publish(delivery.topic, delivery.payload, delay)
+                # Where this machine's clock is behind, the copy's delay may end in the broker's past: it comes at once.
+                rest = min(delay, _EARLY_REST)
+                await asyncio.sleep(rest)
+                await self.publish(delivery.topic, delivery.payload, delay - rest)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
                 await self._copy(message, delay=delay, attempt=attempt + 1, alone=True)

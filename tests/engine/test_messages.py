@@ -189,6 +189,30 @@ async def test_a_delivery_that_comes_early_waits_for_its_time(world: World) -> N
     assert world.vendor.jobs["job1"].looks <= 4
 
 
+async def test_a_machine_whose_delays_end_in_the_brokers_past_does_not_spin(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock is behind: what it publishes for later is delivered at once."""
+    run = await world.order()
+    poll, consumer = await world.until("poll")
+    await world.wire.lose(poll, consumer)
+
+    async def at_once(topic: str, payload: bytes, *, delay: float = 0.0) -> str:
+        return await world.wire.slip_in(topic, payload)
+
+    due = world.now() + 20
+    await world.say(run, Stage.POLL, decode(poll.payload).body, seq=1, kind="model_pose12", not_before=20_000)
+    before = len(world.wire.sent)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.wire, "publish", at_once)
+        while world.fate.count("vendor.query") == 0:
+            await world.step()
+            assert len(world.wire.sent) - before <= 30
+    assert due <= world.now() <= due + 1
+    await world.drain()
+    await world.promise(run, "success")
+
+
 async def test_light_polls_read_nothing_and_write_nothing(world: World) -> None:
     world.vendor.plans.append(Plan(looks=20))
     await world.order()
