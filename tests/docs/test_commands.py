@@ -24,7 +24,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of
+from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of, inline_of
 
 BY_CI: Final = "CI runs it"
 ELSEWHERE: Final[Mapping[str, str]] = {
@@ -60,11 +60,14 @@ BACKGROUND: Final[Mapping[str, str]] = {
 }
 """Commands that run until Ctrl-C -> what they say when they are ready."""
 
+HEALTH_FILE: Final = dict(
+    code.split("=") for code in inline_of("docs/how-to/run-the-workers.md") if code.startswith("HEALTH_FILE=")
+)
 ENVIRONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "scf-workers work": {"HEALTH_FILE": ".sandbox/healthy"},
-    "scf-workers healthy": {"HEALTH_FILE": ".sandbox/healthy"},
+    "scf-workers work": HEALTH_FILE,
+    "scf-workers healthy": HEALTH_FILE,
 }
-"""Command -> variables that its page speaks of."""
+"""Command -> variables that its page says to set for it."""
 
 WITHOUT_WORKERS: Final = ("scf-workers cancel TASK_ID --user USER_ID",)
 """Commands about a task that has not ended."""
@@ -73,7 +76,7 @@ SUBMIT_AND_LEAVE: Final = "scf-workers submit sandbox/photos/portrait.jpg --wait
 
 
 class Reader:
-    """Somebody at a terminal, in a folder like the project's, who has followed what was read so far.
+    """Somebody at a terminal, in a folder like the project's, who has done what was read so far and nothing else.
 
     Args:
         folder: an empty one.
@@ -89,7 +92,6 @@ class Reader:
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
         (folder / "sandbox").symlink_to(ROOT / "sandbox")
         shutil.copy(ROOT / ".pre-commit-config.yaml", folder)
-        (folder / "drain.json").write_text("{}", encoding="utf-8")
         subprocess.run(["git", "init", "--quiet", folder], check=True)
 
     def do(self, command: str, folder: Path | None = None, **environ: str) -> str:
