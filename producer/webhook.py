@@ -3,7 +3,7 @@
 The platform calls `main_handler(event, context)` for each request to the Function URL. What proves a call is its path
 (see `services.webhooks`); of the body only the job's id is read, and only to be asked for with our own key, later, by
 the wake that is published here. Nothing else is done: no record is written and no vendor called, so the answer is fast
-(a slow receiver is called again: vendors reference, section 1.5).
+(a slow receiver is called again: docs/reference/vendors.md).
 """
 
 from __future__ import annotations

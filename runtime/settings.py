@@ -1,7 +1,7 @@
 """Settings: every variable of the environment this product reads, in one struct.
 
-Names that the requirements give are kept. A secret may come from a file instead: `NAME_FILE` names it. The table in
-`docs/configuration.md` is checked against this struct.
+Names that the platform's backend gave are kept. A secret may come from a file instead: `NAME_FILE` names it. The table
+in `docs/configuration.md` is checked against this struct.
 """
 
 from __future__ import annotations

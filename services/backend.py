@@ -1,7 +1,6 @@
 """The backend: one signed callback for each verdict, and the two questions it answers.
 
-Callbacks follow requirement 000 (`steps`) or, by configuration, the older form of requirement 001 (`task_update`). Both
-carry, besides what 000 asks for,
+Callbacks have the form `steps` or, by configuration, the older form `task_update` (docs/backend.md). Both carry
 
     X-Timestamp                 seconds since the epoch, when sent
     X-Internal-Signature        HMAC-SHA256 hex over task id + step index + timestamp
@@ -356,7 +355,7 @@ def _request(callback: Callback, form: Form) -> tuple[str, Mapping[str, object]]
 
 def _output(urls: list[str]) -> Mapping[str, object]:
     videos = [url for url in urls if url.endswith(".mp4")]
-    # Requirement 000 shows the output of a video step as `{video_url}`.
+    # The backend reads the output of a video step as `{video_url}` (docs/backend.md).
     return {"resultUrls": urls, "count": len(urls), **({"video_url": videos[0]} if videos else {})}
 
 

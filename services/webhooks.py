@@ -1,6 +1,6 @@
 """Paths of a vendor's webhook calls, which nobody can make up.
 
-RunningHub signs no webhook (vendors reference, section 1.5), so its proof is the path that we told it with the create:
+RunningHub signs no webhook (docs/reference/vendors.md), so its proof is the path that we told it with the create:
 
     /webhook/{vendor}/{user}/{task}/{step}/{run}/{n}/{token}
 

@@ -1,4 +1,4 @@
-"""The customer's backend as we know it from the requirements, with its quota book. It verifies everything it is told.
+"""The customer's backend as docs/backend.md has it, with its quota book. It verifies everything it is told.
 
 seals    signatures checked and tickets issued, by code of its own
 book     what was sold, charged, heard and refunded: SQLite, so it outlives a restart

@@ -3,8 +3,8 @@
 POST /api/tasks {user_id, kind, params, step?, inputs?}            sell: charges 1 -> task id, ticket, upload folder
 POST /api/tasks/{id}/steps {kind, params}                          the next step of a pipeline
 GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
-POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict, as requirement 000 has it
-POST /internal/task/update                                         a verdict, as requirement 001 has it
+POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict in the form `steps` (docs/backend.md)
+POST /internal/task/update                                         a verdict in the older form `task_update`
 GET  /api/internal/tasks/unfinished, POST …/steps/{n}/reopen       what the workers may ask
 GET  /_sandbox/book?task_id=, POST and DELETE /_sandbox/faults     for tests
 """

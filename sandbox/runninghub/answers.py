@@ -1,4 +1,4 @@
-"""How the two generations write the same things (vendors reference, sections 1.1 and 1.2). Pure."""
+"""How the two generations write the same things (docs/reference/vendors.md). Pure."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def reply(content: object, status: int = 200) -> Response:
 
 
 def unauthorized() -> Response:
-    """What the gateway says to a key it does not take (section 1.3, note)."""
+    """What the gateway says to a key it does not take (docs/reference/vendors.md, codes)."""
     return reply({"code": -1, "msg": "ApiKey verification failed"}, 401)
 
 

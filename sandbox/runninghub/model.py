@@ -67,7 +67,7 @@ class KeyLimits(msgspec.Struct, frozen=True):
     """What a key may do."""
 
     concurrent: int = 3
-    """Unfinished jobs at a time (section 1.4)."""
+    """Unfinished jobs at a time (docs/reference/vendors.md, limits)."""
     kind: Literal["NORMAL", "SHARED", "EXCLUSIVE"] = "SHARED"
 
 

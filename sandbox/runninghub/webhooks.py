@@ -1,4 +1,4 @@
-"""TASK_END deliveries, as punctual as the vendor's, or less so on request (vendors reference, section 1.5)."""
+"""TASK_END deliveries, as punctual as the vendor's, or less so on request (docs/reference/vendors.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What RunningHub's answers mean. Pure: bytes in, a value or one error of the tree out.
 
 Answers are read leniently, field by field: numbers come as strings and strings as numbers, fields go missing, and an id
-lost to a strict decoder is a job that is paid for and thrown away (vendors reference, section 4).
+lost to a strict decoder is a job that is paid for and thrown away (docs/reference/vendors.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 _OK: Final = 200
 _NO_ERROR: Final = frozenset({"", "0", "200"})
-"""`200` as success was seen on uploads (section 1.2)."""
+"""`200` as success was seen on uploads (docs/reference/vendors.md)."""
 
 _WORKING: Final = frozenset({"QUEUED", "RUNNING", "CREATE"})
 _ENDED: Final = frozenset({"FAILED", "CANCEL", "CANCELED", "CANCELLED"})
@@ -115,7 +115,7 @@ def job_state(told: Reply, reply: Reply) -> JobStatus:
     """The state in v1's answer to `status`.
 
     Args:
-        told: the answer to `outputs`, which did not decide: an error, or (in older answers, section 1.1) success
+        told: the answer to `outputs`, which did not decide: an error, or (in older answers) success
             without files.
         reply: the answer to `status`.
 
@@ -270,7 +270,7 @@ def _code(answer: Mapping[str, object]) -> str:
 
 
 def _job_id(answer: Mapping[str, object]) -> str:
-    """The id at the top (v2), in `data` (v1), or as a bare `data` (seen at section 4)."""
+    """The id at the top (v2), in `data` (v1), or as a bare `data` (docs/reference/vendors.md, oddities)."""
     data = answer.get("data")
     for found in (answer.get("taskId"), _map(data).get("taskId")):
         text = _text(found)

@@ -66,5 +66,5 @@ class Generation(Protocol):
 
 
 def cancel(key: Secret, job_id: str) -> Call:
-    """Stop a job: v1's call for both, v2 has none (vendors reference, section 1.2)."""
+    """Stop a job: v1's call for both, v2 has none (docs/reference/vendors.md)."""
     return Call("/task/openapi/cancel", {"apiKey": key.reveal(), "taskId": job_id})

@@ -1,6 +1,6 @@
 """RunningHub's codes: one row for each code of its error reference, and what each of our calls does about it.
 
-Source: vendors reference, section 1.3 (the vendor's own table, apifox.com/apidoc/docs-site/5441421/doc-6913925, and two
+Source: docs/reference/vendors.md (the vendor's own table, apifox.com/apidoc/docs-site/5441421/doc-6913925, and two
 fuller lists of its users). A code that has no row: a create's outcome is unknown, a query has to come again.
 """
 
@@ -76,8 +76,8 @@ def _full(name: str, wait: float | None = None) -> Meaning:
 
 
 def _key(name: str) -> Meaning:
-    # Reported to come and go for a key that works (section 1.3, note). Nothing was accepted, and a paying customer's
-    # task must not die of it: wait, and let the deadline judge.
+    # Reported to come and go for a key that works (docs/reference/vendors.md). Nothing was accepted, and a paying
+    # customer's task must not die of it: wait, and let the deadline judge.
     return Meaning(name, OnCreate.FULL, OnQuery.DOWN, OnUpload.DOWN)
 
 
@@ -159,4 +159,4 @@ HTTP_ON_CREATE: Final[Mapping[int, OnCreate]] = {
     **dict.fromkeys((401, 402, 403, 429), OnCreate.FULL),
     **dict.fromkeys((400, 404, 405, 410, 413, 414, 415, 422, 431), OnCreate.REFUSED),
 }
-"""HTTP statuses that prove that a create was not accepted (section 1.6). Any other status but 200 proves nothing."""
+"""Statuses that prove that a create was not accepted (docs/reference/vendors.md); any other but 200 proves nothing."""

@@ -1,4 +1,4 @@
-"""RunningHub's v1: `/task/openapi/…`, an envelope, the key in the body (vendors reference, section 1.1).
+"""RunningHub's v1: `/task/openapi/…`, an envelope, the key in the body (docs/reference/vendors.md).
 
 The key goes in the header too, as everywhere: v1 takes it there, and for wallet keys reportedly only there.
 """

@@ -1,4 +1,4 @@
-"""RunningHub's v2: `/openapi/v2/…`, the key in the header alone (vendors reference, section 1.2)."""
+"""RunningHub's v2: `/openapi/v2/…`, the key in the header alone (docs/reference/vendors.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """RunningHub: ComfyUI workflows run by job, over its v2 interface or over v1.
 
-Source of every outside fact: vendors reference, section 1. What the answers mean stands in `_runninghub_answers`, the
+Source of every outside fact: docs/reference/vendors.md. What the answers mean stands in `_runninghub_answers`, the
 codes in `_runninghub_codes`, where the calls go in `_runninghub_v1` and `_runninghub_v2`; here is only the sending.
 """
 
@@ -44,13 +44,13 @@ RESULT_HOSTS: Final = frozenset(
         "*.rhart.ai",
     }
 )
-"""Where results were seen (section 1.4). A pattern over the whole of COS would let in anybody's bucket."""
+"""Where results were seen (docs/reference/vendors.md). A pattern over all of COS would let in anybody's bucket."""
 
 _UPLOAD_LIMIT: Final = 30 * 1024 * 1024
-"""Section 1.1: 30 MB a file, else code 809."""
+"""30 MB a file, else code 809 (docs/reference/vendors.md)."""
 _ANSWER_LIMIT: Final = 2 * 1024 * 1024
 _CONNECTIONS: Final = 6
-"""httpx's pool slows as it fills: 4 to 8 a vendor (libraries reference)."""
+"""httpx's pool slows as it fills, for httpcore looks at every connection at every request: 4 to 8 a vendor."""
 _HEADER_SAFE: Final = re.compile(r"[!-~]+")
 _WAIT_MAX: Final = 3600.0
 

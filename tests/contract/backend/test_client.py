@@ -160,7 +160,7 @@ async def test_steps_have_verdicts_of_their_own_and_one_refund_in_all(standin: S
     assert (row["status"], row["refunds"]) == ("failed", 1)
 
 
-async def test_a_video_is_named_as_requirement_000_names_it(standin: StandIn) -> None:
+async def test_a_video_is_named_as_the_backend_reads_it(standin: StandIn) -> None:
     task = await standin.sell("video_tryon")
     bodies: list[bytes] = []
 

@@ -19,7 +19,7 @@ from services.vendors._runninghub_answers import Reply
 from services.vendors._runninghub_codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
 from services.vendors.port import JobFile, JobState, JobStatus
 
-# Section 1.3 of the vendors reference, by its last column.
+# The codes of docs/reference/vendors.md, by what follows from them.
 NOT_ACCEPTED = "415 421 814 1003 1011 1520"
 KEY_OR_FUNDS = "416 812 801 802 806 811 1002 1014"
 SERVER_SIDE = "500 1000 1005 1010 1012"

@@ -1,4 +1,4 @@
-"""Everything the vendors reference, section 1.8, asks of the stand-in, and what the client makes of it: one test each.
+"""The oddities of docs/reference/vendors.md that the stand-in plays, and what the client makes of them: one test each.
 
 Both generations of the interface, save where the test's name says which. Webhooks: `test_oddities_webhook.py`.
 """

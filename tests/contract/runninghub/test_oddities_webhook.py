@@ -1,4 +1,4 @@
-"""The webhooks that the vendors reference, section 1.8, asks of the stand-in: one test each, over both generations.
+"""The odd webhooks of docs/reference/vendors.md that the stand-in plays: one test each, over both generations.
 
 In-process and in real seconds, few of them.
 """

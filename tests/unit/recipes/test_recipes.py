@@ -190,7 +190,7 @@ def test_a_kind_with_a_vendor_gives_it_every_input_and_no_other(recipe: Recipe) 
     assert recipe.create_limit_s > 30
 
 
-def test_the_result_names_of_the_requirements() -> None:
+def test_the_result_names_that_the_backend_shows() -> None:
     assert [MODEL_POSE12.result.format(n, "jpg") for n in (1, 12)] == ["frame_01.jpg", "frame_12.jpg"]
     assert MODEL_POSE12.count == 12
 

@@ -31,7 +31,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.callback_form == "steps"
 
 
-def test_names_are_those_of_the_requirements() -> None:
+def test_names_that_the_backend_gave_are_kept() -> None:
     assert {
         "BACKEND_URL",
         "INTERNAL_CALLBACK_SECRET",
