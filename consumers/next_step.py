@@ -44,7 +44,7 @@ class AskInput(msgspec.Struct, frozen=True):
 
 
 class AskReopen(msgspec.Struct, frozen=True):
-    """A replay: the backend must agree before it works."""
+    """A replay, which no command starts yet: the backend must agree before it works."""
 
 
 class AwaitBuild(msgspec.Struct, frozen=True):

@@ -78,7 +78,7 @@ class Wake(msgspec.Struct, frozen=True, array_like=True):
     """Look at the run once, now."""
 
     why: str
-    """sweep, webhook, cancel, replay or trigger."""
+    """sweep, redeliver, webhook or cancel; replay is reserved."""
     job: Job | None = None
     """A webhook's hint."""
     since: int = 0

@@ -5,7 +5,7 @@ input/{user}/{task}/task.json                        several inputs          (da
 staging/{user}/{task}/{step}-{run}/{nonce}/…         results before a verdict (data bucket, ages out in 7 days)
 output/{user}/{task}/[step_{n}/]frame_01.jpg …       results of a success    (data bucket)
 ledger/{user}/{task}/{step}-{run}/{record}           state                   (ledger bucket)
-index/{user}/{reverse-time}-{task}                   lists                   (ledger bucket)
+index/{user}/{reverse-time}-{task}                   reserved for lists      (ledger bucket)
 dead/{day}/{fingerprint}/{id}                        dead-letter desk        (ledger bucket)
 """
 
@@ -112,7 +112,7 @@ def output_key(run: RunId, name: str) -> str:
 
 
 def index_key(user: str, task: str, created: float) -> str:
-    """Key of the index entry of a task: newest first in key order.
+    """Key of the index entry of a task: newest first in key order. Nothing reads it yet.
 
     Args:
         user: its user.

@@ -22,7 +22,7 @@ from telemetry.tracing import current, new_traceparent
 __all__ = ["LATEST", "REDELIVER", "SWEEP", "Why", "cancel_task", "current_run", "publish_wake"]
 
 Why = Literal["sweep", "redeliver", "webhook", "cancel", "replay"]
-"""Who wakes, and what for."""
+"""Who wakes, and what for. Nothing wakes for a `replay` yet."""
 
 SWEEP: Final = "sweep"
 """A run that may have come to a stop. Such a wake is acked before its effects and goes stale: the sweep comes again."""

@@ -5,7 +5,7 @@ Callbacks have the form `steps` or, by configuration, the older form `task_updat
     X-Timestamp                 seconds since the epoch, when sent
     X-Internal-Signature        HMAC-SHA256 hex over task id + step index + timestamp
     X-Internal-Body-Signature   HMAC-SHA256 hex over timestamp + body, since the former covers no body
-    X-Internal-Run              0, plus one for each replay: tells a late repeat of an older run; not signed
+    X-Internal-Run              0; reserved for replays, to tell a late repeat of an older run; not signed
 
 The questions, unfinished tasks and reopening, are signed over path + timestamp (the path from `/api/` on, as sent,
 without query) in `X-Internal-Signature`; so no signature of a callback can be used to ask, nor the other way round.
@@ -276,7 +276,7 @@ class Backend:
         return UnfinishedPage(rows, page.cursor, len(page.rows) - len(rows))
 
     async def reopen(self, task: str, step: int) -> bool:
-        """Ask for a failed step to be sold once more, for a replay. Asking again for an open one is harmless.
+        """Ask for a failed step to be sold once more, for a replay (no command starts one yet). Twice is harmless.
 
         Returns:
             True when it is open; False when the backend says no (409), or does not know it (404, 410).

@@ -273,7 +273,7 @@ class Ledger:
         return runs
 
     async def index(self, user: str, task: str, created: float) -> None:
-        """Make the task appear in lists; done twice it is the same entry."""
+        """Make the task appear in lists, which nothing reads yet; done twice it is the same entry."""
         try:
             await self.objects.put_new(index_key(user, task, created), b"")
         except Exists:

@@ -140,11 +140,11 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 class Reopened(msgspec.Struct, frozen=True):
-    """`reopened`: the backend agreed to a replay."""
+    """`reopened`: the backend agreed to a replay, which no command starts yet."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """`refused`: the backend did not agree to a replay, or it came too late."""
+    """`refused`: the backend did not agree to a replay (see `Reopened`), or it came too late."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "user_id": "the user who bought the task",
         "task_id": "the task",
         "step": "step of the backend's pipeline",
-        "run": "0, plus one for each replay",
+        "run": "0; replays are reserved",
         "kind": "the recipe it follows",
         "stage": "clean, generate, poll, collect, wake, notify or dead",
         "seq": "number of the message in its stage",
