@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from runtime.settings import Settings, load_settings
+from runtime.settings import SECRETS, Settings, load_settings
 from services import records
 from services.backend import Backend, Callback, Form, UnfinishedPage, UnfinishedTask
 from services.vendors.runninghub import Node, Workflow
@@ -51,6 +51,25 @@ _NO_SETTINGS: Final = frozenset({"NAME", "PULSAR_REQUIRED", "FUNCTION_HANDLER"})
 """A form, and what others read: the test suite (tests/support/pulsar_part.py) and the image (runtime/image.py)."""
 
 
+_VARIABLES_OF_OTHERS: Final = frozenset(
+    {
+        "NAME_FILE",
+        "FUNCTION_HANDLER",
+        "TEST_ARGS",
+        "SCF_WORKERS_CACHE",
+        "TENCENTCLOUD_SECRETID",
+        "TENCENTCLOUD_SECRETKEY",
+        "TENCENTCLOUD_SESSIONTOKEN",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    }
+)
+"""A form, and what the image, the Makefile, the test suite, the platform and OpenTelemetry's own libraries read.
+Variables of the tests' and the demo's broker begin with `PULSAR_`."""
+
+
 def _block(page: str, language: str, number: int = 0) -> str:
     return [block.text for block in blocks_of(page) if block.language == language][number]
 
@@ -58,6 +77,21 @@ def _block(page: str, language: str, number: int = 0) -> str:
 def test_every_block_is_read_by_a_test() -> None:
     shown = Counter((page, block.language) for page in PAGES for block in blocks_of(page))
     assert {key: count for key, count in shown.items() if key[1] != "console"} == HELD
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_json_is_json(page: str) -> None:
+    for block in blocks_of(page):
+        if block.language == "json":
+            json.loads(block.text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_variables_that_a_sentence_names_are_settings(page: str) -> None:
+    known = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    known |= {f"{name}_FILE" for name in SECRETS}
+    named = {code for code in inline_of(page) if re.fullmatch(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+", code)}
+    assert sorted(name for name in named - known - _VARIABLES_OF_OTHERS if not name.startswith("PULSAR_")) == []
 
 
 def test_what_a_console_block_shows_beside_commands_is_nothing() -> None:
