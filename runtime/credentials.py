@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from runtime.errors import BadSettings
 from runtime.settings import Settings
@@ -11,6 +12,8 @@ from telemetry.redaction import register
 from telemetry.secrets import Secret
 
 __all__ = ["credentials_in"]
+
+_ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
 
 
 def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credentials:
@@ -22,13 +25,12 @@ def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credential
     Raises:
         runtime.errors.BadSettings: there are none.
     """
-    role = [environ.get(f"TENCENTCLOUD_{part}", "") for part in ("SECRETID", "SECRETKEY", "SESSIONTOKEN")]
-    if role[0] and role[1]:
-        found = [Secret(part) for part in role]
-        for secret in found:
-            if secret:
-                register(secret)
-        return Credentials(*found)
+    role = {name: Secret(environ.get(name, "")) for name in _ROLE}
+    secret_id, key, token = role.values()
+    if secret_id and key:
+        for name, secret in role.items():
+            register(secret, of=name)
+        return Credentials(secret_id, key, token)
     if settings.tencentcloud_secret_id and settings.tencentcloud_secret_key:
         return Credentials(settings.tencentcloud_secret_id, settings.tencentcloud_secret_key)
     raise BadSettings("set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or give the function a role")

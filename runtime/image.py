@@ -99,7 +99,7 @@ class Credentials:
             return
         for header, name in _CREDENTIALS.items():
             try:
-                register(Secret(given[name]))
+                register(Secret(given[name]), of=name)
             except ValueError as error:
                 raise BadSettings(f"the header {header} cannot be used: {error}") from error
         for header, name in list(_CREDENTIALS.items())[:2]:

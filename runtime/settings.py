@@ -167,15 +167,15 @@ def mask_secrets(environ: Mapping[str, str]) -> None:
     Args:
         environ: the environment; the role's credentials are masked too.
     """
-    values = [environ.get(name, "") for name in (*SECRETS, *_ROLE)]
+    values = [(name, environ.get(name, "")) for name in (*SECRETS, *_ROLE)]
     for name in SECRETS:
         if path := environ.get(f"{name}_FILE"):
             with suppress(BadSettings):
-                values.append(_secret_file(name, path))
-    for value in values:
+                values.append((name, _secret_file(name, path)))
+    for name, value in values:
         # One that is too short is refused by `load_settings`.
         with suppress(ValueError):
-            register(Secret(value))
+            register(Secret(value), of=name)
 
 
 def require(settings: Settings, *names: str) -> None:
@@ -207,7 +207,7 @@ def _mask(name: str, secret: Secret) -> None:
     if not secret:
         return
     try:
-        register(secret)
+        register(secret, of=name)
     except ValueError as error:
         raise BadSettings(f"{name} cannot be used: {error}") from error
 

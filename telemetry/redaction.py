@@ -12,6 +12,7 @@ import json
 import math
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -25,6 +26,8 @@ MIN_SECRET_LENGTH: Final = 6
 
 _MAX_DEPTH: Final = 8
 _MAX_BITS: Final = 64
+_LAST_FEW: Final = 4
+"""Values that are masked of a secret that changes: what was begun with an old one may still tell of it."""
 _SHORT: Final = 64
 """Characters of a text that is remembered with what became of it."""
 
@@ -122,34 +125,56 @@ class Redactor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: set[str] = set()
-        self._forms: frozenset[str] = frozenset()
+        self._forms: dict[str, frozenset[str]] = {}
+        self._lasting: set[str] = set()
+        self._passing: dict[str, deque[str]] = {}
         self._known: re.Pattern[str] | None = None
         # Names of fields, stages, kinds and topics come again with every line.
         self._seen = functools.lru_cache(maxsize=4096)(self._mask)
 
-    def register(self, secret: Secret) -> None:
+    def register(self, secret: Secret, of: str = "") -> None:
         """Mask this value wherever it appears from now on, also URL-quoted, escaped or in base64.
 
         Args:
             secret: an empty one means "not configured" and is left out.
+            of: what has this value now and may have another one later, such as a variable: of its values the last few
+                are masked. Without it the value is masked for good.
 
         Raises:
             ValueError: shorter than `MIN_SECRET_LENGTH`; such a value guards nothing and cannot be masked.
         """
         if not secret:
             return
-        if len(secret.reveal()) < MIN_SECRET_LENGTH:
+        value = secret.reveal()
+        if len(value) < MIN_SECRET_LENGTH:
             raise ValueError(f"a secret has at least {MIN_SECRET_LENGTH} characters")
         # A role's credentials come by with every call, from several threads, and are mostly known.
         with self._lock:
-            if secret.reveal() in self._values:
+            if value in (self._passing.setdefault(of, deque()) if of else self._lasting):
                 return
-            self._forms |= _forms(secret.reveal())
-            longest_first = sorted(self._forms, key=len, reverse=True)
-            self._known = re.compile("|".join(re.escape(form) for form in longest_first))
-            self._values.add(secret.reveal())
-            self._seen.cache_clear()
+            gone = self._keep(value, of)
+            if value not in self._forms or gone:
+                self._forms = {**self._forms, value: _forms(value)}
+                for one in gone:
+                    del self._forms[one]
+                self._compile()
+
+    def _keep(self, value: str, of: str) -> set[str]:
+        """Note a value; those that it takes the place of, and that nothing else has."""
+        if not of:
+            self._lasting.add(value)
+            return set()
+        values = self._passing[of]
+        values.append(value)
+        gone = {values.popleft()} if len(values) > _LAST_FEW else set[str]()
+        return gone - self._lasting - {one for others in self._passing.values() for one in others}
+
+    def _compile(self) -> None:
+        longest_first = sorted(frozenset().union(*self._forms.values()), key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(form) for form in longest_first))
+        # Its cache would keep hundreds of these, each as large as all secrets together.
+        re.purge()
+        self._seen.cache_clear()
 
     def text(self, text: str) -> str:
         """The text with everything secret masked."""
@@ -217,9 +242,9 @@ class Redactor:
 _process: Final = Redactor()
 
 
-def register(secret: Secret) -> None:
+def register(secret: Secret, of: str = "") -> None:
     """Mask this value in everything the process logs from now on. See `Redactor.register`."""
-    _process.register(secret)
+    _process.register(secret, of)
 
 
 def redact(value: object) -> object:

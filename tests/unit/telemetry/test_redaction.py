@@ -240,6 +240,36 @@ def test_a_registered_value_never_comes_out_in_another_dress(secret: str) -> Non
         assert dressed not in redactor.text(f"<{dressed}>")
 
 
+def test_of_a_secret_that_changes_the_last_few_values_are_masked_and_no_more_are_kept() -> None:
+    redactor = Redactor()
+    redactor.register(Secret("configured-once"))
+    values = [f"value-number-{n:03}" for n in range(50)]
+    for value in values:
+        redactor.register(Secret(value), of="TOKEN")
+    assert [value for value in values if redactor.text(f"it is {value}.") != "it is ***."] == values[:-4]
+    assert redactor.text("configured-once") == "***"
+    assert len(redactor._forms) == 5
+
+
+def test_a_value_is_masked_as_long_as_anything_has_it() -> None:
+    redactor = Redactor()
+    for of in ("ONE", "TWO", ""):
+        redactor.register(Secret("shared-by-many"), of=of)
+    for n in range(10):
+        redactor.register(Secret(f"another-{n}"), of="ONE")
+        redactor.register(Secret(f"another-{n}"), of="TWO")
+    assert redactor.text("shared-by-many") == "***"
+    redactor = Redactor()
+    redactor.register(Secret("shared-by-two"), of="ONE")
+    redactor.register(Secret("shared-by-two"), of="TWO")
+    for n in range(10):
+        redactor.register(Secret(f"another-{n}"), of="ONE")
+    assert redactor.text("shared-by-two") == "***"
+    for n in range(10):
+        redactor.register(Secret(f"another-{n}"), of="TWO")
+    assert redactor.text("shared-by-two") == "shared-by-two"
+
+
 @given(st.integers(10**7, 2**64 - 1))
 def test_a_registered_number_is_masked_as_a_number_too(number: int) -> None:
     redactor = Redactor()
