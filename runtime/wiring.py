@@ -78,8 +78,15 @@ async def open_outside(
     """
     require(settings, *(name.lower() for name in REQUIRED))
     async with AsyncExitStack() as stack:
+        data = _bucket(settings, settings.cos_bucket, environ)
+        stack.push_async_callback(data.close)
+        records = _bucket(settings, settings.ledger_bucket, environ)
+        stack.push_async_callback(records.close)
+        ledger = Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8))
         broker = await open_broker(
             settings.broker_url,
+            # Pulsar delays by its own clock, and this machine's may be wrong. A broker of this machine shares it.
+            clock=time.time if settings.broker_url.startswith("sqlite:") else ledger.now,
             token=_broker_token(settings, environ),
             tenant=settings.broker_tenant,
             namespace=settings.broker_namespace,
@@ -87,11 +94,6 @@ async def open_outside(
             tls_ca=settings.broker_tls_ca,
         )
         stack.push_async_callback(broker.close)
-        data = _bucket(settings, settings.cos_bucket, environ)
-        stack.push_async_callback(data.close)
-        records = _bucket(settings, settings.ledger_bucket, environ)
-        stack.push_async_callback(records.close)
-        ledger = Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8))
         backend = Backend(
             base_url=settings.backend_url,
             secret=settings.internal_callback_secret,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,8 +17,40 @@ from runtime.wiring import open_outside
 from sandbox.server import Server
 from services.backend import sign
 from telemetry.secrets import Secret
+from transport import open_broker
+from transport.port import Broker
 
 SECRET = "a-callback-secret-of-the-tests-of-the-wiring"
+
+ENVIRON = {
+    "BROKER_URL": "sqlite:///:memory:",
+    "COS_BUCKET": "data-1250000000",
+    "LEDGER_BUCKET": "ledger-1250000000",
+    "TENCENTCLOUD_SECRET_ID": "id-of-nobody",
+    "TENCENTCLOUD_SECRET_KEY": "key-of-nobody",
+    "BACKEND_URL": "http://127.0.0.1:9",
+    "INTERNAL_CALLBACK_SECRET": SECRET,
+}
+
+
+@pytest.mark.parametrize(("url", "ahead"), [("pulsar://127.0.0.1:9", 7200), ("sqlite:///:memory:", 0)])
+def test_a_broker_elsewhere_goes_by_the_stores_clock_and_one_on_this_machine_by_its_own(
+    monkeypatch: pytest.MonkeyPatch, url: str, ahead: float
+) -> None:
+    clocks: list[Callable[[], float]] = []
+
+    async def opens(_url: str, *, clock: Callable[[], float], **_: object) -> Broker:
+        clocks.append(clock)
+        return await open_broker("sqlite:///:memory:")
+
+    async def ask() -> None:
+        environ = {**ENVIRON, "BROKER_URL": url}
+        async with open_outside(load_settings(environ), lambda: environ, vendors=False) as out:
+            out.ledger.learn(time.time() + 7200)
+            assert abs(clocks[0]() - time.time() - ahead) < 60
+
+    monkeypatch.setattr("runtime.wiring.open_broker", opens)
+    asyncio.run(ask())
 
 
 def test_what_the_backend_is_told_is_signed_by_the_stores_clock() -> None:
@@ -33,16 +66,7 @@ def test_what_the_backend_is_told_is_signed_by_the_stores_clock() -> None:
             await out.backend.unfinished(600)
 
     with Server(Starlette(routes=[Route("/{path:path}", listen)])) as server:
-        environ = {
-            "BROKER_URL": "sqlite:///:memory:",
-            "COS_BUCKET": "data-1250000000",
-            "LEDGER_BUCKET": "ledger-1250000000",
-            "TENCENTCLOUD_SECRET_ID": "id-of-nobody",
-            "TENCENTCLOUD_SECRET_KEY": "key-of-nobody",
-            "BACKEND_URL": server.url,
-            "INTERNAL_CALLBACK_SECRET": SECRET,
-        }
-        asyncio.run(ask(environ))
+        asyncio.run(ask({**ENVIRON, "BACKEND_URL": server.url}))
     (request,) = heard
     timestamp = request.headers["X-Timestamp"]
     assert abs(int(timestamp) - time.time() - 7200) < 60
