@@ -261,16 +261,22 @@ def cancel(
     task: Annotated[str, typer.Argument(help="Id of the task.")],
     user: Annotated[str, typer.Option(help="The user whose task it is.")],
     step: Annotated[int, typer.Option(min=0, help="Step of a pipeline.")] = 0,
+    not_uploaded: Annotated[
+        bool, typer.Option("--not-uploaded", help="Cancel it although nothing is known of it: its upload is to come.")
+    ] = False,
     env_file: EnvFile = None,
 ) -> None:
     """Cancel a task: verdict `cancelled` unless it has another, the vendor's job stopped, the backend told.
 
-    Exit status 0: it is cancelled; 1: another verdict stands.
+    Exit status 0: it is cancelled; 1: another verdict stands, or that user has no such task.
     """
-    from console.sweep import cancel_by_hand
+    from console.sweep import NoSuchTask, cancel_by_hand
 
     _use(env_file)
-    verdict = cancel_by_hand(user, task, step)
+    try:
+        verdict = cancel_by_hand(user, task, step, not_uploaded=not_uploaded)
+    except NoSuchTask as error:
+        _fail(str(error), _FAILED)
     typer.echo(f"task {task}: {verdict.status}" + (f" ({verdict.code})" if verdict.code else ""))
     raise typer.Exit(0 if verdict.status == "cancelled" else _FAILED)
 

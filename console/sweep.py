@@ -6,15 +6,21 @@ import asyncio
 import os
 import sys
 
-from messages.keys import RunId, check_id
+from messages.keys import InputKey, RunId, check_id
 from producer.sweep import Swept, sweep
+from runtime.intake import find_upload
+from runtime.outside import Outside
 from runtime.settings import load_settings
-from runtime.wakes import LATEST, cancel_task
+from runtime.wakes import LATEST, cancel_task, current_run
 from runtime.wiring import open_outside
 from services.records import Verdict
 from telemetry import logs
 
-__all__ = ["cancel_by_hand", "sweep_by_hand"]
+__all__ = ["NoSuchTask", "cancel_by_hand", "cancel_known", "sweep_by_hand"]
+
+
+class NoSuchTask(LookupError):
+    """Nothing is known of a task, so that its ids may be mistyped; the text names them and the remedy."""
 
 
 def sweep_by_hand(older_than: float, cursor: str) -> Swept:
@@ -26,14 +32,50 @@ def sweep_by_hand(older_than: float, cursor: str) -> Swept:
     return asyncio.run(_sweep(older_than, cursor))
 
 
-def cancel_by_hand(user: str, task: str, step: int) -> Verdict:
+def cancel_by_hand(user: str, task: str, step: int, *, not_uploaded: bool) -> Verdict:
     """Cancel a task's current run. Returns the verdict that stands.
 
     Raises:
+        NoSuchTask: nothing is known of it, and `not_uploaded` does not say that this is right.
         messages.errors.InvalidKey: an id that can be none.
         messages.errors.ScfWorkersError: the environment cannot be used, or something outside did not work.
     """
-    return asyncio.run(_cancel(RunId(check_id(user, "user"), check_id(task, "task"), step, LATEST)))
+    run = RunId(check_id(user, "user"), check_id(task, "task"), step, LATEST)
+    return asyncio.run(_cancel(run, not_uploaded=not_uploaded))
+
+
+async def cancel_known(run: RunId, out: Outside, *, not_uploaded: bool) -> Verdict:
+    """Cancel a run of a task that is known here: any other one's verdict would refund what goes on under its true ids.
+
+    Args:
+        run: which; its number may be `LATEST`.
+        out: everything outside.
+        not_uploaded: cancel an unknown task too: its upload is still to come.
+
+    Raises:
+        NoSuchTask: nothing is known of it.
+        messages.errors.ScfWorkersError: something outside did not work; cancelling again is harmless.
+    """
+    run = await current_run(run, out.ledger)
+    if not not_uploaded and not await _is_known(run, out):
+        raise NoSuchTask(
+            f"user {run.user} has no task {run.task}{_why_unknown(run)}; check both ids, or give --not-uploaded if its "
+            "upload is still to come"
+        )
+    return await cancel_task(run, out)
+
+
+async def _is_known(run: RunId, out: Outside) -> bool:
+    """Whether there is an upload, which starts step 0 only, or a record that every run has sooner or later."""
+    if await out.ledger.accepted(run) or await out.ledger.verdict(run):
+        return True
+    return run.step == 0 and await find_upload(run.user, run.task, out) is not None
+
+
+def _why_unknown(run: RunId) -> str:
+    if run.step:
+        return f" whose step {run.step} was accepted"
+    return f": none was accepted, and nothing was uploaded under {InputKey(run.user, run.task, '').folder}"
 
 
 async def _sweep(older_than: float, cursor: str) -> Swept:
@@ -43,8 +85,8 @@ async def _sweep(older_than: float, cursor: str) -> Swept:
         return await sweep(out, older_than=older_than, cursor=cursor)
 
 
-async def _cancel(run: RunId) -> Verdict:
+async def _cancel(run: RunId, *, not_uploaded: bool) -> Verdict:
     settings = load_settings(os.environ)
     logs.setup(sys.stderr, settings.log_level, "console.cancel")
     async with open_outside(settings, lambda: os.environ, vendors=False) as out:
-        return await cancel_task(run, out)
+        return await cancel_known(run, out, not_uploaded=not_uploaded)

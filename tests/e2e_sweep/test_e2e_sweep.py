@@ -152,6 +152,9 @@ def test_a_cancelled_task_stops_its_job_and_is_refunded_once(slow_vendor: World,
             sold = await shop.buy()
             waiting = "waiting for the vendor"
             await shop.until(lambda words: words == waiting, lambda: shop.client.progress(sold))
+            done = await asyncio.to_thread(command, world.environ, "cancel", sold.task_id, "--user", "somebody")
+            assert (done.returncode, f"user somebody has no task {sold.task_id}" in done.stderr) == (1, True)
+            assert "Traceback" not in done.stderr
             done = await asyncio.to_thread(command, world.environ, "cancel", sold.task_id, "--user", USER)
             assert (done.returncode, done.stdout.strip()) == (0, f"task {sold.task_id}: cancelled (cancelled)")
             row = await shop.ended(sold)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from console.sweep import NoSuchTask, cancel_known
 from messages.codes import Code
-from messages.keys import RunId
+from messages.keys import RunId, runs_prefix
 from runtime.wakes import LATEST, cancel_task, current_run
 from services.errors import BackendDown
 from services.records import Accepted, Refused
@@ -97,3 +99,49 @@ async def test_the_run_that_counts(house: House) -> None:
     await house.ledger.write(RunId("u1", "t1", 0, 2), "refused", Refused())
     assert (await current_run(latest(run), house.ledger)).run == 1
     assert (await current_run(run, house.ledger)).run == 0
+
+
+WRONG = (
+    ({"user": "wrong"}, "input/wrong/"),
+    ({"task": "mistyped"}, "/mistyped/"),
+    ({"step": 1}, "step 1"),
+)
+
+
+@pytest.mark.parametrize(("mistake", "named"), WRONG)
+async def test_a_person_who_mistypes_an_id_cancels_nothing(
+    house: House, mistake: dict[str, str | int], named: str
+) -> None:
+    run = await house.order()
+    wrong = msgspec.structs.replace(latest(run), **mistake)
+    with pytest.raises(NoSuchTask) as told:
+        await cancel_known(wrong, house.out, not_uploaded=False)
+    for part in (f"user {wrong.user} has no task {wrong.task}", named, "--not-uploaded"):
+        assert part in str(told.value)
+    assert house.wakes() == []
+    assert [item.key for item in (await house.ledger.objects.list(runs_prefix(wrong))).items] == []
+    await house.drain()
+    await house.promise(run, "success")
+
+
+async def test_a_person_may_cancel_a_task_whose_upload_nobody_has_taken_in(house: House) -> None:
+    run = await house.upload()
+    assert (await cancel_known(latest(run), house.out, not_uploaded=False)).status == "cancelled"
+    await house.drain()
+    assert house.heard(run) == ["failed"]
+
+
+async def test_a_person_may_cancel_a_task_whose_upload_is_to_come(house: House) -> None:
+    house.backend.sell_many(1)
+    run = RunId("u1", "m1")
+    assert (await cancel_known(latest(run), house.out, not_uploaded=True)).status == "cancelled"
+    # It is known from now on.
+    assert (await cancel_known(latest(run), house.out, not_uploaded=False)).status == "cancelled"
+    await house.drain()
+    assert house.heard(run) == ["failed"]
+
+
+async def test_a_person_hears_of_the_verdict_that_stands(house: House) -> None:
+    run = await house.order("basic_clean")
+    await house.drain()
+    assert (await cancel_known(latest(run), house.out, not_uploaded=False)).status == "success"
