@@ -10,19 +10,15 @@ from typing import Final
 
 from runtime.errors import BadSettings
 
-__all__ = ["ENV_FILE", "read_env_file", "use_environment", "write_env_file"]
+__all__ = ["ENV_FILE", "env_lines", "read_env_file", "use_environment"]
 
 ENV_FILE: Final = Path(".sandbox/env")
 """Where the sandbox writes its environment unless told otherwise, and where the other commands look for it."""
 
 
-def write_env_file(path: Path, environ: Mapping[str, str]) -> None:
-    """Write `NAME=value` lines that a shell can read too, for the owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    lines = [f"{name}={shlex.quote(value)}\n" for name, value in environ.items()]
-    path.write_text("".join(lines), encoding="utf-8")
+def env_lines(environ: Mapping[str, str]) -> str:
+    """`NAME=value` lines that a shell can read too."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in environ.items())
 
 
 def read_env_file(path: Path) -> dict[str, str]:

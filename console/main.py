@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from console.arguments import BadUsage
 from console.environment import ENV_FILE, use_environment
 from messages.errors import ScfWorkersError
 from runtime.settings import mask_secrets
@@ -62,6 +63,8 @@ def main() -> None:
     mask_secrets(os.environ)
     try:
         app()
+    except BadUsage as error:
+        _fail(str(error), _USAGE)
     except ScfWorkersError as error:
         _fail(f"{type(error).__name__}: {error}", _FAILED)
     except Exception:  # noqa: BLE001 - told whole, but without what is secret in it
@@ -121,30 +124,11 @@ def sandbox(
 ) -> None:
     """Run the stand-ins until Ctrl-C, and write the environment that points the product at them.
 
-    Messages travel by a file of its own, unless BROKER_URL names another broker.
+    Messages travel by a file of its own, unless BROKER_URL names another broker. A second one needs places of its own.
     """
-    import signal
-    import threading
+    from console.stand_ins import run_sandbox
 
-    from console.environment import write_env_file
-    from sandbox.world import World
-
-    stop = threading.Event()
-
-    def leave(_number: int, _frame: object) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
-    given = {name: value for name, value in os.environ.items() if name.startswith("BROKER_")}
-    broker = given if given.get("BROKER_URL") else None
-    with World(data, event_url=event_url, duration_s=duration, broker=broker) as world:
-        write_env_file(env_file, world.environ)
-        for name in ("COS_ENDPOINT", "RUNNINGHUB_URL", "BACKEND_URL", "BROKER_URL"):
-            typer.echo(f"{name:16} {world.environ[name]}")
-        typer.echo(f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one")
-        stop.wait()
-    env_file.unlink(missing_ok=True)
+    run_sandbox(data, env_file, event_url, duration)
 
 
 @app.command()

@@ -142,3 +142,19 @@ def test_two_terminals_and_a_worker_that_is_asked_to_leave_amid_its_work(desk: D
         assert [[call["status"] for call in row["callbacks"]] for row in found["tasks"]] == [["success"]] * 3
         assert second.stop(signal.SIGINT) == 0
     assert len(list((desk.folder / "results").glob("*/frame_*.jpg"))) == 12
+
+
+def test_a_second_sandbox_leaves_the_first_one_alone(desk: Desk) -> None:
+    with sandbox(desk) as environ:
+        pid = (desk.folder / ".sandbox/data/sandbox.pid").read_text(encoding="utf-8").strip()
+        second = desk.run("sandbox")
+        assert (second.returncode, "Traceback" in second.stderr) == (2, False)
+        assert f"--data .sandbox/data: a sandbox runs there already (pid {pid})" in second.stderr
+        other = desk.run("sandbox", "--data", "other")
+        assert (other.returncode, "--env-file .sandbox/env: a sandbox runs there" in other.stderr) == (2, True)
+        assert read_env_file(desk.folder / ".sandbox/env") == environ
+        beside = desk.open("sandbox", "--data", "other", "--env-file", "other.env")
+        until(lambda: "environment in other.env" in beside.said, "another sandbox")
+        assert beside.stop(signal.SIGTERM) == 0
+        bought = desk.run("submit", "photo.jpg", "--wait", "0")
+        assert bought.returncode == 0, bought.stderr

@@ -1,0 +1,72 @@
+"""Files that one living process has to itself: however that ends, the kernel lets go of its lock (flock(2))."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+__all__ = ["Taken", "own_file"]
+
+
+class Taken(Exception):
+    """Another process that lives has the file.
+
+    Args:
+        pid: its id, if the file begins with one.
+    """
+
+    def __init__(self, pid: str) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+
+@contextmanager
+def own_file(path: Path) -> Generator[TextIO]:
+    """Have a file to oneself: empty, open for writing, for the owner only; it is gone in the end.
+
+    Args:
+        path: the file; folders above it are made. One that a dead process left is taken over.
+
+    Raises:
+        Taken: another process has it.
+        OSError: it cannot be made there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "that is no file")
+    with _locked(path) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.truncate(0)
+        try:
+            yield file
+        finally:
+            # Only what is ours: somebody may have put another file in its place.
+            if _is_at(file, path):
+                path.unlink()
+
+
+def _locked(path: Path) -> TextIO:
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                first = file.readline().strip()
+                raise Taken(first if first.isdigit() else "") from None
+        # Between opening and locking, the one before us may have ended and taken the file away.
+        if _is_at(file, path):
+            return file
+        file.close()
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
