@@ -16,15 +16,14 @@ import msgspec
 from messages.keys import RunId, record_key
 from runtime.credentials import credentials_in
 from runtime.settings import Settings, require
+from services.errors import BackendDown, NotFound
 from services.objects.cos import CosObjects
 from services.objects.port import Objects
 from services.records import Accepted, JobId, Verdict
 
-__all__ = ["EXTENSIONS", "BadPhoto", "Client", "Sold", "check_photo", "open_client"]
+__all__ = ["Client", "Sold", "open_client"]
 
 R = TypeVar("R")
-
-EXTENSIONS: Final = frozenset({"jpg", "jpeg", "png", "webp"})
 
 _SAYS: Final = {
     "delivered": "verdict delivered",
@@ -34,10 +33,6 @@ _SAYS: Final = {
     "accepted": "accepted",
 }
 """Record -> how far a run has come, newest first."""
-
-
-class BadPhoto(ValueError):
-    """A file that cannot be submitted; the text names it and says why."""
 
 
 class Sold(msgspec.Struct, frozen=True):
@@ -55,17 +50,13 @@ class Sold(msgspec.Struct, frozen=True):
         return RunId(self.user_id, self.task_id)
 
 
-def check_photo(path: Path) -> Path:
-    """The file, if it can be submitted under its name.
+class _Receipt(msgspec.Struct, frozen=True):
+    task_id: str
+    ticket: str
 
-    Raises:
-        BadPhoto: it is not there, or its extension is none of an input's.
-    """
-    if not path.is_file():
-        raise BadPhoto(f"{path}: no such file")
-    if path.suffix.lstrip(".").lower() not in EXTENSIONS:
-        raise BadPhoto(f"{path}: the extension must be one of {', '.join(sorted(EXTENSIONS))}")
-    return path
+
+class _Status(msgspec.Struct, frozen=True):
+    status: str
 
 
 class Client:
@@ -86,11 +77,11 @@ class Client:
         """Buy a task; this charges quota.
 
         Raises:
-            httpx.HTTPError: the backend does not answer, or does not sell it.
+            services.errors.BackendDown: the backend does not answer, or does not sell it.
         """
-        answer = await self._http.post("/api/tasks", json={"user_id": user, "kind": kind, "params": dict(params)})
-        receipt = answer.raise_for_status().json()
-        return Sold(receipt["task_id"], user, kind, receipt["ticket"], params)
+        order = {"user_id": user, "kind": kind, "params": dict(params)}
+        receipt = await self._ask("POST", "/api/tasks", _Receipt, order)
+        return Sold(receipt.task_id, user, kind, receipt.ticket, params)
 
     async def upload(self, sold: Sold, photo: Path) -> str:
         """Upload the photo as the task's input. Returns its key."""
@@ -102,9 +93,12 @@ class Client:
         return key
 
     async def status(self, sold: Sold) -> str:
-        """The backend's word: `pending` or the like until a verdict, then success, failed or cancelled."""
-        answer = await self._http.get(f"/api/tasks/{sold.task_id}")
-        return str(answer.raise_for_status().json()["status"])
+        """The backend's word: `pending` or the like until a verdict, then success, failed or cancelled.
+
+        Raises:
+            services.errors.BackendDown: the backend does not answer, or does not know the task.
+        """
+        return (await self._ask("GET", f"/api/tasks/{sold.task_id}", _Status)).status
 
     async def progress(self, sold: Sold) -> str:
         """How far the ledger says the run is, in words."""
@@ -153,9 +147,20 @@ class Client:
         """Drop connections."""
         await self._http.aclose()
 
-    async def _record(self, sold: Sold, name: str, kind: type[R]) -> R | None:
-        from services.errors import NotFound
+    async def _ask(self, method: str, path: str, kind: type[R], body: Mapping[str, Any] | None = None) -> R:
+        called = f"the backend, {self._http.base_url} (BACKEND_URL),"
+        try:
+            answer = await self._http.request(method, path, json=body)
+            if not answer.is_success:
+                raise BackendDown(f"{called} does not take {method} {path}: it answered {answer.status_code}")
+            return msgspec.json.decode(answer.content, type=kind)
+        except httpx.HTTPError as error:
+            remedy = "start `scf-workers sandbox` again, or name with --env-file the file of one that runs"
+            raise BackendDown(f"{called} does not answer ({type(error).__name__}): {remedy}") from error
+        except msgspec.MsgspecError as error:
+            raise BackendDown(f"{called} answers {method} {path} with something else: is that URL right?") from error
 
+    async def _record(self, sold: Sold, name: str, kind: type[R]) -> R | None:
         try:
             content = await self._ledger.get(record_key(sold.run, name))
         except NotFound:

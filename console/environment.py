@@ -33,12 +33,22 @@ def read_env_file(path: Path) -> dict[str, str]:
         raise BadSettings(f"the environment file {path} cannot be read: {type(error).__name__}") from error
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        for word in shlex.split(line, comments=True):
+        for word in _words(line, f"{path}, line {number}"):
             name, equals, value = word.partition("=")
             if not equals or not name.isidentifier():
                 raise BadSettings(f"{path}, line {number}: expected NAME=value")
             values[name] = value
     return values
+
+
+def _words(line: str, where: str) -> list[str]:
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError as error:
+        # Its words: "No closing quotation", "No escaped character".
+        raise BadSettings(
+            f"{where}: {str(error).lower()}; a value with quotes or spaces is quoted as in a shell"
+        ) from error
 
 
 def use_environment(path: Path | None) -> Path | None:

@@ -8,11 +8,22 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from console.arguments import BadUsage
+from console.arguments import (
+    BadUsage,
+    check_choice,
+    check_folder,
+    check_kind,
+    check_photo,
+    check_url,
+    check_user,
+    photos_in_turn,
+    read_event,
+    read_params,
+)
 from console.environment import ENV_FILE, use_environment
 from messages.errors import ScfWorkersError
 from runtime.settings import mask_secrets
@@ -87,22 +98,18 @@ def demo(
     """
     import msgspec
 
-    from console.client import BadPhoto
     from console.demo import Order, WorkerDied, is_right_end, run_demo
     from console.show import show_progress, show_report
     from sandbox.pulsar import BrokerFailed
 
-    try:
-        order = Order(
-            photos=_in_turn(photos, tasks),
-            kind=_kind(kind),
-            params=_params(params, kind),
-            out=out,
-            limit_s=120 + 10 * tasks,
-            broker=_broker(broker),
-        )
-    except BadPhoto as error:
-        _fail(str(error), _USAGE)
+    order = Order(
+        photos=photos_in_turn(photos or (), tasks),
+        kind=check_kind(kind),
+        params=read_params(params),
+        limit_s=120 + 10 * tasks,
+        broker=check_choice("--broker", broker, ("sqlite", "pulsar")),
+        out=check_folder("--out", out),
+    )
     try:
         report = run_demo(order, lambda: show_progress(len(order.photos)))
     except (WorkerDied, BrokerFailed) as error:
@@ -128,7 +135,7 @@ def sandbox(
     """
     from console.stand_ins import run_sandbox
 
-    run_sandbox(data, env_file, event_url, duration)
+    run_sandbox(data, env_file, check_url("--event-url", event_url), duration)
 
 
 @app.command()
@@ -145,15 +152,15 @@ def submit(
 
     Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
     """
-    from console.client import BadPhoto, check_photo
     from console.submit import submit_photo
 
     _use(env_file)
-    try:
-        check_photo(photo)
-    except BadPhoto as error:
-        _fail(str(error), _USAGE)
-    ok = submit_photo(photo, _kind(kind), _params(params, kind), user=user, out=out, wait_s=wait)
+    check_photo(photo)
+    check_user(user)
+    known, values = check_kind(kind), read_params(params)
+    if wait:
+        check_folder("--out", out)
+    ok = submit_photo(photo, known, values, user=user, out=out, wait_s=wait)
     raise typer.Exit(0 if ok else _FAILED)
 
 
@@ -279,7 +286,7 @@ def invoke(
     from console.invoke import invoke as call
 
     _use(env_file)
-    done = call(handler, _event(event), environ=os.environ, time_limit_s=time_limit)
+    done = call(handler, read_event(event), environ=os.environ, time_limit_s=time_limit)
     for what in done.left:
         typer.echo(f"still running at return, killed: {what}", err=True)
     if done.ok:
@@ -375,54 +382,6 @@ def _use(path: Path | None) -> None:
     mask_secrets(os.environ)
     if used is not None:
         typer.echo(f"using the environment in {used}", err=True)
-
-
-def _in_turn(photos: list[Path] | None, tasks: int) -> tuple[Path, ...]:
-    from console.client import check_photo
-
-    given = [check_photo(photo) for photo in photos or [Path(__file__).parent.parent / "sandbox/photos/portrait.jpg"]]
-    return tuple(given[n % len(given)] for n in range(tasks or len(given)))
-
-
-def _kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
-    from recipes.table import RECIPES
-
-    if name not in RECIPES:
-        _fail(f"--kind must be one of {', '.join(sorted(RECIPES))}, not {name!r}", _USAGE)
-    return name
-
-
-def _broker(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
-    if name not in {"sqlite", "pulsar"}:
-        _fail(f"--broker must be sqlite or pulsar, not {name!r}", _USAGE)
-    return name
-
-
-def _params(text: str, kind: str) -> dict[str, Any]:
-    """The parameters, which a backend would not sell if the kind does not take them."""
-    from messages.errors import Rejected
-    from recipes.recipe import parse_params
-    from recipes.table import RECIPES
-
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        _fail(f"--params is no JSON: {error}", _USAGE)
-    if not isinstance(value, dict):
-        _fail("--params must be a JSON object", _USAGE)
-    try:
-        parse_params(RECIPES[kind], value)
-    except Rejected as error:
-        _fail(f"--params: {error}", _USAGE)
-    return value
-
-
-def _event(name: str) -> Any:  # noqa: ANN401 - whatever the platform would hand over
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        return json.loads(text)
-    except (OSError, ValueError) as error:
-        _fail(f"--event {name}: {error}", _USAGE)
 
 
 def _fail(text: str, status: int) -> NoReturn:

@@ -32,8 +32,12 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         console.arguments.BadUsage: a place cannot be written, or another sandbox has it.
     """
     stop = threading.Event()
+
+    def leave(_number: int, _frame: object) -> None:
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, leave)
     given = {name: value for name, value in os.environ.items() if name.startswith("BROKER_")}
     broker = given if given.get("BROKER_URL") else None
     with ExitStack() as stack:

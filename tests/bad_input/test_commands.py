@@ -1,0 +1,138 @@
+"""Ordinary mistakes at the command line: one line says what is wrong and what to do, and nothing is bought or begun."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from console.environment import env_lines
+from sandbox.world import World
+from tests.bad_input.pictures import jpeg
+
+ROOT: Final = Path(__file__).parents[2]
+NOWHERE: Final = "http://127.0.0.1:9"
+
+USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
+    "a user with a slash": (("submit", "photo.jpg", "--user", "a/b"), ("--user must be 1 to 64 characters", "'a/b'")),
+    "no user": (("submit", "photo.jpg", "--user", ""), ("--user must be 1 to 64 characters",)),
+    "NaN": (("submit", "photo.jpg", "--params", '{"format":NaN}'), ("--params is no JSON",)),
+    "an infinite number": (("submit", "photo.jpg", "--params", '{"format":1e999}'), ("--params is no JSON",)),
+    "half a character": (("submit", "photo.jpg", "--params", '{"format":"\\ud800"}'), ("--params is no JSON",)),
+    "a list of parameters": (("demo", "--params", "[]"), ("--params must be a JSON object, such as",)),
+    "no such kind": (("submit", "photo.jpg", "--kind", "poster"), ("--kind must be one of basic_clean,", "'poster'")),
+    "no such broker": (("demo", "--broker", "kafka"), ("--broker must be one of sqlite, pulsar, not 'kafka'",)),
+    "results into a file": (("submit", "photo.jpg", "--out", "file"), ("--out file is a file: name a folder",)),
+    "results below a file": (("demo", "--out", "file/out"), ("--out file/out cannot be written", "another folder")),
+    "results that nobody can write": (("demo", "--out", "/proc/out"), ("--out /proc/out cannot be written",)),
+    "a folder for a photo": (("demo", "folder"), ("folder is a folder: name the photos in it",)),
+    "no such photo": (("submit", "gone.jpg"), ("gone.jpg: no such file",)),
+    "data below a file": (("sandbox", "--data", "file/data"), ("--data file/data cannot be written",)),
+    "an environment below a file": (("sandbox", "--env-file", "file/env"), ("--env-file file/env cannot be written",)),
+    "a folder for an environment": (("sandbox", "--env-file", "folder"), ("--env-file folder cannot be written",)),
+    "a word for a URL": (("sandbox", "--event-url", "foo"), ("--event-url must be a URL such as http://", "'foo'")),
+    "a URL without a host": (("sandbox", "--event-url", "http://"), ("--event-url must be a URL such as",)),
+    "a URL with a port that is none": (("sandbox", "--event-url", "http://h:x"), ("--event-url must be a URL",)),
+    "no such event": (("invoke", "producer.sweep", "--event", "gone"), ("--event gone cannot be read: No such file",)),
+    "an event that is no JSON": (("invoke", "producer.sweep", "--event", "file"), ("--event file is no JSON",)),
+}
+"""Mistake -> what was typed, and what must be said."""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Of a deployment that is away."""
+    return {
+        "BROKER_URL": "sqlite:///:memory:",
+        "COS_BUCKET": "photos-1250000000",
+        "LEDGER_BUCKET": "ledger-1250000000",
+        "COS_ENDPOINT": NOWHERE,
+        "BACKEND_URL": NOWHERE,
+        "INTERNAL_CALLBACK_SECRET": "the-callback-secret-of-the-tests-of-commands",
+        **changes,
+    }
+
+
+def run(arguments: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Exit status, and what was printed on standard output and standard error."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "console", *arguments],
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(ROOT), **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def told(printed: str) -> str:
+    """The one line of ours in what was printed on standard error."""
+    lines = [line for line in printed.splitlines() if not line.startswith("using the environment in ")]
+    assert len(lines) == 1, printed
+    assert lines[0].startswith("scf-workers: ")
+    return lines[0]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with a photo, a file, a folder, and the environment that a killed sandbox left."""
+    (tmp_path / "photo.jpg").write_bytes(jpeg())
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / ".sandbox").mkdir()
+    (tmp_path / ".sandbox/env").write_text(env_lines(environment()), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("mistake", USAGE)
+def test_a_mistake_is_told_in_one_line_with_status_2(desk: Path, mistake: str) -> None:
+    arguments, expected = USAGE[mistake]
+    code, out, errors = run(arguments, desk)
+    line = told(errors)
+    assert (code, out) == (2, "")
+    for words in expected:
+        assert words in line
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "data") as opened:
+        yield opened
+
+
+def test_nothing_is_bought_while_a_mistake_is_left(desk: Path, world: World) -> None:
+    for mistake in ("NaN", "results into a file", "a user with a slash"):
+        code, _, errors = run(USAGE[mistake][0], desk, world.environ)
+        assert code == 2
+        told(errors)
+    assert world.book()["charged"] == 0
+
+
+def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(desk: Path) -> None:
+    code, _, errors = run(["submit", "photo.jpg"], desk)
+    line = told(errors)
+    assert code == 1
+    for words in (NOWHERE, "BACKEND_URL", "does not answer (ConnectError)", "`scf-workers sandbox`", "--env-file"):
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("BROKER_URL='sqlite", "no closing quotation"),
+        ("A=b\\", "no escaped character"),
+        ("export", "expected NAME=value"),
+    ],
+)
+def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(desk: Path, line: str, why: str) -> None:
+    (desk / "my.env").write_text(f"A=b\n{line}\n", encoding="utf-8")
+    code, _, errors = run(["sweep", "--env-file", "my.env"], desk)
+    assert code == 1
+    assert f"my.env, line 2: {why}" in told(errors)
