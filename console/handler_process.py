@@ -7,7 +7,6 @@ argument: the result or the error, and what still ran when the handler returned.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import sys
@@ -16,6 +15,9 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any, Final
+
+from messages.errors import ScfWorkersError
+from runtime.handlers import find_handler
 
 __all__ = ["left_running", "run"]
 
@@ -31,11 +33,10 @@ def run(handler: str, answer_fd: int) -> None:
     call = json.load(sys.stdin)
     answer: dict[str, Any]
     try:
-        module = importlib.import_module(handler)
-        answer = {"result": module.main_handler(call["event"], call["context"])}
+        answer = {"result": find_handler(handler)(call["event"], call["context"])}
         json.dumps(answer)
     except BaseException as error:  # noqa: BLE001 - whatever the handler raises is the answer
-        answer = {"error": type(error).__name__, "stack": _stack()}
+        answer = {"error": type(error).__name__, "detail": _detail(error)}
     answer["left"] = left_running()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -45,13 +46,14 @@ def run(handler: str, answer_fd: int) -> None:
     os._exit(0)
 
 
-def _stack() -> str:
-    """The traceback of the error at hand, its causes too, without what is secret in it."""
+def _detail(error: BaseException) -> str:
+    """What the error says, or for one that nobody raised on purpose its traceback; without what is secret in it."""
     from runtime.settings import mask_secrets
     from telemetry.redaction import redact_text
 
     mask_secrets(os.environ)
-    return redact_text(traceback.format_exc())
+    meant = isinstance(error, ScfWorkersError)
+    return redact_text(str(error) if meant else "".join(traceback.format_exception(error)))
 
 
 def left_running() -> list[str]:

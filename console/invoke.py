@@ -25,6 +25,7 @@ class Invocation(msgspec.Struct, frozen=True):
     error: str = ""
     """Class of what the handler raised, `TimeLimit`, or `ProcessDied`."""
     detail: str = ""
+    """What it says; for one that nobody raised on purpose, its traceback."""
     left: tuple[str, ...] = ()
     """What still ran when the handler returned; it was killed."""
 
@@ -95,5 +96,5 @@ def _read(answer: bytes, code: int) -> Invocation:
     found = json.loads(answer)
     left = tuple(found["left"])
     if "error" in found:
-        return Invocation(ok=False, error=found["error"], detail=found["stack"], left=left)
+        return Invocation(ok=False, error=found["error"], detail=found["detail"], left=left)
     return Invocation(ok=True, result=found["result"], left=left)

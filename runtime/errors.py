@@ -1,15 +1,20 @@
 """Errors of the runtime.
 
 Permanent
-└── BadSettings       a variable is missing or cannot be used; the text names it and the remedy
+├── BadSettings       a variable is missing or cannot be used; the text names it and the remedy
+└── NoHandler         what should be a function's module is none
 """
 
 from __future__ import annotations
 
 from messages.errors import Permanent
 
-__all__ = ["BadSettings"]
+__all__ = ["BadSettings", "NoHandler"]
 
 
 class BadSettings(Permanent):
     """A variable of the environment is missing or cannot be used."""
+
+
+class NoHandler(Permanent):
+    """A name that should be that of a function's module: there is none, or it has no `main_handler`."""

@@ -15,11 +15,10 @@ make the cold start longer.
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any, Final
@@ -27,7 +26,8 @@ from typing import Any, Final
 import msgspec
 
 from messages.errors import ScfWorkersError
-from runtime.errors import BadSettings
+from runtime.errors import BadSettings, NoHandler
+from runtime.handlers import Handler, find_handler
 from runtime.scf import close_instance
 from runtime.settings import mask_secrets
 from telemetry import logs
@@ -36,8 +36,6 @@ from telemetry.redaction import redact_text, register
 from telemetry.secrets import Secret
 
 __all__ = ["Credentials", "Server", "context_of", "main"]
-
-_Handler = Callable[[Any, Mapping[str, Any]], Any]
 
 _PATH: Final = "/event-invoke"
 _PORT: Final = 9000
@@ -144,7 +142,7 @@ class Server(TCPServer):
     allow_reuse_address = True
     timeout = _LOOK_EVERY_S
 
-    def __init__(self, handler: _Handler, credentials: Credentials, port: int = _PORT) -> None:
+    def __init__(self, handler: Handler, credentials: Credentials, port: int = _PORT) -> None:
         self.handler = handler
         self.credentials = credentials
         self._leaving = False
@@ -234,9 +232,9 @@ def main(argv: list[str] | None = None) -> None:
     if not name:
         sys.exit("name the handler's module, such as consumers.drain, as argument or in FUNCTION_HANDLER")
     try:
-        handler: _Handler = importlib.import_module(name).main_handler
-    except (ImportError, AttributeError) as error:
-        sys.exit(f"{name} is no module with a main_handler: {redact_text(str(error))}")
+        handler = find_handler(name)
+    except NoHandler as error:
+        sys.exit(str(error))
     try:
         Server(handler, Credentials(os.environ), int(os.environ.get("PORT") or _PORT)).run()
     finally:

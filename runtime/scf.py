@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from messages.errors import ScfWorkersError
+from runtime.errors import BadSettings
 from runtime.outside import Outside
 from runtime.settings import Settings, load_settings, mask_secrets
 from runtime.wiring import open_outside, open_telemetry
@@ -80,7 +81,8 @@ class Instance:
         try:
             return self._loop.run_until_complete(self._call(work))
         except Exception as error:  # noqa: BLE001 - told whole to the log, and raised anew for the platform
-            log.error(Told.CALL_FAILED, error=error)
+            # Where settings are read is no news: what they lack is all that helps.
+            log.error(Told.CALL_FAILED, error=BadSettings(str(error)) if isinstance(error, BadSettings) else error)
             raise _told(error) from None
         finally:
             if self._outlets is not None:

@@ -85,6 +85,7 @@ def desk(tmp_path: Path) -> Path:
     """A folder with a photo, a file, a folder, and the environment that a killed sandbox left."""
     (tmp_path / "photo.jpg").write_bytes(jpeg())
     (tmp_path / "file").touch()
+    (tmp_path / "event.json").write_text("{}", encoding="utf-8")
     (tmp_path / "folder").mkdir()
     (tmp_path / ".sandbox").mkdir()
     (tmp_path / ".sandbox/env").write_text(env_lines(environment()), encoding="utf-8")
@@ -136,3 +137,34 @@ def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(desk: Pa
     code, _, errors = run(["sweep", "--env-file", "my.env"], desk)
     assert code == 1
     assert f"my.env, line 2: {why}" in told(errors)
+
+
+@pytest.mark.parametrize(
+    ("handler", "why"),
+    [
+        ("no.such.module", "No module named 'no'"),
+        ("recipes.table", "module 'recipes.table' has no attribute 'main_handler'"),
+        ("producer/cos_trigger.py", "modules have names such as producer.cos_trigger"),
+        ("", "modules have names such as producer.cos_trigger"),
+    ],
+)
+def test_a_handler_that_is_none_is_told_in_one_line(desk: Path, handler: str, why: str) -> None:
+    code, _, errors = run(["invoke", handler, "--event", "event.json"], desk)
+    assert code == 1
+    assert told(errors) == f"scf-workers: NoHandler: {handler} is no module with a main_handler: {why}"
+
+
+def test_settings_that_a_handler_lacks_are_told_without_a_stack(desk: Path) -> None:
+    code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], desk, environment(BACKEND_URL=""))
+    logged, line = errors.splitlines()
+    assert code == 1
+    assert line.startswith("scf-workers: BadSettings: set BACKEND_URL")
+    assert '"event":"call.failed"' in logged
+    assert "Traceback" not in errors
+
+
+def test_a_handler_that_meets_an_outage_is_told_in_one_line(desk: Path) -> None:
+    code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], desk, environment())
+    line = errors.splitlines()[-1]
+    assert code == 1
+    assert line.startswith("scf-workers: BackendDown: ")
