@@ -139,18 +139,29 @@ def check_folder(option: str, folder: Path) -> Path:
     return folder
 
 
-def read_params(text: str) -> dict[str, Any]:
-    """Parameters of a kind.
+def read_params(text: str, kind: str) -> dict[str, Any]:
+    """Parameters of a kind: a backend sells no others.
+
+    Args:
+        text: what was given.
+        kind: a kind that there is.
 
     Raises:
-        BadUsage: the text is no JSON object.
+        BadUsage: the text is no JSON object, or the kind does not take such parameters.
     """
+    from recipes.recipe import BadParameters, parse_params
+    from recipes.table import RECIPES
+
     try:
         value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadUsage(f"--params is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadUsage('--params must be a JSON object, such as \'{"format": "png"}\'')
+    try:
+        parse_params(RECIPES[kind], value)
+    except BadParameters as error:
+        raise BadUsage(f"--params: {error}") from error
     return value
 
 

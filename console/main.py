@@ -105,7 +105,7 @@ def demo(
     order = Order(
         photos=photos_in_turn(photos or (), tasks),
         kind=check_kind(kind),
-        params=read_params(params),
+        params=read_params(params, kind),
         limit_s=120 + 10 * tasks,
         broker=check_choice("--broker", broker, ("sqlite", "pulsar")),
         out=check_folder("--out", out),
@@ -157,7 +157,7 @@ def submit(
     _use(env_file)
     check_photo(photo)
     check_user(user)
-    known, values = check_kind(kind), read_params(params)
+    known, values = check_kind(kind), read_params(params, kind)
     if wait:
         check_folder("--out", out)
     ok = submit_photo(photo, known, values, user=user, out=out, wait_s=wait)

@@ -56,7 +56,9 @@ def show_report(report: DemoReport, out: Path) -> None:
     console = Console(stderr=True)
     table = Table("task", "kind", "verdict", "files", "paid calls", "callbacks", "seconds")
     for task in report.tasks:
-        verdict = task.status if task.error is None else f"{task.status}: {task.error['message']}"
+        verdict = (
+            task.status if task.error is None else f"{task.status}: {task.error['code']} ({task.error['message']})"
+        )
         table.add_row(
             task.task_id,
             task.kind,

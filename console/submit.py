@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from console.client import Client, Sold, open_client
+from console.ending import tell_ending
 from console.show import show_progress
-from messages.codes import text_of
 from runtime.settings import load_settings
 from telemetry.tracing import trace_id
 
@@ -36,9 +36,11 @@ async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: st
             files = await client.download(sold, out)
             print(f"success: {len(files)} files in {out / sold.task_id}")
         else:
-            verdict = await client.verdict(sold)
-            print(f"{status}: {text_of(verdict.code) if verdict else 'no verdict in time'}")
-        print(f"trace {trace_id(await client.traceparent(sold))}")
+            verdict, progress = await client.verdict(sold), await client.progress(sold)
+            ending, remedy = tell_ending(status, verdict, progress, wait_s)
+            print(f"{ending}\n-> {remedy}")
+        if traceparent := await client.traceparent(sold):
+            print(f"trace {trace_id(traceparent)}")
         return status == "success"
 
 

@@ -34,7 +34,7 @@ from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
 from telemetry.points import reached
-from telemetry.tracing import current, new_traceparent, note, onward, span, trace_id
+from telemetry.tracing import current, failed, new_traceparent, note, onward, span, trace_id
 
 __all__ = ["MAX_PICTURE_BYTES", "NotHere", "Taken", "find_upload", "first_message", "take_in"]
 
@@ -125,6 +125,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, out: Ou
             found = await _look(upload, run, out)
         except Rejected as rejected:
             log.warning(_refusal(rejected), error=rejected)
+            failed(rejected)
             return "refused"
         try:
             accepted = await _accept(found, upload, run, out)
@@ -308,6 +309,7 @@ def _input(info: ObjectInfo) -> InputRef:
 async def _refuse(run: RunId, rejected: Rejected, out: Outside) -> None:
     """The task was sold and cannot be done: verdict `failed`; a notify message brings it to the backend."""
     log.warning(_refusal(rejected), error=rejected)
+    failed(rejected)
     await give_verdict(run, Verdict("failed", rejected.code), out)
     await _notify(run, out)
 

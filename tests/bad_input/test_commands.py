@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,11 @@ from typing import Final
 import pytest
 
 from console.environment import env_lines
-from sandbox.world import World
-from tests.bad_input.pictures import jpeg
+from console.processes import Workers
+from messages.codes import Code, text_of
+from sandbox.cos.events import CommandSink
+from sandbox.world import INVOKE, World
+from tests.bad_input.pictures import TEXT, jpeg
 
 ROOT: Final = Path(__file__).parents[2]
 NOWHERE: Final = "http://127.0.0.1:9"
@@ -25,6 +29,11 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "an infinite number": (("submit", "photo.jpg", "--params", '{"format":1e999}'), ("--params is no JSON",)),
     "half a character": (("submit", "photo.jpg", "--params", '{"format":"\\ud800"}'), ("--params is no JSON",)),
     "a list of parameters": (("demo", "--params", "[]"), ("--params must be a JSON object, such as",)),
+    "a parameter that there is not": (("submit", "photo.jpg", "--params", '{"bad":1}'), ("--params: ", "`bad`")),
+    "a value out of range": (
+        ("demo", "--kind", "basic_clean", "--params", '{"quality":0}'),
+        ("--params: ", "`$.quality`"),
+    ),
     "no such kind": (("submit", "photo.jpg", "--kind", "poster"), ("--kind must be one of basic_clean,", "'poster'")),
     "no such broker": (("demo", "--broker", "kafka"), ("--broker must be one of sqlite, pulsar, not 'kafka'",)),
     "results into a file": (("submit", "photo.jpg", "--out", "file"), ("--out file is a file: name a folder",)),
@@ -109,7 +118,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_nothing_is_bought_while_a_mistake_is_left(desk: Path, world: World) -> None:
-    for mistake in ("NaN", "results into a file", "a user with a slash"):
+    for mistake in ("NaN", "a parameter that there is not", "results into a file", "a user with a slash"):
         code, _, errors = run(USAGE[mistake][0], desk, world.environ)
         assert code == 2
         told(errors)
@@ -168,3 +177,35 @@ def test_a_handler_that_meets_an_outage_is_told_in_one_line(desk: Path) -> None:
     line = errors.splitlines()[-1]
     assert code == 1
     assert line.startswith("scf-workers: BackendDown: ")
+
+
+@pytest.fixture
+def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a world with a worker, whose trigger verifies tickets with a secret of its own."""
+    with World(tmp_path / "data") as opened:
+        other = {**opened.environ, "TICKET_SECRET": "not-the-secret-that-the-backend-signs-with"}
+        opened._sink = CommandSink(INVOKE, concurrency=1, env=other)
+        with Workers(1, opened.environ, tmp_path / "workers.log"):
+            yield opened.environ
+
+
+@pytest.mark.slow
+def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(desk: Path, world: World) -> None:
+    (desk / "text.jpg").write_bytes(TEXT)
+    with Workers(1, world.environ, desk / "workers.log"):
+        code, out, _ = run(["submit", "text.jpg", "--kind", "basic_clean"], desk, world.environ)
+    _, ending, remedy, trace = out.splitlines()
+    assert code == 1
+    assert ending == f"failed: bad_picture ({text_of(Code.BAD_PICTURE)})"
+    assert remedy.startswith("-> take a photo that is a JPG")
+    assert re.fullmatch("trace [0-9a-f]{32}", trace)
+
+
+@pytest.mark.slow
+def test_a_task_that_is_refused_is_told_with_its_cause_and_without_an_empty_trace(
+    desk: Path, wary: dict[str, str]
+) -> None:
+    code, out, errors = run(["submit", "photo.jpg", "--wait", "8"], desk, wary)
+    assert code == 1, errors
+    assert "ticket.refused" in out.splitlines()[-1]
+    assert "trace" not in out
