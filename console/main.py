@@ -26,6 +26,7 @@ from console.arguments import (
 )
 from console.environment import ENV_FILE, use_environment
 from messages.errors import ScfWorkersError
+from runtime.errors import BadSettings
 from runtime.settings import mask_secrets
 from telemetry import logs
 from telemetry.redaction import redact_text
@@ -67,6 +68,24 @@ EnvFile = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"scf-workers {version('scf-workers')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Entry of the command `scf-workers`."""
     # What libraries say, and what nobody caught, passes the filter as everything else does.
@@ -76,6 +95,8 @@ def main() -> None:
         app()
     except BadUsage as error:
         _fail(str(error), _USAGE)
+    except BadSettings as error:
+        _fail(f"BadSettings: {error}{_where_settings_come_from()}", _FAILED)
     except ScfWorkersError as error:
         _fail(f"{type(error).__name__}: {error}", _FAILED)
     except Exception:  # noqa: BLE001 - told whole, but without what is secret in it
@@ -194,6 +215,8 @@ def healthy(
     path = file or Path(os.environ.get("HEALTH_FILE", ""))
     if not path.name:
         _fail("name the pump's file with --file, or set HEALTH_FILE", _USAGE)
+    if path.is_dir():
+        _fail(f"{path} is a folder: name the pump's file in it", _USAGE)
     if not is_healthy(path, oldest):
         _fail(f"{path} was not touched within {oldest:g} s: the pump takes no work", _FAILED)
 
@@ -292,7 +315,8 @@ def invoke(
     if done.ok:
         typer.echo(json.dumps(done.result, ensure_ascii=False))
         return
-    _fail(f"{done.error}: {done.detail}", 124 if done.error == "TimeLimit" else _FAILED)
+    hint = _where_settings_come_from() if done.error == "BadSettings" else ""
+    _fail(f"{done.error}: {done.detail}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
 
 
 @app.command()
@@ -375,6 +399,13 @@ def broker_topics() -> None:
 def _print_variables(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         typer.echo(f"{name}={value}")
+
+
+def _where_settings_come_from() -> str:
+    """A hint for whoever has none."""
+    if os.environ.get("BROKER_URL"):
+        return ""
+    return "; on this machine start `scf-workers sandbox`, or name the file of a deployment with --env-file"
 
 
 def _use(path: Path | None) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing
 
 from consumers.crew import Crew
 from consumers.engine import Engine
+from consumers.health import check_health_file
 from consumers.pauses import Pauses
 from consumers.pump import Pump, groups_of
 from consumers.stages.table import STAGES
@@ -38,6 +39,7 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
     """
     settings = load_settings(os.environ)
     logs.setup(sys.stdout, settings.log_level, "consumers")
+    check_health_file(settings.health_file)
     with closing(open_telemetry(settings, "consumers")):
         asyncio.run(_work(settings, topics or settings.topics, concurrency or settings.work_concurrency))
 

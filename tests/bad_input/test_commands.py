@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "results below a file": (("demo", "--out", "file/out"), ("--out file/out cannot be written", "another folder")),
     "results that nobody can write": (("demo", "--out", "/proc/out"), ("--out /proc/out cannot be written",)),
     "a folder for a photo": (("demo", "folder"), ("folder is a folder: name the photos in it",)),
+    "a folder that is to be healthy": (("healthy", "--file", "folder"), ("folder is a folder: name the pump's file",)),
     "no such photo": (("submit", "gone.jpg"), ("gone.jpg: no such file",)),
     "data below a file": (("sandbox", "--data", "file/data"), ("--data file/data cannot be written",)),
     "an environment below a file": (("sandbox", "--env-file", "file/env"), ("--env-file file/env cannot be written",)),
@@ -209,3 +211,35 @@ def test_a_task_that_is_refused_is_told_with_its_cause_and_without_an_empty_trac
     assert code == 1, errors
     assert "ticket.refused" in out.splitlines()[-1]
     assert "trace" not in out
+
+
+@pytest.mark.parametrize(
+    "command", ["work", "sweep", "submit photo.jpg", "cancel t1 --user u1", "invoke producer.sweep"]
+)
+def test_without_settings_it_is_said_where_they_come_from(tmp_path: Path, command: str) -> None:
+    (tmp_path / "photo.jpg").write_bytes(jpeg())
+    (tmp_path / "event.json").write_text("{}", encoding="utf-8")
+    event = ["--event", "event.json"] if command.startswith("invoke") else []
+    code, _, errors = run([*command.split(), *event], tmp_path)
+    line = errors.splitlines()[-1]
+    assert code == 1
+    for words in ("BadSettings: set ", "BACKEND_URL", "start `scf-workers sandbox`", "--env-file"):
+        assert words in line
+    assert "Traceback" not in errors
+
+
+def test_a_worker_whose_health_file_cannot_be_written_does_not_start(desk: Path) -> None:
+    code, _, errors = run(["work"], desk, environment(HEALTH_FILE=str(desk / "file/healthy")))
+    assert code == 1
+    assert told(errors).startswith(f"scf-workers: BadSettings: HEALTH_FILE {desk}/file/healthy cannot be written")
+
+
+def test_a_broker_file_far_below_what_is_there_is_refused(desk: Path) -> None:
+    code, _, errors = run(["work"], desk, environment(BROKER_URL=f"sqlite://{desk}/nope/nope/x.db"))
+    assert code == 1
+    assert f"make the folder {desk}/nope, or name another" in told(errors)
+    assert not (desk / "nope").exists()
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert run(["--version"], tmp_path) == (0, f"scf-workers {version('scf-workers')}\n", "")

@@ -273,10 +273,15 @@ def _create(path: Path) -> None:
     """Make an empty file that only its owner may read, unless there is one.
 
     It is made under another name and then linked: a process that opens and closes a database file by itself would
-    drop the locks its own SQLite holds on it (sqlite.org/howtocorrupt.html, section 2.2).
+    drop the locks its own SQLite holds on it (sqlite.org/howtocorrupt.html, section 2.2). Of the folders above it only
+    the nearest is made: a mistyped path would give whoever uses it an empty broker of its own.
     """
+    if not path.parent.parent.is_dir():
+        raise BadBrokerUrl(
+            f"no broker file can be made at {path}: make the folder {path.parent.parent}, or name another"
+        )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         if path.exists():
             return
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

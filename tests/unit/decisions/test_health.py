@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from consumers.health import EVERY_S, is_healthy, watch_health
+import pytest
+
+from consumers.health import EVERY_S, check_health_file, is_healthy, watch_health
+from runtime.errors import BadSettings
+from telemetry import logs
 
 
 class Link:
@@ -55,3 +60,43 @@ def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:
     path.touch()
     assert healthy("--file", str(path)).returncode == 0
     assert healthy().returncode == 2
+    folder = healthy("--file", str(tmp_path))
+    assert (folder.returncode, "is a folder" in folder.stderr) == (2, True)
+
+
+def test_a_folder_is_never_healthy(tmp_path: Path) -> None:
+    assert not is_healthy(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["file/below", "gone/below", "folder"])
+def test_a_file_that_cannot_be_touched_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BadSettings, match=f"HEALTH_FILE {tmp_path / name} cannot be written"):
+        check_health_file(str(tmp_path / name))
+
+
+def test_looking_whether_it_can_be_touched_does_not_touch_it(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    old.touch()
+    os.utime(old, (1000, 1000))
+    for path in (new, old):
+        check_health_file(str(path))
+    check_health_file("")
+    assert (new.exists(), old.stat().st_mtime) == (False, 1000)
+
+
+async def test_that_it_cannot_be_touched_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+    told = io.StringIO()
+
+    async def soon(seconds: float) -> None:
+        tries.append(seconds)
+        if len(tries) == 3:
+            raise asyncio.CancelledError
+
+    logs.setup(told, "INFO", "test")
+    monkeypatch.setattr("consumers.health.asyncio.sleep", soon)
+    with pytest.raises(asyncio.CancelledError):
+        await watch_health(str(tmp_path / "gone/file"), [])
+    assert (len(tries), told.getvalue().count("health.untold")) == (3, 1)

@@ -50,9 +50,15 @@ async def use(url: str) -> None:
     await broker.close()
 
 
-def test_a_file_and_its_folders_are_made(tmp_path: Path) -> None:
-    asyncio.run(use(f"sqlite://{tmp_path}/a%20b/c/broker.db"))
-    assert (tmp_path / "a b" / "c" / "broker.db").stat().st_mode & 0o777 == 0o600
+def test_a_file_and_its_folder_are_made(tmp_path: Path) -> None:
+    asyncio.run(use(f"sqlite://{tmp_path}/a%20b/broker.db"))
+    assert (tmp_path / "a b" / "broker.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_path_that_looks_mistyped_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadBrokerUrl, match=rf"make the folder {tmp_path}/nope, or name another"):
+        asyncio.run(use(f"sqlite://{tmp_path}/nope/nope/broker.db"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
