@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from console.main import app
+from console.main import app, submit
 from runtime.settings import Settings
 from sandbox.pulsar.distribution import VERSION
 
@@ -61,6 +62,7 @@ class Service(Strict, rename=None):
     profiles: list[str] = []
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "no"
     stop_grace_period: Duration = "10s"
+    user: str = ""
     volumes: list[str] = []
     working_dir: str = ""
 
@@ -71,6 +73,9 @@ class File(Strict):
     services: dict[str, Service]
     volumes: dict[str, None]
 
+
+RESULTS: Final = "./out"
+"""The one folder of the project that a container writes to."""
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -147,7 +152,9 @@ def test_every_volume_is_declared_and_every_file_is_there(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
         source, target, *mode = volume.split(":")
         assert target.startswith("/")
-        if source.startswith("."):
+        if source == RESULTS:
+            assert (name, mode) == ("client", [])
+        elif source.startswith("."):
             assert (ROOT / source).exists()
             assert mode == ["ro"]
         else:
@@ -184,6 +191,20 @@ def test_the_sandbox_writes_its_environment_where_the_others_look() -> None:
     assert f"sandbox:{folder}" in SERVICES["sandbox"]["volumes"]
     assert f"sandbox:{folder}" in SERVICES["workers"]["volumes"]
     assert f"sandbox:{SERVICES['client']['working_dir']}/.sandbox" in SERVICES["client"]["volumes"]
+
+
+def test_the_results_of_the_client_outlive_its_container() -> None:
+    client = SERVICES["client"]
+    assert f"{RESULTS}:{client['working_dir']}/out" in client["volumes"]
+    # A folder that the engine makes is root's.
+    assert client["user"] == "root"
+    assert inspect.signature(submit).parameters["out"].default == Path(RESULTS)
+    assert "--out" not in client["command"]
+    assert f"{Path(RESULTS)}/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "compose.yaml"]
+    told = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "client submit" in line]
+    assert len(told) == 2
+    assert not [line for line in told if "--out" in line]
 
 
 def test_pulsar_is_the_version_and_has_the_configuration_that_the_tests_use() -> None:

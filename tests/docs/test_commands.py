@@ -39,7 +39,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "make format": "changes files, and `make lint` fails where it would",
     "make image-check": "builds with a Python of its own, for minutes; tests/deploy looks at the steps",
     "docker compose up --build --detach --wait": "needs a Docker engine; tests/deploy reads the file",
-    "docker compose run --rm client submit photos/portrait.jpg --out /tmp/out": "as above",
+    "docker compose run --rm client submit photos/portrait.jpg": "as above",
     "python -m runtime.image": "a server for the platform, which the tests of runtime.image start and call",
     "python -m runtime.image MODULE": "as above",
     "make bench": "measures nothing while tests run beside it; tests/repo holds its parts together",
