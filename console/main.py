@@ -96,7 +96,7 @@ def main() -> None:
     except BadUsage as error:
         _fail(str(error), _USAGE)
     except BadSettings as error:
-        _fail(f"BadSettings: {error}{_where_settings_come_from()}", _FAILED)
+        _fail(f"BadSettings: {error}{_hint(str(error))}", _FAILED)
     except ScfWorkersError as error:
         _fail(f"{type(error).__name__}: {error}", _FAILED)
     except Exception:  # noqa: BLE001 - told whole, but without what is secret in it
@@ -315,7 +315,7 @@ def invoke(
     if done.ok:
         typer.echo(json.dumps(done.result, ensure_ascii=False))
         return
-    hint = _where_settings_come_from() if done.error == "BadSettings" else ""
+    hint = _hint(done.detail) if done.error == BadSettings.__name__ else ""
     _fail(f"{done.error}: {done.detail}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
 
 
@@ -401,9 +401,9 @@ def _print_variables(variables: Mapping[str, str]) -> None:
         typer.echo(f"{name}={value}")
 
 
-def _where_settings_come_from() -> str:
-    """A hint for whoever has none."""
-    if os.environ.get("BROKER_URL"):
+def _hint(text: str) -> str:
+    """Where settings come from, for whoever has none."""
+    if os.environ.get("BROKER_URL") or not text.startswith("set "):
         return ""
     return "; on this machine start `scf-workers sandbox`, or name the file of a deployment with --env-file"
 

@@ -148,6 +148,7 @@ def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(desk: Pa
     code, _, errors = run(["sweep", "--env-file", "my.env"], desk)
     assert code == 1
     assert f"my.env, line 2: {why}" in told(errors)
+    assert "scf-workers sandbox" not in errors
 
 
 @pytest.mark.parametrize(
