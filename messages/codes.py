@@ -1,6 +1,6 @@
 """The catalogue: every code a failed task can carry, with the one text an end user may read.
 
-Callbacks, the API and the page take their words from here and from nowhere else, so no vendor's text, URL or key can
+Callbacks and the command line take their words from here and from nowhere else, so no vendor's text, URL or key can
 leave. 生成超时 and 内容违规 are the words the backend expects (docs/backend.md).
 """
 
