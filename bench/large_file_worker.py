@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from services.fetch import Fetcher, source_of
-from services.objects._credentials import Credentials
 from services.objects.cos import CosObjects
+from services.objects.credentials import Credentials
 from telemetry.secrets import Secret
 
 __all__ = ["main"]

@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.errors import BadSettings
 from runtime.settings import Settings
-from services.objects._credentials import Credentials
+from services.objects.credentials import Credentials
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 

@@ -20,8 +20,8 @@ import msgspec
 from messages.errors import ScfWorkersError
 from services.errors import Denied
 from services.objects._answers import time_of
-from services.objects._credentials import Credentials
 from services.objects._failures import Failure, code_of, error_of, request_id_of, seconds_of
+from services.objects.credentials import Credentials
 from telemetry import logs
 from telemetry.events import Event
 

@@ -21,10 +21,10 @@ from messages.errors import Permanent
 from services.errors import NotFound
 from services.objects import _answers as answers
 from services.objects import _checks as checks
-from services.objects._credentials import Credentials
 from services.objects._failures import error_of_code
 from services.objects._sdk import Address, Reply, Sdk, drop, told
 from services.objects._streams import Incoming, Outgoing, pieces_of
+from services.objects.credentials import Credentials
 from services.objects.port import (
     Audit,
     Content,

@@ -7,7 +7,7 @@ import pytest
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.settings import Settings
-from services.objects._credentials import Credentials
+from services.objects.credentials import Credentials
 from telemetry.redaction import redact_text
 from telemetry.secrets import Secret
 
