@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import sys
@@ -71,7 +70,7 @@ def reserve_of(out: Outside) -> float:
     return max(limit_of(Stage.GENERATE, recipe) for recipe in out.recipes.values())
 
 
-def build_pump(  # noqa: PLR0913 - each is a rule of its own
+def build_pump(
     out: Outside,
     *,
     topics: Sequence[str] = (),
@@ -79,7 +78,6 @@ def build_pump(  # noqa: PLR0913 - each is a rule of its own
     prefetch: int = 0,
     user_cap: int = 0,
     grace: float = 30.0,
-    until: float = math.inf,
     health: str = "",
 ) -> Pump:
     """A pump with every stage, and its arguments as `Pump` has them. Must be called while the loop runs.
@@ -96,7 +94,6 @@ def build_pump(  # noqa: PLR0913 - each is a rule of its own
         concurrency=concurrency,
         prefetch=prefetch,
         grace=grace,
-        until=until,
         reserve=reserve_of(out),
         health=health,
     )

@@ -1,6 +1,6 @@
 """The root of every error this product raises on purpose.
 
-    ScfWorkersError          code, retry class and the text that may leave, as data on the class
+    ScfWorkersError          code and retry class, as data on the class
     ├── Transient            this call failed and may work again: an attempt is spent
     ├── Outage               a service as such is down or full: wait, no attempt is spent
     ├── Permanent            will not work however often it is tried: dead letter
@@ -18,7 +18,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
-from messages.codes import Code, text_of
+from messages.codes import Code
 
 __all__ = [
     "InvalidKey",
@@ -67,11 +67,6 @@ class ScfWorkersError(Exception):
         super().__init__(message or type(self).__name__)
         self.code: Code = code or self.default_code
         self.retry_after = retry_after
-
-    @property
-    def text(self) -> str:
-        """The Chinese sentence an end user may read."""
-        return text_of(self.code)
 
 
 class Transient(ScfWorkersError):

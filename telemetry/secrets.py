@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from typing import Final, NoReturn, Self, SupportsIndex, final
 
-__all__ = ["MASK", "Secret", "decode_secret"]
+__all__ = ["MASK", "Secret"]
 
 MASK: Final = "***"
 """What stands where a secret was."""
@@ -67,21 +67,6 @@ class Secret:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError("a Secret is not to be pickled")
-
-
-def decode_secret(kind: type, value: object) -> object:
-    """A `dec_hook` for `msgspec.convert`: text becomes a `Secret` where a field is one.
-
-    Args:
-        kind: the type of the field.
-        value: what was found for it.
-
-    Raises:
-        TypeError: the field is no secret, or the value is no text.
-    """
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
-    raise TypeError(f"cannot read a {kind.__name__} from this value")
 
 
 def _digest(value: str) -> bytes:

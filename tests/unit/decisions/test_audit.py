@@ -66,7 +66,6 @@ async def test_one_bad_picture_of_several_is_enough(bad: str) -> None:
     with pytest.raises(Rejected, match=f"Porn in {bad}") as raised:
         await audited(keys, out)
     assert raised.value.code is Code.CONTENT_VIOLATION
-    assert raised.value.text == "内容违规"
 
 
 async def test_a_suspect_is_blocked_unless_the_deployment_allows_it() -> None:
