@@ -14,7 +14,6 @@ without query) in `X-Internal-Signature`; so no signature of a callback can be u
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from services.errors import BackendDown
+from services.retry_after import wait_of
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
@@ -46,7 +46,6 @@ _CONNECTIONS: Final = 4
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_LIST_BYTES: Final = 16 << 20
 """Of a page of unfinished tasks: about 100,000 rows."""
-_MAX_WAIT: Final = 3600.0
 _NOES: Final = frozenset({404, 409, 410})
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises at JSON that is none, or not ours."""
@@ -145,7 +144,7 @@ class _Reply(msgspec.Struct, frozen=True):
     """Method and path, for an error's text."""
     status: int
     body: bytes
-    retry_after: str
+    retry_after: float | None
 
 
 def judge(http_status: int, body: bytes, status: str) -> Judgement:
@@ -326,13 +325,13 @@ class Backend:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Its text may quote what the server sent, and that what we had sent.
             raise BackendDown(f"{method} {path}: {type(error).__name__}") from None
-        return _Reply(f"{method} {path}", response.status_code, answer, response.headers.get("Retry-After", ""))
+        return _Reply(f"{method} {path}", response.status_code, answer, wait_of(response.headers))
 
     def _down(self, reply: _Reply) -> BackendDown:
         return BackendDown(
             f"{reply.call} answered {reply.status}",
             refused=_is_refusal(reply.status),
-            retry_after=_retry_after(reply.retry_after, self._clock()),
+            retry_after=reply.retry_after,
         )
 
 
@@ -402,14 +401,3 @@ def _is_success(http_status: int) -> bool:
 
 def _is_refusal(http_status: int) -> bool:
     return http_status in {401, 403}
-
-
-def _retry_after(text: str, now: float) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number or a date."""
-    if text.isascii() and text.isdigit():
-        return min(float(text), _MAX_WAIT)
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return min(max(0.0, date.timestamp() - now), _MAX_WAIT)

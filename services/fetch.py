@@ -24,6 +24,7 @@ from urllib.parse import urljoin, urlsplit
 from messages.codes import Code
 from services.errors import FetchFailed, FetchRefused
 from services.objects.port import Source
+from services.retry_after import wait_of
 from services.tls import Certificates
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _ADDRESSES_MAX: Final = 4
 _HTTPS_PORT: Final = 443
 _URL_MAX: Final = 8192
 _CONNECTIONS: Final = 16
-_WAIT_MAX: Final = 3600.0
 _HEAD: Final = 32
 """Bytes that tell every type known here."""
 
@@ -372,8 +372,7 @@ def _check_status(response: httpx.Response, host: str) -> None:
     text = f"{host}: HTTP {status}"
     if 400 <= status < 500 and status not in _GONE | {408, 425, 429}:  # noqa: PLR2004 - the client's errors
         raise FetchRefused(text)
-    told = response.headers.get("Retry-After", "")
-    raise FetchFailed(text, retry_after=min(float(told), _WAIT_MAX) if told.isascii() and told.isdigit() else None)
+    raise FetchFailed(text, retry_after=wait_of(response.headers))
 
 
 def _size(response: httpx.Response, host: str) -> int:

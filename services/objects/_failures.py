@@ -9,7 +9,6 @@ the same table, as 400s. Which codes blame the picture is an assumption until it
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import msgspec
@@ -18,7 +17,7 @@ from messages.codes import Code
 from messages.errors import Permanent, ScfWorkersError
 from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
 
-__all__ = ["Failure", "code_of", "error_of", "error_of_code", "request_id_of", "seconds_of"]
+__all__ = ["Failure", "code_of", "error_of", "error_of_code", "request_id_of"]
 
 _CODE: Final = re.compile(rb"<Code>\s*([\w.-]{1,80})\s*</Code>")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_+/=-]{1,64}")
@@ -91,15 +90,3 @@ def code_of(body: bytes) -> str:
 def request_id_of(told: str) -> str:
     """COS's name of a request, which is base64 or hex; anything else may be what we had sent: empty."""
     return told if _REQUEST_ID.fullmatch(told) else ""
-
-
-def seconds_of(retry_after: str, now: float) -> float | None:
-    """Retry-After as seconds from now, be it a number or a date (RFC 9110, section 10.2.3); None if it is neither."""
-    if not retry_after:
-        return None
-    try:
-        if retry_after.strip().isdecimal():
-            return float(retry_after)
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None

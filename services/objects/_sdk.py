@@ -19,9 +19,9 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from services.errors import Denied
-from services.objects._answers import time_of
-from services.objects._failures import Failure, code_of, error_of, request_id_of, seconds_of
+from services.objects._failures import Failure, code_of, error_of, request_id_of
 from services.objects.credentials import Credentials
+from services.retry_after import wait_of
 from telemetry import logs
 from telemetry.events import Event
 
@@ -239,5 +239,5 @@ def _failure(operation: str, key: str, response: requests.Response | None, reaso
         code=code_of(body),
         request_id=request_id_of(headers.get("x-cos-request-id", "")),
         reason=reason if status < 400 else "",  # noqa: PLR2004
-        retry_after=seconds_of(headers.get("Retry-After", ""), time_of(headers.get("Date"))),
+        retry_after=wait_of(headers),
     )

@@ -21,6 +21,7 @@ from messages.codes import Code
 from messages.errors import Permanent
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.objects.port import Source
+from services.retry_after import wait_of
 from services.tls import Certificates
 from services.vendors import _runninghub_answers as answers
 from services.vendors._multipart import Multipart
@@ -52,7 +53,6 @@ _ANSWER_LIMIT: Final = 2 * 1024 * 1024
 _CONNECTIONS: Final = 6
 """httpx's pool slows as it fills, for httpcore looks at every connection at every request: 4 to 8 a vendor."""
 _HEADER_SAFE: Final = re.compile(r"[!-~]+")
-_WAIT_MAX: Final = 3600.0
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -324,7 +324,7 @@ async def _send(
             if len(body) > _ANSWER_LIMIT:
                 body.clear()
                 break
-        return answers.Reply(response.status_code, bytes(body), _seconds(response.headers.get("Retry-After", "")))
+        return answers.Reply(response.status_code, bytes(body), wait_of(response.headers))
 
 
 def _base_url(text: str) -> str:
@@ -332,8 +332,3 @@ def _base_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise Permanent("not the base URL of a vendor")
     return parts.geturl()
-
-
-def _seconds(value: str) -> float | None:
-    """Retry-After in seconds; its other form, a date, is left alone."""
-    return min(float(value), _WAIT_MAX) if value.isascii() and value.isdigit() else None

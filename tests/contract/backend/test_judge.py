@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import email.utils
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.backend import Judgement, _retry_after, judge, sign
+from services.backend import Judgement, judge, sign
 from telemetry.secrets import Secret
 
 SAYS_SUCCESS = b'{"status": "success"}'
@@ -71,23 +70,3 @@ def test_the_signature_is_the_one_that_the_backend_makes() -> None:
     expected = "3b3aa9af83d61c64f8d728bf71dc6f0420e1263414db06c5397b40afb1cb951c"
     assert sign(Secret("secret"), "t1", 0, 1700000000) == expected
     assert sign(Secret("secret"), 1700000000, b"body") == sign(Secret("secret"), "1700000000body")
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("7", 7.0),
-        ("0", 0.0),
-        ("9" * 400, 3600.0),
-        (email.utils.formatdate(1_700_000_030, usegmt=True), 30.0),
-        (email.utils.formatdate(1_600_000_000, usegmt=True), 0.0),
-        (email.utils.formatdate(1_800_000_000, usegmt=True), 3600.0),
-        ("", None),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("٣", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
-    assert _retry_after(text, 1_700_000_000) == seconds

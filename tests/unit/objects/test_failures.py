@@ -5,7 +5,7 @@ import pytest
 from messages.codes import Code
 from messages.errors import Permanent, Retry, ScfWorkersError
 from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
-from services.objects._failures import Failure, code_of, error_of, error_of_code, seconds_of
+from services.objects._failures import Failure, code_of, error_of, error_of_code
 
 NOW = 1_800_000_000.0
 
@@ -82,18 +82,3 @@ def test_a_key_of_a_batch_that_is_not_there_is_no_failure() -> None:
 )
 def test_the_code_is_found_in_incomplete_bodies(body: bytes, code: str) -> None:
     assert code_of(body) == code
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("", None),
-        ("12", 12.0),
-        ("Fri, 15 Jan 2027 08:00:30 GMT", 30.0),
-        ("Fri, 15 Jan 2027 07:00:00 GMT", 0.0),
-        ("soon", None),
-        ("-3", None),
-    ],
-)
-def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
-    assert seconds_of(text, NOW) == seconds

@@ -1,0 +1,38 @@
+"""Retry-After: how long an answer asks us to wait (RFC 9110, section 10.2.3). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+__all__ = ["MAX_WAIT_S", "wait_of"]
+
+MAX_WAIT_S: Final = 3600.0
+"""Nobody is waited for longer than this: what a server says may be anything, and it becomes the delay of a message."""
+
+
+def wait_of(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks us to wait, from 0 to `MAX_WAIT_S`; None where it does not say.
+
+    Args:
+        headers: of the answer, found in any case. A date is measured against the answer's own `Date`, so that no clock
+            but the server's counts; without that a date says nothing.
+    """
+    told = headers.get("Retry-After", "").strip()
+    if told.isascii() and told.isdigit():
+        return min(float(told), MAX_WAIT_S)
+    then, now = _time_of(told), _time_of(headers.get("Date", ""))
+    if then is None or now is None:
+        return None
+    return min(max(0.0, then - now), MAX_WAIT_S)
+
+
+def _time_of(text: str) -> float | None:
+    try:
+        date = parsedate_to_datetime(text)
+        # HTTP's dates are all in UTC, whatever else is written there.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
