@@ -16,6 +16,7 @@ make the cold start longer.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -39,6 +40,7 @@ __all__ = ["Credentials", "Server", "context_of", "main"]
 
 _PATH: Final = "/event-invoke"
 _PORT: Final = 9000
+_MAX_PORT: Final = 65535
 _SILENCE_S: Final = 30.0
 """Seconds that a caller may leave between two pieces of a request: it holds up everybody else."""
 
@@ -235,10 +237,20 @@ def main(argv: list[str] | None = None) -> None:
         handler = find_handler(name)
     except NoHandler as error:
         sys.exit(str(error))
+    server = _listening(handler, os.environ.get("PORT") or str(_PORT))
     try:
-        Server(handler, Credentials(os.environ), int(os.environ.get("PORT") or _PORT)).run()
+        server.run()
     finally:
         close_instance()
+
+
+def _listening(handler: _Handler, port: str) -> Server:
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MAX_PORT:
+        sys.exit(f"PORT is {port!r}, and must be a number up to {_MAX_PORT}, or not set, which means {_PORT}")
+    try:
+        return Server(handler, Credentials(os.environ), int(port))
+    except OSError as error:
+        sys.exit(f"PORT {port} cannot be listened on ({error.strerror}): set PORT to a free one")
 
 
 if __name__ == "__main__":

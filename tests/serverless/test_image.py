@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,16 +154,35 @@ def _port_of(pid: int) -> int:
     ],
 )
 def test_a_handler_that_is_none_ends_it_at_once(arguments: list[str], environ: dict[str, str], said: str) -> None:
-    done = subprocess.run(
+    done = _serve(arguments, {"PORT": "0", **environ})
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "-1", "9000.5", "9_000", "٩"])
+def test_a_port_that_is_none_ends_it_with_one_line(port: str) -> None:
+    done = _serve(["echo"], {"PORT": port})
+    assert done.returncode == 1
+    assert done.stderr == f"PORT is {port!r}, and must be a number up to 65535, or not set, which means 9000\n"
+
+
+def test_a_port_in_use_ends_it_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = _serve(["echo"], {"PORT": str(port)})
+    assert done.returncode == 1
+    assert done.stderr == f"PORT {port} cannot be listened on (Address already in use): set PORT to a free one\n"
+
+
+def _serve(arguments: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "runtime.image", *arguments],
-        env={"PYTHONPATH": PATH, "PORT": "0", **environ},
+        env={"PYTHONPATH": PATH, "PYTHONUTF8": "1", **environ},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert done.returncode == 1
-    assert said in done.stderr
 
 
 @alone
