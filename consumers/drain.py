@@ -21,16 +21,23 @@ from consumers.turn import Turn, check_reserve, turn_of
 from consumers.worker import build_crew, reserve_of
 from runtime.errors import BadSettings
 from runtime.outside import Outside
-from runtime.scf import Instance, instance, time_limit_s, wishes
+from runtime.scf import Instance, instance, order_of, time_limit_s
 from runtime.settings import Settings
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["Drained", "drain", "main_handler"]
+__all__ = ["Drained", "Order", "drain", "main_handler"]
 
 _SERVICE: Final = "consumers.drain"
 
 log = logs.get(__name__)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
+
+    topics: tuple[str, ...] = ()
+    """What to take, of this function's topics; empty takes all of them."""
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -51,8 +58,8 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     The event, or the JSON in a timer's `Message`, may narrow the topics: `{"topics": ["poll", "wake"]}`.
 
     Raises:
-        messages.errors.ScfWorkersError: nothing could be taken, or the broker went away while messages were at work.
-            No message is lost: the broker delivers again what was not acked.
+        messages.errors.ScfWorkersError: the call asks for something else, nothing could be taken, or the broker went
+            away while messages were at work. No message is lost: the broker delivers again what was not acked.
     """
     begin, limit = time.monotonic(), time_limit_s(context)
     process = instance(_SERVICE, vendors=True)
@@ -135,15 +142,11 @@ def _topics(event: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
     """The setting's topics, narrowed to those that the call asks for.
 
     Raises:
-        runtime.errors.BadSettings: a topic that does not exist, or that is not this function's.
+        runtime.errors.BadSettings: a topic that does not exist, or that is not this function's; or the call asks for
+            something else.
     """
     mine = _named("WORK_TOPICS", settings.topics)
-    asked = wishes(event).get("topics")
-    if asked is None:
-        return mine
-    if not isinstance(asked, list) or not all(isinstance(name, str) for name in asked):
-        raise BadSettings("the event's `topics` must be a list of topic names")
-    wanted = _named("the event's `topics`", tuple(asked))
+    wanted = _named("the event's `topics`", order_of(event, Order).topics)
     if mine and (foreign := sorted(set(wanted) - set(mine))):
         raise BadSettings(f"the event asks for {', '.join(foreign)}, which WORK_TOPICS does not give this function")
     return wanted or mine

@@ -27,7 +27,7 @@ from messages.keys import RunId, check_id
 from messages.topics import WORKERS, topic_of
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, current_trail
 from runtime.outside import Outside
-from runtime.scf import instance, time_limit_s, wishes
+from runtime.scf import instance, order_of, time_limit_s
 from runtime.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from services.backend import UnfinishedTask
 from services.concurrency import Together
@@ -85,7 +85,8 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     """Entry of the function: one sweep, within the function's time limit. Returns the counts.
 
     Raises:
-        messages.errors.ScfWorkersError: the backend's list could not be read; the platform calls again.
+        messages.errors.ScfWorkersError: the call asks for what there is not, or the backend's list could not be read;
+            the platform calls again.
     """
     limit = time_limit_s(context)
     until = time.monotonic() + limit - min(_MARGIN_S, limit / 4)
@@ -102,8 +103,12 @@ async def take_turn(event: Mapping[str, Any], out: Outside, until: float, place:
         out: everything outside.
         until: when to stop, by the monotonic clock.
         place: of this process.
+
+    Raises:
+        runtime.errors.BadSettings: the event asks for what there is not.
+        services.errors.BackendDown: the backend's list could not be read.
     """
-    order = _order(event)
+    order = order_of(event, Order)
     cursor = order.cursor or place.cursor
     # A list that cannot be read from there is read from its beginning the next time.
     place.cursor = ""
@@ -232,11 +237,3 @@ async def _waiting(out: Outside) -> Mapping[Stage, float]:
         # Then a wake too many is published, which is harmless; none would not be.
         log.warning(Event.SWEEP_BLIND, error=error)
     return ages
-
-
-def _order(event: Mapping[str, Any]) -> Order:
-    asked = wishes(event)
-    try:
-        return msgspec.convert({name: asked[name] for name in Order.__struct_fields__ if name in asked}, Order)
-    except msgspec.ValidationError:
-        return Order()

@@ -13,7 +13,7 @@ __all__ = ["BadSettings", "NoHandler"]
 
 
 class BadSettings(Permanent):
-    """A variable of the environment is missing or cannot be used."""
+    """A variable is missing or cannot be used, or a call of a function asks for what there is not."""
 
 
 class NoHandler(Permanent):

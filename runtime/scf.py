@@ -27,9 +27,10 @@ from telemetry.outlets import Outlets
 from telemetry.redaction import redact_text
 from telemetry.tracing import span
 
-__all__ = ["Event", "Instance", "close_instance", "current_loop", "instance", "time_limit_s", "wishes"]
+__all__ = ["Event", "Instance", "close_instance", "current_loop", "instance", "order_of", "time_limit_s"]
 
 T = TypeVar("T")
+Asked = TypeVar("Asked", bound=msgspec.Struct)
 
 log = logs.get(__name__)
 
@@ -37,6 +38,9 @@ Event = Mapping[str, Any]
 
 _TIME_LIMIT_S: Final = 60.0
 """Where the platform does not tell a function's time limit."""
+
+_TIMER: Final = frozenset({"Type", "TriggerName", "Time", "Message"})
+"""What a timer's event consists of."""
 
 
 class Instance:
@@ -166,17 +170,38 @@ def time_limit_s(context: Mapping[str, Any]) -> float:
     return float(context.get("time_limit_in_ms") or _TIME_LIMIT_S * 1000) / 1000
 
 
-def wishes(event: Event) -> Mapping[str, Any]:
+def order_of(event: Event, kind: type[Asked]) -> Asked:
     """What a call by a timer or by hand asks for: the event's fields, over those of the JSON in a timer's `Message`.
 
-    A timer's `Message` may be any text, and then asks for nothing (SCF, timer trigger).
+    A timer's `Message` may be any text (SCF, timer trigger), and asks for something when it begins as a JSON object.
+    What a trigger's event holds besides is the platform's business; an event by hand holds an order and nothing else.
+
+    Args:
+        event: of the call.
+        kind: a struct whose fields, each with a default, are what may be asked for.
+
+    Raises:
+        runtime.errors.BadSettings: it asks for what there is not, or in a form that cannot be read. Half of an order is
+            not followed: its other half may be what keeps the call to its own topics or tasks.
     """
-    return {**_message(event.get("Message")), **event}
+    if not isinstance(event, Mapping):
+        raise BadSettings("the event is no JSON object")
+    names = tuple(field.encode_name for field in msgspec.structs.fields(kind))
+    by_hand = not _TIMER & event.keys()
+    fields = {name: value for name, value in event.items() if by_hand or name in names}
+    asked = {**_message(event.get("Message")), **fields}
+    if unknown := sorted(map(repr, asked.keys() - set(names))):
+        raise BadSettings(f"the call asks for {', '.join(unknown)}, but may ask only for {', '.join(names)}")
+    try:
+        return msgspec.convert(asked, kind)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"what the call asks for cannot be used: {error}") from error
 
 
 def _message(text: object) -> Mapping[str, Any]:
-    try:
-        found = msgspec.json.decode(text) if isinstance(text, str) else None
-    except (msgspec.DecodeError, RecursionError):
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadSettings(f"the timer's Message begins with a brace, but is no JSON object: {error}") from error

@@ -8,13 +8,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from consumers.cloud_event import records_in
-from consumers.drain import Drained
+from consumers.drain import Drained, Order
 from consumers.pump import groups_of
 from consumers.push import Pushed
 from consumers.task import limit_of
@@ -23,7 +22,7 @@ from messages.bodies import Stage, Wake
 from messages.codec import decode
 from recipes.table import RECIPES
 from runtime.errors import BadSettings
-from runtime.scf import wishes
+from runtime.scf import order_of
 from sandbox.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -51,8 +50,7 @@ def test_the_event_holds_a_message() -> None:
 
 
 def test_the_timers_message_narrows_the_topics() -> None:
-    topics: Any = wishes(TIMER)["topics"]
-    assert groups_of(topics)
+    assert groups_of(order_of(TIMER, Order).topics)
 
 
 def test_the_topics_of_the_split_exist() -> None:

@@ -145,6 +145,8 @@ async def test_a_topic_that_does_not_exist_is_named(world: World) -> None:
     async with function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake"}) as drain:
         answer = await drain.invoke({"topics": ["poll"]})
         assert "asks for poll" in answer.error["errorMessage"]
+        answer = await drain.invoke({"Type": "Timer", "Message": '{"topic": ["wake"]}'})
+        assert "may ask only for topics" in answer.error["errorMessage"]
 
 
 @alone

@@ -13,6 +13,7 @@ from messages.codec import MAX_MESSAGE_BYTES
 from messages.codes import Code
 from producer.sweep import MAX_PAGES, Place, Swept, sweep, take_turn
 from recipes.basic_clean import BASIC_CLEAN
+from runtime.errors import BadSettings
 from sandbox.backend.book import PAGE_SIZE
 from services.backend import UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, ObjectsDown
@@ -236,9 +237,17 @@ async def test_an_event_may_say_where_to_begin_and_how_old(house: House) -> None
     loop = asyncio.get_running_loop()
     until = loop.time() + 60
     assert (await take_turn({"Message": "not JSON"}, house.out, until, Place())).listed == 0
-    assert (await take_turn({"Message": '{"older_than":"x"}'}, house.out, until, Place())).listed == 0
     assert (await take_turn({"Message": '{"older_than":0}'}, house.out, until, Place())).listed == PAGE_SIZE + 1
     assert (await take_turn({"older_than": 0, "cursor": str(PAGE_SIZE)}, house.out, until, Place())).listed == 1
+
+
+@pytest.mark.parametrize("message", ['{"older_than":"0"}', '{"olderthan":0}'])
+async def test_an_event_that_asks_for_what_there_is_not_sweeps_nothing(house: House, message: str) -> None:
+    house.backend.sell_many(1)
+    await asyncio.sleep(601)
+    with pytest.raises(BadSettings, match="older"):
+        await take_turn({"Type": "Timer", "Message": message}, house.out, float("inf"), Place())
+    assert house.sent("wake") == []
 
 
 async def test_a_list_that_cannot_be_read_is_an_error_and_begins_anew_next_time(house: House) -> None:
