@@ -72,6 +72,8 @@ async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """
     mask_secrets(environ)
     variables = _variables(environ)
+    if all(finding.ok for finding in variables):
+        variables += _together(environ)
     findings = [*variables, *_sandbox(environ)]
     # With one that cannot be used everything else would be asked in a way that nobody wants.
     if all(finding.ok for finding in variables):
@@ -95,6 +97,16 @@ def _variables(environ: Mapping[str, str]) -> list[Finding]:
         elif given:
             findings.append(Finding(name, ok=True, detail="set"))
     return findings
+
+
+def _together(environ: Mapping[str, str]) -> list[Finding]:
+    """What variables that are well by themselves are not together."""
+    try:
+        load_settings(environ)
+    except BadSettings as error:
+        remedy = "correct what the text names: docs/configuration.md"
+        return [Finding("variables", ok=False, detail=redact_text(str(error)), remedy=remedy)]
+    return []
 
 
 def _try(name: str, settings: Settings) -> None:

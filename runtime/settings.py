@@ -12,20 +12,48 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import inspect
 
 from runtime.errors import BadSettings
+from services.tickets import MIN_SECRET_BYTES
 from telemetry.outlets import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
 from telemetry.secrets import Secret
 
 __all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "mask_secrets", "require"]
 
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000, description="a number of seconds from 0 to 1000000")]
 
-_Url = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z")]
-_PulsarName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z")]
-_Hosts = Annotated[str, msgspec.Meta(pattern=r"^(\s*(\*\.)?[A-Za-z0-9._-]+\s*(,|\Z))*\Z")]
-_HostPorts = Annotated[str, msgspec.Meta(pattern=r"^(\s*[A-Za-z0-9._-]+:[0-9]{1,5}\s*(,|\Z))*\Z")]
+_Url = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z", description="an http or https URL without query or fragment"),
+]
+_Bucket = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([a-z0-9][a-z0-9-]*-[0-9]+)?\Z",
+        description="a bucket's name with the appid, such as name-1250000000",
+    ),
+]
+_Region = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z", description="a region's name, such as ap-guangzhou")
+]
+_PulsarName = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z", description="letters, digits and . _ = : -")
+]
+_Hosts = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\s*(\*\.)?[A-Za-z0-9._-]+\s*(,|\Z))*\Z",
+        description="host names, separated by commas; *. before one takes all below it",
+    ),
+]
+_HostPorts = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\s*[A-Za-z0-9._-]+:[0-9]{1,5}\s*(,|\Z))*\Z", description="host:port pairs, separated by commas"
+    ),
+]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -43,15 +71,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Base URL of Pulsar's admin interface, which tells what waits; empty where there is none, as on TDMQ."""
     broker_tls_ca: str = ""
     """PEM file of the authorities that Pulsar's TLS is verified with; empty takes the usual ones."""
-    tencentcloud_region: str = "ap-guangzhou"
+    tencentcloud_region: _Region = "ap-guangzhou"
     """Region of the buckets."""
     tencentcloud_secret_id: Secret = Secret("")
     """Key id for COS; on SCF the role's `TENCENTCLOUD_SECRETID` is read instead."""
     tencentcloud_secret_key: Secret = Secret("")
     """Key for COS; on SCF the role's `TENCENTCLOUD_SECRETKEY` is read instead."""
-    cos_bucket: str = ""
+    cos_bucket: _Bucket = ""
     """Bucket of inputs, staging and output, with the appid: `name-1250000000`."""
-    ledger_bucket: str = ""
+    ledger_bucket: _Bucket = ""
     """Bucket of the ledger, with the appid: its own, never versioned, closed to clients."""
     cos_endpoint: _Url = ""
     """URL of a COS stand-in; empty for the real one."""
@@ -66,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     callback_form: Literal["steps", "task_update"] = "steps"
     """`steps` posts to /api/internal/tasks/…/callback, `task_update` to the older /internal/task/update."""
     ticket_secret: Secret = Secret("")
-    """Verifies tickets; empty means INTERNAL_CALLBACK_SECRET."""
+    """Verifies tickets, with 32 bytes at least; empty means INTERNAL_CALLBACK_SECRET."""
     ticket_required: bool = True
     """Whether an upload without a ticket is refused. Only a demo may turn this off."""
     upload_limit_s: Seconds = 3600.0
@@ -97,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Messages that a pump fetches ahead of each topic; above 0 only where thousands a second must pass through it."""
     work_topics: str = ""
     """Topics that a pump or drain takes, separated by commas, such as `poll,wake`; empty takes all."""
-    drain_idle_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
+    drain_idle_s: Annotated[float, msgspec.Meta(gt=0, le=60, description="a number of seconds above 0, to 60")] = 1.0
     """Seconds without work after which a drain takes its topics for empty and returns."""
     user_concurrency: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 6
     """Pieces of work (clean, generate, collect) of one user that a pump does at once; the others wait. 0: no limit."""
@@ -142,7 +170,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings in an environment.
 
     Raises:
-        BadSettings: a value has the wrong form, or a secret's file cannot be read; the text names the variable.
+        BadSettings: a value has the wrong form, two do not go together, or a secret's file cannot be read; the text
+            names the variables.
     """
     names = {field.encode_name for field in msgspec.structs.fields(Settings)}
     values = {name: value for name, value in environ.items() if name in names and value != ""}
@@ -152,10 +181,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     try:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise BadSettings(f"the environment cannot be used: {error}") from error
+        raise BadSettings(_refusal(str(error))) from error
+    _check_ticket_secret(settings)
     for name in SECRETS:
         _mask(name, getattr(settings, name.lower()))
     _mask_pairs(settings)
+    if settings.ledger_bucket and settings.ledger_bucket == settings.cos_bucket:
+        raise BadSettings("LEDGER_BUCKET and COS_BUCKET name the same bucket: the ledger needs one of its own")
     return settings
 
 
@@ -191,6 +223,36 @@ def require(settings: Settings, *names: str) -> None:
     missing = [name.upper() for name in names if not getattr(settings, name)]
     if missing:
         raise BadSettings(f"set {', '.join(missing)} (docs/configuration.md tells what each holds)")
+
+
+def _refusal(said: str) -> str:
+    """What msgspec says of a value, as a sentence with the variable and what it may hold, but not with the value."""
+    info = inspect.type_info(Settings)
+    for field in info.fields if isinstance(info, inspect.StructType) else ():
+        if said.endswith(f"`$.{field.encode_name}`"):
+            return f"{field.encode_name} must be {_form(field.type)}"
+    return f"the environment cannot be used: {said}"
+
+
+def _form(kind: inspect.Type) -> str:
+    """What a field of a type may hold."""
+    match kind:
+        case inspect.Metadata(extra_json_schema={"description": str(words)}):
+            return words
+        case inspect.LiteralType():
+            return f"one of {', '.join(map(str, kind.values))}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return f"a whole number from {kind.ge} to {kind.le}"
+        case _:
+            return "text"
+
+
+def _check_ticket_secret(settings: Settings) -> None:
+    size = len(settings.ticket_secret.reveal().encode("utf-8", "surrogatepass"))
+    if 0 < size < MIN_SECRET_BYTES:
+        raise BadSettings(f"TICKET_SECRET has {size} bytes, and verifying tickets needs {MIN_SECRET_BYTES}")
 
 
 def _secret_file(name: str, path: str) -> str:

@@ -134,6 +134,11 @@ def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(worl
     assert "TICKET_REQUIRED" in _examine({**world.environ, "TICKET_REQUIRED": "false"})["tickets"].detail
 
 
+def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: World) -> None:
+    (bad,) = _bad({**world.environ, "LEDGER_BUCKET": world.environ["COS_BUCKET"]})
+    assert "LEDGER_BUCKET and COS_BUCKET name the same bucket" in bad.detail
+
+
 def test_topics_that_exist_are_well(world: World) -> None:
     assert _bad({**world.environ, "WORK_TOPICS": "poll, wake"}) == []
 

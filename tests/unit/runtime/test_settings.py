@@ -93,6 +93,54 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -
         load_settings({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LOG_LEVEL", "nope", "must be one of DEBUG, ERROR, INFO, WARNING"),
+        ("AUDIT_SUSPECT", "nope", "must be one of allow, block"),
+        ("RUNNINGHUB_API", "v3", "must be one of v1, v2"),
+        ("TICKET_REQUIRED", "perhaps", "must be true or false"),
+        ("WORK_CONCURRENCY", "0", "must be a whole number from 1 to 1000"),
+        ("DRAIN_IDLE_S", "0", "must be a number of seconds above 0, to 60"),
+        ("UPLOAD_LIMIT_S", "1h", "must be a number of seconds from 0 to 1000000"),
+        ("BACKEND_URL", "backend.internal", "must be an http or https URL without query or fragment"),
+        ("BROKER_TENANT", "a tenant", "must be letters, digits and . _ = : -"),
+        ("FETCH_HOSTS", "https://x/", "must be host names, separated by commas; *. before one takes all below it"),
+        ("FETCH_PRIVATE_HOSTS", "x", "must be host:port pairs, separated by commas"),
+        ("COS_BUCKET", "noappid", "must be a bucket's name with the appid, such as name-1250000000"),
+        ("LEDGER_BUCKET", "-1250000000", "must be a bucket's name with the appid, such as name-1250000000"),
+        ("LEDGER_BUCKET", "Name-1250000000", "must be a bucket's name with the appid, such as name-1250000000"),
+        ("TENCENTCLOUD_REGION", "ap nowhere", "must be a region's name, such as ap-guangzhou"),
+        ("TICKET_SECRET", "short", "has 5 bytes, and verifying tickets needs 32"),
+        ("TICKET_SECRET", "8 bytes.", "has 8 bytes, and verifying tickets needs 32"),
+        ("TICKET_SECRET", "x" * 31, "has 31 bytes, and verifying tickets needs 32"),
+    ],
+)
+def test_a_refusal_tells_what_is_allowed(name: str, value: str, said: str) -> None:
+    with pytest.raises(BadSettings) as raised:
+        load_settings({name: value})
+    assert str(raised.value) == f"{name} {said}"
+
+
+def test_a_ticket_secret_is_measured_in_bytes() -> None:
+    assert load_settings({"TICKET_SECRET": "\u00e9" * 16}).ticket_secret
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SECRETS])
+def test_every_refusal_is_a_sentence_without_the_value(name: str) -> None:
+    try:
+        load_settings({name: " <nothing> "})
+    except BadSettings as error:
+        said = str(error)
+        assert said.startswith(f"{name} must be ")
+        assert not re.search(r"nothing|[\^$\\]|be text", said)
+
+
+def test_the_ledger_has_a_bucket_of_its_own() -> None:
+    with pytest.raises(BadSettings, match=r"^LEDGER_BUCKET and COS_BUCKET "):
+        load_settings({"COS_BUCKET": "one-1250000000", "LEDGER_BUCKET": "one-1250000000"})
+
+
 def test_a_refusal_does_not_tell_the_secrets() -> None:
     with pytest.raises(BadSettings) as raised:
         load_settings({"TICKET_SECRET": "s3cr", "INTERNAL_CALLBACK_SECRET": PLANTED})
