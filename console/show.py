@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +17,8 @@ from console.demo import DemoReport, Progress
 from runtime.doctor import Finding
 
 __all__ = ["show_findings", "show_progress", "show_report"]
+
+_MARKS: Final[Mapping[bool | None, str]] = {True: "[green]ok[/green]  ", False: "[red]BAD[/red] ", None: "?   "}
 
 
 class _Lines:
@@ -78,7 +81,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
     """Print what the doctor found, a line a check."""
     console = Console()
     for finding in findings:
-        mark = "[green]ok[/green]  " if finding.ok else "[red]BAD[/red] "
+        mark = _MARKS[finding.ok]
         console.print(f"{mark} {escape(finding.name)}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
-        if not finding.ok:
+        if finding.remedy:
             console.print(f"     -> {escape(finding.remedy)}", highlight=False, soft_wrap=True)

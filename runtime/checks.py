@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from http import HTTPStatus
 from importlib import import_module
@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from messages.errors import ScfWorkersError
 from messages.keys import RunId
 from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
 from runtime.outside import Outside
@@ -25,7 +26,7 @@ from telemetry.instruments import SpanName
 from telemetry.tracing import span
 from transport.port import Broker
 
-__all__ = ["BROKER_REMEDY", "MAX_CLOCK_DIFFERENCE", "OF_THE_BROKER", "RACERS", "Check", "Wrong", "checks_of"]
+__all__ = ["BROKER_REMEDY", "MAX_CLOCK_DIFFERENCE", "NEEDS", "OF_THE_BROKER", "RACERS", "Check", "Wrong", "checks_of"]
 
 MAX_CLOCK_DIFFERENCE: Final = 5.0
 """Seconds that this machine's clock may differ from the store's."""
@@ -40,6 +41,13 @@ BROKER_REMEDY: Final = (
 
 OF_THE_BROKER: Final = frozenset({"broker", "topics", "backlog"})
 """Names of the checks that need the broker."""
+
+NEEDS: Final[Mapping[str, str]] = {
+    "picture service": "data bucket",
+    "audit": "picture service",
+    "clock": "data bucket",
+}
+"""Check -> the one before it without which it would only fail too, with a remedy for what is not wrong."""
 
 _TOPIC: Final = "doctor"
 _WEBHOOK_S: Final = 20.0
@@ -75,11 +83,15 @@ def checks_of(settings: Settings) -> Sequence[tuple[str, Check, str]]:
         (
             "data bucket",
             _data,
-            f"COS_BUCKET, TENCENTCLOUD_REGION, {keys}: reading, writing, copying and deleting must be allowed",
+            f"COS_BUCKET, TENCENTCLOUD_REGION, {keys}: read, write, copy and delete must be allowed; the clock right",
         ),
         ("picture service", _pictures, "bind COS_BUCKET to Cloud Infinite, and allow the key to use it"),
         ("audit", _audit, "turn the picture audit on for COS_BUCKET; COS_AUDIT_BIZ_TYPE must be one of its policies"),
-        ("ledger: versioning", _versioning, "LEDGER_BUCKET must be a bucket on which versioning was never turned on"),
+        (
+            "ledger: versioning",
+            _versioning,
+            f"LEDGER_BUCKET must be a bucket on which versioning was never turned on; {keys}: asking must be allowed",
+        ),
         ("ledger: create-only", _race, f"LEDGER_BUCKET, {keys}: writes with x-cos-forbid-overwrite must be allowed"),
         ("clock", _clock, "set this machine's clock; signatures and due times rest on it"),
         ("backend", _backend, "BACKEND_URL and INTERNAL_CALLBACK_SECRET must be the backend's own"),
@@ -98,6 +110,18 @@ def checks_of(settings: Settings) -> Sequence[tuple[str, Check, str]]:
     return found
 
 
+@asynccontextmanager
+async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Clear away what a check has made. What goes wrong with that is told only where nothing went wrong before."""
+    try:
+        yield
+    except BaseException:
+        with suppress(ScfWorkersError):
+            await clear()
+        raise
+    await clear()
+
+
 async def _broker(out: Outside) -> str:
     sent = await out.broker.publish(_TOPIC, b"doctor")
     await _receive(out.broker, sent)
@@ -106,14 +130,12 @@ async def _broker(out: Outside) -> str:
 
 async def _receive(broker: Broker, sent: str) -> None:
     consumer = await broker.subscribe((_TOPIC,), _TOPIC)
-    try:
+    async with _tidied(consumer.close):
         got = ""
         while got != sent:
             delivery = await consumer.receive()
             await consumer.ack(delivery)
             got = delivery.message_id
-    finally:
-        await consumer.close()
 
 
 async def _topics(out: Outside) -> str:
@@ -131,13 +153,11 @@ async def _backlog(out: Outside) -> str:
 async def _data(out: Outside) -> str:
     stem = f"staging/doctor/{out.ledger.nonce()}"
     keys = [f"{stem}.txt", f"{stem}-copy.txt"]
-    try:
+    async with _tidied(lambda: out.objects.delete(keys)):
         info = await out.objects.put(keys[0], b"doctor")
         await out.objects.copy(*keys, if_match=info.etag)
         if (await out.objects.get(keys[1])).body != b"doctor":
             raise Wrong("what was written is not what was read")
-    finally:
-        await out.objects.delete(keys)
     return "an object was written, copied, read and deleted"
 
 
@@ -146,12 +166,10 @@ async def _converted(out: Outside, rule: str) -> AsyncGenerator[str]:
     """Key of a picture that the picture service has made; gone in the end."""
     stem = f"staging/doctor/{out.ledger.nonce()}"
     keys = [f"{stem}.png", f"{stem}.jpg"]
-    try:
+    async with _tidied(lambda: out.objects.delete(keys)):
         await out.objects.put(keys[0], _PICTURE, content_type="image/png")
         await out.objects.process(keys[0], [PictureRule(keys[1], rule)])
         yield keys[1]
-    finally:
-        await out.objects.delete(keys)
 
 
 async def _pictures(out: Outside) -> str:
@@ -182,12 +200,9 @@ async def _race(out: Outside) -> str:
             return False
         return True
 
-    try:
-        async with Together() as group:
-            writes = [group.create_task(write(n)) for n in range(RACERS)]
-        winners = sum(write.result() for write in writes)
-    finally:
-        await out.ledger.objects.delete([key])
+    async with _tidied(lambda: out.ledger.objects.delete([key])), Together() as group:
+        writes = [group.create_task(write(n)) for n in range(RACERS)]
+    winners = sum(write.result() for write in writes)
     if winners != 1:
         raise Wrong(f"{winners} of {RACERS} create-only writes at once succeeded, exactly one must")
     return f"{RACERS} writes at once, one winner"

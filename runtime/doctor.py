@@ -1,6 +1,7 @@
 """The doctor: looks at everything a deployment needs, and says what is wrong with the remedy.
 
-Every check is one coroutine that raises when something is wrong; one that fails does not stop the others.
+Every check is one coroutine that raises when something is wrong; one that fails stops only those that need what it
+looks at.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
-from runtime.checks import BROKER_REMEDY, OF_THE_BROKER, Check, Wrong, checks_of
+from runtime.checks import BROKER_REMEDY, NEEDS, OF_THE_BROKER, Check, Wrong, checks_of
 from runtime.errors import BadSettings
 from runtime.outside import Outside
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
@@ -58,7 +59,8 @@ class Finding(msgspec.Struct, frozen=True):
     """What one check found."""
 
     name: str
-    ok: bool
+    ok: bool | None
+    """None: not examined, because of the finding that `detail` names."""
     detail: str
     remedy: str = ""
     """What to do, when it is not ok."""
@@ -197,8 +199,21 @@ async def _outside(environ: Mapping[str, str]) -> list[Finding]:
 async def _ask(environ: Mapping[str, str]) -> list[Finding]:
     settings = load_settings(environ)
     async with open_outside(settings, lambda: environ) as out:
-        checked = [await _run(name, check, remedy, out) for name, check, remedy in checks_of(settings)]
-        return [_ticket_key(settings), *_vendor_keys(settings), *checked]
+        return [_ticket_key(settings), *_vendor_keys(settings), *await _checked(settings, out)]
+
+
+async def _checked(settings: Settings, out: Outside) -> list[Finding]:
+    findings: list[Finding] = []
+    causes: dict[str, str] = {}
+    for name, check, remedy in checks_of(settings):
+        if cause := causes.get(NEEDS.get(name, "")):
+            finding = Finding(name, ok=None, detail=f"not examined: see {cause}")
+        else:
+            finding = await _run(name, check, remedy, out)
+        if not finding.ok:
+            causes[name] = cause or name
+        findings.append(finding)
+    return findings
 
 
 async def _run(name: str, check: Check, remedy: str, out: Outside) -> Finding:

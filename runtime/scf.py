@@ -184,8 +184,6 @@ def order_of(event: Event, kind: type[Asked]) -> Asked:
         runtime.errors.BadSettings: it asks for what there is not, or in a form that cannot be read. Half of an order is
             not followed: its other half may be what keeps the call to its own topics or tasks.
     """
-    if not isinstance(event, Mapping):
-        raise BadSettings("the event is no JSON object")
     names = tuple(field.encode_name for field in msgspec.structs.fields(kind))
     by_hand = not _TIMER & event.keys()
     fields = {name: value for name, value in event.items() if by_hand or name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 
 from runtime.checks import RACERS, Wrong, checks_of
 from runtime.settings import Settings
+from services.errors import Denied
 from services.objects.port import Content, ObjectInfo
 from tests.engine.virtual import VirtualLoop
 from tests.engine.world import World
@@ -98,3 +99,41 @@ def test_a_store_that_reads_back_something_else_is_found() -> None:
 
     with pytest.raises(Wrong, match="not what was read"):
         look("data bucket", spoil)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("data bucket", "copy"), ("picture service", "process"), ("audit", "audit"), ("clock", "put")],
+)
+def test_an_error_of_the_clean_up_does_not_hide_the_first_one(name: str, first: str) -> None:
+    def spoil(world: World) -> None:
+        for call in (first, "delete"):
+            setattr(world.data, call, _refusing(call))
+
+    with pytest.raises(Denied, match=f"^{first}$"):
+        look(name, spoil)
+
+
+def test_nor_does_that_of_the_ledger() -> None:
+    def spoil(world: World) -> None:
+        for call in ("put_new", "delete"):
+            setattr(world.ledger.objects, call, _refusing(call))
+
+    with pytest.raises(Denied, match=r"^put_new$"):
+        look("ledger: create-only", spoil)
+
+
+@pytest.mark.parametrize("name", ["data bucket", "picture service", "audit", "clock"])
+def test_a_clean_up_that_fails_by_itself_is_told(name: str) -> None:
+    def spoil(world: World) -> None:
+        world.data.delete = _refusing("delete")  # type: ignore[method-assign]
+
+    with pytest.raises(Denied, match=r"^delete$"):
+        look(name, spoil)
+
+
+def _refusing(call: str) -> Callable[..., Awaitable[Any]]:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise Denied(call)
+
+    return refuse

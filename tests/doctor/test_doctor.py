@@ -113,7 +113,7 @@ def _examine(environ: Mapping[str, str]) -> dict[str, Finding]:
 
 
 def _bad(environ: Mapping[str, str]) -> list[Finding]:
-    return [finding for finding in _examine(environ).values() if not finding.ok]
+    return [finding for finding in _examine(environ).values() if finding.ok is False]
 
 
 def test_a_sound_deployment_is_all_well(world: World) -> None:
@@ -172,6 +172,27 @@ def test_each_broken_setting_is_named_with_a_remedy(world: World, name: str, cha
 def test_what_one_setting_breaks_leaves_the_rest_well(world: World) -> None:
     bad = _bad({**world.environ, "RUNNINGHUB_API_KEY": "wrong-key"})
     assert [finding.name for finding in bad] == ["runninghub"]
+
+
+def _unexamined(found: Mapping[str, Finding]) -> dict[str, str]:
+    return {name: finding.detail for name, finding in found.items() if finding.ok is None}
+
+
+def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: World) -> None:
+    found = _examine({**world.environ, "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
+    bad = [name for name, finding in found.items() if finding.ok is False]
+    assert bad == ["data bucket", "ledger: versioning", "ledger: create-only"]
+    assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
+    assert "put 'staging/doctor/" in found["data bucket"].detail
+    assert "put_new 'doctor/" in found["ledger: create-only"].detail
+    assert _unexamined(found) == dict.fromkeys(("picture service", "audit", "clock"), "not examined: see data bucket")
+
+
+def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(world: World) -> None:
+    world.arm("cos", {"kind": "unavailable", "method": "POST", "key": r"^staging/doctor/.*\.png$"})
+    found = _examine(world.environ)
+    assert [name for name, finding in found.items() if finding.ok is False] == ["picture service"]
+    assert _unexamined(found) == {"audit": "not examined: see picture service"}
 
 
 def test_an_audit_that_is_refused_names_its_policy(world: World) -> None:
