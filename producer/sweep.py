@@ -107,6 +107,7 @@ async def take_turn(event: Mapping[str, Any], out: Outside, until: float, place:
     Raises:
         runtime.errors.BadSettings: the event asks for what there is not.
         services.errors.BackendDown: the backend's list could not be read.
+        services.errors.BadQuestion: the backend calls `older_than` or the cursor wrong.
     """
     order = order_of(event, Order)
     cursor = order.cursor or place.cursor
@@ -130,6 +131,7 @@ async def sweep(
 
     Raises:
         services.errors.BackendDown: its list could not be read.
+        services.errors.BadQuestion: the backend calls `older_than` or the cursor wrong.
     """
     # Even the first question is signed by the store's time. If it does not tell, the rows will show what is wrong.
     with suppress(ScfWorkersError):

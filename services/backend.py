@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from services.errors import BackendDown
+from services.errors import BackendDown, BadQuestion
 from services.retry_after import wait_of
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -47,6 +47,8 @@ _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_LIST_BYTES: Final = 16 << 20
 """Of a page of unfinished tasks: about 100,000 rows."""
 _NOES: Final = frozenset({404, 409, 410})
+_PASSING: Final = frozenset({401, 403, 404, 408, 409, 425, 429})
+"""Of the 4xx those that may be otherwise later, when a key, a route or the load has changed."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises at JSON that is none, or not ours."""
 
@@ -260,11 +262,12 @@ class Backend:
 
         Raises:
             services.errors.BackendDown: no usable answer.
+            services.errors.BadQuestion: the backend calls it wrong, such as for a cursor that it never gave.
         """
         query = urlencode({"older_than": older_than, **({"cursor": cursor} if cursor else {})})
         reply = await self._send("GET", _UNFINISHED, signed=(_UNFINISHED,), query=query)
         if not _is_success(reply.status):
-            raise self._down(reply)
+            raise self._unanswered(reply, f", asked with the cursor {cursor!r}" if cursor else "")
         try:
             page = msgspec.json.decode(reply.body, type=_Page)
         except _UNREADABLE as error:
@@ -282,11 +285,12 @@ class Backend:
 
         Raises:
             services.errors.BackendDown: no usable answer.
+            services.errors.BadQuestion: the backend calls it wrong.
         """
         path = f"{_step_path(task, step)}/reopen"
         reply = await self._send("POST", path, signed=(path,), body=b"{}")
         if reply.status not in _NOES and not _is_success(reply.status):
-            raise self._down(reply)
+            raise self._unanswered(reply)
         return reply.status not in _NOES
 
     async def close(self) -> None:
@@ -326,6 +330,11 @@ class Backend:
             # Its text may quote what the server sent, and that what we had sent.
             raise BackendDown(f"{method} {path}: {type(error).__name__}") from None
         return _Reply(f"{method} {path}", response.status_code, answer, wait_of(response.headers))
+
+    def _unanswered(self, reply: _Reply, asked: str = "") -> BackendDown | BadQuestion:
+        if reply.status not in _PASSING and 400 <= reply.status < 500:  # noqa: PLR2004 - the client's errors
+            return BadQuestion(f"{reply.call} answered {reply.status}: the backend calls the question wrong{asked}")
+        return self._down(reply)
 
     def _down(self, reply: _Reply) -> BackendDown:
         return BackendDown(

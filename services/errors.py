@@ -16,6 +16,7 @@ Permanent
 ├── Changed            an If-Match that does not match any more
 ├── VendorRefused      the vendor did not accept a call, and never will
 ├── FetchRefused       a URL that must not or cannot be fetched
+├── BadQuestion        the backend calls a question of ours wrong
 └── WeakSecret         a configured secret is too short to sign with
 Unknown
 └── CreateUnknown      a paid create was sent and its outcome is not known
@@ -32,6 +33,7 @@ from messages.errors import Outage, Permanent, Rejected, Transient, Unknown
 __all__ = [
     "BackendDown",
     "BadPicture",
+    "BadQuestion",
     "Changed",
     "CreateUnknown",
     "Denied",
@@ -118,6 +120,13 @@ class VendorRefused(Permanent):
 
 class FetchRefused(Permanent):
     """A URL that must not be fetched: scheme, host, address, size or type."""
+
+
+class BadQuestion(Permanent):
+    """The backend calls a question of ours wrong: a defect on one of the two sides, which no repeat would mend.
+
+    Never for a callback: a verdict is brought on, whatever is answered.
+    """
 
 
 class WeakSecret(Permanent):

@@ -15,7 +15,7 @@ from messages.codes import Code
 from messages.keys import RunId, record_key
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.wakes import LATEST, SWEEP, cancel_task, publish_wake
-from services.errors import BackendDown, ObjectsDown, VendorDown
+from services.errors import BackendDown, BadQuestion, ObjectsDown, VendorDown
 from services.ledger import Ledger
 from services.records import Accepted, Verdict
 from services.vendors.port import JobState
@@ -290,6 +290,18 @@ async def test_a_replay_whose_question_gets_no_answer_asks_again(world: World) -
     await world.drain()
     assert (await world.verdict(later)).status == "success"
     assert world.state(run) == ("success", 2, 1)
+
+
+async def test_a_replay_whose_question_the_backend_calls_wrong_goes_to_the_desk_and_changes_no_verdict(
+    world: World,
+) -> None:
+    run, later = await failed_run(world)
+    world.fate.strike("backend.reopen", raises(BadQuestion("answered 400")))
+    await world.wake(run, "replay", LATEST)
+    await world.drain()
+    assert "BadQuestion" in [record["error"] for record in await world.desk()]
+    assert set(await world.records(later)) == {"accepted"}
+    assert world.heard(run) == ["failed"]
 
 
 async def test_messages_of_an_old_run_never_touch_a_later_one(world: World) -> None:

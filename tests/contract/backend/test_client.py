@@ -18,7 +18,7 @@ from messages.errors import Retry
 from sandbox.backend import create_app
 from sandbox.server import Server
 from services.backend import Backend, Callback, Form, UnfinishedTask
-from services.errors import BackendDown
+from services.errors import BackendDown, BadQuestion
 from telemetry.secrets import Secret
 
 SECRET = "callback-secret-0123"
@@ -423,6 +423,34 @@ async def test_questions_tell_outages_too(standin: StandIn, call: str, status: i
         with pytest.raises(BackendDown) as caught:
             await (backend.unfinished(0) if call == "unfinished" else backend.reopen(task, 0))
         assert (caught.value.refused, caught.value.retry_after) == (status in {401, 403}, 3.0)
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 425])
+async def test_a_list_that_is_not_there_just_now_is_an_outage(standin: StandIn, status: int) -> None:
+    await standin.fault(on="unfinished", kind="answer", status=status)
+
+    async with client(standin) as backend:
+        with pytest.raises(BackendDown):
+            await backend.unfinished(0)
+
+
+@pytest.mark.parametrize("call", ["unfinished", "reopen"])
+@pytest.mark.parametrize("status", [400, 405, 413, 422])
+async def test_a_question_that_the_backend_calls_wrong_is_a_defect_and_no_outage(
+    standin: StandIn, call: str, status: int
+) -> None:
+    task = await standin.sell()
+    await standin.fault(on=call, kind="answer", status=status)
+
+    async with client(standin) as backend:
+        with pytest.raises(BadQuestion, match=f"answered {status}"):
+            await (backend.unfinished(0) if call == "unfinished" else backend.reopen(task, 0))
+
+
+async def test_a_cursor_that_the_backend_did_not_give_is_named(standin: StandIn) -> None:
+    async with client(standin) as backend:
+        with pytest.raises(BadQuestion, match=r"answered 400.*cursor 'zzz'"):
+            await backend.unfinished(0, "zzz")
 
 
 async def test_reopening_sells_a_failed_step_once_more(standin: StandIn) -> None:
