@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> None:
         close_instance()
 
 
-def _listening(handler: _Handler, port: str) -> Server:
+def _listening(handler: Handler, port: str) -> Server:
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MAX_PORT:
         sys.exit(f"PORT is {port!r}, and must be a number up to {_MAX_PORT}, or not set, which means {_PORT}")
     try:
