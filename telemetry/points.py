@@ -39,7 +39,7 @@ POINTS: Final = (
     "finish.delivered",
     "collect.acked",
 )
-"""Every point of a task that goes well, in the order in which it is first reached."""
+"""Every point of a task that goes well, in the order in which it is first reached; an ack may come somewhat later."""
 
 
 class _Seam:

@@ -81,7 +81,13 @@ def test_crash_after_the_create_is_recovered_by_the_webhook(yard: Yard, name: st
 def test_crash_points_are_exactly_those_that_a_run_reaches(yard: Yard, name: str) -> None:
     case = yard.case(name)
     judge(case, success=True)
-    assert case.points == POINTS
+    # Once a message is published its own work may begin before the ack of the one that it follows.
+    acks = [point for point in POINTS if point.endswith(".acked")]
+    assert [point for point in case.points if point not in acks] == [point for point in POINTS if point not in acks]
+    assert sorted(point for point in case.points if point in acks) == sorted(acks)
+    for ack in acks:
+        stage = ack.removesuffix(".acked")
+        assert case.points.index(ack) > max(n for n, at in enumerate(case.points) if at.startswith(stage) and at != ack)
     assert case.heard == ("success",)
     assert case.waiting == 0
     assert case.jobs == 1

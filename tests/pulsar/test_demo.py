@@ -59,4 +59,4 @@ def test_a_broker_nobody_knows_is_refused(tmp_path: Path) -> None:
         check=False,
         timeout=60,
     )
-    assert (done.returncode, "--broker must be sqlite or pulsar" in done.stderr) == (2, True)
+    assert (done.returncode, "--broker must be one of sqlite, pulsar" in done.stderr) == (2, True)
