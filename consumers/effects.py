@@ -173,13 +173,20 @@ class Effects:
     async def _finish(self, message: Message, *, again: bool = False) -> None:
         header = message.header
         try:
-            await finish(header.run_id, self._out, again=again)
+            late = await finish(header.run_id, self._out, again=again)
         except (ScfWorkersError, TimeoutError) as error:
             log.warning(Event.CALLBACK_FAILED, error=error)
-            if header.stage == Stage.WAKE:
-                return
-            since = int(self._now() * 1000)
-            await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
+            # A wake that fails here leaves it to the sweep, which goes on for as long as the backend lists the task.
+            if header.stage != Stage.WAKE:
+                await self._notify(message, error)
+        else:
+            if late is not None:
+                log.warning(Event.CLEANUP_LATE, error=late)
+                await self._notify(message, late)
+
+    async def _notify(self, message: Message, error: Exception) -> None:
+        since = int(self._now() * 1000)
+        await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
 
     async def _copy(
         self, message: Message, *, delay: float, attempt: int, body: Body | None = None, alone: bool = False

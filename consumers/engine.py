@@ -45,6 +45,9 @@ STALE_SWEEP: Final = 180.0
 MAX_WAKES: Final = 40
 """Copies of a wake that meets outages, before it is given up: about ten minutes."""
 
+_DOUBTFUL: Final = 5.0
+"""Seconds by which a message may be early without a doubt in this machine's clock: brokers deliver a second early."""
+
 log = logs.get(__name__)
 
 
@@ -169,6 +172,8 @@ class Engine:
         task: Task | None = None
         try:
             early = header.due_at - self._out.ledger.now()
+            if early > _DOUBTFUL:
+                early = header.due_at - await self._out.ledger.ask_time()
             # One that has begun is early only here: another machine's clock was ahead.
             if early > 0 and not await self._has_begun(header, delivery):
                 return Again(early)

@@ -34,11 +34,11 @@ _ASIDE_S: Final = 8.0
 log = logs.get(__name__)
 
 
-async def finish(run: RunId, out: Outside, *, again: bool = False) -> None:
+async def finish(run: RunId, out: Outside, *, again: bool = False) -> ScfWorkersError | None:
     """Bring a run with a verdict to its end; without one this does nothing.
 
-    Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging; a refund waits for
-    neither. Then call the backend and record its acknowledgement.
+    Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging, for some seconds
+    each: a refund waits for neither. Then call the backend and record its acknowledgement.
 
     Args:
         run: the run.
@@ -46,23 +46,41 @@ async def finish(run: RunId, out: Outside, *, again: bool = False) -> None:
         again: do so also when an acknowledgement is recorded, because the backend seems to have lost the verdict;
             not when it had said that it holds the contrary one.
 
+    Returns:
+        Why a failed run is not cleaned up yet, though its verdict is delivered; calling again goes on from there.
+
     Raises:
         messages.errors.ScfWorkersError: something outside did not work; calling again goes on from there.
     """
     verdict = await out.ledger.verdict(run)
     if verdict is None:
-        return
-    delivered = await out.ledger.read(run, "delivered", Delivered)
-    to_tell = delivered is None or (again and not delivered.record.contrary)
+        return None
+    found = await out.ledger.read(run, "delivered", Delivered)
+    delivered = found.record if found else None
     late: list[ScfWorkersError] = []
     if verdict.status != "success":
         late = [error for work in (_stop_jobs, _wipe) if (error := await _aside(work(run, out)))]
-    elif to_tell:
+    if delivered is None or (again and not delivered.contrary):
+        await _tell(run, verdict, out, doubted=delivered is not None and delivered.conflict)
+    return late[0] if late else None
+
+
+async def _tell(run: RunId, verdict: Verdict, out: Outside, *, doubted: bool) -> None:
+    """Show a success, and deliver the verdict.
+
+    Args:
+        run: the run.
+        verdict: its verdict.
+        out: everything outside.
+        doubted: whether the backend has answered 409 before: it may have had the contrary verdict since, and results
+            that were withdrawn are shown only when it agrees.
+    """
+    success = verdict.status == "success"
+    if success and not doubted:
         await _promote(verdict, out)
-    if to_tell:
-        await _deliver(run, verdict, out)
-    if late:
-        raise late[0]
+    answer = await _deliver(run, verdict, out)
+    if success and doubted and not answer.conflict:
+        await _promote(verdict, out)
 
 
 async def _promote(verdict: Verdict, out: Outside) -> None:
@@ -96,7 +114,7 @@ async def _is_there(item: ManifestItem, out: Outside) -> bool:
 
 
 async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
-    """Clean up after a failed run. What is away or slow must not hold up a refund: its error comes back."""
+    """Clean up after a failed run. Whatever is away, slow or wrong there holds up no refund: its error comes back."""
     try:
         async with asyncio.timeout(_ASIDE_S):
             await work
@@ -104,20 +122,19 @@ async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
         return error
     except TimeoutError:
         return Transient(f"cleaning up took more than {_ASIDE_S:g} s", code=Code.BUSY)
+    except Exception as error:  # noqa: BLE001 - a defect is told, and the refund goes out
+        log.error(Event.CLEANUP_LATE, error=error)
+        return Permanent(f"cleaning up met a defect: {type(error).__name__}")
     return None
 
 
 async def _stop_jobs(run: RunId, out: Outside) -> None:
     """Stop what still runs at the vendor: every job is tried."""
-    late: ScfWorkersError | None = None
-    for call in await out.ledger.calls(run):
-        if call.live:
-            try:
-                await _cancel(run, call, out)
-            except ScfWorkersError as error:
-                late = error
-    if late is not None:
-        raise late
+    live = [call for call in await out.ledger.calls(run) if call.live]
+    ends = await asyncio.gather(*(_cancel(run, call, out) for call in live), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
 
 
 async def _wipe(run: RunId, out: Outside) -> None:
@@ -133,7 +150,7 @@ async def _cancel(run: RunId, call: PaidCall, out: Outside) -> None:
     log.info(Event.VENDOR_CANCELLED, n=call.n, vendor=vendor.name)
 
 
-async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
+async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> Answer:
     success = verdict.status == "success"
     answer = await out.backend.deliver(
         Callback(
@@ -153,6 +170,7 @@ async def _deliver(run: RunId, verdict: Verdict, out: Outside) -> None:
     await out.ledger.write(run, "delivered", _delivered(answer))
     reached("finish.delivered")
     log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
+    return answer
 
 
 def _delivered(answer: Answer) -> Delivered:

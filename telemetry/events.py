@@ -76,6 +76,7 @@ class Event(StrEnum):
     CALLBACK_CONFLICT = "callback.conflict", "the backend holds the contrary verdict: an alarm"
     CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
+    CLEANUP_LATE = "cleanup.late", "a failed run is told, but a job or its staging is left; that is tried again"
 
     STORE_REFUSED = "store.refused", "COS refuses this machine's credentials, clock or rights; its work waits: an alarm"
     VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its work waits: an alarm"

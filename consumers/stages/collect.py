@@ -8,6 +8,7 @@ from typing import Final
 from consumers.audit import audited
 from consumers.looking import after_failure, look, vendor_of
 from consumers.outcomes import Bury, Done, Outcome, Snooze
+from consumers.polling import LONGEST
 from consumers.task import Task
 from messages.bodies import Collect, Job, Reason
 from messages.codec import Message
@@ -30,7 +31,7 @@ from telemetry.tracing import note, span
 __all__ = ["collect"]
 
 _TOO_EARLY_S: Final = 5.0
-"""Seconds until a job that works again, after it had ended, is looked at once more."""
+"""Seconds until a job that works again, after it had ended, is looked at once more; each time so much longer."""
 
 _AT_ONCE: Final = 4
 """Downloads of one job at the same time."""
@@ -49,7 +50,8 @@ async def collect(message: Message, task: Task | None, out: Outside) -> Outcome:
     found = await look((job,), task.recipe.kind, vendor_of(task.recipe.vendor, out))
     status = found[job]
     if status.state is JobState.WORKING:
-        return Snooze(_TOO_EARLY_S)
+        # Each of these is marked: one that stays unknown must not fill the ledger until its deadline.
+        return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + message.header.seq)))
     if status.state is JobState.FAILED:
         left = await after_failure(task.run, found, out)
         return Bury(Reason.VENDOR, left.code, "VendorFailed", job.n)

@@ -36,6 +36,8 @@ OPEN_MARGIN_S: Final = 30.0
 """Seconds beyond the create limit that a call may stay open before its outcome counts as unknown."""
 
 _SETTLE_PAUSE_S: Final = 1.0
+_UNSAVED_S: Final = 2.0
+"""Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
 
 log = logs.get(__name__)
 
@@ -74,6 +76,9 @@ def _watch(calls: tuple[PaidCall, ...], task: Task, out: Outside) -> Outcome:
 
 def _poll(jobs: tuple[Job, ...], since: float, task: Task, out: Outside, *, unsaved: bool = False) -> Outcome:
     delay = next_poll(out.ledger.now() - since, expected_of(task, out))
+    if unsaved:
+        # Who looks at the ledger meanwhile sees an open call, and gives it up once that is too old.
+        delay = min(delay, _UNSAVED_S)
     return Next(Stage.POLL, Poll(jobs, int(since * 1000), unsaved), delay)
 
 

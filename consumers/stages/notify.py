@@ -33,20 +33,23 @@ async def notify(message: Message, task: Task | None, out: Outside) -> Outcome:
     body = message.body
     assert isinstance(body, Notify)
     elapsed = out.ledger.now() - body.since / 1000
+    event = Event.CLEANUP_LATE
     try:
-        await _finish_in_time(message.header.run_id, out)
+        late = await _finish_in_time(message.header.run_id, out)
     except ScfWorkersError as error:
-        if elapsed > GIVE_UP_S or isinstance(error, Permanent):
-            return Bury(Reason.ATTEMPTS, error.code, type(error).__name__)
-        log.warning(Event.CALLBACK_FAILED, error=error)
-        return Snooze(max(notify_delay(elapsed), error.retry_after or 0.0))
-    return Leave()
+        event, late = Event.CALLBACK_FAILED, error
+    if late is None:
+        return Leave()
+    if elapsed > GIVE_UP_S or isinstance(late, Permanent):
+        return Bury(Reason.ATTEMPTS, late.code, type(late).__name__)
+    log.warning(event, error=late)
+    return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0))
 
 
-async def _finish_in_time(run: RunId, out: Outside) -> None:
+async def _finish_in_time(run: RunId, out: Outside) -> ScfWorkersError | None:
     """As `finish`; what is slow counts as away, before the stage's own limit would spend an attempt."""
     try:
         async with asyncio.timeout(_LIMIT_S):
-            await finish(run, out)
+            return await finish(run, out)
     except TimeoutError as error:
         raise Outage(f"a verdict could not be brought to its end in {_LIMIT_S:g} s") from error

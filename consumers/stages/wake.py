@@ -32,7 +32,7 @@ from consumers.task import Task, known_recipe
 from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
 from messages.codec import Header, Message
 from messages.codes import Code
-from messages.errors import Outage
+from messages.errors import Outage, ScfWorkersError
 from messages.keys import RunId
 from runtime.intake import NotHere, find_upload, take_in
 from runtime.outside import Outside
@@ -41,10 +41,14 @@ from runtime.wakes import REDELIVER, current_run
 from services.ledger import Snapshot
 from services.records import GivenUp, Refused, Reopened, Verdict
 from services.vendors.port import JobState
+from telemetry import logs
+from telemetry.events import Event
 from telemetry.instruments import SpanName
 from telemetry.tracing import current, note, span
 
 __all__ = ["wake"]
+
+log = logs.get(__name__)
 
 _BODIES: Final[dict[Stage, Body]] = {Stage.CLEAN: Clean(), Stage.GENERATE: Generate()}
 
@@ -129,11 +133,12 @@ async def _ask_input(run: RunId, body: Wake, out: Outside) -> Outcome:
     try:
         if await _take_in(run, out):
             return Leave()
-    except NotHere as error:
-        if not _is_upload_late(body, out):
+    except Exception as error:
+        if not _is_upload_late(body, out, patience=_patience_with(error)):
             raise
-        # No build has taken it in since: nobody will do what was sold.
-        code = error.code
+        # Whatever is wrong with an upload must not leave its task without a verdict.
+        log.error(Event.UPLOAD_FAILED, error=error)
+        code = error.code if isinstance(error, ScfWorkersError) else Code.INTERNAL
     # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
     if not _is_upload_late(body, out) or await out.ledger.accepted(run):
         return Leave()
@@ -147,8 +152,13 @@ async def _take_in(run: RunId, out: Outside) -> bool:
     return upload is not None and await take_in(upload, out) != "refused"
 
 
-def _is_upload_late(body: Wake, out: Outside) -> bool:
-    return body.since > 0 and out.ledger.now() >= body.since / 1000 + out.policy.upload_limit_s
+def _is_upload_late(body: Wake, out: Outside, *, patience: int = 1) -> bool:
+    return body.since > 0 and out.ledger.now() >= body.since / 1000 + patience * out.policy.upload_limit_s
+
+
+def _patience_with(error: Exception) -> int:
+    """How many times the upload limit an upload may fail to be taken in: an outage may yet end, a build is awaited."""
+    return 2 if isinstance(error, Outage) and not isinstance(error, NotHere) else 1
 
 
 async def _ask_reopen(snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:

@@ -270,12 +270,15 @@ async def test_a_vendor_that_does_not_know_a_job_just_now_fails_no_run(world: Wo
     assert await world.desk() == []
 
 
-async def test_a_job_that_the_vendor_never_knows_again_ends_with_the_deadline(world: World) -> None:
+@pytest.mark.parametrize("looker", ["poll", "collect"])
+async def test_a_job_that_the_vendor_never_knows_again_ends_with_the_deadline(world: World, looker: str) -> None:
     run = await world.order()
-    await world.pass_by("poll")
+    delivery, consumer = await world.until(looker)
     world.vendor.forgets = True
+    await world.run(delivery, consumer)
     await world.drain()
     await world.promise(run, "failed", Code.TIMEOUT)
+    assert len([name for name in await world.records(run) if name.startswith("begun-")]) < 50
 
 
 @pytest.mark.parametrize(("stage", "body"), [(Stage.CLEAN, Clean()), (Stage.GENERATE, Generate())])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -11,6 +12,7 @@ from messages.codec import MAX_MESSAGE_BYTES, decode
 from messages.codes import Code
 from messages.topics import WORK_TOPICS, dead_letter_topic
 from services.errors import ObjectsDown
+from services.ledger import Ledger
 from services.records import Verdict
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
@@ -187,6 +189,21 @@ async def test_a_delivery_that_comes_early_waits_for_its_time(world: World) -> N
     await world.drain()
     await world.promise(run, "success")
     assert world.vendor.jobs["job1"].looks <= 4
+
+
+async def test_a_machine_whose_clock_is_behind_asks_the_store_before_it_calls_a_message_early(world: World) -> None:
+    """Light messages read no ledger, and would tell it nothing of the time."""
+    run = await world.order("basic_clean")
+    lost, consumer = await world.until("clean")
+    await consumer.ack(lost)
+    await world.wake(run, "cancel")
+    behind = Ledger(world.ledger.objects, clock=lambda: world.now() - 300, nonce=world.ledger.nonce)
+    world.out = dataclasses.replace(world.out, ledger=behind)
+    world.engine = world.new_engine()
+    began = world.now()
+    await world.drain()
+    assert world.now() - began < 30
+    await world.promise(run, "success")
 
 
 async def test_a_machine_whose_delays_end_in_the_brokers_past_does_not_spin(

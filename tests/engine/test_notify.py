@@ -12,7 +12,7 @@ from consumers.stages.notify import GIVE_UP_S
 from messages.bodies import Notify, Stage
 from messages.codes import Code
 from messages.errors import Permanent
-from runtime.wakes import REDELIVER
+from runtime.wakes import REDELIVER, cancel_task
 from sandbox.backend.book import Heard
 from services.backend import Answer, Callback
 from services.errors import BackendDown, Denied, ObjectsDown, VendorDown
@@ -271,6 +271,51 @@ async def test_a_worker_without_the_vendors_key_leaves_the_job_to_be_stopped_by_
     await world.promise(run, "cancelled", Code.CANCELLED)
     assert world.vendor.jobs["job1"].cancelled
     assert await world.desk() == []
+
+
+async def test_a_job_that_a_wake_could_not_stop_is_stopped_later_though_the_refund_is_told(world: World) -> None:
+    world.vendor.plans.append(Plan(looks=10**6))
+    run = await world.order()
+    lost, consumer = await world.until("poll")
+    await consumer.ack(lost)
+    vendor = world.vendors.pop(world.vendor.name)
+    await cancel_task(run, world.out)
+    await world.pass_by("notify", 2)
+    assert world.heard(run) == ["failed"]
+    world.vendors[world.vendor.name] = vendor
+    await world.drain()
+    await world.promise(run, "cancelled", Code.CANCELLED)
+    assert world.vendor.jobs["job1"].cancelled
+
+
+async def test_a_defect_in_the_cleaning_up_holds_up_no_refund(world: World) -> None:
+    world.vendor.plans.append(Plan(looks=10**6))
+    run = await world.order()
+    world.fate.strike("vendor.cancel", *[raises(ZeroDivisionError())] * 100)
+    await world.drain()
+    assert world.heard(run) == ["failed"]
+    assert world.state(run) == ("failed", 1, 1)
+    assert [(letter["stage"], letter["verdict"]) for letter in await world.desk()] == [("notify", "leave")]
+
+
+async def test_results_that_were_withdrawn_stay_so_however_often_the_backend_lists_its_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers 409 without a word first, and later that it holds the contrary verdict."""
+    run = await world.order()
+    shown: list[int] = []
+
+    async def deliver(_callback: Callback) -> Answer:
+        shown.append(len(await world.outputs(run)))
+        return Answer(delivered=False, conflict=True, http_status=409, contrary=len(shown) > 1)
+
+    monkeypatch.setattr(world.backend, "deliver", deliver)
+    await world.drain()
+    for _ in range(3):
+        await world.wake(run, REDELIVER)
+        await world.drain()
+    assert shown == [12, 12, 0, 0]
+    assert await world.outputs(run) == []
 
 
 async def test_two_ends_at_once_say_the_same(world: World) -> None:

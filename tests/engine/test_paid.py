@@ -228,6 +228,7 @@ async def test_an_id_stands_in_memory_alone_for_seconds_however_slow_the_store_f
     body = decode(poll).body
     assert isinstance(body, Poll)
     assert (body.unsaved, [job.id for job in body.jobs]) == (True, ["job1"])
+    assert decode(poll).header.due_at - world.now() <= 3
     world.fate.clear()
     await world.drain()
     await world.promise(run, "success")

@@ -12,6 +12,7 @@ from consumers.engine import STALE_SWEEP
 from consumers.stages.generate import OPEN_MARGIN_S
 from messages.bodies import Clean, Job, Poll, Stage, Wake
 from messages.codes import Code
+from messages.errors import Permanent
 from messages.keys import RunId, record_key
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.wakes import LATEST, SWEEP, cancel_task, publish_wake
@@ -204,6 +205,28 @@ async def test_an_upload_that_is_absent_is_waited_for_until_its_limit_and_then_f
     await world.drain()
     await world.promise(run, "failed", Code.NOT_UPLOADED)
     assert world.backend.heard[0].message == "未上传"
+
+
+@pytest.mark.parametrize(
+    ("error", "limits"),
+    [(Permanent("in the archive"), 1), (ZeroDivisionError(), 1), (ObjectsDown("away"), 2)],
+    ids=["refused", "a defect", "an outage"],
+)
+async def test_an_upload_that_cannot_be_looked_at_leaves_no_task_without_a_verdict(
+    world: World, error: Exception, limits: int
+) -> None:
+    run = await world.upload()
+    world.fate.strike("objects.head input/", *[raises(error)] * 1000)
+    since = int(world.now() * 1000)
+    for _ in range(limits):
+        await world.wake(run, "sweep", LATEST, since=since)
+        await world.drain()
+        assert await world.records(run) == {}
+        await asyncio.sleep(world.out.policy.upload_limit_s)
+    await world.wake(run, "sweep", LATEST, since=since)
+    await world.drain()
+    assert (await world.verdict(run)).status == "failed"
+    assert world.state(run) == ("failed", 1, 1)
 
 
 async def test_an_upload_after_the_failed_verdict_starts_nothing(world: World) -> None:
