@@ -2,7 +2,8 @@
 
 Outage
 ├── ObjectsDown        COS does not answer, or answers 5xx
-│   └── Denied         it refuses this machine: its credentials, its clock, or what a policy lets it do
+│   └── Denied         it refuses this machine: its credentials, its clock, its bucket
+│       └── Forbidden  it refuses one call: an object under a key of others, a right that is missing
 ├── VendorDown         the vendor's gateway or our key as such fails; also a query that flickers
 │   └── VendorMissing  the vendor is not configured on this machine
 ├── VendorFull         the vendor's queue for our key is full: nothing was accepted
@@ -40,6 +41,7 @@ __all__ = [
     "Exists",
     "FetchFailed",
     "FetchRefused",
+    "Forbidden",
     "NotFound",
     "ObjectsDown",
     "TicketRefused",
@@ -59,7 +61,16 @@ class ObjectsDown(Outage):
 
 
 class Denied(ObjectsDown):
-    """Credentials, clock or policy refuse this machine: no task's fault, so tasks wait for another or for a person."""
+    """Credentials, clock or bucket refuse this machine: no task's fault, so tasks wait for another or for a person."""
+
+
+class Forbidden(Denied):
+    """One call is refused, and nothing tells that the next would be: only this piece of work waits.
+
+    An object encrypted with a key that the role lacks, say, or frozen; but also a role without the right as such.
+    """
+
+    whole_service = False
 
 
 class VendorDown(Outage):

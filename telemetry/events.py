@@ -78,7 +78,10 @@ class Event(StrEnum):
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
     CLEANUP_LATE = "cleanup.late", "a failed run is told, but a job or its staging is left; that is tried again"
 
-    STORE_REFUSED = "store.refused", "COS refuses this machine's credentials, clock or rights; its work waits: an alarm"
+    STORE_REFUSED = (
+        "store.refused",
+        "COS refuses this machine, or one call of it; what it refuses waits: an alarm",
+    )
     VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its work waits: an alarm"
 
     SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"

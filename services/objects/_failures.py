@@ -3,7 +3,8 @@
 Sources: COS, "Error codes" (document 436/7730), for statuses and codes; CI's codes of persistent processing stand in
 the same table, as 400s. Which codes blame the picture is an assumption until it is seen on a real bucket:
 `InvalidImageFormat`, `ImageTooLarge` and `ImageResolutionExceed`. Every other 400, such as `InvalidPicOperations` and
-`InvalidArgument`, blames the rule. A 401 or 403 blames who asks, save `InvalidObjectState`: an object in the archive.
+`InvalidArgument`, blames the rule. The codes in `_REFUSED` and a 401 blame this machine; any other 403 may be about one
+object only, which HEAD, having no code, cannot tell. `InvalidObjectState` is an object in the archive.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import msgspec
 
 from messages.codes import Code
 from messages.errors import Permanent, ScfWorkersError
-from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
+from services.errors import BadPicture, Changed, Denied, Exists, Forbidden, NotFound, ObjectsDown
 
 __all__ = ["Failure", "code_of", "error_of", "error_of_code", "request_id_of"]
 
 _CODE: Final = re.compile(rb"<Code>\s*([\w.-]{1,80})\s*</Code>")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_+/=-]{1,64}")
-_BY_STATUS: Final[dict[int, type[ScfWorkersError]]] = {401: Denied, 403: Denied, 404: NotFound, 412: Changed}
+_BY_STATUS: Final[dict[int, type[ScfWorkersError]]] = {401: Denied, 403: Forbidden, 404: NotFound, 412: Changed}
 _CONFLICT: Final = 409
 # Below 400 stands an answer that broke off or made no sense; 402 is an account in arrears, which no task can help.
 _DOWN: Final = frozenset({*range(400), 402, 408, _CONFLICT, 429, *range(500, 600)})
-_REFUSED: Final = frozenset({"AccessDenied", "ExpiredToken", "InvalidBucketName", "NoSuchBucket"})
+_REFUSED: Final = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidBucketName", "InvalidToken", "NoSuchBucket"}
+    | {"RequestTimeTooSkewed", "SignatureDoesNotMatch"}
+)
+_FORBIDDEN: Final = "AccessDenied"
 _ARCHIVED: Final = "InvalidObjectState"
 # Two writes of one key within a millisecond: neither side knows who won.
 _COLLIDED: Final = frozenset({"PathConflict", "UploadConflict"})
@@ -63,6 +68,8 @@ def error_of(failure: Failure) -> ScfWorkersError:
     text = str(failure)
     if failure.code in _REFUSED:
         return Denied(text)
+    if failure.code == _FORBIDDEN:
+        return Forbidden(text)
     if failure.status in _BY_STATUS and failure.code != _ARCHIVED:
         return _BY_STATUS[failure.status](text)
     if failure.operation == "put_new" and failure.status == _CONFLICT and failure.code not in _COLLIDED:

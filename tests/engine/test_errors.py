@@ -13,6 +13,7 @@ from services.errors import (
     Denied,
     FetchFailed,
     FetchRefused,
+    Forbidden,
     NotFound,
     ObjectsDown,
     UploadFailed,
@@ -93,6 +94,18 @@ async def test_a_worker_that_the_store_refuses_fails_no_task(world: World, stage
     else:
         await world.promise(run, "success")
         assert await world.desk() == []
+
+
+async def test_a_picture_that_the_store_refuses_by_itself_holds_up_no_other(world: World) -> None:
+    run = await world.order()
+    delivery, consumer = await world.until("clean")
+    world.fate.strike(r"^objects\.", *[raises(Forbidden("AccessDenied"))] * 50)
+    await world.run(delivery, consumer)
+    assert world.pauses.left((delivery.topic,)) == 0
+    world.fate.clear()
+    await world.drain()
+    assert copy_of(world, "clean").attempt == 0
+    await world.promise(run, "success")
 
 
 @pytest.mark.parametrize("stage", ["generate", "poll", "collect", "wake"])

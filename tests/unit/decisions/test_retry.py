@@ -19,6 +19,7 @@ from services.errors import (
     CreateUnknown,
     Denied,
     FetchFailed,
+    Forbidden,
     NotFound,
     ObjectsDown,
     TicketRefused,
@@ -111,6 +112,16 @@ def test_the_backoff_uses_the_whole_of_a_range_that_doubles() -> None:
         delays = [backoff(attempt, rng) for _ in range(400)]
         assert min(delays) < 0.1 * ceiling
         assert 0.9 * ceiling < max(delays) <= ceiling
+
+
+@pytest.mark.parametrize(
+    ("error", "rests"),
+    [(ObjectsDown("x"), True), (Denied("x"), True), (Forbidden("x"), False), (VendorDown("x"), False)],
+)
+def test_a_topic_rests_only_where_its_next_messages_would_fare_no_better(error: Outage, *, rests: bool) -> None:
+    outcome = outcome_of(error, 0, random.Random(1))
+    assert isinstance(outcome, Snooze)
+    assert (outcome.pause > 0) is rests
 
 
 @given(RNGS, st.floats(0, 1e6))

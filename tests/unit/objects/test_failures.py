@@ -4,7 +4,7 @@ import pytest
 
 from messages.codes import Code
 from messages.errors import Permanent, Retry, ScfWorkersError
-from services.errors import BadPicture, Changed, Denied, Exists, NotFound, ObjectsDown
+from services.errors import BadPicture, Changed, Denied, Exists, Forbidden, NotFound, ObjectsDown
 from services.objects._failures import Failure, code_of, error_of, error_of_code
 
 NOW = 1_800_000_000.0
@@ -19,8 +19,13 @@ NOW = 1_800_000_000.0
         ("get", 412, "PreconditionFailed", Changed),
         ("put", 401, "", Denied),
         ("put", 403, "SignatureDoesNotMatch", Denied),
+        ("put", 403, "InvalidAccessKeyId", Denied),
         ("put", 400, "ExpiredToken", Denied),
+        ("put", 400, "InvalidToken", Denied),
         ("put", 403, "RequestTimeTooSkewed", Denied),
+        ("get", 403, "AccessDenied", Forbidden),
+        ("get", 403, "ObjectFrozen", Forbidden),
+        ("head", 403, "", Forbidden),
         ("get", 403, "InvalidObjectState", Permanent),
         ("put_new", 409, "FileAlreadyExists", Exists),
         ("put_new", 409, "", Exists),
@@ -54,9 +59,24 @@ def test_a_picture_that_is_too_large_says_so_to_the_user() -> None:
     assert error_of(Failure("process", "a", status=400, code="InvalidImageFormat")).code is Code.BAD_PICTURE
 
 
-def test_a_refusal_is_the_machines_fault_so_tasks_wait() -> None:
-    error = error_of(Failure("get", "a", status=403, code="AccessDenied"))
-    assert (error.retry, error.whole_service) == (Retry.OUTAGE, True)
+@pytest.mark.parametrize(
+    ("code", "machine"),
+    [
+        *(
+            ("SignatureDoesNotMatch", True),
+            ("InvalidAccessKeyId", True),
+            ("ExpiredToken", True),
+            ("NoSuchBucket", True),
+        ),
+        *(("InvalidToken", True), ("RequestTimeTooSkewed", True), ("AccessDenied", False), ("", False)),
+    ],
+)
+def test_what_is_refused_waits_and_the_others_with_it_where_the_code_speaks_of_the_machine(
+    code: str, *, machine: bool
+) -> None:
+    error = error_of(Failure("get", "a", status=403, code=code))
+    assert isinstance(error, Denied)
+    assert (error.retry, error.whole_service) == (Retry.OUTAGE, machine)
 
 
 def test_an_outage_tells_how_long_to_wait() -> None:
@@ -65,7 +85,7 @@ def test_an_outage_tells_how_long_to_wait() -> None:
 
 def test_a_key_of_a_batch_that_is_not_there_is_no_failure() -> None:
     assert error_of_code("delete", "a", "NoSuchKey") is None
-    assert type(error_of_code("delete", "a", "AccessDenied")) is Denied
+    assert type(error_of_code("delete", "a", "AccessDenied")) is Forbidden
     assert type(error_of_code("delete", "a", "InternalError")) is ObjectsDown
     assert type(error_of_code("delete", "a", "MethodNotAllowed")) is Permanent
 
