@@ -207,6 +207,7 @@ class _Look:
             trail,
             self._now,
             recipe=self._out.recipes.get(row.kind or ""),
+            longest_s=max((recipe.deadline_s for recipe in self._out.recipes.values()), default=0),
             waiting=self._waiting,
             older_than=self._older_than,
         )

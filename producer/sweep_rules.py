@@ -73,6 +73,7 @@ def choose(
     now: float,
     *,
     recipe: Recipe | None,
+    longest_s: float,
     waiting: Mapping[Stage, float],
     older_than: float = OLDER_THAN_S,
 ) -> Action:
@@ -82,6 +83,8 @@ def choose(
         trail: record -> when it was stored, of the run that counts; empty when nobody has accepted the task.
         now: when the sweep began, seconds since the epoch by the store's clock.
         recipe: of the task's kind, if this build knows it.
+        longest_s: the longest deadline of any kind, in seconds: what counts where the kind is not known. A wake that
+            comes before the run's own deadline ends nothing.
         waiting: stage -> age of the oldest message that is due on its topics, seconds.
         older_than: seconds a run may be without a new record at least.
     """
@@ -89,7 +92,7 @@ def choose(
         return Action.WOKEN
     if "delivered" in trail:
         return _after_delivery(now - trail["delivered"])
-    if _is_late(trail, now, recipe):
+    if _is_late(trail, now, recipe.deadline_s if recipe else longest_s):
         return Action.WOKEN
     newest = max(trail.values())
     limits = [older_than]
@@ -116,11 +119,11 @@ def _after_delivery(age: float) -> Action:
     return Action.REDELIVERED if age % REDELIVER_EVERY_S < PERIOD_S else Action.FRESH
 
 
-def _is_late(trail: Mapping[str, float], now: float, recipe: Recipe | None) -> bool:
+def _is_late(trail: Mapping[str, float], now: float, deadline_s: float) -> bool:
     """Whether the run is out of time and has no verdict: then no backlog excuses it."""
-    if recipe is None or "accepted" not in trail or "verdict" in trail:
+    if "accepted" not in trail or "verdict" in trail:
         return False
-    return now >= trail["accepted"] + recipe.deadline_s
+    return now >= trail["accepted"] + deadline_s
 
 
 def _own_limit(stage: Stage, recipe: Recipe | None) -> float:

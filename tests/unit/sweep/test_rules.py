@@ -22,6 +22,7 @@ from recipes.recipe import Recipe
 
 NOW = 1_800_000_000.0
 VIDEO = msgspec.structs.replace(MODEL_POSE12, collect_limit_s=1200.0, create_limit_s=900.0, deadline_s=7200)
+LONGEST_S = 3600.0
 
 
 def chosen(
@@ -33,7 +34,7 @@ def chosen(
 ) -> Action:
     """Of records by their ages."""
     stored = {name: NOW - age for name, age in trail.items()}
-    return choose(stored, NOW, recipe=recipe, waiting=waiting or {}, older_than=older_than)
+    return choose(stored, NOW, recipe=recipe, longest_s=LONGEST_S, waiting=waiting or {}, older_than=older_than)
 
 
 def test_a_task_without_any_record_is_woken() -> None:
@@ -78,6 +79,12 @@ def test_a_verdict_that_is_not_delivered_is_woken_when_nothing_tells_of_a_notify
 def test_a_kind_that_this_build_does_not_know_is_guarded_all_the_same() -> None:
     assert chosen({"accepted": 599.0}, recipe=None) is Action.FRESH
     assert chosen({"accepted": 600.0}, recipe=None) is Action.WOKEN
+
+
+def test_no_backlog_excuses_a_run_of_a_kind_that_is_not_known_for_longer_than_any_kind_may_take() -> None:
+    waiting = {Stage.CLEAN: 9000.0}
+    assert chosen({"accepted": LONGEST_S - 1}, recipe=None, waiting=waiting) is Action.FRESH
+    assert chosen({"accepted": LONGEST_S}, recipe=None, waiting=waiting) is Action.WOKEN
 
 
 @pytest.mark.parametrize(

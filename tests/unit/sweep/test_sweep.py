@@ -13,6 +13,7 @@ from messages.codec import MAX_MESSAGE_BYTES
 from messages.codes import Code
 from producer.sweep import MAX_PAGES, Place, Swept, sweep, take_turn
 from recipes.basic_clean import BASIC_CLEAN
+from recipes.model_pose12 import MODEL_POSE12
 from runtime.errors import BadSettings
 from sandbox.backend.book import PAGE_SIZE
 from services.backend import UnfinishedPage, UnfinishedTask
@@ -120,6 +121,26 @@ async def test_a_backlog_on_the_runs_topic_holds_the_sweep_back(house: House) ->
     await house.drain()
     for run in runs:
         await house.promise(run, "success")
+
+
+@pytest.mark.parametrize("kind", [None, "video_tryon"])
+async def test_no_backlog_excuses_a_late_run_whose_kind_the_backend_does_not_tell(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: str | None
+) -> None:
+    # A worker has fetched the first ones; what waits behind them is the backlog.
+    *_, run = [await house.order("basic_clean") for _ in range(4)]
+    row = UnfinishedTask(run.task, run.user, run.step, kind, house.now())
+
+    async def listed(older_than: int, cursor: str = "") -> UnfinishedPage:
+        return UnfinishedPage((row,), None)
+
+    monkeypatch.setattr(house.backend, "unfinished", listed)
+    await asyncio.sleep(MODEL_POSE12.deadline_s - 2)
+    assert (await house.sweep()).fresh == 1
+    await asyncio.sleep(2)
+    assert (await house.sweep()).woken == 1
+    await house.drain()
+    await house.promise(run, "failed", Code.TIMEOUT)
 
 
 async def test_backlogs_that_cannot_be_read_hold_nothing_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
