@@ -81,12 +81,12 @@ def _why_unknown(run: RunId) -> str:
 async def _sweep(older_than: float, cursor: str) -> Swept:
     settings = load_settings(os.environ)
     logs.setup(sys.stderr, settings.log_level, "console.sweep")
-    async with open_outside(settings, lambda: os.environ, vendors=False) as out:
+    async with open_outside(settings, lambda: os.environ, vendors=False, tickets=False) as out:
         return await sweep(out, older_than=older_than, cursor=cursor)
 
 
 async def _cancel(run: RunId, *, not_uploaded: bool) -> Verdict:
     settings = load_settings(os.environ)
     logs.setup(sys.stderr, settings.log_level, "console.cancel")
-    async with open_outside(settings, lambda: os.environ, vendors=False) as out:
+    async with open_outside(settings, lambda: os.environ, vendors=False, tickets=False) as out:
         return await cancel_known(run, out, not_uploaded=not_uploaded)

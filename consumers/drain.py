@@ -62,7 +62,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
             away while messages were at work. No message is lost: the broker delivers again what was not acked.
     """
     begin, limit = time.monotonic(), time_limit_s(context)
-    process = instance(_SERVICE, vendors=True)
+    process = instance(_SERVICE, vendors=True, tickets=True)
     with logs.context(request_id=str(context.get("request_id", ""))):
         drained = process.call(lambda out: _take_turn(event, begin, limit, out, process))
     return dict(msgspec.structs.asdict(drained))

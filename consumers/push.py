@@ -71,7 +71,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
         messages.errors.ScfWorkersError: a record could be neither done nor published; the platform calls again.
     """
     turn_began, limit = time.monotonic(), time_limit_s(context)
-    process = instance(_SERVICE, vendors=True)
+    process = instance(_SERVICE, vendors=True, tickets=True)
 
     async def work(out: Outside) -> Pushed:
         turn = turn_of(turn_began, limit, process.settings.shutdown_grace_s)

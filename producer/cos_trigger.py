@@ -34,7 +34,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
         messages.errors.ScfWorkersError: something outside did not work; the platform calls again.
     """
     with logs.context(request_id=str(context.get("request_id", ""))):
-        return instance(_SERVICE).call(lambda out: take_event(event, out))
+        return instance(_SERVICE, tickets=True).call(lambda out: take_event(event, out))
 
 
 async def take_event(event: Mapping[str, Any], out: Outside) -> dict[str, int]:

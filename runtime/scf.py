@@ -49,11 +49,13 @@ class Instance:
     Args:
         service: name of the function in its logs.
         vendors: whether it needs paid vendors.
+        tickets: whether it verifies tickets.
     """
 
-    def __init__(self, service: str, *, vendors: bool = False) -> None:
+    def __init__(self, service: str, *, vendors: bool = False, tickets: bool = False) -> None:
         self._service = service
         self._vendors = vendors
+        self._tickets = tickets
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
         self._settings: Settings | None = None
@@ -127,7 +129,8 @@ class Instance:
             return await work(self._outside)
 
     async def _open(self, settings: Settings) -> Outside:
-        return await self._stack.enter_async_context(open_outside(settings, lambda: os.environ, vendors=self._vendors))
+        outside = open_outside(settings, lambda: os.environ, vendors=self._vendors, tickets=self._tickets)
+        return await self._stack.enter_async_context(outside)
 
 
 def _told(error: Exception) -> ScfWorkersError:
@@ -147,10 +150,10 @@ class _Process:
 _process: Final = _Process()
 
 
-def instance(service: str, *, vendors: bool = False) -> Instance:
+def instance(service: str, *, vendors: bool = False, tickets: bool = False) -> Instance:
     """This process's instance of its function, made at the first call."""
     if _process.instance is None:
-        _process.instance = Instance(service, vendors=vendors)
+        _process.instance = Instance(service, vendors=vendors, tickets=tickets)
     return _process.instance
 
 

@@ -20,7 +20,7 @@ from telemetry.outlets import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
 from telemetry.secrets import Secret
 
-__all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "mask_secrets", "require"]
+__all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "mask_secrets", "require", "require_tickets"]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000, description="a number of seconds from 0 to 1000000")]
 
@@ -225,6 +225,23 @@ def require(settings: Settings, *names: str) -> None:
         raise BadSettings(f"set {', '.join(missing)} (docs/configuration.md tells what each holds)")
 
 
+def require_tickets(settings: Settings) -> None:
+    """Insist on a secret that verifies tickets, where they are required: what is too short would take nothing in.
+
+    Args:
+        settings: the settings; `load_settings` has refused a TICKET_SECRET that is too short by itself.
+
+    Raises:
+        BadSettings: INTERNAL_CALLBACK_SECRET stands in for TICKET_SECRET, and is too short for it.
+    """
+    size = _size(settings.ticket_secret or settings.internal_callback_secret)
+    if settings.ticket_required and size < MIN_SECRET_BYTES:
+        raise BadSettings(
+            f"TICKET_SECRET is not set, and INTERNAL_CALLBACK_SECRET has {size} bytes, while verifying tickets needs "
+            f"{MIN_SECRET_BYTES}: set TICKET_SECRET to what the backend signs tickets with"
+        )
+
+
 def _refusal(said: str) -> str:
     """What msgspec says of a value, as a sentence with the variable and what it may hold, but not with the value."""
     info = inspect.type_info(Settings)
@@ -250,9 +267,13 @@ def _form(kind: inspect.Type) -> str:
 
 
 def _check_ticket_secret(settings: Settings) -> None:
-    size = len(settings.ticket_secret.reveal().encode("utf-8", "surrogatepass"))
+    size = _size(settings.ticket_secret)
     if 0 < size < MIN_SECRET_BYTES:
         raise BadSettings(f"TICKET_SECRET has {size} bytes, and verifying tickets needs {MIN_SECRET_BYTES}")
+
+
+def _size(secret: Secret) -> int:
+    return len(secret.reveal().encode("utf-8", "surrogatepass"))
 
 
 def _secret_file(name: str, path: str) -> str:

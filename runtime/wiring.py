@@ -15,7 +15,7 @@ from messages.errors import Permanent
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.outside import Outside, Policy
-from runtime.settings import REQUIRED, Settings, load_settings, require
+from runtime.settings import REQUIRED, Settings, load_settings, require, require_tickets
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.ledger import Ledger
@@ -64,7 +64,7 @@ def open_telemetry(settings: Settings, service: str) -> Outlets:
 
 @asynccontextmanager
 async def open_outside(
-    settings: Settings, environ: Callable[[], Mapping[str, str]], *, vendors: bool = True
+    settings: Settings, environ: Callable[[], Mapping[str, str]], *, vendors: bool = True, tickets: bool = True
 ) -> AsyncGenerator[Outside]:
     """Open everything outside, and close it in the end.
 
@@ -72,11 +72,14 @@ async def open_outside(
         settings: the settings.
         environ: gives the environment as it is now: a cloud function's credentials change in it.
         vendors: whether paid vendors are needed; a producer needs none.
+        tickets: whether tickets are verified, which needs a secret that is long enough.
 
     Raises:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
     """
     require(settings, *(name.lower() for name in REQUIRED))
+    if tickets:
+        require_tickets(settings)
     async with AsyncExitStack() as stack:
         data = _bucket(settings, settings.cos_bucket, environ)
         stack.push_async_callback(data.close)

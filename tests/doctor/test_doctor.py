@@ -134,6 +134,13 @@ def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(worl
     assert "TICKET_REQUIRED" in _examine({**world.environ, "TICKET_REQUIRED": "false"})["tickets"].detail
 
 
+def test_a_callback_secret_that_is_too_short_to_verify_tickets_is_told(world: World) -> None:
+    short = {"TICKET_SECRET": "", "INTERNAL_CALLBACK_SECRET": "of-31-bytes-is-this-secret-here"}
+    found = _examine({**world.environ, **short})["tickets"]
+    assert (found.ok, "has 31 bytes" in found.detail, "TICKET_SECRET" in found.remedy) == (False, True, True)
+    assert _examine({**world.environ, **short, "TICKET_REQUIRED": "false"})["tickets"].ok
+
+
 def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: World) -> None:
     (bad,) = _bad({**world.environ, "LEDGER_BUCKET": world.environ["COS_BUCKET"]})
     assert "LEDGER_BUCKET and COS_BUCKET name the same bucket" in bad.detail

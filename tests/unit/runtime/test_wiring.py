@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from runtime.errors import BadSettings
 from runtime.settings import load_settings
 from runtime.wiring import open_outside
 from sandbox.server import Server
@@ -51,6 +52,22 @@ def test_a_broker_elsewhere_goes_by_the_stores_clock_and_one_on_this_machine_by_
 
     monkeypatch.setattr("runtime.wiring.open_broker", opens)
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize("size", [8, 31])
+def test_where_tickets_are_verified_a_secret_too_short_for_it_is_refused_at_start(size: int) -> None:
+    short = {**ENVIRON, "INTERNAL_CALLBACK_SECRET": SECRET[:size]}
+
+    async def opened(more: Mapping[str, str], **options: bool) -> Secret:
+        environ = {**short, **more}
+        async with open_outside(load_settings(environ), lambda: environ, vendors=False, **options) as out:
+            return out.policy.ticket_secret
+
+    with pytest.raises(BadSettings, match=r"^TICKET_SECRET is not set, and INTERNAL_CALLBACK_SECRET has \d+ bytes"):
+        asyncio.run(opened({}))
+    assert asyncio.run(opened({"TICKET_SECRET": SECRET})).reveal() == SECRET
+    asyncio.run(opened({"TICKET_REQUIRED": "false"}))
+    asyncio.run(opened({}, tickets=False))
 
 
 def test_what_the_backend_is_told_is_signed_by_the_stores_clock() -> None:
