@@ -73,7 +73,10 @@ class Event(StrEnum):
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"
     VERDICT_FOUND = "verdict.found", "a verdict was there already and stands"
     CALLBACK_DELIVERED = "callback.delivered", "the backend has acknowledged a verdict"
-    CALLBACK_CONFLICT = "callback.conflict", "the backend holds the contrary verdict: an alarm"
+    CALLBACK_CONFLICT = (
+        "callback.conflict",
+        "answered 409; `contrary` tells whether it holds the contrary verdict: an alarm",
+    )
     CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
     CLEANUP_LATE = "cleanup.late", "a failed run is told, but a job or its staging is left; that is tried again"
