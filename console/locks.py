@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["Taken", "own_file"]
+__all__ = ["InUse", "own_file"]
 
 
-class Taken(Exception):
+class InUse(Exception):
     """Another process that lives has the file.
 
     Args:
@@ -33,7 +33,7 @@ def own_file(path: Path) -> Generator[TextIO]:
         path: the file; folders above it are made. One that a dead process left is taken over.
 
     Raises:
-        Taken: another process has it.
+        InUse: another process has it.
         OSError: it cannot be made there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def _locked(path: Path) -> TextIO:
             with file:
                 file.seek(0)
                 first = file.readline().strip()
-                raise Taken(first if first.isdigit() else "") from None
+                raise InUse(first if first.isdigit() else "") from None
         # Between opening and locking, the one before us may have ended and taken the file away.
         if _is_at(file, path):
             return file

@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from console.arguments import BadUsage, reason
 from console.environment import env_lines
-from console.locks import Taken, own_file
+from console.locks import InUse, own_file
 from sandbox.world import World
 
 __all__ = ["run_sandbox"]
@@ -58,7 +58,7 @@ def _own(stack: ExitStack, option: str, given: Path, path: Path) -> TextIO:
     """A file that this process has to itself until the stack is left."""
     try:
         return stack.enter_context(own_file(path))
-    except Taken as taken:
+    except InUse as taken:
         pid = f" (pid {taken.pid})" if taken.pid else ""
         raise BadUsage(
             f"{option} {given}: a sandbox runs there already{pid}; end it, or give this one --data and --env-file"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.locks import Taken, own_file
+from console.locks import InUse, own_file
 
 HOLD = """
 import sys
@@ -44,7 +44,7 @@ def test_a_living_process_keeps_it_and_a_killed_one_does_not(tmp_path: Path) -> 
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(Taken) as taken, own_file(path):
+        with pytest.raises(InUse) as taken, own_file(path):
             pass
         assert taken.value.pid == "4711"
         assert path.read_text(encoding="utf-8") == "4711\n"
@@ -57,7 +57,7 @@ def test_what_is_written_there_is_not_told_unless_it_is_a_number(tmp_path: Path)
     path = tmp_path / "file"
     with own_file(path) as file:
         print("SECRET=planted", file=file, flush=True)
-        with pytest.raises(Taken) as taken, own_file(path):
+        with pytest.raises(InUse) as taken, own_file(path):
             pass
     assert taken.value.pid == ""
 
