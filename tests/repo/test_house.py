@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["packages"]
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAX_MODULE = 500
 MAX_FUNCTION = 60
 MEDIAN_FUNCTION = 12
@@ -60,7 +61,7 @@ def _declared(tree: ast.Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
+@pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=_name)
 def test_a_module_is_short_and_so_are_its_functions(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE
     long = {node.name: _lines(node) for node in _functions(_tree(path)) if _lines(node) > MAX_FUNCTION}

@@ -1,0 +1,146 @@
+"""Taking a task in by its ticket: it says whose task an upload is, and what was sold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from messages.codes import Code
+from messages.errors import Retry
+from runtime.intake import NotHere, take_in
+from services.errors import WeakSecret
+from telemetry.secrets import Secret
+from tests.unit.producer.checks import PHOTO, assert_accepted, assert_nothing_said, assert_refused
+
+if TYPE_CHECKING:
+    from tests.unit.producer.conftest import Open
+
+
+async def test_nothing_of_the_ticket_is_kept_or_sent(world: Open) -> None:
+    async with world() as here:
+        ticket = here.ticket()
+        await here.upload(ticket=ticket)
+        await take_in(PHOTO, here.out)
+        stored = [(await here.records.get(item.key)).body for item in (await here.records.list("")).items]
+        assert stored
+        assert all(ticket.encode() not in body for body in stored)
+
+
+async def test_the_demo_may_do_without_tickets(world: Open) -> None:
+    async with world(ticket_required=False) as here:
+        info = await here.upload(ticket="")
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, info)
+        accepted = await here.accepted()
+        assert accepted is not None
+        assert accepted.ticket_expires == 0
+
+
+async def test_the_demo_does_not_take_a_forged_ticket_either(world: Open) -> None:
+    async with world(ticket_required=False) as here:
+        await here.upload(ticket="forged")
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_nothing_said(here)
+
+
+async def test_the_demo_fails_what_it_cannot_do(world: Open) -> None:
+    async with world(ticket_required=False) as here:
+        await here.upload(ticket="", kind="video_tryon")
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.UNKNOWN_KIND)
+
+
+OTHER_TICKETS: dict[str, tuple[dict[str, Any], Code]] = {
+    "another kind": ({"kind": "basic_clean"}, Code.TICKET_INVALID),
+    "other parameters": ({"params": {"prompt": "cheaper"}}, Code.TICKET_INVALID),
+    "expired": ({"expires": 1_000}, Code.TICKET_EXPIRED),
+}
+
+TICKETS_OF_OTHERS: dict[str, dict[str, Any]] = {
+    "another task": {"task": "t2"},
+    "another user": {"user": "u2"},
+    "another step": {"step": 1},
+    "another secret": {"secret": Secret("x" * 40)},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TICKETS)
+async def test_a_ticket_for_something_else_sells_nothing(world: Open, name: str) -> None:
+    changes, code = OTHER_TICKETS[name]
+    async with world() as here:
+        await here.upload(ticket=here.ticket(**changes))
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, code)
+
+
+@pytest.mark.parametrize("name", TICKETS_OF_OTHERS)
+async def test_a_ticket_that_is_not_of_this_task_says_nothing_of_it(world: Open, name: str) -> None:
+    async with world() as here:
+        await here.upload(ticket=here.ticket(**TICKETS_OF_OTHERS[name]))
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_nothing_said(here)
+
+
+@pytest.mark.parametrize("ticket", ["", "forged", "e30.e30."])
+@pytest.mark.parametrize("more", [{}, {"kind": "video_tryon"}, {"params": "{"}, {"body": b""}])
+async def test_without_a_ticket_nothing_is_done(world: Open, ticket: str, more: dict[str, Any]) -> None:
+    async with world() as here:
+        await here.upload(ticket=ticket, **more)
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_nothing_said(here)
+
+
+async def test_a_task_that_was_refused_for_want_of_a_ticket_is_accepted_with_one(world: Open) -> None:
+    async with world() as here:
+        await here.upload(ticket="")
+        assert await take_in(PHOTO, here.out) == "refused"
+        info = await here.upload()
+        assert await take_in(PHOTO, here.out) == "accepted"
+        await assert_accepted(here, info)
+
+
+async def test_a_kind_that_was_sold_and_this_build_does_not_know_waits_for_one_that_does(world: Open) -> None:
+    async with world() as here:
+        await here.upload(kind="video_tryon", ticket=here.ticket(kind="video_tryon"))
+        with pytest.raises(NotHere) as caught:
+            await take_in(PHOTO, here.out)
+        assert (caught.value.retry, caught.value.code) == (Retry.OUTAGE, Code.UNKNOWN_KIND)
+        await assert_nothing_said(here)
+
+
+@pytest.mark.parametrize("params", [{"promt": "x"}, {"prompt": 7}])
+async def test_parameters_that_were_sold_and_a_kind_does_not_take_fail_the_task(
+    world: Open, params: dict[str, Any]
+) -> None:
+    async with world() as here:
+        ticket = here.ticket(params=params)
+        await here.upload(params=msgspec.json.encode(params).decode(), ticket=ticket)
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.BAD_PARAMETERS)
+
+
+async def test_a_ticket_ends_to_the_second(world: Open) -> None:
+    async with world() as here:
+        end = int(here.now) + 10
+        here.now = float(end)
+        await here.upload(ticket=here.ticket(expires=end))
+        assert await take_in(PHOTO, here.out) == "refused"
+        await assert_refused(here, Code.TICKET_EXPIRED)
+
+
+async def test_a_ticket_counts_as_it_was_when_the_upload_came(world: Open) -> None:
+    async with world() as here:
+        end = int(here.now) + 10
+        await here.upload(ticket=here.ticket(expires=end))
+        here.now = end + 7200.0
+        assert await take_in(PHOTO, here.out) == "accepted"
+
+
+async def test_a_secret_too_short_to_sign_with_fails_no_task(world: Open) -> None:
+    async with world(ticket_secret=Secret("too-short-secret")) as here:
+        await here.upload()
+        with pytest.raises(WeakSecret):
+            await take_in(PHOTO, here.out)
+        assert await here.verdict() is None
