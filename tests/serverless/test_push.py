@@ -143,7 +143,7 @@ async def test_seven_of_ten_are_done_though_three_are_bad(
 @on_every_broker
 @alone
 async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: World, queue: Mapping[str, str]) -> None:
-    headers = [new_header(RunId(f"u{n}", f"t{n}"), Stage.CLEAN, time.time()) for n in range(400)]
+    headers = [new_header(RunId(f"u{n}", f"t{n}"), Stage.CLEAN, time.time()) for n in range(1000)]
     records = [
         enveloped(Delivery(f"1:{n}", "clean-normal", encode(Message(header, Clean()))))
         for n, header in enumerate(headers)
