@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messages.errors import InvalidKey
-from messages.keys import check_id
+from messages.keys import INPUT_EXTENSIONS, check_id
 
 __all__ = [
     "BadUsage",
@@ -29,7 +29,6 @@ __all__ = [
     "reason",
 ]
 
-_EXTENSIONS: Final = ("jpeg", "jpg", "png", "webp")
 _OWN_PHOTO: Final = Path(__file__).parent.parent / "sandbox/photos/portrait.jpg"
 
 
@@ -52,8 +51,8 @@ def check_photo(path: Path) -> Path:
         raise BadUsage(f"{path} is a folder: name the photos in it")
     if not path.is_file():
         raise BadUsage(f"{path}: no such file")
-    if path.suffix.lstrip(".").lower() not in _EXTENSIONS:
-        raise BadUsage(f"{path}: the extension must be one of {', '.join(_EXTENSIONS)}")
+    if path.suffix.lstrip(".").lower() not in INPUT_EXTENSIONS:
+        raise BadUsage(f"{path}: the extension must be one of {', '.join(sorted(INPUT_EXTENSIONS))}")
     if not os.access(path, os.R_OK):
         raise BadUsage(f"{path} cannot be read: its permissions do not let this user")
     return path

@@ -19,6 +19,7 @@ import msgspec
 from messages.errors import InvalidKey
 
 __all__ = [
+    "INPUT_EXTENSIONS",
     "INPUT_PREFIX",
     "InputKey",
     "RunId",
@@ -35,8 +36,11 @@ __all__ = [
 INPUT_PREFIX: Final = "input/"
 """Where clients upload and the COS trigger listens; nothing of ours is ever written there."""
 
+INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "png", "webp")
+"""Of pictures that may be uploaded."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
-_NAME: Final = re.compile(r"original\.(?:jpg|jpeg|png|webp)\Z|task\.json\Z")
+_NAME: Final = re.compile(rf"original\.(?:{'|'.join(INPUT_EXTENSIONS)})\Z|task\.json\Z")
 _REVERSE: Final = 10**13
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from runtime.errors import BadSettings
-from runtime.settings import Settings
+from runtime.settings import ROLE, Settings
 from services.objects.credentials import Credentials
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 
 __all__ = ["credentials_in"]
-
-_ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
 
 
 def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credentials:
@@ -25,7 +22,7 @@ def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credential
     Raises:
         runtime.errors.BadSettings: there are none.
     """
-    role = {name: Secret(environ.get(name, "")) for name in _ROLE}
+    role = {name: Secret(environ.get(name, "")) for name in ROLE}
     secret_id, key, token = role.values()
     if secret_id and key:
         for name, secret in role.items():

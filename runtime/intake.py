@@ -20,7 +20,7 @@ from messages.bodies import Clean, Notify, Stage
 from messages.codec import Message, Priority, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, Rejected
-from messages.keys import InputKey, RunId
+from messages.keys import INPUT_EXTENSIONS, InputKey, RunId
 from messages.topics import topic_of
 from recipes.recipe import Recipe, parse_params
 from recipes.table import recipe_of
@@ -146,7 +146,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, out: Ou
 async def find_upload(user: str, task: str, out: Outside) -> InputKey | None:
     """The upload of a task that nobody has accepted, if it is there: `task.json` before a single picture."""
     folder = InputKey(user, task, "").folder
-    for name in (_TASK_FILE, "original.jpg", "original.jpeg", "original.png", "original.webp"):
+    for name in (_TASK_FILE, *(f"original.{extension}" for extension in INPUT_EXTENSIONS)):
         try:
             await out.objects.head(folder + name)
         except NotFound:
@@ -293,7 +293,7 @@ async def _inputs(order: _Order, info: ObjectInfo, upload: InputKey, out: Outsid
 
 def _file_name(name: str) -> str:
     stem, _, extension = name.rpartition(".")
-    if not stem or "/" in name or extension.lower() not in {"jpg", "jpeg", "png", "webp"}:
+    if not stem or "/" in name or extension.lower() not in INPUT_EXTENSIONS:
         raise Rejected(f"input {name[:80]!r} is no picture beside task.json", code=Code.BAD_PARAMETERS)
     return name
 

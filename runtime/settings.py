@@ -20,7 +20,17 @@ from telemetry.outlets import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
 from telemetry.secrets import Secret
 
-__all__ = ["REQUIRED", "SECRETS", "Seconds", "Settings", "load_settings", "mask_secrets", "require", "require_tickets"]
+__all__ = [
+    "REQUIRED",
+    "ROLE",
+    "SECRETS",
+    "Seconds",
+    "Settings",
+    "load_settings",
+    "mask_secrets",
+    "require",
+    "require_tickets",
+]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000, description="a number of seconds from 0 to 1000000")]
 
@@ -160,7 +170,8 @@ SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Set
 """Variables that hold a secret: each may come as `NAME_FILE` too, and is masked wherever it would be printed."""
 
 
-_ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
+ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
+"""Where the platform puts a role's credentials, in the order id, key, token."""
 
 REQUIRED: Final = ("BROKER_URL", "COS_BUCKET", "LEDGER_BUCKET", "BACKEND_URL", "INTERNAL_CALLBACK_SECRET")
 """Variables that no role can do without."""
@@ -199,7 +210,7 @@ def mask_secrets(environ: Mapping[str, str]) -> None:
     Args:
         environ: the environment; the role's credentials are masked too.
     """
-    values = [(name, environ.get(name, "")) for name in (*SECRETS, *_ROLE)]
+    values = [(name, environ.get(name, "")) for name in (*SECRETS, *ROLE)]
     for name in SECRETS:
         if path := environ.get(f"{name}_FILE"):
             with suppress(BadSettings):

@@ -96,10 +96,10 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
     task: str
     user: str
     step: int
-    kind: str | None
-    """Without it the task is looked at all the same, but nothing is known of its limits."""
     created: float
     """Seconds since the epoch."""
+    kind: str | None = None
+    """Without it the task is looked at all the same, but nothing is known of its limits."""
 
 
 class UnfinishedPage(msgspec.Struct, frozen=True):
@@ -117,14 +117,6 @@ class _Page(msgspec.Struct):
 
     rows: tuple[msgspec.Raw, ...]
     cursor: str | None = None
-
-
-class _Row(msgspec.Struct):
-    task: str
-    user: str
-    step: int
-    created: float
-    kind: str | None = None
 
 
 class Judgement(StrEnum):
@@ -387,11 +379,9 @@ def _rows(listed: Sequence[msgspec.Raw]) -> tuple[tuple[UnfinishedTask, ...], Ex
     wrong: Exception | None = None
     for raw in listed:
         try:
-            row = msgspec.json.decode(raw, type=_Row)
+            found.append(msgspec.json.decode(raw, type=UnfinishedTask))
         except _UNREADABLE as error:
             wrong = error
-        else:
-            found.append(UnfinishedTask(row.task, row.user, row.step, row.kind, row.created))
     return tuple(found), wrong
 
 

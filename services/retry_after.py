@@ -7,7 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-__all__ = ["MAX_WAIT_S", "wait_of"]
+__all__ = ["MAX_WAIT_S", "http_time", "wait_of"]
 
 MAX_WAIT_S: Final = 3600.0
 """Nobody is waited for longer than this: what a server says may be anything, and it becomes the delay of a message."""
@@ -23,13 +23,14 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
     told = headers.get("Retry-After", "").strip()
     if told.isascii() and told.isdigit():
         return min(float(told), MAX_WAIT_S)
-    then, now = _time_of(told), _time_of(headers.get("Date", ""))
+    then, now = http_time(told), http_time(headers.get("Date", ""))
     if then is None or now is None:
         return None
     return min(max(0.0, then - now), MAX_WAIT_S)
 
 
-def _time_of(text: str) -> float | None:
+def http_time(text: str) -> float | None:
+    """Seconds since the epoch of an HTTP date (RFC 9110, section 5.6.7); None if it is none."""
     try:
         date = parsedate_to_datetime(text)
         # HTTP's dates are all in UTC, whatever else is written there.

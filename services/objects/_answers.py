@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from messages.errors import Transient
 from services.objects.port import Audit, ObjectInfo, Page, PictureInfo, PictureRule, Processed, Result
+from services.retry_after import http_time
 
 __all__ = [
     "audits_of",
@@ -148,10 +148,10 @@ def audits_of(keys: Sequence[str], result: Mapping[str, Any]) -> tuple[Audit, ..
 
 def time_of(text: str | None) -> float:
     """Seconds since the epoch of an HTTP date or of a date in COS's XML; 0 where there is none."""
-    if not text:
-        return 0.0
+    if not text or not text[:1].isdigit():
+        return http_time(text or "") or 0.0
     try:
-        return (datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return 0.0
 

@@ -193,7 +193,7 @@ async def test_a_callback_is_sent_as_the_page_shows_it(
 
 def test_the_page_of_unfinished_tasks_is_one() -> None:
     page = msgspec.json.decode(_block("docs/backend.md", "json", 4), type=UnfinishedPage)
-    assert page.rows == (UnfinishedTask("t-1", "u-1", 0, "model_pose12", 1795345142.5),)
+    assert page.rows == (UnfinishedTask("t-1", "u-1", 0, 1795345142.5, "model_pose12"),)
 
 
 def test_the_function_in_terraform_runs_a_handler_that_there_is() -> None:

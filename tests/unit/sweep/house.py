@@ -109,4 +109,4 @@ class House(World):
 
     def list_again(self, run: RunId, kind: str = "model_pose12") -> None:
         """The backend has lost what it heard of the run."""
-        self.backend.lost.append(UnfinishedTask(run.task, run.user, run.step, kind, self.now()))
+        self.backend.lost.append(UnfinishedTask(run.task, run.user, run.step, self.now(), kind))

@@ -129,7 +129,7 @@ async def test_no_backlog_excuses_a_late_run_whose_kind_the_backend_does_not_tel
 ) -> None:
     # A worker has fetched the first ones; what waits behind them is the backlog.
     *_, run = [await house.order("basic_clean") for _ in range(4)]
-    row = UnfinishedTask(run.task, run.user, run.step, kind, house.now())
+    row = UnfinishedTask(run.task, run.user, run.step, house.now(), kind)
 
     async def listed(older_than: int, cursor: str = "") -> UnfinishedPage:
         return UnfinishedPage((row,), None)
@@ -162,8 +162,8 @@ async def test_an_error_in_one_row_stops_no_other(house: House) -> None:
     await asyncio.sleep(601)
     house.fate.strike(f"ledger.list ledger/u1/{second.task}/", DOWN)
     house.fate.strike(f"ledger.list ledger/u1/{third.task}/", raises(TypeError("a defect")))
-    house.backend.lost.append(UnfinishedTask("../t", "u1", 0, "basic_clean", house.now()))
-    house.backend.lost.append(UnfinishedTask("t9", "u1", -1, "basic_clean", house.now()))
+    house.backend.lost.append(UnfinishedTask("../t", "u1", 0, house.now(), "basic_clean"))
+    house.backend.lost.append(UnfinishedTask("t9", "u1", -1, house.now(), "basic_clean"))
 
     swept = await house.sweep()
 
@@ -194,7 +194,7 @@ async def test_rows_that_cannot_be_read_are_errors(house: House, monkeypatch: py
 
 async def test_a_row_without_a_kind_is_looked_at(house: House) -> None:
     run = await house.upload("basic_clean")
-    house.backend.lost.append(UnfinishedTask(run.task, run.user, 0, None, house.now()))
+    house.backend.lost.append(UnfinishedTask(run.task, run.user, 0, house.now(), None))
     assert (await house.sweep(older_than=1)).woken == 1
 
 
