@@ -1,6 +1,6 @@
 """A wave of tasks whose vendor takes a minute: function time billed with delayed polls, against waiting for them.
 
-Everything is the product's own: uploads reach `producer.cos_trigger`, a timer calls `consumers.drain`, both as images
+Everything is the product's own: uploads reach `producer.cos_trigger`, a timer calls `consumers.runners.drain`, both
 in the platform's stand-in, which counts GB-seconds. What waits instead is the same engine in a function that is called
 once a task and returns when its task's verdict is delivered.
 """
@@ -25,11 +25,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bench.figures import Figure
-from console.client import Sold, open_client
+from console.cli.client import Sold, open_client
 from runtime.settings import load_settings
+from sandbox.environment import World
 from sandbox.scf import Function, Timer
 from sandbox.server import Server
-from sandbox.world import World
 
 __all__ = ["measure"]
 
@@ -140,7 +140,7 @@ def _photo() -> bytes:
 async def _polling(folder: Path) -> dict[str, float]:
     async with _Town(folder) as town:
         started = time.monotonic()
-        async with town.function("consumers.drain", _INSTANCES) as drain:
+        async with town.function("consumers.runners.drain", _INSTANCES) as drain:
             async with Timer(drain, _EVERY_S):
                 await town.sell(_TASKS)
                 ends = await town.ended(_TASKS)

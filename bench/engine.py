@@ -9,14 +9,14 @@ from typing import cast
 
 from bench.figures import Figure
 from bench.house import TOPIC, outside, poll_message
-from consumers.crew import Crew
-from consumers.engine import Engine
-from consumers.outcomes import Leave, Outcome
-from consumers.pauses import Pauses
-from consumers.task import Task
+from consumers.engine.engine import Engine
+from consumers.engine.outcomes import Leave, Outcome
+from consumers.engine.pauses import Pauses
+from consumers.runners.dispatcher import Crew
 from messages.bodies import Stage
 from messages.codec import Message
-from runtime.outside import Outside
+from tasks.context import Services
+from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 from transport.errors import Closed
@@ -49,11 +49,11 @@ class _NoConsumer:
         """Nothing."""
 
 
-async def _silent(_message: Message, _task: Task | None, _out: Outside) -> Outcome:
+async def _silent(_message: Message, _task: Task | None, _out: Services) -> Outcome:
     return Leave()
 
 
-async def _telling(_message: Message, _task: Task | None, _out: Outside) -> Outcome:
+async def _telling(_message: Message, _task: Task | None, _out: Services) -> Outcome:
     log.info(Event.VENDOR_POLLED, vendor="none", state="working")
     return Leave()
 

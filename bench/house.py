@@ -9,22 +9,22 @@ from typing import cast
 
 import msgspec
 
-from consumers.crew import Crew
-from consumers.engine import Engine, StageFunction
-from consumers.outcomes import Leave, Outcome
-from consumers.pauses import Pauses
-from consumers.pump import Group, Pump
-from consumers.task import Task
+from consumers.engine.engine import Engine, StageFunction
+from consumers.engine.outcomes import Leave, Outcome
+from consumers.engine.pauses import Pauses
+from consumers.runners.dispatcher import Crew
+from consumers.runners.pump import Group, Pump
 from messages.bodies import Job, Poll, Stage
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
 from messages.topics import topic_of
-from runtime.outside import Outside, Policy
 from services.backend import Backend
 from services.fetch import Fetcher
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
 from services.vendors.port import Vendor
+from tasks.context import Policy, Services
+from tasks.ledger.ledger import Ledger
+from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 from transport.port import Broker
@@ -36,7 +36,7 @@ TOPIC = topic_of(Stage.POLL)
 log = logs.get(__name__)
 
 
-def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Outside:
+def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Services:
     """A world with this broker and a ledger in memory, where nothing else is reached.
 
     Args:
@@ -45,7 +45,7 @@ def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expecte
         expected_s: how long they usually take.
     """
     records = MemoryObjects(bucket="ledger-1250000000", clock=time.time)
-    return Outside(
+    return Services(
         broker=broker,
         objects=MemoryObjects(bucket="bench-1250000000", clock=time.time),
         bucket="bench-1250000000",
@@ -64,11 +64,11 @@ def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
     return encode(Message(header, Poll((Job(1, f"job{number}"),), header.created)))
 
 
-def build_pump(out: Outside, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
+def build_pump(services: Services, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
     """A pump on the topic of polls."""
     pauses = Pauses(asyncio.get_running_loop().time)
-    crew = Crew(Engine(out, stages, pauses))
-    return Pump(out.broker, crew, pauses, groups=(Group({TOPIC: 1}),), concurrency=concurrency, prefetch=prefetch)
+    crew = Crew(Engine(services, stages, pauses))
+    return Pump(services.broker, crew, pauses, groups=(Group({TOPIC: 1}),), concurrency=concurrency, prefetch=prefetch)
 
 
 class NoWork:
@@ -88,7 +88,7 @@ class NoWork:
         self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._pump = build_pump(outside(broker), {Stage.POLL: self._stage}, concurrency=concurrency, prefetch=prefetch)
 
-    async def _stage(self, _message: Message, _task: Task | None, _out: Outside) -> Outcome:
+    async def _stage(self, _message: Message, _task: Task | None, _out: Services) -> Outcome:
         self._begun = self._begun or time.perf_counter()
         if self._telling:
             log.info(Event.VENDOR_POLLED, vendor="none", state="working")

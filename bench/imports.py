@@ -16,7 +16,7 @@ _SCRIPT = "import time; t = time.process_time(); import {}; print(time.process_t
 _PAIRS = (
     ("producer.cos_trigger", "msgspec, pulsar"),
     ("producer.cos_trigger", "msgspec, asyncio, logging"),
-    ("consumers.worker", "msgspec, asyncio, logging"),
+    ("consumers.runners.worker", "msgspec, asyncio, logging"),
 )
 
 

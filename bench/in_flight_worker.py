@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from typing import cast
 
 from bench.house import TOPIC, build_pump, outside, poll_message
-from consumers.outcomes import Leave, Outcome
+from consumers.engine.outcomes import Leave, Outcome
 from consumers.stages.poll import poll
-from consumers.task import Task
 from messages.bodies import Stage
 from messages.codec import Message
 from messages.keys import RunId
-from runtime.outside import Outside
-from services.records import Accepted, InputRef
 from services.vendors.port import JobState, JobStatus, Vendor
+from tasks.context import Services
+from tasks.ledger.records import Accepted, InputRef
+from tasks.run import Task
 from telemetry import logs
 from transport import open_broker
 
@@ -59,7 +59,7 @@ class SlowVendor:
         self.until = time.time() + self._seconds
 
 
-async def _accept(out: Outside, numbers: Sequence[int]) -> None:
+async def _accept(services: Services, numbers: Sequence[int]) -> None:
     now = time.time()
     for number in numbers:
         record = Accepted(
@@ -70,7 +70,7 @@ async def _accept(out: Outside, numbers: Sequence[int]) -> None:
             deadline=now + 3600,
             traceparent="",
         )
-        await out.ledger.write(RunId("u-1024", f"t{number}"), "accepted", record)
+        await services.ledger.write(RunId("u-1024", f"t{number}"), "accepted", record)
 
 
 async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_s: float) -> dict[str, float]:
@@ -80,7 +80,7 @@ async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_
     left = count
     done = asyncio.Event()
 
-    async def collect(_message: Message, _task: Task | None, _out: Outside) -> Outcome:
+    async def collect(_message: Message, _task: Task | None, _out: Services) -> Outcome:
         nonlocal left
         left -= 1
         if not left:

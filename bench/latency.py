@@ -15,11 +15,11 @@ import pulsar.asyncio
 from bench.figures import Figure
 from bench.house import TOPIC, build_pump, outside, poll_message
 from bench.pulsar_place import Place, pulsar_place, quiet
-from consumers.outcomes import Leave, Outcome
-from consumers.task import Task
+from consumers.engine.outcomes import Leave, Outcome
 from messages.bodies import Stage
 from messages.codec import Message
-from runtime.outside import Outside
+from tasks.context import Services
+from tasks.run import Task
 from transport.port import Broker
 from transport.sqlite import SqliteBroker
 
@@ -52,7 +52,7 @@ async def _engine(broker: Broker) -> list[float]:
     begun: dict[int, float] = {}
     done = asyncio.Event()
 
-    async def stage(message: Message, _task: Task | None, _out: Outside) -> Outcome:
+    async def stage(message: Message, _task: Task | None, _out: Services) -> Outcome:
         begun[int(message.header.task[1:])] = time.perf_counter()
         if len(begun) == _MESSAGES:
             done.set()

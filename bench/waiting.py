@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from consumers.worker import build_pump
+from consumers.runners.worker import build_pump
 from messages.keys import RunId
-from runtime.outside import Outside
 from runtime.scf import instance
-from services.records import Delivered
+from tasks.context import Services
+from tasks.ledger.records import Delivered
 
 __all__ = ["main_handler"]
 
@@ -21,13 +21,13 @@ _LOOK_EVERY_S = 0.5
 def main_handler(event: Mapping[str, Any], _context: Mapping[str, Any]) -> dict[str, bool]:
     """Entry of the function."""
     run = RunId(event["user"], event["task"])
-    return instance("bench.waiting", vendors=True).call(lambda out: _until_done(run, out))
+    return instance("bench.waiting", vendors=True).call(lambda services: _until_done(run, services))
 
 
-async def _until_done(run: RunId, out: Outside) -> dict[str, bool]:
-    pump = build_pump(out)
+async def _until_done(run: RunId, services: Services) -> dict[str, bool]:
+    pump = build_pump(services)
     running = asyncio.create_task(pump.run())
-    while await out.ledger.read(run, "delivered", Delivered) is None:  # noqa: ASYNC110 - another process may write it
+    while await services.ledger.read(run, "delivered", Delivered) is None:  # noqa: ASYNC110 - another process may write it
         await asyncio.sleep(_LOOK_EVERY_S)
     pump.stop()
     with suppress(asyncio.CancelledError):

@@ -30,11 +30,11 @@ done
 
 mkdir elsewhere && cd elsewhere
 unset UV_PYTHON PYTHONPATH
-for module in consumers.drain consumers.push consumers.worker producer.cos_trigger producer.webhook producer.sweep \
-    runtime.image pulsar qcloud_cos opentelemetry.sdk sandbox.world; do
+for module in consumers.runners.drain consumers.runners.push consumers.runners.worker producer.cos_trigger producer.webhook producer.sweep \
+    runtime.image pulsar qcloud_cos opentelemetry.sdk sandbox.environment; do
     ../.venv/bin/python -c "import $module; print('imports', '$module')"
 done
-PORT=9123 ../.venv/bin/python -m runtime.image consumers.drain &
+PORT=9123 ../.venv/bin/python -m runtime.image consumers.runners.drain &
 server=$!
 for _ in $(seq 100); do
     if ../.venv/bin/python - 2>probe.txt <<'PROBE'; then break; fi

@@ -14,9 +14,9 @@ from urllib.parse import unquote
 from messages.errors import Rejected, ScfWorkersError
 from messages.keys import InputKey, parse_input_key
 from producer.cos_event import Upload, uploads_in
-from runtime.intake import take_in
-from runtime.outside import Outside
 from runtime.scf import instance
+from tasks.accepting.accept import take_in
+from tasks.context import Services
 from telemetry import logs
 from telemetry.events import Event
 
@@ -34,10 +34,10 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
         messages.errors.ScfWorkersError: something outside did not work; the platform calls again.
     """
     with logs.context(request_id=str(context.get("request_id", ""))):
-        return instance(_SERVICE, tickets=True).call(lambda out: take_event(event, out))
+        return instance(_SERVICE, tickets=True).call(lambda services: take_event(event, services))
 
 
-async def take_event(event: Mapping[str, Any], out: Outside) -> dict[str, int]:
+async def take_event(event: Mapping[str, Any], services: Services) -> dict[str, int]:
     """Take in every upload of an event."""
     uploads, others = uploads_in(event)
     if others or not uploads:
@@ -46,7 +46,7 @@ async def take_event(event: Mapping[str, Any], out: Outside) -> dict[str, int]:
     failed: Exception | None = None
     for upload in uploads:
         try:
-            counts[await _take(upload, out, apart=len(uploads) > 1)] += 1
+            counts[await _take(upload, services, apart=len(uploads) > 1)] += 1
         except ScfWorkersError as error:
             log.warning(Event.UPLOAD_FAILED, error=error, key=upload.key)
             failed = error
@@ -58,8 +58,8 @@ async def take_event(event: Mapping[str, Any], out: Outside) -> dict[str, int]:
     return dict(counts)
 
 
-async def _take(upload: Upload, out: Outside, *, apart: bool) -> str:
-    if upload.bucket != out.bucket:
+async def _take(upload: Upload, services: Services, *, apart: bool) -> str:
+    if upload.bucket != services.bucket:
         log.info(Event.OBJECT_IGNORED, bucket=upload.bucket, why="another bucket")
         return "ignored"
     try:
@@ -71,7 +71,7 @@ async def _take(upload: Upload, out: Outside, *, apart: bool) -> str:
     if found is None:
         log.info(Event.OBJECT_IGNORED, key=upload.key, why="starts no task")
         return "ignored"
-    return await take_in(found, out, apart=apart)
+    return await take_in(found, services, apart=apart)
 
 
 def _parse(key: str) -> InputKey | None:

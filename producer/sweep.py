@@ -26,11 +26,11 @@ from messages.errors import InvalidKey, Outage, ScfWorkersError
 from messages.keys import RunId, check_id
 from messages.topics import WORKERS, topic_of
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, current_trail
-from runtime.outside import Outside
 from runtime.scf import instance, order_of, time_limit_s
-from runtime.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from services.backend import UnfinishedTask
 from services.concurrency import Together
+from tasks.context import Services
+from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
@@ -91,16 +91,16 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     limit = time_limit_s(context)
     until = time.monotonic() + limit - min(_MARGIN_S, limit / 4)
     with logs.context(request_id=str(context.get("request_id", ""))):
-        swept = instance(_SERVICE).call(lambda out: take_turn(event, out, until, _place))
+        swept = instance(_SERVICE).call(lambda services: take_turn(event, services, until, _place))
     return dict(msgspec.structs.asdict(swept))
 
 
-async def take_turn(event: Mapping[str, Any], out: Outside, until: float, place: Place) -> Swept:
+async def take_turn(event: Mapping[str, Any], services: Services, until: float, place: Place) -> Swept:
     """One call's sweep: goes on where its event says, else where the call before stopped.
 
     Args:
         event: the timer's.
-        out: everything outside.
+        services: the bundle of services.
         until: when to stop, by the monotonic clock.
         place: of this process.
 
@@ -113,18 +113,18 @@ async def take_turn(event: Mapping[str, Any], out: Outside, until: float, place:
     cursor = order.cursor or place.cursor
     # A list that cannot be read from there is read from its beginning the next time.
     place.cursor = ""
-    swept = await sweep(out, older_than=order.older_than, cursor=cursor, until=until)
+    swept = await sweep(services, older_than=order.older_than, cursor=cursor, until=until)
     place.cursor = swept.cursor
     return swept
 
 
 async def sweep(
-    out: Outside, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
+    services: Services, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
 ) -> Swept:
     """Look at every unfinished task once, and wake those that have come to a stop.
 
     Args:
-        out: everything outside.
+        services: the bundle of services.
         older_than: seconds below which neither a task nor a record is looked at.
         cursor: of the page to begin with.
         until: when to begin no more, by the monotonic clock; a page that was not done then comes again.
@@ -135,11 +135,11 @@ async def sweep(
     """
     # Even the first question is signed by the store's time. If it does not tell, the rows will show what is wrong.
     with suppress(ScfWorkersError):
-        await out.ledger.ask_time()
-    look = _Look(out, older_than, await _waiting(out), until)
+        await services.ledger.ask_time()
+    look = _Look(services, older_than, await _waiting(services), until)
     pages = 0
     while pages < MAX_PAGES and look.in_time():
-        page = await out.backend.unfinished(int(older_than), cursor)
+        page = await services.backend.unfinished(int(older_than), cursor)
         look.others["errors"] += page.unreadable
         if not await look.page(page.rows):
             break
@@ -156,16 +156,16 @@ class _Look:
     """Looks at rows and counts.
 
     Args:
-        out: everything outside.
+        services: the bundle of services.
         older_than: see `sweep`.
         waiting: see `producer.sweep_rules.choose`.
         until: when to begin no more, by the monotonic clock.
     """
 
-    def __init__(self, out: Outside, older_than: float, waiting: Mapping[Stage, float], until: float) -> None:
+    def __init__(self, services: Services, older_than: float, waiting: Mapping[Stage, float], until: float) -> None:
         self.counts: Counter[Action] = Counter()
         self.others: Counter[str] = Counter(listed=0, errors=0)
-        self._out = out
+        self._services = services
         self._now: float | None = None
         self._older_than = older_than
         self._waiting = waiting
@@ -200,21 +200,21 @@ class _Look:
 
     async def _act(self, row: UnfinishedTask) -> Action:
         run = _run_of(row)
-        trail = current_trail(await self._out.ledger.trail(run))
+        trail = current_trail(await self._services.ledger.trail(run))
         # One moment for all rows; the first listing has told the store's time.
-        self._now = self._now or self._out.ledger.now()
+        self._now = self._now or self._services.ledger.now()
         action = choose(
             trail,
             self._now,
-            recipe=self._out.recipes.get(row.kind or ""),
-            longest_s=max((recipe.deadline_s for recipe in self._out.recipes.values()), default=0),
+            recipe=self._services.recipes.get(row.kind or ""),
+            longest_s=max((recipe.deadline_s for recipe in self._services.recipes.values()), default=0),
             waiting=self._waiting,
             older_than=self._older_than,
         )
         if action is Action.WOKEN:
-            await publish_wake(run, SWEEP, self._out, since=row.created)
+            await publish_wake(run, SWEEP, self._services, since=row.created)
         elif action is Action.REDELIVERED:
-            await publish_wake(run, REDELIVER, self._out, since=row.created)
+            await publish_wake(run, REDELIVER, self._services, since=row.created)
         return action
 
 
@@ -229,13 +229,13 @@ def _run_of(row: UnfinishedTask) -> RunId:
     return RunId(check_id(row.user, "user"), check_id(row.task, "task"), row.step, LATEST)
 
 
-async def _waiting(out: Outside) -> Mapping[Stage, float]:
+async def _waiting(services: Services) -> Mapping[Stage, float]:
     """Stage -> age of the oldest message that is due on its topics; nothing where the broker cannot tell."""
     ages: dict[Stage, float] = {}
     try:
         for stage in (Stage.CLEAN, Stage.GENERATE, Stage.POLL, Stage.COLLECT, Stage.NOTIFY):
             topics = {topic_of(stage, priority) for priority in Priority}
-            ages[stage] = max([(await out.broker.backlog(topic, WORKERS)).oldest_age for topic in topics])
+            ages[stage] = max([(await services.broker.backlog(topic, WORKERS)).oldest_age for topic in topics])
     except Outage as error:
         # Then a wake too many is published, which is harmless; none would not be.
         log.warning(Event.SWEEP_BLIND, error=error)

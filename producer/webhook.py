@@ -1,9 +1,9 @@
 """The vendor's webhook: a hint that a job has ended, and the only news of a job whose create answer was lost.
 
 The platform calls `main_handler(event, context)` for each request to the Function URL. What proves a call is its path
-(see `services.webhooks`); of the body only the job's id is read, and only to be asked for with our own key, later, by
-the wake that is published here. Nothing else is done: no record is written and no vendor called, so the answer is fast
-(a slow receiver is called again: docs/reference/vendors.md).
+(see `tasks.calls.webhook_paths`); of the body only the job's id is read, and only to be asked for with our own key,
+later, by the wake that is published here. Nothing else is done: no record is written and no vendor called, so the
+answer is fast (a slow receiver is called again: docs/reference/vendors.md).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from messages.bodies import Job
 from messages.errors import Outage
-from producer.errors import BadBody
-from producer.function_url import Request, read_json, read_request, respond
-from runtime.outside import Outside
+from runtime.errors import BadBody
+from runtime.function_url import Request, read_json, read_request, respond
 from runtime.scf import instance
-from runtime.wakes import publish_wake
-from services.webhooks import Claim, parse_path
+from tasks.calls.webhook_paths import Claim, parse_path
+from tasks.context import Services
+from tasks.wakes import publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
@@ -39,10 +39,10 @@ log = logs.get(__name__)
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Entry of the function: answers one HTTP request, in the shape of a Function URL's response."""
     with logs.context(request_id=str(context.get("request_id", ""))):
-        return instance(_SERVICE).call(lambda out: take_call(event, out))
+        return instance(_SERVICE).call(lambda services: take_call(event, services))
 
 
-async def take_call(event: Mapping[str, Any], out: Outside) -> dict[str, Any]:
+async def take_call(event: Mapping[str, Any], services: Services) -> dict[str, Any]:
     """Answer one call: 200 once its wake is published, 503 when it could not be, else 400, 403, 404, 405 or 413.
 
     Neither the log nor an answer has the path, because its end is a secret.
@@ -64,11 +64,11 @@ async def take_call(event: Mapping[str, Any], out: Outside) -> dict[str, Any]:
         run=run.run,
         n=claim.n,
     ):
-        return await _take(claim, request, out)
+        return await _take(claim, request, services)
 
 
-async def _take(claim: Claim, request: Request, out: Outside) -> dict[str, Any]:
-    if not out.webhooks.verify(claim):
+async def _take(claim: Claim, request: Request, services: Services) -> dict[str, Any]:
+    if not services.webhooks.verify(claim):
         return _no(403, "token")
     if request.method != "POST":
         return _no(405, "method", {"Allow": "POST"})
@@ -76,7 +76,7 @@ async def _take(claim: Claim, request: Request, out: Outside) -> dict[str, Any]:
         return _no(413, "size")
     try:
         job_id = _job_id(request.body)
-        await publish_wake(claim.run, "webhook", out, job=Job(claim.n, job_id))
+        await publish_wake(claim.run, "webhook", services, job=Job(claim.n, job_id))
     except BadBody:
         return _no(400, "body")
     except Outage:
@@ -90,7 +90,7 @@ def _job_id(body: bytes) -> str:
     """The id in a TASK_END event: a text, or a whole number.
 
     Raises:
-        producer.errors.BadBody: there is none.
+        runtime.errors.BadBody: there is none.
     """
     found = read_json(body).get("taskId")
     if isinstance(found, int) and not isinstance(found, bool) and 0 < found < _MAX_NUMBER:

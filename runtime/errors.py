@@ -1,6 +1,7 @@
 """Errors of the runtime.
 
 Permanent
+├── BadBody           the body of an HTTP request cannot be read
 ├── BadSettings       a variable is missing or cannot be used; the text names it and the remedy
 └── NoHandler         what should be a function's module is none
 """
@@ -9,7 +10,11 @@ from __future__ import annotations
 
 from messages.errors import Permanent
 
-__all__ = ["BadSettings", "NoHandler"]
+__all__ = ["BadBody", "BadSettings", "NoHandler"]
+
+
+class BadBody(Permanent):
+    """The body of an HTTP request cannot be read."""
 
 
 class BadSettings(Permanent):

@@ -19,7 +19,7 @@ def find_handler(name: str) -> Handler:
     """The `main_handler` of a module.
 
     Args:
-        name: the module, such as `consumers.drain`.
+        name: the module, such as `consumers.runners.drain`.
 
     Raises:
         runtime.errors.NoHandler: there is no such module, it cannot be imported, or it has none; the text says which.

@@ -1,6 +1,6 @@
 """The server of a container image: the platform posts each event to it, and it calls the function's handler.
 
-    python -m runtime.image consumers.drain
+    python -m runtime.image consumers.runners.drain
 
 Source: SCF, "Deploying functions from an image" (document 583/41076): a server on 0.0.0.0:9000, up within 30 s, gets
 `POST /event-invoke` with the event as its body, the context in `X-Scf-*` headers, and the execution role's credentials
@@ -232,7 +232,7 @@ def main(argv: list[str] | None = None) -> None:
     mask_secrets(os.environ)
     logs.setup(sys.stdout, "INFO", name or "runtime.image")
     if not name:
-        sys.exit("name the handler's module, such as consumers.drain, as argument or in FUNCTION_HANDLER")
+        sys.exit("name the handler's module, such as consumers.runners.drain, as argument or in FUNCTION_HANDLER")
     try:
         handler = find_handler(name)
     except NoHandler as error:

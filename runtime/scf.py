@@ -17,13 +17,13 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from runtime.errors import BadSettings
-from runtime.outside import Outside
 from runtime.settings import Settings, load_settings, mask_secrets
-from runtime.wiring import open_outside, open_telemetry
+from runtime.wiring import open_services, open_telemetry
+from tasks.context import Services
 from telemetry import logs
 from telemetry.events import Event as Told
+from telemetry.exporters import Outlets
 from telemetry.instruments import SpanName
-from telemetry.outlets import Outlets
 from telemetry.redaction import redact_text
 from telemetry.tracing import span
 
@@ -59,7 +59,7 @@ class Instance:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
         self._settings: Settings | None = None
-        self._outside: Outside | None = None
+        self._services: Services | None = None
         self._outlets: Outlets | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -75,7 +75,7 @@ class Instance:
             raise RuntimeError("the settings are read when the first call begins")
         return self._settings
 
-    def call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
+    def call(self, work: Callable[[Services], Awaitable[T]]) -> T:
         """Do one call's work to its end.
 
         Raises:
@@ -101,22 +101,22 @@ class Instance:
             self._loop.close()
         if self._outlets is not None:
             self._outlets.close()
-        self._loop, self._outside, self._outlets = None, None, None
+        self._loop, self._services, self._outlets = None, None, None
 
     async def disconnect(self, limit_s: float) -> None:
-        """From within a call that must end now: drop everything outside; the next call opens it anew.
+        """From within a call that must end now: drop the services; the next call opens it anew.
 
         Args:
             limit_s: seconds to wait for what is dropped to close. A broker that is away may not be stopped in that, and
                 then goes on with it when the instance is called again.
         """
-        stack, self._stack, self._outside = self._stack, AsyncExitStack(), None
+        stack, self._stack, self._services = self._stack, AsyncExitStack(), None
         self._closing = asyncio.create_task(stack.aclose(), name="disconnect")
         done, _ = await asyncio.wait([self._closing], timeout=limit_s)
         for task in done:
             task.result()
 
-    async def _call(self, work: Callable[[Outside], Awaitable[T]]) -> T:
+    async def _call(self, work: Callable[[Services], Awaitable[T]]) -> T:
         if self._settings is None or self._outlets is None:
             mask_secrets(os.environ)
             logs.setup(sys.stdout, "INFO", self._service)
@@ -124,12 +124,12 @@ class Instance:
             logs.setup(sys.stdout, self._settings.log_level, self._service)
             self._outlets = open_telemetry(self._settings, self._service)
         with span(SpanName.HANDLE, "", of=self._service, function=self._service):
-            if self._outside is None:
-                self._outside = await self._open(self._settings)
-            return await work(self._outside)
+            if self._services is None:
+                self._services = await self._open(self._settings)
+            return await work(self._services)
 
-    async def _open(self, settings: Settings) -> Outside:
-        outside = open_outside(settings, lambda: os.environ, vendors=self._vendors, tickets=self._tickets)
+    async def _open(self, settings: Settings) -> Services:
+        outside = open_services(settings, lambda: os.environ, vendors=self._vendors, tickets=self._tickets)
         return await self._stack.enter_async_context(outside)
 
 

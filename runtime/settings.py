@@ -15,8 +15,8 @@ import msgspec
 from msgspec import inspect
 
 from runtime.errors import BadSettings
-from services.tickets import MIN_SECRET_BYTES
-from telemetry.outlets import pairs
+from tasks.accepting.tickets import MIN_SECRET_BYTES
+from telemetry.exporters import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
 from telemetry.secrets import Secret
 

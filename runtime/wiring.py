@@ -14,19 +14,19 @@ import msgspec
 from messages.errors import Permanent
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
-from runtime.outside import Outside, Policy
 from runtime.settings import REQUIRED, Settings, load_settings, require, require_tickets
 from services.backend import Backend
 from services.fetch import Fetcher
-from services.ledger import Ledger
 from services.objects.port import Objects
+from services.vendors.instrumented import Watched
 from services.vendors.port import Vendor
-from services.vendors.watched import Watched
-from services.webhooks import Webhooks
-from telemetry.outlets import Options, Outlets, open_outlets
+from tasks.calls.webhook_paths import Webhooks
+from tasks.context import Policy, Services
+from tasks.ledger.ledger import Ledger
+from telemetry.exporters import Options, Outlets, open_outlets
 from transport import open_broker
 
-__all__ = ["open_outside", "open_telemetry"]
+__all__ = ["open_services", "open_telemetry"]
 
 T = TypeVar("T")
 
@@ -63,10 +63,10 @@ def open_telemetry(settings: Settings, service: str) -> Outlets:
 
 
 @asynccontextmanager
-async def open_outside(
+async def open_services(
     settings: Settings, environ: Callable[[], Mapping[str, str]], *, vendors: bool = True, tickets: bool = True
-) -> AsyncGenerator[Outside]:
-    """Open everything outside, and close it in the end.
+) -> AsyncGenerator[Services]:
+    """Open the services, and close it in the end.
 
     Args:
         settings: the settings.
@@ -109,7 +109,7 @@ async def open_outside(
             stack.push_async_callback(vendor.close)
         fetcher = _fetcher(settings, opened)
         stack.push_async_callback(fetcher.close)
-        yield Outside(
+        yield Services(
             broker=broker,
             objects=data,
             bucket=settings.cos_bucket,
@@ -162,7 +162,7 @@ def _bucket(settings: Settings, bucket: str, environ: Callable[[], Mapping[str, 
 def _vendors(settings: Settings) -> dict[str, Vendor]:
     if not settings.runninghub_api_key:
         return {}
-    from services.vendors.runninghub import RunningHub, Workflow
+    from services.vendors.runninghub.client import RunningHub, Workflow
 
     require(settings, "model_pose12_workflow")
     files = {"model_pose12": settings.model_pose12_workflow}

@@ -111,7 +111,7 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[r
         _NAMED,
         rf"\g<name>{MASK}",
     ),
-    # The end of a webhook's path is all its proof (`services.webhooks`).
+    # The end of a webhook's path is all its proof (`tasks.calls.webhook_paths`).
     (("/webhook/",), re.compile(r"(?P<name>/webhook/[\w/-]{1,400}/)[0-9a-f]{64}"), rf"\g<name>{MASK}"),
     (("bearer",), re.compile(r"(?P<name>\bbearer\s+)[^\s\"'<>,;]+", re.IGNORECASE), rf"\g<name>{MASK}"),
     (("eyj",), re.compile(r"\b(?P<name>)(?:eyJ[\w-]++)(?P<rest>(?:\.[\w-]++(?:\.[\w-]*+){0,3})?+)"), _rest),

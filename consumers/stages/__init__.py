@@ -1,1 +1,1 @@
-"""What each stage does: async functions `(message, task, everything outside) -> outcome`."""
+"""What each stage does: async functions `(message, task, the services) -> outcome`."""

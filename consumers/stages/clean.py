@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.audit import audited
-from consumers.outcomes import Done, Next, Outcome
-from consumers.task import Task
+from consumers.engine.outcomes import Done, Next, Outcome
+from consumers.stages.audit import audited
 from messages.bodies import Generate, Stage
 from messages.codec import Message
 from messages.codes import Code
 from messages.errors import Rejected
 from messages.keys import output_key, staging_prefix
 from recipes.recipe import Plan
-from runtime.outside import Outside
 from services.errors import NotFound
 from services.objects.port import PictureInfo, PictureRule
-from services.records import Cleaned, InputRef, ManifestItem, Product
+from tasks.context import Services
+from tasks.ledger.records import Cleaned, InputRef, ManifestItem, Product
+from tasks.run import Task
 from telemetry.instruments import SpanName
 from telemetry.points import reached
 from telemetry.tracing import span
@@ -27,22 +27,24 @@ from telemetry.tracing import span
 __all__ = ["clean"]
 
 
-async def clean(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def clean(message: Message, task: Task | None, services: Services) -> Outcome:
     """Make the products; what an earlier clean has stored counts instead."""
     assert task is not None
     if not task.recipe.vendor:
-        products = await _products(task, out)
-        await audited([product.key for product in products], out)
+        products = await _products(task, services)
+        await audited([product.key for product in products], services)
         return Done(tuple(_item(task, n, product) for n, product in enumerate(products, 1)))
-    if await out.ledger.read(task.run, "cleaned", Cleaned) is None:
-        await out.ledger.write(task.run, "cleaned", Cleaned(await _products(task, out)))
+    if await services.ledger.read(task.run, "cleaned", Cleaned) is None:
+        await services.ledger.write(task.run, "cleaned", Cleaned(await _products(task, services)))
         reached("clean.cleaned")
     return Next(Stage.GENERATE, Generate())
 
 
-async def _products(task: Task, out: Outside) -> tuple[Product, ...]:
-    folder = staging_prefix(task.run, out.ledger.nonce())
-    jobs = [_product(task, source, f"{folder}input_{n:02d}", out) for n, source in enumerate(task.accepted.inputs, 1)]
+async def _products(task: Task, services: Services) -> tuple[Product, ...]:
+    folder = staging_prefix(task.run, services.ledger.nonce())
+    jobs = [
+        _product(task, source, f"{folder}input_{n:02d}", services) for n, source in enumerate(task.accepted.inputs, 1)
+    ]
     # Each to its end, also beside one that fails: the service would store what is cut off here after the run was wiped.
     made = await asyncio.gather(*jobs, return_exceptions=True)
     if failed := [one for one in made if isinstance(one, BaseException)]:
@@ -50,22 +52,22 @@ async def _products(task: Task, out: Outside) -> tuple[Product, ...]:
     return tuple(one for one in made if isinstance(one, Product))
 
 
-async def _product(task: Task, source: InputRef, stem: str, out: Outside) -> Product:
+async def _product(task: Task, source: InputRef, stem: str, services: Services) -> Product:
     plan: Plan = task.recipe.clean(task.params, source.key.rpartition(".")[2])
     key, made = source.key, None
     for n, rule in enumerate(plan.passes):
         last = n + 1 == len(plan.passes)
         target = f"{stem}.{plan.extension}" if last else f"{stem}_pass{n + 1}.png"
-        made = await _pass(key, target, rule, out, source if n == 0 else None)
+        made = await _pass(key, target, rule, services, source if n == 0 else None)
         key = target
     assert made is not None
     return Product(made.key, made.etag, made.size, plan.extension)
 
 
-async def _pass(key: str, target: str, rule: str, out: Outside, source: InputRef | None) -> PictureInfo:
+async def _pass(key: str, target: str, rule: str, services: Services, source: InputRef | None) -> PictureInfo:
     try:
         with span(SpanName.PROCESS, key=target):
-            done = await out.objects.process(key, [PictureRule(target, rule)])
+            done = await services.objects.process(key, [PictureRule(target, rule)])
     except NotFound as error:
         raise Rejected(f"the input {key} is gone", code=Code.NOT_UPLOADED) from error
     reached("clean.processed")

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from consumers.audit import audited
-from consumers.looking import after_failure, look, vendor_of
-from consumers.outcomes import Bury, Done, Outcome, Snooze
-from consumers.polling import LONGEST
-from consumers.task import Task
+from consumers.engine.outcomes import Bury, Done, Outcome, Snooze
+from consumers.stages.audit import audited
+from consumers.stages.schedule import LONGEST
 from messages.bodies import Collect, Job, Reason
 from messages.codec import Message
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import output_key, staging_prefix
-from runtime.outside import Outside
 from services.concurrency import Together
 from services.errors import BadPicture, FetchRefused
 from services.fetch import source_of
 from services.objects.port import ObjectInfo, PictureRule
-from services.records import End, ManifestItem
 from services.vendors.port import JobFile, JobState, JobStatus
+from tasks.calls.jobs import after_failure, look, vendor_of
+from tasks.context import Services
+from tasks.ledger.records import End, ManifestItem
+from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -41,58 +41,58 @@ _CONTENT_TYPES: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image
 log = logs.get(__name__)
 
 
-async def collect(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def collect(message: Message, task: Task | None, services: Services) -> Outcome:
     """Stage and audit every result of a job that has ended well."""
     body = message.body
     assert isinstance(body, Collect)
     assert task is not None
     job = body.job
-    found = await look((job,), task.recipe.kind, vendor_of(task.recipe.vendor, out))
+    found = await look((job,), task.recipe.kind, vendor_of(task.recipe.vendor, services.vendors))
     status = found[job]
     if status.state is JobState.WORKING:
         # Each of these is marked: one that stays unknown must not fill the ledger until its deadline.
         return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + message.header.seq)))
     if status.state is JobState.FAILED:
-        left = await after_failure(task.run, found, out)
+        left = await after_failure(task.run, found, services)
         return Bury(Reason.VENDOR, left.code, "VendorFailed", job.n)
     if len(status.files) != task.recipe.count:
-        return await _incomplete(job, status, task, out)
-    manifest = await _bring_home(status.files, task, out)
+        return await _incomplete(job, status, task, services)
+    manifest = await _bring_home(status.files, task, services)
     try:
-        await audited([item.source for item in manifest], out)
+        await audited([item.source for item in manifest], services)
     except Rejected as rejected:
         # Recorded as the job's end, so that no later look brings the same results home again.
-        await out.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", rejected.code))
+        await services.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", rejected.code))
         raise
     reached("collect.audited")
     return Done(manifest, job.id)
 
 
-async def _incomplete(job: Job, status: JobStatus, task: Task, out: Outside) -> Outcome:
+async def _incomplete(job: Job, status: JobStatus, task: Task, services: Services) -> Outcome:
     log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=task.recipe.count)
-    await out.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", Code.INCOMPLETE_RESULTS))
+    await services.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", Code.INCOMPLETE_RESULTS))
     return Bury(Reason.VENDOR, Code.INCOMPLETE_RESULTS, "IncompleteResults", job.n)
 
 
-async def _bring_home(files: tuple[JobFile, ...], task: Task, out: Outside) -> tuple[ManifestItem, ...]:
-    folder = staging_prefix(task.run, out.ledger.nonce())
+async def _bring_home(files: tuple[JobFile, ...], task: Task, services: Services) -> tuple[ManifestItem, ...]:
+    folder = staging_prefix(task.run, services.ledger.nonce())
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(n: int, file: JobFile) -> ManifestItem:
         async with gate:
-            return await _item(n, file, folder, task, out)
+            return await _item(n, file, folder, task, services)
 
     async with Together() as group:
         jobs = [group.create_task(one(n, file)) for n, file in enumerate(files, 1)]
     return tuple(job.result() for job in jobs)
 
 
-async def _item(n: int, file: JobFile, folder: str, task: Task, out: Outside) -> ManifestItem:
+async def _item(n: int, file: JobFile, folder: str, task: Task, services: Services) -> ManifestItem:
     sold = task.recipe.extension
     name = task.recipe.result.format(n, sold)
     try:
-        raw = await _store(file, f"{folder}raw_{n:02d}", folder + name, sold, out)
-        stored = raw if raw.key == folder + name else await _convert(raw.key, folder + name, sold, out)
+        raw = await _store(file, f"{folder}raw_{n:02d}", folder + name, sold, services)
+        stored = raw if raw.key == folder + name else await _convert(raw.key, folder + name, sold, services)
     except (BadPicture, FetchRefused) as error:
         # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
         raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
@@ -101,19 +101,19 @@ async def _item(n: int, file: JobFile, folder: str, task: Task, out: Outside) ->
     return ManifestItem(stored.key, output_key(task.run, name), stored.etag, stored.size)
 
 
-async def _store(file: JobFile, raw: str, final: str, sold: str, out: Outside) -> ObjectInfo:
+async def _store(file: JobFile, raw: str, final: str, sold: str, services: Services) -> ObjectInfo:
     """Stream a result to staging: under its final name when it is in the format that is sold, else beside it."""
     with span(SpanName.DOWNLOAD, key=final):
-        async with out.fetcher.open(file.url) as download:
+        async with services.fetcher.open(file.url) as download:
             # By its bytes: vendors' names for types have been wrong.
             key = final if download.content_type == _CONTENT_TYPES[sold] else raw
-            stored = await out.objects.put(key, source_of(download), content_type=download.content_type)
+            stored = await services.objects.put(key, source_of(download), content_type=download.content_type)
         note(size=stored.size)
         return stored
 
 
-async def _convert(raw: str, final: str, sold: str, out: Outside) -> ObjectInfo:
+async def _convert(raw: str, final: str, sold: str, services: Services) -> ObjectInfo:
     rule = PictureRule(final, f"imageMogr2/format/{sold}/quality/95/strip")
     with span(SpanName.PROCESS, key=final):
-        made = (await out.objects.process(raw, [rule])).outputs[0]
+        made = (await services.objects.process(raw, [rule])).outputs[0]
     return ObjectInfo(made.key, made.etag, made.size, 0.0)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from consumers.outcomes import Finish, Leave, Outcome, Reject
-from consumers.paid import may_fail
-from consumers.task import Task
+from consumers.engine.outcomes import Finish, Leave, Outcome, Reject
 from messages.bodies import Dead, Reason, Stage
 from messages.codec import NOBODY, Message
 from messages.codes import code_of
 from messages.keys import dead_key
-from runtime.outside import Outside
-from services.records import DeadLetter
+from tasks.calls.decide import may_fail
+from tasks.context import Services
+from tasks.ledger.records import DeadLetter
+from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 
@@ -38,23 +38,23 @@ def is_before_job(dead: Dead) -> bool:
     return dead.stage in {Stage.CLEAN, Stage.GENERATE} or dead.reason is Reason.UNKNOWN
 
 
-async def failure(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def failure(message: Message, task: Task | None, services: Services) -> Outcome:
     """Record the letter; then verdict `failed`, unless a verdict is there or a job is alive."""
     dead, run = message.body, message.header.run_id
     assert isinstance(dead, Dead)
     outcome: Outcome = Leave()
     if not must_only_record(dead):
-        if await out.ledger.verdict(run):
+        if await services.ledger.verdict(run):
             outcome = Finish()
-        elif may_fail(await out.ledger.calls(run), dead.n, before_job=is_before_job(dead)):
+        elif may_fail(await services.ledger.calls(run), dead.n, before_job=is_before_job(dead)):
             outcome = Reject(code_of(dead.code), dead.n, before_job=is_before_job(dead))
-    await _record(message, dead, outcome, out)
+    await _record(message, dead, outcome, services)
     return outcome
 
 
-async def _record(message: Message, dead: Dead, outcome: Outcome, out: Outside) -> None:
+async def _record(message: Message, dead: Dead, outcome: Outcome, services: Services) -> None:
     header = message.header
-    now = out.ledger.now()
+    now = services.ledger.now()
     # From the letter's own birth and the original's id, so that a letter handled twice is one record.
     day = time.strftime("%Y-%m-%d", time.gmtime(header.created / 1000))
     identity = "".join(c if c.isalnum() or c in "-_" else "-" for c in dead.message_id)
@@ -78,6 +78,6 @@ async def _record(message: Message, dead: Dead, outcome: Outcome, out: Outside) 
         n=dead.n,
         verdict=type(outcome).__name__.lower(),
     )
-    await out.ledger.bury(dead_key(day, dead.fingerprint, identity), letter)
+    await services.ledger.bury(dead_key(day, dead.fingerprint, identity), letter)
     alarm = header.task == NOBODY or isinstance(outcome, Leave)
     (log.error if alarm else log.warning)(Event.DESK_RECORDED, reason=dead.reason, code=dead.code, topic=dead.topic)

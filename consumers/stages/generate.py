@@ -1,4 +1,4 @@
-"""Generate: the paid call. Made at most once for each n, by whoever created `vendor-{n}`; see `consumers.paid`."""
+"""Generate: the paid call. Made at most once for each n, by whoever created `vendor-{n}`; see `tasks.calls.decide`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from consumers.looking import vendor_of
-from consumers.outcomes import Bury, Finish, Next, Outcome, Snooze
-from consumers.paid import Call, Ended, GiveUp, Lost, Wait, Watch, decide
-from consumers.polling import next_poll
-from consumers.retry import jittered
-from consumers.task import PREPARE_LIMIT_S, SETTLE_LIMIT_S, Task
+from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
+from consumers.engine.outcomes import Bury, Finish, Next, Outcome, Snooze
+from consumers.engine.retry import jittered
+from consumers.stages.schedule import next_poll
 from messages.bodies import Generate, Job, Poll, Reason, Stage
 from messages.codec import Message
 from messages.codes import Code
 from messages.errors import Permanent
-from runtime.outside import Outside
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorRefused
-from services.ledger import PaidCall
 from services.objects.source import DownloadSource
-from services.records import Cleaned, End, GivenUp, Intent, JobId, Product
 from services.vendors.port import JobRequest, Vendor
+from tasks.calls.decide import Call, Ended, GiveUp, Lost, Wait, Watch, decide
+from tasks.calls.jobs import vendor_of
+from tasks.context import Services
+from tasks.ledger.records import Cleaned, End, GivenUp, Intent, JobId, Product
+from tasks.ledger.snapshot import PaidCall
+from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
@@ -42,18 +43,18 @@ _UNSAVED_S: Final = 2.0
 log = logs.get(__name__)
 
 
-def expected_of(task: Task, out: Outside) -> float:
+def expected_of(task: Task, services: Services) -> float:
     """How long the vendor usually takes for this task."""
-    return out.policy.expected_s or task.recipe.expected_s
+    return services.policy.expected_s or task.recipe.expected_s
 
 
-async def generate(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def generate(message: Message, task: Task | None, services: Services) -> Outcome:
     """Bring the run to a job that is at work."""
     assert task is not None
     while True:
-        match decide(await out.ledger.calls(task.run), out.ledger.now(), task.recipe.unknown):
+        match decide(await services.ledger.calls(task.run), services.ledger.now(), task.recipe.unknown):
             case Watch(calls):
-                return _watch(calls, task, out)
+                return _watch(calls, task, services)
             case Wait(delay):
                 return Snooze(delay)
             case Lost(n):
@@ -61,74 +62,74 @@ async def generate(message: Message, task: Task | None, out: Outside) -> Outcome
             case Ended(n, code):
                 return Bury(Reason.VENDOR, code, "VendorFailed", n)
             case GiveUp(n):
-                await out.ledger.write(task.run, f"vendor-{n}-given-up", GivenUp())
+                await services.ledger.write(task.run, f"vendor-{n}-given-up", GivenUp())
             case Call(n):
-                made = await _call(n, task, out)
+                made = await _call(n, task, services)
                 if made is not None:
                     return made
 
 
-def _watch(calls: tuple[PaidCall, ...], task: Task, out: Outside) -> Outcome:
+def _watch(calls: tuple[PaidCall, ...], task: Task, services: Services) -> Outcome:
     since = min(call.at for call in calls)
     jobs = tuple(Job(call.n, call.job) for call in calls)
-    return _poll(jobs, since, task, out)
+    return _poll(jobs, since, task, services)
 
 
-def _poll(jobs: tuple[Job, ...], since: float, task: Task, out: Outside, *, unsaved: bool = False) -> Outcome:
-    delay = next_poll(out.ledger.now() - since, expected_of(task, out))
+def _poll(jobs: tuple[Job, ...], since: float, task: Task, services: Services, *, unsaved: bool = False) -> Outcome:
+    delay = next_poll(services.ledger.now() - since, expected_of(task, services))
     if unsaved:
         # Who looks at the ledger meanwhile sees an open call, and gives it up once that is too old.
         delay = min(delay, _UNSAVED_S)
     return Next(Stage.POLL, Poll(jobs, int(since * 1000), unsaved), delay)
 
 
-async def _call(n: int, task: Task, out: Outside) -> Outcome | None:
+async def _call(n: int, task: Task, services: Services) -> Outcome | None:
     """Make the n-th call; None when somebody else has begun it."""
-    vendor = vendor_of(task.recipe.vendor, out)
+    vendor = vendor_of(task.recipe.vendor, services.vendors)
     try:
         async with asyncio.timeout(PREPARE_LIMIT_S):
             await vendor.check_room()
-            inputs = await _inputs(task, vendor, out)
+            inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
-        return _full(full, out)
+        return _full(full, services)
     values = {**task.recipe.values(task.params), **inputs}
-    request = JobRequest(task.recipe.kind, values, out.webhooks.url(vendor.name, task.run, n))
+    request = JobRequest(task.recipe.kind, values, services.webhooks.url(vendor.name, task.run, n))
     reached("generate.uploaded")
-    if await out.ledger.verdict(task.run):
+    if await services.ledger.verdict(task.run):
         return Finish()
-    if out.ledger.now() >= task.accepted.deadline:
+    if services.ledger.now() >= task.accepted.deadline:
         # Nothing is paid for a run that is out of time. The copy, cut to the deadline, meets the gate that ends it.
         return Snooze(1.0)
-    age = _Age(out)
-    intent = await out.ledger.write(
+    age = _Age(services)
+    intent = await services.ledger.write(
         task.run, f"vendor-{n}", Intent(vendor.name, task.recipe.create_limit_s + OPEN_MARGIN_S)
     )
     reached("generate.intent")
     if not intent.mine:
         return None
     if age.seconds() >= FRESH_S:
-        await _refused(n, task, out, Code.BUSY)
-        return Snooze(jittered(1.0, out.rng))
+        await _refused(n, task, services, Code.BUSY)
+        return Snooze(jittered(1.0, services.rng))
     # A paid call is never cut off half-way: whoever cancels this waits for its answer, which has a limit of its own.
-    sent = asyncio.create_task(_post(n, vendor, request, task, out), name=f"paid call {n}")
+    sent = asyncio.create_task(_post(n, vendor, request, task, services), name=f"paid call {n}")
     try:
         return await asyncio.shield(sent)
     except asyncio.CancelledError:
         while not sent.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait((sent,))
-        # What it brought is carried out, not dropped: it may be an id that the ledger could not take.
+        # What it brought is carried services, not dropped: it may be an id that the ledger could not take.
         return sent.result()
 
 
-async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Outside) -> Outcome:
+async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, services: Services) -> Outcome:
     try:
         job = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
-        await _refused(n, task, out, Code.BUSY)
-        return _full(full, out)
+        await _refused(n, task, services, Code.BUSY)
+        return _full(full, services)
     except VendorRefused as refused:
-        await _refused(n, task, out, refused.code)
+        await _refused(n, task, services, refused.code)
         raise
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
@@ -136,15 +137,15 @@ async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, out: Ou
     reached("generate.created")
     log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job)
     try:
-        await _surely(lambda: out.ledger.write(task.run, f"vendor-{n}-id", JobId(job)))
+        await _surely(lambda: services.ledger.write(task.run, f"vendor-{n}-id", JobId(job)))
     except ObjectsDown as error:
         # The message carries the id on, and every look tries to store it.
         log.error(Event.STAGE_FAILED, error=error, n=n, job=job)
-        return _poll((Job(n, job),), out.ledger.now(), task, out, unsaved=True)
+        return _poll((Job(n, job),), services.ledger.now(), task, services, unsaved=True)
     reached("generate.id")
-    if await out.ledger.verdict(task.run):
+    if await services.ledger.verdict(task.run):
         return Finish()
-    return _poll((Job(n, job),), out.ledger.now(), task, out)
+    return _poll((Job(n, job),), services.ledger.now(), task, services)
 
 
 async def _surely(write: Callable[[], Awaitable[object]]) -> None:
@@ -169,31 +170,31 @@ async def _surely(write: Callable[[], Awaitable[object]]) -> None:
         raise ObjectsDown(f"the ledger took nothing for {SETTLE_LIMIT_S:g} s") from error
 
 
-async def _refused(n: int, task: Task, out: Outside, code: Code) -> None:
-    await _surely(lambda: out.ledger.write(task.run, f"vendor-{n}-end", End("refused", code)))
+async def _refused(n: int, task: Task, services: Services, code: Code) -> None:
+    await _surely(lambda: services.ledger.write(task.run, f"vendor-{n}-end", End("refused", code)))
 
 
-def _full(full: VendorFull, out: Outside) -> Outcome:
-    pause = jittered(max(out.policy.vendor_full_pause_s, full.retry_after or 0.0), out.rng)
+def _full(full: VendorFull, services: Services) -> Outcome:
+    pause = jittered(max(services.policy.vendor_full_pause_s, full.retry_after or 0.0), services.rng)
     return Snooze(pause, pause=pause, body=Generate())
 
 
-async def _inputs(task: Task, vendor: Vendor, out: Outside) -> dict[str, str]:
-    cleaned = await out.ledger.read(task.run, "cleaned", Cleaned)
+async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:
+    cleaned = await services.ledger.read(task.run, "cleaned", Cleaned)
     if cleaned is None:
         raise Permanent(f"{task.run.stem} has no record `cleaned`")
     names = task.recipe.inputs
     return {
-        name: await _upload(product, vendor, task, out)
+        name: await _upload(product, vendor, task, services)
         for name, product in zip(names, cleaned.record.products, strict=True)
     }
 
 
-async def _upload(product: Product, vendor: Vendor, task: Task, out: Outside) -> str:
+async def _upload(product: Product, vendor: Vendor, task: Task, services: Services) -> str:
     """What the vendor is told of an input: its own reference to an upload, else a URL, as secret as the picture."""
     if product.size > vendor.upload_limit:
-        return await out.objects.presign(product.key, expires=task.recipe.deadline_s)
-    async with out.objects.open(product.key, if_match=product.etag) as download:
+        return await services.objects.presign(product.key, expires=task.recipe.deadline_s)
+    async with services.objects.open(product.key, if_match=product.etag) as download:
         kind = "jpeg" if product.extension == "jpg" else product.extension
         return await vendor.upload(
             DownloadSource(download), filename=f"input.{product.extension}", content_type=f"image/{kind}"
@@ -203,8 +204,8 @@ async def _upload(product: Product, vendor: Vendor, task: Task, out: Outside) ->
 class _Age:
     """Time since it was made, by the wall clock and by the monotonic one, the larger: a thaw shows in one of them."""
 
-    def __init__(self, out: Outside) -> None:
-        self._wall_clock, self._steady_clock = out.clock, asyncio.get_running_loop().time
+    def __init__(self, services: Services) -> None:
+        self._wall_clock, self._steady_clock = services.clock, asyncio.get_running_loop().time
         self._wall, self._steady = self._wall_clock(), self._steady_clock()
 
     def seconds(self) -> float:

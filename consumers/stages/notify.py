@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from consumers.finish import finish
-from consumers.outcomes import Bury, Leave, Outcome, Snooze
-from consumers.polling import notify_delay
-from consumers.task import LIMITS, Task
+from consumers.engine.limits import LIMITS
+from consumers.engine.outcomes import Bury, Leave, Outcome, Snooze
+from consumers.stages.schedule import notify_delay
 from messages.bodies import Notify, Reason, Stage
 from messages.codec import Message
 from messages.errors import Outage, Permanent, ScfWorkersError
 from messages.keys import RunId
-from runtime.outside import Outside
+from tasks.context import Services
+from tasks.ending.finish import finish
+from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 
@@ -28,14 +29,14 @@ _LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0
 log = logs.get(__name__)
 
 
-async def notify(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def notify(message: Message, task: Task | None, services: Services) -> Outcome:
     """Finish once; what fails comes again with growing delays, and costs no attempt."""
     body = message.body
     assert isinstance(body, Notify)
-    elapsed = out.ledger.now() - body.since / 1000
+    elapsed = services.ledger.now() - body.since / 1000
     event = Event.CLEANUP_LATE
     try:
-        late = await _finish_in_time(message.header.run_id, out)
+        late = await _finish_in_time(message.header.run_id, services)
     except ScfWorkersError as error:
         event, late = Event.CALLBACK_FAILED, error
     if late is None:
@@ -46,10 +47,10 @@ async def notify(message: Message, task: Task | None, out: Outside) -> Outcome:
     return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0))
 
 
-async def _finish_in_time(run: RunId, out: Outside) -> ScfWorkersError | None:
+async def _finish_in_time(run: RunId, services: Services) -> ScfWorkersError | None:
     """As `finish`; what is slow counts as away, before the stage's own limit would spend an attempt."""
     try:
         async with asyncio.timeout(_LIMIT_S):
-            return await finish(run, out)
+            return await finish(run, services)
     except TimeoutError as error:
         raise Outage(f"a verdict could not be brought to its end in {_LIMIT_S:g} s") from error

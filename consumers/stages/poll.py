@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from consumers.looking import after_failure, first_success, look, vendor_of
-from consumers.outcomes import Bury, Finish, Next, Outcome, Snooze
-from consumers.polling import next_poll
-from consumers.task import Task, known_recipe
+from consumers.engine.outcomes import Bury, Finish, Next, Outcome, Snooze
+from consumers.stages.schedule import next_poll
 from messages.bodies import Collect, Job, Poll, Reason, Stage
 from messages.codec import Message
-from runtime.outside import Outside
 from services.errors import VendorDown
-from services.ledger import live_jobs
 from services.vendors.port import JobState
+from tasks.calls.jobs import after_failure, first_success, look, vendor_of
+from tasks.context import Services
+from tasks.ledger.snapshot import live_jobs
+from tasks.run import Task, known_recipe
 from telemetry.points import reached
 
 __all__ = ["poll"]
 
 
-async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def poll(message: Message, task: Task | None, services: Services) -> Outcome:
     """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
     body, header = message.body, message.header
     assert isinstance(body, Poll)
-    jobs = await _known(body, task, out)
-    recipe = known_recipe(header.kind, out)
-    elapsed = out.ledger.now() - body.since / 1000
-    delay = next_poll(elapsed, out.policy.expected_s or recipe.expected_s)
+    jobs = await _known(body, task, services)
+    recipe = known_recipe(header.kind, services.recipes)
+    elapsed = services.ledger.now() - body.since / 1000
+    delay = next_poll(elapsed, services.policy.expected_s or recipe.expected_s)
     again = Snooze(delay, body=Poll(jobs, body.since))
-    vendor = vendor_of(recipe.vendor, out)
+    vendor = vendor_of(recipe.vendor, services.vendors)
     try:
         found = await look(jobs, recipe.kind, vendor)
     except VendorDown as down:
@@ -37,16 +37,16 @@ async def poll(message: Message, task: Task | None, out: Outside) -> Outcome:
         return Next(Stage.COLLECT, Collect(winner))
     if all(status.state is JobState.WORKING for status in found.values()):
         return again
-    left = await after_failure(header.run_id, found, out)
+    left = await after_failure(header.run_id, found, services)
     if left.live or left.open:
         return Snooze(delay, body=Poll(tuple(Job(call.n, call.job) for call in left.live), body.since))
-    if await out.ledger.verdict(header.run_id):
+    if await services.ledger.verdict(header.run_id):
         return Finish()
     return Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)
 
 
-async def _known(body: Poll, task: Task | None, out: Outside) -> tuple[Job, ...]:
+async def _known(body: Poll, task: Task | None, services: Services) -> tuple[Job, ...]:
     if task is None:
         return body.jobs
-    calls = live_jobs(await out.ledger.calls(task.run))
+    calls = live_jobs(await services.ledger.calls(task.run))
     return tuple(Job(call.n, call.job) for call in calls) or body.jobs

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from consumers.engine import StageFunction
+from consumers.engine.engine import StageFunction
 from consumers.stages.clean import clean
 from consumers.stages.collect import collect
 from consumers.stages.failure import failure

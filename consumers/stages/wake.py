@@ -1,6 +1,6 @@
 """Wake: look at a run once and leave. What is done about it, `next_step` alone decides.
 
-Before that, a webhook's hint may bring the id of a paid call whose answer was lost; see `consumers.hints`.
+Before that, a webhook's hint may bring the id of a paid call whose answer was lost; see `tasks.calls.hints`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,22 @@ from typing import Final
 
 import msgspec
 
-from consumers.hints import take_hint
-from consumers.looking import after_failure, first_success, look, vendor_of
-from consumers.next_step import (
+from consumers.engine.outcomes import Bury, Finish, For, Leave, Next, Outcome
+from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
+from messages.codec import Header, Message
+from messages.codes import Code
+from messages.errors import Outage, ScfWorkersError
+from messages.keys import RunId
+from services.vendors.port import JobState
+from tasks.accepting.accept import NotHere, take_in
+from tasks.accepting.inputs import find_upload
+from tasks.calls.hints import take_hint
+from tasks.calls.jobs import after_failure, first_success, look, vendor_of
+from tasks.context import Services
+from tasks.ending.verdict import give_verdict
+from tasks.ledger.records import GivenUp, Refused, Reopened, Verdict
+from tasks.ledger.snapshot import Snapshot
+from tasks.next_step import (
     AskInput,
     AskReopen,
     AwaitBuild,
@@ -27,20 +40,8 @@ from consumers.next_step import (
     next_step,
     seq_after,
 )
-from consumers.outcomes import Bury, Finish, For, Leave, Next, Outcome
-from consumers.task import Task, known_recipe
-from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
-from messages.codec import Header, Message
-from messages.codes import Code
-from messages.errors import Outage, ScfWorkersError
-from messages.keys import RunId
-from runtime.intake import NotHere, find_upload, take_in
-from runtime.outside import Outside
-from runtime.verdicts import give_verdict
-from runtime.wakes import REDELIVER, current_run
-from services.ledger import Snapshot
-from services.records import GivenUp, Refused, Reopened, Verdict
-from services.vendors.port import JobState
+from tasks.run import Task, known_recipe
+from tasks.wakes import REDELIVER, current_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -53,18 +54,18 @@ log = logs.get(__name__)
 _BODIES: Final[dict[Stage, Body]] = {Stage.CLEAN: Clean(), Stage.GENERATE: Generate()}
 
 
-async def wake(message: Message, task: Task | None, out: Outside) -> Outcome:
+async def wake(message: Message, task: Task | None, services: Services) -> Outcome:
     """Look once. A wake without a run means the highest one that was accepted."""
     header, body = message.header, message.body
     assert isinstance(body, Wake)
-    found = await out.ledger.snapshot(await current_run(header.run_id, out.ledger))
+    found = await services.ledger.snapshot(await current_run(header.run_id, services.ledger))
     traceparent = found.accepted.traceparent if found.accepted else ""
     with span(SpanName.WOKEN, traceparent, link=current(), why=body.why) as inner:
         note(function="consumers.wake", user_id=header.user, task_id=header.task)
-        snapshot = await take_hint(body.job, found, out) if body.job else found
+        snapshot = await take_hint(body.job, found, services) if body.job else found
         if snapshot is None:
             return Leave()
-        outcome = await _do(_decide(snapshot, out), snapshot, body, out)
+        outcome = await _do(_decide(snapshot, services), snapshot, body, services)
         return For(_resolved(header, snapshot, inner or header.traceparent), outcome)
 
 
@@ -83,18 +84,18 @@ def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
     )
 
 
-def _decide(snapshot: Snapshot, out: Outside) -> Step:
+def _decide(snapshot: Snapshot, services: Services) -> Step:
     accepted = snapshot.accepted
-    recipe = out.recipes.get(accepted.kind) if accepted else None
+    recipe = services.recipes.get(accepted.kind) if accepted else None
     return next_step(
         snapshot,
-        out.ledger.now(),
+        services.ledger.now(),
         vendor=bool(recipe.vendor) if recipe else None,
         policy=recipe.unknown if recipe else "fail",
     )
 
 
-async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:
+async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
     run = snapshot.run
     match step:
         case End():
@@ -102,23 +103,23 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, out: Outside) -> Outco
         case Nothing():
             return Leave()
         case AskInput():
-            return await _ask_input(run, body, out)
+            return await _ask_input(run, body, services)
         case AskReopen():
-            return await _ask_reopen(snapshot, body, out)
+            return await _ask_reopen(snapshot, body, services)
         case AwaitBuild():
             raise Outage(f"this build does not know the kind {_kind(snapshot)!r}")
         case RefuseRun():
-            await out.ledger.write(run, "refused", Refused())
+            await services.ledger.write(run, "refused", Refused())
             return Leave()
         case Expire():
-            await give_verdict(run, Verdict("failed", Code.TIMEOUT), out, kind=_kind(snapshot))
+            await give_verdict(run, Verdict("failed", Code.TIMEOUT), services, kind=_kind(snapshot))
             return Finish()
         case Look(calls):
-            return await _look(tuple(Job(call.n, call.job) for call in calls), snapshot, out)
+            return await _look(tuple(Job(call.n, call.job) for call in calls), snapshot, services)
         case DeadCall(n, code, unknown):
             return Bury(Reason.UNKNOWN if unknown else Reason.VENDOR, code, "PaidCallEnded", n)
         case Resend(n, seq):
-            await out.ledger.write(run, f"vendor-{n}-given-up", GivenUp())
+            await services.ledger.write(run, f"vendor-{n}-given-up", GivenUp())
             return Next(Stage.GENERATE, Generate(), seq=seq)
         case Publish(stage, seq):
             return Next(stage, _BODIES[stage], seq=seq)
@@ -128,32 +129,32 @@ def _kind(snapshot: Snapshot) -> str:
     return snapshot.accepted.kind if snapshot.accepted else ""
 
 
-async def _ask_input(run: RunId, body: Wake, out: Outside) -> Outcome:
+async def _ask_input(run: RunId, body: Wake, services: Services) -> Outcome:
     code = Code.NOT_UPLOADED
     try:
-        if await _take_in(run, out):
+        if await _take_in(run, services):
             return Leave()
     except Exception as error:
-        if not _is_upload_late(body, out, patience=_patience_with(error)):
+        if not _is_upload_late(body, services, patience=_patience_with(error)):
             raise
         # Whatever is wrong with an upload must not leave its task without a verdict.
         log.error(Event.UPLOAD_FAILED, error=error)
         code = error.code if isinstance(error, ScfWorkersError) else Code.INTERNAL
     # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
-    if not _is_upload_late(body, out) or await out.ledger.accepted(run):
+    if not _is_upload_late(body, services) or await services.ledger.accepted(run):
         return Leave()
-    await give_verdict(run, Verdict("failed", code), out)
+    await give_verdict(run, Verdict("failed", code), services)
     return Finish()
 
 
-async def _take_in(run: RunId, out: Outside) -> bool:
+async def _take_in(run: RunId, services: Services) -> bool:
     """Whether there is an upload that says of this task what becomes of it."""
-    upload = await find_upload(run.user, run.task, out) if run.step == 0 else None
-    return upload is not None and await take_in(upload, out) != "refused"
+    upload = await find_upload(run.user, run.task, services.objects) if run.step == 0 else None
+    return upload is not None and await take_in(upload, services) != "refused"
 
 
-def _is_upload_late(body: Wake, out: Outside, *, patience: int = 1) -> bool:
-    return body.since > 0 and out.ledger.now() >= body.since / 1000 + patience * out.policy.upload_limit_s
+def _is_upload_late(body: Wake, services: Services, *, patience: int = 1) -> bool:
+    return body.since > 0 and services.ledger.now() >= body.since / 1000 + patience * services.policy.upload_limit_s
 
 
 def _patience_with(error: Exception) -> int:
@@ -161,23 +162,23 @@ def _patience_with(error: Exception) -> int:
     return 2 if isinstance(error, Outage) and not isinstance(error, NotHere) else 1
 
 
-async def _ask_reopen(snapshot: Snapshot, body: Wake, out: Outside) -> Outcome:
+async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
     run = snapshot.run
-    if not await out.backend.reopen(run.task, run.step):
-        await out.ledger.write(run, "refused", Refused())
+    if not await services.backend.reopen(run.task, run.step):
+        await services.ledger.write(run, "refused", Refused())
         return Leave()
-    await out.ledger.write(run, "reopened", Reopened())
+    await services.ledger.write(run, "reopened", Reopened())
     agreed = msgspec.structs.replace(snapshot, reopened=True)
-    return await _do(_decide(agreed, out), agreed, body, out)
+    return await _do(_decide(agreed, services), agreed, body, services)
 
 
-async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, out: Outside) -> Outcome:
+async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -> Outcome:
     assert snapshot.accepted is not None
-    recipe = known_recipe(snapshot.accepted.kind, out)
-    found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, out))
+    recipe = known_recipe(snapshot.accepted.kind, services.recipes)
+    found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, services.vendors))
     if winner := first_success(found):
         return Next(Stage.COLLECT, Collect(winner), seq=seq_after(snapshot, Stage.COLLECT))
     if all(status.state is JobState.WORKING for status in found.values()):
         return Leave()
-    left = await after_failure(snapshot.run, found, out)
+    left = await after_failure(snapshot.run, found, services)
     return Leave() if left.live or left.open else Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)

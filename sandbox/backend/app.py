@@ -26,9 +26,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.backend.book import Book, Heard
 from sandbox.backend.faults import Cut, Fault, Faults, wait_for_disconnect
-from sandbox.backend.seals import Seals
+from sandbox.backend.quota_account import Book, Heard
+from sandbox.backend.signatures import Seals
 
 __all__ = ["TICKET_SECONDS", "create_app"]
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
-from sandbox.cos.address import Resolver, split_absolute
-from sandbox.cos.audit import AuditRules
+from sandbox.cos.ci.audit import AuditRules
 from sandbox.cos.control import control_routes
 from sandbox.cos.errors import Refused
 from sandbox.cos.events import Events, Sink
 from sandbox.cos.faults import FaultKind
+from sandbox.cos.http.address import Resolver, split_absolute
+from sandbox.cos.http.signature import Evidence, verify
+from sandbox.cos.http.wire import Answer, Call, ClientGone, Connection, error_answer, send_answer
 from sandbox.cos.routes import choose
 from sandbox.cos.service import Service
-from sandbox.cos.signature import Evidence, verify
 from sandbox.cos.store import Store
-from sandbox.cos.wire import Answer, Call, ClientGone, Connection, error_answer, send_answer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 
 from sandbox.cos.errors import Refused
+from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.xml import Node, parse, text_of
 from sandbox.cos.objects import etag_of, iso_time
 from sandbox.cos.service import Service, check_digest
-from sandbox.cos.wire import Answer, Call, xml_answer
-from sandbox.cos.xml import Node, parse, text_of
 
 __all__ = [
     "MAX_KEYS",

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.cos.audit import AuditRules
+from sandbox.cos.ci.audit import AuditRules
 from sandbox.cos.faults import Fault
 from sandbox.cos.store import Entry
 

@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Sequence
 
 from sandbox.cos.errors import Refused
+from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.xml import Node, parse, text_of
 from sandbox.cos.objects import etag_of, flag, iso_time, refuse_unknown_headers, stored_headers
 from sandbox.cos.service import Service, spool
 from sandbox.cos.store import Part
-from sandbox.cos.wire import Answer, Call, xml_answer
-from sandbox.cos.xml import Node, parse, text_of
 
 __all__ = ["MIN_PART_BYTES", "abort", "begin", "choose_parts", "complete", "list_parts", "list_uploads", "put_part"]
 

@@ -16,10 +16,10 @@ from typing import BinaryIO
 
 from sandbox.cos.errors import Refused
 from sandbox.cos.faults import FaultKind
+from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.xml import parse
 from sandbox.cos.service import Service, spool
 from sandbox.cos.store import Entry
-from sandbox.cos.wire import Answer, Call, xml_answer
-from sandbox.cos.xml import parse
 
 __all__ = [
     "RESPONSE_PARAMS",

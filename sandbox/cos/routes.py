@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sandbox.cos import auditing, buckets, ci, multipart, objects
+from sandbox.cos import buckets, multipart, objects
+from sandbox.cos.ci import audit_requests as auditing
+from sandbox.cos.ci import requests as ci
+from sandbox.cos.ci.pictures import CUT_OUTS
 from sandbox.cos.errors import Refused
-from sandbox.cos.pictures import CUT_OUTS
+from sandbox.cos.http.signature import is_signature_field
+from sandbox.cos.http.wire import Answer, Call
 from sandbox.cos.service import Service
-from sandbox.cos.signature import is_signature_field
-from sandbox.cos.wire import Answer, Call
 
 __all__ = ["Handler", "Route", "choose"]
 

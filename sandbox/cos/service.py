@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
-from sandbox.cos.address import Resolver
-from sandbox.cos.audit import AuditRules
+from sandbox.cos.ci.audit import AuditRules
 from sandbox.cos.errors import Refused
 from sandbox.cos.events import Created, Events, created_event
 from sandbox.cos.faults import FaultKind, Faults
+from sandbox.cos.http.address import Resolver
+from sandbox.cos.http.wire import Call
 from sandbox.cos.store import Blob, BlobWriter, Entry, Store
-from sandbox.cos.wire import Call
 
 __all__ = ["MAX_PUT_BYTES", "Service", "check_digest", "spool"]
 

@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.runninghub.core import Core
-from sandbox.runninghub.desk import Desk, reply
 from sandbox.runninghub.files import serve_file
+from sandbox.runninghub.handlers import Desk, reply
 from sandbox.runninghub.model import DEMO_WORKFLOWS, Fault, KeyLimits, Shape
 from sandbox.runninghub.pictures import Pictures
 from sandbox.runninghub.v1 import V1

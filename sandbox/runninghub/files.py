@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from sandbox.runninghub.desk import Desk
+from sandbox.runninghub.handlers import Desk
 
 __all__ = ["serve_file"]
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.runninghub import answers
-from sandbox.runninghub.desk import Desk, bearer, json_body, reply, text
 from sandbox.runninghub.forms import Part
+from sandbox.runninghub.handlers import Desk, bearer, json_body, reply, text
 from sandbox.runninghub.model import Job, Refusal
 
 __all__ = ["V1"]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.runninghub import answers
-from sandbox.runninghub.desk import Desk, bearer, drain, json_body, text, unauthorized
+from sandbox.runninghub.handlers import Desk, bearer, drain, json_body, text, unauthorized
 from sandbox.runninghub.model import Refusal
 
 __all__ = ["V2"]

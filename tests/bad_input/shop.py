@@ -13,14 +13,14 @@ import msgspec
 from messages.codes import Code
 from messages.keys import RunId
 from producer.cos_trigger import take_event
-from runtime.outside import Policy
-from runtime.wakes import LATEST, SWEEP
+from sandbox.cos.ci.pictures import Picture, process
 from sandbox.cos.errors import BadPicture as NoPicture
 from sandbox.cos.errors import UnknownOperation
-from sandbox.cos.pictures import Picture, process
-from services import tickets
 from services.objects._failures import Failure, error_of
-from services.records import Verdict
+from tasks.accepting import tickets
+from tasks.context import Policy
+from tasks.ledger.records import Verdict
+from tasks.wakes import LATEST, SWEEP
 from telemetry.secrets import Secret
 from tests.engine.world import BUCKET, USER, World
 

@@ -13,11 +13,11 @@ from typing import Final
 
 import pytest
 
-from console.environment import env_lines
-from console.processes import Workers
+from console.cli.environment import env_lines
+from console.processes.workers import Workers
 from messages.codes import Code, text_of
 from sandbox.cos.events import CommandSink
-from sandbox.world import INVOKE, World
+from sandbox.environment import INVOKE, World
 from tests.bad_input.pictures import TEXT, jpeg
 
 ROOT: Final = Path(__file__).parents[2]

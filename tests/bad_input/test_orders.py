@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.codes import Code
-from runtime.intake import NotHere
+from tasks.accepting.accept import NotHere
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
 from tests.bad_input.shop import SECRET, Shop

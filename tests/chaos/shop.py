@@ -16,12 +16,12 @@ from typing import Any, Final, ParamSpec
 
 from PIL import Image
 
-from console.client import Client, Sold, open_client
+from console.cli.client import Client, Sold, open_client
 from messages.keys import record_key
-from runtime.outside import Outside
 from runtime.settings import load_settings
-from runtime.wiring import open_outside
-from sandbox.world import World
+from runtime.wiring import open_services
+from sandbox.environment import World
+from tasks.context import Services
 from tests.support.pulsar_part import ROOT
 
 __all__ = ["HANDS", "PUMP", "Shop", "Worker", "opened", "through", "until"]
@@ -88,11 +88,11 @@ def _parsed(line: str) -> dict[str, Any]:
 class Shop:
     """Sells tasks and looks what becomes of them. Made by `opened`."""
 
-    def __init__(self, world: World, folder: Path, client: Client, out: Outside) -> None:
+    def __init__(self, world: World, folder: Path, client: Client, services: Services) -> None:
         self._world = world
         self._folder = folder
         self._client = client
-        self.out = out
+        self.out = services
         self._workers: list[Worker] = []
         self.sold: list[Sold] = []
 
@@ -177,9 +177,9 @@ async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float =
         settings = load_settings(world.environ)
         async with (
             open_client(settings) as client,
-            open_outside(settings, lambda: world.environ, vendors=False) as out,
+            open_services(settings, lambda: world.environ, vendors=False) as services,
         ):
-            shop = Shop(world, folder, client, out)
+            shop = Shop(world, folder, client, services)
             try:
                 yield shop
             except BaseException as error:

@@ -16,8 +16,8 @@ from messages.bodies import Stage, Wake
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
 from messages.topics import topic_of
-from runtime.wakes import SWEEP
 from sandbox.pulsar import LocalPulsar
+from tasks.wakes import SWEEP
 from tests.chaos.shop import Shop, Worker, opened, through, until
 
 pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(240)]

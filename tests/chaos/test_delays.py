@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.task import follow
+from consumers.engine.follow_up import follow
 from messages.bodies import Clean, Stage
 from messages.codec import encode, new_header
 from messages.keys import RunId

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.retry import MAX_ATTEMPTS
+from consumers.engine.retry import MAX_ATTEMPTS
 from messages.bodies import Stage
 from messages.codes import Code
 from messages.topics import dead_letter_topic, topic_of

@@ -19,13 +19,13 @@ import msgspec
 
 import consumers.stages.clean
 import runtime.wiring
-from consumers.outcomes import Outcome
-from consumers.task import Task
+from consumers.engine.outcomes import Outcome
 from messages.codec import Message
 from messages.keys import RunId
-from runtime.outside import Outside
-from services.ledger import Ledger, Stored
-from services.records import Begun, Record
+from tasks.context import Services
+from tasks.ledger.ledger import Ledger, Stored
+from tasks.ledger.records import Begun, Record
+from tasks.run import Task
 
 R = TypeVar("R", bound=Record)
 
@@ -63,10 +63,10 @@ def die_on(task: str) -> None:
     """Have `clean` end the process when it works on this task."""
     clean = consumers.stages.clean.clean
 
-    async def deadly(message: Message, of: Task | None, out: Outside) -> Outcome:
+    async def deadly(message: Message, of: Task | None, services: Services) -> Outcome:
         if message.header.task == task:
             os._exit(KILLED)
-        return await clean(message, of, out)
+        return await clean(message, of, services)
 
     consumers.stages.clean.clean = deadly
 
@@ -81,7 +81,7 @@ def main() -> None:
     if arguments.die_on:
         die_on(arguments.die_on)
     # Only now: the table of stages is made of what the modules hold when it is imported.
-    from consumers.worker import run_worker
+    from consumers.runners.worker import run_worker
 
     run_worker(concurrency=CONCURRENCY)
 

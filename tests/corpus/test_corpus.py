@@ -11,9 +11,9 @@ import pytest
 from messages.bodies import Reason, Stage
 from messages.codec import decode, encode
 from messages.keys import RunId, record_key
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
-from services.records import Record
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Record
 from tests.corpus.values_v1 import MESSAGES, MESSAGES_FILE, RECORDS, RECORDS_FILE, SUPERSEDED, encode_record
 
 

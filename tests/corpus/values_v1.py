@@ -16,7 +16,7 @@ import msgspec
 from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
 from messages.codec import NOBODY, Header, Message, Priority, encode
 from messages.codes import Code
-from services.records import (
+from tasks.ledger.records import (
     Accepted,
     Begun,
     Cleaned,

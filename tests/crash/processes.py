@@ -18,28 +18,28 @@ from typing import Any, TypeVar
 
 import msgspec
 
-import consumers.worker
+import consumers.runners.worker
 import producer.cos_trigger
 import runtime.wiring
 import services.objects.cos
-import services.vendors.runninghub
+import services.vendors.runninghub.client
 import transport.sqlite
-from consumers.worker import run_worker
+from consumers.runners.worker import run_worker
 from messages.keys import RunId
 from producer.cos_trigger import main_handler
-from runtime.outside import Outside
 from runtime.settings import Settings
-from runtime.wiring import open_outside
-from services.ledger import Ledger, Stored
-from services.records import Begun, Intent, Record
+from runtime.wiring import open_services
+from tasks.context import Services
+from tasks.ledger.ledger import Ledger, Stored
+from tasks.ledger.records import Begun, Intent, Record
 from telemetry import points
 
 R = TypeVar("R", bound=Record)
 
-PRELOADED = (consumers.worker, producer.cos_trigger, runtime.wiring, services.objects.cos, transport.sqlite)
-"""Loaded before the fork; `services.vendors.runninghub` comes along."""
+PRELOADED = (consumers.runners.worker, producer.cos_trigger, runtime.wiring, services.objects.cos, transport.sqlite)
+"""Loaded before the fork; `services.vendors.runninghub.client` comes along."""
 
-assert services.vendors.runninghub  # it is imported late by the product
+assert services.vendors.runninghub.client  # it is imported late by the product
 
 DEAD_AFTER_S = 1.0
 """Seconds after which the writer of a mark is taken for dead."""
@@ -73,11 +73,13 @@ def work(environ: Mapping[str, str], log: Path, point: str, told: Connection, op
     _watch(point, told)
 
     @asynccontextmanager
-    async def opened(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> AsyncGenerator[Outside]:
-        async with open_outside(settings, environ) as out:
-            yield dataclasses.replace(out, ledger=HastyLedger(out.ledger, clock=out.clock, open_s=open_s))
+    async def opened(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> AsyncGenerator[Services]:
+        async with open_services(settings, environ) as services:
+            yield dataclasses.replace(
+                services, ledger=HastyLedger(services.ledger, clock=services.clock, open_s=open_s)
+            )
 
-    consumers.worker.open_outside = opened  # type: ignore[assignment]  # the same call, with another ledger
+    consumers.runners.worker.open_services = opened  # type: ignore[assignment]  # the same call, with another ledger
     run_worker()
 
 

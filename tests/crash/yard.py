@@ -22,14 +22,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from console.client import Client, Sold, open_client
+from console.cli.client import Client, Sold, open_client
 from messages.keys import record_key, staging_prefix
 from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
-from runtime.outside import Outside
 from runtime.settings import load_settings
-from runtime.wiring import open_outside
+from runtime.wiring import open_services
+from sandbox.environment import World
 from sandbox.server import Server
-from sandbox.world import World
+from tasks.context import Services
 from telemetry.events import Event
 from tests.crash import processes
 
@@ -187,15 +187,15 @@ class Cell:
         settings = load_settings(self._environ)
         async with (
             open_client(settings) as client,
-            open_outside(settings, lambda: self._environ, vendors=False) as out,
+            open_services(settings, lambda: self._environ, vendors=False) as services,
         ):
             sold = await client.buy("u-1024", "model_pose12", {"prompt": self._name or "undisturbed"})
             photo = self._log.with_suffix(".jpg")
             await asyncio.to_thread(photo.write_bytes, b"no picture" if self._name.endswith(BAD_UPLOAD) else picture())
             await client.upload(sold, photo)
             await self._ingest(await self._events.of(sold.task_id))
-            await self._work(client, sold, out)
-            return await self._look(sold, out)
+            await self._work(client, sold, services)
+            return await self._look(sold, services)
 
     async def _ingest(self, event: Mapping[str, Any]) -> None:
         """The platform calls the trigger, and once more where its process has died."""
@@ -206,7 +206,7 @@ class Cell:
             async with self._process(processes.trigger, "", event):
                 pass
 
-    async def _work(self, client: Client, sold: Sold, out: Outside) -> None:
+    async def _work(self, client: Client, sold: Sold, services: Services) -> None:
         if self._point and not self._died:
             self._starts += 1
             async with self._process(processes.work, self._point, self._open_s):
@@ -215,19 +215,19 @@ class Cell:
         async with self._process(processes.work, "", self._open_s) as process:
             # Before that, a signal would end it at once.
             await until(self._has_started, "the worker's start")
-            await until(lambda: self._is_over(client, sold, out), "the task's end")
+            await until(lambda: self._is_over(client, sold, services), "the task's end")
             process.terminate()
 
     def _has_started(self) -> bool:
         return self._log.read_text(encoding="utf-8").count(f'"{Event.WORKER_STARTED}"') == self._starts
 
-    async def _is_over(self, client: Client, sold: Sold, out: Outside) -> bool:
+    async def _is_over(self, client: Client, sold: Sold, services: Services) -> bool:
         if await client.status(sold) == "pending":
             return False
         # A webhook comes long before the copy that waits for the open call's end.
-        if self._name != WITH_WEBHOOK and await waiting(out):
+        if self._name != WITH_WEBHOOK and await waiting(services):
             return False
-        return any(key.endswith("/delivered") for key in await keys(out.ledger.objects, record_key(sold.run, "")))
+        return any(key.endswith("/delivered") for key in await keys(services.ledger.objects, record_key(sold.run, "")))
 
     @asynccontextmanager
     async def _process(self, target: Any, point: str, last: Any) -> AsyncGenerator[ForkServerProcess]:
@@ -254,27 +254,27 @@ class Cell:
             process.close()
             ours.close()
 
-    async def _look(self, sold: Sold, out: Outside) -> Case:
+    async def _look(self, sold: Sold, services: Services) -> Case:
         (row,) = (await asyncio.to_thread(self._world.book, sold.task_id))["tasks"]
         stats = await asyncio.to_thread(self._world.vendor_stats)
-        verdict = await out.ledger.verdict(sold.run)
+        verdict = await services.ledger.verdict(sold.run)
         prefix = record_key(sold.run, "")
-        shown = (await out.objects.list(f"output/{sold.user_id}/{sold.task_id}/")).items
+        shown = (await services.objects.list(f"output/{sold.user_id}/{sold.task_id}/")).items
         return Case(
             died=self._died,
             signal=self._signal,
             points=tuple(dict.fromkeys(self._points)),
             verdict=msgspec.to_builtins(verdict),
-            records=tuple(key.removeprefix(prefix) for key in await keys(out.ledger.objects, prefix)),
+            records=tuple(key.removeprefix(prefix) for key in await keys(services.ledger.objects, prefix)),
             heard=tuple(call["status"] for call in row["callbacks"]),
             signed=all(call["signature_ok"] for call in row["callbacks"]),
             state=row["status"],
             charges=row["charges"],
             refunds=row["refunds"],
             outputs={item.key: item.etag for item in shown},
-            staged=len(await keys(out.objects, staging_prefix(sold.run))),
+            staged=len(await keys(services.objects, staging_prefix(sold.run))),
             jobs=sum(job["values"].get("6.text") == (self._name or "undisturbed") for job in stats["jobs"]),
-            waiting=await waiting(out),
+            waiting=await waiting(services),
             log=(await asyncio.to_thread(self._log.read_text, encoding="utf-8"))[-6000:],
         )
 
@@ -289,10 +289,10 @@ def told_by(connection: Connection) -> list[str]:
             return said
 
 
-async def waiting(out: Outside) -> int:
+async def waiting(services: Services) -> int:
     """Messages that are stored in a broker."""
     queues = [*((topic, WORKERS) for topic in WORK_TOPICS), *((topic, FAILURE) for topic in DEAD_LETTER_TOPICS)]
-    return sum([(await out.broker.backlog(*queue)).depth for queue in queues])
+    return sum([(await services.broker.backlog(*queue)).depth for queue in queues])
 
 
 async def keys(objects: Any, prefix: str) -> list[str]:

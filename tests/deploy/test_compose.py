@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from console.main import app, submit
+from console.cli.main import app, submit
 from runtime.settings import Settings
 from sandbox.pulsar.distribution import VERSION
 

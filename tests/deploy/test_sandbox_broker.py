@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from console.environment import read_env_file
+from console.cli.environment import read_env_file
 
 
 @pytest.mark.slow

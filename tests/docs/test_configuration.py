@@ -14,7 +14,7 @@ import jwt
 import msgspec
 
 from runtime.settings import SECRETS, Settings
-from services.tickets import check_sold, verify
+from tasks.accepting.tickets import check_sold, verify
 from telemetry.secrets import Secret
 
 ROOT = Path(__file__).parents[2]

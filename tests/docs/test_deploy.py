@@ -14,20 +14,20 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from console.doctor.checks import checks_of
 from messages.codes import Code
 from messages.keys import INPUT_PREFIX, InputKey, RunId, dead_key, output_key, staging_prefix
 from producer.cos_event import CREATED
-from producer.function_url import read_request
 from producer.webhook import take_call
 from recipes.table import RECIPES
-from runtime.checks import checks_of
-from runtime.intake import MAX_PICTURE_BYTES
+from runtime.function_url import read_request
 from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.cos.app import create_app
 from sandbox.server import Server
 from services.objects.port import Result
-from services.tickets import MIN_SECRET_BYTES
-from services.webhooks import Webhooks
+from tasks.accepting.inputs import MAX_PICTURE_BYTES
+from tasks.accepting.tickets import MIN_SECRET_BYTES
+from tasks.calls.webhook_paths import Webhooks
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
 from tests.bad_input.shop import Shop
@@ -227,7 +227,7 @@ def test_the_functions_are_handlers_and_their_limits_are_alike_everywhere() -> N
     built = dict(re.findall(r'handler = "(.*?)", timeout = (\d+)', HCL))
     rows = dict(re.findall(r"^\| `(\S+)` \| .*? \| \d+ MB, (\d+) s \|", TEXT, re.MULTILINE))
     assert built == {name: limit for name, limit in rows.items() if name.startswith("producer.")}
-    assert set(rows) == {*built, "consumers.drain", "consumers.push"}
+    assert set(rows) == {*built, "consumers.runners.drain", "consumers.runners.push"}
     assert all(callable(import_module(name).main_handler) for name in rows)
     crons = [*re.findall(r'cron = "(.*?)"', HCL), *re.findall(r"timer `(.*?)`", TEXT)]
     assert len(crons) == 3
@@ -236,7 +236,7 @@ def test_the_functions_are_handlers_and_their_limits_are_alike_everywhere() -> N
 
 def test_the_picture_of_the_page_names_functions_that_there_are() -> None:
     (picture,) = (block.text for block in blocks_of(PAGE) if block.language == "mermaid")
-    names = re.findall(r"\[((?:producer|consumers)\.\w+)\]", picture)
+    names = re.findall(r"\[((?:producer|consumers)\.[\w.]+)\]", picture)
     assert len(names) == 4
     assert all(callable(import_module(name).main_handler) for name in names)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recipes.recipe import BadParameters, Recipe, parse_params
-from sandbox.cos.pictures import process
+from sandbox.cos.ci.pictures import process
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/add-a-recipe.md").read_text(encoding="utf-8")

@@ -12,18 +12,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumers.cloud_event import records_in
-from consumers.drain import Drained, Order
-from consumers.pump import groups_of
-from consumers.push import Pushed
-from consumers.task import limit_of
-from consumers.turn import check_reserve, turn_of
+from consumers.engine.limits import limit_of
+from consumers.runners.cloud_event import records_in
+from consumers.runners.drain import Drained, Order
+from consumers.runners.pump import groups_of
+from consumers.runners.push import Pushed
+from consumers.runners.time_budget import check_reserve, turn_of
 from messages.bodies import Stage, Wake
 from messages.codec import decode
 from recipes.table import RECIPES
 from runtime.errors import BadSettings
 from runtime.scf import order_of
-from sandbox.world import World
+from sandbox.environment import World
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/run-the-workers.md").read_text(encoding="utf-8")

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from runtime.settings import SECRETS, Settings, load_settings
-from services import records
 from services.backend import Backend, Callback, Form, UnfinishedPage, UnfinishedTask
-from services.vendors.runninghub import Node, Workflow
+from services.vendors.runninghub.client import Node, Workflow
+from tasks.ledger import records
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
 from telemetry.secrets import Secret

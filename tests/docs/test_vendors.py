@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.vendors._runninghub_codes import CODES, HTTP_ON_CREATE, OnCreate
-from services.vendors.runninghub import RESULT_HOSTS
+from services.vendors.runninghub.client import RESULT_HOSTS
+from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate
 from tests.docs.pages import ROOT, text_of
 
 PAGE: Final = text_of("docs/reference/vendors.md")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runtime.checks import RACERS, Wrong, checks_of
+from console.doctor.checks import RACERS, Wrong, checks_of
 from runtime.settings import Settings
 from services.errors import Denied
 from services.objects.port import Content, ObjectInfo

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from runtime.doctor import Finding, examine
+from console.doctor.doctor import Finding, examine
 from runtime.settings import REQUIRED, SECRETS, Settings
-from sandbox.world import World
+from sandbox.environment import World
 from tests.telemetry.collectors import grpc_collector, http_collector
 
 ROOT: Final = Path(__file__).parents[2]

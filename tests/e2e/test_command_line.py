@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sandbox.world import World
+from sandbox.environment import World
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "sandbox/photos/portrait.jpg"

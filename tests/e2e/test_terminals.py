@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 
-from console.environment import read_env_file
+from console.cli.environment import read_env_file
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 60.0

@@ -14,14 +14,14 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from console.client import Client, Sold, open_client
-from console.processes import Workers
+from console.cli.client import Client, Sold, open_client
+from console.processes.workers import Workers
 from messages.codes import Code
 from messages.topics import WORKERS
 from runtime.settings import load_settings
-from runtime.wiring import open_outside
-from sandbox.world import World
-from services.records import Accepted
+from runtime.wiring import open_services
+from sandbox.environment import World
+from tasks.ledger.records import Accepted
 from transport import open_broker
 
 PHOTO: Final = Path(__file__).parents[2] / "sandbox" / "photos" / "portrait.jpg"
@@ -196,5 +196,5 @@ async def _abandon(world: World, sold: Sold) -> None:
     """A task that was accepted long ago, and whose messages are gone."""
     now = time.time()
     accepted = Accepted("basic_clean", {}, (), created=now - 700, deadline=now - 100)
-    async with open_outside(load_settings(world.environ), lambda: world.environ, vendors=False) as out:
-        await out.ledger.write(sold.run, "accepted", accepted)
+    async with open_services(load_settings(world.environ), lambda: world.environ, vendors=False) as services:
+        await services.ledger.write(sold.run, "accepted", accepted)

@@ -18,11 +18,12 @@ from messages.topics import WORK_TOPICS
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
-from runtime.wakes import LATEST, REDELIVER, SWEEP, cancel_task, publish_wake
 from services.errors import BackendDown, FetchFailed, ObjectsDown, UploadFailed, VendorDown
 from services.objects.port import Result
-from services.records import Verdict
 from services.vendors.port import JobState
+from tasks.ending.cancel import cancel_task
+from tasks.ledger.records import Verdict
+from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from tests.engine.fate import Died
 from tests.engine.standins import Create, Plan, WireConsumer
 from tests.engine.world import World, sketched

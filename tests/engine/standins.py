@@ -16,7 +16,7 @@ import msgspec
 from messages.codec import Header, decode
 from messages.codes import Code
 from messages.errors import InvalidMessage
-from sandbox.backend.book import Book, Heard
+from sandbox.backend.quota_account import Book, Heard
 from services.backend import Answer, Callback, Judgement, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from consumers.by_weight import SETTLE_S, ByWeight
-from consumers.crew import HOLD_S
+from consumers.runners.dispatcher import HOLD_S
+from consumers.runners.weighted_consumer import SETTLE_S, ByWeight
 from transport import open_broker
 from transport.errors import BrokerDown, Closed
 from transport.port import Broker, Delivery

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from consumers.drain import Drained, drain
-from consumers.errors import Unsettled
-from consumers.turn import turn_of
+from consumers.runners.drain import Drained, drain
+from consumers.runners.errors import Unsettled
+from consumers.runners.time_budget import turn_of
 from runtime.settings import Settings
 from tests.engine.fate import raises, waits
 from tests.engine.world import World

@@ -9,7 +9,7 @@ import pytest
 from messages.codes import Code
 from messages.keys import RunId
 from services.errors import VendorDown
-from services.records import Verdict
+from tasks.ledger.records import Verdict
 from tests.engine.fate import calls, raises
 from tests.engine.standins import Plan
 from tests.engine.world import World

@@ -20,8 +20,8 @@ from services.errors import (
     VendorDown,
 )
 from services.objects.port import Result
-from services.records import Verdict
 from services.vendors.port import JobState
+from tasks.ledger.records import Verdict
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Create, Plan
 from tests.engine.world import World

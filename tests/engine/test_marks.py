@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from consumers.retry import MAX_ATTEMPTS
+from consumers.engine.retry import MAX_ATTEMPTS
 from messages.bodies import Clean, Generate, Stage
 from messages.codec import decode
 from messages.codes import Code
 from messages.errors import Transient
 from services.errors import ObjectsDown
-from services.records import Begun
+from tasks.ledger.records import Begun
 from telemetry import points
 from tests.engine.fate import Died, dies, raises
 from tests.engine.standins import Plan

@@ -12,8 +12,8 @@ from messages.codec import MAX_MESSAGE_BYTES, decode
 from messages.codes import Code
 from messages.topics import WORK_TOPICS, dead_letter_topic
 from services.errors import ObjectsDown
-from services.ledger import Ledger
-from services.records import Verdict
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Verdict
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
 from tests.engine.world import World

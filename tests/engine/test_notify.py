@@ -7,16 +7,17 @@ import itertools
 
 import pytest
 
-from consumers.polling import NOTIFY_LONGEST
 from consumers.stages.notify import GIVE_UP_S
+from consumers.stages.schedule import NOTIFY_LONGEST
 from messages.bodies import Notify, Stage
 from messages.codes import Code
 from messages.errors import Permanent
-from runtime.wakes import REDELIVER, cancel_task
-from sandbox.backend.book import Heard
+from sandbox.backend.quota_account import Heard
 from services.backend import Answer, Callback
 from services.errors import BackendDown, Denied, ObjectsDown, VendorDown
-from services.records import Verdict
+from tasks.ending.cancel import cancel_task
+from tasks.ledger.records import Verdict
+from tasks.wakes import REDELIVER
 from tests.engine.fate import Act, calls, passes, raises, waits
 from tests.engine.standins import Plan
 from tests.engine.world import World

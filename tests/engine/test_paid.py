@@ -10,16 +10,16 @@ from typing import Final
 import msgspec
 import pytest
 
+from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
 from consumers.stages.generate import FRESH_S, OPEN_MARGIN_S
-from consumers.task import PREPARE_LIMIT_S, SETTLE_LIMIT_S
 from messages.bodies import Generate, Poll, Stage
 from messages.codec import decode
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
 from services.errors import Denied, ObjectsDown
-from services.records import JobId, Verdict
 from services.vendors.port import JobState
+from tasks.ledger.records import JobId, Verdict
 from tests.engine.fate import calls, raises, waits
 from tests.engine.standins import Create, Plan
 from tests.engine.world import World

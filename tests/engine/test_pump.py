@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from consumers.crew import Crew, End
-from consumers.pump import Pump
+from consumers.runners.dispatcher import Crew, End
+from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
 from messages.codec import Priority
 from messages.topics import WORKERS
 from services.errors import ObjectsDown
-from services.records import Begun, Verdict
+from tasks.ledger.records import Begun, Verdict
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Create
 from tests.engine.world import World

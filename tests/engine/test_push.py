@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from consumers.cloud_event import records_in
-from consumers.errors import Unsettled
-from consumers.push import Pushed, push
-from consumers.turn import turn_of
+from consumers.runners.cloud_event import records_in
+from consumers.runners.errors import Unsettled
+from consumers.runners.push import Pushed, push
+from consumers.runners.time_budget import turn_of
 from messages.bodies import Stage
 from messages.codes import Code
 from messages.errors import Transient

@@ -8,18 +8,19 @@ import dataclasses
 import msgspec
 import pytest
 
-from consumers.engine import STALE_SWEEP
+from consumers.engine.engine import STALE_SWEEP
 from consumers.stages.generate import OPEN_MARGIN_S
 from messages.bodies import Clean, Job, Poll, Stage, Wake
 from messages.codes import Code
 from messages.errors import Permanent
 from messages.keys import RunId, record_key
 from recipes.model_pose12 import MODEL_POSE12
-from runtime.wakes import LATEST, SWEEP, cancel_task, publish_wake
 from services.errors import BackendDown, BadQuestion, ObjectsDown, VendorDown
-from services.ledger import Ledger
-from services.records import Accepted, Verdict
 from services.vendors.port import JobState
+from tasks.ending.cancel import cancel_task
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Accepted, Verdict
+from tasks.wakes import LATEST, SWEEP, publish_wake
 from tests.engine.fate import dies, raises
 from tests.engine.standins import Create, Plan
 from tests.engine.world import USER, World

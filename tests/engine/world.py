@@ -16,8 +16,8 @@ from typing import Any, Final, Self, cast
 import msgspec
 from PIL import Image
 
-from consumers.engine import Engine
-from consumers.pauses import Pauses
+from consumers.engine.engine import Engine
+from consumers.engine.pauses import Pauses
 from consumers.stages.table import STAGES
 from messages.bodies import Body, Stage, Wake
 from messages.codec import SCHEMA, Header, Message, Priority, decode, encode
@@ -26,20 +26,20 @@ from messages.keys import InputKey, RunId, record_key, staging_prefix
 from messages.topics import FAILURE, WORK_TOPICS, WORKERS, dead_letter_topic, topic_of
 from recipes.recipe import Recipe
 from recipes.table import RECIPES
-from runtime.intake import Taken, take_in
-from runtime.outside import Outside, Policy
+from sandbox.cos.ci.pictures import Picture, process
 from sandbox.cos.errors import BadPicture as NoPicture
 from sandbox.cos.errors import UnknownOperation
-from sandbox.cos.pictures import Picture, process
 from services.backend import Backend
 from services.errors import BadPicture
 from services.fetch import Fetcher
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
-from services.records import ManifestItem, Verdict
-from services.tickets import Ticket, digest, issue
 from services.vendors.port import Vendor
+from tasks.accepting.accept import Taken, take_in
+from tasks.accepting.tickets import Ticket, digest, issue
+from tasks.context import Policy, Services
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import ManifestItem, Verdict
 from telemetry import points
 from telemetry.secrets import Secret
 from tests.engine.fate import Died, Fate
@@ -142,7 +142,7 @@ class World:
         nonces = itertools.count(1)
         self.vendors[self.vendor.name] = self.vendor
         self.ledger = Ledger(records, clock=clock, nonce=lambda: f"nonce{next(nonces)}")
-        self.out = Outside(
+        self.out = Services(
             broker=self.wire,
             objects=self.data,
             bucket=BUCKET,

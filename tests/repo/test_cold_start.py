@@ -43,9 +43,9 @@ def _import(module: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     "module",
     [
-        "consumers.drain",
-        "consumers.push",
-        "consumers.worker",
+        "consumers.runners.drain",
+        "consumers.runners.push",
+        "consumers.runners.worker",
         "messages.codec",
         "producer.cos_trigger",
         "producer.sweep",

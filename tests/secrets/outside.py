@@ -9,12 +9,12 @@ from typing import Any, Final, Self
 
 import httpx
 
-from runtime.outside import Policy
 from services.backend import Backend
 from services.fetch import Fetcher
-from services.vendors.runninghub import Node, RunningHub, Workflow
-from services.vendors.watched import Watched
-from services.webhooks import Webhooks
+from services.vendors.instrumented import Watched
+from services.vendors.runninghub.client import Node, RunningHub, Workflow
+from tasks.calls.webhook_paths import Webhooks
+from tasks.context import Policy
 from telemetry.secrets import Secret
 from tests.bad_input.shop import Shop
 from tests.engine.standins import FILES_HOST, JPEG

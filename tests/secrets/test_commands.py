@@ -14,8 +14,8 @@ from typing import Final
 
 import pytest
 
+from console.doctor.doctor import examine, to_json
 from messages.errors import ScfWorkersError
-from runtime.doctor import examine, to_json
 from runtime.settings import SECRETS
 from tests.bad_input.pictures import jpeg
 from tests.bad_input.shop import event

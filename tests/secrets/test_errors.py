@@ -20,8 +20,8 @@ from services.fetch import Fetcher
 from services.objects.cos import CosObjects, Credentials
 from services.objects.port import PictureRule
 from services.vendors.port import JobRequest, JobState
-from services.vendors.runninghub import Node, RunningHub, Workflow
-from services.webhooks import Webhooks
+from services.vendors.runninghub.client import Node, RunningHub, Workflow
+from tasks.calls.webhook_paths import Webhooks
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.secrets import Secret

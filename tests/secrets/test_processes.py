@@ -17,10 +17,10 @@ from typing import IO, Final
 import httpx
 import pytest
 
-from console.environment import read_env_file
+from console.cli.environment import read_env_file
 from runtime.credentials import credentials_in
 from runtime.settings import load_settings
-from sandbox.world import BUCKET, LEDGER_BUCKET
+from sandbox.environment import BUCKET, LEDGER_BUCKET
 from services.objects.cos import CosObjects
 from services.objects.walk import walk
 from tests.bad_input import pictures

@@ -250,7 +250,7 @@ def test_a_cancelled_run_tells_nothing(plants: Plants, told: Told) -> None:
         run = await buy(world, "model_pose12", pictures.jpeg())
 
         async def cancel() -> None:
-            from runtime.wakes import cancel_task
+            from tasks.ending.cancel import cancel_task
 
             await cancel_task(run, world.out)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.world import World
+from sandbox.environment import World
 from tests.serverless.places import PLACES
 
 

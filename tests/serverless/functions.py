@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from console.client import Client, Sold, open_client
+from console.cli.client import Client, Sold, open_client
 from runtime.settings import load_settings
+from sandbox.environment import World
 from sandbox.scf import Function
-from sandbox.world import World
 
 ROOT: Final = Path(__file__).parents[2]
 PHOTO: Final = ROOT / "sandbox" / "photos" / "portrait.jpg"

@@ -17,8 +17,8 @@ from messages.bodies import Clean, Stage
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
 from messages.topics import FAILURE, WORKERS, dead_letter_topic
+from sandbox.environment import World
 from sandbox.scf import Answer, Status
-from sandbox.world import World
 from tests.serverless.functions import ROOT, alone, function, lines
 from tests.serverless.places import PLACES, on_every_broker, opened
 from tests.support.pulsar_place import KEEP_ALIVE
@@ -74,7 +74,7 @@ async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
     ids = await publish(queue, MANY)
     log = tmp_path / "drain.log"
     async with function(
-        "consumers.drain", environ(world, queue), time_limit_s=30, concurrency=3, memory_mb=256, log=log
+        "consumers.runners.drain", environ(world, queue), time_limit_s=30, concurrency=3, memory_mb=256, log=log
     ) as drain:
         answers = await asyncio.gather(*(drain.invoke({}) for _ in range(3)))
         assert all(answer.seconds < 30 for answer in answers)
@@ -98,7 +98,7 @@ async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_on
     ids = await publish(queue, 3 * MANY)
     log = tmp_path / "drain.log"
     settings = environ(world, queue, WORK_CONCURRENCY="1")
-    async with function("consumers.drain", settings, time_limit_s=8, log=log) as drain:
+    async with function("consumers.runners.drain", settings, time_limit_s=8, log=log) as drain:
         answer = await drain.invoke({})
         assert (counts(answer)["ended"], answer.seconds < 8) == ("time", True)
         done = done_in(log)
@@ -111,12 +111,12 @@ async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_on
 async def test_a_frozen_instance_holds_nothing(world: World, queue: Mapping[str, str], tmp_path: Path) -> None:
     await publish(queue, 5)
     settings = environ(world, queue)
-    async with function("consumers.drain", settings, time_limit_s=30) as frozen:
+    async with function("consumers.runners.drain", settings, time_limit_s=30) as frozen:
         assert counts(await frozen.invoke({}))["done"] == 5
         began = time.monotonic()
         ids = await publish(queue, 60)
         log = tmp_path / "other.log"
-        async with function("consumers.drain", settings, time_limit_s=30, log=log) as other:
+        async with function("consumers.runners.drain", settings, time_limit_s=30, log=log) as other:
             assert counts(await other.invoke({}))["done"] == 60
         assert done_in(log) == Counter(ids)
         # Thawed after a while, in which a broker gives up its connections, it works on.
@@ -128,7 +128,7 @@ async def test_a_frozen_instance_holds_nothing(world: World, queue: Mapping[str,
 @alone
 async def test_generate_needs_time_for_a_whole_paid_call(world: World) -> None:
     settings = {name: value for name, value in world.environ.items() if name != "WORK_TOPICS"}
-    async with function("consumers.drain", settings, time_limit_s=60) as drain:
+    async with function("consumers.runners.drain", settings, time_limit_s=60) as drain:
         answer = await drain.invoke({})
         assert (answer.status, answer.error["errorCode"]) == (Status.FAILED, "BadSettings")
         for words in ("time limit of 60 s", "raise the limit to 157 s or more", "WORK_TOPICS"):
@@ -139,10 +139,10 @@ async def test_generate_needs_time_for_a_whole_paid_call(world: World) -> None:
 
 @alone
 async def test_a_topic_that_does_not_exist_is_named(world: World) -> None:
-    async with function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake, pull"}) as drain:
+    async with function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake, pull"}) as drain:
         answer = await drain.invoke({})
         assert "WORK_TOPICS: topic 'pull'" in answer.error["errorMessage"]
-    async with function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake"}) as drain:
+    async with function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake"}) as drain:
         answer = await drain.invoke({"topics": ["poll"]})
         assert "asks for poll" in answer.error["errorMessage"]
         answer = await drain.invoke({"Type": "Timer", "Message": '{"topic": ["wake"]}'})

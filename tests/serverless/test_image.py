@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from runtime.image import Credentials, context_of
+from sandbox.environment import World
 from sandbox.scf import Function, Role, Status
-from sandbox.world import World
 from tests.serverless.functions import ROOT, alone, function, lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -188,7 +188,7 @@ def _serve(arguments: list[str], environ: dict[str, str]) -> subprocess.Complete
 @alone
 async def test_sigterm_closes_the_instance(world: World, tmp_path: Path) -> None:
     log = tmp_path / "drain.log"
-    drain = function("consumers.drain", {**world.environ, "WORK_TOPICS": "wake"}, log=log)
+    drain = function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake"}, log=log)
     assert (await drain.invoke({})).status == Status.OK
     await drain.close()
     told = log.read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from messages.bodies import Clean, Stage
 from messages.codec import Message, decode, encode, new_header
 from messages.keys import RunId
 from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from sandbox.environment import World
 from sandbox.scf import Function, Status
-from sandbox.world import World
 from tests.serverless.functions import ROOT, alone, function, lines, shop_of, until
 from tests.serverless.places import on_every_broker, opened
 from transport.port import Broker, Delivery
@@ -88,7 +88,7 @@ async def bridged(queue: Mapping[str, str], push: Function) -> AsyncGenerator[No
 @on_every_broker
 @alone
 async def test_whole_tasks(world: World, queue: Mapping[str, str], tmp_path: Path) -> None:
-    push = function("consumers.push", world.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log")
+    push = function("consumers.runners.push", world.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log")
     async with shop_of(world) as shop, push:
         posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
         async with bridged(queue, push):
@@ -116,7 +116,7 @@ async def test_seven_of_ten_are_done_though_three_are_bad(
     async with (
         shop_of(world) as shop,
         opened(queue) as broker,
-        function("consumers.push", settings, time_limit_s=300, log=log) as push,
+        function("consumers.runners.push", settings, time_limit_s=300, log=log) as push,
     ):
         sold = [await shop.buy("basic_clean") for _ in range(7)]
         good = await take(broker, "clean-normal", 7)
@@ -149,7 +149,7 @@ async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: World,
         for n, header in enumerate(headers)
     ]
     settings = {**world.environ, **queue, "WORK_CONCURRENCY": "1", "TRACE_FILE": ""}
-    async with function("consumers.push", settings, time_limit_s=4) as push, opened(queue) as broker:
+    async with function("consumers.runners.push", settings, time_limit_s=4) as push, opened(queue) as broker:
         answer = await push.invoke({"EventList": records})
         assert (answer.status, answer.seconds < 4) == (Status.OK, True)
         counts = dict(answer.result)

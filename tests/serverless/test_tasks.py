@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from console.processes import Workers
+from console.processes.workers import Workers
+from sandbox.environment import World
 from sandbox.scf import Status, Timer
-from sandbox.world import World
 from tests.serverless.functions import alone, function, shop_of, until
 from tests.serverless.places import on_every_broker
 
@@ -24,7 +24,9 @@ async def test_tasks_end_with_a_verdict_a_callback_and_results(
     world: World, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     assert world.environ["BROKER_URL"] == queue["BROKER_URL"]
-    drain = function("consumers.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log")
+    drain = function(
+        "consumers.runners.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log"
+    )
     async with shop_of(world) as shop, drain:
         posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
         async with Timer(drain, 0.5):
@@ -40,7 +42,9 @@ async def test_tasks_end_with_a_verdict_a_callback_and_results(
 
 @alone
 async def test_a_pump_and_a_drain_beside_each_other(world: World, tmp_path: Path) -> None:
-    drain = function("consumers.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log")
+    drain = function(
+        "consumers.runners.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log"
+    )
     with Workers(1, world.environ, tmp_path / "workers.log"):
         async with shop_of(world) as shop, drain:
             sold = [await shop.buy("model_pose12" if n % 2 else "basic_clean") for n in range(6)]

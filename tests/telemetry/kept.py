@@ -16,7 +16,7 @@ import httpx
 
 from producer.cos_trigger import take_event
 from services.backend import Backend
-from services.vendors.watched import Watched
+from services.vendors.instrumented import Watched
 from telemetry import logs, metrics, tracing
 from telemetry.fields import FIELDS
 from telemetry.instruments import Metric, MetricKind, SpanName

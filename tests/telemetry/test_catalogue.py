@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from telemetry.instruments import Metric, SpanName
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/telemetry.md").read_text(encoding="utf-8")
-PACKAGES = ("console", "consumers", "producer", "recipes", "runtime", "sandbox", "services", "telemetry", "transport")
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["packages"]
 VERBS = {"count": "counter", "observe": "histogram", "level": "gauge"}
 LEVELS = {"debug", "info", "warning", "error"}
 CATALOGUES = {"events.py", "fields.py", "instruments.py"}

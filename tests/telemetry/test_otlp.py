@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from telemetry import logs, metrics, tracing
+from telemetry.exporters import CLOSE_LIMIT_S, FLUSH_LIMIT_S, Options, open_outlets, pairs, service_name
 from telemetry.instruments import Metric, SpanName
 from telemetry.otel import EXPORT_LIMIT_S, Otlp, Protocol, open_exporters
-from telemetry.outlets import CLOSE_LIMIT_S, FLUSH_LIMIT_S, Options, open_outlets, pairs, service_name
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 from tests.telemetry.collectors import Received, dead_collector, grpc_collector, http_collector
@@ -229,7 +229,7 @@ def test_without_the_library_the_work_goes_on(monkeypatch: pytest.MonkeyPatch, q
 def test_off_means_off_and_no_library_is_loaded(tmp_path: Path) -> None:
     program = f"""
 import sys
-from telemetry.outlets import Options, open_outlets
+from telemetry.exporters import Options, open_outlets
 for trace_file in ("", {str(tmp_path / "trace.jsonl")!r}):
     outlets = open_outlets(Options(service="x", trace_file=trace_file))
     outlets.flush()

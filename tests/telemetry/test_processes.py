@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from console.invoke import Invocation, invoke
-from console.processes import Workers
-from console.trace import find_traces, read_spans
+from console.cli.trace import find_traces, read_spans
+from console.processes.invoke import Invocation, invoke
+from console.processes.workers import Workers
 from sandbox.cos.events import CommandSink
-from sandbox.world import INVOKE, World
-from telemetry.outlets import FLUSH_LIMIT_S
+from sandbox.environment import INVOKE, World
+from telemetry.exporters import FLUSH_LIMIT_S
 from tests.telemetry.collectors import Received, dead_collector, http_collector
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from console.trace import find_traces, last_task, read_spans, show_trace
+from console.cli.trace import find_traces, last_task, read_spans, show_trace
 from runtime.errors import BadSettings
 from telemetry import tracing
 from telemetry.instruments import SpanName

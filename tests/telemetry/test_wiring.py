@@ -11,15 +11,15 @@ from typing import Any, cast
 
 import pytest
 
-from consumers.backlog import tell_backlog, watch_backlog
+from consumers.runners.backlog import tell_backlog, watch_backlog
 from runtime.errors import BadSettings
-from runtime.outside import Outside
 from runtime.scf import Instance
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_telemetry
+from tasks.context import Services
 from telemetry import logs, tracing
+from telemetry.exporters import Outlets
 from telemetry.instruments import Metric
-from telemetry.outlets import Outlets
 from telemetry.redaction import redact_text
 from telemetry.tracing import Tracer
 from tests.telemetry.kept import Kept, listening
@@ -54,14 +54,14 @@ def _warm() -> tuple[Instance, Counting]:
     one, outlets = Instance("producer.test"), Counting()
     one._settings = Settings()
     one._outlets = cast("Outlets", outlets)
-    one._outside = cast("Outside", object())
+    one._services = cast("Services", object())
     return one, outlets
 
 
 def test_a_function_flushes_before_it_returns() -> None:
     one, outlets = _warm()
 
-    async def work(out: Outside) -> str:
+    async def work(services: Services) -> str:
         assert outlets.flushed == 0
         return "done"
 
@@ -73,7 +73,7 @@ def test_a_function_flushes_before_it_returns() -> None:
 def test_a_function_that_raises_flushes_too_and_its_span_tells() -> None:
     one, outlets = _warm()
 
-    async def work(out: Outside) -> None:
+    async def work(services: Services) -> None:
         raise BadSettings("broken")
 
     kept = Kept()

@@ -23,12 +23,12 @@ from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed, Fo
 from transport.port import Backlog, Capabilities
 from transport.pulsar.admin import Admin
 from transport.pulsar.consumer import PulsarConsumer
-from transport.pulsar.greeting import greet, greet_one
-from transport.pulsar.keeper import Keeper
-from transport.pulsar.lane import Lane
+from transport.pulsar.handshake import greet, greet_one
 from transport.pulsar.native import NativeClient, Wakeups
 from transport.pulsar.options import PulsarOptions, hosts_of
-from transport.pulsar.outlet import Outlet
+from transport.pulsar.reconnecting_producer import Outlet
+from transport.pulsar.topic_consumer import Lane
+from transport.pulsar.watchdog import Keeper
 
 __all__ = ["PulsarBroker"]
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from transport.errors import Closed
 from transport.port import Delivery
-from transport.pulsar.lane import Lane
 from transport.pulsar.native import Arrival
+from transport.pulsar.topic_consumer import Lane
 
 __all__ = ["PulsarConsumer"]
 

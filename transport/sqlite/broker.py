@@ -16,8 +16,8 @@ from messages.codec import MAX_MESSAGE_BYTES
 from messages.errors import MessageTooLarge
 from transport.errors import BrokerDown, Closed
 from transport.port import Backlog, Capabilities, Delivery
+from transport.sqlite.delivery import Pump, Runner
 from transport.sqlite.peers import Alone, Peers
-from transport.sqlite.pump import Pump, Runner
 from transport.sqlite.store import MEMORY, Claim, Store
 
 __all__ = ["SqliteBroker", "SqliteConsumer"]

@@ -262,7 +262,7 @@ class Store:
         self.stirred |= self._db.execute(_RECLAIM, (now,)).rowcount > 0
 
     def tidy(self) -> None:
-        """Give some of the pages that are free back to the file system, if there are many. Outside transactions."""
+        """Give some of the pages that are free back to the file system, if there are many. Services transactions."""
         ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
         if free > _SPARE_PAGES:
             # As a script: the first is stepped once a page, which `execute` does not do. The second cuts the file.

@@ -19,9 +19,9 @@ from PIL import Image
 
 from messages.errors import Permanent, Transient
 from sandbox.cos.app import create_app
+from sandbox.cos.ci.pictures import BadPicture as NoPicture
+from sandbox.cos.ci.pictures import UnknownOperation, examine, process
 from sandbox.cos.faults import Fault, FaultKind
-from sandbox.cos.pictures import BadPicture as NoPicture
-from sandbox.cos.pictures import UnknownOperation, examine, process
 from sandbox.cos.service import Service
 from sandbox.server import Server
 from services.errors import BadPicture, Denied, ObjectsDown

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from messages.codes import Code
 from sandbox.backend import create_app
-from sandbox.backend.book import Book, Heard, answer_to
-from services import tickets
+from sandbox.backend.quota_account import Book, Heard, answer_to
 from services.errors import TicketRefused
+from tasks.accepting import tickets
 from telemetry.secrets import Secret
 
 SECRET = "callback-secret-0123"

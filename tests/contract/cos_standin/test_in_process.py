@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.cos.app import CosApp, create_app
 from sandbox.cos.faults import Fault, FaultKind
-from sandbox.cos.signature import compute
+from sandbox.cos.http.signature import compute
 
 BUCKET = "demo-1250000000"
 HOST = f"{BUCKET}.cos.ap-guangzhou.myqcloud.com"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from producer.function_url import read_request, respond
+from runtime.function_url import read_request, respond
 from sandbox.gateway import create_app
 from sandbox.server import Server
 

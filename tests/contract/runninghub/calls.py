@@ -10,7 +10,7 @@ import httpx
 
 from sandbox.runninghub import DEMO_WORKFLOW_ID
 from services.vendors.port import JobRequest
-from services.vendors.runninghub import RunningHub
+from services.vendors.runninghub.client import RunningHub
 
 
 class Bytes:

@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app
 from sandbox.server import Server
-from services.vendors.runninghub import Node, RunningHub, Workflow
+from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from telemetry.secrets import Secret
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from messages.codes import Code
 from messages.errors import ScfWorkersError
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
-from services.vendors import _runninghub_answers as answers
-from services.vendors._runninghub_answers import Reply
-from services.vendors._runninghub_codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
 from services.vendors.port import JobFile, JobState, JobStatus
+from services.vendors.runninghub import answers
+from services.vendors.runninghub.answers import Reply
+from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
 
 # The codes of docs/reference/vendors.md, by what follows from them.
 NOT_ACCEPTED = "415 421 814 1003 1011 1520"

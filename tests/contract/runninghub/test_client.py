@@ -13,9 +13,9 @@ import pytest
 from messages.codes import Code
 from messages.errors import Permanent, ScfWorkersError
 from services.errors import CreateUnknown, ObjectsDown, UploadFailed, VendorDown, VendorFull, VendorRefused
-from services.vendors._runninghub_codes import CODES, OnCreate, OnQuery, OnUpload
 from services.vendors.port import JobRequest, JobState, Vendor
-from services.vendors.runninghub import Node, RunningHub, Workflow
+from services.vendors.runninghub.client import Node, RunningHub, Workflow
+from services.vendors.runninghub.codes import CODES, OnCreate, OnQuery, OnUpload
 from telemetry.secrets import Secret
 from tests.contract.runninghub.calls import Bytes, opened, order, start, upload
 

@@ -13,7 +13,7 @@ from messages.codes import Code
 from services.errors import CreateUnknown, FetchFailed, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.fetch import Fetcher
 from services.vendors.port import JobState
-from services.vendors.runninghub import Node, Workflow
+from services.vendors.runninghub.client import Node, Workflow
 from tests.contract.runninghub.calls import Bytes, Caller, calling, opened, order, start, upload
 
 

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from sandbox.runninghub import Fault, KeyLimits, create_app
 from sandbox.server import Server
 from services.vendors.port import JobState
-from services.vendors.runninghub import RunningHub
+from services.vendors.runninghub.client import RunningHub
 from tests.contract.runninghub.calls import Caller, calling, opened, start
 
 HOOK = "https://backend.example/hook/9c2b7c0e5f1d"

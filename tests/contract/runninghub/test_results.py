@@ -12,7 +12,7 @@ import pytest
 from services.errors import FetchFailed, FetchRefused
 from services.fetch import Fetcher, source_of
 from services.vendors.port import JobRequest
-from services.vendors.runninghub import RunningHub
+from services.vendors.runninghub.client import RunningHub
 
 
 class Photo:

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from services.errors import CreateUnknown, VendorDown
-from services.vendors._multipart import Multipart
 from services.vendors.port import JobRequest
+from services.vendors.runninghub.multipart import Multipart
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 ORDER = JobRequest("model_pose12", {"photo": "openapi/x.jpg"})

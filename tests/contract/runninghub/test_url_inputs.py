@@ -16,7 +16,7 @@ from messages.codes import Code
 from sandbox.server import Server
 from services.errors import VendorRefused
 from services.vendors.port import JobRequest, JobState
-from services.vendors.runninghub import Node, Workflow
+from services.vendors.runninghub.client import Node, Workflow
 from tests.contract.runninghub.calls import opened
 
 

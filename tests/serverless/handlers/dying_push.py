@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from consumers.push import main_handler
+from consumers.runners.push import main_handler
 from telemetry import points
 
 __all__ = ["main_handler"]

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 
-from consumers.drain import main_handler
+from consumers.runners.drain import main_handler
 from telemetry import points
 
 __all__ = ["main_handler"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from console.ending import tell_ending
+from console.cli.ending import tell_ending
 from messages.codes import Code, text_of
-from services.records import Verdict
+from tasks.ledger.records import Verdict
 
 
 @pytest.mark.parametrize("code", Code)

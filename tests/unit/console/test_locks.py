@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from console.locks import InUse, own_file
+from console.processes.locks import InUse, own_file
 
 HOLD = """
 import sys
 from pathlib import Path
-from console.locks import own_file
+from console.processes.locks import own_file
 with own_file(Path(sys.argv[1])) as file:
     print(4711, file=file, flush=True)
     print("held", flush=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from consumers.audit import audited, is_blocked
+from consumers.stages.audit import audited, is_blocked
 from messages.codes import Code
 from messages.errors import Rejected, Transient
-from runtime.outside import Outside, Policy
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
+from tasks.context import Policy, Services
 
 CLEAN = Result(violation=False, suspect=False, label="Normal", score=0)
 SUSPECT = Result(violation=False, suspect=True, label="Porn", score=70)
@@ -34,9 +34,9 @@ def test_what_keeps_a_picture_from_being_shown(result: Result, *, block_suspect:
     assert is_blocked(result, block_suspect=block_suspect) is expected
 
 
-def outside(found: dict[str, Result], *, block_suspect: bool = True) -> Outside:
+def outside(found: dict[str, Result], *, block_suspect: bool = True) -> Services:
     nobody: Any = None
-    return Outside(
+    return Services(
         broker=nobody,
         objects=MemoryObjects(bucket="b-1", clock=lambda: 1.0, audit=lambda key, _: found.get(key, CLEAN)),
         bucket="b-1",
@@ -48,9 +48,9 @@ def outside(found: dict[str, Result], *, block_suspect: bool = True) -> Outside:
     )
 
 
-async def store(out: Outside, *keys: str) -> list[str]:
+async def store(services: Services, *keys: str) -> list[str]:
     for key in keys:
-        await out.objects.put(key, b"picture")
+        await services.objects.put(key, b"picture")
     return [*keys]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.cloud_event import records_in
+from consumers.runners.cloud_event import records_in
 from messages.bodies import Clean, Stage
 from messages.codec import Message, Priority, encode, new_header
 from messages.keys import RunId

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.health import EVERY_S, check_health_file, is_healthy, watch_health
+from consumers.runners.health import EVERY_S, check_health_file, is_healthy, watch_health
 from runtime.errors import BadSettings
 from telemetry import logs
 
@@ -96,7 +96,7 @@ async def test_that_it_cannot_be_touched_is_told_once(tmp_path: Path, monkeypatc
             raise asyncio.CancelledError
 
     logs.setup(told, "INFO", "test")
-    monkeypatch.setattr("consumers.health.asyncio.sleep", soon)
+    monkeypatch.setattr("consumers.runners.health.asyncio.sleep", soon)
     with pytest.raises(asyncio.CancelledError):
         await watch_health(str(tmp_path / "gone/file"), [])
     assert (len(tries), told.getvalue().count("health.untold")) == (3, 1)

@@ -7,7 +7,13 @@ from typing import Literal
 
 import pytest
 
-from consumers.next_step import (
+from messages.bodies import Stage
+from messages.codes import Code
+from messages.keys import RunId
+from tasks.ledger import records
+from tasks.ledger.records import Accepted, Verdict
+from tasks.ledger.snapshot import PaidCall, Snapshot, live_jobs, open_calls
+from tasks.next_step import (
     AskInput,
     AskReopen,
     AwaitBuild,
@@ -23,12 +29,6 @@ from consumers.next_step import (
     next_step,
     seq_after,
 )
-from messages.bodies import Stage
-from messages.codes import Code
-from messages.keys import RunId
-from services import records
-from services.ledger import PaidCall, Snapshot, live_jobs, open_calls
-from services.records import Accepted, Verdict
 
 NOW = 1_000.0
 OPEN_S = 120.0

@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 import pytest
 
-from consumers.paid import Call, Ended, GiveUp, Lost, PaidStep, Wait, Watch, decide, may_fail
 from messages.codes import Code
-from services.ledger import PaidCall, live_jobs, open_calls
-from services.records import End
+from tasks.calls.decide import Call, Ended, GiveUp, Lost, PaidStep, Wait, Watch, decide, may_fail
+from tasks.ledger.records import End
+from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
 NOW = 1_000.0
 OPEN_S = 120.0

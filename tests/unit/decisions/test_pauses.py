@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.pauses import Pauses
+from consumers.engine.pauses import Pauses
 from messages.bodies import Stage
 from messages.codec import Priority
 from messages.topics import topic_of

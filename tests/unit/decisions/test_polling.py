@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.polling import FIRST_LOOK, LONGEST, NOTIFY_FIRST, NOTIFY_LONGEST, next_poll, notify_delay
+from consumers.stages.schedule import FIRST_LOOK, LONGEST, NOTIFY_FIRST, NOTIFY_LONGEST, next_poll, notify_delay
 from recipes.table import RECIPES
 
 ELAPSED = st.floats(0, 1e6)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.outcomes import Bury, Outcome, Reject, Retry, Snooze
-from consumers.retry import JITTER, MAX_ATTEMPTS, MAX_DELAY, OUTAGE_DELAY, backoff, jittered, outcome_of
+from consumers.engine.outcomes import Bury, Outcome, Reject, Retry, Snooze
+from consumers.engine.retry import JITTER, MAX_ATTEMPTS, MAX_DELAY, OUTAGE_DELAY, backoff, jittered, outcome_of
 from messages.bodies import Reason
 from messages.codes import Code
 from messages.errors import InvalidKey, MessageTooLarge, Outage, Permanent, Rejected, Transient, Unknown

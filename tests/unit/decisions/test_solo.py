@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.solo import Solo
+from consumers.runners.exclusive_gate import Solo
 
 
 class Room:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.polling import MARK_EVERY
-from consumers.retry import JITTER
-from consumers.task import LIMITS, PREPARE_LIMIT_S, SETTLE_LIMIT_S, follow, is_marked, limit_of, load_task
+from consumers.engine.follow_up import follow
+from consumers.engine.limits import LIMITS, MARK_EVERY, PREPARE_LIMIT_S, SETTLE_LIMIT_S, is_marked, limit_of
+from consumers.engine.retry import JITTER
 from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
 from messages.codec import SCHEMA, Header, Priority, decode, encode
 from messages.errors import Outage, Permanent
@@ -22,10 +22,11 @@ from messages.keys import RunId
 from recipes.basic_clean import BASIC_CLEAN, BasicCleanParams
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
-from runtime.outside import Outside
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
-from services.records import Accepted
+from tasks.context import Services
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Accepted
+from tasks.run import load_task
 
 CREATED = 1_763_888_400_123
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -155,11 +156,11 @@ def test_a_recipe_says_how_long_create_and_collect_may_take() -> None:
 RUN = RunId("u", "t")
 
 
-def outside(**recipes: Recipe) -> Outside:
+def outside(**recipes: Recipe) -> Services:
     objects = MemoryObjects(bucket="b-1", clock=lambda: 1_000.0)
     ledger = Ledger(objects, clock=lambda: 1_000.0, nonce=lambda: "n")
     nobody: Any = None
-    return Outside(
+    return Services(
         broker=nobody,
         objects=objects,
         bucket="b-1",

@@ -7,7 +7,7 @@ import contextvars
 
 import pytest
 
-from consumers.time_limit import within
+from consumers.engine.time_limit import within
 from tests.engine.virtual import VirtualLoop, virtually
 
 _where = contextvars.ContextVar("where", default="outside")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.turn import check_reserve, turn_of
+from consumers.runners.time_budget import check_reserve, turn_of
 from runtime.errors import BadSettings
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.user_cap import PUT_OFF_LONGEST, PUT_OFF_SHORTEST, UserCap, put_off_delay
+from consumers.runners.user_cap import PUT_OFF_LONGEST, PUT_OFF_SHORTEST, UserCap, put_off_delay
 from messages.bodies import Stage
 from messages.codec import SCHEMA, Header
 

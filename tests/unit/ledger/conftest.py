@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from services.errors import ObjectsDown
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
+from tasks.ledger.ledger import Ledger
 
 NOON = 1_763_888_400.0
 

@@ -15,10 +15,10 @@ from messages.errors import Permanent
 from messages.keys import RunId, record_key
 from services.concurrency import Together
 from services.errors import ObjectsDown
-from services.ledger import Ledger, PaidCall, Snapshot, live_jobs, open_calls
 from services.objects.memory import MemoryObjects
 from services.objects.walk import walk
-from services.records import (
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import (
     Accepted,
     Begun,
     Cleaned,
@@ -32,6 +32,7 @@ from services.records import (
     Reopened,
     Verdict,
 )
+from tasks.ledger.snapshot import PaidCall, Snapshot, live_jobs, open_calls
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import Clock, Cuts

@@ -14,9 +14,9 @@ from messages.codes import Code
 from messages.errors import Permanent
 from messages.keys import RunId, record_key
 from services.errors import Denied, ObjectsDown
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
-from services.records import (
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import (
     Accepted,
     Begun,
     Cleaned,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from messages.bodies import Clean, Notify, Stage
 from messages.codes import Code
 from messages.keys import InputKey, RunId
-from services.records import InputRef, Verdict
+from tasks.ledger.records import InputRef, Verdict
 from telemetry.tracing import is_valid
 
 if TYPE_CHECKING:

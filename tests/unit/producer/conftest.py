@@ -13,12 +13,12 @@ import pytest
 from messages.codec import Message, decode
 from messages.keys import RunId
 from messages.topics import WORK_TOPICS, WORKERS
-from runtime.outside import Outside, Policy
-from services import tickets
-from services.ledger import Ledger
 from services.objects.memory import Faults, MemoryObjects
 from services.objects.port import ObjectInfo
-from services.records import Accepted, Verdict
+from tasks.accepting import tickets
+from tasks.context import Policy, Services
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Accepted, Verdict
 from telemetry.secrets import Secret
 from transport import open_broker
 
@@ -31,8 +31,8 @@ PICTURE = b"\xff\xd8\xff\xe0 a picture"
 class World:
     """Everything outside, and what a test asks of it."""
 
-    def __init__(self, out: Outside, data: MemoryObjects, records: MemoryObjects) -> None:
-        self.out = out
+    def __init__(self, services: Services, data: MemoryObjects, records: MemoryObjects) -> None:
+        self.out = services
         self.data = data
         self.records = records
         self.now = NOON
@@ -116,7 +116,7 @@ def world() -> Open:
         records = MemoryObjects(bucket="ledger-1250000000", clock=clock)
         broker = await open_broker("sqlite:///:memory:", clock=clock)
         nobody: Any = None
-        out = Outside(
+        out = Services(
             broker=broker,
             objects=data,
             bucket=BUCKET,

@@ -13,7 +13,7 @@ from messages.errors import ScfWorkersError
 from messages.keys import RunId
 from producer.cos_trigger import take_event
 from services.errors import ObjectsDown
-from services.records import Verdict
+from tasks.ledger.records import Verdict
 from transport.errors import BrokerDown, Closed
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from messages.bodies import Stage
 from messages.codes import Code
 from messages.errors import ScfWorkersError
 from messages.keys import InputKey
-from runtime.intake import MAX_PICTURE_BYTES, find_upload, take_in
 from services.errors import Changed, Denied, ObjectsDown
-from services.ledger import Ledger
-from services.records import Verdict
+from tasks.accepting.accept import take_in
+from tasks.accepting.inputs import MAX_PICTURE_BYTES, find_upload
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Verdict
 from tests.unit.producer.checks import PHOTO, RUN, TASK_FILE, assert_accepted, assert_nothing_said, assert_refused
 
 if TYPE_CHECKING:
@@ -359,17 +360,17 @@ async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(worl
 @pytest.mark.parametrize("name", ["task.json", "original.jpg", "original.jpeg", "original.png", "original.webp"])
 async def test_an_upload_is_found_without_an_event(world: Open, name: str) -> None:
     async with world() as here:
-        assert await find_upload("u1", "t1", here.out) is None
+        assert await find_upload("u1", "t1", here.out.objects) is None
         await here.data.put(f"input/u1/t1/{name}", b"x")
         await here.data.put("input/u1/t2/original.jpg", b"x")
-        assert await find_upload("u1", "t1", here.out) == InputKey("u1", "t1", name)
+        assert await find_upload("u1", "t1", here.out.objects) == InputKey("u1", "t1", name)
 
 
 async def test_a_task_file_goes_before_a_picture(world: Open) -> None:
     async with world() as here:
         await here.data.put("input/u1/t1/original.jpg", b"x")
         await here.data.put("input/u1/t1/task.json", b"x")
-        assert await find_upload("u1", "t1", here.out) == TASK_FILE
+        assert await find_upload("u1", "t1", here.out.objects) == TASK_FILE
 
 
 async def test_a_store_that_is_away_is_not_taken_for_no_upload(world: Open) -> None:
@@ -380,4 +381,4 @@ async def test_a_store_that_is_away_is_not_taken_for_no_upload(world: Open) -> N
 
         here.break_("data", away)
         with pytest.raises(ObjectsDown):
-            await find_upload("u1", "t1", here.out)
+            await find_upload("u1", "t1", here.out.objects)

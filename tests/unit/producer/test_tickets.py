@@ -9,8 +9,8 @@ import pytest
 
 from messages.codes import Code
 from messages.errors import Retry
-from runtime.intake import NotHere, take_in
 from services.errors import WeakSecret
+from tasks.accepting.accept import NotHere, take_in
 from telemetry.secrets import Secret
 from tests.unit.producer.checks import PHOTO, assert_accepted, assert_nothing_said, assert_refused
 

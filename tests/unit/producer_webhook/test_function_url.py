@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.errors import BadBody
-from producer.function_url import read_json, read_request, respond
+from runtime.errors import BadBody
+from runtime.function_url import read_json, read_request, respond
 
 DOCUMENTED = {
     "body": '{"test":"hello"}',

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.keys import RunId
-from services.webhooks import Webhooks, parse_path
+from tasks.calls.webhook_paths import Webhooks, parse_path
 from telemetry.secrets import Secret
 
 BASE = "https://1250000000-abc.ap-guangzhou.tencentscf.com"

@@ -16,10 +16,10 @@ from messages.codec import Message, decode
 from messages.keys import RunId
 from messages.topics import WORKERS, topic_of
 from producer.webhook import MAX_BODY_BYTES, take_call
-from runtime.outside import Outside, Policy
-from services.ledger import Ledger
 from services.objects.memory import MemoryObjects
-from services.webhooks import Webhooks
+from tasks.calls.webhook_paths import Webhooks
+from tasks.context import Policy, Services
+from tasks.ledger.ledger import Ledger
 from telemetry import logs
 from telemetry.secrets import Secret
 from transport import open_broker
@@ -40,17 +40,17 @@ SAMPLE = {
 }
 """As the vendor documents it."""
 
-Open = Callable[[], AbstractAsyncContextManager[Outside]]
+Open = Callable[[], AbstractAsyncContextManager[Services]]
 
 
 @pytest.fixture
 def outside() -> Open:
     @asynccontextmanager
-    async def opened() -> AsyncGenerator[Outside]:
+    async def opened() -> AsyncGenerator[Services]:
         broker = await open_broker("sqlite:///:memory:", clock=lambda: NOW)
         nobody: Any = None
         records = MemoryObjects(bucket="ledger-1250000000", clock=lambda: NOW)
-        out = Outside(
+        out = Services(
             broker=broker,
             objects=nobody,
             bucket="photos-1250000000",
@@ -75,23 +75,23 @@ def event(path: str = PATH, body: Any = SAMPLE, method: str = "POST", **more: An
     return {"httpMethod": method, "path": path, "headers": {}, "queryString": {}, "body": text, **more}
 
 
-async def sent(out: Outside) -> list[Message]:
+async def sent(services: Services) -> list[Message]:
     topic = topic_of(Stage.WAKE)
-    consumer = await out.broker.subscribe([topic], WORKERS)
-    waiting = (await out.broker.backlog(topic, WORKERS)).ready
+    consumer = await services.broker.subscribe([topic], WORKERS)
+    waiting = (await services.broker.backlog(topic, WORKERS)).ready
     return [decode((await consumer.receive()).payload) for _ in range(waiting)]
 
 
 async def test_a_true_call_becomes_one_wake_with_the_id(outside: Open) -> None:
-    async with outside() as out:
-        answer = await take_call(event(), out)
+    async with outside() as services:
+        answer = await take_call(event(), services)
         assert answer["statusCode"] == 200
-        (message,) = await sent(out)
+        (message,) = await sent(services)
         assert message.header.run_id == RUN
         assert message.header.created == int(NOW * 1000)
         assert message.body == Wake("webhook", Job(3, "1904163390028185602"))
         # It wrote no record.
-        assert (await out.ledger.objects.list("")).items == ()
+        assert (await services.ledger.objects.list("")).items == ()
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ async def test_a_true_call_becomes_one_wake_with_the_id(outside: Open) -> None:
     ids=["number", "base64", "long"],
 )
 async def test_what_the_vendor_may_send_is_taken(outside: Open, body: Any) -> None:
-    async with outside() as out:
-        assert (await take_call(event(body=body), out))["statusCode"] == 200
-        (message,) = await sent(out)
+    async with outside() as services:
+        assert (await take_call(event(body=body), services))["statusCode"] == 200
+        (message,) = await sent(services)
         assert message.body == Wake("webhook", Job(3, "1904163390028185602"))
 
 
@@ -139,12 +139,12 @@ async def test_what_the_vendor_may_send_is_taken(outside: Open, body: Any) -> No
     ],
 )
 async def test_anything_else_is_refused_and_wakes_nobody(outside: Open, call: dict[str, Any], status: int) -> None:
-    async with outside() as out:
-        answer = await take_call(call, out)
+    async with outside() as services:
+        answer = await take_call(call, services)
         assert answer["statusCode"] == status
         assert answer["headers"]["Content-Type"] == "application/json"
         assert answer["headers"].get("Allow") == ("POST" if status == 405 else None)
-        assert await sent(out) == []
+        assert await sent(services) == []
 
 
 async def test_without_a_broker_the_vendor_is_asked_to_come_again(
@@ -153,9 +153,9 @@ async def test_without_a_broker_the_vendor_is_asked_to_come_again(
     async def down(topic: str, payload: bytes, *, delay: float = 0.0) -> str:
         raise BrokerDown("no receipt")
 
-    async with outside() as out:
-        monkeypatch.setattr(out.broker, "publish", down)
-        answer = await take_call(event(), out)
+    async with outside() as services:
+        monkeypatch.setattr(services.broker, "publish", down)
+        answer = await take_call(event(), services)
         assert answer["statusCode"] == 503
         assert int(answer["headers"]["Retry-After"]) > 0
 
@@ -164,9 +164,9 @@ async def test_no_line_of_the_log_has_the_token_or_the_body(outside: Open) -> No
     lines = io.StringIO()
     undo = logs.setup(lines, "DEBUG", "test")
     try:
-        async with outside() as out:
+        async with outside() as services:
             for call in (event(), event(path=FORGED), event(method="GET"), event(body="{"), event(path=PATH + "x")):
-                await take_call(call, out)
+                await take_call(call, services)
     finally:
         undo()
     text = lines.getvalue()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
-from consumers import drain
+from consumers.runners import drain
 from producer import sweep
 from runtime.errors import BadSettings
 from runtime.scf import order_of

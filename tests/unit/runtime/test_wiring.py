@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from runtime.errors import BadSettings
 from runtime.settings import load_settings
-from runtime.wiring import open_outside
+from runtime.wiring import open_services
 from sandbox.server import Server
 from services.backend import sign
 from telemetry.secrets import Secret
@@ -46,8 +46,8 @@ def test_a_broker_elsewhere_goes_by_the_stores_clock_and_one_on_this_machine_by_
 
     async def ask() -> None:
         environ = {**ENVIRON, "BROKER_URL": url}
-        async with open_outside(load_settings(environ), lambda: environ, vendors=False) as out:
-            out.ledger.learn(time.time() + 7200)
+        async with open_services(load_settings(environ), lambda: environ, vendors=False) as services:
+            services.ledger.learn(time.time() + 7200)
             assert abs(clocks[0]() - time.time() - ahead) < 60
 
     monkeypatch.setattr("runtime.wiring.open_broker", opens)
@@ -60,8 +60,8 @@ def test_where_tickets_are_verified_a_secret_too_short_for_it_is_refused_at_star
 
     async def opened(more: Mapping[str, str], **options: bool) -> Secret:
         environ = {**short, **more}
-        async with open_outside(load_settings(environ), lambda: environ, vendors=False, **options) as out:
-            return out.policy.ticket_secret
+        async with open_services(load_settings(environ), lambda: environ, vendors=False, **options) as services:
+            return services.policy.ticket_secret
 
     with pytest.raises(BadSettings, match=r"^TICKET_SECRET is not set, and INTERNAL_CALLBACK_SECRET has \d+ bytes"):
         asyncio.run(opened({}))
@@ -78,9 +78,9 @@ def test_what_the_backend_is_told_is_signed_by_the_stores_clock() -> None:
         return JSONResponse({"rows": []})
 
     async def ask(environ: Mapping[str, str]) -> None:
-        async with open_outside(load_settings(environ), lambda: environ, vendors=False) as out:
-            out.ledger.learn(time.time() + 7200)
-            await out.backend.unfinished(600)
+        async with open_services(load_settings(environ), lambda: environ, vendors=False) as services:
+            services.ledger.learn(time.time() + 7200)
+            await services.backend.unfinished(600)
 
     with Server(Starlette(routes=[Route("/{path:path}", listen)])) as server:
         asyncio.run(ask({**ENVIRON, "BACKEND_URL": server.url}))

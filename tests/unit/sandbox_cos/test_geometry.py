@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.cos.ci.geometry import MAX_PARAMETER, thumbnail_size
 from sandbox.cos.errors import UnknownOperation
-from sandbox.cos.geometry import MAX_PARAMETER, thumbnail_size
 
 SIDES = st.integers(1, 50_000)
 TARGETS = st.integers(1, MAX_PARAMETER)

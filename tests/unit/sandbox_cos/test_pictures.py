@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from sandbox.cos.pictures import BadPicture, UnknownOperation, describe, examine, process, quality_of
+from sandbox.cos.ci.pictures import BadPicture, UnknownOperation, describe, examine, process, quality_of
 
 PORTRAIT = Path(__file__).parents[3] / "sandbox" / "photos" / "portrait.jpg"
 ORIENTATION = 0x0112
@@ -309,9 +309,9 @@ def test_too_many_bytes_are_refused() -> None:
 
 
 def test_the_pixels_of_an_animation_are_counted_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.cos.pictures.MAX_PIXELS", 40 * 20 * 2)
+    monkeypatch.setattr("sandbox.cos.ci.pictures.MAX_PIXELS", 40 * 20 * 2)
     assert describe(SAMPLES["gif"]) == ("gif", 40, 20)
-    monkeypatch.setattr("sandbox.cos.pictures.MAX_PIXELS", 40 * 20 * 2 - 1)
+    monkeypatch.setattr("sandbox.cos.ci.pictures.MAX_PIXELS", 40 * 20 * 2 - 1)
     with pytest.raises(BadPicture, match="over the limit"):
         describe(SAMPLES["gif"])
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.cos.address import Resolver, split_absolute
-from sandbox.cos.audit import AuditRules, judge
-from sandbox.cos.ci import read_operations
+from sandbox.cos.ci.audit import AuditRules, judge
+from sandbox.cos.ci.pictures import Examined
+from sandbox.cos.ci.requests import read_operations
 from sandbox.cos.errors import Refused
 from sandbox.cos.faults import Fault, FaultKind, Faults
+from sandbox.cos.http.address import Resolver, split_absolute
+from sandbox.cos.http.xml import parse, render, text_of
 from sandbox.cos.multipart import MIN_PART_BYTES, choose_parts
 from sandbox.cos.objects import check_conditions, parse_range
-from sandbox.cos.pictures import Examined
 from sandbox.cos.store import Entry, Part
-from sandbox.cos.xml import parse, render, text_of
 
 RESOLVER = Resolver(["demo-1250000000"], "ap-guangzhou")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qcloud_cos.cos_auth import CosS3Auth
 
 from sandbox.cos.errors import Refused
-from sandbox.cos.signature import Evidence, compute, verify
+from sandbox.cos.http.signature import Evidence, compute, verify
 
 NOW = 1_800_000_000
 WINDOW = f"{NOW - 60};{NOW + 600}"

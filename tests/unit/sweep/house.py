@@ -15,7 +15,7 @@ from producer.webhook import take_call
 from recipes.table import RECIPES
 from services.backend import UnfinishedPage, UnfinishedTask
 from services.vendors.port import JobState, JobStatus
-from services.webhooks import Webhooks
+from tasks.calls.webhook_paths import Webhooks
 from telemetry.secrets import Secret
 from tests.engine.standins import ScriptedBackend, ScriptedVendor
 from tests.engine.virtual import wall

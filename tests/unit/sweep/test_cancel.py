@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from console.sweep import NoSuchTask, cancel_known
+from console.cli.sweep import NoSuchTask, cancel_known
 from messages.codes import Code
 from messages.keys import RunId, runs_prefix
-from runtime.wakes import LATEST, cancel_task, current_run
 from services.errors import BackendDown
-from services.records import Accepted, Refused
+from tasks.ending.cancel import cancel_task
+from tasks.ledger.records import Accepted, Refused
+from tasks.wakes import LATEST, current_run
 from tests.engine.fate import raises
 from tests.engine.standins import Plan
 from tests.unit.sweep.house import House

@@ -10,8 +10,8 @@ from messages.bodies import Job
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import VendorDown
-from services.records import End, GivenUp
 from services.vendors.port import JobState
+from tasks.ledger.records import End, GivenUp
 from tests.engine.fate import raises
 from tests.engine.standins import Create, Plan
 from tests.unit.sweep.house import BASE_URL, House

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from services.vendors._runninghub_answers import Reply, job_status
-from services.vendors._runninghub_codes import CODES
 from services.vendors.port import JobState, JobStatus
+from services.vendors.runninghub.answers import Reply, job_status
+from services.vendors.runninghub.codes import CODES
 
 UNKNOWN = {"423", "807", "1004"}
 

@@ -15,11 +15,11 @@ from producer.sweep import MAX_PAGES, Place, Swept, sweep, take_turn
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.errors import BadSettings
-from sandbox.backend.book import PAGE_SIZE
+from sandbox.backend.quota_account import PAGE_SIZE
 from services.backend import UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, ObjectsDown
-from services.ledger import Ledger
 from services.vendors.port import JobState
+from tasks.ledger.ledger import Ledger
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
 from tests.unit.sweep.house import House

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from messages.keys import RunId, record_key, runs_prefix
-from services.records import Accepted, Refused, Verdict
+from tasks.ledger.records import Accepted, Refused, Verdict
 from tests.unit.sweep.house import House
 
 ACCEPTED = Accepted("basic_clean", {}, (), 1.0, 2.0)

@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import sys
 import telemetry, telemetry.events, telemetry.fields, telemetry.instruments, telemetry.logs, telemetry.metrics
-import telemetry.outlets, telemetry.points, telemetry.redaction, telemetry.secrets, telemetry.sending
+import telemetry.exporters, telemetry.points, telemetry.redaction, telemetry.secrets, telemetry.sending
 import telemetry.trace_file, telemetry.tracing
 foreign = {name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"telemetry", "__main__"}
 print(*sorted(name for name in foreign if not name.startswith("_")))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from messages.codes import Code
 from messages.errors import Retry
-from services import tickets
 from services.errors import TicketRefused, WeakSecret
-from services.tickets import AUDIENCE, MAX_TICKET_BYTES, Ticket, check_sold, digest, issue, verify
+from tasks.accepting import tickets
+from tasks.accepting.tickets import AUDIENCE, MAX_TICKET_BYTES, Ticket, check_sold, digest, issue, verify
 from telemetry.secrets import Secret
 
 NOW = 1_700_000_000

@@ -13,8 +13,8 @@ from tests.engine.virtual import virtually, wall
 from transport.errors import Closed
 from transport.port import Delivery
 from transport.pulsar.consumer import PulsarConsumer
-from transport.pulsar.lane import Lane
 from transport.pulsar.native import Arrival, NativeConsumer, Wakeups
+from transport.pulsar.topic_consumer import Lane
 
 
 class Message:

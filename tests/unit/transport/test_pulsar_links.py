@@ -13,10 +13,10 @@ import pytest
 from tests.engine.virtual import VirtualLoop, virtually, wall
 from transport.errors import BrokerDown, Closed
 from transport.pulsar.broker import PulsarBroker
-from transport.pulsar.keeper import AWAY, Keeper
 from transport.pulsar.native import NativeClient, NativeConsumer, NativeProducer
 from transport.pulsar.options import PulsarOptions
-from transport.pulsar.outlet import Outlet
+from transport.pulsar.reconnecting_producer import Outlet
+from transport.pulsar.watchdog import AWAY, Keeper
 
 # -------------------------------------------------------------------------------------------------------------- keeper
 

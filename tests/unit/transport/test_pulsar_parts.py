@@ -24,7 +24,7 @@ from transport.port import Backlog
 from transport.pulsar.admin import SAMPLE, Admin, Seen, positions, tally
 from transport.pulsar.clientlog import log_file, parse
 from transport.pulsar.failures import failure
-from transport.pulsar.greeting import connect_frame, greet, greet_one, refusal
+from transport.pulsar.handshake import connect_frame, greet, greet_one, refusal
 from transport.pulsar.native import _careful
 from transport.pulsar.options import PulsarOptions, hosts_of
 

@@ -1,0 +1,179 @@
+"""The demo: stand-ins, workers and a client on one machine, from photos to results in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from console.cli.broker import variables_for_demo
+from console.cli.client import Client, Sold, open_client
+from console.processes.workers import Workers
+from runtime.settings import load_settings
+from sandbox.contact_sheet import contact_sheet
+from sandbox.environment import World
+from telemetry.tracing import trace_id
+
+__all__ = ["DemoReport", "DemoTask", "Order", "Progress", "WorkerDied", "is_right_end", "run_demo"]
+
+_WORKERS: Final = 2
+_UPLOADS_AT_ONCE: Final = 4
+_LOOK_EVERY_S: Final = 0.25
+_USER: Final = "u-1024"
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended by itself; the text has the end of its log."""
+
+
+class DemoTask(msgspec.Struct, frozen=True):
+    """How one task went."""
+
+    task_id: str
+    user_id: str
+    kind: str
+    status: str
+    outputs: tuple[str, ...]
+    files: tuple[str, ...]
+    error: Mapping[str, str] | None
+    callbacks: tuple[Mapping[str, Any], ...]
+    vendor_calls: Mapping[str, int]
+    trace_id: str
+    elapsed_s: float
+
+
+class DemoReport(msgspec.Struct, frozen=True):
+    """How all went: what `--json` prints."""
+
+    broker: str
+    tasks: tuple[DemoTask, ...]
+    quota: Mapping[str, int]
+
+
+class Progress(Protocol):
+    """Shows how far each task is."""
+
+    def update(self, number: int, text: str, *, done: bool) -> None:
+        """Task `number` (from 0) stands at `text`."""
+        ...
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a demo does."""
+
+    photos: tuple[Path, ...]
+    kind: Literal["basic_clean", "model_pose12"]
+    params: Mapping[str, Any]
+    out: Path
+    limit_s: float
+    broker: Literal["sqlite", "pulsar"] = "sqlite"
+
+
+def is_right_end(report: DemoReport) -> bool:
+    """Whether every task got exactly one delivered verdict and the quota book balances."""
+    for task in report.tasks:
+        heard = {call["status"] for call in task.callbacks if call["http_status"] < 300}  # noqa: PLR2004 - 2xx
+        if len(heard) != 1 or task.status not in {"success", "failed"}:
+            return False
+    succeeded = sum(task.status == "success" for task in report.tasks)
+    return report.quota["charged"] - report.quota["refunded"] == succeeded
+
+
+def run_demo(order: Order, progress: Callable[[], AbstractContextManager[Progress]]) -> DemoReport:
+    """Run the demo and stop everything at the end, whatever happens.
+
+    Raises:
+        WorkerDied: a worker process ended by itself.
+        sandbox.pulsar.BrokerFailed: there is no Pulsar to be had.
+        TimeoutError: tasks were still open at the limit.
+    """
+    with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
+        data = Path(folder)
+        with variables_for_demo(order.broker, data) as variables, World(data, broker=variables) as world:
+            log = data / "workers.log"
+            with Workers(_WORKERS, world.environ, log) as workers, progress() as shown:
+                return asyncio.run(_Demo(order, world, workers, log, shown).run())
+
+
+class _Demo:
+    def __init__(self, order: Order, world: World, workers: Workers, log: Path, shown: Progress) -> None:
+        self._order = order
+        self._world = world
+        self._workers = workers
+        self._log = log
+        self._shown = shown
+        self._gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+
+    async def run(self) -> DemoReport:
+        async with open_client(load_settings(self._world.environ)) as client:
+            try:
+                async with asyncio.timeout(self._order.limit_s), asyncio.TaskGroup() as group:
+                    runs = [
+                        group.create_task(self._one(number, photo, client))
+                        for number, photo in enumerate(self._order.photos)
+                    ]
+            except* WorkerDied as died:
+                raise died.exceptions[0] from None
+            book = await asyncio.to_thread(self._world.book)
+            stats = await asyncio.to_thread(self._world.vendor_stats)
+            rows = {row["task_id"]: row for row in book["tasks"]}
+            queries = {job["id"]: int(job["queries"]) for job in stats["jobs"]}
+            tasks = [await self._report(*run.result(), rows, queries, client) for run in runs]
+        self._sheets(tasks)
+        return DemoReport(self._order.broker, tuple(tasks), {"charged": book["charged"], "refunded": book["refunded"]})
+
+    async def _one(self, number: int, photo: Path, client: Client) -> tuple[Sold, float]:
+        started = time.monotonic()
+        async with self._gate:
+            sold = await client.buy(_USER, self._order.kind, self._order.params)
+            self._shown.update(number, f"{sold.task_id}  uploading {photo.name}", done=False)
+            await client.upload(sold, photo)
+        while (status := await client.status(sold)) == "pending":
+            self._check_workers()
+            self._shown.update(number, f"{sold.task_id}  {await client.progress(sold)}", done=False)
+            await asyncio.sleep(_LOOK_EVERY_S)
+        elapsed = time.monotonic() - started
+        self._shown.update(number, f"{sold.task_id}  {status} in {elapsed:.1f} s", done=True)
+        return sold, elapsed
+
+    def _check_workers(self) -> None:
+        code = self._workers.died()
+        if code is not None:
+            tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise WorkerDied(f"a worker ended with status {code}; its log ends:\n{tail}")
+
+    async def _report(
+        self, sold: Sold, elapsed: float, rows: Mapping[str, Any], queries: Mapping[str, int], client: Client
+    ) -> DemoTask:
+        row = rows[sold.task_id]
+        jobs = await client.jobs(sold)
+        files = await client.download(sold, self._order.out)
+        failed = row["status"] != "success"
+        return DemoTask(
+            task_id=sold.task_id,
+            user_id=sold.user_id,
+            kind=sold.kind,
+            status=row["status"],
+            outputs=tuple(await client.outputs(sold)),
+            files=tuple(str(path) for path in files),
+            error={"code": row["error_code"], "message": row["error"]} if failed else None,
+            callbacks=tuple(
+                {name: call[name] for name in ("path", "status", "signature_ok", "http_status")}
+                for call in row["callbacks"]
+            ),
+            vendor_calls={"create": len(jobs), "query": sum(queries.get(job, 0) for job in jobs)},
+            trace_id=trace_id(await client.traceparent(sold)),
+            elapsed_s=round(elapsed, 2),
+        )
+
+    def _sheets(self, tasks: Sequence[DemoTask]) -> None:
+        pictures = [Path(path) for path in itertools.chain.from_iterable(task.files for task in tasks)]
+        if pictures:
+            contact_sheet(pictures, self._order.out / "contact_sheet.jpg", columns=4 if len(pictures) <= 12 else 12)  # noqa: PLR2004 - one job's dozen

@@ -1,0 +1,58 @@
+"""`scf-workers submit`: one task from a client's side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from console.cli.client import Client, Sold, open_client
+from console.cli.ending import tell_ending
+from console.cli.show import show_progress
+from runtime.settings import load_settings
+from telemetry.tracing import trace_id
+
+__all__ = ["submit_photo"]
+
+_LOOK_EVERY_S = 0.5
+
+
+def submit_photo(photo: Path, kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float) -> bool:
+    """Submit one photo and show how it goes. Returns whether it succeeded, or was not waited for."""
+    return asyncio.run(_submit(photo, kind, params, user=user, out=out, wait_s=wait_s))
+
+
+async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float) -> bool:
+    async with open_client(load_settings(os.environ)) as client:
+        sold = await client.buy(user, kind, params)
+        key = await client.upload(sold, photo)
+        print(f"task {sold.task_id}: uploaded {key}")
+        if not wait_s:
+            return True
+        status = await _wait(client, sold, wait_s)
+        if status == "success":
+            files = await client.download(sold, out)
+            print(f"success: {len(files)} files in {out / sold.task_id}")
+        else:
+            verdict, progress = await client.verdict(sold), await client.progress(sold)
+            ending, remedy = tell_ending(status, verdict, progress, wait_s)
+            print(f"{ending}\n-> {remedy}")
+        if traceparent := await client.traceparent(sold):
+            print(f"trace {trace_id(traceparent)}")
+        return status == "success"
+
+
+async def _wait(client: Client, sold: Sold, wait_s: float) -> str:
+    status = "pending"
+    with show_progress(1) as shown:
+        try:
+            async with asyncio.timeout(wait_s):
+                while (status := await client.status(sold)) == "pending":
+                    shown.update(0, f"{sold.task_id}  {await client.progress(sold)}", done=False)
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except TimeoutError:
+            return status
+        shown.update(0, f"{sold.task_id}  {status}", done=True)
+    return status

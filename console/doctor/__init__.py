@@ -1,0 +1,1 @@
+"""The doctor: checks of a deployment, each with its remedy."""

@@ -1,0 +1,233 @@
+"""The doctor: looks at everything a deployment needs, and says what is wrong with the remedy.
+
+Every check is one coroutine that raises when something is wrong; one that fails stops only those that need what it
+looks at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from console.doctor.checks import BROKER_REMEDY, NEEDS, OF_THE_BROKER, Check, Wrong, checks_of
+from messages.errors import ScfWorkersError
+from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
+from runtime.errors import BadSettings
+from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets, require_tickets
+from runtime.wiring import open_services
+from tasks.context import Services
+from telemetry.exporters import pairs
+from telemetry.redaction import redact_text
+from telemetry.secrets import Secret
+from transport.errors import BadBrokerUrl, BrokerDown
+
+__all__ = ["Finding", "examine", "to_json"]
+
+_LIMIT_S: Final = 30.0
+
+
+def _is_here(url: str) -> bool:
+    """Whether a URL leads to this very machine."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+_SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
+    "COS_ENDPOINT": lambda settings: bool(settings.cos_endpoint),
+    "FETCH_PRIVATE_HOSTS": lambda settings: any(
+        not pair.strip().endswith(":443") for pair in settings.fetch_private_hosts.split(",") if pair.strip()
+    ),
+    "TICKET_REQUIRED": lambda settings: not settings.ticket_required,
+    "BROKER_URL": lambda settings: settings.broker_url.startswith("sqlite:") or _is_here(settings.broker_url),
+    "BACKEND_URL": lambda settings: _is_here(settings.backend_url),
+    "RUNNINGHUB_URL": lambda settings: _is_here(settings.runninghub_url),
+    "WEBHOOK_URL": lambda settings: _is_here(settings.webhook_url),
+    "TRACE_FILE": lambda settings: bool(settings.trace_file),
+}
+"""Variable -> whether it has a value that only a sandbox may have."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found."""
+
+    name: str
+    ok: bool | None
+    """None: not examined, because of the finding that `detail` names."""
+    detail: str
+    remedy: str = ""
+    """What to do, when it is not ok."""
+
+
+async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Examine the deployment that an environment describes.
+
+    Args:
+        environ: the environment.
+    """
+    mask_secrets(environ)
+    variables = _variables(environ)
+    if all(finding.ok for finding in variables):
+        variables += _together(environ)
+    findings = [*variables, *_sandbox(environ)]
+    # With one that cannot be used everything else would be asked in a way that nobody wants.
+    if all(finding.ok for finding in variables):
+        findings += await _outside(environ)
+    return tuple(findings)
+
+
+def _variables(environ: Mapping[str, str]) -> list[Finding]:
+    """Each variable by itself, so that every broken one is named, not just the first."""
+    findings: list[Finding] = []
+    for field in msgspec.structs.fields(Settings):
+        name = field.encode_name
+        given = {key: environ[key] for key in (name, f"{name}_FILE") if environ.get(key)}
+        try:
+            _try(name, load_settings(given))
+        except BadSettings as error:
+            findings.append(Finding(name, ok=False, detail=redact_text(str(error)), remedy=f"correct {name}"))
+            continue
+        if name in REQUIRED and not given:
+            findings.append(Finding(name, ok=False, detail="not set", remedy=f"set {name}: docs/configuration.md"))
+        elif given:
+            findings.append(Finding(name, ok=True, detail="set"))
+    return findings
+
+
+def _together(environ: Mapping[str, str]) -> list[Finding]:
+    """What variables that are well by themselves are not together."""
+    try:
+        load_settings(environ)
+    except BadSettings as error:
+        remedy = "correct what the text names: docs/configuration.md"
+        return [Finding("variables", ok=False, detail=redact_text(str(error)), remedy=remedy)]
+    return []
+
+
+def _try(name: str, settings: Settings) -> None:
+    """Use what a variable holds as the product will, where its form alone tells little."""
+    try:
+        match name:
+            case "TRACE_FILE" if settings.trace_file:
+                with Path(settings.trace_file).open("ab"):
+                    pass
+            case "HEALTH_FILE" if settings.health_file:
+                _check_place(Path(settings.health_file))
+            case "WORK_TOPICS":
+                _check_topics(settings.topics)
+            case "BROKER_TLS_CA" if settings.broker_tls_ca:
+                ssl.create_default_context(cafile=settings.broker_tls_ca)
+            case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_RESOURCE_ATTRIBUTES":
+                _check_pairs(name, getattr(settings, name.lower()))
+            case _:
+                pass
+    except OSError as error:
+        raise BadSettings(f"{name} names a file that cannot be used: {type(error).__name__}") from error
+
+
+def _check_place(path: Path) -> None:
+    """Insist that a file can be made; not by making it, because it would tell of a pump that is none."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OSError
+
+
+def _check_topics(topics: Sequence[str]) -> None:
+    known = (*WORK_TOPICS, *DEAD_LETTER_TOPICS)
+    if unknown := [topic for topic in topics if topic not in known]:
+        raise BadSettings(f"WORK_TOPICS names {', '.join(unknown)}; there are {', '.join(known)}")
+
+
+def _check_pairs(name: str, listed: Secret) -> None:
+    """Insist on pairs: what is none would be left out. It is not told, because it may be a secret."""
+    for number, part in enumerate(listed.reveal().split(","), 1):
+        if part.strip() and not pairs(part):
+            raise BadSettings(f"{name} cannot be used: its part {number} is no name=value pair")
+
+
+def _sandbox(environ: Mapping[str, str]) -> list[Finding]:
+    if environ.get("TENCENTCLOUD_RUNENV") != "SCF":
+        return []
+    try:
+        settings = load_settings(environ)
+    except BadSettings:
+        return []
+    return [
+        Finding(f"{name} on SCF", ok=False, detail="a value for a sandbox", remedy=f"take {name} out of the function")
+        for name, is_sandbox in _SANDBOX_ONLY.items()
+        if is_sandbox(settings)
+    ]
+
+
+def _vendor_keys(settings: Settings) -> list[Finding]:
+    if not settings.model_pose12_workflow or settings.runninghub_api_key:
+        return []
+    detail = "MODEL_POSE12_WORKFLOW is set, but RUNNINGHUB_API_KEY is not: nothing can be generated"
+    return [Finding("runninghub", ok=False, detail=detail, remedy="set RUNNINGHUB_API_KEY, or unset the workflow")]
+
+
+def _ticket_key(settings: Settings) -> Finding:
+    try:
+        require_tickets(settings)
+    except BadSettings as error:
+        remedy = "set TICKET_SECRET to what the backend signs tickets with"
+        return Finding("tickets", ok=False, detail=str(error), remedy=remedy)
+    name = "TICKET_SECRET" if settings.ticket_secret else "INTERNAL_CALLBACK_SECRET"
+    asked = "" if settings.ticket_required else "; none is asked for: see TICKET_REQUIRED in docs/configuration.md"
+    return Finding("tickets", ok=True, detail=f"verified with {name}{asked}")
+
+
+async def _outside(environ: Mapping[str, str]) -> list[Finding]:
+    try:
+        return await _ask(environ)
+    except (BadBrokerUrl, BrokerDown) as error:
+        broker = Finding("broker", ok=False, detail=_said(error), remedy=BROKER_REMEDY)
+        # Everything else is looked at beside a broker that cannot fail.
+        rest = await _outside({**environ, "BROKER_URL": "sqlite:///:memory:"})
+        return [broker, *(finding for finding in rest if finding.name not in OF_THE_BROKER)]
+    except ScfWorkersError as error:
+        return [Finding("wiring", ok=False, detail=_said(error), remedy="correct what the text names")]
+
+
+async def _ask(environ: Mapping[str, str]) -> list[Finding]:
+    settings = load_settings(environ)
+    async with open_services(settings, lambda: environ, tickets=False) as services:
+        return [_ticket_key(settings), *_vendor_keys(settings), *await _checked(settings, services)]
+
+
+async def _checked(settings: Settings, services: Services) -> list[Finding]:
+    findings: list[Finding] = []
+    causes: dict[str, str] = {}
+    for name, check, remedy in checks_of(settings):
+        if cause := causes.get(NEEDS.get(name, "")):
+            finding = Finding(name, ok=None, detail=f"not examined: see {cause}")
+        else:
+            finding = await _run(name, check, remedy, services)
+        if not finding.ok:
+            causes[name] = cause or name
+        findings.append(finding)
+    return findings
+
+
+async def _run(name: str, check: Check, remedy: str, services: Services) -> Finding:
+    try:
+        async with asyncio.timeout(_LIMIT_S):
+            return Finding(name, ok=True, detail=await check(services))
+    except TimeoutError:
+        return Finding(name, ok=False, detail=f"no answer in {_LIMIT_S:g} s", remedy=remedy)
+    except (ScfWorkersError, Wrong) as error:
+        return Finding(name, ok=False, detail=_said(error), remedy=remedy)
+
+
+def _said(error: Exception) -> str:
+    return redact_text(str(error) if isinstance(error, Wrong) else f"{type(error).__name__}: {error}")
+
+
+def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The findings as `--json` prints them."""
+    return {"ok": all(finding.ok for finding in findings), "findings": msgspec.to_builtins(findings)}

@@ -1,0 +1,254 @@
+"""What follows from a stage's word, done before the ack: publishing, verdicts, dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import b64encode
+from typing import Final
+
+import msgspec
+
+from consumers.engine.follow_up import follow
+from consumers.engine.outcomes import (
+    Again,
+    Bury,
+    Crashed,
+    Done,
+    Finish,
+    For,
+    Leave,
+    Next,
+    Outcome,
+    Reject,
+    Retry,
+    Snooze,
+)
+from consumers.engine.pauses import Pauses
+from messages.bodies import Body, Dead, Notify, Reason, Stage
+from messages.codec import NOBODY, Message, encode, new_header
+from messages.codes import Code
+from messages.errors import Outage, ScfWorkersError, Transient
+from messages.keys import RunId
+from messages.topics import dead_letter_topic, topic_of
+from tasks.calls.decide import may_fail
+from tasks.context import Services
+from tasks.ending.finish import finish
+from tasks.ending.verdict import give_verdict
+from tasks.ledger.records import Verdict
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric
+from telemetry.points import reached
+from telemetry.tracing import under
+from transport.port import Delivery
+
+__all__ = ["Effects"]
+
+_BEFORE_JOB: Final = (Stage.CLEAN, Stage.GENERATE)
+_PUBLISH_PAUSE: Final = 0.5
+"""Seconds between two tries of a publish that failed: a begun message is never given back."""
+
+_EARLY_REST: Final = 1.0
+"""Seconds until a message that came early is published again, so that nothing can spin."""
+
+_WHOLE: Final = 5_500
+"""Bytes of an original that fit into a dead letter, also as base64; only foreign messages are larger."""
+
+log = logs.get(__name__)
+
+
+class Effects:
+    """Carries outcomes out.
+
+    Args:
+        services: the bundle of services.
+        pauses: topics that rest.
+    """
+
+    def __init__(self, services: Services, pauses: Pauses) -> None:
+        self._services = services
+        self._pauses = pauses
+
+    async def carry_out(self, outcome: Outcome, message: Message, delivery: Delivery) -> None:
+        """Do what the outcome says; when this returns, the original may be acked."""
+        match outcome:
+            case For(found, inner):
+                with under(found.traceparent):
+                    await self.carry_out(inner, Message(found, message.body), delivery)
+            case Leave():
+                log.debug(Event.MESSAGE_DROPPED)
+            case Done(manifest, job):
+                await self._conclude(message, Verdict("success", "", manifest, job))
+            case Reject():
+                await self.reject(message, outcome)
+            case Finish(again):
+                await self._finish(message, again=again)
+            case Bury():
+                await self.bury(outcome, delivery, message)
+            case _:
+                await self._go_on(outcome, message, delivery)
+
+    async def _go_on(
+        self, outcome: Next | Snooze | Retry | Again | Crashed, message: Message, delivery: Delivery
+    ) -> None:
+        """Publish what carries the run on."""
+        attempt = message.header.attempt
+        match outcome:
+            case Next(stage, body, delay, seq):
+                await self._follow(message, stage=stage, body=body, seq=seq, delay=delay)
+            case Snooze(delay, pause, body):
+                if pause:
+                    self._pauses.pause(delivery.topic, pause)
+                await self._copy(message, delay=delay, body=body, attempt=attempt)
+                log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
+            case Retry(delay):
+                await self._copy(message, delay=delay, attempt=attempt + 1)
+                metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="error")
+                log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
+            case Again(delay):
+                # Where this machine's clock is behind, the copy's delay may end in the broker's past: it comes at once.
+                rest = min(delay, _EARLY_REST)
+                await asyncio.sleep(rest)
+                await self.publish(delivery.topic, delivery.payload, delay - rest)
+            case Crashed(not_before):
+                delay = max(0.0, not_before - self._now())
+                await self._copy(message, delay=delay, attempt=attempt + 1, alone=True)
+                metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
+                log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
+
+    async def reject(self, message: Message, reject: Reject) -> None:
+        """Verdict `failed`, unless a job that is alive may still make the run a success."""
+        header = message.header
+        calls = await self._services.ledger.calls(header.run_id)
+        if not may_fail(calls, reject.n, before_job=reject.before_job or header.stage in _BEFORE_JOB):
+            log.warning(Event.MESSAGE_DROPPED, code=reject.code, why="another job of the run is alive")
+            return
+        await self._conclude(message, Verdict("failed", reject.code))
+
+    async def expire(self, message: Message) -> None:
+        """Verdict `failed`, because the run is out of time."""
+        await self._conclude(message, Verdict("failed", Code.TIMEOUT))
+
+    async def bury(self, bury: Bury, delivery: Delivery, message: Message | None) -> None:
+        """Publish the dead letter."""
+        header = message.header if message else new_header(RunId(NOBODY, NOBODY), Stage.DEAD, self._now())
+        stage = header.stage if message else ""
+        cause = f"{stage}|{bury.reason}|{bury.code}|{bury.error}"
+        original, encoding = _original(delivery.payload)
+        body = Dead(
+            reason=bury.reason,
+            topic=delivery.topic,
+            message_id=delivery.message_id,
+            stage=stage,
+            code=bury.code,
+            error=bury.error,
+            fingerprint=hashlib.sha256(cause.encode()).hexdigest()[:12],
+            original=original,
+            encoding=encoding,
+            n=bury.n,
+        )
+        letter = follow(header, self._now(), self._services.rng, stage=Stage.DEAD, body=body, attempt=header.attempt)
+        await self.publish(dead_letter_topic(delivery.topic), encode(letter), 0.0)
+        metrics.count(Metric.DEAD_LETTERS, stage=stage or "unreadable", reason=bury.reason.value)
+        event = Event.MESSAGE_UNREADABLE if bury.reason is Reason.UNREADABLE else Event.MESSAGE_DEAD_LETTERED
+        log.warning(event, reason=bury.reason, code=bury.code, error_type=bury.error, fingerprint=body.fingerprint)
+
+    async def publish(self, topic: str, payload: bytes, delay: float) -> None:
+        """Publish, trying on while the broker is away: who calls has begun its message and must not give it back."""
+        while True:
+            try:
+                await self._services.broker.publish(topic, payload, delay=delay)
+            except Outage as error:
+                log.warning(Event.TOPIC_PAUSED, error=error, topic=topic)
+                await asyncio.sleep(_PUBLISH_PAUSE)
+            else:
+                return
+
+    async def _conclude(self, message: Message, verdict: Verdict) -> None:
+        header = message.header
+        await give_verdict(header.run_id, verdict, self._services, kind=header.kind)
+        await self._finish(message)
+
+    async def _finish(self, message: Message, *, again: bool = False) -> None:
+        header = message.header
+        try:
+            late = await finish(header.run_id, self._services, again=again)
+        except (ScfWorkersError, TimeoutError) as error:
+            log.warning(Event.CALLBACK_FAILED, error=error)
+            # A wake that fails here leaves it to the sweep, which goes on for as long as the backend lists the task.
+            if header.stage != Stage.WAKE:
+                await self._notify(message, error)
+        else:
+            if late is not None:
+                log.warning(Event.CLEANUP_LATE, error=late)
+                await self._notify(message, late)
+
+    async def _notify(self, message: Message, error: Exception) -> None:
+        since = int(self._now() * 1000)
+        await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
+
+    async def _copy(
+        self, message: Message, *, delay: float, attempt: int, body: Body | None = None, alone: bool = False
+    ) -> None:
+        header = message.header
+        await self._follow(
+            message,
+            stage=Stage(header.stage),
+            body=message.body if body is None else body,
+            seq=header.seq + 1,
+            attempt=attempt,
+            delay=delay,
+            alone=alone,
+        )
+
+    async def _follow(
+        self,
+        message: Message,
+        *,
+        stage: Stage,
+        body: Body,
+        seq: int = 0,
+        attempt: int = 0,
+        delay: float = 0.0,
+        alone: bool = False,
+    ) -> None:
+        header = message.header
+        new = follow(
+            header,
+            self._now(),
+            self._services.rng,
+            stage=stage,
+            body=body,
+            seq=seq,
+            attempt=attempt,
+            delay=delay,
+            alone=alone,
+        )
+        if stage is Stage.DEAD:
+            assert isinstance(body, Dead)
+            topic = dead_letter_topic(body.topic)
+        else:
+            topic = topic_of(stage, header.priority)
+        await self.publish(topic, encode(new), new.header.not_before / 1000)
+        reached(f"{header.stage}.published")
+
+    def _now(self) -> float:
+        return self._services.ledger.now()
+
+
+def _original(payload: bytes) -> tuple[str, str]:
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    # JSON escapes a control character six bytes long, so a text counts as it is written.
+    if text and len(msgspec.json.encode(text)) <= _WHOLE:
+        return text, "text"
+    if len(payload) <= _WHOLE:
+        return b64encode(payload).decode(), "base64"
+    return b64encode(payload[:_WHOLE]).decode(), "cut"
+
+
+def _retry_after(error: Exception) -> float:
+    return (error.retry_after or 1.0) if isinstance(error, Outage | Transient) else 1.0

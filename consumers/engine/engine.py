@@ -1,0 +1,311 @@
+"""The engine: one message from delivery to ack.
+
+    decode -> due? -> ids to store? -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect -> ack
+
+Light messages (polls between their marked turns, wakes, dead letters) skip verdict and mark: they touch the ledger only
+when they have something to write, and a create-only write then shows them what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from consumers.engine.effects import Effects
+from consumers.engine.limits import is_marked, limit_of
+from consumers.engine.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
+from consumers.engine.pauses import Pauses
+from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
+from consumers.engine.time_limit import within
+from consumers.runners.user_cap import put_off_delay
+from messages.bodies import Collect, Reason, Stage, Wake
+from messages.codec import Header, Message, decode
+from messages.codes import Code
+from messages.errors import InvalidMessage, ScfWorkersError, Transient
+from tasks.calls.jobs import save_ids
+from tasks.context import Services
+from tasks.ledger.records import Begun
+from tasks.run import Task, load_task
+from tasks.wakes import SWEEP
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
+from telemetry.points import reached
+from telemetry.tracing import failed, note, span
+from transport.port import Consumer, Delivery
+
+__all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine", "StageFunction"]
+
+StageFunction = Callable[[Message, Task | None, Services], Coroutine[Any, Any, Outcome]]
+"""(message, its task if the stage is marked, the services) -> what follows."""
+
+STALE_SWEEP: Final = 180.0
+"""Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
+
+MAX_WAKES: Final = 40
+"""Copies of a wake that meets outages, before it is given up: about ten minutes."""
+
+_DOUBTFUL: Final = 5.0
+"""Seconds by which a message may be early without a doubt in this machine's clock: brokers deliver a second early."""
+
+log = logs.get(__name__)
+
+
+class Engine:
+    """Runs messages.
+
+    Args:
+        services: the bundle of services.
+        stages: what each stage does.
+        pauses: topics that rest.
+    """
+
+    def __init__(self, services: Services, stages: Mapping[Stage, StageFunction], pauses: Pauses) -> None:
+        self._services = services
+        self._stages = {stage.value: work for stage, work in stages.items()}
+        self._effects = Effects(services, pauses)
+
+    async def run_one(self, delivery: Delivery, consumer: Consumer, message: Message | None = None) -> None:
+        """Work on one message, carry out what follows, and only then ack it.
+
+        Cancelled, it publishes a copy with the same attempt and acks: what was begun is never given back.
+
+        Args:
+            delivery: the message.
+            consumer: whose delivery it is.
+            message: what it says, if the caller has read it already.
+        """
+        try:
+            message = message or decode(delivery.payload)
+        except InvalidMessage:
+            await self.pass_on(delivery)
+            await consumer.ack(delivery)
+            return
+        header = message.header
+        fields = _fields(header, delivery)
+        with logs.context(fields), span(SpanName.CONSUME, header.traceparent, of=header.stage):
+            note(fields, function=f"consumers.{header.stage}")
+            if header.stage == Stage.WAKE and _is_sweep(message):
+                await consumer.ack(delivery)
+                await self._sweep(message, delivery)
+                return
+            try:
+                await self._work(message, delivery)
+            except asyncio.CancelledError:
+                await self._effects.carry_out(Snooze(1.0), message, delivery)
+                await consumer.ack(delivery)
+                raise
+            await consumer.ack(delivery)
+            reached(f"{header.stage}.acked")
+
+    async def put_off(self, delivery: Delivery, consumer: Consumer) -> bool:
+        """Publish a message anew for later, as it is, and ack it: its user has enough under way.
+
+        Returns:
+            False, with nothing done, if it must not wait: its run is out of time, or an earlier process began it.
+
+        Raises:
+            messages.errors.ScfWorkersError: the ledger or the broker did not work; the message may be given back.
+        """
+        header = decode(delivery.payload).header
+        if self._is_late(header) or await self._has_begun(header, delivery):
+            return False
+        now = self._services.ledger.now()
+        delay = jittered(put_off_delay(now - header.due_at), self._services.rng)
+        if header.deadline_at is not None:
+            delay = min(delay, max(0.0, header.deadline_at - now))
+        with logs.context(_fields(header, delivery)):
+            await self._effects.publish(delivery.topic, delivery.payload, delay)
+            await consumer.ack(delivery)
+            log.info(Event.MESSAGE_PUT_OFF, delay=round(delay, 3))
+        metrics.count(Metric.MESSAGES_PUT_OFF, stage=header.stage)
+        return True
+
+    async def pass_on(self, delivery: Delivery, delay: float = 1.0) -> None:
+        """Publish a copy with the same attempt, for a message that no broker would deliver again.
+
+        A copy rather than the message as it is: had an earlier process begun it, its mark would turn that away.
+        """
+        try:
+            message = decode(delivery.payload)
+        except InvalidMessage as error:
+            await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
+            return
+        with logs.context(_fields(message.header, delivery)):
+            await self._effects.carry_out(Snooze(delay), message, delivery)
+
+    async def _sweep(self, message: Message, delivery: Delivery) -> None:
+        """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""
+        started = _steady()
+        try:
+            if await self._is_stale(message.header):
+                log.info(Event.MESSAGE_DROPPED, why="stale sweep")
+                return
+            outcome = await self._outcome(message, delivery)
+            if isinstance(outcome, Snooze | Retry):
+                # A copy would be young for ever: an outage of hours would gather one chain of them for each sweep.
+                outcome = Leave()
+            await self._effects.carry_out(outcome, message, delivery)
+        except Exception as error:  # noqa: BLE001 - the next sweep tries again
+            self._tell(error)
+        else:
+            _done(message, outcome, started)
+
+    async def _is_stale(self, header: Header) -> bool:
+        """Whether the next sweep has published another, by the store's clock too: this machine's may err."""
+        oldest = header.created / 1000 + STALE_SWEEP
+        return self._services.ledger.now() > oldest and await self._services.ledger.ask_time() > oldest
+
+    async def _work(self, message: Message, delivery: Delivery) -> None:
+        started = _steady()
+        outcome = await self._outcome(message, delivery)
+        try:
+            await self._effects.carry_out(outcome, message, delivery)
+        except Exception as error:  # noqa: BLE001 - an effect that failed is tried again by a copy, never lost
+            self._tell(error)
+            outcome = self._after(error, message)
+            await self._effects.carry_out(outcome, message, delivery)
+        _done(message, outcome, started)
+
+    async def _outcome(self, message: Message, delivery: Delivery) -> Outcome:
+        header = message.header
+        task: Task | None = None
+        try:
+            early = header.due_at - self._services.ledger.now()
+            if early > _DOUBTFUL:
+                early = header.due_at - await self._services.ledger.ask_time()
+            # One that has begun is early only here: another machine's clock was ahead.
+            if early > 0 and not await self._has_begun(header, delivery):
+                return Again(early)
+            _received(header, max(0.0, -early))
+            await save_ids(message, self._services)
+            if is_marked(header):
+                gate = await self._gate(message, delivery)
+                if gate is not None:
+                    return gate
+                if header.stage != Stage.NOTIFY:
+                    task = await load_task(header.run_id, self._services)
+            elif header.stage == Stage.POLL and self._is_late(header) and (expired := await self._expire(message)):
+                return expired
+            work = self._stages[header.stage](message, task, self._services)
+            return await within(limit_of(header.stage, task.recipe if task else None), work)
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises has an outcome; defects are logged whole
+            self._tell(error)
+            return self._after(error, message)
+
+    def _after(self, error: Exception, message: Message) -> Outcome:
+        header = message.header
+        outcome = outcome_of(_ours(error), header.attempt, self._services.rng, n=_call_of(message))
+        if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
+            # The failure function is the last one: it never dead-letters, it waits and alarms.
+            log.error(Event.FAILURE_STUCK, error=error)
+            return Snooze(jittered(OUTAGE_DELAY, self._services.rng))
+        if header.stage == Stage.WAKE and isinstance(outcome, Snooze) and header.seq >= MAX_WAKES:
+            # No deadline ends a wake. The sweep publishes new ones for as long as the backend misses a verdict.
+            return Bury(Reason.ATTEMPTS, Code.BUSY, type(error).__name__)
+        if header.stage == Stage.WAKE and isinstance(outcome, Reject):
+            # A wake may not know its run, nor this build its kind: a desk record, for nobody is to be refunded.
+            return Bury(Reason.PERMANENT, outcome.code, type(error).__name__)
+        return outcome
+
+    async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
+        """Verdict, deadline, mark, attempts: None when the work may begin."""
+        header, ledger = message.header, self._services.ledger
+        run = header.run_id
+        if header.stage != Stage.NOTIFY and await ledger.verdict(run):
+            return Finish()
+        if self._is_late(header) and (expired := await self._expire(message)):
+            return expired
+        limit = limit_of(header.stage, self._services.recipes.get(header.kind))
+        mark = await ledger.mark(run, header.stage, header.seq, Begun(delivery.message_id, header.attempt, limit))
+        reached(f"{header.stage}.marked")
+        if not mark.mine:
+            if mark.record.message_id != delivery.message_id:
+                return Leave()
+            if header.stage != Stage.POLL:
+                return Crashed(mark.at + mark.record.limit_s)
+        if header.attempt >= MAX_ATTEMPTS:
+            return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.alone else "Attempts", _call_of(message))
+        return None
+
+    async def _has_begun(self, header: Header, delivery: Delivery) -> bool:
+        """Whether an earlier process began this very message, and has died since.
+
+        Then it must not be published again as it is: that would be another message, which the mark of this one turns
+        away.
+        """
+        if not is_marked(header):
+            return False
+        mark = await self._services.ledger.read(header.run_id, f"begun-{header.stage}-{header.seq}", Begun)
+        return mark is not None and mark.record.message_id == delivery.message_id
+
+    async def _expire(self, message: Message) -> Outcome | None:
+        """Verdict `failed`, if the run is late by the store's clock too, which a read tells: this machine's may err."""
+        await self._services.ledger.accepted(message.header.run_id)
+        if not self._is_late(message.header):
+            return None
+        await self._effects.expire(message)
+        return Leave()
+
+    def _is_late(self, header: Header) -> bool:
+        return header.deadline_at is not None and self._services.ledger.now() >= header.deadline_at
+
+    def _tell(self, error: Exception) -> None:
+        failed(error)
+        if isinstance(error, ScfWorkersError | TimeoutError):
+            log.warning(Event.STAGE_FAILED, error=error)
+        else:
+            log.error(Event.STAGE_FAILED, error=error)
+
+
+def _is_sweep(message: Message) -> bool:
+    return isinstance(message.body, Wake) and message.body.why == SWEEP
+
+
+def _call_of(message: Message) -> int:
+    return message.body.job.n if isinstance(message.body, Collect) else 0
+
+
+def _ours(error: Exception) -> Exception:
+    return Transient("the stage's time limit passed", code=Code.BUSY) if isinstance(error, TimeoutError) else error
+
+
+def _fields(header: Header, delivery: Delivery) -> dict[str, object]:
+    return {
+        "user_id": header.user,
+        "task_id": header.task,
+        "step": header.step,
+        "run": header.run,
+        "stage": header.stage,
+        "seq": header.seq,
+        "attempt": header.attempt,
+        "kind": header.kind,
+        "topic": delivery.topic,
+        "message_id": delivery.message_id,
+    }
+
+
+def _received(header: Header, waited: float) -> None:
+    waited = round(waited, 3)
+    note(queue_delay=waited)
+    log.debug(Event.MESSAGE_RECEIVED, queue_delay=waited)
+    if metrics.is_on():
+        metrics.count(Metric.MESSAGES_RECEIVED, stage=header.stage, kind=header.kind or "none")
+        metrics.observe(Metric.QUEUE_DELAY, waited, stage=header.stage)
+
+
+def _done(message: Message, outcome: Outcome, started: float) -> None:
+    """Tell that a message's effect is stored."""
+    header, took = message.header, round(_steady() - started, 3)
+    name = type(outcome.outcome if isinstance(outcome, For) else outcome).__name__.lower()
+    note(outcome=name)
+    if metrics.is_on():
+        metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
+        metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
+    # That there was nothing to do is no news, and the commonest end of a wake.
+    (log.debug if name == "leave" else log.info)(Event.MESSAGE_DONE, outcome=name, took=took)
+
+
+def _steady() -> float:
+    return asyncio.get_running_loop().time()

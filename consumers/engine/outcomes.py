@@ -1,0 +1,97 @@
+"""What a stage says, as data. The engine turns an outcome into effects; effects come before the ack, always."""
+
+from __future__ import annotations
+
+import msgspec
+
+from messages.bodies import Body, Reason, Stage
+from messages.codec import Header
+from messages.codes import Code
+from tasks.ledger.records import ManifestItem
+
+__all__ = ["Again", "Bury", "Crashed", "Done", "Finish", "For", "Leave", "Next", "Outcome", "Reject", "Retry", "Snooze"]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The results are staged and audited: verdict `success`."""
+
+    manifest: tuple[ManifestItem, ...]
+    job: str = ""
+
+
+class Next(msgspec.Struct, frozen=True):
+    """Go on with another message."""
+
+    stage: Stage
+    body: Body
+    delay: float = 0.0
+    seq: int = 0
+
+
+class Snooze(msgspec.Struct, frozen=True):
+    """Come again later; no attempt is spent."""
+
+    delay: float
+    pause: float = 0.0
+    """Seconds the whole topic rests, because its next messages would fare no better."""
+    body: Body | None = None
+    """Of the copy, when it differs."""
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """The task's own fault: verdict `failed` straight away."""
+
+    code: Code
+    n: int = 0
+    """The paid call whose results are at fault; 0 for none."""
+    before_job: bool = False
+    """Any job that is known outdates it, as it does what clean and generate say."""
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """A verdict is there: bring the run to its end."""
+
+    again: bool = False
+    """Also when it is delivered: the backend seems to have lost it."""
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """Nothing to do: somebody else carries the run, or there is only waiting."""
+
+
+class Again(msgspec.Struct, frozen=True):
+    """Delivered early: the same message once more, when it is due."""
+
+    delay: float
+
+
+class Crashed(msgspec.Struct, frozen=True):
+    """An earlier process died on this message, or still runs it: a copy once that is decided, alone in its process."""
+
+    not_before: float
+    """Seconds since the epoch."""
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The task's call failed and may work again: a copy with one attempt more."""
+
+    delay: float
+
+
+class Bury(msgspec.Struct, frozen=True):
+    """Dead letter; `failure` decides what becomes of the run."""
+
+    reason: Reason
+    code: Code
+    error: str
+    n: int = 0
+
+
+class For(msgspec.Struct, frozen=True):
+    """An outcome for another header than the message's own: a wake that found its run."""
+
+    header: Header
+    outcome: Outcome
+
+
+Outcome = For | Done | Next | Snooze | Reject | Finish | Leave | Again | Crashed | Retry | Bury

@@ -1,0 +1,88 @@
+"""Which error leads to which outcome, and after how long: pure."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from consumers.engine.outcomes import Bury, Outcome, Reject, Retry, Snooze
+from messages.bodies import Reason
+from messages.codes import Code
+from messages.errors import Retry as RetryClass
+from messages.errors import ScfWorkersError
+
+__all__ = [
+    "BASE_DELAY",
+    "JITTER",
+    "MAX_ATTEMPTS",
+    "MAX_DELAY",
+    "OUTAGE_DELAY",
+    "OUTAGE_PAUSE",
+    "backoff",
+    "jittered",
+    "outcome_of",
+]
+
+MAX_ATTEMPTS: Final = 5
+"""Tries of one piece of work: attempts 0 to 4."""
+
+BASE_DELAY: Final = 2.0
+"""Seconds; doubles with each attempt."""
+
+MAX_DELAY: Final = 120.0
+"""Seconds a backoff grows to."""
+
+OUTAGE_DELAY: Final = 15.0
+"""Seconds until a message looks again whether a service is back."""
+
+OUTAGE_PAUSE: Final = 5.0
+"""Seconds a topic rests when a service as such is away."""
+
+JITTER: Final = 0.2
+"""Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
+
+
+def jittered(delay: float, rng: random.Random) -> float:
+    """The delay, stretched by up to a fifth; never shorter than asked."""
+    return delay * (1 + JITTER * rng.random())
+
+
+def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) -> float:
+    """Seconds until the next attempt: exponential with full jitter, and never before the other side allows it."""
+    ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << min(attempt, 10)))
+    return max(retry_after or 0.0, ceiling * rng.random())
+
+
+def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -> Outcome:
+    """What follows from an error in a stage.
+
+    Args:
+        error: what the stage raised; one that is none of ours is a defect, and tried again like a transient one.
+        attempt: of the message.
+        rng: for jitter.
+        n: the paid call whose results the message is about; 0 for none.
+    """
+    if not isinstance(error, ScfWorkersError):
+        error = _as_ours(error)
+    match error.retry:
+        case RetryClass.REJECTED:
+            return Reject(error.code, n)
+        case RetryClass.OUTAGE | RetryClass.UNKNOWN:
+            delay = jittered(max(OUTAGE_DELAY, error.retry_after or 0.0), rng)
+            return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if error.whole_service else 0.0)
+        case RetryClass.PERMANENT:
+            return Bury(Reason.PERMANENT, error.code, _name(error), n)
+        case RetryClass.TRANSIENT:
+            if attempt + 1 >= MAX_ATTEMPTS:
+                return Bury(Reason.ATTEMPTS, error.code, _name(error), n)
+            return Retry(backoff(attempt, rng, error.retry_after))
+
+
+def _as_ours(error: Exception) -> ScfWorkersError:
+    wrapped = ScfWorkersError(f"{type(error).__name__}: {error}", code=Code.INTERNAL)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _name(error: ScfWorkersError) -> str:
+    return type(error.__cause__ or error).__name__

@@ -1,0 +1,167 @@
+"""Works on deliveries beside each other: crash copies alone, no user beyond its cap, and an end within a grace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from consumers.engine.engine import Engine
+from consumers.runners.exclusive_gate import Solo
+from consumers.runners.user_cap import UserCap
+from messages.codec import Message, decode
+from messages.errors import InvalidMessage, Outage, ScfWorkersError
+from telemetry import logs
+from telemetry.events import Event
+from transport.port import Consumer, Delivery
+
+__all__ = ["HOLD_S", "Crew", "End", "give_back"]
+
+HOLD_S: Final = 1.0
+"""Seconds that a message is held which cannot begin here; then it goes back, for another worker to have."""
+
+log = logs.get(__name__)
+
+
+class End(StrEnum):
+    """How work on one delivery ended."""
+
+    DONE = "done"
+    """Its effect is stored and it was acked."""
+    PUT_OFF = "put_off"
+    """Its user has enough under way: it was published anew for later, and acked."""
+    CUT_OFF = "cut_off"
+    """Its time was up: a copy with the same attempt goes on, or it had not begun and was given back."""
+    ABANDONED = "abandoned"
+    """An effect or its ack failed for good; it was given back."""
+
+
+class Crew:
+    """Works on deliveries, each in its caller's task. Must be made where the loop runs.
+
+    Args:
+        engine: runs one message.
+        user_cap: pieces of work of one user at once; 0 for no limit.
+    """
+
+    def __init__(self, engine: Engine, *, user_cap: int = 0) -> None:
+        self._engine = engine
+        self._cap = UserCap(user_cap)
+        self._solo = Solo()
+        self._busy: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._moved = self._loop.time()
+        self.counts: Counter[End] = Counter()
+
+    @property
+    def busy(self) -> frozenset[asyncio.Task[None]]:
+        """Tasks that work on a delivery now."""
+        return frozenset(self._busy)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since anything was at work; 0 while something is."""
+        return 0.0 if self._busy else self._loop.time() - self._moved
+
+    async def work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool] = lambda: True) -> None:
+        """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged.
+
+        Args:
+            delivery: the message.
+            consumer: whose delivery it is.
+            may_begin: asked once more in the moment in which it would begin; else it is given back.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        end = End.CUT_OFF
+        try:
+            end = await self._work(delivery, consumer, may_begin)
+        finally:
+            self.counts[end] += 1
+            self._busy.discard(task)
+            self._moved = self._loop.time()
+
+    async def finish(self, grace: float) -> None:
+        """Let what is at work end within some seconds; what does not publishes a copy, with the same attempt."""
+        if busy := self.busy:
+            await asyncio.wait(busy, timeout=grace)
+        for task in self.busy:
+            task.cancel()
+
+    async def _work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool]) -> End:
+        message = _read(delivery)
+        user = self._cap.counted(message.header) if message else ""
+        try:
+            if user and self._cap.is_full(user) and may_begin() and await self._put_off(delivery, consumer):
+                return End.PUT_OFF
+            if user:
+                self._cap.enter(user)
+            try:
+                return await self._run(delivery, consumer, message, may_begin)
+            finally:
+                if user:
+                    self._cap.leave(user)
+        except Exception as error:  # noqa: BLE001 - one message must not end the process
+            # It comes again; its mark then tells that it had begun.
+            log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
+            await give_back(delivery, consumer)
+            return End.ABANDONED
+
+    async def _put_off(self, delivery: Delivery, consumer: Consumer) -> bool:
+        try:
+            return await self._engine.put_off(delivery, consumer)
+        except Outage as error:
+            # Given back it would come again at once. Worked on, it meets the outage and waits.
+            log.warning(Event.STAGE_FAILED, error=error)
+            return False
+        except asyncio.CancelledError:
+            await give_back(delivery, consumer)
+            raise
+
+    async def _run(
+        self, delivery: Delivery, consumer: Consumer, message: Message | None, may_begin: Callable[[], bool]
+    ) -> End:
+        alone = message is not None and message.header.alone
+        if not (self._solo.enter_now(alone=alone) or await self._enter(delivery, consumer, alone=alone)):
+            return End.CUT_OFF
+        try:
+            if not may_begin():
+                await give_back(delivery, consumer)
+                return End.CUT_OFF
+            await self._engine.run_one(delivery, consumer, message)
+        finally:
+            self._solo.leave(alone=alone)
+        return End.DONE
+
+    async def _enter(self, delivery: Delivery, consumer: Consumer, *, alone: bool) -> bool:
+        """Wait at the gate; False for one that was given back: another that runs alone keeps it out too long."""
+        try:
+            async with asyncio.timeout(None if alone else HOLD_S):
+                await self._solo.enter(alone=alone)
+        except TimeoutError:
+            await give_back(delivery, consumer)
+            return False
+        except asyncio.CancelledError:
+            await give_back(delivery, consumer)
+            raise
+        return True
+
+
+async def give_back(delivery: Delivery, consumer: Consumer) -> None:
+    """Release what is not worked on; a broker that is away delivers it again anyway."""
+    try:
+        await consumer.release(delivery)
+    except ScfWorkersError as error:
+        log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
+    else:
+        log.info(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)
+
+
+def _read(delivery: Delivery) -> Message | None:
+    try:
+        return decode(delivery.payload)
+    except InvalidMessage:
+        return None

@@ -1,0 +1,162 @@
+"""The drain: a function that a timer or a kick calls, and that takes messages until none is left or its time is.
+
+Between calls the platform freezes the instance, so no consumer is open then and no message is held; the connection to
+the broker stays. Any number of instances may drain the same topics at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from consumers.engine.pauses import Pauses
+from consumers.runners.dispatcher import Crew, End
+from consumers.runners.errors import Unsettled
+from consumers.runners.pump import Pump, groups_of
+from consumers.runners.time_budget import Turn, check_reserve, turn_of
+from consumers.runners.worker import build_crew, reserve_of
+from runtime.errors import BadSettings
+from runtime.scf import Instance, instance, order_of, time_limit_s
+from runtime.settings import Settings
+from tasks.context import Services
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["Drained", "Order", "drain", "main_handler"]
+
+_SERVICE: Final = "consumers.runners.drain"
+
+log = logs.get(__name__)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
+
+    topics: tuple[str, ...] = ()
+    """What to take, of this function's topics; empty takes all of them."""
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """What one call did: how many messages ended how (see `consumers.runners.dispatcher.End`), and why it returned."""
+
+    done: int
+    put_off: int
+    cut_off: int
+    abandoned: int
+    ended: Literal["empty", "time"]
+    """`empty`: nothing was at work for DRAIN_IDLE_S. What is not due yet, or rests, is left to a later call."""
+    seconds: float
+
+
+def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Entry of the function: one drain within the function's time limit. Returns the counts.
+
+    The event, or the JSON in a timer's `Message`, may narrow the topics: `{"topics": ["poll", "wake"]}`.
+
+    Raises:
+        messages.errors.ScfWorkersError: the call asks for something else, nothing could be taken, or the broker went
+            away while messages were at work. No message is lost: the broker delivers again what was not acked.
+    """
+    begin, limit = time.monotonic(), time_limit_s(context)
+    process = instance(_SERVICE, vendors=True, tickets=True)
+    with logs.context(request_id=str(context.get("request_id", ""))):
+        drained = process.call(lambda services: _take_turn(event, begin, limit, services, process))
+    return dict(msgspec.structs.asdict(drained))
+
+
+async def _take_turn(
+    event: Mapping[str, Any], begin: float, limit: float, services: Services, process: Instance
+) -> Drained:
+    settings = process.settings
+    turn = turn_of(begin, limit, settings.shutdown_grace_s)
+    topics = _topics(event, settings)
+    if any(group.paid for group in groups_of(topics)):
+        check_reserve(turn, limit, reserve_of(services))
+    try:
+        return await drain(services, turn, topics=topics, settings=settings)
+    except Unsettled:
+        await process.disconnect(turn.let_go_s)
+        raise
+
+
+async def drain(services: Services, turn: Turn, *, topics: Sequence[str], settings: Settings) -> Drained:
+    """Take messages until nothing was at work for a while, or until the turn says so.
+
+    Args:
+        services: the bundle of services; its broker stays open.
+        turn: when to stop.
+        topics: what to take; everything when empty.
+        settings: DRAIN_IDLE_S, WORK_CONCURRENCY and USER_CONCURRENCY are heeded.
+
+    Raises:
+        consumers.runners.errors.Unsettled: at the turn's end messages were held still. The broker must be closed now.
+        transport.errors.BrokerDown: no subscription could be opened.
+    """
+    loop = asyncio.get_running_loop()
+    pauses = Pauses(loop.time)
+    crew = build_crew(services, pauses, settings.user_concurrency)
+    pump = Pump(
+        services.broker,
+        crew,
+        pauses,
+        groups=groups_of(topics),
+        concurrency=settings.work_concurrency,
+        grace=turn.cut - turn.stop,
+        until=turn.cut,
+        reserve=reserve_of(services),
+    )
+    try:
+        async with asyncio.timeout_at(turn.end):
+            ended = await _pump_until_over(pump, crew, settings.drain_idle_s, turn)
+    except TimeoutError:
+        raise Unsettled("the call's time was over before its messages could be let go of") from None
+    counts = {end.value: crew.counts[end] for end in End}
+    drained = Drained(**counts, ended=ended, seconds=round(loop.time() - turn.begin, 3))
+    log.info(Event.DRAIN_DONE, **msgspec.structs.asdict(drained))
+    return drained
+
+
+async def _pump_until_over(pump: Pump, crew: Crew, idle_s: float, turn: Turn) -> Literal["empty", "time"]:
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(pump.run(), name="pump")
+    try:
+        ended: Literal["empty", "time"] = "empty"
+        while (left := idle_s - min(crew.idle_s, pump.open_s)) > 0 and not running.done():
+            if loop.time() >= turn.stop:
+                ended = "time"
+                break
+            await asyncio.wait([running], timeout=min(left, turn.stop - loop.time()))
+        pump.stop()
+        # Not awaited itself: a pump that does not end would then hold up the cancellation too.
+        await asyncio.wait([running])
+        running.result()
+    finally:
+        if running.cancel():
+            await asyncio.wait([running], timeout=turn.let_go_s)
+    return ended
+
+
+def _topics(event: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
+    """The setting's topics, narrowed to those that the call asks for.
+
+    Raises:
+        runtime.errors.BadSettings: a topic that does not exist, or that is not this function's; or the call asks for
+            something else.
+    """
+    mine = _named("WORK_TOPICS", settings.topics)
+    wanted = _named("the event's `topics`", order_of(event, Order).topics)
+    if mine and (foreign := sorted(set(wanted) - set(mine))):
+        raise BadSettings(f"the event asks for {', '.join(foreign)}, which WORK_TOPICS does not give this function")
+    return wanted or mine
+
+
+def _named(where: str, topics: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        groups_of(topics)
+    except ValueError as error:
+        raise BadSettings(f"{where}: {error}") from error
+    return topics

@@ -1,0 +1,219 @@
+"""The pump: takes messages with bounded concurrency until it is told to stop, and finishes what it has begun.
+
+Each group of topics has so many slots. A free slot asks for a message, a busy one does not, and brokers fetch nothing
+ahead: so what a pump holds it also works on, and a second worker gets work at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from consumers.engine.pauses import Pauses
+from consumers.runners.backlog import watch_backlog
+from consumers.runners.dispatcher import Crew, give_back
+from consumers.runners.health import watch_health
+from consumers.runners.weighted_consumer import ByWeight
+from messages.bodies import Stage
+from messages.codec import Priority
+from messages.errors import Outage
+from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORKERS, topic_of
+from telemetry import logs
+from telemetry.events import Event
+from transport.errors import Closed
+from transport.port import Broker, Consumer
+
+__all__ = ["GROUPS", "Group", "Pump", "groups_of"]
+
+_BROKER_PAUSE_S: Final = 1.0
+"""Seconds until a consumer whose broker is away asks again."""
+
+_WEIGHTS: Final = {Priority.HIGH: 6, Priority.NORMAL: 3, Priority.LOW: 1}
+"""Of ten messages taken while all three wait, so many are of each priority."""
+
+log = logs.get(__name__)
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Topics that share slots, so that no stage starves another."""
+
+    topics: dict[str, int]
+    """Topic -> weight, by which they are taken from when several wait."""
+    subscription: str = WORKERS
+    paid: bool = False
+    """Whether its work may pay: then it is begun only with time enough for all of it."""
+
+
+def _by_priority(stage: Stage) -> dict[str, int]:
+    return {topic_of(stage, priority): weight for priority, weight in _WEIGHTS.items()}
+
+
+GROUPS: Final = (
+    Group(_by_priority(Stage.CLEAN)),
+    Group(_by_priority(Stage.GENERATE), paid=True),
+    Group({topic_of(Stage.POLL): 1}),
+    Group({topic_of(Stage.WAKE): 1}),
+    Group({topic_of(Stage.NOTIFY): 1}),
+    Group(dict.fromkeys(DEAD_LETTER_TOPICS, 1), FAILURE),
+)
+"""Every topic, as a pump takes them."""
+
+
+def groups_of(topics: Sequence[str]) -> tuple[Group, ...]:
+    """The groups, narrowed to some topics; all of them when none is named.
+
+    Raises:
+        ValueError: a topic that does not exist; the text names those that do.
+    """
+    known = [topic for group in GROUPS for topic in group.topics]
+    for topic in topics:
+        if topic not in known:
+            raise ValueError(f"topic {topic!r} is not one of {', '.join(known)}")
+    narrowed = (_narrow(group, topics) for group in GROUPS)
+    return tuple(group for group in narrowed if group.topics)
+
+
+def _narrow(group: Group, topics: Sequence[str]) -> Group:
+    kept = {topic: weight for topic, weight in group.topics.items() if not topics or topic in topics}
+    return msgspec.structs.replace(group, topics=kept)
+
+
+class Pump:
+    """Takes messages and has them worked on. Must be made where the loop runs.
+
+    Args:
+        broker: where messages travel.
+        crew: works on them.
+        pauses: topics that rest; shared with the engine.
+        groups: what to take.
+        concurrency: messages of one group at once.
+        prefetch: messages fetched ahead of each topic. More than none is quicker where a message takes well under a
+            millisecond, and keeps them from other workers while this one is busy.
+        grace: seconds that begun messages may take after `stop`.
+        until: when all must be over, by the loop's clock: nothing that pays is begun which might not be done by then.
+        reserve: seconds that work which pays may take.
+        health: file that is touched while the pump takes work; empty for none.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a rule of its own
+        self,
+        broker: Broker,
+        crew: Crew,
+        pauses: Pauses,
+        *,
+        groups: Sequence[Group] = GROUPS,
+        concurrency: int = 8,
+        prefetch: int = 0,
+        grace: float = 30.0,
+        until: float = math.inf,
+        reserve: float = 0.0,
+        health: str = "",
+    ) -> None:
+        self._broker = broker
+        self._crew = crew
+        self._pauses = pauses
+        self._groups = groups
+        self._concurrency = concurrency
+        self._prefetch = prefetch
+        self._grace = grace
+        self._until = until
+        self._reserve = reserve
+        self._health = health
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._opened = math.inf
+        self._homes = [(topic, group.subscription) for group in groups for topic in group.topics]
+
+    @property
+    def open_s(self) -> float:
+        """Seconds since every subscription is open; 0 before that."""
+        return max(0.0, self._loop.time() - self._opened)
+
+    def stop(self) -> None:
+        """Take no more, finish what has begun, then return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`.
+
+        Raises:
+            transport.errors.BrokerDown: no subscription could be opened.
+        """
+        consumers = await self._subscribe()
+        try:
+            await self._work(consumers)
+        finally:
+            ends = await asyncio.gather(*(consumer.close() for consumer in consumers), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        log.info(Event.WORKER_STOPPED)
+
+    async def _work(self, consumers: Sequence[Consumer]) -> None:
+        self._opened = self._loop.time()
+        log.info(Event.WORKER_STARTED, topics=[topic for topic, _ in self._homes])
+        async with asyncio.TaskGroup() as tasks:
+            slots = [
+                tasks.create_task(self._slot(group, consumer))
+                for group, consumer in zip(self._groups, consumers, strict=True)
+                for _ in range(self._concurrency)
+            ]
+            watchers = [
+                tasks.create_task(watch_backlog(self._broker, self._homes)),
+                tasks.create_task(watch_health(self._health, consumers)),
+            ]
+            await self._stopping.wait()
+            log.info(Event.WORKER_DRAINING, running=len(self._crew.busy))
+            for task in {*slots, *watchers} - self._crew.busy:
+                task.cancel()
+            await self._crew.finish(self._grace)
+
+    async def _subscribe(self) -> list[Consumer]:
+        """One consumer a group; where a topic lets nobody in, none stays open."""
+        found = await asyncio.gather(
+            *(self._broker.subscribe([topic], name, prefetch=self._prefetch) for topic, name in self._homes),
+            return_exceptions=True,
+        )
+        opened = [end for end in found if not isinstance(end, BaseException)]
+        if failed := [end for end in found if isinstance(end, BaseException)]:
+            await asyncio.gather(*(consumer.close() for consumer in opened), return_exceptions=True)
+            raise failed[0]
+        each = iter(opened)
+        return [_together({topic: next(each) for topic in group.topics}, group) for group in self._groups]
+
+    async def _slot(self, group: Group, consumer: Consumer) -> None:
+        """Work on one message after the other."""
+        topics = tuple(group.topics)
+        may_begin = partial(self._may_begin, group)
+        while may_begin():
+            if self._pauses.left(topics):
+                await self._pauses.wait(topics)
+            try:
+                delivery = await consumer.receive()
+            except Closed:
+                if self._stopping.is_set():
+                    return
+                raise
+            except Outage as error:
+                if not self._pauses.left(topics):
+                    log.warning(Event.BROKER_AWAY, error=error)
+                    self._pauses.pause(topics[0], _BROKER_PAUSE_S)
+                continue
+            if self._pauses.left(topics):
+                await give_back(delivery, consumer)
+            else:
+                await self._crew.work(delivery, consumer, may_begin)
+
+    def _may_begin(self, group: Group) -> bool:
+        """Whether there is time for one more message."""
+        needed = self._reserve if group.paid else 0.0
+        return not self._stopping.is_set() and self._loop.time() + needed < self._until
+
+
+def _together(consumers: dict[str, Consumer], group: Group) -> Consumer:
+    return ByWeight(consumers, group.topics) if len(consumers) > 1 else next(iter(consumers.values()))

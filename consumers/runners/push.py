@@ -1,0 +1,222 @@
+"""The push: a function that EventBridge calls with messages of the queue, one or many in an event.
+
+EventBridge has taken the messages off the queue, and nobody delivers them again: a record that cannot be done now is
+published anew, and one that cannot be read becomes a dead letter, here and now. So a call returns normally, however
+its records fare; it raises, for the platform to call again with the same event, only where a record could be neither
+done nor published. What had been done by then is found done by the second call: the marks say so.
+
+EventBridge lets such a function run for 300 s at most, and by default delivers 2,000 events a day to it (EventBridge,
+limits of the SCF target).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from consumers.engine.engine import Engine
+from consumers.engine.limits import limit_of
+from consumers.engine.pauses import Pauses
+from consumers.runners.cloud_event import Record, records_in
+from consumers.runners.dispatcher import Crew, End
+from consumers.runners.errors import Unsettled
+from consumers.runners.time_budget import Turn, turn_of
+from consumers.stages.table import STAGES
+from messages.bodies import Stage
+from messages.codec import decode
+from messages.errors import InvalidMessage, ScfWorkersError
+from runtime.scf import instance, time_limit_s
+from runtime.settings import Settings
+from tasks.context import Services
+from telemetry import logs
+from telemetry.events import Event
+from transport.errors import Closed
+from transport.port import Delivery
+
+__all__ = ["Pushed", "main_handler", "push"]
+
+_SERVICE: Final = "consumers.runners.push"
+_MISFIT_DELAY_S: Final = 60.0
+"""Seconds until paid work comes again for which the function's time limit is too short."""
+
+log = logs.get(__name__)
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """What one call did: how many records ended how; see `consumers.runners.dispatcher.End`."""
+
+    records: int
+    done: int = 0
+    """Their effect is stored, be it the next message, a copy after an error, or a dead letter."""
+    put_off: int = 0
+    cut_off: int = 0
+    """Published anew at the call's end."""
+    abandoned: int = 0
+    """Published anew, because an effect failed for good."""
+    held_back: int = 0
+    """Published anew, because there was no time to begin them."""
+    unreadable: int = 0
+    """Records, counted above too, that are no envelope of a message: they became dead letters."""
+
+
+def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
+    """Entry of the function: works on every record of the event. Returns the counts.
+
+    Raises:
+        messages.errors.ScfWorkersError: a record could be neither done nor published; the platform calls again.
+    """
+    turn_began, limit = time.monotonic(), time_limit_s(context)
+    process = instance(_SERVICE, vendors=True, tickets=True)
+
+    async def work(services: Services) -> Pushed:
+        turn = turn_of(turn_began, limit, process.settings.shutdown_grace_s)
+        return await push(records_in(event), services, turn, process.settings)
+
+    with logs.context(request_id=str(context.get("request_id", ""))):
+        return dict(msgspec.structs.asdict(process.call(work)))
+
+
+async def push(records: Sequence[Record], services: Services, turn: Turn, settings: Settings) -> Pushed:
+    """Work on records beside each other, each to some end.
+
+    Args:
+        records: of one event.
+        services: the bundle of services.
+        turn: when to begin no more, and when to pass on what is at work.
+        settings: WORK_CONCURRENCY and USER_CONCURRENCY are heeded.
+
+    Raises:
+        consumers.runners.errors.Unsettled: a record could be neither done nor published.
+    """
+    batch = _Batch(services, turn, settings)
+    tasks = {asyncio.create_task(batch.take(record), name=f"record {n}") for n, record in enumerate(records)}
+    if tasks:
+        await asyncio.wait(tasks, timeout=turn.stop - batch.now())
+        await batch.crew.finish(turn.cut - batch.now())
+        await asyncio.wait(tasks, timeout=turn.end - batch.now())
+        await _let_go(tasks, turn.let_go_s)
+    pushed = batch.told(len(records))
+    log.info(Event.PUSH_DONE, **msgspec.structs.asdict(pushed))
+    if left := batch.unsettled(records):
+        log.error(Event.PUSH_UNSETTLED, records=left)
+        raise Unsettled(f"{left} of {len(records)} records could be neither done nor published anew")
+    return pushed
+
+
+async def _let_go(tasks: Collection[asyncio.Task[None]], each_s: float) -> None:
+    """Cancel what still runs, and tell of every defect.
+
+    Cancelled once, a record tries to publish a copy; cancelled again, it gives that up too.
+    """
+    for _ in range(2):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=each_s)
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            log.error(Event.MESSAGE_ABANDONED, error=error)
+
+
+class _Batch:
+    """The records of one event; as a consumer (see `transport.port`) it acks by noting, and gives back by publishing.
+
+    Args:
+        services: the bundle of services.
+        turn: of the call.
+        settings: of the function.
+    """
+
+    connected = True
+
+    def __init__(self, services: Services, turn: Turn, settings: Settings) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.engine = Engine(services, STAGES, Pauses(loop.time))
+        self.crew = Crew(self.engine, user_cap=settings.user_concurrency)
+        self._services = services
+        self._turn = turn
+        self._room = asyncio.Semaphore(settings.work_concurrency)
+        self._settled: set[int] = set()
+        self._others: Counter[str] = Counter()
+
+    def told(self, records: int) -> Pushed:
+        """The counts."""
+        ends = {end.value: self.crew.counts[end] for end in End}
+        return Pushed(records, **ends, **self._others)
+
+    def unsettled(self, records: Sequence[Record]) -> int:
+        """How many records are neither done nor published anew."""
+        return sum(id(record.delivery) not in self._settled for record in records)
+
+    async def take(self, record: Record) -> None:
+        """Bring one record to its end. Only a cancellation is raised."""
+        if not record.readable:
+            log.error(Event.PUSH_UNREADABLE, message_id=record.delivery.message_id)
+            self._others["unreadable"] += 1
+        try:
+            async with asyncio.timeout_at(self._turn.stop):
+                await self._room.acquire()
+        except TimeoutError:
+            await self._hold_back(record.delivery)
+            return
+        try:
+            await self._begin(record.delivery)
+        finally:
+            self._room.release()
+
+    async def receive(self) -> Delivery:
+        """There is nothing to ask for."""
+        raise Closed("the records are here already")
+
+    async def ack(self, delivery: Delivery) -> None:
+        """The record is done: nobody waits to hear it."""
+        self._settled.add(id(delivery))
+
+    async def release(self, delivery: Delivery) -> None:
+        """Give a record back: as no broker has it, a copy goes on in its stead."""
+        await self.engine.pass_on(delivery)
+        await self.ack(delivery)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def _begin(self, delivery: Delivery) -> None:
+        needed = self._needed(delivery)
+        if self._turn.span_s <= needed:
+            # No call is long enough, so it waits for somebody to mend that, and for its deadline.
+            await self._hold_back(
+                delivery, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s"
+            )
+        elif self.now() >= self._turn.stop or self.now() + needed >= self._turn.cut:
+            await self._hold_back(delivery)
+        else:
+            await self.crew.work(delivery, self, lambda: self.now() + needed < self._turn.cut)
+
+    async def _hold_back(self, delivery: Delivery, delay: float = 1.0, remedy: str = "") -> None:
+        if remedy:
+            log.error(Event.PUSH_HELD_BACK, topic=delivery.topic, remedy=remedy)
+        else:
+            log.info(Event.PUSH_HELD_BACK, topic=delivery.topic)
+        try:
+            await self.engine.pass_on(delivery, delay)
+        except ScfWorkersError as error:
+            log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
+            return
+        self._others["held_back"] += 1
+        await self.ack(delivery)
+
+    def _needed(self, delivery: Delivery) -> float:
+        """Seconds that must be left to begin: all of paid work, but nothing for a run that is late anyway."""
+        try:
+            header = decode(delivery.payload).header
+        except InvalidMessage:
+            return 0.0
+        late = header.deadline_at is not None and self._services.ledger.now() >= header.deadline_at
+        if late or header.stage != Stage.GENERATE:
+            return 0.0
+        return limit_of(Stage.GENERATE, self._services.recipes.get(header.kind))

@@ -1,0 +1,99 @@
+"""The pump as a process: settings, signals, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+
+from consumers.engine.engine import Engine
+from consumers.engine.limits import limit_of
+from consumers.engine.pauses import Pauses
+from consumers.runners.dispatcher import Crew
+from consumers.runners.health import check_health_file
+from consumers.runners.pump import Pump, groups_of
+from consumers.stages.table import STAGES
+from messages.bodies import Stage
+from runtime.settings import Settings, load_settings
+from runtime.wiring import open_services, open_telemetry
+from tasks.context import Services
+from telemetry import logs
+
+__all__ = ["build_crew", "build_pump", "reserve_of", "run_worker"]
+
+
+def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Args:
+        topics: what to take; WORK_TOPICS when empty.
+        concurrency: messages of one group of topics at once; 0 takes WORK_CONCURRENCY.
+
+    Raises:
+        runtime.errors.BadSettings: the environment cannot be used.
+        ValueError: a topic that does not exist.
+    """
+    settings = load_settings(os.environ)
+    logs.setup(sys.stdout, settings.log_level, "consumers")
+    check_health_file(settings.health_file)
+    with closing(open_telemetry(settings, "consumers")):
+        asyncio.run(_work(settings, topics or settings.topics, concurrency or settings.work_concurrency))
+
+
+async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:
+    async with open_services(settings, lambda: os.environ) as services:
+        pump = build_pump(
+            services,
+            topics=topics,
+            concurrency=concurrency,
+            prefetch=settings.work_prefetch,
+            user_cap=settings.user_concurrency,
+            grace=settings.shutdown_grace_s,
+            health=settings.health_file,
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, pump.stop)
+        await pump.run()
+
+
+def build_crew(services: Services, pauses: Pauses, user_cap: int = 0) -> Crew:
+    """A crew whose engine knows every stage. Must be called while the loop runs."""
+    return Crew(Engine(services, STAGES, pauses), user_cap=user_cap)
+
+
+def reserve_of(services: Services) -> float:
+    """Seconds that work which pays may take, of any kind."""
+    return max(limit_of(Stage.GENERATE, recipe) for recipe in services.recipes.values())
+
+
+def build_pump(
+    services: Services,
+    *,
+    topics: Sequence[str] = (),
+    concurrency: int = 8,
+    prefetch: int = 0,
+    user_cap: int = 0,
+    grace: float = 30.0,
+    health: str = "",
+) -> Pump:
+    """A pump with every stage, and its arguments as `Pump` has them. Must be called while the loop runs.
+
+    Raises:
+        ValueError: a topic that does not exist.
+    """
+    pauses = Pauses(asyncio.get_running_loop().time)
+    return Pump(
+        services.broker,
+        build_crew(services, pauses, user_cap),
+        pauses,
+        groups=groups_of(topics),
+        concurrency=concurrency,
+        prefetch=prefetch,
+        grace=grace,
+        reserve=reserve_of(services),
+        health=health,
+    )

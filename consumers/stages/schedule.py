@@ -1,0 +1,37 @@
+"""When to look at a vendor's job next: a pure function of elapsed and expected time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["FIRST_LOOK", "LONGEST", "NOTIFY_FIRST", "NOTIFY_LONGEST", "next_poll", "notify_delay"]
+
+FIRST_LOOK: Final = 0.8
+"""Share of the expected time after which the first look comes."""
+
+LONGEST: Final = 60.0
+"""Seconds between two looks, at most."""
+
+NOTIFY_FIRST: Final = 5.0
+NOTIFY_LONGEST: Final = 600.0
+
+
+def next_poll(elapsed: float, expected: float) -> float:
+    """Seconds until the next look.
+
+    Nothing before most of the expected time has passed; then ten looks in that time; then ever fewer, in proportion to
+    how late the job is.
+
+    Args:
+        elapsed: seconds since the job was created.
+        expected: seconds it usually takes.
+    """
+    shortest = min(max(expected / 10, 0.5), 10.0)
+    if elapsed < FIRST_LOOK * expected:
+        return max(shortest, FIRST_LOOK * expected - elapsed)
+    return min(LONGEST, max(shortest, (elapsed - expected) / 5))
+
+
+def notify_delay(elapsed: float) -> float:
+    """Seconds until the next callback, growing with the time since the first one failed, to ten minutes."""
+    return min(NOTIFY_LONGEST, max(NOTIFY_FIRST, elapsed / 2))

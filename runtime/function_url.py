@@ -1,0 +1,104 @@
+"""HTTP as a function sees it behind a Function URL: an event in, a dictionary out. Pure.
+
+Source: SCF, "Function URL" (document 583/96099). Events are read leniently: an older gateway's events have the same
+fields and some more, and whether a body may come in base64 is not documented.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from runtime.errors import BadBody
+
+__all__ = ["Request", "read_json", "read_request", "respond"]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request."""
+
+    method: str
+    """Upper case."""
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    @property
+    def client(self) -> str:
+        """Address of who called, as the platform saw it; empty when it did not tell."""
+        return self.headers.get("x-scf-remote-addr", "")
+
+
+def read_request(event: Mapping[str, Any]) -> Request:
+    """The request in an event; what is missing or of another type is empty.
+
+    Raises:
+        runtime.errors.BadBody: the event says that its body is base64, and it is not.
+    """
+    body = _text(event.get("body")).encode("utf-8", "surrogatepass")
+    if event.get("isBase64Encoded") in (True, "true"):
+        decoded = _unpack(body)
+        if decoded is None:
+            raise BadBody("the body is not the base64 that it should be")
+        body = decoded
+    return Request(
+        method=_text(event.get("httpMethod")).upper(),
+        path=_text(event.get("path")),
+        query=_texts(event.get("queryString")),
+        headers={name.lower(): value for name, value in _texts(event.get("headers")).items()},
+        body=body,
+    )
+
+
+def read_json(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a body, which may have come in base64 without a word about it.
+
+    Raises:
+        runtime.errors.BadBody: there is none.
+    """
+    found = _object(body)
+    if found is None and (unpacked := _unpack(body)) is not None:
+        found = _object(unpacked)
+    if found is None:
+        raise BadBody("the body is no JSON object")
+    return found
+
+
+def respond(status: int, document: Mapping[str, object], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """An answer with a JSON body."""
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json", **(headers or {})},
+        "body": msgspec.json.encode(document).decode(),
+    }
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {name: text for name, text in value.items() if isinstance(name, str) and isinstance(text, str)}
+
+
+def _unpack(body: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _object(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,68 @@
+"""The content audit's verdicts: by rule, so that a test or a demo can order one.
+
+Source: Tencent CI, "Image auditing" (document 460/37318): Result 0 normal, 1 violation, 2 suspected; scores up to 60
+are normal, 61 to 90 suspected, above that a violation; above 5 MB a picture needs large-image-detect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sandbox.cos.ci.pictures import Examined
+
+__all__ = ["LARGE_IMAGE_BYTES", "AuditRules", "Verdict", "judge"]
+
+LARGE_IMAGE_BYTES = 5 << 20
+"""Larger pictures need large-image-detect."""
+
+_TOLERANCE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the audit found."""
+
+    result: int
+    """0 normal, 1 violation, 2 suspected."""
+    label: str
+    score: int
+
+
+@dataclass(slots=True)
+class AuditRules:
+    """What is found. Words are looked for in the key and in the user metadata, in any case."""
+
+    violating_words: tuple[str, ...] = ("violation",)
+    suspect_words: tuple[str, ...] = ("suspect",)
+    violating_etags: set[str] = field(default_factory=set[str])
+    """Without quotes."""
+    violating_colour: str = ""
+    """A mean colour such as `0xff00ff`, matched within 12 a channel; empty for none."""
+    label: str = "Porn"
+
+
+def judge(rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], picture: Examined) -> Verdict:
+    """The verdict on one stored picture."""
+    meta = (value for name, value in headers.items() if name.startswith("x-cos-meta-"))
+    text = "\n".join((key, *meta)).lower()
+    violates = (
+        any(word.lower() in text for word in rules.violating_words)
+        or etag in rules.violating_etags
+        or (rules.violating_colour and _near(rules.violating_colour, picture.average))
+    )
+    if violates:
+        return Verdict(1, rules.label, 95)
+    if any(word.lower() in text for word in rules.suspect_words):
+        return Verdict(2, rules.label, 75)
+    return Verdict(0, "Normal", 0)
+
+
+def _near(colour: str, other: str) -> bool:
+    return all(
+        abs(ours - theirs) <= _TOLERANCE for ours, theirs in zip(_channels(colour), _channels(other), strict=True)
+    )
+
+
+def _channels(colour: str) -> bytes:
+    return bytes.fromhex(colour.removeprefix("0x").zfill(6))

@@ -1,0 +1,1 @@
+"""How COS requests and answers travel: addresses, signatures, headers, XML."""

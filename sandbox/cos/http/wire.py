@@ -1,0 +1,210 @@
+"""Requests and answers as they travel, below COS's verbs and above the server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import parse_qsl, quote
+
+from sandbox.cos.errors import CosStandInError, Refused
+from sandbox.cos.http.address import Address, split_absolute
+from sandbox.cos.http.xml import Node, render
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["Answer", "Call", "ClientGone", "Connection", "error_answer", "send_answer", "xml_answer"]
+
+
+class ClientGone(CosStandInError):
+    """The client hung up before its request was complete."""
+
+
+class Connection:
+    """What only the server below can do. Uvicorn hands out its request cycle as the owner of `send`.
+
+    Uvicorn adds a `date` and a `server` header of its own. COS's Date is the store's clock, on which the ledger counts,
+    and two of them would reach a client as one unreadable value; so uvicorn's are dropped.
+
+    Args:
+        receive: as the server gave it.
+        send: as the server gave it, not wrapped.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._cycle: Any = getattr(send, "__self__", None)
+        if self._cycle is not None and hasattr(self._cycle, "default_headers"):
+            self._cycle.default_headers = []
+
+    async def cut(self) -> None:
+        """Drop the connection without an answer.
+
+        Raises:
+            ConnectionResetError: there is no connection, as under an in-process client: that client sees this.
+        """
+        transport: Any = getattr(self._cycle, "transport", None)
+        if transport is None:
+            raise ConnectionResetError("cut by an armed fault")
+        transport.abort()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+@dataclass(slots=True)
+class Call:
+    """One request."""
+
+    method: str
+    host: str
+    raw_path: str
+    query: tuple[tuple[str, str], ...]
+    """Decoded, in the order sent."""
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    client: str
+    """The caller's address."""
+    receive: Receive
+    address: Address = field(default_factory=lambda: Address("", "", (), ()))
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the answer is out, or never will be."""
+    verb: str = "(refused)"
+    """For statistics."""
+    ambiguous: bool = False
+    consumed: bool = False
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive) -> Call:
+        """Read an ASGI scope."""
+        pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = dict(pairs)
+        raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
+        host = headers.get("host", "")
+        if absolute := split_absolute(raw_path):
+            host, raw_path = absolute
+            headers["host"] = host
+        client = scope.get("client") or ("", 0)
+        query = scope["query_string"].decode("latin-1")
+        params = tuple(parse_qsl(query, keep_blank_values=True))
+        return cls(
+            scope["method"], host, raw_path, params, headers, client[0], receive, ambiguous=len(pairs) != len(headers)
+        )
+
+    def check(self) -> None:
+        """Refuse what could be read in two ways.
+
+        Raises:
+            Refused: 400: a header is given twice.
+        """
+        if self.ambiguous:
+            raise Refused(400, "InvalidArgument", "A header is given twice.")
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's full name."""
+        return self.address.bucket
+
+    @property
+    def key(self) -> str:
+        """The object's key; empty for the bucket itself."""
+        return self.address.key
+
+    def param(self, name: str) -> str:
+        """A query parameter; empty if it was not sent."""
+        return next((value for found, value in self.query if found == name), "")
+
+    def encoded(self, text: str) -> str:
+        """A key for a document: percent-encoded if the caller asked for `encoding-type=url`."""
+        return quote(text) if self.param("encoding-type") == "url" else text
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The request's body, piece by piece.
+
+        Raises:
+            ClientGone: it will not come whole.
+        """
+        while not self.consumed:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            self.consumed = not message.get("more_body", False)
+            if piece := message.get("body", b""):
+                yield piece
+
+    async def read(self, limit: int = 1 << 20) -> bytes:
+        """A small body as a whole.
+
+        Raises:
+            Refused: 400: over `limit` bytes.
+            ClientGone: it will not come whole.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.body():
+            size += len(piece)
+            if size > limit:
+                raise Refused(400, "EntityTooLarge", f"At most {limit} bytes are taken here.")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer. `Date`, `Server`, `Content-Length` and `x-cos-request-id` are added when it is sent."""
+
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Names as COS spells them: the SDK compares them case by case."""
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    """Instead of `body`."""
+    length: int | None = None
+    """Bytes of the stream; for HEAD, what GET would send."""
+    file: BinaryIO | None = None
+    """What the stream reads; closed by whoever sends the answer, or does not."""
+
+
+def xml_answer(root: str, node: Node, headers: list[tuple[str, str]] | None = None) -> Answer:
+    """200 with a document."""
+    return Answer(200, [("Content-Type", "application/xml"), *(headers or [])], render(root, node))
+
+
+def error_answer(refused: Refused, call: Call) -> Answer:
+    """The four elements the SDK insists on, none of them ever empty (HEAD has no body)."""
+    if call.method == "HEAD":
+        return Answer(refused.status)
+    node = [
+        ("Code", refused.code),
+        ("Message", refused.message),
+        ("Resource", quote(call.host + call.raw_path, safe="/:%.-_~") or "/"),
+        ("RequestId", call.request_id),
+        ("TraceId", call.request_id),
+    ]
+    return Answer(refused.status, [("Content-Type", "application/xml")], render("Error", node))
+
+
+async def send_answer(answer: Answer, call: Call, send: Send, now: float) -> None:
+    """Send an answer with the header names spelled as given.
+
+    Args:
+        answer: what to send.
+        call: what it answers.
+        send: ASGI's.
+        now: the store's clock.
+    """
+    length = len(answer.body) if answer.length is None else answer.length
+    headers = [("Date", formatdate(now, usegmt=True)), ("Server", "tencent-cos"), *answer.headers]
+    if answer.status not in {204, 304}:
+        headers.append(("Content-Length", str(length)))
+    headers.append(("x-cos-request-id", call.request_id))
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    if answer.stream is not None:
+        async for piece in answer.stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

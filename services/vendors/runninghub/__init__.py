@@ -1,0 +1,1 @@
+"""RunningHub: client, answers and codes of both generations of its interface."""

@@ -1,0 +1,343 @@
+"""What RunningHub's answers mean. Pure: bytes in, a value or one error of the tree out.
+
+Answers are read leniently, field by field: numbers come as strings and strings as numbers, fields go missing, and an id
+lost to a strict decoder is a job that is paid for and thrown away (docs/reference/vendors.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from messages.codes import Code
+from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.vendors.port import JobFile, JobState, JobStatus
+from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, UNLISTED, Meaning, OnCreate, OnQuery, OnUpload
+
+__all__ = [
+    "Reply",
+    "accepted_id",
+    "check_room",
+    "check_stopped",
+    "job_outputs",
+    "job_state",
+    "job_status",
+    "uploaded_name",
+]
+
+_OK: Final = 200
+_NO_ERROR: Final = frozenset({"", "0", "200"})
+"""`200` as success was seen on uploads (docs/reference/vendors.md)."""
+
+_WORKING: Final = frozenset({"QUEUED", "RUNNING", "CREATE"})
+_ENDED: Final = frozenset({"FAILED", "CANCEL", "CANCELED", "CANCELLED"})
+
+_ID: Final = re.compile(r"[!-~]{1,128}")
+_BARE_ID: Final = re.compile(r"[0-9]{12,32}")
+_TYPE: Final = re.compile(r"[a-z0-9]{1,8}")
+# Both begin where a run of letters begins, or an error that quotes a picture in base64 would be looked at for minutes.
+_URL: Final = re.compile(r"(?<!\w)\w++://\S+")
+_TOKEN: Final = re.compile(r"(?<![0-9A-Za-z_\-])(?=[A-Za-z_\-]*+[0-9])[0-9A-Za-z_\-]{24,}+")
+"""A key or a signature that the vendor quotes back: longer than its ids, and no word."""
+_REASON_MAX: Final = 400
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer as it came."""
+
+    status: int
+    body: bytes
+    """Empty where the answer was longer than any true one."""
+    retry_after: float | None = None
+    """Seconds the vendor asked us to wait."""
+
+
+def accepted_id(reply: Reply) -> str:
+    """The id in the answer to a create.
+
+    An id is an id, whatever code, status or node errors stand beside it: the job exists.
+
+    Raises:
+        services.errors.VendorFull: not accepted, come again later.
+        services.errors.VendorRefused: not accepted, and never will be.
+        services.errors.CreateUnknown: the answer proves neither.
+    """
+    answer = _decode(reply.body)
+    job_id = _job_id(answer)
+    if job_id:
+        return job_id
+    meaning = CODES.get(_code(answer), UNLISTED)
+    outcome = HTTP_ON_CREATE.get(reply.status, OnCreate.UNKNOWN) if meaning is UNLISTED else meaning.create
+    text = _say("create", reply, answer)
+    if outcome is OnCreate.FULL:
+        raise VendorFull(text, retry_after=_wait(reply, meaning))
+    if outcome is OnCreate.REFUSED:
+        raise VendorRefused(text, code=meaning.code)
+    raise CreateUnknown(text)
+
+
+def job_status(reply: Reply, outputs: AbstractSet[str]) -> JobStatus:
+    """The state in the answer to a look by v2.
+
+    Args:
+        reply: the answer.
+        outputs: ids of the nodes whose files are results; empty for all.
+
+    Raises:
+        services.errors.VendorDown: it says nothing about the job.
+    """
+    answer = _about_job(reply)
+    status = _judge(answer, outputs)
+    if status is None:
+        raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
+    return status
+
+
+def job_outputs(reply: Reply, outputs: AbstractSet[str]) -> JobStatus | None:
+    """The state in v1's answer to `outputs`; None where `status` has to be asked too.
+
+    Args:
+        reply: the answer.
+        outputs: ids of the nodes whose files are results; empty for all.
+
+    Raises:
+        services.errors.VendorDown: it says nothing about the job.
+    """
+    return _judge(_flat(_about_job(reply)), outputs)
+
+
+def job_state(told: Reply, reply: Reply) -> JobStatus:
+    """The state in v1's answer to `status`.
+
+    Args:
+        told: the answer to `outputs`, which did not decide: an error, or (in older answers) success
+            without files.
+        reply: the answer to `status`.
+
+    Raises:
+        services.errors.VendorDown: they say nothing about the job.
+    """
+    answer = _about_job(reply)
+    word = _text(answer.get("data")).upper()
+    before = _flat(_decode(told.body))
+    if word == "SUCCESS" and not _code(answer) and not _code(before):
+        # Its files come with the next look.
+        return JobStatus(JobState.WORKING)
+    if word != "SUCCESS":
+        beside = before if word in _ENDED and not _code(answer) else answer
+        status = _judge({**beside, "status": word}, frozenset())
+        if status is not None:
+            return status
+    raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
+
+
+def uploaded_name(reply: Reply) -> str:
+    """The file's name in the answer to an upload.
+
+    Raises:
+        services.errors.UploadFailed: may work again.
+        services.errors.VendorDown: the vendor or our key as such fails.
+        services.errors.VendorRefused: never will.
+    """
+    answer = _decode(reply.body)
+    code = _code(answer)
+    name = _text(_map(answer.get("data")).get("fileName"))
+    if reply.status == _OK and not code and name:
+        return name
+    text = _say("upload", reply, answer)
+    if code in CODES:
+        meaning = CODES[code]
+    elif reply.status in {401, 403, 429, 502, 503, 504}:
+        raise VendorDown(text, retry_after=reply.retry_after)
+    elif reply.status == 413:  # noqa: PLR2004 - Content Too Large
+        raise VendorRefused(text, code=Code.PICTURE_TOO_LARGE)
+    else:
+        raise UploadFailed(text, retry_after=reply.retry_after)
+    if meaning.upload is OnUpload.DOWN:
+        raise VendorDown(text, retry_after=_wait(reply, meaning))
+    if meaning.upload is OnUpload.REFUSED:
+        raise VendorRefused(text, code=meaning.code)
+    raise UploadFailed(text)
+
+
+def check_room(reply: Reply) -> None:
+    """Return when the answer to a look at the queue leaves room, or when the vendor has no such look.
+
+    An answer without figures (or 404 and 405) lets the create find out: its 421 is proof that nothing was accepted.
+
+    Raises:
+        services.errors.VendorFull: as many jobs as the key may have.
+        services.errors.VendorDown: the vendor or our key as such fails.
+    """
+    if reply.status in {404, 405}:
+        return
+    answer = _decode(reply.body)
+    if reply.status != _OK or not answer or _code(answer):
+        raise VendorDown(_say("queue", reply, answer), retry_after=reply.retry_after)
+    data = _map(answer.get("data"))
+    limit, running, queued = (_number(data.get(name)) for name in ("concurrentLimit", "runningCount", "queuedCount"))
+    if limit is not None and (running or 0) + (queued or 0) >= limit:
+        raise VendorFull(f"queue: {running or 0} running and {queued or 0} queued of {limit}")
+
+
+def check_stopped(reply: Reply) -> None:
+    """Return when a cancel was answered: done, ended already, or not known.
+
+    Raises:
+        services.errors.VendorDown: no answer about the job.
+    """
+    answer = _decode(reply.body)
+    meaning = CODES.get(_code(answer))
+    server = meaning is not None and meaning.query is OnQuery.STATUS and meaning.create is OnCreate.UNKNOWN
+    ours = meaning is not None and meaning.query is OnQuery.DOWN
+    if reply.status != _OK or not answer or server or ours:
+        raise VendorDown(_say("cancel", reply, answer), retry_after=reply.retry_after)
+
+
+def _decode(body: bytes) -> Mapping[str, object]:
+    """The JSON object in `body`, empty when it holds none. Hostile bytes also raise Unicode and recursion errors."""
+    try:
+        return _map(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _about_job(reply: Reply) -> Mapping[str, object]:
+    """The answer to a look at a job.
+
+    Raises:
+        services.errors.VendorDown: it is none, or it is about our key or our rate.
+    """
+    answer = _decode(reply.body)
+    if reply.status != _OK or not answer:
+        raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
+    meaning = CODES.get(_code(answer), UNLISTED)
+    if meaning.query is OnQuery.DOWN:
+        raise VendorDown(_say("query", reply, answer), retry_after=_wait(reply, meaning))
+    return answer
+
+
+def _judge(answer: Mapping[str, object], outputs: AbstractSet[str]) -> JobStatus | None:
+    """What an answer says of a job, None for nothing."""
+    meaning = CODES.get(_code(answer), UNLISTED)
+    status = _text(answer.get("status")).upper()
+    if meaning.query is OnQuery.WORKING or (status in _WORKING and meaning.query is not OnQuery.ENDED):
+        return JobStatus(JobState.WORKING)
+    if meaning.query is OnQuery.ENDED or status in _ENDED:
+        return _failed(answer, meaning)
+    if status == "SUCCESS":
+        return JobStatus(JobState.SUCCESS, files=tuple(_files(answer, outputs)), cost=_cost(answer))
+    return None
+
+
+def _flat(answer: Mapping[str, object]) -> Mapping[str, object]:
+    """v1's answer to `outputs` in v2's words: files are success, and each tells what the job cost."""
+    data = answer.get("data")
+    if isinstance(data, list) and not _code(answer):
+        files = cast("list[object]", data)
+        return {"status": "SUCCESS", "results": files, "usage": files[0] if files else None}
+    return {**answer, "status": "", "failedReason": _map(data).get("failedReason")}
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    """A string or a whole number as text; anything else is empty."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return str(value).strip()
+
+
+def _number(value: object) -> int | None:
+    text = _text(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - no true figure is longer
+
+
+def _code(answer: Mapping[str, object]) -> str:
+    """The error code, empty for none: v2 writes it in `errorCode`, envelopes write it in `code`."""
+    for name in ("errorCode", "code"):
+        code = _text(answer.get(name))
+        if code not in _NO_ERROR:
+            return code
+    return ""
+
+
+def _job_id(answer: Mapping[str, object]) -> str:
+    """The id at the top (v2), in `data` (v1), or as a bare `data` (docs/reference/vendors.md, oddities)."""
+    data = answer.get("data")
+    for found in (answer.get("taskId"), _map(data).get("taskId")):
+        text = _text(found)
+        if _ID.fullmatch(text) and text != "0":
+            return text
+    bare = _text(data)
+    return bare if _BARE_ID.fullmatch(bare) else ""
+
+
+def _failed(answer: Mapping[str, object], meaning: Meaning) -> JobStatus:
+    failed = _map(answer.get("failedReason"))
+    parts = [
+        _code(answer),
+        _text(answer.get("errorMessage")) or _text(answer.get("msg")) or _text(answer.get("status")),
+    ]
+    parts += [_text(failed.get(name)) for name in ("node_name", "node_id", "exception_type", "exception_message")]
+    return JobStatus(
+        JobState.FAILED,
+        code=meaning.code or Code.VENDOR_FAILED,
+        reason=_clean(" ".join(part for part in parts if part)),
+        cost=_cost(answer),
+        known=meaning.known,
+    )
+
+
+def _files(answer: Mapping[str, object], outputs: AbstractSet[str]) -> Iterator[JobFile]:
+    results = answer.get("results")
+    for item in cast("list[object]", results) if isinstance(results, list) else []:
+        entry = _map(item)
+        url = _text(entry.get("url")) or _text(entry.get("fileUrl"))
+        if url and (not outputs or _text(entry.get("nodeId")) in outputs):
+            yield JobFile(url, _type(_text(entry.get("outputType")) or _text(entry.get("fileType")), url))
+
+
+def _type(told: str, url: str) -> str:
+    """The file type: as told, else the suffix of the URL's path, else empty."""
+    told = told.lower().lstrip(".")
+    if _TYPE.fullmatch(told):
+        return told
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return ""
+    suffix = path.rpartition(".")[2].lower()
+    return suffix if "." in path and _TYPE.fullmatch(suffix) else ""
+
+
+def _cost(answer: Mapping[str, object]) -> str:
+    usage = _map(answer.get("usage"))
+    names = ("consumeCoins", "consumeMoney", "thirdPartyConsumeMoney", "taskCostTime")
+    return " ".join(f"{name}={_clean(_text(usage.get(name)))}" for name in names if _text(usage.get(name)))
+
+
+def _wait(reply: Reply, meaning: Meaning) -> float | None:
+    return meaning.wait if reply.retry_after is None else reply.retry_after
+
+
+def _say(call: str, reply: Reply, answer: Mapping[str, object]) -> str:
+    """For operators: the call, the status, the code with its name, and the vendor's words without URLs and keys."""
+    if not answer:
+        return f"{call}: HTTP {reply.status}, no JSON object"
+    code = _code(answer)
+    words = next((text for name in ("errorMessage", "message", "msg") if (text := _text(answer.get(name)))), "")
+    name = CODES[code].name if code in CODES else "unlisted"
+    told = f", code {_clean(code)} ({name})" if code else ""
+    return f"{call}: HTTP {reply.status}{told}: {_clean(words)}"
+
+
+def _clean(text: str) -> str:
+    return _TOKEN.sub("<token>", _URL.sub("<url>", text))[:_REASON_MAX]

@@ -1,0 +1,70 @@
+"""What a generation of RunningHub's interface is to the client: where its calls go, and how a look is read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+import msgspec
+
+from services.vendors.port import JobStatus
+from services.vendors.runninghub.answers import Reply
+from telemetry.secrets import Secret
+
+__all__ = ["Ask", "Call", "Generation", "cancel"]
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request. Its body may hold the key: neither is it logged nor shown."""
+
+    path: str
+    body: Mapping[str, object] | None = None
+    """Sent as JSON; None makes the request a GET."""
+
+    def __repr__(self) -> str:
+        """The path alone."""
+        return f"Call({self.path!r})"
+
+
+Ask = Callable[[Call], Awaitable[Reply]]
+"""Makes a call over a pooled connection."""
+
+
+class Generation(Protocol):
+    """What differs between v1 and v2; all else is the client's."""
+
+    def room(self) -> Call:
+        """A look at the queue, or what comes next to it."""
+        ...
+
+    def upload(self) -> tuple[str, Mapping[str, str]]:
+        """Path of an upload, and the form's fields beside the file."""
+        ...
+
+    def create(self, workflow_id: str, order: Mapping[str, object]) -> Call:
+        """The paid call.
+
+        Args:
+            workflow_id: what is run.
+            order: what both generations write alike.
+        """
+        ...
+
+    async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
+        """Look at a job.
+
+        Args:
+            ask: makes a call.
+            job_id: the job.
+            outputs: ids of the nodes whose files are results; empty for all.
+
+        Raises:
+            services.errors.VendorDown: no usable answer.
+        """
+        ...
+
+
+def cancel(key: Secret, job_id: str) -> Call:
+    """Stop a job: v1's call for both, v2 has none (docs/reference/vendors.md)."""
+    return Call("/task/openapi/cancel", {"apiKey": key.reveal(), "taskId": job_id})

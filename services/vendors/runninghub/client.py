@@ -1,0 +1,334 @@
+"""RunningHub: ComfyUI workflows run by job, over its v2 interface or over v1.
+
+Source of every outside fact: docs/reference/vendors.md. What the answers mean stands in `_runninghub_answers`, the
+codes in `_runninghub_codes`, where the calls go in `_runninghub_v1` and `_runninghub_v2`; here is only the sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import AsyncIterable, Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from messages.codes import Code
+from messages.errors import Permanent
+from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.objects.port import Source
+from services.retry_after import wait_of
+from services.tls import Certificates
+from services.vendors.port import JobRequest, JobStatus
+from services.vendors.runninghub import answers
+from services.vendors.runninghub.calls import Call, Generation, cancel
+from services.vendors.runninghub.multipart import Multipart
+from services.vendors.runninghub.v1 import V1
+from services.vendors.runninghub.v2 import V2
+from telemetry.secrets import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RESULT_HOSTS", "Node", "RunningHub", "Workflow"]
+
+RESULT_HOSTS: Final = frozenset(
+    {
+        "rh-images.xiaoyaoyou.com",
+        "rh-images-1252422369.cos.ap-beijing.myqcloud.com",
+        "rh-images-1252422369.cos.ap-hongkong.myqcloud.com",
+        "rhart.ai",
+        "*.rhart.ai",
+    }
+)
+"""Where results were seen (docs/reference/vendors.md). A pattern over all of COS would let in anybody's bucket."""
+
+_UPLOAD_LIMIT: Final = 30 * 1024 * 1024
+"""30 MB a file, else code 809 (docs/reference/vendors.md)."""
+_ANSWER_LIMIT: Final = 2 * 1024 * 1024
+_CONNECTIONS: Final = 6
+"""httpx's pool slows as it fills, for httpcore looks at every connection at every request: 4 to 8 a vendor."""
+_HEADER_SAFE: Final = re.compile(r"[!-~]+")
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One field of one node of a workflow's API export."""
+
+    node_id: str
+    field: str
+
+
+class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a kind is run: decoded from one JSON file a kind."""
+
+    workflow_id: str
+    inputs: Mapping[str, Node]
+    """Input name -> where its reference goes. Every one is asked for in every job."""
+    params: Mapping[str, Node] = {}
+    """Parameter name -> where its text goes. One that is not given keeps what the workflow was saved with."""
+    url_inputs: Mapping[str, Node] = {}
+    """Input name -> where the URL of one goes that is larger than an upload may be."""
+    outputs: tuple[str, ...] = ()
+    """Ids of the nodes whose files are results; empty for all."""
+    instance_type: str = "default"
+    """`default` 24 GB, `plus` 48 GB, `ultra` 84 GB."""
+
+    def __post_init__(self) -> None:
+        if not self.workflow_id:
+            raise ValueError("workflow_id is empty")
+        twice = self.inputs.keys() & self.params.keys()
+        if twice:
+            raise ValueError(f"both an input and a parameter: {', '.join(sorted(twice))}")
+        strange = self.url_inputs.keys() - self.inputs.keys()
+        if strange:
+            raise ValueError(f"in url_inputs, but no input: {', '.join(sorted(strange))}")
+
+
+class RunningHub:
+    """One RunningHub key. Implements `services.vendors.port.Vendor`.
+
+    Args:
+        base_url: `https://www.runninghub.cn` or `https://www.runninghub.ai`: accounts, keys and workflows differ.
+        api_key: the key.
+        workflows: kind -> how it is run.
+        api: the generation of the interface that is spoken.
+        timeout: seconds for one call; an upload has them for connecting and for each piece.
+        result_hosts: where results may be downloaded from.
+        transport: makes the transport of a new client; by default one over the network, without proxy or retry.
+
+    Raises:
+        messages.errors.Permanent: a key that no header can carry, or a base URL that is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: Secret,
+        workflows: Mapping[str, Workflow],
+        api: Literal["v1", "v2"] = "v2",
+        timeout: float = 15.0,
+        result_hosts: frozenset[str] = RESULT_HOSTS,
+        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+    ) -> None:
+        # httpx loads httpcore at its first request; inside the loop either would hold up everybody.
+        import_module("httpx")
+        import_module("httpcore")
+
+        if not _HEADER_SAFE.fullmatch(api_key.reveal()):
+            # h11 would quote the whole header, key and all, in its error.
+            raise Permanent("the RunningHub key is empty or holds what no header can carry")
+        self.result_hosts: Final = result_hosts
+        self._base = _base_url(base_url)
+        self._encrypted = self._base.startswith("https:")
+        self._key = api_key
+        self._api: Generation = V1(api_key) if api == "v1" else V2()
+        self._workflows = workflows
+        self._timeout = timeout
+        self._transport = transport
+        self._certificates = Certificates()
+        self._pool: httpx.AsyncClient | None = None
+
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return "runninghub"
+
+    @property
+    def upload_limit(self) -> int:
+        """See the port."""
+        return _UPLOAD_LIMIT
+
+    async def check_room(self) -> None:
+        """See the port. An answer without figures counts as room: the create itself tells."""
+        answers.check_room(await self._ask(self._api.room()))
+
+    async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
+        """See the port. The reference is a `fileName`, good as a node's value; upload again for another attempt."""
+        if source.size > self.upload_limit:
+            raise VendorRefused(f"upload of {source.size} bytes: too big", code=Code.PICTURE_TOO_LARGE)
+        path, fields = self._api.upload()
+        body = Multipart(
+            source,
+            field="file",
+            filename=filename,
+            content_type=content_type,
+            boundary=secrets.token_hex(16),
+            fields=fields,
+        )
+        import httpx
+
+        client = await self._pooled()
+        try:
+            reply = await _send(client, "POST", f"{self._base}{path}", content=body, headers=body.headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise VendorDown(f"upload: {type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            # Here and below without the cause: its text may quote what the server sent, and that our key.
+            raise UploadFailed(f"upload: {type(error).__name__}") from None
+        return answers.uploaded_name(reply)
+
+    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's own word
+        """See the port.
+
+        A connection that could not be made is proof of non-acceptance: `VendorFull`. From the first byte of the
+        request on there is no proof but the answer.
+        """
+        call = self._order(request)
+        body = msgspec.json.encode(call.body)
+        import httpx
+
+        client = self._client(await self._tls(), timeout)
+        try:
+            async with client, asyncio.timeout(timeout):
+                reply = await _send(client, "POST", f"{self._base}{call.path}", content=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise VendorFull("create: could not connect, nothing was sent") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise CreateUnknown(f"create: {type(error).__name__} after sending") from None
+        return answers.accepted_id(reply)
+
+    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+        """See the port.
+
+        Args:
+            job_id: the vendor's id.
+            workflow: the kind whose output nodes select the results; without it those of all kinds do, which is wrong
+                where one kind's output node has the id of another's preview.
+        """
+        return await self._api.query(self._ask, job_id, self._outputs(workflow))
+
+    async def cancel(self, job_id: str) -> None:
+        """See the port."""
+        answers.check_stopped(await self._ask(cancel(self._key, job_id)))
+
+    async def close(self) -> None:
+        """See the port."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
+
+    def _order(self, request: JobRequest) -> Call:
+        """The call of a create.
+
+        Raises:
+            services.errors.VendorRefused: the configuration has no place for what is asked, or an input is missing: the
+                workflow would run, and be paid for, with the picture that it was saved with.
+        """
+        workflow = self._workflows.get(request.workflow)
+        if workflow is None:
+            raise VendorRefused(f"no workflow is configured for {request.workflow!r}")
+        missing = sorted(workflow.inputs.keys() - request.values.keys())
+        if missing:
+            raise VendorRefused(f"workflow {request.workflow!r} was given no {', '.join(missing)}")
+        nodes: list[dict[str, str]] = []
+        for name, value in request.values.items():
+            node = _node(request.workflow, workflow, name, value)
+            nodes.append({"nodeId": node.node_id, "fieldName": node.field, "fieldValue": value})
+        body: dict[str, object] = {
+            "nodeInfoList": nodes,
+            # Metadata in a result would show prompt and workflow to the end user.
+            "addMetadata": False,
+            "instanceType": workflow.instance_type,
+            "usePersonalQueue": "false",
+        }
+        if request.webhook:
+            body["webhookUrl"] = request.webhook
+        return self._api.create(workflow.workflow_id, body)
+
+    def _outputs(self, workflow: str) -> frozenset[str]:
+        known = self._workflows.get(workflow)
+        if known is not None:
+            return frozenset(known.outputs)
+        if any(not each.outputs for each in self._workflows.values()):
+            return frozenset()
+        return frozenset(node for each in self._workflows.values() for node in each.outputs)
+
+    async def _ask(self, call: Call) -> answers.Reply:
+        import httpx
+
+        client = await self._pooled()
+        method, content = ("GET", b"") if call.body is None else ("POST", msgspec.json.encode(call.body))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await _send(client, method, f"{self._base}{call.path}", content=content)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise VendorDown(f"{call.path.rpartition('/')[2]}: {type(error).__name__}") from None
+
+    async def _pooled(self) -> httpx.AsyncClient:
+        context = await self._tls()
+        if self._pool is None:
+            self._pool = self._client(context, self._timeout)
+        return self._pool
+
+    async def _tls(self) -> ssl.SSLContext:
+        if self._encrypted and self._transport is None:
+            return await self._certificates.context()
+        # Not asked for; and a context without certificates trusts nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def _client(self, context: ssl.SSLContext, timeout: float) -> httpx.AsyncClient:
+        import httpx
+
+        return httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {self._key.reveal()}", "Accept-Encoding": "identity"},
+            verify=context,
+            # Name, TCP and TLS end by themselves before `timeout` does: httpcore leaks a connection that is cancelled
+            # while it is made, and a limit that ends here is known to have sent nothing.
+            timeout=httpx.Timeout(timeout, connect=timeout / 3),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            transport=self._transport() if self._transport else None,
+            trust_env=False,
+        )
+
+
+def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
+    """Where a value goes.
+
+    Raises:
+        services.errors.VendorRefused: the workflow's file has no place for it.
+    """
+    # References to uploads are bare names, so only an input that was too large for one is a URL.
+    if name in workflow.inputs and "://" in value:
+        node = workflow.url_inputs.get(name)
+        if node is None:
+            text = (
+                f"input {name!r} is too large for an upload, and the workflow file of {kind!r} has no url_inputs.{name}"
+            )
+            raise VendorRefused(text, code=Code.PICTURE_TOO_LARGE)
+        return node
+    node = workflow.inputs.get(name) or workflow.params.get(name)
+    if node is None:
+        raise VendorRefused(f"workflow {kind!r} has no node for the value {name!r}")
+    return node
+
+
+async def _send(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    content: bytes | AsyncIterable[bytes],
+    headers: Mapping[str, str] | None = None,
+) -> answers.Reply:
+    """One request, its answer read up to a bound; the answer says what it means, no status raises."""
+    headers = headers or ({"Content-Type": "application/json"} if content else {})
+    async with client.stream(method, url, content=content, headers=headers) as response:
+        body = bytearray()
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > _ANSWER_LIMIT:
+                body.clear()
+                break
+        return answers.Reply(response.status_code, bytes(body), wait_of(response.headers))
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text.rstrip("/"))
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise Permanent("not the base URL of a vendor")
+    return parts.geturl()

@@ -1,0 +1,49 @@
+"""RunningHub's v1: `/task/openapi/…`, an envelope, the key in the body (docs/reference/vendors.md).
+
+The key goes in the header too, as everywhere: v1 takes it there, and for wallet keys reportedly only there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from services.vendors.port import JobStatus
+from services.vendors.runninghub import answers
+from services.vendors.runninghub.calls import Ask, Call
+from telemetry.secrets import Secret
+
+__all__ = ["V1"]
+
+
+class V1:
+    """Implements `services.vendors.runninghub.calls.Generation`.
+
+    Args:
+        key: the account's.
+    """
+
+    def __init__(self, key: Secret) -> None:
+        self._key = key
+
+    def room(self) -> Call:
+        """See the protocol. The account tells no limit, so this shows a key that is refused, never a full queue."""
+        # Lower-case k: so it is documented.
+        return Call("/uc/openapi/accountStatus", {"apikey": self._key.reveal()})
+
+    def upload(self) -> tuple[str, Mapping[str, str]]:
+        """See the protocol."""
+        return "/task/openapi/upload", {"apiKey": self._key.reveal(), "fileType": "input"}
+
+    def create(self, workflow_id: str, order: Mapping[str, object]) -> Call:
+        """See the protocol."""
+        return Call("/task/openapi/create", {"apiKey": self._key.reveal(), "workflowId": workflow_id, **order})
+
+    async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
+        """See the protocol. `status` is asked only where `outputs` does not decide."""
+        body = {"apiKey": self._key.reveal(), "taskId": job_id}
+        told = await ask(Call("/task/openapi/outputs", body))
+        status = answers.job_outputs(told, outputs)
+        if status is not None:
+            return status
+        return answers.job_state(told, await ask(Call("/task/openapi/status", body)))

@@ -1,0 +1,33 @@
+"""RunningHub's v2: `/openapi/v2/…`, the key in the header alone (docs/reference/vendors.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from urllib.parse import quote
+
+from services.vendors.port import JobStatus
+from services.vendors.runninghub import answers
+from services.vendors.runninghub.calls import Ask, Call
+
+__all__ = ["V2"]
+
+
+class V2:
+    """Implements `services.vendors.runninghub.calls.Generation`."""
+
+    def room(self) -> Call:
+        """See the protocol. Tells the key's limit, and what it has running and queued."""
+        return Call("/openapi/v2/queue/status")
+
+    def upload(self) -> tuple[str, Mapping[str, str]]:
+        """See the protocol."""
+        return "/openapi/v2/media/upload/binary", {}
+
+    def create(self, workflow_id: str, order: Mapping[str, object]) -> Call:
+        """See the protocol."""
+        return Call(f"/openapi/v2/run/workflow/{quote(workflow_id, safe='')}", order)
+
+    async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
+        """See the protocol."""
+        return answers.job_status(await ask(Call("/openapi/v2/query", {"taskId": job_id})), outputs)

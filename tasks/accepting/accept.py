@@ -1,0 +1,230 @@
+"""Taking a task in: from an upload to `accepted` and the first message.
+
+Shared by the COS trigger and by wakes that find an upload nobody accepted. Only what was sold is done: kind and
+parameters are the uploader's word, and count only with the backend's ticket.
+
+The ticket comes first, because a callback names only the task: an upload without one that the backend signed for this
+very task of this user says nothing of it, so it is refused without a verdict. The task that was sold, if there is one,
+is then ended by the backend's own list of unfinished tasks, as one whose upload never came.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from messages.bodies import Clean, Notify, Stage
+from messages.codec import Message, Priority, encode, new_header
+from messages.codes import Code
+from messages.errors import Outage, Rejected
+from messages.keys import InputKey, RunId
+from messages.topics import topic_of
+from recipes.recipe import Recipe, parse_params
+from recipes.table import recipe_of
+from services.objects.port import ObjectInfo
+from tasks.accepting import tickets
+from tasks.accepting.inputs import find_inputs, head_upload
+from tasks.accepting.request import TASK_FILE, TASK_FILE_LIMIT, TaskRequest, read_metadata, read_task_file, token_in
+from tasks.context import Services
+from tasks.ending.verdict import give_verdict
+from tasks.ledger.records import Accepted, Verdict
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
+from telemetry.points import reached
+from telemetry.tracing import current, failed, new_traceparent, note, onward, span, trace_id
+
+__all__ = ["NotHere", "Taken", "first_message", "take_in"]
+
+log = logs.get(__name__)
+
+Taken = Literal["accepted", "again", "ended", "refused"]
+"""accepted: new; again: accepted before, its first message published once more; ended: a verdict is there; refused:
+verdict `failed`, or none where no ticket says that the task was sold."""
+
+
+class NotHere(Outage):
+    """A kind was sold that this build does not know: a rolling deploy must refund nobody.
+
+    `code` is what a build calls it that is the newest one.
+    """
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """An upload that says of which task it is: with a ticket of ours, or where none is asked for."""
+
+    info: ObjectInfo
+    body: bytes
+    """What `task.json` says; empty for a picture."""
+    ticket: tickets.Ticket | None
+
+
+async def take_in(upload: InputKey, services: Services, *, apart: bool = False) -> Taken:
+    """Accept the task that an upload starts, and publish its first message. Doing it again is harmless.
+
+    Args:
+        upload: the object.
+        services: the bundle of services.
+        apart: whether a new task begins a trace of its own, because the call that brings it brings others too.
+
+    Raises:
+        NotHere: another build may know what was sold.
+        messages.errors.ScfWorkersError: something outside did not work; the same upload may be taken in again.
+    """
+    run = RunId(upload.user, upload.task)
+    with logs.context(user_id=run.user, task_id=run.task):
+        accepted = await services.ledger.accepted(run)
+        above, link = _trace(accepted, apart=apart)
+        with span(SpanName.INTAKE, above, link=link, user_id=run.user, task_id=run.task):
+            taken = await _take(upload, run, accepted, services)
+            note(taken=taken)
+            return taken
+
+
+def _trace(accepted: Accepted | None, *, apart: bool) -> tuple[str, str]:
+    """Traceparent to go on from, and to link to: a run's trace begins once."""
+    here = current()
+    if accepted is not None:
+        return accepted.traceparent, here
+    return ("", here) if apart else (here, "")
+
+
+async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, services: Services) -> Taken:
+    if await services.ledger.verdict(run):
+        if accepted is None:
+            # An earlier call refused it, and may have ended before it could say so.
+            await _notify(run, services)
+        return "ended"
+    new = accepted is None
+    if accepted is None:
+        try:
+            found = await _look(upload, run, services)
+        except Rejected as rejected:
+            log.warning(_refusal(rejected), error=rejected)
+            failed(rejected)
+            return "refused"
+        try:
+            accepted = await _accept(found, upload, run, services)
+        except Rejected as rejected:
+            # Whoever would write `failed` looks again: the same event, delivered twice, may have been quicker.
+            accepted = await services.ledger.accepted(run)
+            if accepted is None:
+                await _refuse(run, rejected, services)
+                return "refused"
+    await services.ledger.index(run.user, run.task, accepted.created)
+    reached("ingest.indexed")
+    message = first_message(run, accepted, services.ledger.now())
+    await services.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
+    reached("ingest.published")
+    return "accepted" if new else "again"
+
+
+def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> Message:
+    """The message that starts a run's first stage."""
+    header = new_header(run, Stage.CLEAN, now, onward(accepted.traceparent))
+    header = msgspec.structs.replace(
+        header,
+        seq=seq,
+        deadline=max(1, int(accepted.deadline * 1000) - header.created),
+        priority=accepted.priority,
+        kind=accepted.kind,
+    )
+    return Message(header, Clean())
+
+
+async def _look(upload: InputKey, run: RunId, services: Services) -> _Found:
+    """The upload and the ticket that came with it.
+
+    Raises:
+        messages.errors.Rejected: it is gone, or nothing says that this task was sold to this user.
+    """
+    info = await head_upload(upload.folder + upload.name, services.objects)
+    services.ledger.learn(info.date)
+    if upload.name == TASK_FILE:
+        body = await _task_file(info, services)
+        token = token_in(body)
+    else:
+        body, token = b"", info.meta.get("ticket", "")
+    if not token and not services.policy.ticket_required:
+        return _Found(info, body, None)
+    ticket = tickets.verify(token, services.policy.ticket_secret, user=run.user, task=run.task, step=run.step)
+    return _Found(info, body, ticket)
+
+
+async def _accept(found: _Found, upload: InputKey, run: RunId, services: Services) -> Accepted:
+    info, ticket = found.info, found.ticket
+    request = read_task_file(info, found.body) if upload.name == TASK_FILE else read_metadata(info)
+    now = services.ledger.now()
+    if ticket:
+        # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
+        tickets.check_sold(
+            ticket,
+            now=min(now, info.modified),
+            kind=request.kind,
+            params=request.params,
+            inputs=max(1, len(request.inputs)),
+        )
+    recipe = _recipe(request, services, sold=ticket is not None)
+    inputs = await find_inputs(request, info, upload, services.objects)
+    accepted = Accepted(
+        kind=request.kind,
+        params=request.params,
+        inputs=inputs,
+        created=now,
+        deadline=now + recipe.deadline_s,
+        traceparent=current() or new_traceparent(),
+        priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
+        ticket_expires=ticket.expires if ticket else 0,
+    )
+    stored = await services.ledger.write(run, "accepted", accepted)
+    reached("ingest.accepted")
+    if stored.mine:
+        metrics.count(Metric.TASKS_ACCEPTED, kind=recipe.kind)
+    record = stored.record
+    log.info(Event.TASK_ACCEPTED, kind=record.kind, inputs=len(inputs), trace_id=trace_id(record.traceparent))
+    return record
+
+
+def _recipe(request: TaskRequest, services: Services, *, sold: bool) -> Recipe:
+    """The recipe of what is asked for.
+
+    Raises:
+        messages.errors.Rejected: there is none, or it takes no such parameters or inputs.
+        NotHere: there is none, but it was sold.
+    """
+    try:
+        recipe = recipe_of(request.kind, services.recipes)
+    except Rejected as rejected:
+        if sold:
+            raise NotHere(f"sold, but not known to this build: {rejected}", code=rejected.code) from rejected
+        raise
+    parse_params(recipe, request.params)
+    if len(request.inputs) > recipe.max_inputs:
+        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
+    return recipe
+
+
+async def _task_file(info: ObjectInfo, services: Services) -> bytes:
+    """What task.json says; nothing of one that is too long."""
+    if info.size > TASK_FILE_LIMIT:
+        return b""
+    return (await services.objects.get(info.key, if_match=info.etag)).body
+
+
+async def _refuse(run: RunId, rejected: Rejected, services: Services) -> None:
+    """The task was sold and cannot be done: verdict `failed`; a notify message brings it to the backend."""
+    log.warning(_refusal(rejected), error=rejected)
+    failed(rejected)
+    await give_verdict(run, Verdict("failed", rejected.code), services)
+    await _notify(run, services)
+
+
+def _refusal(rejected: Rejected) -> Event:
+    return Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED
+
+
+async def _notify(run: RunId, services: Services) -> None:
+    now = services.ledger.now()
+    header = new_header(run, Stage.NOTIFY, now, current() or new_traceparent())
+    await services.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(int(now * 1000)))))

@@ -1,0 +1,70 @@
+"""The inputs of a task: each must be there, not empty and not too large; its ETag is kept."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from messages.codes import Code
+from messages.errors import Rejected
+from messages.keys import INPUT_EXTENSIONS, InputKey
+from services.errors import NotFound
+from services.objects.port import ObjectInfo, Objects
+from tasks.accepting.request import TASK_FILE, TaskRequest
+from tasks.ledger.records import InputRef
+
+__all__ = ["MAX_PICTURE_BYTES", "find_inputs", "find_upload", "head_upload"]
+
+MAX_PICTURE_BYTES: Final = 32 << 20
+"""The picture service takes 32 MB (data sheet of Cloud Infinite's basic processing, limits)."""
+
+
+async def head_upload(key: str, objects: Objects) -> ObjectInfo:
+    """Look at an upload.
+
+    Raises:
+        messages.errors.Rejected: it is not there.
+    """
+    try:
+        return await objects.head(key)
+    except NotFound as error:
+        raise Rejected(f"the upload {key} is gone", code=Code.NOT_UPLOADED) from error
+
+
+async def find_upload(user: str, task: str, objects: Objects) -> InputKey | None:
+    """The upload of a task that nobody has accepted, if it is there: `task.json` before a single picture."""
+    folder = InputKey(user, task, "").folder
+    for name in (TASK_FILE, *(f"original.{extension}" for extension in INPUT_EXTENSIONS)):
+        try:
+            await objects.head(folder + name)
+        except NotFound:
+            continue
+        return InputKey(user, task, name)
+    return None
+
+
+async def find_inputs(
+    request: TaskRequest, info: ObjectInfo, upload: InputKey, objects: Objects
+) -> tuple[InputRef, ...]:
+    """Find the inputs that a request names, or the picture itself.
+
+    Raises:
+        messages.errors.Rejected: one is not there, empty, too large, or no picture.
+    """
+    if not request.inputs:
+        return (_input(info),)
+    return tuple([_input(await head_upload(upload.folder + _file_name(name), objects)) for name in request.inputs])
+
+
+def _file_name(name: str) -> str:
+    stem, _, extension = name.rpartition(".")
+    if not stem or "/" in name or extension.lower() not in INPUT_EXTENSIONS:
+        raise Rejected(f"input {name[:80]!r} is no picture beside task.json", code=Code.BAD_PARAMETERS)
+    return name
+
+
+def _input(info: ObjectInfo) -> InputRef:
+    if info.size == 0:
+        raise Rejected(f"{info.key} is empty", code=Code.EMPTY_FILE)
+    if info.size > MAX_PICTURE_BYTES:
+        raise Rejected(f"{info.key} has {info.size} bytes", code=Code.PICTURE_TOO_LARGE)
+    return InputRef(info.key, info.etag, info.size)

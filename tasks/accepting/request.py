@@ -1,0 +1,78 @@
+"""What the uploader asks for: object metadata, or the file `task.json`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+
+from messages.codes import Code
+from messages.errors import Rejected
+from services.objects.port import ObjectInfo
+
+__all__ = ["TASK_FILE", "TASK_FILE_LIMIT", "TaskRequest", "read_metadata", "read_task_file", "token_in"]
+
+TASK_FILE: Final = "task.json"
+"""Name of the file that describes a task with several inputs."""
+
+TASK_FILE_LIMIT: Final = 64 << 10
+"""Largest `task.json`, in bytes."""
+
+
+class TaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the uploader asks for: object metadata, or the file `task.json`."""
+
+    kind: str
+    params: Mapping[str, Any] = {}
+    inputs: tuple[str, ...] = ()
+    ticket: str = ""
+    """Read before, by `_Bearer`; here it is only a name that may be there."""
+
+
+class _Bearer(msgspec.Struct, frozen=True):
+    """Of `task.json` only what says whose task it is."""
+
+    ticket: str = ""
+
+
+def read_metadata(info: ObjectInfo) -> TaskRequest:
+    """Read the request in the metadata of a picture.
+
+    Raises:
+        messages.errors.Rejected: its parameters are no JSON object.
+    """
+    meta = info.meta
+    text = meta.get("params", "") or "{}"
+    try:
+        # Headers are ASCII, and some clients percent-encode the whole value for that.
+        params = msgspec.json.decode(unquote(text) if text[0] == "%" else text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Rejected("x-cos-meta-params is no JSON object", code=Code.BAD_PARAMETERS) from error
+    return TaskRequest(kind=meta.get("kind", ""), params=params)
+
+
+def token_in(task_file: bytes) -> str:
+    """The ticket in task.json, whatever else is wrong with it."""
+    try:
+        return msgspec.json.decode(task_file, type=_Bearer).ticket
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
+
+
+def read_task_file(info: ObjectInfo, body: bytes) -> TaskRequest:
+    """Read the request in `task.json`.
+
+    Raises:
+        messages.errors.Rejected: it is too long, cannot be read, or names no inputs.
+    """
+    if info.size > TASK_FILE_LIMIT:
+        raise Rejected(f"task.json has {info.size} bytes", code=Code.BAD_PARAMETERS)
+    try:
+        request = msgspec.json.decode(body, type=TaskRequest)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Rejected(f"task.json cannot be read: {type(error).__name__}", code=Code.BAD_PARAMETERS) from error
+    if not request.inputs:
+        raise Rejected("task.json names no `inputs`", code=Code.BAD_PARAMETERS)
+    return request

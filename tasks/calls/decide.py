@@ -1,0 +1,94 @@
+"""What may be done about the paid calls of a run: pure.
+
+No vendor has an idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted (or,
+under policy `resend`, given up), and an outcome that stays open is never posted again under its n.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from messages.codes import Code
+from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
+
+__all__ = ["Call", "Ended", "GiveUp", "Lost", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Jobs are at work: poll them."""
+
+    calls: tuple[PaidCall, ...]
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """A call's outcome is open: wait for it."""
+
+    delay: float
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """A call's outcome stayed unknown, and the policy is to fail."""
+
+    n: int
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """A call's outcome stayed unknown, and the policy is to make another one."""
+
+    n: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The vendor accepted a job and ended it badly."""
+
+    n: int
+    code: Code
+
+
+class Call(msgspec.Struct, frozen=True):
+    """The n-th paid call may be made."""
+
+    n: int
+
+
+PaidStep = Watch | Wait | Lost | GiveUp | Ended | Call
+
+
+def decide(calls: tuple[PaidCall, ...], now: float, policy: Literal["fail", "resend"]) -> PaidStep:
+    """The next step of a run that wants a job.
+
+    Args:
+        calls: every paid call of the run.
+        now: seconds since the epoch, by the store's clock.
+        policy: what becomes of a call whose outcome stayed unknown.
+    """
+    live = live_jobs(calls)
+    if live:
+        return Watch(live)
+    for call in open_calls(calls):
+        left = call.at + call.open_s - now
+        if left > 0:
+            return Wait(left)
+        return Lost(call.n) if policy == "fail" else GiveUp(call.n)
+    for call in calls:
+        if call.end and call.end.how == "failed":
+            return Ended(call.n, call.end.code)
+        if call.given_up and policy == "fail":
+            return Lost(call.n)
+    return Call(len(calls) + 1)
+
+
+def may_fail(calls: tuple[PaidCall, ...], n: int, *, before_job: bool) -> bool:
+    """Whether a run may be failed for the fault of one message.
+
+    Args:
+        calls: every paid call of the run.
+        n: the paid call at fault; 0 for none.
+        before_job: the message belongs to a stage before the job (clean, generate): it is behind the ledger as soon as
+            any job is known.
+    """
+    live = {call.n for call in live_jobs(calls)}
+    open_ = {call.n for call in open_calls(calls)} - {n}
+    return not open_ and not (live if before_job else live - {n})

@@ -1,0 +1,86 @@
+"""A webhook's hint: the id of a job that has ended, and perhaps the only news of a paid call whose answer was lost.
+
+The path that brought it proves who may send hints for a paid call, not that the id is true: so the vendor is asked with
+our own key before anything is written. A hint that is not borne out changes nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from messages.bodies import Job, Stage
+from messages.errors import Outage
+from tasks.calls.jobs import vendor_of
+from tasks.context import Services
+from tasks.ledger.records import JobId
+from tasks.ledger.snapshot import PaidCall, Snapshot
+from tasks.run import known_recipe
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["take_hint"]
+
+log = logs.get(__name__)
+
+
+async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapshot | None:
+    """Record the id of a paid call that has none, if the vendor knows it.
+
+    Args:
+        hint: what the webhook told.
+        snapshot: the run as the ledger has it.
+        services: the bundle of services.
+
+    Returns:
+        The run as the ledger has it now; None when nothing should follow: the hint is not for this run, or not news.
+
+    Raises:
+        messages.errors.Outage: it cannot be asked now, or not by this build, and there is still time to ask again.
+    """
+    call = next((call for call in snapshot.calls if call.n == hint.n), None)
+    if call is not None and call.job == hint.id:
+        return None if _is_taken_care_of(snapshot) else snapshot
+    doubt = _doubt(call)
+    try:
+        if not doubt and not await _is_known(hint, snapshot, services):
+            doubt = "the vendor does not know the job"
+    except Outage:
+        # The hint tells of a job that has ended: once the run is over too, it is worth no second question.
+        if _is_over(snapshot, services):
+            return snapshot
+        raise
+    if call is None or doubt:
+        log.warning(Event.WEBHOOK_IGNORED, n=hint.n, job=hint.id, why=doubt)
+        return None
+    stored = await services.ledger.write(snapshot.run, f"vendor-{hint.n}-id", JobId(hint.id))
+    if stored.mine:
+        log.info(Event.PAID_RECOVERED, n=hint.n, job=hint.id)
+    found = msgspec.structs.replace(call, job=stored.record.job)
+    calls = tuple(found if one.n == found.n else one for one in snapshot.calls)
+    return msgspec.structs.replace(snapshot, calls=calls)
+
+
+def _is_taken_care_of(snapshot: Snapshot) -> bool:
+    """Whether a message brings the job's results home already: a second one would do all of it again."""
+    return snapshot.verdict is not None or Stage.COLLECT in dict(snapshot.begun)
+
+
+def _doubt(call: PaidCall | None) -> str:
+    """Why a hint cannot be for this paid call; empty when it can."""
+    if call is None:
+        return "there is no such paid call"
+    if call.job:
+        return "the paid call has another id"
+    return "the paid call was not accepted" if call.end else ""
+
+
+async def _is_known(hint: Job, snapshot: Snapshot, services: Services) -> bool:
+    if snapshot.accepted is None:
+        return False
+    recipe = known_recipe(snapshot.accepted.kind, services.recipes)
+    return (await vendor_of(recipe.vendor, services.vendors).query(hint.id, workflow=recipe.kind)).known
+
+
+def _is_over(snapshot: Snapshot, services: Services) -> bool:
+    accepted = snapshot.accepted
+    return snapshot.verdict is not None or accepted is None or services.ledger.now() >= accepted.deadline

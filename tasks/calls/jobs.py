@@ -1,0 +1,100 @@
+"""One look at the jobs of a run: shared by the poll chain, wakes and collect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from messages.bodies import Job, Poll
+from messages.codec import Message
+from messages.codes import Code
+from messages.keys import RunId
+from services.concurrency import Together
+from services.errors import VendorMissing
+from services.vendors.port import JobState, JobStatus, Vendor
+from tasks.context import Services
+from tasks.ledger.records import End, JobId
+from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["After", "after_failure", "first_success", "look", "save_ids", "vendor_of"]
+
+log = logs.get(__name__)
+
+
+def vendor_of(name: str, vendors: Mapping[str, Vendor]) -> Vendor:
+    """The vendor's client.
+
+    Raises:
+        services.errors.VendorMissing: it is not configured here. That is this machine's fault, so no task's.
+    """
+    vendor = vendors.get(name)
+    if vendor is None:
+        log.error(Event.VENDOR_MISSING, vendor=name)
+        raise VendorMissing(f"the vendor {name!r} is not configured here: set its key")
+    return vendor
+
+
+async def save_ids(message: Message, services: Services) -> None:
+    """Store the ids that a poll carries because the ledger was away when their paid calls brought them.
+
+    Also when the run has ended since: without its id nobody could stop a job.
+    """
+    body = message.body
+    if isinstance(body, Poll) and body.unsaved:
+        for job in body.jobs:
+            await services.ledger.write(message.header.run_id, f"vendor-{job.n}-id", JobId(job.id))
+
+
+async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job, JobStatus]:
+    """Ask the vendor once about every job. One that it does not know counts as at work.
+
+    Raises:
+        services.errors.VendorDown: it gave no usable answer.
+    """
+    async with Together() as group:
+        asked = {job: group.create_task(vendor.query(job.id, workflow=kind)) for job in jobs}
+    found = {job: _believed(job, task.result()) for job, task in asked.items()}
+    for job, status in found.items():
+        log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=status.cost or None)
+    return found
+
+
+def _believed(job: Job, status: JobStatus) -> JobStatus:
+    """A job that was accepted and is not known now is no job that failed: it is paid for, and may well be alive.
+
+    A replica may lag, or another key be asked during a rotation. Where it stays unknown, the deadline ends the run.
+    """
+    if status.state is not JobState.FAILED or status.known:
+        return status
+    log.warning(Event.JOB_MISSING, job=job.id, n=job.n, reason=status.reason)
+    return JobStatus(JobState.WORKING)
+
+
+def first_success(found: Mapping[Job, JobStatus]) -> Job | None:
+    """The first job that brought results."""
+    return next((job for job, status in found.items() if status.state is JobState.SUCCESS), None)
+
+
+class After(msgspec.Struct, frozen=True):
+    """What is left of a run's paid calls after a look."""
+
+    live: tuple[PaidCall, ...]
+    open: tuple[PaidCall, ...]
+    code: Code
+    n: int
+    """The job that failed last; 0 for none."""
+
+
+async def after_failure(run: RunId, found: Mapping[Job, JobStatus], services: Services) -> After:
+    """Record the bad end of every job that failed, and tell what is left."""
+    code, n = Code.VENDOR_FAILED, 0
+    for job, status in found.items():
+        if status.state is JobState.FAILED:
+            code, n = status.code, job.n
+            await services.ledger.write(run, f"vendor-{n}-end", End("failed", code))
+            log.warning(Event.JOB_FAILED, job=job.id, n=n, code=code, reason=status.reason)
+    calls = await services.ledger.calls(run)
+    return After(live_jobs(calls), open_calls(calls), code, n)

@@ -1,0 +1,56 @@
+"""Everything a stage or a producer may touch, passed in as one value; and the rules it goes by."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from recipes.recipe import Recipe
+from recipes.table import RECIPES
+from services.backend import Backend
+from services.fetch import Fetcher
+from services.objects.port import Objects
+from services.vendors.port import Vendor
+from tasks.calls.webhook_paths import Webhooks
+from tasks.ledger.ledger import Ledger
+from telemetry.secrets import Secret
+from transport.port import Broker
+
+__all__ = ["Policy", "Services"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Rules that a deployment may set."""
+
+    ticket_secret: Secret = field(default_factory=lambda: Secret(""))
+    ticket_required: bool = True
+    upload_limit_s: float = 3600.0
+    block_suspect: bool = True
+    expected_s: float = 0.0
+    """How long the vendor usually takes; 0 takes the recipe's figure."""
+    vendor_full_pause_s: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The world: opened by `runtime.wiring`, or put together by a test."""
+
+    broker: Broker
+    objects: Objects
+    """The data bucket: input, staging, output."""
+    bucket: str
+    """Its name, with the appid."""
+    ledger: Ledger
+    backend: Backend
+    vendors: Mapping[str, Vendor]
+    fetcher: Fetcher
+    policy: Policy
+    webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
+    """Paths of the vendors' webhook calls."""
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
+    clock: Callable[[], float] = time.time
+    """This machine's clock, seconds since the epoch; the ledger's `now` is the store's."""
+    rng: random.Random = field(default_factory=random.Random)

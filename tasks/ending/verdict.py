@@ -1,0 +1,40 @@
+"""Giving a verdict: the one place where a run's terminal record is written, so that each counts and is told once."""
+
+from __future__ import annotations
+
+from messages.keys import RunId
+from tasks.context import Services
+from tasks.ledger.ledger import Stored
+from tasks.ledger.records import Verdict
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric, SpanName
+from telemetry.points import reached
+from telemetry.tracing import note, span
+
+__all__ = ["give_verdict"]
+
+log = logs.get(__name__)
+
+
+async def give_verdict(run: RunId, verdict: Verdict, services: Services, *, kind: str = "") -> Stored[Verdict]:
+    """Write a run's verdict, or find the one that stands.
+
+    Args:
+        run: the run.
+        verdict: what it shall be.
+        services: the bundle of services; only the ledger is used.
+        kind: of the task, where it is known.
+
+    Raises:
+        services.errors.ObjectsDown: it is not known to be stored.
+    """
+    with span(SpanName.VERDICT, status=verdict.status):
+        stored = await services.ledger.write(run, "verdict", verdict)
+        note(status=stored.record.status, code=stored.record.code or None, mine=stored.mine)
+    reached("verdict.stored")
+    if stored.mine:
+        metrics.count(Metric.VERDICTS, kind=kind or "none", status=verdict.status)
+    event = Event.VERDICT_WRITTEN if stored.mine else Event.VERDICT_FOUND
+    log.info(event, status=stored.record.status, code=stored.record.code)
+    return stored

@@ -1,0 +1,260 @@
+"""The ledger: state without a database, as create-only, final records in a bucket of its own.
+
+Every write goes through `Ledger.write`. It carries a nonce and is never retried by a library; after a 409 or no answer
+it reads back, and what it returns is what is *stored*: an answer lost on the way cannot make a winner think that it
+lost. An absence only ever permits a create-only write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from messages.errors import Permanent
+from messages.keys import RunId, index_key, record_key, runs_prefix
+from services.concurrency import Together
+from services.errors import Denied, Exists, NotFound, ObjectsDown
+from services.objects.port import ObjectInfo, Objects
+from services.objects.walk import pages
+from tasks.ledger.records import (
+    Accepted,
+    Begun,
+    Cleaned,
+    DeadLetter,
+    Delivered,
+    End,
+    GivenUp,
+    Intent,
+    JobId,
+    Record,
+    Refused,
+    Reopened,
+    Verdict,
+)
+from tasks.ledger.snapshot import PaidCall, Snapshot
+
+__all__ = ["Ledger", "Stored"]
+
+R = TypeVar("R", bound=Record)
+
+_ROOT: Final = "ledger/"
+_SKEW: Final = 2.0
+"""HTTP dates have whole seconds: a smaller difference between the clocks says nothing."""
+
+
+class Stored(msgspec.Struct, Generic[R], frozen=True):
+    """A record as it is stored."""
+
+    record: R
+    mine: bool
+    """Whether the write that returned it created it."""
+    at: float
+    """When it was stored, seconds since the epoch, by the store's clock."""
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    nonce: str
+    record: msgspec.Raw
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+
+
+class Ledger:
+    """Reads and writes records.
+
+    Args:
+        objects: the ledger's bucket: never versioned, closed to clients.
+        clock: this machine's clock, seconds since the epoch.
+        nonce: makes a new unguessable text; every writer and every staging folder has its own.
+    """
+
+    def __init__(self, objects: Objects, *, clock: Callable[[], float], nonce: Callable[[], str]) -> None:
+        self.objects = objects
+        self.nonce = nonce
+        self._clock = clock
+        self._skew = 0.0
+
+    def now(self) -> float:
+        """The store's time, as this machine's clock and the last answer tell it."""
+        return self._clock() + self._skew
+
+    def learn(self, date: float, asked: float = 0.0) -> None:
+        """Set `now` by the store's clock, as an answer of the store tells it.
+
+        Args:
+            date: when the store answered, by its clock, seconds since the epoch; 0 where it does not tell.
+            asked: when it was asked, by this machine's clock: a process that froze gets its answer late, which says
+                nothing about the clocks. 0 where that is not known.
+        """
+        now = self._clock()
+        difference = date - min(max(date, asked or now), now)
+        self._skew = difference if date and abs(difference) > _SKEW else 0.0
+
+    async def ask_time(self) -> float:
+        """Ask the store for its time, and return it: for who must not rest on a machine's clock before anything else.
+
+        Raises:
+            services.errors.ObjectsDown: it did not answer.
+        """
+        asked = self._clock()
+        page = await self.objects.list(_ROOT, limit=1)
+        self.learn(page.date, asked)
+        return self.now()
+
+    async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
+        """Create a record, or return the one that is stored already.
+
+        Raises:
+            services.errors.ObjectsDown: it is not known to be stored.
+        """
+        return await self.write_key(record_key(run, name), record)
+
+    async def write_key(self, key: str, record: R) -> Stored[R]:
+        """As `write`, for records outside a run's folder."""
+        nonce, asked = self.nonce(), self._clock()
+        body = msgspec.json.encode({"nonce": nonce, "record": record})
+        try:
+            info = await self.objects.put_new(key, body, content_type="application/json")
+        except (Exists, ObjectsDown) as error:
+            stored = await self._read_key(key, type(record), nonce)
+            if stored is None:
+                if isinstance(error, Denied):
+                    raise
+                raise ObjectsDown(f"a record was not stored: {key}") from error
+            return stored
+        self.learn(info.date, asked)
+        return Stored(record, mine=True, at=info.date or self.now())
+
+    async def read(self, run: RunId, name: str, kind: type[R]) -> Stored[R] | None:
+        """A record, or None where there is none."""
+        return await self._read_key(record_key(run, name), kind, "")
+
+    async def verdict(self, run: RunId) -> Verdict | None:
+        """The run's verdict, if there is one."""
+        stored = await self.read(run, "verdict", Verdict)
+        return stored.record if stored else None
+
+    async def accepted(self, run: RunId) -> Accepted | None:
+        """The run's `accepted`, if there is one."""
+        stored = await self.read(run, "accepted", Accepted)
+        return stored.record if stored else None
+
+    async def latest_run(self, user: str, task: str, step: int) -> RunId | None:
+        """The highest run of a step that was accepted."""
+        found: RunId | None = None
+        number = 0
+        while await self.accepted(candidate := RunId(user, task, step, number)):
+            found = candidate
+            number += 1
+        return found
+
+    async def mark(self, run: RunId, stage: str, seq: int, begun: Begun) -> Stored[Begun]:
+        """Create `begun-{stage}-{seq}`, or return whose it is."""
+        return await self.write(run, f"begun-{stage}-{seq}", begun)
+
+    async def calls(self, run: RunId) -> tuple[PaidCall, ...]:
+        """Every paid call of the run, found by GET until one is absent: a listing is only a hint."""
+        found: list[PaidCall] = []
+        while intent := await self.read(run, f"vendor-{len(found) + 1}", Intent):
+            found.append(await self._call(run, len(found) + 1, intent))
+        return tuple(found)
+
+    async def _call(self, run: RunId, n: int, intent: Stored[Intent]) -> PaidCall:
+        async with Together() as group:
+            job = group.create_task(self.read(run, f"vendor-{n}-id", JobId))
+            end = group.create_task(self.read(run, f"vendor-{n}-end", End))
+            gone = group.create_task(self.read(run, f"vendor-{n}-given-up", GivenUp))
+        job_id, ended = job.result(), end.result()
+        return PaidCall(
+            n=n,
+            at=intent.at,
+            open_s=intent.record.open_s,
+            job=job_id.record.job if job_id else "",
+            end=ended.record if ended else None,
+            given_up=gone.result() is not None,
+        )
+
+    async def snapshot(self, run: RunId) -> Snapshot:
+        """What `next_step` needs to know of a run."""
+        async with Together() as group:
+            accepted = group.create_task(self.accepted(run))
+            verdict = group.create_task(self.verdict(run))
+            delivered = group.create_task(self.read(run, "delivered", Delivered))
+            reopened = group.create_task(self.read(run, "reopened", Reopened))
+            refused = group.create_task(self.read(run, "refused", Refused))
+            cleaned = group.create_task(self.read(run, "cleaned", Cleaned))
+            calls = group.create_task(self.calls(run))
+            begun = group.create_task(self._begun(run))
+        return Snapshot(
+            run=run,
+            accepted=accepted.result(),
+            verdict=verdict.result(),
+            delivered=delivered.result() is not None,
+            reopened=reopened.result() is not None,
+            refused=refused.result() is not None,
+            cleaned=cleaned.result() is not None,
+            calls=calls.result(),
+            begun=begun.result(),
+        )
+
+    async def _begun(self, run: RunId) -> tuple[tuple[str, int], ...]:
+        prefix = record_key(run, "begun-")
+        highest: dict[str, int] = {}
+        async for item in self._walk(prefix):
+            stage, _, seq = item.key.removeprefix(prefix).rpartition("-")
+            if seq.isdecimal():
+                highest[stage] = max(highest.get(stage, 0), int(seq))
+        return tuple(sorted(highest.items()))
+
+    async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:
+        """Every record of every run of a step, from a listing: a hint.
+
+        Args:
+            run: any run of the step.
+
+        Returns:
+            Run's number -> record's name -> when it was stored, seconds since the epoch by the store's clock.
+        """
+        prefix = runs_prefix(run)
+        runs: dict[int, dict[str, float]] = {}
+        async for item in self._walk(prefix):
+            number, _, name = item.key.removeprefix(prefix).partition("/")
+            if number.isdecimal() and name:
+                runs.setdefault(int(number), {})[name] = item.modified
+        return runs
+
+    async def index(self, user: str, task: str, created: float) -> None:
+        """Make the task appear in lists, which nothing reads yet; done twice it is the same entry."""
+        try:
+            await self.objects.put_new(index_key(user, task, created), b"")
+        except Exists:
+            return
+
+    async def bury(self, key: str, letter: DeadLetter) -> None:
+        """Record a dead letter; the same one twice is one record."""
+        await self.write_key(key, letter)
+
+    async def _walk(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        asked = self._clock()
+        async for page in pages(self.objects, prefix):
+            self.learn(page.date, asked)
+            for item in page.items:
+                yield item
+            asked = self._clock()
+
+    async def _read_key(self, key: str, kind: type[R], nonce: str) -> Stored[R] | None:
+        asked = self._clock()
+        try:
+            content = await self.objects.get(key)
+        except NotFound:
+            return None
+        self.learn(content.info.date, asked)
+        try:
+            envelope = _ENVELOPE.decode(content.body)
+            record: Any = msgspec.json.decode(envelope.record, type=kind)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise Permanent(f"the record {key} cannot be read: {error}") from error
+        return Stored(record, mine=envelope.nonce == nonce, at=content.info.modified)

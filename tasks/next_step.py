@@ -1,0 +1,143 @@
+"""What a wake does: `next_step(snapshot, now)` is pure and alone decides."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from messages.bodies import Stage
+from messages.codes import Code
+from tasks.calls.decide import Call, Ended, GiveUp, Lost, Wait, Watch, decide
+from tasks.ledger.snapshot import PaidCall, Snapshot
+
+__all__ = [
+    "AskInput",
+    "AskReopen",
+    "AwaitBuild",
+    "DeadCall",
+    "End",
+    "Expire",
+    "Look",
+    "Nothing",
+    "Publish",
+    "RefuseRun",
+    "Resend",
+    "Step",
+    "next_step",
+    "seq_after",
+]
+
+
+class End(msgspec.Struct, frozen=True):
+    """A verdict is there: finish."""
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """Nothing to do now."""
+
+    why: str
+
+
+class AskInput(msgspec.Struct, frozen=True):
+    """Nobody accepted the task: accept it if its input is there."""
+
+
+class AskReopen(msgspec.Struct, frozen=True):
+    """A replay, which no command starts yet: the backend must agree before it works."""
+
+
+class AwaitBuild(msgspec.Struct, frozen=True):
+    """There is work, and this build does not know the kind: another one must do it."""
+
+
+class RefuseRun(msgspec.Struct, frozen=True):
+    """A replay that came too late: record `refused`, no callback."""
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """Out of time: verdict `failed`."""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Look once at every known job."""
+
+    calls: tuple[PaidCall, ...]
+
+
+class DeadCall(msgspec.Struct, frozen=True):
+    """A paid call came to a bad end: dead letter."""
+
+    n: int
+    code: Code
+    unknown: bool
+
+
+class Resend(msgspec.Struct, frozen=True):
+    """Give a call of unknown outcome up, then publish generate."""
+
+    n: int
+    seq: int
+
+
+class Publish(msgspec.Struct, frozen=True):
+    """Publish a stage's message."""
+
+    stage: Stage
+    seq: int
+
+
+Step = End | Nothing | AskInput | AskReopen | AwaitBuild | RefuseRun | Expire | Look | DeadCall | Resend | Publish
+
+
+def seq_after(snapshot: Snapshot, stage: Stage) -> int:
+    """Seq of what a wake publishes: one above the highest begun of that stage, else 0."""
+    return dict(snapshot.begun).get(stage.value, -1) + 1
+
+
+def next_step(
+    snapshot: Snapshot, now: float, *, vendor: bool | None, policy: Literal["fail", "resend"] = "fail"
+) -> Step:
+    """The next step of a run that somebody asked to look at.
+
+    Args:
+        snapshot: what the ledger says.
+        now: seconds since the epoch, by the store's clock.
+        vendor: whether the kind has a paid call; None where this build does not know the kind. Then it may end the run,
+            but neither work on it nor ask for it to be sold once more.
+        policy: of the kind, for calls of unknown outcome.
+    """
+    accepted = snapshot.accepted
+    if snapshot.verdict:
+        return End()
+    if accepted is None:
+        return AskInput()
+    if snapshot.run.run > 0:
+        if snapshot.refused:
+            return Nothing("the replay was refused")
+        if not snapshot.reopened and now >= accepted.deadline:
+            return RefuseRun()
+    if now >= accepted.deadline:
+        return Expire()
+    if vendor is None:
+        return AwaitBuild()
+    if snapshot.run.run > 0 and not snapshot.reopened:
+        return AskReopen()
+    return _work_step(snapshot, now, policy) if vendor else Publish(Stage.CLEAN, seq_after(snapshot, Stage.CLEAN))
+
+
+def _work_step(snapshot: Snapshot, now: float, policy: Literal["fail", "resend"]) -> Step:
+    match decide(snapshot.calls, now, policy):
+        case Watch(calls):
+            return Look(calls)
+        case Wait():
+            return Nothing("a paid call is open")
+        case Lost(n):
+            return DeadCall(n, Code.VENDOR_UNKNOWN, unknown=True)
+        case Ended(n, code):
+            return DeadCall(n, code, unknown=False)
+        case GiveUp(n):
+            return Resend(n, seq_after(snapshot, Stage.GENERATE))
+        case Call():
+            stage = Stage.GENERATE if snapshot.cleaned else Stage.CLEAN
+            return Publish(stage, seq_after(snapshot, stage))

@@ -1,0 +1,55 @@
+"""A run together with everything that was sold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from messages.errors import Outage, Permanent, Rejected
+from messages.keys import RunId
+from recipes.recipe import Params, Recipe, parse_params
+from recipes.table import recipe_of
+from tasks.context import Services
+from tasks.ledger.records import Accepted
+
+__all__ = ["Task", "known_recipe", "load_task"]
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A run with everything that was sold."""
+
+    run: RunId
+    accepted: Accepted
+    recipe: Recipe
+    params: Params
+
+
+def known_recipe(kind: str, recipes: Mapping[str, Recipe]) -> Recipe:
+    """The recipe of an accepted task.
+
+    Raises:
+        messages.errors.Outage: this build does not know the kind. The build that accepted it does and still runs
+            somewhere: a rolling deploy must refund nobody.
+    """
+    try:
+        return recipe_of(kind, recipes)
+    except Rejected as error:
+        raise Outage(f"this build does not know the kind {kind!r}") from error
+
+
+async def load_task(run: RunId, services: Services) -> Task:
+    """The run as it was accepted.
+
+    Raises:
+        messages.errors.Permanent: nobody accepted it: the message came out of nowhere.
+        messages.errors.Outage: its kind or parameters are none that this build knows.
+    """
+    accepted = await services.ledger.accepted(run)
+    if accepted is None:
+        raise Permanent(f"nobody accepted {run.stem}")
+    recipe = known_recipe(accepted.kind, services.recipes)
+    try:
+        return Task(run, accepted, recipe, parse_params(recipe, accepted.params))
+    except Rejected as error:
+        raise Outage(f"this build does not know what was accepted as {run.stem}: {error}") from error

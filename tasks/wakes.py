@@ -1,0 +1,63 @@
+"""Wakes: "look at this run now". Whoever wants something of a run publishes one; only the wake stage acts."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from messages.bodies import Job, Stage, Wake
+from messages.codec import Message, encode, new_header
+from messages.keys import RunId
+from messages.topics import topic_of
+from tasks.context import Services
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Refused
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.tracing import current, new_traceparent
+
+__all__ = ["LATEST", "REDELIVER", "SWEEP", "Why", "current_run", "publish_wake"]
+
+Why = Literal["sweep", "redeliver", "webhook", "cancel", "replay"]
+"""Who wakes, and what for. Nothing wakes for a `replay` yet."""
+
+SWEEP: Final = "sweep"
+"""A run that may have come to a stop. Such a wake is acked before its effects and goes stale: the sweep comes again."""
+
+REDELIVER: Final = "redeliver"
+"""A delivered run that the backend still lists: deliver the same verdict once more."""
+
+LATEST: Final = -1
+"""Instead of a run's number: the one that counts, found when the wake is read."""
+
+log = logs.get(__name__)
+
+
+async def publish_wake(run: RunId, why: Why, services: Services, *, job: Job | None = None, since: float = 0.0) -> None:
+    """Ask for one look at a run; asking twice is harmless.
+
+    Args:
+        run: which; its number may be `LATEST`.
+        why: the reason.
+        services: the bundle of services; only the broker is used.
+        job: a webhook's hint.
+        since: when the backend created the task, seconds since the epoch; 0 if the waker does not know.
+
+    Raises:
+        transport.errors.BrokerDown: no receipt came.
+    """
+    header = new_header(run, Stage.WAKE, services.ledger.now(), current() or new_traceparent())
+    body = Wake(why, job, int(since * 1000))
+    await services.broker.publish(topic_of(Stage.WAKE), encode(Message(header, body)))
+    log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
+
+
+async def current_run(run: RunId, ledger: Ledger) -> RunId:
+    """The run that counts: of a numbered one itself; of `LATEST` the highest accepted and not refused, else run 0."""
+    if run.run != LATEST:
+        return run
+    latest = await ledger.latest_run(run.user, run.task, run.step) or msgspec.structs.replace(run, run=0)
+    while latest.run > 0 and await ledger.read(latest, "refused", Refused):
+        latest = msgspec.structs.replace(latest, run=latest.run - 1)
+    return latest
