@@ -12,7 +12,7 @@ from bench.house import TOPIC, outside, poll_message
 from consumers.engine.engine import Engine
 from consumers.engine.outcomes import Leave, Outcome
 from consumers.engine.pauses import Pauses
-from consumers.runners.dispatcher import Crew
+from consumers.runners.dispatcher import Dispatcher
 from messages.bodies import Stage
 from messages.codec import Message
 from tasks.context import Services
@@ -61,12 +61,12 @@ async def _telling(_message: Message, _task: Task | None, _out: Services) -> Out
 async def _microseconds(*, telling: bool) -> float:
     stages = {Stage.POLL: _telling if telling else _silent}
     out = outside(cast("Broker", None))
-    crew = Crew(Engine(out, stages, Pauses(asyncio.get_running_loop().time)))
+    dispatcher = Dispatcher(Engine(out, stages, Pauses(asyncio.get_running_loop().time)))
     consumer = _NoConsumer()
     deliveries = [Delivery(f"1:{number}", TOPIC, poll_message(number)) for number in range(_MESSAGES)]
     started = time.perf_counter()
     for delivery in deliveries:
-        await crew.work(delivery, consumer)
+        await dispatcher.work(delivery, consumer)
     return (time.perf_counter() - started) / _MESSAGES * 1e6
 
 

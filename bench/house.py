@@ -12,7 +12,7 @@ import msgspec
 from consumers.engine.engine import Engine, StageFunction
 from consumers.engine.outcomes import Leave, Outcome
 from consumers.engine.pauses import Pauses
-from consumers.runners.dispatcher import Crew
+from consumers.runners.dispatcher import Dispatcher
 from consumers.runners.pump import Group, Pump
 from messages.bodies import Job, Poll, Stage
 from messages.codec import Message, encode, new_header
@@ -67,8 +67,10 @@ def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
 def build_pump(services: Services, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
     """A pump on the topic of polls."""
     pauses = Pauses(asyncio.get_running_loop().time)
-    crew = Crew(Engine(services, stages, pauses))
-    return Pump(services.broker, crew, pauses, groups=(Group({TOPIC: 1}),), concurrency=concurrency, prefetch=prefetch)
+    dispatcher = Dispatcher(Engine(services, stages, pauses))
+    return Pump(
+        services.broker, dispatcher, pauses, groups=(Group({TOPIC: 1}),), concurrency=concurrency, prefetch=prefetch
+    )
 
 
 class NoWork:

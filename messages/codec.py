@@ -78,8 +78,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     kind: Annotated[str, msgspec.Meta(max_length=64)] = ""
     traceparent: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """W3C trace context."""
-    alone: bool = False
-    """A copy made because its process died: it runs alone, so that the next crash is its own."""
+    isolated: bool = False
+    """A copy made because its process died: it runs isolated, so that the next crash is its own."""
 
     @property
     def run_id(self) -> RunId:

@@ -113,7 +113,7 @@ class Effects:
                 await self.publish(delivery.topic, delivery.payload, delay - rest)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
-                await self._copy(message, delay=delay, attempt=attempt + 1, alone=True)
+                await self._copy(message, delay=delay, attempt=attempt + 1, isolated=True)
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
                 log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
 
@@ -189,7 +189,7 @@ class Effects:
         await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
 
     async def _copy(
-        self, message: Message, *, delay: float, attempt: int, body: Body | None = None, alone: bool = False
+        self, message: Message, *, delay: float, attempt: int, body: Body | None = None, isolated: bool = False
     ) -> None:
         header = message.header
         await self._follow(
@@ -199,7 +199,7 @@ class Effects:
             seq=header.seq + 1,
             attempt=attempt,
             delay=delay,
-            alone=alone,
+            isolated=isolated,
         )
 
     async def _follow(
@@ -211,7 +211,7 @@ class Effects:
         seq: int = 0,
         attempt: int = 0,
         delay: float = 0.0,
-        alone: bool = False,
+        isolated: bool = False,
     ) -> None:
         header = message.header
         new = follow(
@@ -223,7 +223,7 @@ class Effects:
             seq=seq,
             attempt=attempt,
             delay=delay,
-            alone=alone,
+            isolated=isolated,
         )
         if stage is Stage.DEAD:
             assert isinstance(body, Dead)

@@ -226,7 +226,7 @@ class Engine:
             if header.stage != Stage.POLL:
                 return Crashed(mark.at + mark.record.limit_s)
         if header.attempt >= MAX_ATTEMPTS:
-            return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.alone else "Attempts", _call_of(message))
+            return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.isolated else "Attempts", _call_of(message))
         return None
 
     async def _has_begun(self, header: Header, delivery: Delivery) -> bool:

@@ -27,7 +27,7 @@ def follow(  # noqa: PLR0913 - a message is its parts
     seq: int = 0,
     attempt: int = 0,
     delay: float = 0.0,
-    alone: bool = False,
+    isolated: bool = False,
 ) -> Message:
     """A message of the same run, to be published now.
 
@@ -40,7 +40,7 @@ def follow(  # noqa: PLR0913 - a message is its parts
         seq: its number in its stage.
         attempt: how often this work was tried.
         delay: seconds until it is due; jittered, and cut to the run's deadline.
-        alone: whether it must run alone in its process.
+        isolated: whether it runs isolated (see `consumers.runners.dispatcher`).
     """
     created = int(now * 1000)
     wait = int(jittered(max(0.0, delay), rng) * 1000)
@@ -57,6 +57,6 @@ def follow(  # noqa: PLR0913 - a message is its parts
         not_before=wait,
         deadline=deadline,
         traceparent=onward(header.traceparent),
-        alone=alone,
+        isolated=isolated,
     )
     return Message(changed, body)

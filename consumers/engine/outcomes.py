@@ -66,7 +66,7 @@ class Again(msgspec.Struct, frozen=True):
 
 
 class Crashed(msgspec.Struct, frozen=True):
-    """An earlier process died on this message, or still runs it: a copy once that is decided, alone in its process."""
+    """An earlier process died on this message, or still runs it: a copy once that is decided, isolated."""
 
     not_before: float
     """Seconds since the epoch."""

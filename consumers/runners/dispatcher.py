@@ -1,4 +1,4 @@
-"""Works on deliveries beside each other: crash copies alone, no user beyond its cap, and an end within a grace."""
+"""Works on deliveries beside each other: crash copies isolated, no user beyond its cap, and an end within a grace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from consumers.engine.engine import Engine
-from consumers.runners.exclusive_gate import Solo
+from consumers.runners.exclusive_gate import ExclusiveGate
 from consumers.runners.user_cap import UserCap
 from messages.codec import Message, decode
 from messages.errors import InvalidMessage, Outage, ScfWorkersError
@@ -17,7 +17,7 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.port import Consumer, Delivery
 
-__all__ = ["HOLD_S", "Crew", "End", "give_back"]
+__all__ = ["HOLD_S", "Dispatcher", "End", "give_back"]
 
 HOLD_S: Final = 1.0
 """Seconds that a message is held which cannot begin here; then it goes back, for another worker to have."""
@@ -38,7 +38,7 @@ class End(StrEnum):
     """An effect or its ack failed for good; it was given back."""
 
 
-class Crew:
+class Dispatcher:
     """Works on deliveries, each in its caller's task. Must be made where the loop runs.
 
     Args:
@@ -49,7 +49,7 @@ class Crew:
     def __init__(self, engine: Engine, *, user_cap: int = 0) -> None:
         self._engine = engine
         self._cap = UserCap(user_cap)
-        self._solo = Solo()
+        self._gate = ExclusiveGate()
         self._busy: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._moved = self._loop.time()
@@ -124,8 +124,8 @@ class Crew:
     async def _run(
         self, delivery: Delivery, consumer: Consumer, message: Message | None, may_begin: Callable[[], bool]
     ) -> End:
-        alone = message is not None and message.header.alone
-        if not (self._solo.enter_now(alone=alone) or await self._enter(delivery, consumer, alone=alone)):
+        isolated = message is not None and message.header.isolated
+        if not (self._gate.enter_now(isolated=isolated) or await self._enter(delivery, consumer, isolated=isolated)):
             return End.CUT_OFF
         try:
             if not may_begin():
@@ -133,14 +133,14 @@ class Crew:
                 return End.CUT_OFF
             await self._engine.run_one(delivery, consumer, message)
         finally:
-            self._solo.leave(alone=alone)
+            self._gate.leave(isolated=isolated)
         return End.DONE
 
-    async def _enter(self, delivery: Delivery, consumer: Consumer, *, alone: bool) -> bool:
+    async def _enter(self, delivery: Delivery, consumer: Consumer, *, isolated: bool) -> bool:
         """Wait at the gate; False for one that was given back: another that runs alone keeps it out too long."""
         try:
-            async with asyncio.timeout(None if alone else HOLD_S):
-                await self._solo.enter(alone=alone)
+            async with asyncio.timeout(None if isolated else HOLD_S):
+                await self._gate.enter(isolated=isolated)
         except TimeoutError:
             await give_back(delivery, consumer)
             return False

@@ -14,11 +14,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from consumers.engine.pauses import Pauses
-from consumers.runners.dispatcher import Crew, End
+from consumers.runners.dispatcher import Dispatcher, End
 from consumers.runners.errors import Unsettled
 from consumers.runners.pump import Pump, groups_of
-from consumers.runners.time_budget import Turn, check_reserve, turn_of
-from consumers.runners.worker import build_crew, reserve_of
+from consumers.runners.time_budget import TimeBudget, budget_of, check_reserve
+from consumers.runners.worker import build_dispatcher, reserve_of
 from runtime.errors import BadSettings
 from runtime.scf import Instance, instance, order_of, time_limit_s
 from runtime.settings import Settings
@@ -64,79 +64,81 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     begin, limit = time.monotonic(), time_limit_s(context)
     process = instance(_SERVICE, vendors=True, tickets=True)
     with logs.context(request_id=str(context.get("request_id", ""))):
-        drained = process.call(lambda services: _take_turn(event, begin, limit, services, process))
+        drained = process.call(lambda services: _drain_within_budget(event, begin, limit, services, process))
     return dict(msgspec.structs.asdict(drained))
 
 
-async def _take_turn(
+async def _drain_within_budget(
     event: Mapping[str, Any], begin: float, limit: float, services: Services, process: Instance
 ) -> Drained:
     settings = process.settings
-    turn = turn_of(begin, limit, settings.shutdown_grace_s)
+    budget = budget_of(begin, limit, settings.shutdown_grace_s)
     topics = _topics(event, settings)
     if any(group.paid for group in groups_of(topics)):
-        check_reserve(turn, limit, reserve_of(services))
+        check_reserve(budget, limit, reserve_of(services))
     try:
-        return await drain(services, turn, topics=topics, settings=settings)
+        return await drain(services, budget, topics=topics, settings=settings)
     except Unsettled:
-        await process.disconnect(turn.let_go_s)
+        await process.disconnect(budget.let_go_s)
         raise
 
 
-async def drain(services: Services, turn: Turn, *, topics: Sequence[str], settings: Settings) -> Drained:
-    """Take messages until nothing was at work for a while, or until the turn says so.
+async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str], settings: Settings) -> Drained:
+    """Take messages until nothing was at work for a while, or until the budget says so.
 
     Args:
         services: the bundle of services; its broker stays open.
-        turn: when to stop.
+        budget: when to stop.
         topics: what to take; everything when empty.
         settings: DRAIN_IDLE_S, WORK_CONCURRENCY and USER_CONCURRENCY are heeded.
 
     Raises:
-        consumers.runners.errors.Unsettled: at the turn's end messages were held still. The broker must be closed now.
+        consumers.runners.errors.Unsettled: at the budget's end messages were held still. The broker must be closed now.
         transport.errors.BrokerDown: no subscription could be opened.
     """
     loop = asyncio.get_running_loop()
     pauses = Pauses(loop.time)
-    crew = build_crew(services, pauses, settings.user_concurrency)
+    dispatcher = build_dispatcher(services, pauses, settings.user_concurrency)
     pump = Pump(
         services.broker,
-        crew,
+        dispatcher,
         pauses,
         groups=groups_of(topics),
         concurrency=settings.work_concurrency,
-        grace=turn.cut - turn.stop,
-        until=turn.cut,
+        grace=budget.cut - budget.stop,
+        until=budget.cut,
         reserve=reserve_of(services),
     )
     try:
-        async with asyncio.timeout_at(turn.end):
-            ended = await _pump_until_over(pump, crew, settings.drain_idle_s, turn)
+        async with asyncio.timeout_at(budget.end):
+            ended = await _pump_until_over(pump, dispatcher, settings.drain_idle_s, budget)
     except TimeoutError:
         raise Unsettled("the call's time was over before its messages could be let go of") from None
-    counts = {end.value: crew.counts[end] for end in End}
-    drained = Drained(**counts, ended=ended, seconds=round(loop.time() - turn.begin, 3))
+    counts = {end.value: dispatcher.counts[end] for end in End}
+    drained = Drained(**counts, ended=ended, seconds=round(loop.time() - budget.begin, 3))
     log.info(Event.DRAIN_DONE, **msgspec.structs.asdict(drained))
     return drained
 
 
-async def _pump_until_over(pump: Pump, crew: Crew, idle_s: float, turn: Turn) -> Literal["empty", "time"]:
+async def _pump_until_over(
+    pump: Pump, dispatcher: Dispatcher, idle_s: float, budget: TimeBudget
+) -> Literal["empty", "time"]:
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(pump.run(), name="pump")
     try:
         ended: Literal["empty", "time"] = "empty"
-        while (left := idle_s - min(crew.idle_s, pump.open_s)) > 0 and not running.done():
-            if loop.time() >= turn.stop:
+        while (left := idle_s - min(dispatcher.idle_s, pump.open_s)) > 0 and not running.done():
+            if loop.time() >= budget.stop:
                 ended = "time"
                 break
-            await asyncio.wait([running], timeout=min(left, turn.stop - loop.time()))
+            await asyncio.wait([running], timeout=min(left, budget.stop - loop.time()))
         pump.stop()
         # Not awaited itself: a pump that does not end would then hold up the cancellation too.
         await asyncio.wait([running])
         running.result()
     finally:
         if running.cancel():
-            await asyncio.wait([running], timeout=turn.let_go_s)
+            await asyncio.wait([running], timeout=budget.let_go_s)
     return ended
 
 

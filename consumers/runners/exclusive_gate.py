@@ -1,50 +1,50 @@
-"""Many beside each other, or one alone: a message whose process died must not take neighbours with it the next time."""
+"""Many beside each other, or one isolated: a message that killed its process must take no neighbours with it again."""
 
 from __future__ import annotations
 
 import asyncio
 
-__all__ = ["Solo"]
+__all__ = ["ExclusiveGate"]
 
 
-class Solo:
-    """A gate that many pass together or one passes alone. Who wants to be alone is not overtaken for ever."""
+class ExclusiveGate:
+    """A gate that many pass together or one passes isolated. One that wants isolation is not overtaken for ever."""
 
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
         self._inside = 0
-        self._waiting_alone = 0
-        self._alone = False
+        self._waiting_isolated = 0
+        self._isolated = False
 
-    def enter_now(self, *, alone: bool) -> bool:
-        """Pass if one may without waiting; `leave` must follow if so. Who wants to be alone always waits its turn."""
-        if alone or self._alone or self._waiting_alone:
+    def enter_now(self, *, isolated: bool) -> bool:
+        """Pass if one may without waiting; `leave` must follow if so. An isolated one always waits its turn."""
+        if isolated or self._isolated or self._waiting_isolated:
             return False
         self._inside += 1
         return True
 
-    async def enter(self, *, alone: bool) -> None:
+    async def enter(self, *, isolated: bool) -> None:
         """Wait until one may pass; `leave` must follow."""
-        if alone:
-            await self._enter_alone()
+        if isolated:
+            await self._enter_isolated()
             return
-        while not self.enter_now(alone=False):
+        while not self.enter_now(isolated=False):
             await self._change()
 
-    async def _enter_alone(self) -> None:
-        self._waiting_alone += 1
+    async def _enter_isolated(self) -> None:
+        self._waiting_isolated += 1
         try:
-            while self._alone or self._inside:
+            while self._isolated or self._inside:
                 await self._change()
-            self._alone = True
+            self._isolated = True
         finally:
-            self._waiting_alone -= 1
+            self._waiting_isolated -= 1
             self._changed()
 
-    def leave(self, *, alone: bool) -> None:
+    def leave(self, *, isolated: bool) -> None:
         """Make room, as one entered."""
-        if alone:
-            self._alone = False
+        if isolated:
+            self._isolated = False
         else:
             self._inside -= 1
         if self._waiters:

@@ -1,7 +1,7 @@
 """The pump: takes messages with bounded concurrency until it is told to stop, and finishes what it has begun.
 
-Each group of topics has so many slots. A free slot asks for a message, a busy one does not, and brokers fetch nothing
-ahead: so what a pump holds it also works on, and a second worker gets work at once.
+Each group of topics has so many permits. A free permit asks for a message, one in use does not, and brokers fetch
+nothing ahead: so what a pump holds it also works on, and a second worker gets work at once.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 
 from consumers.engine.pauses import Pauses
 from consumers.runners.backlog import watch_backlog
-from consumers.runners.dispatcher import Crew, give_back
+from consumers.runners.dispatcher import Dispatcher, give_back
 from consumers.runners.health import watch_health
-from consumers.runners.weighted_consumer import ByWeight
+from consumers.runners.weighted_consumer import WeightedConsumer
 from messages.bodies import Stage
 from messages.codec import Priority
 from messages.errors import Outage
@@ -40,7 +40,7 @@ log = logs.get(__name__)
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Topics that share slots, so that no stage starves another."""
+    """Topics that share permits, so that no stage starves another."""
 
     topics: dict[str, int]
     """Topic -> weight, by which they are taken from when several wait."""
@@ -88,7 +88,7 @@ class Pump:
 
     Args:
         broker: where messages travel.
-        crew: works on them.
+        dispatcher: works on them.
         pauses: topics that rest; shared with the engine.
         groups: what to take.
         concurrency: messages of one group at once.
@@ -103,7 +103,7 @@ class Pump:
     def __init__(  # noqa: PLR0913 - each is a rule of its own
         self,
         broker: Broker,
-        crew: Crew,
+        dispatcher: Dispatcher,
         pauses: Pauses,
         *,
         groups: Sequence[Group] = GROUPS,
@@ -115,7 +115,7 @@ class Pump:
         health: str = "",
     ) -> None:
         self._broker = broker
-        self._crew = crew
+        self._dispatcher = dispatcher
         self._pauses = pauses
         self._groups = groups
         self._concurrency = concurrency
@@ -158,8 +158,8 @@ class Pump:
         self._opened = self._loop.time()
         log.info(Event.WORKER_STARTED, topics=[topic for topic, _ in self._homes])
         async with asyncio.TaskGroup() as tasks:
-            slots = [
-                tasks.create_task(self._slot(group, consumer))
+            permits = [
+                tasks.create_task(self._serve_permit(group, consumer))
                 for group, consumer in zip(self._groups, consumers, strict=True)
                 for _ in range(self._concurrency)
             ]
@@ -168,10 +168,10 @@ class Pump:
                 tasks.create_task(watch_health(self._health, consumers)),
             ]
             await self._stopping.wait()
-            log.info(Event.WORKER_DRAINING, running=len(self._crew.busy))
-            for task in {*slots, *watchers} - self._crew.busy:
+            log.info(Event.WORKER_DRAINING, running=len(self._dispatcher.busy))
+            for task in {*permits, *watchers} - self._dispatcher.busy:
                 task.cancel()
-            await self._crew.finish(self._grace)
+            await self._dispatcher.finish(self._grace)
 
     async def _subscribe(self) -> list[Consumer]:
         """One consumer a group; where a topic lets nobody in, none stays open."""
@@ -186,7 +186,7 @@ class Pump:
         each = iter(opened)
         return [_together({topic: next(each) for topic in group.topics}, group) for group in self._groups]
 
-    async def _slot(self, group: Group, consumer: Consumer) -> None:
+    async def _serve_permit(self, group: Group, consumer: Consumer) -> None:
         """Work on one message after the other."""
         topics = tuple(group.topics)
         may_begin = partial(self._may_begin, group)
@@ -207,7 +207,7 @@ class Pump:
             if self._pauses.left(topics):
                 await give_back(delivery, consumer)
             else:
-                await self._crew.work(delivery, consumer, may_begin)
+                await self._dispatcher.work(delivery, consumer, may_begin)
 
     def _may_begin(self, group: Group) -> bool:
         """Whether there is time for one more message."""
@@ -216,4 +216,4 @@ class Pump:
 
 
 def _together(consumers: dict[str, Consumer], group: Group) -> Consumer:
-    return ByWeight(consumers, group.topics) if len(consumers) > 1 else next(iter(consumers.values()))
+    return WeightedConsumer(consumers, group.topics) if len(consumers) > 1 else next(iter(consumers.values()))

@@ -23,9 +23,9 @@ from consumers.engine.engine import Engine
 from consumers.engine.limits import limit_of
 from consumers.engine.pauses import Pauses
 from consumers.runners.cloud_event import Record, records_in
-from consumers.runners.dispatcher import Crew, End
+from consumers.runners.dispatcher import Dispatcher, End
 from consumers.runners.errors import Unsettled
-from consumers.runners.time_budget import Turn, turn_of
+from consumers.runners.time_budget import TimeBudget, budget_of
 from consumers.stages.table import STAGES
 from messages.bodies import Stage
 from messages.codec import decode
@@ -70,36 +70,36 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     Raises:
         messages.errors.ScfWorkersError: a record could be neither done nor published; the platform calls again.
     """
-    turn_began, limit = time.monotonic(), time_limit_s(context)
+    begin, limit = time.monotonic(), time_limit_s(context)
     process = instance(_SERVICE, vendors=True, tickets=True)
 
     async def work(services: Services) -> Pushed:
-        turn = turn_of(turn_began, limit, process.settings.shutdown_grace_s)
-        return await push(records_in(event), services, turn, process.settings)
+        budget = budget_of(begin, limit, process.settings.shutdown_grace_s)
+        return await push(records_in(event), services, budget, process.settings)
 
     with logs.context(request_id=str(context.get("request_id", ""))):
         return dict(msgspec.structs.asdict(process.call(work)))
 
 
-async def push(records: Sequence[Record], services: Services, turn: Turn, settings: Settings) -> Pushed:
+async def push(records: Sequence[Record], services: Services, budget: TimeBudget, settings: Settings) -> Pushed:
     """Work on records beside each other, each to some end.
 
     Args:
         records: of one event.
         services: the bundle of services.
-        turn: when to begin no more, and when to pass on what is at work.
+        budget: when to begin no more, and when to pass on what is at work.
         settings: WORK_CONCURRENCY and USER_CONCURRENCY are heeded.
 
     Raises:
         consumers.runners.errors.Unsettled: a record could be neither done nor published.
     """
-    batch = _Batch(services, turn, settings)
+    batch = _Batch(services, budget, settings)
     tasks = {asyncio.create_task(batch.take(record), name=f"record {n}") for n, record in enumerate(records)}
     if tasks:
-        await asyncio.wait(tasks, timeout=turn.stop - batch.now())
-        await batch.crew.finish(turn.cut - batch.now())
-        await asyncio.wait(tasks, timeout=turn.end - batch.now())
-        await _let_go(tasks, turn.let_go_s)
+        await asyncio.wait(tasks, timeout=budget.stop - batch.now())
+        await batch.dispatcher.finish(budget.cut - batch.now())
+        await asyncio.wait(tasks, timeout=budget.end - batch.now())
+        await _let_go(tasks, budget.let_go_s)
     pushed = batch.told(len(records))
     log.info(Event.PUSH_DONE, **msgspec.structs.asdict(pushed))
     if left := batch.unsettled(records):
@@ -127,26 +127,26 @@ class _Batch:
 
     Args:
         services: the bundle of services.
-        turn: of the call.
+        budget: of the call.
         settings: of the function.
     """
 
     connected = True
 
-    def __init__(self, services: Services, turn: Turn, settings: Settings) -> None:
+    def __init__(self, services: Services, budget: TimeBudget, settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         self.now = loop.time
         self.engine = Engine(services, STAGES, Pauses(loop.time))
-        self.crew = Crew(self.engine, user_cap=settings.user_concurrency)
+        self.dispatcher = Dispatcher(self.engine, user_cap=settings.user_concurrency)
         self._services = services
-        self._turn = turn
+        self._budget = budget
         self._room = asyncio.Semaphore(settings.work_concurrency)
         self._settled: set[int] = set()
         self._others: Counter[str] = Counter()
 
     def told(self, records: int) -> Pushed:
         """The counts."""
-        ends = {end.value: self.crew.counts[end] for end in End}
+        ends = {end.value: self.dispatcher.counts[end] for end in End}
         return Pushed(records, **ends, **self._others)
 
     def unsettled(self, records: Sequence[Record]) -> int:
@@ -159,7 +159,7 @@ class _Batch:
             log.error(Event.PUSH_UNREADABLE, message_id=record.delivery.message_id)
             self._others["unreadable"] += 1
         try:
-            async with asyncio.timeout_at(self._turn.stop):
+            async with asyncio.timeout_at(self._budget.stop):
                 await self._room.acquire()
         except TimeoutError:
             await self._hold_back(record.delivery)
@@ -187,15 +187,15 @@ class _Batch:
 
     async def _begin(self, delivery: Delivery) -> None:
         needed = self._needed(delivery)
-        if self._turn.span_s <= needed:
+        if self._budget.span_s <= needed:
             # No call is long enough, so it waits for somebody to mend that, and for its deadline.
             await self._hold_back(
                 delivery, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s"
             )
-        elif self.now() >= self._turn.stop or self.now() + needed >= self._turn.cut:
+        elif self.now() >= self._budget.stop or self.now() + needed >= self._budget.cut:
             await self._hold_back(delivery)
         else:
-            await self.crew.work(delivery, self, lambda: self.now() + needed < self._turn.cut)
+            await self.dispatcher.work(delivery, self, lambda: self.now() + needed < self._budget.cut)
 
     async def _hold_back(self, delivery: Delivery, delay: float = 1.0, remedy: str = "") -> None:
         if remedy:

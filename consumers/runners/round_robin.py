@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-__all__ = ["Turns"]
+__all__ = ["WeightedRoundRobin"]
 
 
-class Turns:
+class WeightedRoundRobin:
     """Gives turns in proportion to weights, evenly spread, among those that want one.
 
     Over any stretch in which the same topics want turns, a topic of weight `w` gets `w` of every `sum of weights`; so

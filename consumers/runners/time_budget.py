@@ -9,7 +9,7 @@ import msgspec
 
 from runtime.errors import BadSettings
 
-__all__ = ["Turn", "check_reserve", "turn_of"]
+__all__ = ["TimeBudget", "budget_of", "check_reserve"]
 
 _GRACE_SHARE: Final = 0.2
 """Share of the limit in which begun work may end, at most."""
@@ -19,7 +19,7 @@ _LONGEST_TAIL_S: Final = 6.0
 """Left of the limit for copies, acks, closing, and sending what was told."""
 
 
-class Turn(msgspec.Struct, frozen=True):
+class TimeBudget(msgspec.Struct, frozen=True):
     """When what ends in one call, by the loop's clock."""
 
     begin: float
@@ -41,7 +41,7 @@ class Turn(msgspec.Struct, frozen=True):
         return self.cut - self.begin
 
 
-def turn_of(begin: float, limit: float, grace: float) -> Turn:
+def budget_of(begin: float, limit: float, grace: float) -> TimeBudget:
     """Divide a call's time.
 
     Args:
@@ -51,16 +51,16 @@ def turn_of(begin: float, limit: float, grace: float) -> Turn:
     """
     tail = min(_LONGEST_TAIL_S, limit * _TAIL_SHARE)
     cut = begin + limit - tail
-    return Turn(begin=begin, stop=cut - min(grace, limit * _GRACE_SHARE), cut=cut, end=cut + tail / 3)
+    return TimeBudget(begin=begin, stop=cut - min(grace, limit * _GRACE_SHARE), cut=cut, end=cut + tail / 3)
 
 
-def check_reserve(turn: Turn, limit: float, reserve: float) -> None:
+def check_reserve(budget: TimeBudget, limit: float, reserve: float) -> None:
     """Insist that a call of this length has room for one piece of paid work.
 
     Raises:
         runtime.errors.BadSettings: it has not; the text names limit and remedy.
     """
-    if turn.span_s > reserve:
+    if budget.span_s > reserve:
         return
     needed = math.ceil(reserve + _LONGEST_TAIL_S) + 1
     raise BadSettings(

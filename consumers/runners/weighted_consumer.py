@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from consumers.runners.dispatcher import HOLD_S, give_back
-from consumers.runners.round_robin import Turns
+from consumers.runners.round_robin import WeightedRoundRobin
 from messages.errors import ScfWorkersError
 from transport.errors import Closed
 from transport.port import Consumer, Delivery
 
-__all__ = ["SETTLE_S", "ByWeight"]
+__all__ = ["SETTLE_S", "WeightedConsumer"]
 
 SETTLE_S: Final = 0.01
 """Seconds that a topic has to bring what it was asked for, before it counts as empty and another has its turn."""
 
 
-class ByWeight:
+class WeightedConsumer:
     """A consumer (see `transport.port`) that asks each topic for one message at a time.
 
     Args:
@@ -28,7 +28,7 @@ class ByWeight:
 
     def __init__(self, consumers: Mapping[str, Consumer], weights: Mapping[str, int]) -> None:
         self._consumers = dict(consumers)
-        self._turns = Turns(weights)
+        self._round_robin = WeightedRoundRobin(weights)
         self._loop = asyncio.get_running_loop()
         self._at_hand: dict[str, Delivery] = {}
         self._asks: dict[str, asyncio.Task[None]] = {}
@@ -61,7 +61,7 @@ class ByWeight:
             self._ask()
             self._changed.clear()
             await self._changed.wait()
-        return self._take(self._turns.pick(self._at_hand))
+        return self._take(self._round_robin.pick(self._at_hand))
 
     async def ack(self, delivery: Delivery) -> None:
         """See the port."""

@@ -12,7 +12,7 @@ from contextlib import closing
 from consumers.engine.engine import Engine
 from consumers.engine.limits import limit_of
 from consumers.engine.pauses import Pauses
-from consumers.runners.dispatcher import Crew
+from consumers.runners.dispatcher import Dispatcher
 from consumers.runners.health import check_health_file
 from consumers.runners.pump import Pump, groups_of
 from consumers.stages.table import STAGES
@@ -22,7 +22,7 @@ from runtime.wiring import open_services, open_telemetry
 from tasks.context import Services
 from telemetry import logs
 
-__all__ = ["build_crew", "build_pump", "reserve_of", "run_worker"]
+__all__ = ["build_dispatcher", "build_pump", "reserve_of", "run_worker"]
 
 
 def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
@@ -60,9 +60,9 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
         await pump.run()
 
 
-def build_crew(services: Services, pauses: Pauses, user_cap: int = 0) -> Crew:
-    """A crew whose engine knows every stage. Must be called while the loop runs."""
-    return Crew(Engine(services, STAGES, pauses), user_cap=user_cap)
+def build_dispatcher(services: Services, pauses: Pauses, user_cap: int = 0) -> Dispatcher:
+    """A dispatcher whose engine knows every stage. Must be called while the loop runs."""
+    return Dispatcher(Engine(services, STAGES, pauses), user_cap=user_cap)
 
 
 def reserve_of(services: Services) -> float:
@@ -88,7 +88,7 @@ def build_pump(
     pauses = Pauses(asyncio.get_running_loop().time)
     return Pump(
         services.broker,
-        build_crew(services, pauses, user_cap),
+        build_dispatcher(services, pauses, user_cap),
         pauses,
         groups=groups_of(topics),
         concurrency=concurrency,

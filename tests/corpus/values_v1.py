@@ -85,7 +85,7 @@ MESSAGES: Mapping[str, Message] = {
     "clean, low priority": _message(Stage.CLEAN, Clean(), priority=Priority.LOW),
     "generate": _message(Stage.GENERATE, Generate()),
     "generate, a copy after a crash, alone": _message(
-        Stage.GENERATE, Generate(), seq=1, attempt=1, not_before=90_000, alone=True
+        Stage.GENERATE, Generate(), seq=1, attempt=1, not_before=90_000, isolated=True
     ),
     "poll": _message(Stage.POLL, Poll((Job(1, "1910246754753896450"),), _CREATED), not_before=72_000),
     "poll, two jobs": _message(Stage.POLL, Poll((Job(1, "1910"), Job(2, "1911")), _CREATED), seq=9),

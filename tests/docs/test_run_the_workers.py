@@ -17,7 +17,7 @@ from consumers.runners.cloud_event import records_in
 from consumers.runners.drain import Drained, Order
 from consumers.runners.pump import groups_of
 from consumers.runners.push import Pushed
-from consumers.runners.time_budget import check_reserve, turn_of
+from consumers.runners.time_budget import budget_of, check_reserve
 from messages.bodies import Stage, Wake
 from messages.codec import decode
 from recipes.table import RECIPES
@@ -65,10 +65,10 @@ def test_the_figures_of_the_time_limit_hold() -> None:
     reserve = max(limit_of(Stage.GENERATE, recipe) for recipe in RECIPES.values())
     assert f"its preparation included: {reserve:g} s" in PAGE
     assert "a limit below 157 s" in PAGE
-    check_reserve(turn_of(0.0, 157.0, 30.0), 157.0, reserve)
+    check_reserve(budget_of(0.0, 157.0, 30.0), 157.0, reserve)
     with pytest.raises(BadSettings):
-        check_reserve(turn_of(0.0, 155.0, 30.0), 155.0, reserve)
-    assert turn_of(0.0, 900.0, 30.0).stop == 864.0
+        check_reserve(budget_of(0.0, 155.0, 30.0), 155.0, reserve)
+    assert budget_of(0.0, 900.0, 30.0).stop == 864.0
 
 
 def test_make_commands_exist() -> None:

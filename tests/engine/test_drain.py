@@ -9,7 +9,7 @@ import pytest
 
 from consumers.runners.drain import Drained, drain
 from consumers.runners.errors import Unsettled
-from consumers.runners.time_budget import turn_of
+from consumers.runners.time_budget import budget_of
 from runtime.settings import Settings
 from tests.engine.fate import raises, waits
 from tests.engine.world import World
@@ -22,8 +22,8 @@ def world() -> World:
 
 
 async def drained(world: World, limit: float = 900.0, *topics: str, **settings: Any) -> Drained:
-    turn = turn_of(asyncio.get_running_loop().time(), limit, 30.0)
-    return await drain(world.out, turn, topics=topics, settings=Settings(**settings))
+    budget = budget_of(asyncio.get_running_loop().time(), limit, 30.0)
+    return await drain(world.out, budget, topics=topics, settings=Settings(**settings))
 
 
 async def until_empty(world: World, limit: float = 900.0) -> None:

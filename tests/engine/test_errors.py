@@ -50,7 +50,7 @@ async def test_transient_spends_an_attempt_and_comes_again_after_a_backoff(world
     await world.drain()
     await world.promise(run, "success")
     copy = copy_of(world, stage)
-    assert (copy.attempt, copy.alone) == (1, False)
+    assert (copy.attempt, copy.isolated) == (1, False)
     assert copy.not_before <= 2.0 * 1.2 * 1000
     assert len(world.vendor.paid) == 1
     assert await world.desk() == []

@@ -34,7 +34,7 @@ async def test_my_own_mark_says_that_a_process_died_a_copy_comes_after_the_limit
     again = await world.step()
     assert again.message_id == delivery.message_id
     (copy,) = [sent for sent in world.wire.sent if sent.header.stage == stage and sent.header.seq == 1]
-    assert (copy.header.attempt, copy.header.alone) == (1, True)
+    assert (copy.header.attempt, copy.header.isolated) == (1, True)
     # The store tells whole seconds.
     assert copy.header.due_at >= begun - 1 + LIMITS[stage]
     assert copy.header.due_at <= begun + 1.2 * LIMITS[stage]
@@ -49,7 +49,7 @@ async def test_what_follows_a_crash_copy_does_not_run_alone(world: World, stage:
     world.fate.strike(PLACES[stage], dies())
     await world.drain()
     await world.promise(run, "success")
-    assert [(sent.header.stage, sent.header.seq) for sent in world.wire.sent if sent.header.alone] == [(stage, 1)]
+    assert [(sent.header.stage, sent.header.seq) for sent in world.wire.sent if sent.header.isolated] == [(stage, 1)]
 
 
 @pytest.mark.parametrize("stage", LIMITS)

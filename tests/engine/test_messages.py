@@ -130,7 +130,7 @@ async def test_what_is_cut_off_at_the_end_of_a_drain_goes_on_with_the_same_attem
         await working
     assert delivery.message_id not in world.wire.open
     copies = [sent for sent in world.wire.open.values() if sent.header.stage == stage]
-    assert [(copy.header.attempt, copy.header.alone) for copy in copies] == [(0, False)]
+    assert [(copy.header.attempt, copy.header.isolated) for copy in copies] == [(0, False)]
     assert copies[0].header.seq == decode(delivery.payload).header.seq + 1
     await world.drain()
     if stage == "dead":

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from consumers.runners.dispatcher import Crew, End
+from consumers.runners.dispatcher import Dispatcher, End
 from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
 from messages.codec import Priority
@@ -33,8 +33,8 @@ def world() -> World:
 @asynccontextmanager
 async def pumping(world: World, *, concurrency: int = 8, grace: float = 30.0, user_cap: int = 0) -> AsyncIterator[Pump]:
     """A pump at work, which is stopped at the end and must then return."""
-    crew = Crew(world.engine, user_cap=user_cap)
-    pump = Pump(world.wire, crew, world.pauses, concurrency=concurrency, grace=grace)
+    dispatcher = Dispatcher(world.engine, user_cap=user_cap)
+    pump = Pump(world.wire, dispatcher, world.pauses, concurrency=concurrency, grace=grace)
     running = asyncio.create_task(pump.run())
     try:
         yield pump
@@ -88,7 +88,7 @@ async def test_what_outlasts_the_grace_goes_on_as_a_copy_with_the_same_attempt(w
         await seen(world, "objects.process")
     assert world.now() - before < 15
     (copy,) = world.wire.open.values()
-    assert (copy.header.stage, copy.header.seq, copy.header.attempt, copy.header.alone) == ("clean", 1, 0, False)
+    assert (copy.header.stage, copy.header.seq, copy.header.attempt, copy.header.isolated) == ("clean", 1, 0, False)
     async with pumping(world):
         await until_empty(world)
     await world.promise(run, "success")
@@ -149,7 +149,7 @@ async def test_a_copy_made_because_of_a_crash_runs_alone(world: World) -> None:
     world.fate.strike("broker.publish", raises(BrokerDown("away")))
     with pytest.raises(BrokerDown):
         await world.take_in(killer)
-    await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=1, alone=True)
+    await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=1, isolated=True)
     runs += [killer, *[await world.order("basic_clean") for _ in range(3)]]
     async with pumping(world):
         await until_empty(world)
@@ -277,32 +277,32 @@ async def test_urgent_tasks_overtake_and_none_starves(world: World) -> None:
 async def test_nothing_that_pays_is_begun_without_time_for_all_of_it(world: World) -> None:
     run = await world.order()
     loop = asyncio.get_running_loop()
-    crew = Crew(world.engine)
-    pump = Pump(world.wire, crew, world.pauses, until=loop.time() + 100, reserve=150)
+    dispatcher = Dispatcher(world.engine)
+    pump = Pump(world.wire, dispatcher, world.pauses, until=loop.time() + 100, reserve=150)
     running = asyncio.create_task(pump.run())
     await seen(world, "broker.publish generate")
     await asyncio.sleep(99)
     assert not world.vendor.paid
     pump.stop()
     await running
-    assert crew.counts == {End.DONE: 1}
+    assert dispatcher.counts == {End.DONE: 1}
     async with pumping(world):
         await until_empty(world)
     await world.promise(run, "success")
 
 
 async def test_a_pump_says_how_long_it_had_nothing_to_do(world: World) -> None:
-    crew = Crew(world.engine)
+    dispatcher = Dispatcher(world.engine)
     world.fate.strike("objects.process", waits(20))
-    pump = Pump(world.wire, crew, world.pauses)
+    pump = Pump(world.wire, dispatcher, world.pauses)
     running = asyncio.create_task(pump.run())
     await asyncio.sleep(10)
-    assert crew.idle_s == 10
+    assert dispatcher.idle_s == 10
     await world.order("basic_clean")
     await seen(world, "objects.process")
-    assert crew.idle_s == 0
+    assert dispatcher.idle_s == 0
     await asyncio.sleep(30)
-    assert 5 < crew.idle_s < 15
+    assert 5 < dispatcher.idle_s < 15
     pump.stop()
     await running
 
@@ -311,13 +311,13 @@ async def test_what_waits_for_one_that_runs_alone_goes_back_and_pays_nothing_too
     """A lone message ends when there is no time left for paid work that waited for it."""
     loop = asyncio.get_running_loop()
     killer, run = await world.upload("basic_clean"), await world.order()
-    await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=1, alone=True)
+    await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=1, isolated=True)
     world.fate.strike("broker.publish clean", raises(BrokerDown("away")))
     with pytest.raises(BrokerDown):
         await world.take_in(killer)
     world.fate.strike(f"objects.process input/.*{killer.task}", waits(50))
-    crew = Crew(world.engine)
-    pump = Pump(world.wire, crew, world.pauses, until=loop.time() + 190, reserve=150)
+    dispatcher = Dispatcher(world.engine)
+    pump = Pump(world.wire, dispatcher, world.pauses, until=loop.time() + 190, reserve=150)
     running = asyncio.create_task(pump.run())
     await asyncio.sleep(180)
     assert not world.vendor.paid
@@ -351,7 +351,7 @@ async def test_a_pump_that_is_let_in_nowhere_near_everywhere_leaves_nothing_open
 
     world.wire.subscribe = subscribe  # type: ignore[method-assign]
     with pytest.raises(BrokerDown):
-        await Pump(world.wire, Crew(world.engine), world.pauses).run()
+        await Pump(world.wire, Dispatcher(world.engine), world.pauses).run()
     assert len(opened) > 10
     assert closed == opened
 

@@ -11,7 +11,7 @@ import pytest
 from consumers.runners.cloud_event import records_in
 from consumers.runners.errors import Unsettled
 from consumers.runners.push import Pushed, push
-from consumers.runners.time_budget import turn_of
+from consumers.runners.time_budget import budget_of
 from messages.bodies import Stage
 from messages.codes import Code
 from messages.errors import Transient
@@ -53,8 +53,8 @@ async def taken(world: World, topic: str, count: int) -> list[dict[str, Any]]:
 
 async def pushed(world: World, events: Sequence[Any], limit: float = LIMIT, **settings: Any) -> Pushed:
     """One call of the function."""
-    turn = turn_of(asyncio.get_running_loop().time(), limit, 30.0)
-    return await push(records_in({"EventList": list(events)}), world.out, turn, Settings(**settings))
+    budget = budget_of(asyncio.get_running_loop().time(), limit, 30.0)
+    return await push(records_in({"EventList": list(events)}), world.out, budget, Settings(**settings))
 
 
 async def bridge(world: World, limit: float = LIMIT) -> None:
@@ -132,7 +132,7 @@ async def test_what_outlasts_the_limit_goes_on_as_a_copy_and_what_was_not_begun_
 async def test_a_call_that_spent_its_time_on_its_start_begins_nothing(world: World) -> None:
     run = await world.order()
     records = records_in({"EventList": await taken(world, "clean-normal", 1)})
-    late = turn_of(asyncio.get_running_loop().time() - 22.0, 30.0, 30.0)
+    late = budget_of(asyncio.get_running_loop().time() - 22.0, 30.0, 30.0)
     assert await push(records, world.out, late, Settings()) == Pushed(1, held_back=1)
     assert (await world.records(run)).keys() == {"accepted"}
     await bridge(world)
@@ -149,7 +149,7 @@ async def test_an_event_that_comes_again_after_its_process_died_pays_nothing_aga
     assert len(world.vendor.paid) == 1
     assert await pushed(world, events) == Pushed(1, done=1)
     (copy,) = world.wire.open.values()
-    assert (copy.header.seq, copy.header.attempt, copy.header.alone) == (1, 1, True)
+    assert (copy.header.seq, copy.header.attempt, copy.header.isolated) == (1, 1, True)
     await bridge(world)
     await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
     assert len(world.vendor.paid) == 1

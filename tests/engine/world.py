@@ -380,7 +380,7 @@ class World:
             header = decode(delivery.payload).header
         except InvalidMessage:
             return f"unreadable {delivery.message_id}"
-        name = f"{header.stage}-{header.seq} attempt {header.attempt}{' alone' if header.alone else ''}"
+        name = f"{header.stage}-{header.seq} attempt {header.attempt}{' isolated' if header.isolated else ''}"
         return f"{asyncio.get_running_loop().time():.1f} {name} ({delivery.message_id.rpartition('-')[2]})"
 
 

@@ -118,11 +118,11 @@ def test_what_brings_a_verdict_to_its_end_has_no_deadline(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_a_message_stays_with_its_run(stage: Stage) -> None:
-    original = header(alone=True, not_before=5)
+    original = header(isolated=True, not_before=5)
     message = follow(original, CREATED / 1000, random.Random(1), stage=stage, body=BODIES[stage], seq=9, attempt=4)
     new = message.header
     assert message.body is BODIES[stage]
-    assert (new.stage, new.seq, new.attempt, new.alone, new.not_before) == (stage.value, 9, 4, False, 0)
+    assert (new.stage, new.seq, new.attempt, new.isolated, new.not_before) == (stage.value, 9, 4, False, 0)
     kept = ("version", "user", "task", "step", "run", "priority", "kind", "traceparent")
     assert [getattr(new, name) for name in kept] == [getattr(original, name) for name in kept]
 

@@ -72,7 +72,7 @@ def headers(stage: Stage) -> st.SearchStrategy[Header]:
         priority=st.sampled_from(Priority),
         kind=st.text(st.characters(codec="utf-8"), max_size=20),
         traceparent=st.text(st.characters(codec="utf-8"), max_size=20),
-        alone=st.booleans(),
+        isolated=st.booleans(),
     )
 
 
@@ -254,7 +254,7 @@ class NewHeader(msgspec.Struct, frozen=True, array_like=True):
     priority: int = 1
     kind: str = ""
     traceparent: str = ""
-    alone: bool = False
+    isolated: bool = False
     shard: str = "s7"
     weights: dict[str, float] = {}
 
@@ -337,7 +337,7 @@ def test_a_generate_message_stays_under_200_bytes(user: str, task: str) -> None:
         deadline=1_800_000,
         kind="model_pose12",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        alone=True,
+        isolated=True,
     )
     assert len(encode(Message(full, Generate()))) < 200
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from consumers.runners.dispatcher import HOLD_S
-from consumers.runners.weighted_consumer import SETTLE_S, ByWeight
+from consumers.runners.weighted_consumer import SETTLE_S, WeightedConsumer
 from transport import open_broker
 from transport.errors import BrokerDown, Closed
 from transport.port import Broker, Delivery
@@ -16,8 +16,10 @@ from transport.port import Broker, Delivery
 WEIGHTS = {"high": 6, "normal": 3, "low": 1}
 
 
-async def consumer(broker: Broker, weights: dict[str, int] = WEIGHTS) -> ByWeight:
-    return ByWeight({topic: await broker.subscribe([topic], "workers", prefetch=0) for topic in weights}, weights)
+async def consumer(broker: Broker, weights: dict[str, int] = WEIGHTS) -> WeightedConsumer:
+    return WeightedConsumer(
+        {topic: await broker.subscribe([topic], "workers", prefetch=0) for topic in weights}, weights
+    )
 
 
 async def fill(broker: Broker, **counts: int) -> None:
@@ -26,7 +28,7 @@ async def fill(broker: Broker, **counts: int) -> None:
             await broker.publish(topic, topic.encode())
 
 
-async def take(source: ByWeight, count: int, pause: float = 0.0) -> list[str]:
+async def take(source: WeightedConsumer, count: int, pause: float = 0.0) -> list[str]:
     taken = []
     for _ in range(count):
         delivery = await source.receive()
@@ -132,7 +134,7 @@ async def test_a_broker_that_is_away_is_told_of_and_asked_again() -> None:
             return getattr(self.inner, name)
 
     inner = {topic: await broker.subscribe([topic], "workers", prefetch=0) for topic in WEIGHTS}
-    source = ByWeight({**inner, "low": Flickering(inner["low"])}, WEIGHTS)  # type: ignore[dict-item]
+    source = WeightedConsumer({**inner, "low": Flickering(inner["low"])}, WEIGHTS)  # type: ignore[dict-item]
     await fill(broker, low=1)
     for _ in range(2):
         with pytest.raises(BrokerDown):

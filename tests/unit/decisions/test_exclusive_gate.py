@@ -1,4 +1,4 @@
-"""Many beside each other, or one alone: under every interleaving and cancellation."""
+"""Many beside each other, or one isolated: under every interleaving and cancellation."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import asyncio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.runners.exclusive_gate import Solo
+from consumers.runners.exclusive_gate import ExclusiveGate
 
 
 class Room:
     """Who is inside; complains as soon as somebody who wants to be alone is not."""
 
     def __init__(self) -> None:
-        self.solo = Solo()
+        self.gate = ExclusiveGate()
         self.inside: list[str] = []
         self.order: list[str] = []
         self.most = 0
 
-    async def visit(self, name: str, *, alone: bool, turns: int = 0, stay: asyncio.Event | None = None) -> None:
-        await self.solo.enter(alone=alone)
+    async def visit(self, name: str, *, isolated: bool, turns: int = 0, stay: asyncio.Event | None = None) -> None:
+        await self.gate.enter(isolated=isolated)
         try:
             self.inside.append(name)
             self.order.append(name)
@@ -36,7 +36,7 @@ class Room:
             finally:
                 self.inside.remove(name)
         finally:
-            self.solo.leave(alone=alone)
+            self.gate.leave(isolated=isolated)
 
     def check(self) -> None:
         alone = [name for name in self.inside if name.startswith("alone")]
@@ -53,7 +53,7 @@ async def test_many_are_inside_together() -> None:
     room, leave = Room(), asyncio.Event()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         for n in range(5):
-            group.create_task(room.visit(f"beside-{n}", alone=False, stay=leave))
+            group.create_task(room.visit(f"beside-{n}", isolated=False, stay=leave))
         await settle()
         assert room.most == 5
         leave.set()
@@ -63,11 +63,11 @@ async def test_one_alone_waits_for_those_inside_and_keeps_the_others_out() -> No
     room = Room()
     first_leaves, alone_leaves = asyncio.Event(), asyncio.Event()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        group.create_task(room.visit("beside-1", alone=False, stay=first_leaves))
+        group.create_task(room.visit("beside-1", isolated=False, stay=first_leaves))
         await settle()
-        group.create_task(room.visit("alone-1", alone=True, stay=alone_leaves))
+        group.create_task(room.visit("alone-1", isolated=True, stay=alone_leaves))
         await settle()
-        group.create_task(room.visit("beside-2", alone=False))
+        group.create_task(room.visit("beside-2", isolated=False))
         await settle()
         assert room.inside == ["beside-1"]
         first_leaves.set()
@@ -86,11 +86,11 @@ async def test_one_alone_is_not_overtaken_by_an_endless_stream() -> None:
         while not entered.is_set():
             n += 1
             # Two at a time, so that without the queue the room would never be empty.
-            await asyncio.gather(*(room.visit(f"beside-{n}-{k}", alone=False, turns=k) for k in (1, 4)))
+            await asyncio.gather(*(room.visit(f"beside-{n}-{k}", isolated=False, turns=k) for k in (1, 4)))
 
     async def alone() -> None:
         await settle()
-        await room.visit("alone", alone=True)
+        await room.visit("alone", isolated=True)
         entered.set()
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
@@ -104,8 +104,8 @@ async def test_several_alone_take_turns_and_then_the_others_come() -> None:
     room = Room()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         for n in range(4):
-            group.create_task(room.visit(f"alone-{n}", alone=True, turns=3))
-            group.create_task(room.visit(f"beside-{n}", alone=False, turns=3))
+            group.create_task(room.visit(f"alone-{n}", isolated=True, turns=3))
+            group.create_task(room.visit(f"beside-{n}", isolated=False, turns=3))
     assert len(room.order) == 8
     assert room.most > 1
 
@@ -113,11 +113,11 @@ async def test_several_alone_take_turns_and_then_the_others_come() -> None:
 async def test_who_gives_up_waiting_to_be_alone_lets_the_others_in() -> None:
     room, leave = Room(), asyncio.Event()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        group.create_task(room.visit("beside-1", alone=False, stay=leave))
+        group.create_task(room.visit("beside-1", isolated=False, stay=leave))
         await settle()
-        waiting = group.create_task(room.visit("alone", alone=True))
+        waiting = group.create_task(room.visit("alone", isolated=True))
         await settle()
-        group.create_task(room.visit("beside-2", alone=False, stay=leave))
+        group.create_task(room.visit("beside-2", isolated=False, stay=leave))
         await settle()
         assert room.inside == ["beside-1"]
         waiting.cancel()
@@ -142,14 +142,14 @@ def test_no_interleaving_and_no_cancellation_breaks_it(visits: list[tuple[bool, 
     async def body() -> None:
         room = Room()
 
-        async def visitor(n: int, *, alone: bool, turns: int, arrival: int) -> None:
+        async def visitor(n: int, *, isolated: bool, turns: int, arrival: int) -> None:
             for _ in range(arrival):
                 await asyncio.sleep(0)
-            await room.visit(f"{'alone' if alone else 'beside'}-{n}", alone=alone, turns=turns)
+            await room.visit(f"{'alone' if isolated else 'beside'}-{n}", isolated=isolated, turns=turns)
 
         tasks = [
-            asyncio.create_task(visitor(n, alone=alone, turns=turns, arrival=arrival))
-            for n, (alone, turns, arrival, _) in enumerate(visits)
+            asyncio.create_task(visitor(n, isolated=isolated, turns=turns, arrival=arrival))
+            for n, (isolated, turns, arrival, _) in enumerate(visits)
         ]
         for turn in range(13):
             for task, (*_, cancelled) in zip(tasks, visits, strict=True):
@@ -160,7 +160,7 @@ def test_no_interleaving_and_no_cancellation_breaks_it(visits: list[tuple[bool, 
             found = await asyncio.gather(*tasks, return_exceptions=True)
             assert not [error for error in found if isinstance(error, AssertionError)]
             # Whoever was cancelled, and wherever: nobody is left inside.
-            await room.visit("alone-last", alone=True)
-            await room.visit("beside-last", alone=False)
+            await room.visit("alone-last", isolated=True)
+            await room.visit("beside-last", isolated=False)
 
     asyncio.run(body())

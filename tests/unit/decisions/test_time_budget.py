@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.runners.time_budget import check_reserve, turn_of
+from consumers.runners.time_budget import budget_of, check_reserve
 from runtime.errors import BadSettings
 
 
 @given(st.floats(0, 1e6), st.floats(1, 86_400), st.floats(0, 1e6))
 def test_everything_is_in_its_order_and_within_the_limit(begin: float, limit: float, grace: float) -> None:
-    turn = turn_of(begin, limit, grace)
-    assert begin < turn.stop <= turn.cut < turn.end < turn.end + 2 * turn.let_go_s < begin + limit
+    budget = budget_of(begin, limit, grace)
+    assert begin < budget.stop <= budget.cut < budget.end < budget.end + 2 * budget.let_go_s < begin + limit
     # Most of the time is for work, and what is begun last has its grace.
-    assert turn.stop - begin >= 0.6 * limit
-    assert turn.cut - turn.stop == pytest.approx(min(grace, 0.2 * limit), abs=1e-6)
+    assert budget.stop - begin >= 0.6 * limit
+    assert budget.cut - budget.stop == pytest.approx(min(grace, 0.2 * limit), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("limit", "stop", "cut", "end"), [(30.0, 19.5, 25.5, 27.0), (300.0, 264.0, 294.0, 296.0), (3.0, 1.95, 2.55, 2.7)]
 )
 def test_examples(limit: float, stop: float, cut: float, end: float) -> None:
-    turn = turn_of(0.0, limit, 30.0)
-    assert (turn.stop, turn.cut, turn.end) == pytest.approx((stop, cut, end))
+    budget = budget_of(0.0, limit, 30.0)
+    assert (budget.stop, budget.cut, budget.end) == pytest.approx((stop, cut, end))
 
 
 def test_the_remedy_it_names_is_one() -> None:
     with pytest.raises(BadSettings, match=r"60 s has no room .* \(150 s\): raise the limit to 157 s or more"):
-        check_reserve(turn_of(0.0, 60.0, 30.0), 60.0, 150.0)
-    check_reserve(turn_of(0.0, 157.0, 30.0), 157.0, 150.0)
+        check_reserve(budget_of(0.0, 60.0, 30.0), 60.0, 150.0)
+    check_reserve(budget_of(0.0, 157.0, 30.0), 157.0, 150.0)
