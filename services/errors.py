@@ -55,9 +55,20 @@ __all__ = [
 
 
 class ObjectsDown(Outage):
-    """The object store does not answer, or answers 5xx. A write may or may not be stored."""
+    """The object store does not answer, or answers 5xx. A write may or may not be stored.
+
+    Args:
+        message: for operators.
+        retry_after: seconds it asked us to wait, if it did.
+        date: when it answered, by its clock, seconds since the epoch; 0 where there was no answer. A machine whose
+            clock errs is refused, and learns the time from nothing but the refusal.
+    """
 
     whole_service = True
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, date: float = 0.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.date = date
 
 
 class Denied(ObjectsDown):

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from consumers.engine.follow_up import follow
+from consumers.engine.follow_up import COPY_FLOOR, follow
 from consumers.engine.outcomes import (
     Again,
     Bury,
@@ -100,10 +100,10 @@ class Effects:
             case Snooze(delay, pause, body):
                 if pause:
                     self._pauses.pause(delivery.topic, pause)
-                await self._copy(message, delay=delay, body=body, attempt=attempt)
+                delay = await self._copy(message, delay=delay, body=body, attempt=attempt)
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
             case Retry(delay):
-                await self._copy(message, delay=delay, attempt=attempt + 1)
+                delay = await self._copy(message, delay=delay, attempt=attempt + 1)
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="error")
                 log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
             case Again(delay):
@@ -113,7 +113,7 @@ class Effects:
                 await self.publish(delivery.topic, delivery.payload, delay - rest)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
-                await self._copy(message, delay=delay, attempt=attempt + 1, isolated=True)
+                delay = await self._copy(message, delay=delay, attempt=attempt + 1, isolated=True)
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
                 log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
 
@@ -190,9 +190,11 @@ class Effects:
 
     async def _copy(
         self, message: Message, *, delay: float, attempt: int, body: Body | None = None, isolated: bool = False
-    ) -> None:
+    ) -> float:
         header = message.header
-        await self._follow(
+        # A crash copy spends an attempt and may be due at once.
+        delay = delay if isolated else max(delay, COPY_FLOOR)
+        return await self._follow(
             message,
             stage=Stage(header.stage),
             body=message.body if body is None else body,
@@ -212,7 +214,8 @@ class Effects:
         attempt: int = 0,
         delay: float = 0.0,
         isolated: bool = False,
-    ) -> None:
+    ) -> float:
+        """Publish a message of the same run. Returns the seconds until it is due."""
         header = message.header
         new = follow(
             header,
@@ -230,8 +233,10 @@ class Effects:
             topic = dead_letter_topic(body.topic)
         else:
             topic = topic_of(stage, header.priority)
-        await self.publish(topic, encode(new), new.header.not_before / 1000)
+        wait = new.header.not_before / 1000
+        await self.publish(topic, encode(new), wait)
         reached(f"{header.stage}.published")
+        return wait
 
     def _now(self) -> float:
         return self._services.ledger.now()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from consumers.engine.effects import Effects
+from consumers.engine.follow_up import real_delay
 from consumers.engine.limits import is_marked, limit_of
 from consumers.engine.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
 from consumers.engine.pauses import Pauses
@@ -113,8 +114,7 @@ class Engine:
             return False
         now = self._services.ledger.now()
         delay = jittered(put_off_delay(now - header.due_at), self._services.rng)
-        if header.deadline_at is not None:
-            delay = min(delay, max(0.0, header.deadline_at - now))
+        delay = real_delay(delay, None if header.deadline_at is None else header.deadline_at - now)
         with logs.context(_fields(header, delivery)):
             await self._effects.publish(delivery.topic, delivery.payload, delay)
             await consumer.ack(delivery)

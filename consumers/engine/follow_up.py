@@ -12,9 +12,30 @@ from messages.bodies import Body, Stage
 from messages.codec import Header, Message
 from telemetry.tracing import onward
 
-__all__ = ["follow"]
+__all__ = ["COPY_FLOOR", "LATE_FLOOR", "follow", "real_delay"]
+
+COPY_FLOOR: Final = 0.5
+"""Seconds until a copy of a message is due, at least, so that nothing can spin."""
+
+LATE_FLOOR: Final = 5.0
+"""Seconds below which a deadline cuts no delay."""
 
 _TIMELESS: Final = (Stage.NOTIFY, Stage.DEAD)
+
+
+def real_delay(delay: float, left: float | None) -> float:
+    """Seconds until a message is due: the delay, cut to the deadline of its run.
+
+    The cut leaves a floor, and a deadline that has passed cuts nothing: what could not be done about a late run now is
+    not to be tried many times a second.
+
+    Args:
+        delay: seconds that are asked for.
+        left: seconds until the deadline; None for none.
+    """
+    if left is None or left <= 0:
+        return delay
+    return min(delay, max(left, LATE_FLOOR))
 
 
 def follow(  # noqa: PLR0913 - a message is its parts
@@ -39,22 +60,22 @@ def follow(  # noqa: PLR0913 - a message is its parts
         body: of the new message.
         seq: its number in its stage.
         attempt: how often this work was tried.
-        delay: seconds until it is due; jittered, and cut to the run's deadline.
+        delay: seconds until it is due; jittered, and cut to the run's deadline (see `real_delay`).
         isolated: whether it runs isolated (see `consumers.runners.dispatcher`).
     """
     created = int(now * 1000)
-    wait = int(jittered(max(0.0, delay), rng) * 1000)
+    wait = jittered(max(0.0, delay), rng)
     deadline = 0
     if header.deadline and stage not in _TIMELESS:
-        deadline = max(1, header.created + header.deadline - created)
-        wait = min(wait, deadline)
+        left = header.created + header.deadline - created
+        deadline, wait = max(1, left), real_delay(wait, left / 1000)
     changed = msgspec.structs.replace(
         header,
         stage=stage.value,
         seq=seq,
         attempt=attempt,
         created=created,
-        not_before=wait,
+        not_before=int(wait * 1000),
         deadline=deadline,
         traceparent=onward(header.traceparent),
         isolated=isolated,

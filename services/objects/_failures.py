@@ -57,6 +57,8 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str = ""
     """The type of what was raised on our side, where no status tells."""
     retry_after: float | None = None
+    date: float = 0.0
+    """When the store answered, by its clock, seconds since the epoch."""
 
     def __str__(self) -> str:
         details = (str(self.status or "no answer"), self.code, self.reason, self.request_id)
@@ -67,15 +69,16 @@ def error_of(failure: Failure) -> ScfWorkersError:
     """The error for a call that failed: by status first, since HEAD has no code, then by code."""
     text = str(failure)
     if failure.code in _REFUSED:
-        return Denied(text)
+        return Denied(text, date=failure.date)
     if failure.code == _FORBIDDEN:
-        return Forbidden(text)
+        return Forbidden(text, date=failure.date)
     if failure.status in _BY_STATUS and failure.code != _ARCHIVED:
-        return _BY_STATUS[failure.status](text)
+        kind = _BY_STATUS[failure.status]
+        return kind(text, date=failure.date) if issubclass(kind, ObjectsDown) else kind(text)
     if failure.operation == "put_new" and failure.status == _CONFLICT and failure.code not in _COLLIDED:
         return Exists(text)
     if failure.status in _DOWN or failure.code in _PASSING:
-        return ObjectsDown(text, retry_after=failure.retry_after)
+        return ObjectsDown(text, retry_after=failure.retry_after, date=failure.date)
     if failure.operation == "process" and failure.code in _PICTURE:
         return BadPicture(text, code=_PICTURE[failure.code])
     return Permanent(text)

@@ -21,7 +21,7 @@ from messages.errors import ScfWorkersError
 from services.errors import Denied
 from services.objects._failures import Failure, code_of, error_of, request_id_of
 from services.objects.credentials import Credentials
-from services.retry_after import wait_of
+from services.retry_after import http_time, wait_of
 from telemetry import logs
 from telemetry.events import Event
 
@@ -240,4 +240,5 @@ def _failure(operation: str, key: str, response: requests.Response | None, reaso
         request_id=request_id_of(headers.get("x-cos-request-id", "")),
         reason=reason if status < 400 else "",  # noqa: PLR2004
         retry_after=wait_of(headers),
+        date=http_time(headers.get("Date", "")) or 0.0,
     )

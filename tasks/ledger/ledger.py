@@ -7,7 +7,8 @@ lost. An absence only ever permits a create-only write.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -93,6 +94,16 @@ class Ledger:
         difference = date - min(max(date, asked or now), now)
         self._skew = difference if date and abs(difference) > _SKEW else 0.0
 
+    @contextmanager
+    def _dated(self) -> Generator[None]:
+        """Learn the time also from an answer that refuses: a machine whose clock errs gets no other."""
+        asked = self._clock()
+        try:
+            yield
+        except ObjectsDown as error:
+            self.learn(error.date, asked)
+            raise
+
     async def ask_time(self) -> float:
         """Ask the store for its time, and return it: for who must not rest on a machine's clock before anything else.
 
@@ -100,7 +111,8 @@ class Ledger:
             services.errors.ObjectsDown: it did not answer.
         """
         asked = self._clock()
-        page = await self.objects.list(_ROOT, limit=1)
+        with self._dated():
+            page = await self.objects.list(_ROOT, limit=1)
         self.learn(page.date, asked)
         return self.now()
 
@@ -117,7 +129,8 @@ class Ledger:
         nonce, asked = self.nonce(), self._clock()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
         try:
-            info = await self.objects.put_new(key, body, content_type="application/json")
+            with self._dated():
+                info = await self.objects.put_new(key, body, content_type="application/json")
         except (Exists, ObjectsDown) as error:
             stored = await self._read_key(key, type(record), nonce)
             if stored is None:
@@ -248,7 +261,8 @@ class Ledger:
     async def _read_key(self, key: str, kind: type[R], nonce: str) -> Stored[R] | None:
         asked = self._clock()
         try:
-            content = await self.objects.get(key)
+            with self._dated():
+                content = await self.objects.get(key)
         except NotFound:
             return None
         self.learn(content.info.date, asked)
