@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from types import TracebackType
@@ -10,6 +11,9 @@ from typing import Any, Self
 import uvicorn
 
 __all__ = ["Server"]
+
+_CLOSING_LOOK_S = 0.002
+"""Between looks whether the last connection is closed."""
 
 
 class Server:
@@ -26,7 +30,7 @@ class Server:
         # asyncio leaves this off on sockets it did not make, and every small answer would wait 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.bind(("127.0.0.1", port))
-        self._server = uvicorn.Server(
+        self._server = _PromptServer(
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -59,7 +63,7 @@ class Server:
 
     def stop(self) -> None:
         """Finish what is being answered and close the port."""
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(timeout=10)
         if self._thread.is_alive():
             self._server.force_exit = True
@@ -74,3 +78,39 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
+
+
+class _PromptServer(uvicorn.Server):
+    """Ends at once when asked to; uvicorn itself looks only every tenth of a second, twice or three times an end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked = asyncio.Event()
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        """Ask for the end, from any thread."""
+        with self._lock:
+            self.should_exit = True
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._asked.set)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+        if not self.should_exit:
+            await self._asked.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while (self.server_state.connections or self.server_state.tasks) and not self.force_exit:  # noqa: ASYNC110 - uvicorn has no event
+            await asyncio.sleep(_CLOSING_LOOK_S)
+        if not self.force_exit:
+            await self.lifespan.shutdown()
