@@ -16,6 +16,7 @@ from messages.codec import MAX_MESSAGE_BYTES
 from messages.errors import MessageTooLarge
 from transport.errors import BrokerDown, Closed
 from transport.port import Backlog, Capabilities, Delivery
+from transport.sqlite.clocks import Clocks, machine_clocks
 from transport.sqlite.delivery import Pump, Runner
 from transport.sqlite.peers import Alone, Peers
 from transport.sqlite.store import MEMORY, Claim, Store
@@ -29,10 +30,10 @@ _BUSY_TIMEOUT: Final = 10.0
 class SqliteBroker:
     """A broker in one file. Made by `SqliteBroker.open`."""
 
-    def __init__(self, pump: Pump, peers: Alone, clock: Callable[[], float], *, private: bool) -> None:
+    def __init__(self, pump: Pump, peers: Alone, clocks: Clocks, *, private: bool) -> None:
         self._pump = pump
         self._peers = peers
-        self._clock = clock
+        self._clocks = clocks
         self._private = private
 
     @classmethod
@@ -41,6 +42,7 @@ class SqliteBroker:
         path: str,
         *,
         clock: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
         lease: float = _LEASE,
         busy_timeout: float = _BUSY_TIMEOUT,
     ) -> Self:
@@ -48,7 +50,8 @@ class SqliteBroker:
 
         Args:
             path: absolute, on a local disk; or `:memory:`.
-            clock: wall time in seconds, for due times and ages.
+            clock: wall time in seconds: due times are kept by it over a reboot.
+            clocks: all the clocks, in place of this machine's and `clock`. Those of `:memory:` are the loop's.
             lease: seconds after which a process that hangs loses its messages. One that dies loses them at once; one
                 that is stopped within a commit keeps the file locked until it goes on or dies.
             busy_timeout: seconds to wait for other processes that write.
@@ -60,7 +63,10 @@ class SqliteBroker:
         private = path == MEMORY
         runner = Runner(threaded=not private)
         try:
-            opening = partial(Store.open, path, now=clock(), busy_timeout=busy_timeout)
+            if clocks is None:
+                loop = asyncio.get_running_loop()
+                clocks = Clocks(clock, loop.time, "") if private else await runner.run(lambda: machine_clocks(clock))
+            opening = partial(Store.open, path, now=clocks.read(), busy_timeout=busy_timeout)
             store = await runner.run(opening)
             peers = Alone() if private else await runner.run(lambda: _peers_beside(path, lease))
         except BaseException as error:
@@ -68,7 +74,7 @@ class SqliteBroker:
             if isinstance(error, sqlite3.Error):
                 raise BrokerDown(f"the broker file {path} does not open: {error}") from error
             raise
-        return cls(Pump(store, runner, peers, clock), peers, clock, private=private)
+        return cls(Pump(store, runner, peers, clocks.steady), peers, clocks, private=private)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -80,8 +86,10 @@ class SqliteBroker:
         """Store one message and return its id after the commit; see the port."""
         if len(payload) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(f"a message of {len(payload)} bytes for {topic}: the limit is {MAX_MESSAGE_BYTES}")
-        due = self._clock() + max(delay, 0.0)
-        return await self._pump.submit(lambda store: store.publish(topic, payload, due))
+        now, wait = self._clocks.read(), max(delay, 0.0)
+        return await self._pump.submit(
+            lambda store: store.publish(topic, payload, now.steady + wait, now.wall + wait),
+        )
 
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> SqliteConsumer:
         """Join a subscription; see the port. Nothing is fetched ahead before the first `receive`.
@@ -109,8 +117,8 @@ class SqliteBroker:
         now = asyncio.get_running_loop().time()
         if await self._pump.submit(self._peers.dead, write=False):
             await self._pump.submit(lambda store: self._peers.bury(store, now))
-        wall = self._clock()
-        return await self._pump.submit(lambda store: store.backlog(topic, subscription, wall), write=False)
+        steady = self._clocks.steady()
+        return await self._pump.submit(lambda store: store.backlog(topic, subscription, steady), write=False)
 
     async def close(self) -> None:
         """Give back everything unacked, end every `receive`, close the file; see the port.

@@ -29,7 +29,7 @@ _MOST: Final = 500
 _PAUSE: Final = 1.0
 """Seconds until claims are tried again after the file failed."""
 _TICK: Final = 0.001
-"""Shortest sleep until a message is due: the wall clock and the loop's clock never agree to the microsecond."""
+"""Shortest sleep until a message is due: the broker's clock and the loop's never agree to the microsecond."""
 
 
 class Runner:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Self
 
 from transport.errors import BadBrokerUrl
 from transport.port import Backlog
+from transport.sqlite.clocks import Moment
 
 __all__ = ["MEMORY", "NOBODY", "Claim", "Store"]
 
@@ -26,7 +27,7 @@ NOBODY: Final = 0
 """The holder of a message that nobody holds."""
 
 _APPLICATION: Final = 0x53434657
-_VERSION: Final = 1
+_VERSION: Final = 2
 _OLDEST_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING (sqlite.org/lang_returning.html, section 1)."""
 _WAL_BYTES: Final = 4 << 20
@@ -35,7 +36,7 @@ _SPARE_PAGES: Final = 1024
 """Free pages kept for reuse; more are given back to the file system, as many at a time."""
 
 _SCHEMA: Final = """
-CREATE TABLE broker (identity TEXT NOT NULL);
+CREATE TABLE broker (identity TEXT NOT NULL, boot TEXT NOT NULL);
 CREATE TABLE queues (
   id INTEGER PRIMARY KEY, topic TEXT NOT NULL, subscription TEXT NOT NULL, UNIQUE (topic, subscription)
 );
@@ -46,11 +47,13 @@ CREATE TABLE messages (
   queue INTEGER NOT NULL,
   holder INTEGER NOT NULL DEFAULT 0,
   due REAL NOT NULL,
+  wall REAL NOT NULL,
   payload BLOB NOT NULL
 );
 CREATE INDEX waiting ON messages (queue, holder, due);
 """
 # Rows and holders are AUTOINCREMENT because neither may come back: an ack that is late must never hit another message.
+# `due` is in seconds since the boot that `broker` names; `wall` is the same moment in wall time, for after a reboot.
 # `origin` is the row of a message's first copy, NULL in that copy: ids are made of it, so all subscriptions see one id.
 
 _CLAIM: Final = """
@@ -59,8 +62,8 @@ UPDATE messages SET holder = ? WHERE row IN (
 ) RETURNING row, coalesce(origin, row), payload
 """
 _COPY: Final = """
-INSERT INTO messages (origin, queue, due, payload)
-SELECT coalesce(origin, row), ?, due, payload FROM messages
+INSERT INTO messages (origin, queue, due, wall, payload)
+SELECT coalesce(origin, row), ?, due, wall, payload FROM messages
 WHERE queue IN (SELECT id FROM queues WHERE topic = ?) GROUP BY coalesce(origin, row)
 """
 _RECLAIM: Final = """
@@ -96,12 +99,13 @@ class Store:
         """Whether the last transaction made a message deliverable, or may have."""
 
     @classmethod
-    def open(cls, path: str, *, now: float, busy_timeout: float) -> Self:
+    def open(cls, path: str, *, now: Moment, busy_timeout: float) -> Self:
         """Open a file, creating it and its folders if need be.
 
         Args:
             path: absolute, or `:memory:`.
-            now: wall seconds; a new file is named by it, so that ids of a file made later never repeat.
+            now: a new file is named by its wall time, so that ids of a file made later never repeat; in a file of an
+                earlier boot, due times are counted from it.
             busy_timeout: seconds to wait for other processes.
 
         Raises:
@@ -125,7 +129,7 @@ class Store:
                 time.sleep(0.005)
 
     @classmethod
-    def _open(cls, path: str, now: float, busy_timeout: float) -> Self:
+    def _open(cls, path: str, now: Moment, busy_timeout: float) -> Self:
         db = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
         try:
             ours = _is_ours(db, path)
@@ -133,6 +137,7 @@ class Store:
                 _tune(db, path)
             if not ours:
                 _make_tables(db, path, now)
+            _enter_boot(db, now)
             ((identity,),) = db.execute("SELECT identity FROM broker").fetchall()
             return cls(db, str(identity))
         except BaseException:
@@ -157,12 +162,12 @@ class Store:
                 self._db.execute("ROLLBACK")
             raise
 
-    def publish(self, topic: str, payload: bytes, due: float) -> str:
-        """Store a message for every subscription of the topic and return its id."""
+    def publish(self, topic: str, payload: bytes, due: float, wall: float) -> str:
+        """Store a message for every subscription of the topic and return its id; `due` and `wall` are one moment."""
         origin: int | None = None
         for queue in self._queues_of(topic):
-            sql = "INSERT INTO messages (origin, queue, due, payload) VALUES (?, ?, ?, ?)"
-            row = self._db.execute(sql, (origin, queue, due, payload)).lastrowid
+            sql = "INSERT INTO messages (origin, queue, due, wall, payload) VALUES (?, ?, ?, ?, ?)"
+            row = self._db.execute(sql, (origin, queue, due, wall, payload)).lastrowid
             origin = origin or row
         self.stirred = True
         return f"{self._identity}-{origin}"
@@ -326,7 +331,7 @@ def _tune(db: sqlite3.Connection, path: str) -> None:
     db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
-def _make_tables(db: sqlite3.Connection, path: str, now: float) -> None:
+def _make_tables(db: sqlite3.Connection, path: str, now: Moment) -> None:
     """Make our tables, unless another process was quicker."""
     db.execute("BEGIN IMMEDIATE")
     if not _is_ours(db, path):
@@ -334,5 +339,22 @@ def _make_tables(db: sqlite3.Connection, path: str, now: float) -> None:
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
         db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("INSERT INTO broker (identity) VALUES (?)", (f"{int(now * 1e6):x}",))
+        db.execute("INSERT INTO broker (identity, boot) VALUES (?, ?)", (f"{int(now.wall * 1e6):x}", now.boot))
     db.execute("COMMIT")
+
+
+def _enter_boot(db: sqlite3.Connection, now: Moment) -> None:
+    """In a file of an earlier boot, count due times anew, by the wall clock; every holder of that boot has ended."""
+    if _is_of_boot(db, now.boot):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    if not _is_of_boot(db, now.boot):
+        db.execute("UPDATE messages SET due = wall - ? + ?, holder = 0", (now.wall, now.steady))
+        db.execute("DELETE FROM holders")
+        db.execute("UPDATE broker SET boot = ?", (now.boot,))
+    db.execute("COMMIT")
+
+
+def _is_of_boot(db: sqlite3.Connection, boot: str) -> bool:
+    ((known,),) = db.execute("SELECT boot FROM broker").fetchall()
+    return bool(known == boot)

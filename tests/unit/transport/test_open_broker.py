@@ -13,6 +13,8 @@ from messages.errors import Permanent
 from transport import open_broker
 from transport.errors import BadBrokerUrl
 from transport.port import Broker
+from transport.sqlite import SqliteBroker
+from transport.sqlite.clocks import Clocks
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,9 @@ def test_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_clock_given_is_the_one_that_counts() -> None:
+async def test_the_clocks_given_are_the_ones_that_count() -> None:
     now = [1000.0]
-    broker = await open_broker("sqlite:///:memory:", clock=lambda: now[0])
+    broker = await SqliteBroker.open(":memory:", clocks=Clocks(lambda: 0.0, lambda: now[0], "boot"))
     await broker.publish("poll", b"x", delay=60)
     now[0] = 1059.9
     assert (await broker.backlog("poll", "workers")).delayed == 1

@@ -13,6 +13,7 @@ import pytest
 
 from transport.errors import BadBrokerUrl, BrokerDown
 from transport.sqlite import SqliteBroker
+from transport.sqlite.clocks import Moment
 from transport.sqlite.store import Store
 
 
@@ -69,7 +70,7 @@ def test_opening_waits_where_sqlite_does_not(monkeypatch: pytest.MonkeyPatch) ->
         return opening(path, now, busy_timeout)
 
     monkeypatch.setattr(Store, "_open", refuse_thrice)
-    Store.open(":memory:", now=0.0, busy_timeout=5.0).close()
+    Store.open(":memory:", now=Moment(0.0, 0.0, "boot"), busy_timeout=5.0).close()
     assert not refusals
 
 
@@ -127,7 +128,7 @@ async def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
         await broker.publish("wake", b"x")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA user_version = 7")
-    with pytest.raises(BadBrokerUrl, match="has schema 7, this build knows 1: drain it with the build that wrote it"):
+    with pytest.raises(BadBrokerUrl, match="has schema 7, this build knows 2: drain it with the build that wrote it"):
         await SqliteBroker.open(str(path))
 
 
@@ -161,7 +162,7 @@ async def test_a_file_that_stays_locked_is_an_outage_and_passes(path: Path) -> N
     async with opened(path, busy_timeout=0.05) as broker:
         consumer = await broker.subscribe(["wake"], "workers")
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-            db.execute("INSERT INTO messages (queue, due, payload) SELECT id, 0, x'00' FROM queues")
+            db.execute("INSERT INTO messages (queue, due, wall, payload) SELECT id, 0, 0, x'00' FROM queues")
             db.execute("BEGIN IMMEDIATE")
             with pytest.raises(BrokerDown, match="locked"):
                 await broker.publish("wake", b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from transport.sqlite import SqliteBroker
+from transport.sqlite.clocks import machine_clocks
 from transport.sqlite.peers import Peers
 from transport.sqlite.store import Store
 
@@ -19,7 +21,7 @@ class Neighbour:
     """A holder whose life is in the hands of a test."""
 
     def __init__(self, path: Path, name: str = "neighbour") -> None:
-        self.store = Store.open(str(path), now=0.0, busy_timeout=10.0)
+        self.store = Store.open(str(path), now=machine_clocks(time.time).read(), busy_timeout=10.0)
         self.folder = Path(f"{path}.peers")
         self.peers = Peers(self.folder, name, 60.0)
         with self.store.transaction():

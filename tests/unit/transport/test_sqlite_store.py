@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from transport.sqlite.clocks import Moment
 from transport.sqlite.store import MEMORY, NOBODY, Claim, Store
 
 TOPICS = ("clean-high", "poll", "wake")
@@ -34,7 +35,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = 1000.0
-        self.store = Store.open(MEMORY, now=self.now, busy_timeout=0.0)
+        self.store = Store.open(MEMORY, now=Moment(self.now, self.now, "boot"), busy_timeout=0.0)
         self.model: dict[tuple[str, str], list[Copy]] = {}
         self.queues: dict[tuple[str, str], int] = {}
         self.published = 0
@@ -53,7 +54,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.published += 1
         payload, due = str(self.published).encode(), self.now + delay
         with self.store.transaction():
-            message_id = self.store.publish(topic, payload, due)
+            message_id = self.store.publish(topic, payload, due, due)
         assert self.store.stirred
         assert message_id not in {copy.message_id for copies in self.model.values() for copy in copies}
         names = [key for key in self.model if key[0] == topic] or [(topic, "")]
@@ -63,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(topic=topics)
     def publish_and_fail(self, topic: str) -> None:
         with suppress(ZeroDivisionError), self.store.transaction():
-            self.store.publish(topic, b"never", self.now)
+            self.store.publish(topic, b"never", self.now, self.now)
             _ = 1 / 0
 
     @rule(topic=topics, subscription=st.sampled_from(["workers", "failure"]))
