@@ -26,7 +26,7 @@ from tasks.context import Services
 from tasks.ledger.records import Accepted, InputRef
 from tasks.run import Task
 from telemetry import logs
-from transport import open_broker
+from transport import open_broker, options_of
 
 __all__ = ["main"]
 
@@ -74,7 +74,8 @@ async def _accept(services: Services, numbers: Sequence[int]) -> None:
 
 
 async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_s: float) -> dict[str, float]:
-    broker = await open_broker(url, admin_url=admin_url, namespace=namespace or "default")
+    variables = {"BROKER_ADMIN_URL": admin_url, "BROKER_NAMESPACE": namespace}
+    broker = await open_broker(options_of(url, lambda name: variables.get(name, "")))
     vendor = SlowVendor(vendor_s)
     out = outside(broker, {"runninghub": cast("Vendor", vendor)}, vendor_s)
     left = count

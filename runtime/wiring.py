@@ -24,9 +24,11 @@ from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
 from telemetry.exporters import Options, Outlets, open_outlets
-from transport import open_broker
+from telemetry.secrets import Secret
+from transport import open_broker, options_of
+from transport.port import BrokerOptions, Clock
 
-__all__ = ["open_services", "open_telemetry"]
+__all__ = ["broker_options", "open_services", "open_telemetry"]
 
 T = TypeVar("T")
 
@@ -86,16 +88,10 @@ async def open_services(
         records = _bucket(settings, settings.ledger_bucket, environ)
         stack.push_async_callback(records.close)
         ledger = Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8))
-        broker = await open_broker(
-            settings.broker_url,
-            # Pulsar delays by its own clock, and this machine's may be wrong. A broker of this machine shares it.
-            clock=time.time if settings.broker_url.startswith("sqlite:") else ledger.now,
-            token=_broker_token(settings, environ),
-            tenant=settings.broker_tenant,
-            namespace=settings.broker_namespace,
-            admin_url=settings.broker_admin_url,
-            tls_ca=settings.broker_tls_ca,
-        )
+        options = broker_options(settings, environ)
+        # A broker elsewhere delays by its own clock, and this machine's may be wrong.
+        clock = time.time if options.clock is Clock.MACHINE else ledger.now
+        broker = await open_broker(options, clock=clock)
         stack.push_async_callback(broker.close)
         backend = Backend(
             base_url=settings.backend_url,
@@ -122,14 +118,23 @@ async def open_services(
         )
 
 
-def _broker_token(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> Callable[[], str] | None:
-    """The token as it is whenever it is asked for: one that runs out is replaced in its file."""
-    first = settings.broker_token
+def broker_options(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> BrokerOptions:
+    """The options of the broker that BROKER_URL names.
 
-    def now() -> str:
-        return (load_settings(environ()).broker_token or first).reveal()
+    Args:
+        settings: the settings.
+        environ: gives the environment as it is now: a token that runs out is replaced in its file.
 
-    return now if first else None
+    Raises:
+        transport.errors.BadBrokerUrl: they cannot be used; the text names the remedy.
+    """
+
+    def value(name: str) -> str:
+        field = name.lower()
+        found = getattr(load_settings(environ()), field) or getattr(settings, field)
+        return found.reveal() if isinstance(found, Secret) else str(found)
+
+    return options_of(settings.broker_url, value)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -1,70 +1,69 @@
-"""How messages travel: the port in `transport.port`, and adapters that are opened by URL and imported only then."""
+"""How messages travel: the port in `transport.port`, and adapters that are opened by URL and imported only then.
+
+An adapter is a folder with a package variable `Options`, which names its struct of options, and one row here.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from urllib.parse import unquote, urlsplit
+from importlib import import_module
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
 
 from transport.errors import BadBrokerUrl
-from transport.port import Broker
+from transport.port import Broker, BrokerOptions, Variables
 
-__all__ = ["open_broker"]
-
-_PULSAR_SCHEMES = frozenset({"pulsar", "pulsar+ssl", "http", "https"})
-_REMEDY = "use sqlite:///absolute/path/file.db or sqlite:///:memory:, or pulsar://host:port"
+__all__ = ["open_broker", "options_of"]
 
 
-async def open_broker(
-    url: str,
-    *,
-    clock: Callable[[], float] = time.time,
-    token: Callable[[], str] | None = None,
-    tenant: str = "public",
-    namespace: str = "default",
-    admin_url: str = "",
-    tls_ca: str = "",
-) -> Broker:
-    """Open the broker a URL names. What follows `clock` is for Pulsar only.
+class _Adapter(msgspec.Struct, frozen=True):
+    folder: str
+    schemes: frozenset[str]
+    form: str
+    """Its URLs, as the remedy for a wrong one lists them."""
+
+
+_ADAPTERS: Final = (
+    _Adapter("sqlite", frozenset({"sqlite"}), "sqlite:///absolute/path/file.db or sqlite:///:memory:"),
+    _Adapter("pulsar", frozenset({"pulsar", "pulsar+ssl", "http", "https"}), "pulsar://host:port"),
+)
+
+
+def options_of(url: str, variables: Variables) -> BrokerOptions:
+    """The options of the broker that a URL names, each read by its adapter.
 
     Args:
-        url: `sqlite:///absolute/path/file.db` (several processes may open the same file), `sqlite:///:memory:`
-            (private to the object returned), or `pulsar://`, `pulsar+ssl://` or `http(s)://` and host:port for Pulsar.
-        clock: wall time in seconds; due times and ages are counted by it.
-        token: gives the token as it is now.
-        tenant: the tenant, which is the cluster's id on TDMQ.
-        namespace: the namespace.
-        admin_url: base URL of the admin interface, which tells backlogs.
-        tls_ca: PEM file of the authorities that TLS is verified with; empty takes the usual ones.
+        url: its scheme names the adapter.
+        variables: value of a variable of the environment as it is now; empty where it is not set.
 
     Raises:
-        transport.errors.BadBrokerUrl: nobody here can open such a URL; its text names the remedy.
-        transport.errors.BrokerDown: it names a broker, which does not answer.
-        transport.errors.BrokerRefused: it does not take the token.
+        transport.errors.BadBrokerUrl: no adapter opens such a URL, or its adapter cannot use it or another variable;
+            the text names the remedy.
     """
     scheme = urlsplit(url).scheme
-    if scheme == "sqlite":
-        from transport.sqlite import SqliteBroker
-
-        return await SqliteBroker.open(_sqlite_path(url), clock=clock)
-    if scheme in _PULSAR_SCHEMES:
-        from transport.pulsar import PulsarBroker, PulsarOptions
-
-        options = PulsarOptions(
-            url=url, token=token, tenant=tenant, namespace=namespace, admin_url=admin_url, tls_ca=tls_ca
-        )
-        return await PulsarBroker.open(options, clock=clock)
-    raise BadBrokerUrl(f"no broker is known by the URL scheme {scheme!r}: {_REMEDY}")
+    found = next((adapter for adapter in _ADAPTERS if scheme in adapter.schemes), None)
+    if found is None:
+        forms = ", or ".join(adapter.form for adapter in _ADAPTERS)
+        raise BadBrokerUrl(f"no broker is known by the URL scheme {scheme!r}: use {forms}")
+    kind: type[BrokerOptions] = import_module(f"transport.{found.folder}").Options
+    return kind.read(url, variables)
 
 
-def _sqlite_path(url: str) -> str:
-    """The path in a `sqlite:` URL, or `:memory:`."""
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.netloc or parts.query or parts.fragment or not url.startswith("sqlite:///"):
-        raise BadBrokerUrl(f"a sqlite URL has three slashes, an absolute path and nothing else: {_REMEDY}")
-    if path == "/:memory:":
-        return ":memory:"
-    if path.endswith("/") or "\0" in path:
-        raise BadBrokerUrl(f"a sqlite URL names a file: {_REMEDY}")
-    return path
+async def open_broker(options: BrokerOptions | str, *, clock: Callable[[], float] = time.time) -> Broker:
+    """Open a broker.
+
+    Args:
+        options: of one adapter; or a URL, for that adapter's defaults.
+        clock: wall time in seconds; due times and ages are counted by it.
+
+    Raises:
+        transport.errors.BadBrokerUrl: the options cannot be used; the text names the remedy.
+        transport.errors.BrokerDown: the broker does not answer.
+        transport.errors.BrokerRefused: it does not take the token.
+    """
+    if isinstance(options, str):
+        options = options_of(options, lambda _: "")
+    return await options.open(clock)

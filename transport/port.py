@@ -7,12 +7,26 @@ for the receipt and only then acks the original. So a broker needs five verbs, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import msgspec
 
-__all__ = ["Backlog", "Broker", "Capabilities", "Consumer", "Delivery"]
+__all__ = [
+    "Backlog",
+    "Broker",
+    "BrokerCheck",
+    "BrokerOptions",
+    "Capabilities",
+    "Clock",
+    "Consumer",
+    "Delivery",
+    "Variables",
+]
+
+Variables = Callable[[str], str]
+"""Name of a variable -> its value as it is now; empty where it is not set."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -92,7 +106,7 @@ class Consumer(Protocol):
 
 @runtime_checkable
 class Broker(Protocol):
-    """One connection to a broker. Opened by `transport.open_broker(url)`."""
+    """One connection to a broker. Opened by `transport.open_broker`."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -136,4 +150,54 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Close every consumer, flush, disconnect. Closing twice is harmless."""
+        ...
+
+
+class Clock(StrEnum):
+    """Whose clock a broker counts delays by."""
+
+    MACHINE = "machine"
+    """This machine's: the broker is part of it."""
+    SERVER = "server"
+    """A server's: this machine's clock may be wrong, so ages are counted by the time of the object store."""
+
+
+class BrokerCheck(msgspec.Struct, frozen=True):
+    """One thing to examine about a broker of a deployment."""
+
+    name: str
+    run: Callable[[Broker], Awaitable[str]]
+    """Returns what it saw; raises a `messages.errors.ScfWorkersError` when something is wrong."""
+    remedy: str
+    """What to do when it fails."""
+
+
+class BrokerOptions(Protocol):
+    """What one adapter is opened with: each adapter has a struct of its own."""
+
+    clock: ClassVar[Clock]
+    """Whose clock its brokers count delays by."""
+    remedy: ClassVar[str]
+    """What to look at when the broker cannot be used."""
+
+    @property
+    def url(self) -> str:
+        """Names the broker."""
+        ...
+
+    @classmethod
+    def read(cls, url: str, variables: Variables) -> Self:
+        """The options in an environment.
+
+        Raises:
+            transport.errors.BadBrokerUrl: the URL or a variable cannot be used; the text names the remedy.
+        """
+        ...
+
+    async def open(self, clock: Callable[[], float]) -> Broker:
+        """Open the broker; see `transport.open_broker`."""
+        ...
+
+    def checks(self) -> Sequence[BrokerCheck]:
+        """What a deployment should have examined about it."""
         ...

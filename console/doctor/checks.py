@@ -15,7 +15,6 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from messages.keys import RunId
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
 from runtime.settings import Settings
 from runtime.wiring import open_telemetry
 from services.concurrency import Together
@@ -24,23 +23,15 @@ from services.objects.port import PictureRule
 from tasks.context import Services
 from telemetry.instruments import SpanName
 from telemetry.tracing import span
-from transport.port import Broker
+from transport.port import BrokerCheck, BrokerOptions
 
-__all__ = ["BROKER_REMEDY", "MAX_CLOCK_DIFFERENCE", "NEEDS", "OF_THE_BROKER", "RACERS", "Check", "Wrong", "checks_of"]
+__all__ = ["MAX_CLOCK_DIFFERENCE", "NEEDS", "RACERS", "Check", "Wrong", "checks_of"]
 
 MAX_CLOCK_DIFFERENCE: Final = 5.0
 """Seconds that this machine's clock may differ from the store's."""
 
 RACERS: Final = 50
 """Create-only writes at once, of which exactly one must win."""
-
-BROKER_REMEDY: Final = (
-    "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and consume?"
-)
-"""What to look at when the broker cannot be used."""
-
-OF_THE_BROKER: Final = frozenset({"broker", "topics", "backlog"})
-"""Names of the checks that need the broker."""
 
 NEEDS: Final[Mapping[str, str]] = {
     "picture service": "data bucket",
@@ -49,7 +40,6 @@ NEEDS: Final[Mapping[str, str]] = {
 }
 """Check -> the one before it without which it would only fail too, with a remedy for what is not wrong."""
 
-_TOPIC: Final = "doctor"
 _WEBHOOK_S: Final = 20.0
 _COLLECTOR_S: Final = 10.0
 
@@ -67,19 +57,18 @@ Check = Callable[[Services], Awaitable[str]]
 """Returns what it saw. Raises `Wrong` or a `ScfWorkersError`."""
 
 
-def checks_of(settings: Settings) -> Sequence[tuple[str, Check, str]]:
-    """The checks that a deployment needs: name, check, and the remedy for when it fails."""
+def checks_of(settings: Settings, broker: BrokerOptions) -> Sequence[tuple[str, Check, str]]:
+    """The checks that a deployment needs: name, check, and the remedy for when it fails.
+
+    Args:
+        settings: of the deployment.
+        broker: options of its broker, which bring checks of their own.
+    """
     keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
     if settings.cos_endpoint:
         keys = f"COS_ENDPOINT, {keys}"
     found: list[tuple[str, Check, str]] = [
-        ("broker", _broker, BROKER_REMEDY),
-        (
-            "topics",
-            _topics,
-            "make the topic and its subscription, and let this token consume: docs/how-to/run-on-pulsar.md",
-        ),
-        ("backlog", _backlog, "BROKER_ADMIN_URL must be the admin interface of BROKER_URL's broker; or leave it empty"),
+        *((check.name, partial(_of_broker, check), check.remedy) for check in broker.checks()),
         (
             "data bucket",
             _data,
@@ -122,32 +111,8 @@ async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
     await clear()
 
 
-async def _broker(services: Services) -> str:
-    sent = await services.broker.publish(_TOPIC, b"doctor")
-    await _receive(services.broker, sent)
-    return "a message was published, delivered and acked"
-
-
-async def _receive(broker: Broker, sent: str) -> None:
-    consumer = await broker.subscribe((_TOPIC,), _TOPIC)
-    async with _tidied(consumer.close):
-        got = ""
-        while got != sent:
-            delivery = await consumer.receive()
-            await consumer.ack(delivery)
-            got = delivery.message_id
-
-
-async def _topics(services: Services) -> str:
-    homes = [*((topic, WORKERS) for topic in WORK_TOPICS), *((topic, FAILURE) for topic in DEAD_LETTER_TOPICS)]
-    for topic, subscription in homes:
-        # Joined and left at once, it takes nothing.
-        await (await services.broker.subscribe((topic,), subscription, prefetch=0)).close()
-    return f"{len(homes)} topics, each with its subscription"
-
-
-async def _backlog(services: Services) -> str:
-    return f"{(await services.broker.backlog(_TOPIC, _TOPIC)).depth} messages of other examinations wait"
+async def _of_broker(check: BrokerCheck, services: Services) -> str:
+    return await check.run(services.broker)
 
 
 async def _data(services: Services) -> str:

@@ -16,21 +16,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from console.doctor.checks import BROKER_REMEDY, NEEDS, OF_THE_BROKER, Check, Wrong, checks_of
+from console.doctor.checks import NEEDS, Check, Wrong, checks_of
 from messages.errors import ScfWorkersError
 from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets, require_tickets
-from runtime.wiring import open_services
+from runtime.wiring import broker_options, open_services
 from tasks.context import Services
 from telemetry.exporters import pairs
 from telemetry.redaction import redact_text
 from telemetry.secrets import Secret
+from transport import options_of
 from transport.errors import BadBrokerUrl, BrokerDown
+from transport.port import BrokerOptions, Clock
 
 __all__ = ["Finding", "examine", "to_json"]
 
 _LIMIT_S: Final = 30.0
+_SPARE_BROKER: Final = "sqlite:///:memory:"
 
 
 def _is_here(url: str) -> bool:
@@ -39,13 +42,21 @@ def _is_here(url: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
+def _is_of_this_machine(settings: Settings) -> bool:
+    """Whether the broker is no server at all."""
+    try:
+        return broker_options(settings, dict).clock is Clock.MACHINE
+    except BadBrokerUrl:
+        return False
+
+
 _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "COS_ENDPOINT": lambda settings: bool(settings.cos_endpoint),
     "FETCH_PRIVATE_HOSTS": lambda settings: any(
         not pair.strip().endswith(":443") for pair in settings.fetch_private_hosts.split(",") if pair.strip()
     ),
     "TICKET_REQUIRED": lambda settings: not settings.ticket_required,
-    "BROKER_URL": lambda settings: settings.broker_url.startswith("sqlite:") or _is_here(settings.broker_url),
+    "BROKER_URL": lambda settings: _is_of_this_machine(settings) or _is_here(settings.broker_url),
     "BACKEND_URL": lambda settings: _is_here(settings.backend_url),
     "RUNNINGHUB_URL": lambda settings: _is_here(settings.runninghub_url),
     "WEBHOOK_URL": lambda settings: _is_here(settings.webhook_url),
@@ -186,24 +197,33 @@ async def _outside(environ: Mapping[str, str]) -> list[Finding]:
     try:
         return await _ask(environ)
     except (BadBrokerUrl, BrokerDown) as error:
-        broker = Finding("broker", ok=False, detail=_said(error), remedy=BROKER_REMEDY)
         # Everything else is looked at beside a broker that cannot fail.
-        rest = await _outside({**environ, "BROKER_URL": "sqlite:///:memory:"})
-        return [broker, *(finding for finding in rest if finding.name not in OF_THE_BROKER)]
+        rest = await _outside({**environ, "BROKER_URL": _SPARE_BROKER})
+        spare = {check.name for check in options_of(_SPARE_BROKER, lambda _: "").checks()}
+        broker = Finding("broker", ok=False, detail=_said(error), remedy=_broker_remedy(environ))
+        return [broker, *(finding for finding in rest if finding.name not in spare)]
     except ScfWorkersError as error:
         return [Finding("wiring", ok=False, detail=_said(error), remedy="correct what the text names")]
+
+
+def _broker_remedy(environ: Mapping[str, str]) -> str:
+    try:
+        return broker_options(load_settings(environ), lambda: environ).remedy
+    except BadBrokerUrl:
+        return "BROKER_URL and the other BROKER_ variables must name a broker: docs/configuration.md"
 
 
 async def _ask(environ: Mapping[str, str]) -> list[Finding]:
     settings = load_settings(environ)
     async with open_services(settings, lambda: environ, tickets=False) as services:
-        return [_ticket_key(settings), *_vendor_keys(settings), *await _checked(settings, services)]
+        broker = broker_options(settings, lambda: environ)
+        return [_ticket_key(settings), *_vendor_keys(settings), *await _checked(settings, broker, services)]
 
 
-async def _checked(settings: Settings, services: Services) -> list[Finding]:
+async def _checked(settings: Settings, broker: BrokerOptions, services: Services) -> list[Finding]:
     findings: list[Finding] = []
     causes: dict[str, str] = {}
-    for name, check, remedy in checks_of(settings):
+    for name, check, remedy in checks_of(settings, broker):
         if cause := causes.get(NEEDS.get(name, "")):
             finding = Finding(name, ok=None, detail=f"not examined: see {cause}")
         else:

@@ -62,6 +62,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "versioned": "name/cos:GetBucketVersioning",
 }
 """Operation of the port -> what it needs on its key. (Targets of pictures and sources of copies are in staging.)"""
+from transport.sqlite import SqliteOptions
 
 
 class Used(NamedTuple):
@@ -171,7 +172,7 @@ def test_the_doctor_may_do_what_it_does() -> None:
     looks = {"data bucket", "picture service", "audit", "ledger: versioning", "ledger: create-only", "clock"}
 
     async def examine(shop: Shop) -> None:
-        checks = {name: check for name, check, _ in checks_of(Settings())}
+        checks = {name: check for name, check, _ in checks_of(Settings(), SqliteOptions("sqlite:///:memory:"))}
         for name in looks:
             await checks[name](shop.out)
 

@@ -15,11 +15,12 @@ from services.errors import Denied
 from services.objects.port import Content, ObjectInfo
 from tests.engine.virtual import VirtualLoop
 from tests.engine.world import World
+from transport.sqlite import SqliteOptions
 
 
 def look(name: str, spoil: Callable[[World], None] = lambda _: None) -> str:
     """Run one check by its name on a spoilt world; what it saw."""
-    check = {called: found for called, found, _ in checks_of(Settings())}[name]
+    check = {called: found for called, found, _ in checks_of(Settings(), SqliteOptions("sqlite:///:memory:"))}[name]
 
     async def play() -> str:
         async with World() as world:

@@ -25,7 +25,7 @@ from tests.pulsar.conftest import Opener
 from tests.support.pulsar_part import ROOT
 from transport import open_broker
 from transport.errors import BrokerDown, BrokerRefused
-from transport.pulsar import PulsarBroker
+from transport.pulsar import PulsarBroker, PulsarOptions
 
 pytestmark = pytest.mark.own_pulsar
 
@@ -82,7 +82,7 @@ async def test_a_bad_token_is_known_at_once_for_what_it_is(own: LocalPulsar, bad
     for url in (own.url, own.admin_url):
         started = time.monotonic()
         with pytest.raises(BrokerRefused, match="refuses the token in BROKER_TOKEN") as caught:
-            await open_broker(url, token=(lambda: bad_token) if bad_token else None)
+            await open_broker(PulsarOptions(url=url, token=(lambda: bad_token) if bad_token else None))
         assert time.monotonic() - started < PROMPT
         assert not bad_token or bad_token not in str(caught.value)
 

@@ -14,6 +14,7 @@ import sys
 from transport import open_broker
 from transport.errors import BrokerDown, Forked
 from transport.port import Broker, Consumer, Delivery
+from transport.pulsar import PulsarOptions
 
 
 def say(line: str) -> None:
@@ -72,7 +73,7 @@ async def leave(broker: Broker) -> None:
 async def main(arguments: argparse.Namespace) -> None:
     token = arguments.token
     supplier = (lambda: token) if token else None
-    broker = await open_broker(arguments.url, token=supplier, namespace=arguments.namespace)
+    broker = await open_broker(PulsarOptions(url=arguments.url, token=supplier, namespace=arguments.namespace))
     try:
         if arguments.what == "leave":
             await leave(broker)

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from tests.support.pulsar_part import the_broker
-from transport import open_broker
+from transport import open_broker, options_of
 from transport.port import Broker
 
 
@@ -41,13 +41,7 @@ on_every_broker = pytest.mark.parametrize(
 @asynccontextmanager
 async def opened(queue: Mapping[str, str]) -> AsyncGenerator[Broker]:
     """A connection of the test's own."""
-    token = queue.get("BROKER_TOKEN", "")
-    broker = await open_broker(
-        queue["BROKER_URL"],
-        token=(lambda: token) if token else None,
-        namespace=queue.get("BROKER_NAMESPACE", "default"),
-        admin_url=queue.get("BROKER_ADMIN_URL", ""),
-    )
+    broker = await open_broker(options_of(queue["BROKER_URL"], lambda name: queue.get(name, "")))
     try:
         yield broker
     finally:

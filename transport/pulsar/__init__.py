@@ -1,9 +1,10 @@
 """Apache Pulsar, and TDMQ for Pulsar, behind the port.
 
 - `options` is what a connection is made of: URL, token, tenant and namespace.
-- `greeting` asks the broker once, before the client does, whether it is there and takes our token.
+- `handshake` asks the broker once, before the client does, whether it is there and takes our token.
 - `native` is the only module that touches pulsar-client, and `clientlog` brings home what that says.
-- `outlet` publishes on one topic, `lane` receives from one; both are renewed when their connection stays away.
+- `reconnecting_producer` publishes on one topic, `topic_consumer` receives from one; both are renewed when their
+  connection stays away.
 - `consumer` and `broker` are the port's face; `admin` asks the admin interface what waits.
 
 What Pulsar could do and is not used: its redelivery count does not rise when a process dies, so it finds no message
@@ -15,4 +16,7 @@ from __future__ import annotations
 from transport.pulsar.broker import PulsarBroker
 from transport.pulsar.options import PulsarOptions
 
-__all__ = ["PulsarBroker", "PulsarOptions"]
+__all__ = ["Options", "PulsarBroker", "PulsarOptions"]
+
+Options = PulsarOptions
+"""As `transport` finds it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
 from transport.errors import BadBrokerUrl
+from transport.port import Broker, BrokerCheck, Clock, Variables
 
 __all__ = ["PulsarOptions", "hosts_of"]
 
@@ -20,6 +21,11 @@ _FORM: Final = "a Pulsar URL is pulsar://, pulsar+ssl://, http:// or https://, t
 
 class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker is, and who we are there."""
+
+    clock: ClassVar[Clock] = Clock.SERVER
+    remedy: ClassVar[str] = (
+        "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and consume?"
+    )
 
     url: str
     """`pulsar://`, `pulsar+ssl://`, or `http(s)://` for lookups over HTTP, as TDMQ's access addresses are."""
@@ -36,6 +42,44 @@ class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which opening a topic fails."""
     send_timeout: float = 30.0
     """Seconds to wait for a receipt; messages are kept while the broker is away."""
+
+    @classmethod
+    def read(cls, url: str, variables: Variables) -> Self:
+        """The options in an environment; see the port. A token is read again whenever it is needed."""
+        options = cls(
+            url=url,
+            token=(lambda: variables("BROKER_TOKEN")) if variables("BROKER_TOKEN") else None,
+            tenant=variables("BROKER_TENANT") or "public",
+            namespace=variables("BROKER_NAMESPACE") or "default",
+            admin_url=variables("BROKER_ADMIN_URL"),
+            tls_ca=variables("BROKER_TLS_CA"),
+        )
+        options.check()
+        return options
+
+    async def open(self, clock: Callable[[], float]) -> Broker:
+        """Connect; see the port."""
+        from transport.pulsar.broker import PulsarBroker
+
+        return await PulsarBroker.open(self, clock=clock)
+
+    def checks(self) -> Sequence[BrokerCheck]:
+        """Whether messages travel, every topic lets us in, and the admin interface belongs to this broker."""
+        from transport.checks import backlog, round_trip, topics
+
+        return (
+            BrokerCheck("broker", round_trip, self.remedy),
+            BrokerCheck(
+                "topics",
+                topics,
+                "make the topic and its subscription, and let this token consume: docs/how-to/run-on-pulsar.md",
+            ),
+            BrokerCheck(
+                "backlog",
+                backlog,
+                "BROKER_ADMIN_URL must be the admin interface of BROKER_URL's broker; or leave it empty",
+            ),
+        )
 
     def check(self) -> None:
         """Refuse what cannot be opened.

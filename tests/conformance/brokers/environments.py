@@ -17,6 +17,7 @@ from _pytest.mark import ParameterSet
 from tests.support.pulsar_part import the_broker
 from transport import open_broker
 from transport.port import Broker, Capabilities
+from transport.pulsar import PulsarOptions
 from transport.sqlite import SqliteBroker
 
 
@@ -100,7 +101,11 @@ class PulsarNamespace:
 
     async def open(self, *, impatient: bool = False) -> Broker:
         place = self.place
-        return await open_broker(place.url, token=place.supplier, namespace=self.namespace, admin_url=place.admin_url)
+        return await open_broker(
+            PulsarOptions(
+                url=place.url, token=place.supplier, namespace=self.namespace, admin_url=place.admin_url
+            )
+        )
 
     async def stored_bytes(self) -> int:
         return 0

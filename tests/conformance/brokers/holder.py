@@ -11,6 +11,7 @@ import sys
 
 from transport import open_broker
 from transport.port import Broker
+from transport.pulsar import PulsarOptions
 from transport.sqlite import SqliteBroker
 
 
@@ -23,7 +24,8 @@ async def open_it(arguments: argparse.Namespace) -> Broker:
     if arguments.sqlite:
         return await SqliteBroker.open(arguments.sqlite, lease=arguments.lease)
     token = arguments.token
-    return await open_broker(arguments.url, token=(lambda: token) if token else None, namespace=arguments.namespace)
+    supplier = (lambda: token) if token else None
+    return await open_broker(PulsarOptions(url=arguments.url, token=supplier, namespace=arguments.namespace))
 
 
 async def main(arguments: argparse.Namespace) -> None:

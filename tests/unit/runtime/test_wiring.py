@@ -19,7 +19,7 @@ from sandbox.server import Server
 from services.backend import sign
 from telemetry.secrets import Secret
 from transport import open_broker
-from transport.port import Broker
+from transport.port import Broker, BrokerOptions
 
 SECRET = "a-callback-secret-of-the-tests-of-the-wiring"
 
@@ -40,7 +40,7 @@ def test_a_broker_elsewhere_goes_by_the_stores_clock_and_one_on_this_machine_by_
 ) -> None:
     clocks: list[Callable[[], float]] = []
 
-    async def opens(_url: str, *, clock: Callable[[], float], **_: object) -> Broker:
+    async def opens(_: BrokerOptions, *, clock: Callable[[], float]) -> Broker:
         clocks.append(clock)
         return await open_broker("sqlite:///:memory:")
 
