@@ -34,6 +34,7 @@ from tests.bad_input.shop import Shop
 from tests.contract.cos_standin.conftest import BUCKET, REGION, SECRET_ID, SECRET_KEY, StandIn, stop
 from tests.docs.pages import blocks_of, text_of
 from tests.engine.virtual import VirtualLoop
+from transport.sqlite import SqliteOptions
 
 PAGE: Final = "docs/how-to/deploy-on-scf.md"
 TEXT: Final = text_of(PAGE)
@@ -62,7 +63,6 @@ ACTIONS: Final[Mapping[str, str]] = {
     "versioned": "name/cos:GetBucketVersioning",
 }
 """Operation of the port -> what it needs on its key. (Targets of pictures and sources of copies are in staging.)"""
-from transport.sqlite import SqliteOptions
 
 
 class Used(NamedTuple):

@@ -24,7 +24,8 @@ class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: ClassVar[Clock] = Clock.SERVER
     remedy: ClassVar[str] = (
-        "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and consume?"
+        "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and"
+        " consume?"
     )
 
     url: str

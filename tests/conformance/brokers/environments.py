@@ -102,9 +102,7 @@ class PulsarNamespace:
     async def open(self, *, impatient: bool = False) -> Broker:
         place = self.place
         return await open_broker(
-            PulsarOptions(
-                url=place.url, token=place.supplier, namespace=self.namespace, admin_url=place.admin_url
-            )
+            PulsarOptions(url=place.url, token=place.supplier, namespace=self.namespace, admin_url=place.admin_url)
         )
 
     async def stored_bytes(self) -> int:
