@@ -8,6 +8,8 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 
 PHOTO ?=
+# Handed over in the environment: a name with spaces is one word there.
+export PHOTO
 DEMO_ARGS ?=
 IMAGE_PYTHON ?= python3.12
 
@@ -29,7 +31,7 @@ $(UV):
 	@touch $@
 
 demo: .venv/.ready ## Show the whole way on this machine; PHOTO=path takes a photo of yours
-	$(RUN)/scf-workers demo $(PHOTO) $(DEMO_ARGS)
+	$(RUN)/scf-workers demo $(DEMO_ARGS) $${PHOTO:+-- "$$PHOTO"}
 
 test: .venv/.ready ## Every test; without Java those that need a Pulsar are left out, and it says so
 	$(RUN)/pytest -n 2 $(TEST_ARGS)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import inspect
 
+from messages.text import without_bom
 from runtime.errors import BadSettings
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.exporters import pairs
@@ -26,6 +27,7 @@ __all__ = [
     "SECRETS",
     "Seconds",
     "Settings",
+    "is_product_variable",
     "load_settings",
     "mask_secrets",
     "require",
@@ -177,6 +179,14 @@ REQUIRED: Final = ("BROKER_URL", "COS_BUCKET", "LEDGER_BUCKET", "BACKEND_URL", "
 """Variables that no role can do without."""
 
 
+_NAMES: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Settings))
+
+
+def is_product_variable(name: str) -> bool:
+    """Whether a variable is one of the product's: a setting, the file of a secret, a role's key, or telemetry's."""
+    return name in _NAMES or name in ROLE or name.removesuffix("_FILE") in SECRETS or name.startswith("OTEL_")
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings in an environment.
 
@@ -184,8 +194,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         BadSettings: a value has the wrong form, two do not go together, or a secret's file cannot be read; the text
             names the variables.
     """
-    names = {field.encode_name for field in msgspec.structs.fields(Settings)}
-    values = {name: value for name, value in environ.items() if name in names and value != ""}
+    values = {name: value for name, value in environ.items() if name in _NAMES and value != ""}
     for name in SECRETS:
         if path := environ.get(f"{name}_FILE"):
             values[name] = _secret_file(name, path)
@@ -289,7 +298,7 @@ def _size(secret: Secret) -> int:
 
 def _secret_file(name: str, path: str) -> str:
     try:
-        secret = Path(path).read_text(encoding="utf-8").strip()
+        secret = without_bom(Path(path).read_bytes()).decode().strip()
     except (OSError, UnicodeError) as error:
         raise BadSettings(f"{name}_FILE names {path!r}, which cannot be read: {type(error).__name__}") from error
     if not secret:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from messages.errors import Permanent
+from messages.text import without_bom
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, require, require_tickets
@@ -186,8 +187,8 @@ def _vendors(settings: Settings) -> dict[str, Vendor]:
 
 def _read(path: str, name: str, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
+        return msgspec.json.decode(without_bom(Path(path).read_bytes()), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadSettings(f"{name} names {path!r}, which cannot be used: {error}") from error
 
 

@@ -27,6 +27,7 @@ from typing import Final, TextIO, final
 
 from telemetry import tracing
 from telemetry.events import Event
+from telemetry.printable import json_safe
 from telemetry.redaction import redact
 
 __all__ = ["MAX_LINE_BYTES", "JsonFormatter", "Log", "context", "cut", "get", "setup"]
@@ -236,9 +237,8 @@ def _bounded(value: object, bound: int) -> object:
 
 def _encode(value: Mapping[str, object]) -> bytes:
     text = _encoder.encode(value)
-    # JSON allows these three raw, but some readers end a line there. A lone surrogate becomes its JSON escape.
-    text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
-    return text.encode("utf-8", "backslashreplace")
+    # A lone surrogate becomes its JSON escape.
+    return json_safe(text).encode("utf-8", "backslashreplace")
 
 
 def _first_level(name: str) -> str:

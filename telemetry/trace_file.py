@@ -12,6 +12,7 @@ from typing import Any, Final, final
 
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.printable import json_safe
 from telemetry.tracing import Finished
 
 __all__ = ["TraceFile"]
@@ -63,4 +64,5 @@ def _line(span: Finished, service: str) -> bytes:
         "link": span.link,
         "attributes": dict(span.attributes),
     }
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+    text = json_safe(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+    return text.encode("utf-8", "backslashreplace") + b"\n"

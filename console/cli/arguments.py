@@ -14,6 +14,7 @@ import msgspec
 
 from messages.errors import InvalidKey
 from messages.keys import INPUT_EXTENSIONS, check_id
+from messages.text import WrongEncoding, without_bom
 
 __all__ = [
     "BadUsage",
@@ -172,7 +173,9 @@ def read_event(name: str) -> Any:  # noqa: ANN401 - whatever the platform would 
     """
     try:
         text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(without_bom(text))
+    except WrongEncoding as error:
+        raise BadUsage(f"--event {name} cannot be read: {error}") from error
     except OSError as error:
         raise BadUsage(f"--event {name} cannot be read: {reason(error)}") from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

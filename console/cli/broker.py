@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from console.cli.terminal import warn
 from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
 from sandbox.pulsar import VERSION, LocalPulsar
 
@@ -72,7 +72,7 @@ def variables_for_demo(kind: str, data: Path) -> Generator[dict[str, str]]:
     broker = running if running is not None and running.ready() else LocalPulsar(data / "pulsar")
     name = f"demo-{secrets.token_hex(6)}"
     try:
-        print("waiting for Pulsar; the first time, 250 MB are fetched", file=sys.stderr)
+        warn("waiting for Pulsar; the first time, 250 MB are fetched")
         broker.start().make_namespace(name)
         yield {**_variables(broker), "BROKER_NAMESPACE": name}
     finally:

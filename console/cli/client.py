@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from messages.keys import RunId, record_key
+from messages.errors import ScfWorkersError
+from messages.keys import RunId, check_id, record_key
 from runtime.credentials import credentials_in
 from runtime.settings import Settings, require
 from services.errors import BackendDown, NotFound
@@ -21,7 +22,7 @@ from services.objects.cos import CosObjects
 from services.objects.port import Objects
 from tasks.ledger.records import Accepted, JobId, Verdict
 
-__all__ = ["Client", "Sold", "open_client"]
+__all__ = ["Client", "OutsideFolder", "Sold", "inside", "open_client"]
 
 R = TypeVar("R")
 
@@ -78,9 +79,11 @@ class Client:
 
         Raises:
             services.errors.BackendDown: the backend does not answer, or does not sell it.
+            messages.errors.InvalidKey: the task's id is none.
         """
         order = {"user_id": user, "kind": kind, "params": dict(params)}
         receipt = await self._ask("POST", "/api/tasks", _Receipt, order)
+        check_id(receipt.task_id, "the backend's task_id")
         return Sold(receipt.task_id, user, kind, receipt.ticket, params)
 
     async def upload(self, sold: Sold, photo: Path) -> str:
@@ -127,12 +130,15 @@ class Client:
         return found
 
     async def download(self, sold: Sold, folder: Path) -> list[Path]:
-        """Copy the outputs of a task to a folder of its own."""
+        """Copy the outputs of a task to a folder of its own.
+
+        Raises:
+            OutsideFolder: a key of the store would be written elsewhere; nothing is written of that one.
+        """
         prefix = f"output/{sold.user_id}/{sold.task_id}/"
-        target = folder / sold.task_id
         paths: list[Path] = []
         for item in (await self._data.list(prefix)).items:
-            path = target / item.key.removeprefix(prefix)
+            path = inside(folder, Path(sold.task_id) / item.key.removeprefix(prefix))
             content = await self._data.get(item.key, limit=1 << 30)
             await asyncio.to_thread(_write, path, content.body)
             paths.append(path)
@@ -166,6 +172,26 @@ class Client:
         except NotFound:
             return None
         return msgspec.convert(msgspec.json.decode(content.body)["record"], kind)
+
+
+class OutsideFolder(ScfWorkersError):
+    """A file that would lie outside the folder that it was to be written to."""
+
+
+def inside(folder: Path, name: Path) -> Path:
+    """The path of a file in a folder, whatever its name says and wherever links that are there lead.
+
+    Args:
+        folder: where it must lie; it may be a link itself, for the user named it.
+        name: of the file, from a store or a backend.
+
+    Raises:
+        OutsideFolder: it would lie elsewhere.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()) or path.resolve() == folder.resolve():
+        raise OutsideFolder(f"{str(name)[:200]!r} would be written outside {folder}, and was not")
+    return path
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from console.cli.broker import variables_for_demo
-from console.cli.client import Client, Sold, open_client
+from console.cli.client import Client, Sold, inside, open_client
 from console.processes.workers import Workers
 from runtime.settings import load_settings
 from sandbox.contact_sheet import contact_sheet
@@ -94,12 +95,18 @@ def run_demo(order: Order, progress: Callable[[], AbstractContextManager[Progres
         sandbox.pulsar.BrokerFailed: there is no Pulsar to be had.
         TimeoutError: tasks were still open at the limit.
     """
+    signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
         data = Path(folder)
         with variables_for_demo(order.broker, data) as variables, World(data, broker=variables) as world:
             log = data / "workers.log"
             with Workers(_WORKERS, world.environ, log) as workers, progress() as shown:
                 return asyncio.run(_Demo(order, world, workers, log, shown).run())
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """End as after an exception: workers and stand-ins are stopped on the way out."""
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 class _Demo:
@@ -176,4 +183,5 @@ class _Demo:
     def _sheets(self, tasks: Sequence[DemoTask]) -> None:
         pictures = [Path(path) for path in itertools.chain.from_iterable(task.files for task in tasks)]
         if pictures:
-            contact_sheet(pictures, self._order.out / "contact_sheet.jpg", columns=4 if len(pictures) <= 12 else 12)  # noqa: PLR2004 - one job's dozen
+            columns = 4 if len(pictures) <= 12 else 12  # noqa: PLR2004 - one job's dozen
+            contact_sheet(pictures, inside(self._order.out, Path("contact_sheet.jpg")), columns=columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -25,6 +24,7 @@ from console.cli.arguments import (
     read_params,
 )
 from console.cli.environment import ENV_FILE, use_environment
+from console.cli.terminal import say, say_json, warn
 from messages.errors import ScfWorkersError
 from runtime.errors import BadSettings
 from runtime.settings import mask_secrets
@@ -72,7 +72,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"scf-workers {version('scf-workers')}")
+        say(f"scf-workers {version('scf-workers')}")
         raise typer.Exit
 
 
@@ -95,6 +95,10 @@ def main() -> None:
         app()
     except BadUsage as error:
         _fail(str(error), _USAGE)
+    except BrokenPipeError:
+        # The reader of our output has left, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_FAILED) from None
     except BadSettings as error:
         _fail(f"BadSettings: {error}{_hint(str(error))}", _FAILED)
     except ScfWorkersError as error:
@@ -139,7 +143,7 @@ def demo(
         _fail(f"some tasks had no verdict after {order.limit_s:g} s", _FAILED)
     show_report(report, out)
     if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
+        say_json(msgspec.to_builtins(report))
     raise typer.Exit(0 if is_right_end(report) else _FAILED)
 
 
@@ -238,7 +242,7 @@ def doctor(
     _use(env_file)
     findings = asyncio.run(examine(os.environ))
     if as_json:
-        typer.echo(json.dumps(to_json(findings), ensure_ascii=False))
+        say_json(to_json(findings))
     else:
         show_findings(findings)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else _FAILED)
@@ -264,9 +268,9 @@ def sweep(
     _use(env_file)
     swept = sweep_by_hand(older_than, cursor)
     if as_json:
-        typer.echo(msgspec.json.encode(swept).decode())
+        say_json(msgspec.to_builtins(swept))
     else:
-        typer.echo(", ".join(f"{name} {value}" for name, value in msgspec.structs.asdict(swept).items() if value != ""))
+        say(", ".join(f"{name} {value}" for name, value in msgspec.structs.asdict(swept).items() if value != ""))
     raise typer.Exit(_FAILED if swept.errors else 0)
 
 
@@ -291,7 +295,7 @@ def cancel(
         verdict = cancel_by_hand(user, task, step, not_uploaded=not_uploaded)
     except NoSuchTask as error:
         _fail(str(error), _FAILED)
-    typer.echo(f"task {task}: {verdict.status}" + (f" ({verdict.code})" if verdict.code else ""))
+    say(f"task {task}: {verdict.status}" + (f" ({verdict.code})" if verdict.code else ""))
     raise typer.Exit(0 if verdict.status == "cancelled" else _FAILED)
 
 
@@ -311,9 +315,9 @@ def invoke(
     _use(env_file)
     done = call(handler, read_event(event), environ=os.environ, time_limit_s=time_limit)
     for what in done.left:
-        typer.echo(f"still running at return, killed: {what}", err=True)
+        warn(f"still running at return, killed: {what}")
     if done.ok:
-        typer.echo(json.dumps(done.result, ensure_ascii=False))
+        say_json(done.result)
         return
     hint = _hint(done.detail) if done.error == BadSettings.__name__ else ""
     _fail(f"{done.error}: {done.detail}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
@@ -360,7 +364,7 @@ def broker_start(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
     from console.cli.broker import start_broker
     from sandbox.pulsar import BrokerFailed
 
-    typer.echo("starting Pulsar; the first time, 250 MB are fetched", err=True)
+    warn("starting Pulsar; the first time, 250 MB are fetched")
     try:
         _print_variables(start_broker(folder))
     except BrokerFailed as error:
@@ -393,12 +397,12 @@ def broker_topics() -> None:
     from console.cli.broker import homes
 
     for topic, subscription in homes():
-        typer.echo(f"{topic} {subscription}")
+        say(f"{topic} {subscription}")
 
 
 def _print_variables(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
-        typer.echo(f"{name}={value}")
+        say(f"{name}={value}")
 
 
 def _hint(text: str) -> str:
@@ -412,9 +416,9 @@ def _use(path: Path | None) -> None:
     used = use_environment(path)
     mask_secrets(os.environ)
     if used is not None:
-        typer.echo(f"using the environment in {used}", err=True)
+        warn(f"using the environment in {used}")
 
 
 def _fail(text: str, status: int) -> NoReturn:
-    typer.echo(redact_text(f"scf-workers: {text}"), err=True)
+    warn(redact_text(f"scf-workers: {text}"))
     raise SystemExit(status)

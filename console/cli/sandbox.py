@@ -11,6 +11,7 @@ from typing import Final, TextIO
 
 from console.cli.arguments import BadUsage, reason
 from console.cli.environment import env_lines
+from console.cli.terminal import say
 from console.processes.locks import InUse, own_file
 from sandbox.environment import World
 
@@ -47,10 +48,8 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         world = stack.enter_context(World(data, event_url=event_url, duration_s=duration, broker=broker))
         print(env_lines(world.environ), end="", file=written, flush=True)
         for name in _TOLD:
-            print(f"{name:16} {world.environ[name]}")
-        print(
-            f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one", flush=True
-        )
+            say(f"{name:16} {world.environ[name]}")
+        say(f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one")
         stop.wait()
 
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from console.cli.demo import DemoReport, Progress
+from console.cli.safe_console import SafeConsole
 from console.doctor.doctor import Finding
 
 __all__ = ["show_findings", "show_progress", "show_report"]
@@ -27,13 +27,13 @@ class _Lines:
         self._rows = [bars.add_task("waiting", total=1) for _ in range(count)]
 
     def update(self, number: int, text: str, *, done: bool) -> None:
-        self._bars.update(self._rows[number], description=text, completed=1 if done else 0)
+        self._bars.update(self._rows[number], description=escape(text), completed=1 if done else 0)
 
 
 class _Plain:
     """For a pipe: one line whenever a task has come further."""
 
-    def __init__(self, console: Console, count: int) -> None:
+    def __init__(self, console: SafeConsole, count: int) -> None:
         self._console = console
         self._last = [""] * count
 
@@ -46,7 +46,7 @@ class _Plain:
 @contextmanager
 def show_progress(count: int) -> Generator[Progress]:
     """Show a line a task on standard error."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not console.is_terminal:
         yield _Plain(console, count)
         return
@@ -56,7 +56,7 @@ def show_progress(count: int) -> Generator[Progress]:
 
 def show_report(report: DemoReport, out: Path) -> None:
     """Print how each task went."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     table = Table("task", "kind", "verdict", "files", "paid calls", "callbacks", "seconds")
     for task in report.tasks:
         verdict = (
@@ -74,12 +74,14 @@ def show_report(report: DemoReport, out: Path) -> None:
     console.print(table)
     console.print(f"quota: charged {report.quota['charged']}, refunded {report.quota['refunded']}")
     if any(task.files for task in report.tasks):
-        console.print(f"results in {out}, all of them at a glance in {out / 'contact_sheet.jpg'}", highlight=False)
+        console.print(
+            f"results in {out}, all of them at a glance in {out / 'contact_sheet.jpg'}", highlight=False, markup=False
+        )
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
     """Print what the doctor found, a line a check."""
-    console = Console()
+    console = SafeConsole()
     for finding in findings:
         mark = _MARKS[finding.ok]
         console.print(f"{mark} {escape(finding.name)}: {escape(finding.detail)}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any
 from console.cli.client import Client, Sold, open_client
 from console.cli.ending import tell_ending
 from console.cli.show import show_progress
+from console.cli.terminal import say
 from runtime.settings import load_settings
 from telemetry.tracing import trace_id
 
@@ -28,19 +29,19 @@ async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: st
     async with open_client(load_settings(os.environ)) as client:
         sold = await client.buy(user, kind, params)
         key = await client.upload(sold, photo)
-        print(f"task {sold.task_id}: uploaded {key}")
+        say(f"task {sold.task_id}: uploaded {key}")
         if not wait_s:
             return True
         status = await _wait(client, sold, wait_s)
         if status == "success":
             files = await client.download(sold, out)
-            print(f"success: {len(files)} files in {out / sold.task_id}")
+            say(f"success: {len(files)} files in {out / sold.task_id}")
         else:
             verdict, progress = await client.verdict(sold), await client.progress(sold)
             ending, remedy = tell_ending(status, verdict, progress, wait_s)
-            print(f"{ending}\n-> {remedy}")
+            say(f"{ending}\n-> {remedy}")
         if traceparent := await client.traceparent(sold):
-            print(f"trace {trace_id(traceparent)}")
+            say(f"trace {trace_id(traceparent)}")
         return status == "success"
 
 

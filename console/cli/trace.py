@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from console.cli.safe_console import SafeConsole
 from runtime.errors import BadSettings
 
 __all__ = ["Row", "Trace", "find_traces", "last_task", "read_spans", "show_trace"]
@@ -114,7 +114,7 @@ def find_traces(rows: Iterable[Row], wanted: str) -> list[Trace]:
     return sorted(found, key=lambda trace: trace.rows[0][1].start)
 
 
-def show_trace(trace: Trace, console: Console | None = None) -> None:
+def show_trace(trace: Trace, console: SafeConsole | None = None) -> None:
     """Print a trace: one line a span, indented by what it is part of; many alike, side by side, are one line."""
     console = console or _console()
     begin = trace.rows[0][1].start
@@ -128,16 +128,16 @@ def show_trace(trace: Trace, console: Console | None = None) -> None:
             Text("  " * depth + name, style=style),
             Text("" if alike > 1 else _details(row), style=style if row.failed else ""),
         )
-    console.print(f"trace {trace.trace_id}", highlight=False)
+    console.print(f"trace {trace.trace_id}", highlight=False, markup=False)
     console.print(table)
     functions = " → ".join(trace.functions)
     count = f"{len(trace.rows)} spans in {trace.seconds:.1f} s, {len(trace.functions)} functions: {functions}"
-    console.print(count, highlight=False, soft_wrap=True)
+    console.print(count, highlight=False, markup=False, soft_wrap=True)
 
 
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDE)
+def _console() -> SafeConsole:
+    console = SafeConsole()
+    return console if console.is_terminal else SafeConsole(width=_WIDE)
 
 
 def _ordered(rows: Sequence[Row], task: str) -> tuple[tuple[int, Row], ...]:

@@ -13,7 +13,7 @@ __all__ = ["Workers"]
 
 
 class Workers:
-    """Pumps, each a process of its own, between entering and leaving.
+    """Pumps, each a process of its own, between entering and leaving. They end when this process does, however it ends.
 
     Args:
         count: how many.
@@ -30,10 +30,10 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        argv = [sys.executable, "-m", "console", "work", *self._arguments]
+        argv = [sys.executable, "-m", "console.processes.tethered", "work", *self._arguments]
         with self._log.open("ab") as log:
             for _ in range(self._count):
-                process = subprocess.Popen(argv, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                process = subprocess.Popen(argv, env=self._environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
                 self._processes.append(process)
         return self
 
@@ -46,6 +46,8 @@ class Workers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
     def died(self) -> int | None:
         """Exit status of a worker that ended by itself; None while all work."""

@@ -10,6 +10,7 @@ import msgspec
 
 from messages.codes import Code
 from messages.errors import Rejected
+from messages.text import WrongEncoding, without_bom
 from services.objects.port import ObjectInfo
 
 __all__ = ["TASK_FILE", "TASK_FILE_LIMIT", "TaskRequest", "read_metadata", "read_task_file", "token_in"]
@@ -47,7 +48,8 @@ def read_metadata(info: ObjectInfo) -> TaskRequest:
     text = meta.get("params", "") or "{}"
     try:
         # Headers are ASCII, and some clients percent-encode the whole value for that.
-        params = msgspec.json.decode(unquote(text) if text[0] == "%" else text, type=dict[str, Any])
+        plain = unquote(text) if text[0] == "%" else text
+        params = msgspec.json.decode(plain.removeprefix("\ufeff"), type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected("x-cos-meta-params is no JSON object", code=Code.BAD_PARAMETERS) from error
     return TaskRequest(kind=meta.get("kind", ""), params=params)
@@ -56,7 +58,7 @@ def read_metadata(info: ObjectInfo) -> TaskRequest:
 def token_in(task_file: bytes) -> str:
     """The ticket in task.json, whatever else is wrong with it."""
     try:
-        return msgspec.json.decode(task_file, type=_Bearer).ticket
+        return msgspec.json.decode(without_bom(task_file), type=_Bearer).ticket
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return ""
 
@@ -70,7 +72,9 @@ def read_task_file(info: ObjectInfo, body: bytes) -> TaskRequest:
     if info.size > TASK_FILE_LIMIT:
         raise Rejected(f"task.json has {info.size} bytes", code=Code.BAD_PARAMETERS)
     try:
-        request = msgspec.json.decode(body, type=TaskRequest)
+        request = msgspec.json.decode(without_bom(body), type=TaskRequest)
+    except WrongEncoding as error:
+        raise Rejected(f"task.json cannot be read: {error}", code=Code.BAD_PARAMETERS) from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected(f"task.json cannot be read: {type(error).__name__}", code=Code.BAD_PARAMETERS) from error
     if not request.inputs:

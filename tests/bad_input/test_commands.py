@@ -100,6 +100,7 @@ def desk(tmp_path: Path) -> Path:
     (tmp_path / "folder").mkdir()
     (tmp_path / ".sandbox").mkdir()
     (tmp_path / ".sandbox/env").write_text(env_lines(environment()), encoding="utf-8")
+    (tmp_path / ".sandbox/env").chmod(0o600)
     return tmp_path
 
 
