@@ -1,41 +1,109 @@
-"""Topic names. Dead-letter topics are named as TDMQ names them since engine 2.9.2: `{topic}-{subscription}-DLQ`."""
+"""The topics, each with its subscription: one table, made for the vendors that the recipes pay.
+
+Dead-letter topics are named as TDMQ names them since engine 2.9.2: `{topic}-{subscription}-DLQ`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Final
+
+import msgspec
 
 from messages.bodies import Stage
 from messages.codec import Priority
 
-__all__ = ["DEAD_LETTER_TOPICS", "FAILURE", "WORKERS", "WORK_TOPICS", "dead_letter_topic", "topic_of"]
+__all__ = ["FAILURE", "WORKERS", "Topic", "dead_letter_topic", "subscription_of", "topic_of", "topic_table"]
 
 WORKERS: Final = "workers"
 """The subscription of the consumers."""
 FAILURE: Final = "failure"
 """The subscription of the failure function, on dead-letter topics."""
 
+_DEAD_LETTERS: Final = f"-{WORKERS}-DLQ"
 _BY_PRIORITY: Final = (Stage.CLEAN, Stage.GENERATE)
-_HOME: Final = {Stage.COLLECT: Stage.POLL}
+_SINGLE: Final = (Stage.POLL, Stage.COLLECT, Stage.WAKE, Stage.NOTIFY)
+_VENDOR: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_WORK: Final = re.compile(
+    rf"(?:{Stage.CLEAN.value}|{Stage.GENERATE.value}-{_VENDOR.pattern})"
+    rf"-(?:{'|'.join(priority.name.lower() for priority in Priority)})"
+    rf"|{'|'.join(stage.value for stage in _SINGLE)}",
+    re.ASCII,
+)
 
 
-def topic_of(stage: Stage, priority: Priority = Priority.NORMAL) -> str:
-    """The topic that carries a stage. Collects travel with the polls; dead letters have topics of their own."""
-    home = _HOME.get(stage, stage)
-    return f"{home.value}-{priority.name.lower()}" if home in _BY_PRIORITY else home.value
+class Topic(msgspec.Struct, frozen=True):
+    """One row of the table."""
+
+    name: str
+    stage: Stage
+    """What its messages are for; `Stage.DEAD` on a dead-letter topic."""
+    subscription: str = WORKERS
+    """Must exist before the first message: a broker may keep nothing for a topic without one."""
+    vendor: str = ""
+    """Of a generate topic: whose calls it carries. A pause of it holds up no other vendor."""
+    priority: Priority = Priority.NORMAL
+    """Of a topic that has siblings of other priorities; consumers take from them by weight."""
+
+    @property
+    def group(self) -> tuple[Stage, str]:
+        """Topics of the same group share their permits: those of a stage, of a vendor, or all dead letters."""
+        return self.stage, self.vendor
+
+
+def topic_of(stage: Stage, priority: Priority = Priority.NORMAL, *, vendor: str = "") -> str:
+    """The topic that carries a stage; dead letters have topics of their own.
+
+    Args:
+        stage: of the message.
+        priority: of the message; heeded where the stage has a topic for each.
+        vendor: who is paid; heeded where the stage has topics for each vendor.
+
+    Raises:
+        ValueError: a stage that needs a vendor's name got none, or text that is no such name.
+    """
+    if stage not in _BY_PRIORITY:
+        return stage.value
+    if stage is not Stage.GENERATE:
+        return f"{stage.value}-{priority.name.lower()}"
+    if not _VENDOR.fullmatch(vendor):
+        raise ValueError(f"no topic of {stage.value} without the name of a vendor, and {vendor[:40]!r} is not one")
+    return f"{stage.value}-{vendor}-{priority.name.lower()}"
 
 
 def dead_letter_topic(topic: str) -> str:
     """Where the dead letters of a topic go; those of a dead-letter topic stay on it."""
-    return topic if topic.endswith("-DLQ") else f"{topic}-{WORKERS}-DLQ"
+    return topic if topic.endswith(_DEAD_LETTERS) else f"{topic}{_DEAD_LETTERS}"
 
 
-WORK_TOPICS: Final[tuple[str, ...]] = (
-    *(topic_of(stage, priority) for stage in _BY_PRIORITY for priority in Priority),
-    topic_of(Stage.POLL),
-    topic_of(Stage.WAKE),
-    topic_of(Stage.NOTIFY),
-)
-"""Every topic of the consumers."""
+def subscription_of(topic: str) -> str:
+    """The subscription of a topic by the form of its name, whatever vendors this build knows; empty for a foreign one.
 
-DEAD_LETTER_TOPICS: Final[tuple[str, ...]] = tuple(dead_letter_topic(topic) for topic in WORK_TOPICS)
-"""Every topic of the failure function."""
+    For whoever meets a name without the table: a broker's adapter.
+    """
+    if _WORK.fullmatch(topic):
+        return WORKERS
+    return FAILURE if _WORK.fullmatch(topic.removesuffix(_DEAD_LETTERS)) else ""
+
+
+def topic_table(vendors: Iterable[str]) -> tuple[Topic, ...]:
+    """Every topic: first those of the consumers, then their dead-letter topics in the same order.
+
+    Args:
+        vendors: names of all vendors that a recipe pays.
+
+    Raises:
+        ValueError: text that cannot be a vendor's name.
+    """
+    work = (
+        *(Topic(topic_of(Stage.CLEAN, each), Stage.CLEAN, priority=each) for each in Priority),
+        *(_paid(vendor, each) for vendor in sorted(set(vendors)) for each in Priority),
+        *(Topic(topic_of(stage), stage) for stage in _SINGLE),
+    )
+    return (*work, *(Topic(dead_letter_topic(topic.name), Stage.DEAD, FAILURE) for topic in work))
+
+
+def _paid(vendor: str, priority: Priority) -> Topic:
+    name = topic_of(Stage.GENERATE, priority, vendor=vendor)
+    return Topic(name, Stage.GENERATE, vendor=vendor, priority=priority)

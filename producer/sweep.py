@@ -21,15 +21,14 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from messages.bodies import Stage
-from messages.codec import Priority
 from messages.errors import InvalidKey, Outage, ScfWorkersError
 from messages.keys import RunId, check_id
-from messages.topics import WORKERS, topic_of
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, current_trail
 from runtime.scf import instance, order_of, time_limit_s
 from services.backend import UnfinishedTask
 from services.concurrency import Together
 from tasks.context import Services
+from tasks.topics import topics_of
 from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from telemetry import logs
 from telemetry.events import Event
@@ -233,9 +232,10 @@ async def _waiting(services: Services) -> Mapping[Stage, float]:
     """Stage -> age of the oldest message that is due on its topics; nothing where the broker cannot tell."""
     ages: dict[Stage, float] = {}
     try:
-        for stage in (Stage.CLEAN, Stage.GENERATE, Stage.POLL, Stage.COLLECT, Stage.NOTIFY):
-            topics = {topic_of(stage, priority) for priority in Priority}
-            ages[stage] = max([(await services.broker.backlog(topic, WORKERS)).oldest_age for topic in topics])
+        for topic in topics_of(services.recipes):
+            if topic.stage not in {Stage.DEAD, Stage.WAKE}:
+                age = (await services.broker.backlog(topic.name, topic.subscription)).oldest_age
+                ages[topic.stage] = max(age, ages.get(topic.stage, 0.0))
     except Outage as error:
         # Then a wake too many is published, which is harmless; none would not be.
         log.warning(Event.SWEEP_BLIND, error=error)

@@ -91,8 +91,6 @@ class VendorDown(Outage):
 class VendorMissing(VendorDown):
     """The vendor is not configured on this machine: another one must do the work, or a person set the key."""
 
-    whole_service = True
-
 
 class VendorFull(Outage):
     """The vendor's queue for our key is full; nothing was accepted."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Final
 
 from messages.errors import ScfWorkersError
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from messages.topics import Topic
 from transport.port import Broker, Consumer
 
 __all__ = ["backlog", "round_trip", "topics"]
@@ -14,7 +15,7 @@ __all__ = ["backlog", "round_trip", "topics"]
 _TOPIC: Final = "doctor"
 
 
-async def round_trip(broker: Broker) -> str:
+async def round_trip(broker: Broker, _: Sequence[Topic]) -> str:
     """Publish a message, receive it and ack it, on a topic of its own."""
     sent = await broker.publish(_TOPIC, b"doctor")
     consumer = await broker.subscribe((_TOPIC,), _TOPIC)
@@ -37,15 +38,14 @@ async def _receive(consumer: Consumer, sent: str) -> None:
         got = delivery.message_id
 
 
-async def topics(broker: Broker) -> str:
-    """Join every subscription of every topic."""
-    homes = [*((topic, WORKERS) for topic in WORK_TOPICS), *((topic, FAILURE) for topic in DEAD_LETTER_TOPICS)]
-    for topic, subscription in homes:
+async def topics(broker: Broker, table: Sequence[Topic]) -> str:
+    """Join the subscription of every topic of a table."""
+    for topic in table:
         # Joined and left at once, it takes nothing.
-        await (await broker.subscribe((topic,), subscription, prefetch=0)).close()
-    return f"{len(homes)} topics, each with its subscription"
+        await (await broker.subscribe((topic.name,), topic.subscription, prefetch=0)).close()
+    return f"{len(table)} topics, each with its subscription"
 
 
-async def backlog(broker: Broker) -> str:
+async def backlog(broker: Broker, _: Sequence[Topic]) -> str:
     """Ask what waits on the topic of `round_trip`."""
     return f"{(await broker.backlog(_TOPIC, _TOPIC)).depth} messages of other examinations wait"

@@ -13,6 +13,8 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import msgspec
 
+from messages.topics import Topic
+
 __all__ = [
     "Backlog",
     "Broker",
@@ -166,8 +168,8 @@ class BrokerCheck(msgspec.Struct, frozen=True):
     """One thing to examine about a broker of a deployment."""
 
     name: str
-    run: Callable[[Broker], Awaitable[str]]
-    """Returns what it saw; raises a `messages.errors.ScfWorkersError` when something is wrong."""
+    run: Callable[[Broker, Sequence[Topic]], Awaitable[str]]
+    """Examines a broker that is to carry a table of topics. Returns what it saw; raises a `messages.errors.ScfWorkersError` when something is wrong."""
     remedy: str
     """What to do when it fails."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from console.cli.terminal import warn
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
 from sandbox.pulsar import VERSION, LocalPulsar
+from tasks.topics import TOPICS
 
 __all__ = ["FOLDER", "describe_broker", "homes", "start_broker", "stop_broker", "variables_for_demo"]
 
@@ -48,8 +48,7 @@ def describe_broker(folder: Path) -> dict[str, str]:
 
 def homes() -> list[tuple[str, str]]:
     """Every topic with the subscription that must exist on it before the first message; the doctor's own last."""
-    work = [(topic, WORKERS) for topic in WORK_TOPICS]
-    return [*work, *((topic, FAILURE) for topic in DEAD_LETTER_TOPICS), ("doctor", "doctor")]
+    return [*((topic.name, topic.subscription) for topic in TOPICS), ("doctor", "doctor")]
 
 
 @contextmanager

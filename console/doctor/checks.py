@@ -21,6 +21,7 @@ from services.concurrency import Together
 from services.errors import Exists, VendorFull
 from services.objects.port import PictureRule
 from tasks.context import Services
+from tasks.topics import TOPICS
 from telemetry.instruments import SpanName
 from telemetry.tracing import span
 from transport.port import BrokerCheck, BrokerOptions
@@ -112,7 +113,7 @@ async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
 
 
 async def _of_broker(check: BrokerCheck, services: Services) -> str:
-    return await check.run(services.broker)
+    return await check.run(services.broker, TOPICS)
 
 
 async def _data(services: Services) -> str:

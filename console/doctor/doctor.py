@@ -18,11 +18,11 @@ import msgspec
 
 from console.doctor.checks import NEEDS, Check, Wrong, checks_of
 from messages.errors import ScfWorkersError
-from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets, require_tickets
 from runtime.wiring import broker_options, open_services
 from tasks.context import Services
+from tasks.topics import TOPICS
 from telemetry.exporters import pairs
 from telemetry.redaction import redact_text
 from telemetry.secrets import Secret
@@ -149,7 +149,7 @@ def _check_place(path: Path) -> None:
 
 
 def _check_topics(topics: Sequence[str]) -> None:
-    known = (*WORK_TOPICS, *DEAD_LETTER_TOPICS)
+    known = [topic.name for topic in TOPICS]
     if unknown := [topic for topic in topics if topic not in known]:
         raise BadSettings(f"WORK_TOPICS names {', '.join(unknown)}; there are {', '.join(known)}")
 

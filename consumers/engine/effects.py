@@ -30,12 +30,13 @@ from messages.codec import NOBODY, Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
 from messages.keys import RunId
-from messages.topics import dead_letter_topic, topic_of
+from messages.topics import dead_letter_topic
 from tasks.calls.decide import may_fail
 from tasks.context import Services
 from tasks.ending.finish import finish
 from tasks.ending.verdict import give_verdict
 from tasks.ledger.records import Verdict
+from tasks.topics import topic_for
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric
@@ -96,14 +97,14 @@ class Effects:
         attempt = message.header.attempt
         match outcome:
             case Next(stage, body, delay, seq):
-                await self._follow(message, stage=stage, body=body, seq=seq, delay=delay)
+                await self._follow(message, delivery.topic, stage=stage, body=body, seq=seq, delay=delay)
             case Snooze(delay, pause, body):
                 if pause:
                     self._pauses.pause(delivery.topic, pause)
-                delay = await self._copy(message, delay=delay, body=body, attempt=attempt)
+                delay = await self._copy(message, delivery, delay=delay, body=body, attempt=attempt)
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
             case Retry(delay):
-                delay = await self._copy(message, delay=delay, attempt=attempt + 1)
+                delay = await self._copy(message, delivery, delay=delay, attempt=attempt + 1)
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="error")
                 log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
             case Again(delay):
@@ -113,7 +114,7 @@ class Effects:
                 await self.publish(delivery.topic, delivery.payload, delay - rest)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
-                delay = await self._copy(message, delay=delay, attempt=attempt + 1, isolated=True)
+                delay = await self._copy(message, delivery, delay=delay, attempt=attempt + 1, isolated=True)
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
                 log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
 
@@ -189,13 +190,21 @@ class Effects:
         await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
 
     async def _copy(
-        self, message: Message, *, delay: float, attempt: int, body: Body | None = None, isolated: bool = False
+        self,
+        message: Message,
+        delivery: Delivery,
+        *,
+        delay: float,
+        attempt: int,
+        body: Body | None = None,
+        isolated: bool = False,
     ) -> float:
         header = message.header
         # A crash copy spends an attempt and may be due at once.
         delay = delay if isolated else max(delay, COPY_FLOOR)
         return await self._follow(
             message,
+            delivery.topic,
             stage=Stage(header.stage),
             body=message.body if body is None else body,
             seq=header.seq + 1,
@@ -204,9 +213,10 @@ class Effects:
             isolated=isolated,
         )
 
-    async def _follow(
+    async def _follow(  # noqa: PLR0913 - all that a message says
         self,
         message: Message,
+        source: str = "",
         *,
         stage: Stage,
         body: Body,
@@ -232,7 +242,7 @@ class Effects:
             assert isinstance(body, Dead)
             topic = dead_letter_topic(body.topic)
         else:
-            topic = topic_of(stage, header.priority)
+            topic = topic_for(stage, new.header, self._services.recipes, default=source)
         wait = new.header.not_before / 1000
         await self.publish(topic, encode(new), wait)
         reached(f"{header.stage}.published")

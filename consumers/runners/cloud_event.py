@@ -19,12 +19,13 @@ import msgspec
 from messages.bodies import Stage
 from messages.codec import decode
 from messages.errors import InvalidMessage
-from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS, topic_of
+from messages.topics import subscription_of, topic_of
+from recipes.table import RECIPES
+from tasks.topics import topic_for
 from transport.port import Delivery
 
 __all__ = ["Record", "records_in"]
 
-_TOPICS: Final = frozenset((*WORK_TOPICS, *DEAD_LETTER_TOPICS))
 _PARTITION: Final = re.compile(r"-partition-\d+\Z")
 
 _HOMELESS: Final = topic_of(Stage.WAKE)
@@ -76,13 +77,15 @@ def _unpack(text: bytes) -> bytes | None:
 def _topic(named: object, payload: bytes) -> str:
     """The last part of the topic's name; where that is none of ours, the one on which such a message lives."""
     last = _PARTITION.sub("", named.rpartition("/")[2]) if isinstance(named, str) else ""
-    if last in _TOPICS:
+    if subscription_of(last):
         return last
     try:
         header = decode(payload).header
     except InvalidMessage:
         return _HOMELESS
-    return topic_of(Stage(header.stage), header.priority) if header.stage != Stage.DEAD else _HOMELESS
+    if header.stage == Stage.DEAD:
+        return _HOMELESS
+    return topic_for(Stage(header.stage), header, RECIPES, default=_HOMELESS)
 
 
 def _digest(raw: bytes) -> str:

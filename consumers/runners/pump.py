@@ -22,13 +22,14 @@ from consumers.runners.weighted_consumer import WeightedConsumer
 from messages.bodies import Stage
 from messages.codec import Priority
 from messages.errors import Outage
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORKERS, topic_of
+from messages.topics import WORKERS, Topic
+from tasks.topics import TOPICS
 from telemetry import logs
 from telemetry.events import Event
 from transport.errors import Closed
 from transport.port import Broker, Consumer
 
-__all__ = ["GROUPS", "Group", "Pump", "groups_of"]
+__all__ = ["GROUPS", "Group", "Pump", "groups_in", "groups_of"]
 
 _BROKER_PAUSE_S: Final = 1.0
 """Seconds until a consumer whose broker is away asks again."""
@@ -49,18 +50,22 @@ class Group(msgspec.Struct, frozen=True):
     """Whether its work may pay: then it is begun only with time enough for all of it."""
 
 
-def _by_priority(stage: Stage) -> dict[str, int]:
-    return {topic_of(stage, priority): weight for priority, weight in _WEIGHTS.items()}
+def groups_in(table: Sequence[Topic]) -> tuple[Group, ...]:
+    """The groups of a table of topics, in its order: a stage, a vendor's paid calls, or all dead letters."""
+    members: dict[tuple[Stage, str], list[Topic]] = {}
+    for topic in table:
+        members.setdefault(topic.group, []).append(topic)
+    return tuple(
+        Group(
+            {topic.name: _WEIGHTS[topic.priority] if stage is not Stage.DEAD else 1 for topic in topics},
+            topics[0].subscription,
+            paid=stage is Stage.GENERATE,
+        )
+        for (stage, _), topics in members.items()
+    )
 
 
-GROUPS: Final = (
-    Group(_by_priority(Stage.CLEAN)),
-    Group(_by_priority(Stage.GENERATE), paid=True),
-    Group({topic_of(Stage.POLL): 1}),
-    Group({topic_of(Stage.WAKE): 1}),
-    Group({topic_of(Stage.NOTIFY): 1}),
-    Group(dict.fromkeys(DEAD_LETTER_TOPICS, 1), FAILURE),
-)
+GROUPS: Final = groups_in(TOPICS)
 """Every topic, as a pump takes them."""
 
 

@@ -9,13 +9,13 @@ from typing import Final
 
 from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
 from consumers.engine.outcomes import Bury, Finish, Next, Outcome, Snooze
-from consumers.engine.retry import jittered
+from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
 from consumers.stages.schedule import next_poll
 from messages.bodies import Generate, Job, Poll, Reason, Stage
 from messages.codec import Message
 from messages.codes import Code
 from messages.errors import Permanent
-from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorRefused
+from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
 from services.vendors.port import JobRequest, Vendor
 from tasks.calls.decide import Call, Ended, GiveUp, Lost, Wait, Watch, decide
@@ -85,13 +85,16 @@ def _poll(jobs: tuple[Job, ...], since: float, task: Task, services: Services, *
 
 async def _call(n: int, task: Task, services: Services) -> Outcome | None:
     """Make the n-th call; None when somebody else has begun it."""
-    vendor = vendor_of(task.recipe.vendor, services.vendors)
     try:
+        vendor = vendor_of(task.recipe.vendor, services.vendors)
         async with asyncio.timeout(PREPARE_LIMIT_S):
             await vendor.check_room()
             inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
         return _full(full, services)
+    except VendorMissing:
+        # The next message would fare no better; but looks of other vendors would, so only this topic rests.
+        return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=jittered(OUTAGE_PAUSE, services.rng))
     values = {**task.recipe.values(task.params), **inputs}
     request = JobRequest(task.recipe.kind, values, services.webhooks.url(vendor.name, task.run, n))
     reached("generate.uploaded")

@@ -24,12 +24,13 @@ from starlette.routing import Route
 
 from console.cli.client import Client, Sold, open_client
 from messages.keys import record_key, staging_prefix
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from messages.topics import FAILURE, WORKERS
 from runtime.settings import load_settings
 from runtime.wiring import open_services
 from sandbox.environment import World
 from sandbox.server import Server
 from tasks.context import Services
+from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from telemetry.events import Event
 from tests.crash import processes
 

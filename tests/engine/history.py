@@ -14,7 +14,6 @@ from messages.bodies import Job
 from messages.codes import Code
 from messages.errors import Transient
 from messages.keys import record_key
-from messages.topics import WORK_TOPICS
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
@@ -23,6 +22,7 @@ from services.objects.port import Result
 from services.vendors.port import JobState
 from tasks.ending.cancel import cancel_task
 from tasks.ledger.records import Verdict
+from tasks.topics import WORK_TOPICS
 from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from tests.engine.fate import Died
 from tests.engine.standins import Create, Plan, WireConsumer

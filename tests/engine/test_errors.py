@@ -117,7 +117,8 @@ async def test_a_worker_without_the_vendors_key_fails_no_task(world: World, stag
     delivery, consumer = await world.until(stage)
     vendor = world.vendors.pop(world.vendor.name)
     await world.run(delivery, consumer)
-    assert world.pauses.left((delivery.topic,)) > 0
+    # The topics that others share go on: only looks at this vendor would fare no better.
+    assert (world.pauses.left((delivery.topic,)) > 0) is (stage == "generate")
     world.vendors[world.vendor.name] = vendor
     await world.drain()
     await world.promise(run, "success")

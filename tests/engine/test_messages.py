@@ -10,10 +10,11 @@ import pytest
 from messages.bodies import Notify, Stage
 from messages.codec import MAX_MESSAGE_BYTES, decode
 from messages.codes import Code
-from messages.topics import WORK_TOPICS, dead_letter_topic
+from messages.topics import dead_letter_topic
 from services.errors import ObjectsDown
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Verdict
+from tasks.topics import WORK_TOPICS
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
 from tests.engine.world import World

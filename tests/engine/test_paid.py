@@ -122,7 +122,7 @@ async def test_a_full_vendor_is_not_asked_to_create(world: World) -> None:
     delivery, consumer = await world.until("generate")
     await world.run(delivery, consumer)
     assert "vendor-1" not in await world.records(run)
-    assert world.pauses.left(("generate-normal",)) >= 30
+    assert world.pauses.left(("generate-runninghub-normal",)) >= 30
     await world.drain()
     await world.promise(run, "success")
     assert {header.attempt for header in world.sent("generate")} == {0}
@@ -134,7 +134,7 @@ async def test_a_create_refused_as_full_is_ended_snoozed_and_made_as_the_next_n(
     run = await world.order()
     delivery, consumer = await world.until("generate")
     await world.run(delivery, consumer)
-    assert world.pauses.left(("generate-normal",)) >= 30
+    assert world.pauses.left(("generate-runninghub-normal",)) >= 30
     await world.drain()
     await world.promise(run, "success")
     records = await world.records(run)

@@ -142,7 +142,7 @@ async def test_a_call_that_spent_its_time_on_its_start_begins_nothing(world: Wor
 async def test_an_event_that_comes_again_after_its_process_died_pays_nothing_again(world: World) -> None:
     run = await world.order()
     await pushed(world, await taken(world, "clean-normal", 1))
-    events = await taken(world, "generate-normal", 1)
+    events = await taken(world, "generate-runninghub-normal", 1)
     world.fate.strike("vendor.create", dies(), done=True)
     with pytest.raises(Unsettled):
         await pushed(world, events)
@@ -158,7 +158,7 @@ async def test_an_event_that_comes_again_after_its_process_died_pays_nothing_aga
 async def test_an_event_that_comes_again_though_it_was_done_changes_nothing(world: World) -> None:
     run = await world.order()
     await pushed(world, await taken(world, "clean-normal", 1))
-    events = await taken(world, "generate-normal", 1)
+    events = await taken(world, "generate-runninghub-normal", 1)
     for _ in range(3):
         await pushed(world, events)
     await bridge(world)
@@ -194,7 +194,7 @@ async def test_a_short_absence_of_the_broker_is_waited_for(world: World) -> None
 async def test_paid_work_is_not_begun_without_time_for_all_of_it(world: World) -> None:
     run = await world.order()
     await pushed(world, await taken(world, "clean-normal", 1))
-    done = await pushed(world, await taken(world, "generate-normal", 1), 60.0)
+    done = await pushed(world, await taken(world, "generate-runninghub-normal", 1), 60.0)
     assert done == Pushed(1, held_back=1)
     (copy,) = world.wire.open.values()
     assert (copy.header.stage, copy.header.attempt) == ("generate", 0)

@@ -23,7 +23,7 @@ from messages.bodies import Body, Stage, Wake
 from messages.codec import SCHEMA, Header, Message, Priority, decode, encode
 from messages.errors import InvalidMessage, Permanent
 from messages.keys import InputKey, RunId, record_key, staging_prefix
-from messages.topics import FAILURE, WORK_TOPICS, WORKERS, dead_letter_topic, topic_of
+from messages.topics import FAILURE, WORKERS, dead_letter_topic, topic_of
 from recipes.recipe import Recipe
 from recipes.table import RECIPES
 from sandbox.cos.ci.pictures import Picture, process
@@ -40,6 +40,7 @@ from tasks.accepting.tickets import Ticket, digest, issue
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import ManifestItem, Verdict
+from tasks.topics import WORK_TOPICS
 from telemetry import points
 from telemetry.secrets import Secret
 from tests.engine.fate import Died, Fate
@@ -243,7 +244,8 @@ class World:
             created=int(self.now() * 1000),
             **{"seq": 0, "attempt": 0, **header},
         )
-        await self.wire.publish(topic_of(stage), encode(Message(head, body)), delay=delay)
+        topic = topic_of(stage, vendor=self.vendor.name)
+        await self.wire.publish(topic, encode(Message(head, body)), delay=delay)
 
     # ---- the engine ----------------------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from typing import Final
 
 import pytest
 
-from messages.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from runtime.settings import load_settings
 from runtime.wiring import _broker_token
 from sandbox.environment import World
 from sandbox.pulsar import LocalPulsar
+from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from telemetry.events import Event
 from tests.conformance.brokers.helpers import eventually, finish, within
 from tests.pulsar.conftest import Opener

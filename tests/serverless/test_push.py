@@ -15,9 +15,10 @@ import pytest
 from messages.bodies import Clean, Stage
 from messages.codec import Message, decode, encode, new_header
 from messages.keys import RunId
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from messages.topics import FAILURE, WORKERS
 from sandbox.environment import World
 from sandbox.scf import Function, Status
+from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from tests.serverless.functions import ROOT, alone, function, lines, shop_of, until
 from tests.serverless.places import on_every_broker, opened
 from transport.port import Broker, Delivery
@@ -181,12 +182,12 @@ async def test_killed_in_the_middle_it_is_called_again_and_pays_nothing_again(
     ):
         await shop.buy("model_pose12")
         await push.invoke(*await take(broker, "clean-normal", 1))
-        (event,) = await take(broker, "generate-normal", 1)
+        (event,) = await take(broker, "generate-runninghub-normal", 1)
         answer = await push.send(event)
         assert (answer.status, answer.result["done"]) == (Status.OK, 1)
         assert push.stats.by_status == {Status.OK: 2, Status.DIED: 1}
         # What the second call left is the copy of a crash: due when the dead process can have no more to say.
-        backlog = await broker.backlog("generate-normal", WORKERS)
+        backlog = await broker.backlog("generate-runninghub-normal", WORKERS)
         assert (backlog.delayed, backlog.ready) == (1, 0)
         stats = await asyncio.to_thread(world.vendor_stats)
         assert stats["creates"] == (0 if point == "generate.intent" else 1)

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from messages.bodies import Stage
 from messages.codec import MAX_MESSAGE_BYTES
 from messages.errors import MessageTooLarge
-from messages.topics import DEAD_LETTER_TOPICS, FAILURE, WORK_TOPICS, WORKERS
+from messages.topics import subscription_of, topic_of
 from telemetry import logs
 from telemetry.events import Event
 from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed, Forked
@@ -38,8 +39,6 @@ _LONGEST_DELAY: Final = 864_000.0
 """Ten days, TDMQ's limit (product page "使用限制"). Whoever receives looks whether it is due."""
 _CLOSE_LIMIT: Final = 10.0
 """Seconds a close may wait for a broker that does not answer."""
-_HOME: Final = {**dict.fromkeys(WORK_TOPICS, WORKERS), **dict.fromkeys(DEAD_LETTER_TOPICS, FAILURE)}
-"""Topic -> the subscription that must exist before the first message: without one, Pulsar keeps nothing."""
 
 log = logs.get(__name__)
 
@@ -157,9 +156,9 @@ class PulsarBroker:
         return outlet
 
     async def _ensure_home(self, topic: str) -> None:
-        """Make the topic's subscription, if need be, by joining and leaving it."""
-        subscription = _HOME.get(topic)
-        if subscription is None:
+        """Make the topic's subscription, if need be, by joining and leaving it: without one, Pulsar keeps nothing."""
+        subscription = subscription_of(topic)
+        if not subscription:
             return
         try:
             for path in await self._client.partitions(topic):
@@ -301,7 +300,7 @@ async def _knock(
     """Greet a host whose lookups go over HTTP."""
     scheme = urlsplit(options.url).scheme
     at = admin(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
-    await run(partial(at.knock, options.path(WORK_TOPICS[0])))
+    await run(partial(at.knock, options.path(topic_of(Stage.WAKE))))
 
 
 def _tls_context(options: PulsarOptions) -> ssl.SSLContext | None:

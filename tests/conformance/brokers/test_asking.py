@@ -8,7 +8,7 @@ from tests.conformance.brokers.environments import Environment
 from tests.conformance.brokers.helpers import PROMPT, another, eventually, opened, publish_all, shows, take, within
 from transport.port import Delivery
 
-TOPIC = "generate-high"
+TOPIC = "generate-runninghub-high"
 
 
 async def test_many_calls_wait_at_once_and_each_gets_a_message_of_its_own(environment: Environment) -> None:

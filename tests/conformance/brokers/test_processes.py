@@ -14,18 +14,18 @@ from tests.conformance.brokers.helpers import PROMPT, finish, holder, opened, pu
 @shared
 async def test_a_killed_holders_messages_go_to_a_waiting_consumer_at_once(environment: Environment) -> None:
     async with opened(environment) as broker:
-        ids = await publish_all(broker, "generate-high", [b"paid"] * 3)
-        async with holder(environment, "generate-high", count=3) as dying:
+        ids = await publish_all(broker, "generate-runninghub-high", [b"paid"] * 3)
+        async with holder(environment, "generate-runninghub-high", count=3) as dying:
             assert set(dying.ids) == ids
-            consumer = await broker.subscribe(["generate-high"], "workers")
+            consumer = await broker.subscribe(["generate-runninghub-high"], "workers")
             async with asyncio.TaskGroup() as tasks:
                 receiving = tasks.create_task(within(consumer.receive()))
-                await shows(broker, "generate-high", ready=0, in_flight=3)
+                await shows(broker, "generate-runninghub-high", ready=0, in_flight=3)
                 dying.send(signal.SIGKILL)
             await consumer.ack(receiving.result())
             rest = await finish(consumer, 2)
         assert {delivery.message_id for delivery in [receiving.result(), *rest]} == ids
-        await shows(broker, "generate-high", ready=0, in_flight=0)
+        await shows(broker, "generate-runninghub-high", ready=0, in_flight=0)
 
 
 @shared
@@ -55,9 +55,9 @@ async def test_each_of_several_killed_holders_is_noticed(environment: Environmen
 @pytest.mark.timeout(300)  # a stock broker notices after a minute
 async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
-        ids = await publish_all(broker, "generate-low", [b"x"] * 2)
-        async with holder(environment, "generate-low", count=2, impatient=True) as hanging:
-            consumer = await broker.subscribe(["generate-low"], "workers")
+        ids = await publish_all(broker, "generate-runninghub-low", [b"x"] * 2)
+        async with holder(environment, "generate-runninghub-low", count=2, impatient=True) as hanging:
+            consumer = await broker.subscribe(["generate-runninghub-low"], "workers")
             await hanging.freeze(broker)
             try:
                 deliveries = await finish(consumer, 2, environment.hang_limit + PROMPT)
@@ -66,9 +66,9 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
             assert {delivery.message_id for delivery in deliveries} == ids
             await hanging.tell("ack")
             assert await hanging.line() == "acked"
-            await broker.publish("generate-low", b"next")
+            await broker.publish("generate-runninghub-low", b"next")
             assert [delivery.payload for delivery in await finish(consumer, 1)] == [b"next"]
-        await shows(broker, "generate-low", ready=0, in_flight=0)
+        await shows(broker, "generate-runninghub-low", ready=0, in_flight=0)
 
 
 @shared

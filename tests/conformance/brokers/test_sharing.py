@@ -16,8 +16,8 @@ from transport.port import Consumer, Delivery
 async def test_two_consumers_share_both_get_work_and_none_comes_twice(environment: Environment) -> None:
     total = 200
     async with opened(environment) as broker, another(environment, broker) as other:
-        ids = await publish_all(broker, "generate-high", [b"share"] * total)
-        consumers = [await each.subscribe(["generate-high"], "workers") for each in (broker, other)]
+        ids = await publish_all(broker, "generate-runninghub-high", [b"share"] * total)
+        consumers = [await each.subscribe(["generate-runninghub-high"], "workers") for each in (broker, other)]
         acked: list[list[str]] = [[], []]
         all_acked = asyncio.Event()
 
@@ -36,7 +36,7 @@ async def test_two_consumers_share_both_get_work_and_none_comes_twice(environmen
                 worker.cancel()
         assert Counter(acked[0] + acked[1]) == dict.fromkeys(ids, 1)
         assert all(len(mine) > total // 20 for mine in acked)
-        await shows(broker, "generate-high", ready=0, delayed=0, in_flight=0)
+        await shows(broker, "generate-runninghub-high", ready=0, delayed=0, in_flight=0)
 
 
 async def test_a_small_prefetch_leaves_work_for_a_second_consumer(environment: Environment) -> None:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.engine.pauses import Pauses
+from consumers.runners.pump import groups_in
 from messages.bodies import Stage
 from messages.codec import Priority
-from messages.topics import topic_of
+from messages.topics import topic_of, topic_table
 
-GENERATE = tuple(topic_of(Stage.GENERATE, priority) for priority in Priority)
+GENERATE = tuple(topic_of(Stage.GENERATE, priority, vendor="runninghub") for priority in Priority)
 
 
 class Clock:
@@ -65,6 +66,15 @@ def test_topics_that_share_a_consumer_rest_together(pauses: Pauses, topic: str) 
     # A consumer of several topics is given a message of any of them: were the others taken from, so was this one.
     pauses.pause(topic, 30.0)
     assert pauses.left(GENERATE) == 30.0
+
+
+def test_a_full_vendor_holds_up_no_other(pauses: Pauses) -> None:
+    groups = groups_in(topic_table(("full", "other")))
+    pauses.pause("generate-full-low", 30.0)
+    rests = {tuple(group.topics): pauses.left(tuple(group.topics)) for group in groups}
+    full = tuple(topic_of(Stage.GENERATE, priority, vendor="full") for priority in Priority)
+    assert rests.pop(full) == 30.0
+    assert set(rests.values()) == {0.0}
 
 
 async def test_waiting_ends_at_once_when_nothing_rests(pauses: Pauses) -> None:

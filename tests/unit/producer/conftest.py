@@ -12,13 +12,14 @@ import pytest
 
 from messages.codec import Message, decode
 from messages.keys import RunId
-from messages.topics import WORK_TOPICS, WORKERS
+from messages.topics import WORKERS
 from services.objects.memory import Faults, MemoryObjects
 from services.objects.port import ObjectInfo
 from tasks.accepting import tickets
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Accepted, Verdict
+from tasks.topics import WORK_TOPICS
 from telemetry.secrets import Secret
 from transport import open_broker
 
