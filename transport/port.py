@@ -169,7 +169,10 @@ class BrokerCheck(msgspec.Struct, frozen=True):
 
     name: str
     run: Callable[[Broker, Sequence[Topic]], Awaitable[str]]
-    """Examines a broker that is to carry a table of topics. Returns what it saw; raises a `messages.errors.ScfWorkersError` when something is wrong."""
+    """Examines a broker that is to carry a table of topics.
+
+    Returns what it saw; raises a `messages.errors.ScfWorkersError` when something is wrong.
+    """
     remedy: str
     """What to do when it fails."""
 
