@@ -89,7 +89,9 @@ class Notify(msgspec.Struct, frozen=True, array_like=True):
     """Bring an existing verdict to its end: promotion or clean-up, callback, `delivered`."""
 
     since: int
-    """When the first try failed, milliseconds since the epoch."""
+    """When the first try failed, or a wake found the verdict, milliseconds since the epoch."""
+    again: bool = False
+    """Also when `delivered` exists: the backend lists the task all the same."""
 
 
 class Dead(msgspec.Struct, frozen=True, array_like=True):

@@ -105,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Signs callbacks."""
     callback_form: Literal["steps", "task_update"] = "steps"
     """`steps` posts to /api/internal/tasks/…/callback, `task_update` to the older /internal/task/update."""
+    backend_state: bool = True
+    """Whether the backend is asked for its state of a step before results are shown; false where it cannot answer."""
     ticket_secret: Secret = Secret("")
     """Verifies tickets, with 32 bytes at least; empty means INTERNAL_CALLBACK_SECRET."""
     ticket_required: bool = True

@@ -98,6 +98,7 @@ async def open_services(
             base_url=settings.backend_url,
             secret=settings.internal_callback_secret,
             form=settings.callback_form,
+            asks_state=settings.backend_state,
             clock=ledger.now,
         )
         stack.push_async_callback(backend.close)

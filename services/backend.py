@@ -34,7 +34,18 @@ from telemetry.tracing import note, span
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Answer", "Backend", "Callback", "Form", "Judgement", "UnfinishedPage", "UnfinishedTask", "judge", "sign"]
+__all__ = [
+    "Answer",
+    "Backend",
+    "Callback",
+    "Form",
+    "Judgement",
+    "StepState",
+    "UnfinishedPage",
+    "UnfinishedTask",
+    "judge",
+    "sign",
+]
 
 Form = Literal["steps", "task_update"]
 """`steps`: POST /api/internal/tasks/{taskId}/steps/{stepIndex}/callback. `task_update`: POST /internal/task/update."""
@@ -43,6 +54,8 @@ log = logs.get(__name__)
 
 _UNFINISHED: Final = "/api/internal/tasks/unfinished"
 _CONNECTIONS: Final = 4
+_STATE_S: Final = 2.0
+"""Seconds that its state of a step is waited for: results are shown without it, only later."""
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_LIST_BYTES: Final = 16 << 20
 """Of a page of unfinished tasks: about 100,000 rows."""
@@ -90,6 +103,15 @@ class Answer(msgspec.Struct, frozen=True):
     """It says that it holds the contrary verdict."""
 
 
+class StepState(msgspec.Struct, frozen=True):
+    """The backend's state of a step, as it says it when asked."""
+
+    status: str = ""
+    """The verdict that it equals, `success` or `failed`; empty for every other state."""
+    user: str = ""
+    """The user it sold the task to; empty where it does not say."""
+
+
 class UnfinishedTask(msgspec.Struct, frozen=True):
     """A step that the backend has sold and heard no verdict for."""
 
@@ -131,6 +153,7 @@ class Judgement(StrEnum):
 
 class _State(msgspec.Struct):
     status: str = ""
+    user: str = ""
 
 
 class _Reply(msgspec.Struct, frozen=True):
@@ -171,6 +194,7 @@ class Backend:
         clock: seconds since the epoch, for `X-Timestamp`; the store's time, for a machine's own may err.
         form: which callback the backend understands.
         timeout: seconds for one call as a whole.
+        asks_state: whether the backend is asked for its state of a step (`state`).
         transport: instead of the network, for tests.
     """
 
@@ -182,6 +206,7 @@ class Backend:
         clock: Callable[[], float],
         form: Form = "steps",
         timeout: float = 10,
+        asks_state: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         import httpx
@@ -191,6 +216,7 @@ class Backend:
         self._clock = clock
         self._form: Form = form
         self._timeout = timeout
+        self._asks_state = asks_state
         self._client = httpx.AsyncClient(
             timeout=timeout,
             limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
@@ -269,6 +295,25 @@ class Backend:
             log.error(Event.UNFINISHED_UNREADABLE, error=wrong, records=len(page.rows) - len(rows))
         return UnfinishedPage(rows, page.cursor, len(page.rows) - len(rows))
 
+    async def state(self, task: str, step: int) -> StepState | None:
+        """Ask for its state of a step, once.
+
+        Returns:
+            None where it does not say: no answer in 2 s, none that can be read, or a backend without that question.
+        """
+        if not self._asks_state:
+            return None
+        path = _step_path(task, step)
+        try:
+            reply = await self._send("GET", path, signed=(path,), limit=_STATE_S)
+            if not _is_success(reply.status):
+                raise self._down(reply)
+            state = msgspec.json.decode(reply.body, type=_State)
+        except (BackendDown, *_UNREADABLE) as error:
+            log.info(Event.STATE_UNKNOWN, error=error)
+            return None
+        return StepState(_STATES.get(state.status, ""), state.user)
+
     async def reopen(self, task: str, step: int) -> bool:
         """Ask for a failed step to be sold once more, for a replay (no command starts one yet). Twice is harmless.
 
@@ -298,8 +343,9 @@ class Backend:
         query: str = "",
         body: bytes = b"",
         more: Mapping[str, str] | None = None,
+        limit: float | None = None,
     ) -> _Reply:
-        """Send once, signed now. `signed` is what the signature covers, before the timestamp."""
+        """Send once, signed now. `signed` is what the signature covers, before the timestamp; `limit` is in seconds."""
         import httpx
 
         timestamp = int(self._clock())
@@ -314,7 +360,7 @@ class Backend:
         url = f"{self._base_url}{path}" + (f"?{query}" if query else "")
         try:
             async with (
-                asyncio.timeout(self._timeout),
+                asyncio.timeout(limit or self._timeout),
                 self._client.stream(method, url, headers=headers, content=body or None) as response,
             ):
                 answer = await _read(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)

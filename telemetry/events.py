@@ -79,7 +79,11 @@ class Event(StrEnum):
     )
     CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
-    CLEANUP_LATE = "cleanup.late", "a failed run is told, but a job or its staging is left; that is tried again"
+    STATE_UNKNOWN = "state.unknown", "no answer about the state of a step: results are shown all the same"
+    CLEANUP_LATE = (
+        "cleanup.late",
+        "a run is called back, but a job, its staging or results that were withdrawn are looked at once more",
+    )
 
     STORE_REFUSED = (
         "store.refused",

@@ -83,8 +83,8 @@ class Effects:
                 await self._conclude(message, Verdict("success", "", manifest, job))
             case Reject():
                 await self.reject(message, outcome)
-            case Finish(again):
-                await self._finish(message, again=again)
+            case Finish():
+                await self._finish(message)
             case Bury():
                 await self.bury(outcome, delivery, message)
             case _:
@@ -171,23 +171,22 @@ class Effects:
         await give_verdict(header.run_id, verdict, self._services, kind=header.kind)
         await self._finish(message)
 
-    async def _finish(self, message: Message, *, again: bool = False) -> None:
-        header = message.header
+    async def _finish(self, message: Message) -> None:
         try:
-            late = await finish(header.run_id, self._services, again=again)
+            late = await finish(message.header.run_id, self._services)
         except (ScfWorkersError, TimeoutError) as error:
             log.warning(Event.CALLBACK_FAILED, error=error)
-            # A wake that fails here leaves it to the sweep, which goes on for as long as the backend lists the task.
-            if header.stage != Stage.WAKE:
-                await self._notify(message, error)
+            await self._notify(message, error)
         else:
             if late is not None:
                 log.warning(Event.CLEANUP_LATE, error=late)
                 await self._notify(message, late)
 
     async def _notify(self, message: Message, error: Exception) -> None:
+        """Go on as `notify`: with a number of its own, or the mark of an earlier one would turn it away."""
         since = int(self._now() * 1000)
-        await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), delay=_retry_after(error))
+        seq = await self._services.ledger.next_seq(message.header.run_id, Stage.NOTIFY)
+        await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), seq=seq, delay=_retry_after(error))
 
     async def _copy(
         self,

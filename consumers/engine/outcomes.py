@@ -51,9 +51,6 @@ class Reject(msgspec.Struct, frozen=True):
 class Finish(msgspec.Struct, frozen=True):
     """A verdict is there: bring the run to its end."""
 
-    again: bool = False
-    """Also when it is delivered: the backend seems to have lost it."""
-
 
 class Leave(msgspec.Struct, frozen=True):
     """Nothing to do: somebody else carries the run, or there is only waiting."""

@@ -36,7 +36,7 @@ async def notify(message: Message, task: Task | None, services: Services) -> Out
     elapsed = services.ledger.now() - body.since / 1000
     event = Event.CLEANUP_LATE
     try:
-        late = await _finish_in_time(message.header.run_id, services)
+        late = await _finish_in_time(message.header.run_id, services, again=body.again)
     except ScfWorkersError as error:
         event, late = Event.CALLBACK_FAILED, error
     if late is None:
@@ -47,10 +47,10 @@ async def notify(message: Message, task: Task | None, services: Services) -> Out
     return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0))
 
 
-async def _finish_in_time(run: RunId, services: Services) -> ScfWorkersError | None:
+async def _finish_in_time(run: RunId, services: Services, *, again: bool) -> ScfWorkersError | None:
     """As `finish`; what is slow counts as away, before the stage's own limit would spend an attempt."""
     try:
         async with asyncio.timeout(_LIMIT_S):
-            return await finish(run, services)
+            return await finish(run, services, again=again)
     except TimeoutError as error:
         raise Outage(f"a verdict could not be brought to its end in {_LIMIT_S:g} s") from error

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from consumers.engine.outcomes import Bury, Finish, For, Leave, Next, Outcome
-from messages.bodies import Body, Clean, Collect, Generate, Job, Reason, Stage, Wake
+from consumers.engine.outcomes import Bury, For, Leave, Next, Outcome
+from messages.bodies import Body, Clean, Collect, Generate, Job, Notify, Reason, Stage, Wake
 from messages.codec import Header, Message
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError
@@ -99,11 +99,11 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
     run = snapshot.run
     match step:
         case End():
-            return Finish(again=body.why == REDELIVER)
+            return _conclude(snapshot, services, again=body.why == REDELIVER)
         case Nothing():
             return Leave()
         case AskInput():
-            return await _ask_input(run, body, services)
+            return await _ask_input(snapshot, body, services)
         case AskReopen():
             return await _ask_reopen(snapshot, body, services)
         case AwaitBuild():
@@ -113,7 +113,7 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
             return Leave()
         case Expire():
             await give_verdict(run, Verdict("failed", Code.TIMEOUT), services, kind=_kind(snapshot))
-            return Finish()
+            return _conclude(snapshot, services)
         case Look(calls):
             return await _look(tuple(Job(call.n, call.job) for call in calls), snapshot, services)
         case DeadCall(n, code, unknown):
@@ -129,8 +129,17 @@ def _kind(snapshot: Snapshot) -> str:
     return snapshot.accepted.kind if snapshot.accepted else ""
 
 
-async def _ask_input(run: RunId, body: Wake, services: Services) -> Outcome:
-    code = Code.NOT_UPLOADED
+def _conclude(snapshot: Snapshot, services: Services, *, again: bool = False) -> Outcome:
+    """Publish `notify`: only a message that is not yet acked may show results or withdraw them."""
+    shown = snapshot.verdict is not None and snapshot.verdict.status == "success" and snapshot.delivered
+    if shown and not snapshot.conflict and not again:
+        return Leave()
+    body = Notify(int(services.ledger.now() * 1000), again)
+    return Next(Stage.NOTIFY, body, seq=seq_after(snapshot, Stage.NOTIFY))
+
+
+async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
+    run, code = snapshot.run, Code.NOT_UPLOADED
     try:
         if await _take_in(run, services):
             return Leave()
@@ -144,7 +153,7 @@ async def _ask_input(run: RunId, body: Wake, services: Services) -> Outcome:
     if not _is_upload_late(body, services) or await services.ledger.accepted(run):
         return Leave()
     await give_verdict(run, Verdict("failed", code), services)
-    return Finish()
+    return _conclude(snapshot, services)
 
 
 async def _take_in(run: RunId, services: Services) -> bool:

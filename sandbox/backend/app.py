@@ -5,7 +5,8 @@ POST /api/tasks/{id}/steps {kind, params}                          the next step
 GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
 POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict in the form `steps` (docs/backend.md)
 POST /internal/task/update                                         a verdict in the older form `task_update`
-GET  /api/internal/tasks/unfinished, POST …/steps/{n}/reopen       what the workers may ask
+GET  /api/internal/tasks/unfinished, GET …/steps/{n}               what the workers may ask
+POST /api/internal/tasks/{id}/steps/{n}/reopen                     and for a replay
 GET  /_sandbox/book?task_id=, POST and DELETE /_sandbox/faults     for tests
 """
 
@@ -119,6 +120,7 @@ class _Backend:
                 Route("/api/tasks/{task}/steps", self._add_step, methods=["POST"]),
                 Route("/api/tasks/{task}/cancel", self._cancel, methods=["POST"]),
                 Route(f"{internal}/unfinished", self._unfinished),
+                Route(f"{internal}/{{task}}/steps/{{step:int}}", self._state),
                 Route(f"{internal}/{{task}}/steps/{{step:int}}/callback", self._step_callback, methods=["POST"]),
                 Route(f"{internal}/{{task}}/steps/{{step:int}}/reopen", self._reopen, methods=["POST"]),
                 Route("/internal/task/update", self._task_update, methods=["POST"]),
@@ -250,6 +252,15 @@ class _Backend:
         rows, last = await self._do(self._book.unfinished, self._clock() - older_than, after)
         return _json({"rows": rows, "cursor": str(last) if last else None})
 
+    async def _state(self, request: Request) -> Response:
+        return await self._ask(request, "state", request.path_params["task"], self._show_state)
+
+    async def _show_state(self, request: Request) -> Response:
+        found = await self._do(self._book.state, request.path_params["task"], request.path_params["step"])
+        if found is None:
+            return _json({"error": "no such step"}, 404)
+        return _json({"status": found[0], "user": found[1]})
+
     async def _reopen(self, request: Request) -> Response:
         return await self._ask(request, "reopen", request.path_params["task"], self._do_reopen)
 
@@ -261,7 +272,7 @@ class _Backend:
     async def _ask(
         self,
         request: Request,
-        call: Literal["unfinished", "reopen"],
+        call: Literal["unfinished", "state", "reopen"],
         task: str,
         answer: Callable[[Request], Awaitable[Response]],
     ) -> Response:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 __all__ = ["Call", "Cut", "Fault", "Faults", "wait_for_disconnect"]
 
-Call = Literal["callback", "unfinished", "reopen"]
+Call = Literal["callback", "unfinished", "state", "reopen"]
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

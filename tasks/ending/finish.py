@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
+import msgspec
+
 from messages.codes import Code, text_of
-from messages.errors import Permanent, ScfWorkersError, Transient
+from messages.errors import Outage, Permanent, ScfWorkersError, Transient
 from messages.keys import RunId, staging_prefix
 from services.backend import Answer, Callback
 from services.concurrency import Together
@@ -15,7 +17,7 @@ from services.errors import Changed, NotFound
 from services.objects.walk import walk
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
-from tasks.ledger.records import Delivered, Intent, ManifestItem, Verdict
+from tasks.ledger.records import Delivered, Intent, ManifestItem, Reopened, Verdict, Withdrawn
 from tasks.ledger.snapshot import PaidCall
 from telemetry import logs
 from telemetry.events import Event
@@ -31,14 +33,18 @@ _AT_ONCE: Final = 4
 _ASIDE_S: Final = 8.0
 """Seconds that a failed run's callback waits for each part of the cleaning up: less than a notify has in all."""
 
+_RECHECK_S: Final = 600.0
+"""Seconds after a withdrawal until it is made sure of once more: longer than any stage may work."""
+
 log = logs.get(__name__)
 
 
 async def finish(run: RunId, services: Services, *, again: bool = False) -> ScfWorkersError | None:
     """Bring a run with a verdict to its end; without one this does nothing.
 
-    Success: copy the manifest to output. Else: stop the vendor's jobs and delete the run's staging, for some seconds
-    each: a refund waits for neither. Then call the backend and record its acknowledgement.
+    Success: ask the backend's state once, then copy the manifest to output; where the backend holds the contrary
+    verdict, make sure that nothing of it is visible. Else: stop the vendor's jobs and delete the run's staging, for
+    some seconds each: a refund waits for neither. Then call the backend and record its acknowledgement.
 
     Args:
         run: the run.
@@ -47,7 +53,7 @@ async def finish(run: RunId, services: Services, *, again: bool = False) -> ScfW
             not when it had said that it holds the contrary one.
 
     Returns:
-        Why a failed run is not cleaned up yet, though its verdict is delivered; calling again goes on from there.
+        Why the run is not cleaned up yet, though its verdict is delivered; calling again goes on from there.
 
     Raises:
         messages.errors.ScfWorkersError: something outside did not work; calling again goes on from there.
@@ -55,18 +61,23 @@ async def finish(run: RunId, services: Services, *, again: bool = False) -> ScfW
     verdict = await services.ledger.verdict(run)
     if verdict is None:
         return None
-    found = await services.ledger.read(run, "delivered", Delivered)
-    delivered = found.record if found else None
+    delivered = await _delivered(run, services)
     late: list[ScfWorkersError] = []
     if verdict.status != "success":
         late = [error for work in (_stop_jobs, _wipe) if (error := await _aside(work(run, services)))]
+    elif delivered is not None and delivered.contrary:
+        await _withdraw(run, verdict, services)
     if delivered is None or (again and not delivered.contrary):
-        await _tell(run, verdict, services, doubted=delivered is not None and delivered.conflict)
+        doubted = delivered is not None and delivered.conflict
+        answer = await _tell(run, verdict, services, doubted=doubted)
+        if answer.contrary and verdict.status == "success":
+            # Copies that a slower process has under way may land after the withdrawal.
+            late.append(Outage(f"the results of {run.stem} were withdrawn", retry_after=_RECHECK_S))
     return late[0] if late else None
 
 
-async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bool) -> None:
-    """Show a success, and deliver the verdict.
+async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bool) -> Answer:
+    """Show a success, deliver the verdict, and record the acknowledgement: in this order, so that a crash repeats it.
 
     Args:
         run: the run.
@@ -76,11 +87,35 @@ async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bo
             that were withdrawn are shown only when it agrees.
     """
     success = verdict.status == "success"
-    if success and not doubted:
+    contrary = success and await _is_contrary(run, services)
+    if contrary:
+        await _withdraw(run, verdict, services)
+    elif success and not doubted:
         await _promote(verdict, services)
     answer = await _deliver(run, verdict, services)
-    if success and doubted and not answer.conflict:
+    if answer.conflict:
+        answer = msgspec.structs.replace(answer, contrary=answer.contrary or contrary)
+        await _yield_to_backend(run, verdict, answer, services)
+    elif contrary or (success and doubted):
         await _promote(verdict, services)
+    await _record(run, answer, services)
+    reached("finish.delivered")
+    log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
+    return answer
+
+
+async def _is_contrary(run: RunId, services: Services) -> bool:
+    """Whether the backend plainly says that a success is none to it: then nothing is shown before the callback.
+
+    Raises:
+        messages.errors.Permanent: it sold the task to another user. Neither results nor a verdict are theirs.
+    """
+    state = await services.backend.state(run.task, run.step)
+    if state is None:
+        return False
+    if state.user not in {"", run.user}:
+        raise Permanent(f"the backend sold {run.stem} to another user: nothing is shown or called back")
+    return state.status == "failed"
 
 
 async def _promote(verdict: Verdict, services: Services) -> None:
@@ -165,19 +200,26 @@ async def _deliver(run: RunId, verdict: Verdict, services: Services) -> Answer:
         )
     )
     reached("finish.called_back")
-    if answer.conflict:
-        await _yield_to_backend(verdict, answer, services)
-    await services.ledger.write(run, "delivered", _delivered(answer))
-    reached("finish.delivered")
-    log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
     return answer
 
 
-def _delivered(answer: Answer) -> Delivered:
-    return Delivered(answer.http_status, conflict=answer.conflict, contrary=answer.contrary)
+async def _delivered(run: RunId, services: Services) -> Delivered | None:
+    """The acknowledgement, with what the backend said after it."""
+    found = await services.ledger.read(run, "delivered", Delivered)
+    if found is None or not found.record.conflict or found.record.contrary:
+        return found.record if found else None
+    withdrawn = await services.ledger.read(run, "withdrawn", Withdrawn)
+    return msgspec.structs.replace(found.record, contrary=withdrawn is not None)
 
 
-async def _yield_to_backend(verdict: Verdict, answer: Answer, services: Services) -> None:
+async def _record(run: RunId, answer: Answer, services: Services) -> None:
+    record = Delivered(answer.http_status, conflict=answer.conflict, contrary=answer.contrary)
+    stored = await services.ledger.write(run, "delivered", record)
+    if answer.contrary and not stored.record.contrary:
+        await services.ledger.write(run, "withdrawn", Withdrawn())
+
+
+async def _yield_to_backend(run: RunId, verdict: Verdict, answer: Answer, services: Services) -> None:
     """The backend keeps another verdict, and that one decides what is visible.
 
     Results are withdrawn only when it says that it holds the contrary: after an answer that was lost on the way, a
@@ -185,4 +227,14 @@ async def _yield_to_backend(verdict: Verdict, answer: Answer, services: Services
     """
     log.error(Event.CALLBACK_CONFLICT, status=verdict.status, http_status=answer.http_status, contrary=answer.contrary)
     if answer.contrary:
-        await services.objects.delete([item.target for item in verdict.manifest])
+        await _withdraw(run, verdict, services)
+
+
+async def _withdraw(run: RunId, verdict: Verdict, services: Services) -> None:
+    """Make sure that nothing of a run is visible; a later run that the backend has opened shows its own results."""
+    later = msgspec.structs.replace(run, run=run.run + 1)
+    while await services.ledger.accepted(later):
+        if await services.ledger.read(later, "reopened", Reopened):
+            return
+        later = msgspec.structs.replace(later, run=later.run + 1)
+    await services.objects.delete([item.target for item in verdict.manifest])

@@ -205,7 +205,8 @@ class Ledger:
             run=run,
             accepted=accepted.result(),
             verdict=verdict.result(),
-            delivered=delivered.result() is not None,
+            delivered=(told := delivered.result()) is not None,
+            conflict=told is not None and told.record.conflict,
             reopened=reopened.result() is not None,
             refused=refused.result() is not None,
             cleaned=cleaned.result() is not None,
@@ -221,6 +222,10 @@ class Ledger:
             if seq.isdecimal():
                 highest[stage] = max(highest.get(stage, 0), int(seq))
         return tuple(sorted(highest.items()))
+
+    async def next_seq(self, run: RunId, stage: str) -> int:
+        """Seq of a message that follows no other of its stage: one above the highest begun, else 0."""
+        return dict(await self._begun(run)).get(stage, -1) + 1
 
     async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:
         """Every record of every run of a step, from a listing: a hint.

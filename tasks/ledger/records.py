@@ -31,6 +31,7 @@ __all__ = [
     "Reopened",
     "Status",
     "Verdict",
+    "Withdrawn",
 ]
 
 Status = Literal["success", "failed", "cancelled"]
@@ -139,6 +140,10 @@ class Delivered(msgspec.Struct, frozen=True):
     """It keeps the contrary one, which decides what is visible."""
 
 
+class Withdrawn(msgspec.Struct, frozen=True):
+    """`withdrawn`: after a 409 without a verdict the backend said that it keeps the contrary one."""
+
+
 class Reopened(msgspec.Struct, frozen=True):
     """`reopened`: the backend agreed to a replay, which no command starts yet."""
 
@@ -173,5 +178,17 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 Record = (
-    Accepted | Begun | Cleaned | DeadLetter | Delivered | End | GivenUp | Intent | JobId | Refused | Reopened | Verdict
+    Accepted
+    | Begun
+    | Cleaned
+    | DeadLetter
+    | Delivered
+    | End
+    | GivenUp
+    | Intent
+    | JobId
+    | Refused
+    | Reopened
+    | Verdict
+    | Withdrawn
 )

@@ -39,6 +39,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     accepted: Accepted | None = None
     verdict: Verdict | None = None
     delivered: bool = False
+    conflict: bool = False
+    """The backend did not say that it has our verdict."""
     reopened: bool = False
     refused: bool = False
     cleaned: bool = False

@@ -66,7 +66,7 @@ async def test_a_record_of_old_is_read(name: str) -> None:
 MORE = "this build writes other bytes than the newest corpus has: keep its files as they are, and add the next ones"
 
 
-@pytest.mark.parametrize("name", [*MESSAGES])
+@pytest.mark.parametrize("name", [name for name in MESSAGES if name not in SUPERSEDED])
 def test_the_newest_corpus_is_what_this_build_writes_of_messages(name: str) -> None:
     assert encode(MESSAGES[name]) == WRITTEN_MESSAGES[name], MORE
 

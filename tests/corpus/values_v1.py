@@ -33,6 +33,7 @@ from tasks.ledger.records import (
     Refused,
     Reopened,
     Verdict,
+    Withdrawn,
 )
 
 __all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "SUPERSEDED", "encode_record"]
@@ -97,6 +98,7 @@ MESSAGES: Mapping[str, Message] = {
     "wake, by a webhook": _message(Stage.WAKE, Wake("webhook", Job(1, "1910")), deadline=0),
     "wake, by a cancel": _message(Stage.WAKE, Wake("cancel"), deadline=0),
     "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
+    "notify, again": _message(Stage.NOTIFY, Notify(_CREATED, again=True), seq=11, deadline=0, not_before=600_000),
     "dead": _message(Stage.DEAD, _dead(), deadline=0, attempt=5),
     "dead, by the vendor": _message(
         Stage.DEAD, _dead(reason=Reason.VENDOR, stage="poll", topic="poll", code="vendor_failed", n=1), deadline=0
@@ -167,6 +169,7 @@ RECORDS: Mapping[str, Record] = {
     "delivered, not contrary": Delivered(200),
     "delivered, contrary": Delivered(409, conflict=True, contrary=True),
     "reopened": Reopened(),
+    "withdrawn": Withdrawn(),
     "refused": Refused(),
     "dead letter": DeadLetter(
         reason="vendor",
@@ -192,8 +195,8 @@ RECORDS: Mapping[str, Record] = {
 """Every record, and what differs notably within one."""
 
 
-SUPERSEDED: Final = ("delivered", "delivered, conflict")
-"""Records that are read as ever, and written with a field more."""
+SUPERSEDED: Final = ("notify", "delivered", "delivered, conflict")
+"""Messages and records that are read as ever, and written with a field more."""
 
 
 def encode_record(record: Record) -> bytes:

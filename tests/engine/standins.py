@@ -17,7 +17,7 @@ from messages.codec import Header, decode
 from messages.codes import Code
 from messages.errors import InvalidMessage
 from sandbox.backend.quota_account import Book, Heard
-from services.backend import Answer, Callback, Judgement, judge
+from services.backend import Answer, Callback, Judgement, StepState, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
 from services.vendors.port import JobFile, JobRequest, JobState, JobStatus
@@ -223,6 +223,16 @@ class ScriptedBackend:
                 return Answer(delivered=False, conflict=True, http_status=status, contrary=True)
             case _:
                 raise BackendDown(f"answered {status}")
+
+    async def state(self, task: str, step: int) -> StepState | None:
+        try:
+            await self.fate.pass_by(f"backend.state {task}", done=False)
+        except BackendDown:
+            return None
+        found = self.book.state(task, step)
+        if found is None:
+            return None
+        return StepState({"success": "success", "failed": "failed", "cancelled": "failed"}.get(found[0], ""), found[1])
 
     async def reopen(self, task: str, step: int) -> bool:
         await self.fate.pass_by(f"backend.reopen {task}", done=False)

@@ -75,8 +75,11 @@ async def test_a_cancels_wake_ends_the_run_at_once(world: World, stage: str) -> 
     run = await world.order()
     delivery, consumer = await world.until(stage)
     await cancel(world, run)
+    before = world.now()
+    await world.step()
     await world.step()
     assert world.heard(run) == ["failed"]
+    assert world.now() - before < 1
     await consumer.release(delivery)
     await world.drain()
     await world.promise(run, "cancelled", Code.CANCELLED)

@@ -30,6 +30,7 @@ async def test_a_waiting_task_is_cancelled_with_its_job(house: House) -> None:
     verdict = await cancel_task(latest(run), house.out)
     assert (verdict.status, verdict.code) == ("cancelled", Code.CANCELLED)
     await house.step()
+    await house.step()
     await house.promise(run, "cancelled", Code.CANCELLED)
 
     (heard,) = house.backend.heard
