@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from bench.figures import Figure
 from console.cli.client import Sold, open_client
+from console.processes.handlers import HANDLERS
 from runtime.settings import load_settings
 from sandbox.environment import World
 from sandbox.scf import Function, Timer
@@ -71,7 +72,12 @@ class _Town:
         self._stack.enter_context(events.server)
         self.world = self._stack.enter_context(
             World(
-                self._folder, event_url=f"{events.server.url}/", duration_s=_VENDOR_S, concurrent=10_000, webhook=False
+                self._folder,
+                HANDLERS,
+                event_url=f"{events.server.url}/",
+                duration_s=_VENDOR_S,
+                concurrent=10_000,
+                webhook=False,
             )
         )
         self.environ = {

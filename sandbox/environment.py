@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import httpx
 
@@ -22,7 +21,7 @@ from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import DEMO_WORKFLOW_ID, KeyLimits
 from sandbox.server import Server
 
-__all__ = ["APPID", "BUCKET", "INVOKE", "LEDGER_BUCKET", "REGION", "World"]
+__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "World"]
 
 APPID: Final = "1250000000"
 BUCKET: Final = f"photos-{APPID}"
@@ -30,15 +29,6 @@ BUCKET: Final = f"photos-{APPID}"
 LEDGER_BUCKET: Final = f"ledger-{APPID}"
 """Bucket of the ledger."""
 REGION: Final = "ap-guangzhou"
-
-_CALL: Final = (sys.executable, "-m", "console", "invoke", "--event", "-")
-"""Runs a handler in a fresh process, as the platform would call it."""
-
-INVOKE: Final = (*_CALL, "producer.cos_trigger")
-"""The default taker of COS events."""
-
-_WEBHOOK: Final = (*_CALL, "producer.webhook")
-"""What stands behind the Function URL that the vendor calls."""
 
 _AT_ONCE: Final = 2
 """Handlers of one function that run at the same time."""
@@ -52,11 +42,21 @@ _WORKFLOW: Final = {
 }
 
 
+class Handlers(NamedTuple):
+    """Commands that run a handler in a fresh process, as the platform would call it, with the event on stdin."""
+
+    uploaded: Sequence[str]
+    """Takes COS events."""
+    called_back: Sequence[str]
+    """Stands behind the Function URL that the vendor calls."""
+
+
 class World:
     """COS with CI, RunningHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
         data: folder for everything they keep, and for the broker.
+        handlers: commands of the product's functions.
         event_url: where COS events are posted; empty runs the handler as a command.
         duration_s: how long a vendor's job takes.
         concurrent: jobs the vendor works on at once.
@@ -67,6 +67,7 @@ class World:
     def __init__(
         self,
         data: Path,
+        handlers: Handlers,
         *,
         event_url: str = "",
         duration_s: float = 2.0,
@@ -104,11 +105,11 @@ class World:
                 data_dir=data / "backend",
             )
         )
-        self._gateway = Server(gateway_app(_WEBHOOK, environ=lambda: self.environ, concurrency=_AT_ONCE))
+        self._gateway = Server(gateway_app(handlers.called_back, environ=lambda: self.environ, concurrency=_AT_ONCE))
         self.environ = self._environ(duration_s, self._gateway.url if webhook else "")
         # Made last: the command needs the environment, and that names the ports.
         self._sink: Sink = (
-            UrlSink(event_url) if event_url else CommandSink(INVOKE, concurrency=_AT_ONCE, env=self.environ)
+            UrlSink(event_url) if event_url else CommandSink(handlers.uploaded, concurrency=_AT_ONCE, env=self.environ)
         )
 
     def start(self) -> Self:

@@ -16,6 +16,7 @@ import msgspec
 
 from console.cli.broker import variables_for_demo
 from console.cli.client import Client, Sold, inside, open_client
+from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from runtime.settings import load_settings
 from sandbox.contact_sheet import contact_sheet
@@ -98,7 +99,7 @@ def run_demo(order: Order, progress: Callable[[], AbstractContextManager[Progres
     signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
         data = Path(folder)
-        with variables_for_demo(order.broker, data) as variables, World(data, broker=variables) as world:
+        with variables_for_demo(order.broker, data) as variables, World(data, HANDLERS, broker=variables) as world:
             log = data / "workers.log"
             with Workers(_WORKERS, world.environ, log) as workers, progress() as shown:
                 return asyncio.run(_Demo(order, world, workers, log, shown).run())

@@ -14,10 +14,11 @@ from typing import Final
 import pytest
 
 from console.cli.environment import env_lines
+from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from messages.codes import Code, text_of
 from sandbox.cos.events import CommandSink
-from sandbox.environment import INVOKE, World
+from sandbox.environment import World
 from tests.bad_input.pictures import TEXT, jpeg
 
 ROOT: Final = Path(__file__).parents[2]
@@ -116,7 +117,7 @@ def test_a_mistake_is_told_in_one_line_with_status_2(desk: Path, mistake: str) -
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+    with World(tmp_path / "data", HANDLERS) as opened:
         yield opened
 
 
@@ -186,9 +187,9 @@ def test_a_handler_that_meets_an_outage_is_told_in_one_line(desk: Path) -> None:
 @pytest.fixture
 def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a world with a worker, whose trigger verifies tickets with a secret of its own."""
-    with World(tmp_path / "data") as opened:
+    with World(tmp_path / "data", HANDLERS) as opened:
         other = {**opened.environ, "TICKET_SECRET": "not-the-secret-that-the-backend-signs-with"}
-        opened._sink = CommandSink(INVOKE, concurrency=1, env=other)
+        opened._sink = CommandSink(HANDLERS.uploaded, concurrency=1, env=other)
         with Workers(1, opened.environ, tmp_path / "workers.log"):
             yield opened.environ
 

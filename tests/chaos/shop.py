@@ -17,6 +17,7 @@ from typing import Any, Final, ParamSpec
 from PIL import Image
 
 from console.cli.client import Client, Sold, open_client
+from console.processes.handlers import HANDLERS
 from messages.keys import record_key
 from runtime.settings import load_settings
 from runtime.wiring import open_services
@@ -172,7 +173,9 @@ async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float =
         broker: variables of the broker.
         duration_s: seconds a vendor's job takes.
     """
-    world = await asyncio.to_thread(lambda: World(folder / "world", duration_s=duration_s, broker=broker).start())
+    world = await asyncio.to_thread(
+        lambda: World(folder / "world", HANDLERS, duration_s=duration_s, broker=broker).start()
+    )
     try:
         settings = load_settings(world.environ)
         async with (

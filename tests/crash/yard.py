@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from console.cli.client import Client, Sold, open_client
+from console.processes.handlers import HANDLERS
 from messages.keys import record_key, staging_prefix
 from messages.topics import FAILURE, WORKERS
 from runtime.settings import load_settings
@@ -120,7 +121,7 @@ class Yard:
         events = Events()
         with (
             Server(events.app) as server,
-            World(self._folder / "world", event_url=server.url, duration_s=0.5, concurrent=100) as world,
+            World(self._folder / "world", HANDLERS, event_url=server.url, duration_s=0.5, concurrent=100) as world,
         ):
             room = asyncio.Semaphore(AT_ONCE)
             async with asyncio.TaskGroup() as group:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from console.processes.handlers import HANDLERS
 from consumers.engine.limits import limit_of
 from consumers.runners.cloud_event import records_in
 from consumers.runners.drain import Drained, Order
@@ -84,7 +85,7 @@ def test_the_drain_by_hand_works_and_leaves_nothing_running(tmp_path: Path) -> N
     (command,) = [command for command in commands if command.startswith("scf-workers invoke")]
     # The event's file is made as the line above says.
     subprocess.run(["bash", "-c", commands[commands.index(command) - 1]], cwd=tmp_path, check=True)
-    with World(tmp_path / "data") as world:
+    with World(tmp_path / "data", HANDLERS) as world:
         done = subprocess.run(
             [sys.executable, "-m", "console", *shlex.split(command)[1:]],
             cwd=tmp_path,

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from console.doctor.doctor import Finding, examine
+from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.environment import World
 from tests.telemetry.collectors import grpc_collector, http_collector
@@ -104,7 +105,7 @@ ANYTHING: Final = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world")) as started:
+    with World(tmp_path_factory.mktemp("world"), HANDLERS) as started:
         yield started
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from console.processes.handlers import HANDLERS
 from sandbox.environment import World
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "sandbox/photos/portrait.jpg"
 COMMAND = (sys.executable, "-m", "console")
 
-HANDLERS = """
+HANDLER = """
 import time
 
 def _raise():
@@ -109,7 +110,7 @@ def test_the_demo_does_the_other_kind_too(tmp_path: Path, photos: list[Path]) ->
 
 @pytest.fixture
 def slow_world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data", duration_s=6.0, webhook=False) as world:
+    with World(tmp_path / "data", HANDLERS, duration_s=6.0, webhook=False) as world:
         yield world
 
 
@@ -155,7 +156,7 @@ def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: World,
 
 @pytest.fixture
 def handlers(tmp_path: Path) -> Path:
-    (tmp_path / "handlers.py").write_text(HANDLERS, encoding="utf-8")
+    (tmp_path / "handlers.py").write_text(HANDLER, encoding="utf-8")
     return tmp_path
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from console.cli.client import Client, Sold, open_client
+from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from messages.codes import Code
 from messages.topics import WORKERS
@@ -35,13 +36,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+    with World(tmp_path / "data", HANDLERS) as opened:
         yield opened
 
 
 @pytest.fixture
 def slow_vendor(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data", duration_s=100.0) as opened:
+    with World(tmp_path / "data", HANDLERS, duration_s=100.0) as opened:
         yield opened
 
 

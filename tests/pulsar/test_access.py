@@ -14,8 +14,9 @@ from typing import Final
 
 import pytest
 
+from console.processes.handlers import HANDLERS
 from runtime.settings import load_settings
-from runtime.wiring import _broker_token
+from runtime.wiring import broker_options
 from sandbox.environment import World
 from sandbox.pulsar import LocalPulsar
 from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
@@ -154,7 +155,7 @@ async def test_a_token_that_runs_out_is_asked_for_anew(opened: Opener, short_liv
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), webhook=False) as started:
+    with World(tmp_path_factory.mktemp("world"), HANDLERS, webhook=False) as started:
         yield started
 
 
@@ -227,11 +228,15 @@ def test_the_doctor_names_a_topic_that_nobody_made(world: World, own: LocalPulsa
 
 def test_the_token_of_the_settings_is_read_from_its_file_whenever_it_is_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    environ = {"BROKER_TOKEN_FILE": str(file)}
+    environ = {"BROKER_URL": "pulsar://127.0.0.1:6650", "BROKER_TOKEN_FILE": str(file)}
     file.write_text("first-token\n", encoding="utf-8")
-    token = _broker_token(load_settings(environ), lambda: environ)
+    options = broker_options(load_settings(environ), lambda: environ)
+    assert isinstance(options, PulsarOptions)
+    token = options.token
     assert token is not None
     assert token() == "first-token"
     file.write_text("second-token\n", encoding="utf-8")
     assert token() == "second-token"
-    assert _broker_token(load_settings({}), dict) is None
+    without = broker_options(load_settings({"BROKER_URL": environ["BROKER_URL"]}), dict)
+    assert isinstance(without, PulsarOptions)
+    assert without.token is None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from console.processes.handlers import HANDLERS
 from sandbox.environment import World
 from tests.serverless.places import PLACES
 
@@ -15,7 +16,9 @@ from tests.serverless.places import PLACES
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Stand-ins, on the test's queue if it has one; the parameter says whether the vendor calls a webhook."""
     queue = request.getfixturevalue("queue") if "queue" in request.fixturenames else None
-    with World(tmp_path / "data", duration_s=1.0, webhook=getattr(request, "param", True), broker=queue) as opened:
+    with World(
+        tmp_path / "data", HANDLERS, duration_s=1.0, webhook=getattr(request, "param", True), broker=queue
+    ) as opened:
         yield opened
 
 

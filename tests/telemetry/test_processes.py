@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from console.cli.trace import find_traces, read_spans
+from console.processes.handlers import HANDLERS
 from console.processes.invoke import Invocation, invoke
 from console.processes.workers import Workers
 from sandbox.cos.events import CommandSink
-from sandbox.environment import INVOKE, World
+from sandbox.environment import World
 from telemetry.exporters import FLUSH_LIMIT_S
 from tests.telemetry.collectors import Received, dead_collector, http_collector
 
@@ -51,7 +52,7 @@ def run(command: str, folder: Path, environ: Mapping[str, str]) -> str:
 @pytest.mark.timeout(120)
 def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
-    with http_collector() as received, World(tmp_path / "data", webhook=False, duration_s=1.0) as world:
+    with http_collector() as received, World(tmp_path / "data", HANDLERS, webhook=False, duration_s=1.0) as world:
         world.environ |= {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
@@ -59,7 +60,7 @@ def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path:
             "OTEL_RESOURCE_ATTRIBUTES": f"token={TOKEN}",
         }
         # The stand-in of COS starts the producer, in the same environment.
-        world._sink = CommandSink(INVOKE, env=world.environ)
+        world._sink = CommandSink(HANDLERS.uploaded, env=world.environ)
         with Workers(1, world.environ, log):
             said = run(f"scf-workers submit {ROOT / 'sandbox/photos/portrait.jpg'}", tmp_path, world.environ)
         (command,) = re.findall(r"```console\n\$ (.*)\n```", PAGE)

@@ -1,0 +1,18 @@
+"""The product's functions as commands, for a sandbox to run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from sandbox.environment import Handlers
+
+__all__ = ["HANDLERS"]
+
+_CALL: Final = (sys.executable, "-m", "console", "invoke", "--event", "-")
+
+HANDLERS: Final = Handlers(
+    uploaded=(*_CALL, "producer.cos_trigger"),
+    called_back=(*_CALL, "producer.webhook"),
+)
+"""Each call is a process of its own, as on the platform."""
