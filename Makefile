@@ -11,10 +11,12 @@ PHOTO ?=
 # Handed over in the environment: a name with spaces is one word there.
 export PHOTO
 DEMO_ARGS ?=
+BUSY_TIMES ?= 10
+BUSY_TESTS ?= tests/pulsar/test_outage.py tests/pulsar/test_processes.py tests/chaos/test_broker.py tests/serverless/test_push.py
 IMAGE_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-pulsar lint format image-check bench clean
+.PHONY: help setup demo test test-quick test-pulsar test-busy lint format image-check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +43,9 @@ test-quick: .venv/.ready ## Only those that start no whole processes, and no Pul
 
 test-pulsar: .venv/.ready ## Only those that need a Pulsar
 	PULSAR_REQUIRED=1 $(RUN)/pytest -n 2 -m "pulsar or own_pulsar" $(TEST_ARGS)
+
+test-busy: .venv/.ready ## Those that wait for processes and brokers, BUSY_TIMES times, while something else keeps all cores busy
+	PULSAR_REQUIRED=1 $(RUN)/python -m tests.support.busy $(BUSY_TIMES) -- $(BUSY_TESTS) $(TEST_ARGS)
 
 lint: .venv/.ready ## Style, types, import arrows
 	$(RUN)/ruff check .

@@ -20,6 +20,7 @@ from messages.codes import Code, text_of
 from sandbox.cos.events import CommandSink
 from sandbox.environment import World
 from tests.bad_input.pictures import TEXT, jpeg
+from tests.support.patience import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
 NOWHERE: Final = "http://127.0.0.1:9"
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str], folder: Path, environ: Mapping[str, str] | Non
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -15,6 +15,7 @@ from messages.codes import Code, text_of
 from tests.bad_input import pictures
 from tests.bad_input.pictures import BLUE, GREEN, RED, WHITE
 from tests.secrets.plants import Plants
+from tests.support.patience import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final[Mapping[str, tuple[Callable[[], bytes], Code | None]]] = {
@@ -40,7 +41,6 @@ SHOWN: Final[Mapping[str, tuple[tuple[int, int, int] | None, ...]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("kind", "names"),
     [("basic_clean", tuple(FILES)), ("model_pose12", ("text.jpg", "empty.png", "bomb.png", "zip.jpg"))],
@@ -51,7 +51,7 @@ def test_the_demo_shows_how_each_bad_picture_ends(tmp_path: Path, kind: str, nam
         (tmp_path / name).write_bytes(make())
     photos = [str(tmp_path / name) for name in files]
     argv = [sys.executable, "-m", "console", "demo", *photos, "--kind", kind, "--out", str(tmp_path / "out"), "--json"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False, text=True, timeout=170)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False, text=True, timeout=2 * PATIENCE_S)
     assert done.returncode == 0, done.stderr[-3000:]
     Plants({}).assert_none_in([("output", done.stdout), ("errors", done.stderr)])
     report = json.loads(done.stdout.splitlines()[-1])

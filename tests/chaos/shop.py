@@ -23,6 +23,7 @@ from runtime.settings import load_settings
 from runtime.wiring import open_services
 from sandbox.environment import World
 from tasks.context import Services
+from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
 
 __all__ = ["HANDS", "PUMP", "Shop", "Worker", "opened", "through", "until"]
@@ -46,6 +47,8 @@ class Worker:
 
     def __init__(self, environ: Mapping[str, str], log: Path, argv: Sequence[str]) -> None:
         self._log = log
+        self._read = 0
+        self._said: list[dict[str, Any]] = []
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, *argv], cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=out, stderr=out
@@ -64,7 +67,7 @@ class Worker:
         """By SIGTERM; its exit status. One that hangs is killed."""
         self._process.terminate()
         try:
-            return self._process.wait(timeout=40)
+            return self._process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.kill()
             return -9
@@ -75,7 +78,14 @@ class Worker:
 
     def said(self) -> list[dict[str, Any]]:
         """The lines of its log; one that is no JSON is a line with this `text`."""
-        return [_parsed(line) for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            whole = log.read()
+        # Only what is new is read: a log of a minute's traffic is long, and looked at twenty times a second.
+        whole = whole[: whole.rfind(b"\n") + 1]
+        self._read += len(whole)
+        self._said += [_parsed(line) for line in whole.decode(errors="replace").splitlines()]
+        return self._said.copy()
 
 
 def _parsed(line: str) -> dict[str, Any]:
@@ -104,7 +114,7 @@ class Shop:
         await asyncio.to_thread(photo.write_bytes, _picture())
         await asyncio.gather(*(self._client.upload(one, photo) for one in sold))
         self.sold += sold
-        await until(lambda: self.all_have(sold, "accepted"), "the uploads were not accepted", 60)
+        await until(lambda: self.all_have(sold, "accepted"), "the uploads were not accepted")
         return sold
 
     async def work(self, *argv: str, name: str = "") -> Worker:
@@ -207,7 +217,7 @@ def through(body: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return run
 
 
-async def until(look: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> float:
+async def until(look: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_S) -> float:
     """Wait until something is so; the seconds that took."""
     started = time.monotonic()
     while not await look():

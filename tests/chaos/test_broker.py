@@ -20,11 +20,9 @@ from sandbox.pulsar import LocalPulsar
 from tasks.wakes import SWEEP
 from tests.chaos.shop import Shop, Worker, opened, through, until
 
-pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
 
 RATE = 200
-BACK = 10.0
-"""Seconds after which a pump works again, once the broker is ready."""
 TASKS = 4
 
 
@@ -91,9 +89,11 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
                 # A worker dies, too: what it had acked and the broker forgets, another one gets.
                 await asyncio.to_thread(workers[0].kill)
                 await asyncio.to_thread(victim.kill)
+                killed = time.time()
                 await asyncio.to_thread(victim.start)
                 ready = time.time()
-                await until(lambda: worked_since(workers[1:], ready), "no pump works again", BACK)
+                back = await until(lambda: worked_since(workers[1:], ready), "no pump works again")
+                assert back < 2 * (ready - killed), "it works again long after the broker, which had to start"
                 workers.append(await shop.keep_working())
                 after = await shop.sell(1)
                 while not await twice(workers):
@@ -101,10 +101,10 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
                     await asyncio.to_thread(workers[-1].kill)
                     workers.append(await shop.keep_working())
                     await until(lambda: worked_since(workers[-1:], 0), "a new worker does not work")
-                await until(lambda: shop.all_have([*before, *after], "delivered"), "not every task ended", 60)
+                await until(lambda: shop.all_have([*before, *after], "delivered"), "not every task ended")
             finally:
                 flow.stop()
-        await until(lambda: seen(workers, flow.confirmed), "a confirmed message was lost", 60)
+        await until(lambda: seen(workers, flow.confirmed), "a confirmed message was lost")
         assert await twice(workers)
         for sold in [*before, *after]:
             await shop.judge(sold, "success")

@@ -11,7 +11,7 @@ from messages.codes import Code
 from telemetry.points import POINTS
 from tests.crash.yard import BAD_UPLOAD, WITH_WEBHOOK, Case, Yard
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 UNKNOWN = {"generate.intent", "generate.created"}
 """Here the outcome of the paid call is lost with the process: the run fails, and is refunded."""

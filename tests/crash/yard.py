@@ -34,11 +34,10 @@ from tasks.context import Services
 from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from telemetry.events import Event
 from tests.crash import processes
+from tests.support.patience import PATIENCE_S
 
 AT_ONCE: Final = 7
 """Tasks at the same time."""
-PATIENCE_S: Final = 40.0
-"""Seconds in which a thing that is bound to happen must have happened."""
 _LOOK_EVERY_S: Final = 0.05
 _OPEN_S: Final = 3.0
 

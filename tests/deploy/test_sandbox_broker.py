@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.cli.environment import read_env_file
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.mark.slow
@@ -35,6 +36,6 @@ def test_the_environment_that_it_writes_names_the_broker_and_the_collector_it_wa
         assert given.items() <= read_env_file(env_file).items()
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert not env_file.exists()

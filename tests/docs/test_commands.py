@@ -25,6 +25,7 @@ import yaml
 from PIL import Image
 
 from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of, inline_of
+from tests.support.patience import PATIENCE_S
 
 BY_CI: Final = "CI runs it"
 ELSEWHERE: Final[Mapping[str, str]] = {
@@ -108,7 +109,7 @@ class Reader:
         argv = self._argv(re.sub(r"\b[A-Z]+_ID\b", lambda word: self.words[word[0]], command))
         env = {**_environ(), **ENVIRONS.get(command, {}), **environ}
         done = subprocess.run(
-            argv, cwd=folder or self.folder, env=env, capture_output=True, text=True, check=False, timeout=120
+            argv, cwd=folder or self.folder, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         for name, found in re.findall(r"^(task|trace) ([0-9a-f]{32})", done.stdout, re.MULTILINE):
@@ -137,7 +138,7 @@ class Reader:
             yield
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=40) == 0, log.read_text(encoding="utf-8")[-2000:]
+            assert process.wait(timeout=PATIENCE_S) == 0, log.read_text(encoding="utf-8")[-2000:]
 
 
 def _environ() -> dict[str, str]:
@@ -199,7 +200,6 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_every_other_command_works(reader: Reader) -> None:
     for command in commands():
         if command in {*ELSEWHERE, *ON_PULSAR, *WITHOUT_WORKERS}:

@@ -25,6 +25,7 @@ from recipes.table import RECIPES
 from runtime.errors import BadSettings
 from runtime.scf import order_of
 from sandbox.environment import World
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/run-the-workers.md").read_text(encoding="utf-8")
@@ -92,7 +93,7 @@ def test_the_drain_by_hand_works_and_leaves_nothing_running(tmp_path: Path) -> N
             env={**world.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=PATIENCE_S,
             check=False,
         )
     assert done.returncode == 0, done.stderr

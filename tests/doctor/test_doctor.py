@@ -17,6 +17,7 @@ from console.doctor.doctor import Finding, examine
 from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.environment import World
+from tests.support.patience import PATIENCE_S
 from tests.telemetry.collectors import grpc_collector, http_collector
 
 ROOT: Final = Path(__file__).parents[2]
@@ -242,7 +243,7 @@ def test_no_secret_is_in_what_it_says(world: World) -> None:
 def test_the_command_says_the_same_to_machines(world: World, change: Mapping[str, str], status: int) -> None:
     argv = [sys.executable, "-m", "console", "doctor", "--json"]
     environ = {**world.environ, **change}
-    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == status
     told = json.loads(done.stdout)
     assert told["ok"] is (status == 0)

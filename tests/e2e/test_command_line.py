@@ -16,6 +16,7 @@ from PIL import Image
 
 from console.processes.handlers import HANDLERS
 from sandbox.environment import World
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "sandbox/photos/portrait.jpg"
@@ -52,7 +53,7 @@ def _run(arguments: Sequence[str], folder: Path, **more: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=2 * PATIENCE_S,
     )
 
 
@@ -74,7 +75,6 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(220)
 def test_the_demo_takes_photos_in_turn_and_the_book_balances(tmp_path: Path, photos: list[Path]) -> None:
     done = _run(["demo", *map(str, photos), "--tasks", "4", "--json", "--out", "results"], tmp_path)
     assert done.returncode == 0, done.stderr
@@ -98,7 +98,6 @@ def test_the_demo_takes_photos_in_turn_and_the_book_balances(tmp_path: Path, pho
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(220)
 def test_the_demo_does_the_other_kind_too(tmp_path: Path, photos: list[Path]) -> None:
     done = _run(["demo", *map(str, photos), "--kind", "basic_clean", "--json"], tmp_path)
     assert done.returncode == 0, done.stderr
@@ -127,7 +126,6 @@ def _is_done(stage: str, log: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: World, tmp_path: Path) -> None:
     first = _work(slow_world, tmp_path / "first.log")
     with (tmp_path / "submit.log").open("wb") as out:
@@ -150,7 +148,7 @@ def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: World,
     book = slow_world.book()
     assert (book["charged"], book["refunded"]) == (1, 0)
     second.send_signal(signal.SIGTERM)
-    assert second.wait(timeout=30) == 0
+    assert second.wait(timeout=PATIENCE_S) == 0
     assert "worker.stopped" in (tmp_path / "second.log").read_text(encoding="utf-8")
 
 

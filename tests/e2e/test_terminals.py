@@ -18,11 +18,12 @@ import pytest
 from PIL import Image
 
 from console.cli.environment import read_env_file
+from tests.support.patience import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
-LIMIT_S: Final = 60.0
+LIMIT_S: Final = PATIENCE_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 class Terminal:

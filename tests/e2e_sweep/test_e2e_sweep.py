@@ -23,15 +23,16 @@ from runtime.settings import load_settings
 from runtime.wiring import open_services
 from sandbox.environment import World
 from tasks.ledger.records import Accepted
+from tests.support.patience import PATIENCE_S
 from transport import open_broker
 
 PHOTO: Final = Path(__file__).parents[2] / "sandbox" / "photos" / "portrait.jpg"
 T = TypeVar("T")
 
 USER: Final = "u-e2e"
-LIMIT_S: Final = 45.0
+LIMIT_S: Final = PATIENCE_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ async def shop_of(world: World) -> AsyncGenerator[Shop]:
 
 def command(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "console", *arguments]
-    return subprocess.run(argv, env=dict(environ), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, env=dict(environ), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def workers(world: World, tmp_path: Path, **environ: str) -> Workers:
@@ -173,7 +174,13 @@ def test_the_timers_event_gives_the_counts(world: World) -> None:
     event = {"Type": "Timer", "TriggerName": "sweep", "Time": "2026-11-23T09:03:00Z", "Message": ""}
     argv = [sys.executable, "-m", "console", "invoke", "producer.sweep", "--event", "-"]
     done = subprocess.run(
-        argv, env=dict(world.environ), input=json.dumps(event), capture_output=True, text=True, timeout=60, check=False
+        argv,
+        env=dict(world.environ),
+        input=json.dumps(event),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["listed"] == 0

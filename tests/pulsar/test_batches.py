@@ -40,6 +40,6 @@ async def test_every_message_of_a_batch_is_delivered_and_done(
         consumer = await broker.subscribe([TOPIC], "workers", prefetch=prefetch)
         for _ in range(2):
             await asyncio.to_thread(send_batch, place, namespace, 12)
-            deliveries = await finish(consumer, 12, 20)
+            deliveries = await finish(consumer, 12)
             assert sorted(int(delivery.payload) for delivery in deliveries) == list(range(12))
         await shows(broker, TOPIC, ready=0, in_flight=0)

@@ -14,8 +14,9 @@ import pytest
 from sandbox.pulsar import LocalPulsar
 from tests.docs.pages import commands_of
 from tests.docs.test_commands import ON_PULSAR
+from tests.support.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_commands_of_the_page_work_in_order(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_the_commands_of_the_page_work_in_order(tmp_path: Path) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=250,
+                timeout=3 * PATIENCE_S,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
             said[command] = done.stdout

@@ -33,7 +33,7 @@ async def test_a_topic_that_moves_brings_nothing_twice_that_is_at_hand_or_done(
         for delivery in held[:5]:
             await consumer.ack(delivery)
         await unload(place, namespace, "poll")
-        rest = await finish(consumer, 10, 20)
+        rest = await finish(consumer, 10)
         assert {delivery.message_id for delivery in [*held, *rest]} == ids
         for delivery in held[5:]:
             await consumer.ack(delivery)
@@ -153,7 +153,7 @@ async def test_a_consumer_tells_whether_it_can_take_work(opened: Opener, place: 
         async def back() -> bool:
             return consumer.connected
 
-        await eventually(back, 20)
+        await eventually(back)
         await broker.publish("poll", b"x")
         await finish(consumer, 1)
         await consumer.close()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
 from tests.support.pulsar_place import Place
 
-pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
 
 TASKS = 20
 
@@ -36,7 +37,7 @@ def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=380,
+        timeout=4 * PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
@@ -57,6 +58,6 @@ def test_a_broker_nobody_knows_is_refused(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, "--broker must be one of sqlite, pulsar" in done.stderr) == (2, True)

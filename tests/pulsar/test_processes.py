@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
 from tests.support.pulsar_place import Place
 
 pytestmark = [pytest.mark.pulsar, pytest.mark.timeout(600)]
 
 _USER = Path(__file__).with_name("user.py")
-_LIMIT = 120.0
-"""Seconds until a process that does not end is a failure: generous, because a busy machine is none."""
 
 
 def use(place: Place, namespace: str, what: str, *options: str) -> subprocess.Popen[str]:
@@ -37,7 +36,7 @@ def use(place: Place, namespace: str, what: str, *options: str) -> subprocess.Po
 
 def test_a_forked_child_is_refused_in_plain_words_and_its_parent_goes_on(place: Place, namespace: str) -> None:
     with use(place, namespace, "fork") as process:
-        out, err = process.communicate(timeout=_LIMIT)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert out.splitlines() == ["refused 6", "parent goes on: y", "closed"], err
     assert process.returncode == 0
 
@@ -47,7 +46,7 @@ def test_ctrl_c_ends_a_process_that_waits_and_closes_its_connection(place: Place
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=_LIMIT)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert out.splitlines() == ["cancelled", "closed"]
     # The client once aborted the process here, with SIGABRT.
     assert process.returncode in {-signal.SIGINT, 130}, err
@@ -60,7 +59,7 @@ def test_a_process_that_ends_without_closing_ends(place: Place, namespace: str) 
             assert process.stdout is not None
             assert process.stdout.readline() == "waiting\n"
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=_LIMIT)
+            _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode in {-signal.SIGINT, 130}, err
 
 
@@ -72,5 +71,5 @@ def test_a_process_that_ends_right_after_the_close_ends_well(place: Place, names
     ends = []
     for _ in range(10):
         with use(place, namespace, "leave") as process:
-            ends.append((*process.communicate(timeout=_LIMIT), process.returncode))
+            ends.append((*process.communicate(timeout=PATIENCE_S), process.returncode))
     assert [(out, status) for out, _, status in ends] == [("not there\n", 0)] * len(ends), ends

@@ -42,7 +42,6 @@ def test_the_figures_of_other_suites_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_large_result_streams_with_flat_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speed is left to `make bench`: beside other tests it says nothing."""
     monkeypatch.setattr(large_file, "_REPEATS", 1)

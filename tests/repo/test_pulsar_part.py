@@ -15,6 +15,7 @@ import pytest
 from sandbox.pulsar import VERSION
 from sandbox.pulsar.__main__ import until_told
 from sandbox.pulsar.local import is_process_of
+from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_container import container, place_of
 from tests.support.pulsar_part import ROOT
 from tests.support.pulsar_place import SETTINGS, Place, Source, engine_answers, given, source_of
@@ -88,7 +89,7 @@ def test_testcontainers_has_what_we_use() -> None:
     # In a process of its own: importing it warns, which is an error here.
     names = "with_command", "get_container_host_ip", "get_exposed_port", "__enter__"
     look = f"from testcontainers.core.container import DockerContainer as C; [getattr(C, name) for name in {names}]"
-    subprocess.run([sys.executable, "-c", look], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", look], check=True, timeout=PATIENCE_S)
 
 
 def _pytest(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -102,12 +103,12 @@ def _pytest(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("processes", ["0", "2"])
 def test_a_machine_without_java_leaves_pulsar_out_loudly_or_fails(tmp_path: Path, processes: str) -> None:
     which = ["-n", processes, "tests/pulsar/test_processes.py", "tests/conformance/brokers/test_closing.py"]

@@ -21,6 +21,7 @@ from tests.bad_input.pictures import jpeg
 from tests.bad_input.shop import event
 from tests.secrets.echo import Echo, Mode
 from tests.secrets.plants import ENVIRONMENT, ROLE, Plants
+from tests.support.patience import PATIENCE_S
 from transport import open_broker
 
 ROOT: Final = Path(__file__).parents[2]
@@ -98,7 +99,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], text: str = "") -> tupl
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
     return done.returncode, done.stdout
 
@@ -182,7 +183,6 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("mode", "names"),
     [

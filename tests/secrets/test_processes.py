@@ -25,6 +25,7 @@ from services.objects.cos import CosObjects
 from services.objects.walk import walk
 from tests.bad_input import pictures
 from tests.secrets.plants import ENVIRONMENT, Plants
+from tests.support.patience import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -70,9 +71,9 @@ class Stage:
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_S)
         for keeper in self.keepers:
-            keeper.join(timeout=30)
+            keeper.join(timeout=PATIENCE_S)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -145,7 +146,6 @@ def files_of(folder: Path) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_no_process_prints_or_keeps_a_secret(stage: Stage) -> None:
     plants = Plants(ENVIRONMENT)
     photo, broken = stage.folder / "photo.jpg", stage.folder / "broken.jpg"
@@ -174,7 +174,7 @@ def test_no_process_prints_or_keeps_a_secret(stage: Stage) -> None:
     book = httpx.get(f"{environ['BACKEND_URL']}/_sandbox/book", trust_env=False).content
     kept = [*asyncio.run(objects_of(environ, LEDGER_BUCKET)), *asyncio.run(objects_of(environ, BUCKET))]
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=PATIENCE_S) == 0
     stage.stop()
     outputs = [("the book", book), *kept, *files_of(stage.folder)]
     check_that_much_was_searched(dict(outputs))

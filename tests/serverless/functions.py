@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -16,11 +17,13 @@ from console.cli.client import Client, Sold, open_client
 from runtime.settings import load_settings
 from sandbox.environment import World
 from sandbox.scf import Function
+from tests.support.patience import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
 PHOTO: Final = ROOT / "sandbox" / "photos" / "portrait.jpg"
 USER: Final = "u-1024"
-LIMIT_S: Final = 60.0
+HANDLERS: Final = Path(__file__).parent / "handlers"
+SLOWED: Final = "slowed"
 
 
 def alone(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -40,13 +43,20 @@ def function(handler: str, environ: Mapping[str, str], **options: Any) -> Functi
         {"PYTHONPATH": str(ROOT), **environ},
         name=handler.replace(".", "-"),
         retry_after_s=0.1,
+        init_limit_s=PATIENCE_S,
         **options,
     )
 
 
+def slowed(handler: str, seconds: float) -> dict[str, str]:
+    """Variables with which `function(SLOWED, ...)` is that handler, so much slower with each message."""
+    path = os.pathsep.join((str(ROOT), str(HANDLERS)))
+    return {"SLOWED": handler, "SLOW_S": str(seconds), "PYTHONPATH": path}
+
+
 async def until(condition: Callable[[], Any], what: str) -> None:
     """Wait for a condition, which may be a coroutine function's."""
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found = condition()
             if await found if asyncio.iscoroutine(found) else found:

@@ -19,8 +19,9 @@ from runtime.image import Credentials, context_of
 from sandbox.environment import World
 from sandbox.scf import Function, Role, Status
 from tests.serverless.functions import ROOT, alone, function, lines
+from tests.support.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 HANDLERS = Path(__file__).parent / "handlers"
 PATH = os.pathsep.join((str(ROOT), str(HANDLERS)))
@@ -180,7 +181,7 @@ def _serve(arguments: list[str], environ: dict[str, str]) -> subprocess.Complete
         env={"PYTHONPATH": PATH, "PYTHONUTF8": "1", **environ},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -14,7 +14,7 @@ from sandbox.scf import Status, Timer
 from tests.serverless.functions import alone, function, shop_of, until
 from tests.serverless.places import on_every_broker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("world", [True, False], ids=["webhook", "polls only"], indirect=True)

@@ -20,6 +20,7 @@ from console.processes.workers import Workers
 from sandbox.cos.events import CommandSink
 from sandbox.environment import World
 from telemetry.exporters import FLUSH_LIMIT_S
+from tests.support.patience import PATIENCE_S
 from tests.telemetry.collectors import Received, dead_collector, http_collector
 
 ROOT = Path(__file__).parents[2]
@@ -42,14 +43,19 @@ FOREIGN = {
 
 def run(command: str, folder: Path, environ: Mapping[str, str]) -> str:
     done = subprocess.run(
-        shlex.split(command), cwd=folder, env=dict(environ), capture_output=True, text=True, check=False, timeout=60
+        shlex.split(command),
+        cwd=folder,
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
     with http_collector() as received, World(tmp_path / "data", HANDLERS, webhook=False, duration_s=1.0) as world:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import pytest
 from _pytest.mark import ParameterSet
 
+from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import the_broker
 from transport import open_broker
 from transport.port import Broker, Capabilities
@@ -65,7 +66,7 @@ class SqliteFile:
         return ["--sqlite", str(self.path), "--lease", str(self._lease(impatient=impatient))]
 
     def _lease(self, *, impatient: bool) -> float:
-        return self.hang_limit if impatient else 60.0
+        return self.hang_limit if impatient else 10 * PATIENCE_S
 
 
 class SqliteMemory:

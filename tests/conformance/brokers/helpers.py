@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tests.conformance.brokers.environments import Environment
+from tests.support.patience import PATIENCE_S
 from transport.port import Backlog, Broker, Consumer, Delivery
 
 T = TypeVar("T")
 
-PROMPT: Final = 5.0
-"""Seconds in which what should happen at once must have happened: generous, for machines under load."""
 _ROOT: Final = Path(__file__).parents[3]
 _HOLDER: Final = Path(__file__).with_name("holder.py")
 
@@ -33,7 +32,7 @@ class Holder:
     async def line(self) -> str:
         """The next line it says."""
         assert self._process.stdout is not None
-        said = await within(self._process.stdout.readline(), 30.0)
+        said = await within(self._process.stdout.readline())
         assert said, "the holder ended"
         return said.decode().strip()
 
@@ -52,11 +51,11 @@ class Holder:
         for _ in range(10):
             self.send(signal.SIGSTOP)
             try:
-                await within(broker.publish("frozen", b""), 1.0)
+                await within(broker.publish("frozen", b""), 3.0)
             except TimeoutError:
                 self.send(signal.SIGCONT)
                 # Stopped again at once, it would still be where it was.
-                await within(broker.publish("thawed", b""), 30.0)
+                await within(broker.publish("thawed", b""))
             else:
                 return
         raise AssertionError("it cannot be stopped")
@@ -111,13 +110,13 @@ async def another(environment: Environment, broker: Broker) -> AsyncIterator[Bro
         yield second
 
 
-async def within(awaitable: Awaitable[T], seconds: float = PROMPT) -> T:
+async def within(awaitable: Awaitable[T], seconds: float = PATIENCE_S) -> T:
     """The result, or a failed test."""
     async with asyncio.timeout(seconds):
         return await awaitable
 
 
-async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = PROMPT) -> None:
+async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_S) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not await look():
@@ -130,12 +129,12 @@ async def publish_all(broker: Broker, topic: str, payloads: Iterable[bytes], *, 
     return set(await asyncio.gather(*(broker.publish(topic, payload, delay=delay) for payload in payloads)))
 
 
-async def take(consumer: Consumer, count: int, seconds: float = PROMPT) -> list[Delivery]:
+async def take(consumer: Consumer, count: int, seconds: float = PATIENCE_S) -> list[Delivery]:
     """Receive so many, without acking."""
     return [await within(consumer.receive(), seconds) for _ in range(count)]
 
 
-async def finish(consumer: Consumer, count: int, seconds: float = PROMPT) -> list[Delivery]:
+async def finish(consumer: Consumer, count: int, seconds: float = PATIENCE_S) -> list[Delivery]:
     """Receive and ack so many."""
     deliveries = await take(consumer, count, seconds)
     await asyncio.gather(*(consumer.ack(delivery) for delivery in deliveries))
@@ -153,7 +152,7 @@ async def shows(broker: Broker, topic: str, subscription: str = "workers", **fig
         return all(getattr(backlog, name) == value for name, value in figures.items())
 
     if not broker.capabilities.exact_backlog:
-        await eventually(right, 30.0)
+        await eventually(right)
     found = {name: getattr(backlog, name) for name in figures}
     assert found == figures, f"{found} is not {figures}"
     return backlog

@@ -67,7 +67,7 @@ async def test_the_oldest_age_is_that_of_the_oldest_ready_message(environment: E
         async def aged() -> bool:
             return (await broker.backlog("wake", "workers")).oldest_age > 0.2
 
-        await eventually(aged, 30)
+        await eventually(aged)
         await broker.publish("wake", b"young")
         await broker.publish("wake", b"later", delay=3600)
         asked = time.time()

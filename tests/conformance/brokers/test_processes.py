@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.conformance.brokers.environments import Environment, lasting, private, shared
-from tests.conformance.brokers.helpers import PROMPT, finish, holder, opened, publish_all, shows, within
+from tests.conformance.brokers.helpers import finish, holder, opened, publish_all, shows, within
 
 
 @shared
@@ -52,7 +52,7 @@ async def test_each_of_several_killed_holders_is_noticed(environment: Environmen
 
 
 @shared
-@pytest.mark.timeout(300)  # a stock broker notices after a minute
+@pytest.mark.timeout(600)  # a stock broker notices after a minute
 async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         ids = await publish_all(broker, "generate-runninghub-low", [b"x"] * 2)
@@ -60,7 +60,7 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
             consumer = await broker.subscribe(["generate-runninghub-low"], "workers")
             await hanging.freeze(broker)
             try:
-                deliveries = await finish(consumer, 2, environment.hang_limit + PROMPT)
+                deliveries = await finish(consumer, 2)
             finally:
                 hanging.send(signal.SIGCONT)
             assert {delivery.message_id for delivery in deliveries} == ids
@@ -72,7 +72,7 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
 
 
 @shared
-@pytest.mark.timeout(300)  # a stock broker notices after a minute
+@pytest.mark.timeout(600)  # a stock broker notices after a minute
 async def test_a_holder_that_lives_keeps_its_messages(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         ids = await publish_all(broker, "poll", [b"x"])

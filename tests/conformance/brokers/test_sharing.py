@@ -31,7 +31,7 @@ async def test_two_consumers_share_both_get_work_and_none_comes_twice(environmen
 
         async with asyncio.TaskGroup() as tasks:
             workers = [tasks.create_task(work(*pair)) for pair in zip(consumers, acked, strict=True)]
-            await within(all_acked.wait(), 30)
+            await within(all_acked.wait())
             for worker in workers:
                 worker.cancel()
         assert Counter(acked[0] + acked[1]) == dict.fromkeys(ids, 1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tests.conformance.brokers.environments import Environment
 from tests.conformance.brokers.helpers import opened, publish_all, shows
 from transport.port import Delivery
@@ -14,7 +12,6 @@ _CHUNK = 1000
 _MOST_BYTES = 24 << 20
 
 
-@pytest.mark.timeout(300)
 async def test_many_messages_go_through_once_each_in_bounded_space(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe(["poll"], "workers", prefetch=_CHUNK)

@@ -25,6 +25,7 @@ from sandbox.server import Server
 from services.vendors.port import JobState
 from services.vendors.runninghub.client import RunningHub
 from tests.contract.runninghub.calls import Caller, calling, opened, start
+from tests.support.patience import PATIENCE_S
 
 HOOK = "https://backend.example/hook/9c2b7c0e5f1d"
 
@@ -44,7 +45,7 @@ class Receiver:
         return self.status, "heard"
 
     async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(10), self.news:
+        async with asyncio.timeout(PATIENCE_S), self.news:
             await self.news.wait_for(lambda: len(self.heard) >= count)
 
     @property

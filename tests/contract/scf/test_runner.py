@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox.scf import Function, Role, Status, Timer
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +141,7 @@ async def test_a_function_without_a_role_is_given_no_credentials() -> None:
 
 async def test_a_timer_calls_again_and_again() -> None:
     async with function(concurrency=3) as one, Timer(one, 0.05, message="hello", name="every"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while one.stats.invocations < 3:  # noqa: ASYNC110 - processes tell no event
                 await asyncio.sleep(0.01)
         answer = await one.send({"last": 1})

@@ -15,6 +15,7 @@ import pytest
 from consumers.runners.health import EVERY_S, check_health_file, is_healthy, watch_health
 from runtime.errors import BadSettings
 from telemetry import logs
+from tests.support.patience import PATIENCE_S
 
 
 class Link:
@@ -35,7 +36,7 @@ def test_a_file_is_healthy_while_it_is_young(tmp_path: Path) -> None:
 async def test_it_is_touched_while_every_consumer_is_connected_and_not_otherwise(tmp_path: Path) -> None:
     path, links = tmp_path / "health", [Link(), Link()]
     links[1].connected = False
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(watch_health(str(path), links))  # type: ignore[arg-type]
         await asyncio.sleep(EVERY_S / 4)
         assert not await asyncio.to_thread(path.exists)
@@ -52,7 +53,7 @@ async def test_without_a_file_there_is_nothing_to_do() -> None:
 def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:
     def healthy(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "console", "healthy", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
     path = tmp_path / "health"
     gone = healthy("--file", str(path))

@@ -13,6 +13,7 @@ from consumers.runners.pump import groups_in
 from messages.bodies import Stage
 from messages.codec import Priority
 from messages.topics import topic_of, topic_table
+from tests.support.patience import PATIENCE_S
 
 GENERATE = tuple(topic_of(Stage.GENERATE, priority, vendor="runninghub") for priority in Priority)
 
@@ -78,7 +79,7 @@ def test_a_full_vendor_holds_up_no_other(pauses: Pauses) -> None:
 
 
 async def test_waiting_ends_at_once_when_nothing_rests(pauses: Pauses) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await pauses.wait(GENERATE)
 
 
@@ -87,7 +88,7 @@ async def test_waiting_lasts_as_long_as_the_rest() -> None:
     pauses = Pauses(loop.time)
     pauses.pause(GENERATE[1], 0.05)
     began = loop.time()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await pauses.wait(GENERATE)
     assert loop.time() - began >= 0.05
 

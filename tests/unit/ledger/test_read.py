@@ -33,6 +33,7 @@ from tasks.ledger.records import (
     Verdict,
 )
 from tasks.ledger.snapshot import PaidCall, Snapshot, live_jobs, open_calls
+from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import Clock, Cuts
@@ -277,7 +278,7 @@ async def test_together_raises_the_error_itself_and_cancels_the_rest() -> None:
             group.create_task(wait())
             group.create_task(fail())
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(ObjectsDown, match="away"):
             await both()
     assert stopped.is_set()
@@ -314,7 +315,7 @@ async def test_together_passes_a_cancel_on() -> None:
             entered.set()
 
     task = asyncio.create_task(body())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await entered.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

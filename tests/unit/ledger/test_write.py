@@ -33,6 +33,7 @@ from tasks.ledger.records import (
     Reopened,
     Verdict,
 )
+from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import Clock, Cuts
@@ -141,7 +142,7 @@ async def test_of_many_writers_exactly_one_wins(ledger_of: Callable[[str], Ledge
     # Some answers are cut off behind the put, so the winner may well be one of those.
     cuts.cut("put_new", done=True, times=cut)
     writers = [ledger_of(f"p{n}") for n in range(20)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         results = await asyncio.gather(
             *(writer.write(RUN, "verdict", Verdict("failed", str(n))) for n, writer in enumerate(writers))
         )

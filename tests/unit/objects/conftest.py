@@ -13,6 +13,7 @@ import pytest
 
 from services.objects.cos import CosObjects, Credentials
 from telemetry.secrets import Secret
+from tests.support.patience import PATIENCE_S
 
 BUCKET = "pictures-1250000000"
 
@@ -65,7 +66,7 @@ class Scripted:
 
     @staticmethod
     async def seen(signal: threading.Semaphore) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not signal.acquire(blocking=False):  # noqa: ASYNC110 - another thread releases it
                 await asyncio.sleep(0.005)
 

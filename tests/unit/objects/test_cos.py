@@ -21,6 +21,7 @@ from services.objects.cos import CosObjects, Credentials
 from services.objects.port import PictureRule
 from telemetry.events import Event
 from telemetry.secrets import Secret
+from tests.support.patience import PATIENCE_S
 
 RULES = [PictureRule("out/b", "imageMogr2/format/png")]
 Call = tuple[str, Callable[[CosObjects], Awaitable[Any]]]
@@ -229,7 +230,7 @@ async def test_an_upload_that_is_refused_at_once_does_not_read_its_source(cos: A
 async def test_a_cancelled_upload_ends_its_request_and_its_thread(cos: Any, objects: CosObjects) -> None:
     source = Endless(5 << 30)
     putting = asyncio.create_task(objects.put("a", source))
-    await asyncio.wait_for(source.well_begun.wait(), 5)
+    await asyncio.wait_for(source.well_begun.wait(), PATIENCE_S)
     putting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await putting

@@ -18,6 +18,7 @@ from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import MAX_PICTURE_BYTES, find_upload
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Verdict
+from tests.support.patience import PATIENCE_S
 from tests.unit.producer.checks import PHOTO, RUN, TASK_FILE, assert_accepted, assert_nothing_said, assert_refused
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ async def test_a_second_upload_does_not_swap_the_picture_of_a_task(world: Open) 
 async def test_many_deliveries_of_one_upload_make_one_task(world: Open) -> None:
     async with world() as here:
         await here.upload()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             found = await asyncio.gather(*(take_in(PHOTO, here.out) for _ in range(10)))
         assert set(found) <= {"accepted", "again"}
         messages = await here.sent()
@@ -229,7 +230,7 @@ async def test_two_uploads_beside_each_other_make_one_task(world: Open) -> None:
         await here.upload("input/u1/t1/original.jpg", b"one")
         await here.upload("input/u1/t1/original.png", b"two")
         keys = [PHOTO, InputKey("u1", "t1", "original.png")]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(take_in(key, here.out) for key in keys))
         accepted = await here.accepted()
         assert accepted is not None

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.engine.virtual import virtually, wall
+from tests.support.patience import PATIENCE_S
 from transport.errors import Closed
 from transport.port import Delivery
 from transport.pulsar.consumer import PulsarConsumer
@@ -310,7 +311,7 @@ def test_a_call_that_fails_does_not_hold_up_those_behind_it() -> None:
             wakeups.call(done.set)
 
         await asyncio.to_thread(from_outside)
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), PATIENCE_S)
         assert [type(error) for error in told] == [ZeroDivisionError]
 
     asyncio.run(body())

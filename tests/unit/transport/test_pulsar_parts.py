@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.errors import MessageTooLarge, ScfWorkersError
+from tests.support.patience import PATIENCE_S
 from transport import open_broker
 from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed
 from transport.port import Backlog
@@ -334,4 +335,6 @@ if not child:
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     # In a process of its own, because forking one with threads is a warning.
-    assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False, timeout=60).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False, timeout=PATIENCE_S).returncode == 0
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from transport.sqlite import SqliteBroker
 from transport.sqlite.clocks import machine_clocks
 from transport.sqlite.peers import Peers
@@ -84,7 +85,7 @@ async def test_a_holder_without_a_pipe_is_dead(neighbour: Neighbour) -> None:
     neighbour.take()
     await asyncio.to_thread(lambda: [pipe.unlink() for pipe in neighbour.folder.iterdir()])
     consumer = await broker.subscribe(["wake"], "workers")
-    assert (await asyncio.wait_for(consumer.receive(), 5)).message_id == message_id
+    assert (await asyncio.wait_for(consumer.receive(), PATIENCE_S)).message_id == message_id
     await broker.close()
 
 
@@ -113,9 +114,9 @@ async def test_a_neighbour_that_does_not_listen_holds_nobody_up(neighbour: Neigh
     with pytest.raises(BlockingIOError):
         os.write(bell, b".")
     broker = await opened(neighbour)
-    await asyncio.wait_for(broker.publish("wake", b"x"), 5)
+    await asyncio.wait_for(broker.publish("wake", b"x"), PATIENCE_S)
     neighbour.die()
-    await asyncio.wait_for(broker.publish("wake", b"x"), 5)
+    await asyncio.wait_for(broker.publish("wake", b"x"), PATIENCE_S)
     await broker.close()
 
 

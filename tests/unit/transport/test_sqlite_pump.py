@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from transport import open_broker
 from transport.errors import BrokerDown, Closed
 from transport.sqlite import SqliteBroker
@@ -72,7 +73,7 @@ async def test_a_waiting_consumer_is_served_before_one_that_only_fetches_ahead()
             receiving = asyncio.ensure_future(waiting.receive())
             await asyncio.sleep(0)
             await broker.publish("clean-high", b"for who waits")
-            await waiting.ack(await asyncio.wait_for(receiving, 5))
+            await waiting.ack(await asyncio.wait_for(receiving, PATIENCE_S))
 
 
 async def test_nothing_is_fetched_ahead_before_the_first_receive_nor_after_a_release() -> None:
@@ -154,13 +155,13 @@ async def test_the_folder_of_the_neighbours_is_made_again_when_somebody_removed_
     async with opened(tmp_path / "broker.db", lease=0.4) as one, opened(tmp_path / "broker.db", lease=0.4) as two:
         consumers = [await broker.subscribe(["wake"], "workers", prefetch=0) for broker in (one, two)]
         await asyncio.to_thread(lambda: [pipe.unlink() for pipe in folder.iterdir()])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while await asyncio.to_thread(lambda: len(list(folder.iterdir()))) < 4:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
         receiving = asyncio.ensure_future(consumers[1].receive())
         await one.publish("wake", b"x")
-        assert (await asyncio.wait_for(receiving, 5)).payload == b"x"
+        assert (await asyncio.wait_for(receiving, PATIENCE_S)).payload == b"x"
 
 
 class _Jump(selectors.SelectSelector):
