@@ -10,7 +10,7 @@ from services.objects.credentials import Credentials
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 
-__all__ = ["credentials_in"]
+__all__ = ["credentials_in", "forbid_core_dumps"]
 
 
 def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credentials:
@@ -31,3 +31,10 @@ def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credential
     if settings.tencentcloud_secret_id and settings.tencentcloud_secret_key:
         return Credentials(settings.tencentcloud_secret_id, settings.tencentcloud_secret_key)
     raise BadSettings("set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or give the function a role")
+
+
+def forbid_core_dumps() -> None:
+    """Let a crash of this process, and of those it starts, write no memory to disk: keys are in it."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

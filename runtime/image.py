@@ -8,26 +8,34 @@ in `X-Scf-Secret-Id`, `X-Scf-Secret-Key` and `X-Scf-Session-Token`. The units ar
 user recorded has `X-Scf-Memory: 512` and `X-Scf-Timeout: 300000`, so MB and milliseconds. A limit below 1,000 can only
 be one in seconds (1 to 900 are allowed), and is read so. How a failed call must be answered is not written either.
 
-The standard library's server is enough: the platform sends an instance one event at a time, so requests are answered
-one by one in the main thread, which is where the handler's event loop and signals belong; and a framework would only
-make the cold start longer.
+The standard library's server is enough, and a framework would only make the cold start longer. Each connection is read
+in a thread of its own, with one deadline for the whole request, so that one which says nothing holds up no other; the
+handler is called in the main thread, one event at a time, for there belong its event loop and the signals.
 """
 
 from __future__ import annotations
 
+import io
 import os
+import queue
 import re
 import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Iterable, Mapping, MutableMapping
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer
-from typing import Any, Final
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from messages.errors import ScfWorkersError
-from runtime.errors import BadSettings, NoHandler
+from runtime.credentials import forbid_core_dumps
+from runtime.errors import BadBody, BadSettings, NoHandler
+from runtime.event_json import decode_event
 from runtime.handlers import Handler, find_handler
 from runtime.scf import close_instance
 from runtime.settings import mask_secrets
@@ -36,13 +44,22 @@ from telemetry.events import Event
 from telemetry.redaction import redact_text, register
 from telemetry.secrets import Secret
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 __all__ = ["Credentials", "Server", "context_of", "main"]
 
 _PATH: Final = "/event-invoke"
 _PORT: Final = 9000
 _MAX_PORT: Final = 65535
-_SILENCE_S: Final = 30.0
-"""Seconds that a caller may leave between two pieces of a request: it holds up everybody else."""
+_REQUEST_S: Final = 30.0
+"""Seconds until a request must be here as a whole, however its pieces come."""
+
+_ANSWER_S: Final = 30.0
+"""Seconds that a caller may take to fetch its answer."""
+
+_CONNECTIONS: Final = 64
+"""Connections at once; the platform needs one."""
 
 _LOOK_EVERY_S: Final = 0.5
 """Seconds between two looks whether a signal came. The kernel may give it to another thread, just after a thaw say, and
@@ -66,7 +83,6 @@ _CONTEXT: Final = {
     "x-scf-uin": "tencentcloud_uin",
 }
 _LEAST_MILLISECONDS: Final = 1000
-_OK, _NOT_FOUND, _TOO_LARGE, _BAD, _FAILED = 200, 404, 413, 400, 500
 
 log = logs.get(__name__)
 
@@ -130,7 +146,21 @@ def _number(text: str | None) -> int:
         return 0
 
 
-class Server(TCPServer):
+class _Call:
+    """One event on its way to the main thread and back."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        self.body = body
+        self.headers = headers
+        self.answer: tuple[int, bytes] = (
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            _told("Leaving", "this instance has been told to end"),
+        )
+        self.answered = threading.Event()
+        self.written = threading.Event()
+
+
+class Server(ThreadingMixIn, TCPServer):
     """Serves one handler.
 
     It is no `HTTPServer`, which asks the resolver for this machine's name at its start, and may wait for it.
@@ -139,24 +169,57 @@ class Server(TCPServer):
         handler: the function's `main_handler`.
         credentials: take those of each call.
         port: 0 takes a free one.
+        request_s: seconds until a request must be here as a whole.
     """
 
     allow_reuse_address = True
-    timeout = _LOOK_EVERY_S
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = _CONNECTIONS
 
-    def __init__(self, handler: Handler, credentials: Credentials, port: int = _PORT) -> None:
+    def __init__(
+        self, handler: Handler, credentials: Credentials, port: int = _PORT, *, request_s: float = _REQUEST_S
+    ) -> None:
         self.handler = handler
         self.credentials = credentials
+        self.request_s = request_s
         self._leaving = False
+        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._room = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(("0.0.0.0", port), _Request)  # noqa: S104 - the platform calls from outside the container
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; what is at work then is finished."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
+        threading.Thread(target=self.serve_forever, name="accept", daemon=True).start()
+        last: _Call | None = None
         while not self._leaving:
-            self.handle_request()
+            last = self.serve_next(_LOOK_EVERY_S) or last
+        self.shutdown()
         self.server_close()
+        while not self._calls.empty():
+            last = self._calls.get()
+            last.answered.set()
+        if last is not None:
+            last.written.wait(_ANSWER_S)
+
+    def serve_next(self, wait_s: float) -> _Call | None:
+        """Answer the next event, in the calling thread; None if none came in time."""
+        try:
+            call = self._calls.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+        call.answer = self.call(call.body, call.headers)
+        call.answered.set()
+        return call
+
+    def hand_over(self, body: bytes, headers: Mapping[str, str]) -> _Call:
+        """Have an event answered in the main thread, and wait for that."""
+        call = _Call(body, headers)
+        self._calls.put(call)
+        call.answered.wait()
+        return call
 
     def call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """Answer one event: status and JSON."""
@@ -165,7 +228,21 @@ class Server(TCPServer):
         except Exception as error:  # noqa: BLE001 - the platform is told, and the instance lives on
             if not isinstance(error, ScfWorkersError):
                 log.error(Event.CALL_FAILED, error=error)
-            return _FAILED, _told(type(error).__name__, str(error))
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _told(type(error).__name__, str(error))
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base's signature
+        """Read a connection in a thread of its own; one too many is closed."""
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base's signature
+        """Read one connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - the base's signature
         """The caller went away."""
@@ -174,39 +251,87 @@ class Server(TCPServer):
     def _call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         self.credentials.take(headers)
         try:
-            event = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return _BAD, _told("BadEvent", f"the event is no JSON: {error}")
-        return _OK, msgspec.json.encode(self.handler(event, context_of(headers)))
+            event = decode_event(body)
+        except BadBody as error:
+            return HTTPStatus.BAD_REQUEST, _told("BadEvent", str(error))
+        return HTTPStatus.OK, msgspec.json.encode(self.handler(event, context_of(headers)))
 
     def _leave(self, _number: int, _frame: object) -> None:
         self._leaving = True
 
 
+class _Until(io.RawIOBase):
+    """A connection to read from until a moment, however many pieces come before it."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        super().__init__()
+        self._connection = connection
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Request(BaseHTTPRequestHandler):
-    """One request. The connection ends with the answer (HTTP/1.0): one that idles would hold up everybody else."""
+    """One request. The connection ends with the answer (HTTP/1.0)."""
 
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride] - it is made for this one
-    timeout = _SILENCE_S
+
+    def setup(self) -> None:
+        """Give the whole request one deadline."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + self.server.request_s))
 
     def do_POST(self) -> None:
         """An event, if the path is the platform's."""
         if self.path.partition("?")[0] != _PATH:
-            self._answer(_NOT_FOUND, _told("NotFound", f"events are posted to {_PATH}"))
+            self.send_error(HTTPStatus.NOT_FOUND, f"events are posted to {_PATH}")
             return
-        length = _number(self.headers.get("Content-Length"))
-        if length > _MAX_BODY_BYTES:
-            self._answer(_TOO_LARGE, _told("TooLarge", f"an event has {_MAX_BODY_BYTES} bytes at most"))
+        text = self.headers.get("Content-Length", "")
+        if not re.fullmatch("[0-9]{1,18}", text):
+            self.send_error(HTTPStatus.LENGTH_REQUIRED, "an event comes with its Content-Length")
             return
-        self._answer(*self.server.call(self.rfile.read(length), _lower(self.headers.items())))
+        if int(text) > _MAX_BODY_BYTES:
+            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an event has {_MAX_BODY_BYTES} bytes at most")
+            return
+        try:
+            body = self.rfile.read(int(text))
+        except TimeoutError:
+            self.send_error(HTTPStatus.REQUEST_TIMEOUT, f"an event must be here within {self.server.request_s:g} s")
+            return
+        if len(body) < int(text):
+            self.send_error(HTTPStatus.BAD_REQUEST, "the event ends before its Content-Length")
+            return
+        call = self.server.hand_over(body, _lower(self.headers.items()))
+        try:
+            self._answer(*call.answer)
+        finally:
+            call.written.set()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base's signature
         """Say nothing: calls tell of themselves."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Answer what is no event as everything else is answered: in JSON."""
+        status = HTTPStatus(code)
+        self._answer(status, _told(status.phrase.title().replace(" ", ""), message or status.phrase))
+
     def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
+        self.connection.settimeout(_ANSWER_S)
+        # Of a line that is no request's the base thinks that it is HTTP/0.9, which has neither status nor headers.
+        self.request_version = self.protocol_version
+        # Not `send_response`, which adds the names and versions of the server and of Python.
+        self.send_response_only(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
@@ -229,6 +354,7 @@ def main(argv: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if argv is None else argv
     name = arguments[0] if arguments else os.environ.get("FUNCTION_HANDLER", "")
+    forbid_core_dumps()
     mask_secrets(os.environ)
     logs.setup(sys.stdout, "INFO", name or "runtime.image")
     if not name:

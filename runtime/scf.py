@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from messages.errors import ScfWorkersError
+from runtime.credentials import forbid_core_dumps
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings, mask_secrets
 from runtime.wiring import open_services, open_telemetry
@@ -118,6 +119,7 @@ class Instance:
 
     async def _call(self, work: Callable[[Services], Awaitable[T]]) -> T:
         if self._settings is None or self._outlets is None:
+            forbid_core_dumps()
             mask_secrets(os.environ)
             logs.setup(sys.stdout, "INFO", self._service)
             self._settings = load_settings(os.environ)

@@ -76,6 +76,8 @@ class World:
         broker: Mapping[str, str] | None = None,
     ) -> None:
         data.mkdir(parents=True, exist_ok=True)
+        # Keys and pictures lie below: for the owner alone, whatever mode each file gets.
+        data.chmod(0o700)
         self._data = data
         self._broker = broker or {"BROKER_URL": f"sqlite://{(data / 'broker.db').resolve()}"}
         self._secrets = _load_secrets(data / "secrets.json")

@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
@@ -26,6 +26,9 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import Metric
 from telemetry.tracing import Finished, span_id, trace_id
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["EXPORT_LIMIT_S", "METRICS_EVERY_S", "Otlp", "Protocol", "open_exporters"]
 
@@ -52,6 +55,9 @@ _KINDS: Final[Mapping[str, SpanKind]] = {
     "internal": SpanKind.INTERNAL,
 }
 
+_NO_PROXY: Final[Any] = (("grpc.enable_http_proxy", 0),)
+"""gRPC too would follow `https_proxy` and the like of the environment."""
+
 log = logs.get(__name__)
 
 
@@ -76,17 +82,34 @@ def open_exporters(
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces
 
         return (
-            grpc_traces.OTLPSpanExporter(endpoint=endpoint, headers=named, timeout=EXPORT_LIMIT_S),
-            grpc_metrics.OTLPMetricExporter(endpoint=endpoint, headers=named, timeout=EXPORT_LIMIT_S),
+            grpc_traces.OTLPSpanExporter(
+                endpoint=endpoint, headers=named, timeout=EXPORT_LIMIT_S, channel_options=_NO_PROXY
+            ),
+            grpc_metrics.OTLPMetricExporter(
+                endpoint=endpoint, headers=named, timeout=EXPORT_LIMIT_S, channel_options=_NO_PROXY
+            ),
         )
     from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
 
     base = endpoint.rstrip("/")
     return (
-        http_traces.OTLPSpanExporter(endpoint=f"{base}/v1/traces", headers=named, timeout=EXPORT_LIMIT_S),
-        http_metrics.OTLPMetricExporter(endpoint=f"{base}/v1/metrics", headers=named, timeout=EXPORT_LIMIT_S),
+        http_traces.OTLPSpanExporter(
+            endpoint=f"{base}/v1/traces", headers=named, timeout=EXPORT_LIMIT_S, session=_session()
+        ),
+        http_metrics.OTLPMetricExporter(
+            endpoint=f"{base}/v1/metrics", headers=named, timeout=EXPORT_LIMIT_S, session=_session()
+        ),
     )
+
+
+def _session() -> requests.Session:
+    """A session that goes straight to the endpoint: proxy variables and .netrc would hand the headers to others."""
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 @final

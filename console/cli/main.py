@@ -26,6 +26,7 @@ from console.cli.arguments import (
 from console.cli.environment import ENV_FILE, use_environment
 from console.cli.terminal import say, say_json, warn
 from messages.errors import ScfWorkersError
+from runtime.credentials import forbid_core_dumps
 from runtime.errors import BadSettings
 from runtime.settings import mask_secrets
 from telemetry import logs
@@ -90,6 +91,7 @@ def main() -> None:
     """Entry of the command `scf-workers`."""
     # What libraries say, and what nobody caught, passes the filter as everything else does.
     logs.setup(sys.stderr, "WARNING", "console")
+    forbid_core_dumps()
     mask_secrets(os.environ)
     try:
         app()

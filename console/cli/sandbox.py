@@ -33,6 +33,8 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
     Raises:
         console.cli.arguments.BadUsage: a place cannot be written, or another sandbox has it.
     """
+    # Keys and pictures are written here, by handlers too: for the owner alone.
+    os.umask(0o077)
     stop = threading.Event()
 
     def leave(_number: int, _frame: object) -> None:

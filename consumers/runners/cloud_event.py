@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -26,6 +27,7 @@ from transport.port import Delivery
 
 __all__ = ["Record", "records_in"]
 
+_ID: Final = re.compile(r"[!-~]{1,256}")
 _PARTITION: Final = re.compile(r"-partition-\d+\Z")
 
 _HOMELESS: Final = topic_of(Stage.WAKE)
@@ -51,10 +53,10 @@ def _record(entry: object) -> Record:
     data = entry.get("data") if isinstance(entry, Mapping) else None
     payload = _payload(data.get("msgBody")) if isinstance(data, Mapping) else None
     if not isinstance(entry, Mapping) or not isinstance(data, Mapping) or payload is None:
-        raw = msgspec.json.encode(entry)
+        raw = _raw(entry)
         return Record(Delivery(_digest(raw), _HOMELESS, raw), readable=False)
-    message_id = data.get("msgId") or entry.get("id") or _digest(payload)
-    return Record(Delivery(str(message_id), _topic(data.get("topic"), payload), payload), readable=True)
+    message_id = _identity(data.get("msgId")) or _identity(entry.get("id")) or _digest(payload)
+    return Record(Delivery(message_id, _topic(data.get("topic"), payload), payload), readable=True)
 
 
 def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - whatever the bridge made of it
@@ -64,7 +66,26 @@ def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - whatever the bridge m
         # A message of ours begins with a bracket, which no base64 does.
         unpacked = _unpack(plain)
         return unpacked if unpacked is not None and unpacked.startswith(b"[") else plain
-    return msgspec.json.encode(body) if isinstance(body, list | dict) and body else None
+    return _raw(body) if isinstance(body, list | dict) and body else None
+
+
+def _raw(value: object) -> bytes:
+    """A record as JSON, for its dead letter, as far as JSON can say it."""
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # Half a surrogate pair, an integer of more than 64 bits, or nesting without a bound.
+        pass
+    try:
+        return json.dumps(value, separators=(",", ":"), default=str).encode()
+    except (TypeError, ValueError, RecursionError):
+        return f"a {type(value).__name__} that JSON cannot say".encode()
+
+
+def _identity(value: object) -> str:
+    """An id as it came, if it can be one; else empty."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return text if _ID.fullmatch(text) else ""
 
 
 def _unpack(text: bytes) -> bytes | None:

@@ -1,0 +1,46 @@
+"""What a process leaves on disk: no memory of a crash, and nothing that others may read."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sandbox.environment import World
+
+ROOT: Final = Path(__file__).parents[3]
+SHOW: Final = (
+    "import resource\ndef main_handler(event, context):\n    return resource.getrlimit(resource.RLIMIT_CORE)\n"
+)
+
+
+def test_no_process_of_ours_dumps_its_memory(tmp_path: Path) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    (tmp_path / "limits.py").write_text(SHOW, encoding="utf-8")
+    (tmp_path / "event.json").write_text("{}", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "console", "invoke", "limits", "--event", "event.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (hard, hard)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[0, 0]\n", done.stderr
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_the_stand_ins_keep_is_for_their_user_alone(tmp_path: Path, *, there: bool) -> None:
+    data = tmp_path / "data"
+    if there:
+        data.mkdir(mode=0o755)
+    with World(data):
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        assert stat.S_IMODE((data / "secrets.json").stat().st_mode) == 0o600
