@@ -78,7 +78,7 @@ class Wake(msgspec.Struct, frozen=True, array_like=True):
     """Look at the run once, now."""
 
     why: str
-    """sweep, redeliver, webhook or cancel; replay is reserved."""
+    """sweep, redeliver, webhook, cancel or index; replay is reserved."""
     job: Job | None = None
     """A webhook's hint."""
     since: int = 0

@@ -17,9 +17,9 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
 
-__all__ = ["LATEST", "REDELIVER", "SWEEP", "Why", "current_run", "publish_wake"]
+__all__ = ["INDEX", "LATEST", "REDELIVER", "SWEEP", "Why", "current_run", "publish_wake"]
 
-Why = Literal["sweep", "redeliver", "webhook", "cancel", "replay"]
+Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "replay"]
 """Who wakes, and what for. Nothing wakes for a `replay` yet."""
 
 SWEEP: Final = "sweep"
@@ -27,6 +27,9 @@ SWEEP: Final = "sweep"
 
 REDELIVER: Final = "redeliver"
 """A delivered run that the backend still lists: deliver the same verdict once more."""
+
+INDEX: Final = "index"
+"""An accepted run that could not be entered in the lists: enter it, and look no further."""
 
 LATEST: Final = -1
 """Instead of a run's number: the one that counts, found when the wake is read."""

@@ -12,8 +12,8 @@ __all__ = ["POINTS", "install", "reached"]
 
 POINTS: Final = (
     "ingest.accepted",
-    "ingest.indexed",
     "ingest.published",
+    "ingest.indexed",
     "clean.marked",
     "clean.processed",
     "clean.cleaned",

@@ -12,8 +12,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from consumers.engine.effects import Effects
-from consumers.engine.follow_up import real_delay
+from consumers.engine.follow_up import COPY_FLOOR, real_delay
 from consumers.engine.limits import is_marked, limit_of
 from consumers.engine.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
 from consumers.engine.pauses import Pauses
@@ -21,7 +23,7 @@ from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome
 from consumers.engine.time_limit import within
 from consumers.runners.user_cap import put_off_delay
 from messages.bodies import Collect, Reason, Stage, Wake
-from messages.codec import Header, Message, decode
+from messages.codec import Header, Message, decode, encode
 from messages.codes import Code
 from messages.errors import InvalidMessage, ScfWorkersError, Transient
 from tasks.calls.jobs import save_ids
@@ -144,13 +146,29 @@ class Engine:
                 return
             outcome = await self._outcome(message, delivery)
             if isinstance(outcome, Snooze | Retry):
-                # A copy would be young for ever: an outage of hours would gather one chain of them for each sweep.
-                outcome = Leave()
-            await self._effects.carry_out(outcome, message, delivery)
-        except Exception as error:  # noqa: BLE001 - the next sweep tries again
+                outcome = await self._sweep_again(outcome, message, delivery)
+            else:
+                await self._effects.carry_out(outcome, message, delivery)
+        except Exception as error:  # noqa: BLE001 - tried again, now or by the next sweep
             self._tell(error)
-        else:
-            _done(message, outcome, started)
+            outcome = await self._sweep_again(Snooze(OUTAGE_DELAY), message, delivery)
+        _done(message, outcome, started)
+
+    async def _sweep_again(self, outcome: Snooze | Retry, message: Message, delivery: Delivery) -> Outcome:
+        """Publish a wake that broke off once more, within the time of the sweep that made it.
+
+        The copy keeps the time of its sweep: one that were young for ever would make an outage of hours gather a chain
+        for each sweep.
+        """
+        header = message.header
+        delay = jittered(max(COPY_FLOOR, outcome.delay), self._services.rng)
+        age = self._services.ledger.now() + delay - header.created / 1000
+        if age > STALE_SWEEP:
+            return Leave()
+        copy = msgspec.structs.replace(header, seq=header.seq + 1, not_before=int(age * 1000))
+        await self._effects.publish(delivery.topic, encode(Message(copy, message.body)), delay)
+        log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
+        return outcome
 
     async def _is_stale(self, header: Header) -> bool:
         """Whether the next sweep has published another, by the store's clock too: this machine's may err."""

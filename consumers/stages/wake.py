@@ -41,7 +41,7 @@ from tasks.next_step import (
     seq_after,
 )
 from tasks.run import Task, known_recipe
-from tasks.wakes import REDELIVER, current_run
+from tasks.wakes import INDEX, REDELIVER, current_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -62,6 +62,9 @@ async def wake(message: Message, task: Task | None, services: Services) -> Outco
     traceparent = found.accepted.traceparent if found.accepted else ""
     with span(SpanName.WOKEN, traceparent, link=current(), why=body.why) as inner:
         note(function="consumers.wake", user_id=header.user, task_id=header.task)
+        if body.why == INDEX and found.accepted:
+            await services.ledger.index(header.user, header.task, found.accepted.created)
+            return Leave()
         snapshot = await take_hint(body.job, found, services) if body.job else found
         if snapshot is None:
             return Leave()

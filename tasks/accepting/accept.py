@@ -17,7 +17,7 @@ import msgspec
 from messages.bodies import Clean, Notify, Stage
 from messages.codec import Message, Priority, encode, new_header
 from messages.codes import Code
-from messages.errors import Outage, Rejected
+from messages.errors import Outage, Rejected, ScfWorkersError
 from messages.keys import InputKey, RunId
 from messages.topics import topic_of
 from recipes.recipe import Recipe, parse_params
@@ -29,6 +29,7 @@ from tasks.accepting.request import TASK_FILE, TASK_FILE_LIMIT, TaskRequest, rea
 from tasks.context import Services
 from tasks.ending.verdict import give_verdict
 from tasks.ledger.records import Accepted, Verdict
+from tasks.wakes import INDEX, publish_wake
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
@@ -112,12 +113,27 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
             if accepted is None:
                 await _refuse(run, rejected, services)
                 return "refused"
-    await services.ledger.index(run.user, run.task, accepted.created)
-    reached("ingest.indexed")
+    # Whatever fails from here on, the task goes on: lists can wait.
     message = first_message(run, accepted, services.ledger.now())
     await services.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
     reached("ingest.published")
+    await _index(run, accepted, services)
     return "accepted" if new else "again"
+
+
+async def _index(run: RunId, accepted: Accepted, services: Services) -> None:
+    """Enter the task in the lists; where the store fails just now, a wake does so later.
+
+    Raises:
+        messages.errors.ScfWorkersError: neither worked; the same upload may be taken in again.
+    """
+    try:
+        await services.ledger.index(run.user, run.task, accepted.created)
+    except ScfWorkersError as error:
+        log.warning(Event.INDEX_LATE, error=error)
+        await publish_wake(run, INDEX, services)
+    else:
+        reached("ingest.indexed")
 
 
 def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> Message:

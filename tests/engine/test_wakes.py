@@ -393,17 +393,58 @@ async def test_a_young_wake_of_a_sweep_is_read_by_a_machine_whose_clock_is_ahead
     await world.promise(run, "success")
 
 
-@pytest.mark.parametrize("error", [ObjectsDown("away"), VendorDown("away"), KeyError("our own mistake")])
-async def test_what_fails_in_a_sweeps_wake_ends_there_for_the_sweep_comes_again(world: World, error: Exception) -> None:
+ODD = (ObjectsDown("away"), VendorDown("away"), KeyError("our own mistake"))
+
+
+def sweeps_fail(world: World, error: Exception, times: int) -> None:
+    place = "ledger.get .*/accepted" if isinstance(error, ObjectsDown) else "vendor.query"
+    world.fate.strike(place, *[raises(error)] * times)
+
+
+@pytest.mark.parametrize("error", ODD)
+async def test_a_sweeps_wake_that_fails_half_way_comes_again_at_once(world: World, error: Exception) -> None:
+    run = await world.order()
+    lost, consumer = await world.until("poll")
+    await consumer.ack(lost)
+    sweeps_fail(world, error, 2)
+    before = world.now()
+    await world.wake(run, "sweep")
+    await world.drain()
+    assert world.now() - before < 60
+    assert await world.desk() == []
+    # The vendor's job was still at work at that look.
+    await sweep_until_empty(world, run, 1)
+    await world.promise(run, "success")
+
+
+@pytest.mark.parametrize("place", ["broker.publish notify", "ledger.put_new .*/verdict"])
+async def test_a_sweeps_wake_whose_effect_fails_comes_again_at_once(world: World, place: str) -> None:
+    run = await world.order()
+    lost, consumer = await world.until("poll")
+    await consumer.ack(lost)
+    await asyncio.sleep(MODEL_POSE12.deadline_s)
+    world.fate.strike(place, raises(ObjectsDown("away")))
+    before = world.now()
+    await world.wake(run, "sweep")
+    await world.drain()
+    await world.promise(run, "failed", Code.TIMEOUT)
+    assert world.now() - before < 60
+
+
+@pytest.mark.parametrize("error", ODD)
+async def test_the_copies_of_a_sweeps_wake_end_with_its_time(world: World, error: Exception) -> None:
     """An outage of hours must not gather a chain of wakes for each sweep that came by."""
     run = await world.order()
     lost, consumer = await world.until("poll")
     await consumer.ack(lost)
-    world.fate.strike("ledger.get .*/accepted" if isinstance(error, ObjectsDown) else "vendor.query", raises(error))
+    sweeps_fail(world, error, 10_000)
+    before = world.now()
     await world.wake(run, "sweep")
     await world.drain()
-    assert len(world.sent("wake")) == 1
+    assert world.now() - before <= STALE_SWEEP
+    assert len({header.created for header in world.sent("wake")}) == 1
     assert await world.desk() == []
+    world.fate.clear()
     await sweep_until_empty(world, run)
     await world.promise(run, "success")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from consumers.stages.wake import wake
 from messages.bodies import Stage
 from messages.codes import Code
 from messages.errors import ScfWorkersError
@@ -327,12 +328,31 @@ async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end
                 assert await here.accepted() is not None
                 assert await here.verdict() is None
                 assert messages
-                assert {message.header.stage for message in messages} == {Stage.CLEAN}
+                assert {message.header.stage for message in messages} - {Stage.WAKE} == {Stage.CLEAN}
                 assert len((await here.records.list("index/")).items) == 1
         if count <= turn:
             assert turn >= 1
             return
     pytest.fail("the ledger was asked more often than this test thought")
+
+
+async def test_an_index_that_fails_costs_the_task_nothing_and_is_written_later(world: Open) -> None:
+    async with world() as here:
+        await here.upload()
+
+        async def cut(operation: str, key: str, *, done: bool) -> None:
+            if key.startswith("index/"):
+                raise ObjectsDown(f"{operation} {key}")
+
+        here.break_("records", cut)
+        assert await take_in(PHOTO, here.out) == "accepted"
+        first, later = await here.sent()
+        assert (first.header.stage, later.header.stage) == (Stage.CLEAN, Stage.WAKE)
+        with pytest.raises(ObjectsDown):
+            await wake(later, None, here.out)
+        here.mend()
+        await wake(later, None, here.out)
+        assert len((await here.records.list("index/")).items) == 1
 
 
 async def test_a_refusal_that_was_not_published_is_published_by_the_next_call(world: Open) -> None:
