@@ -53,7 +53,7 @@ BASIC_CLEAN: Final = Recipe(
     kind="basic_clean",
     params=BasicCleanParams,
     deadline_s=600,
-    max_inputs=12,
+    most_inputs=12,
     clean=_clean,
 )
 """The recipe."""

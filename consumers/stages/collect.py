@@ -13,6 +13,7 @@ from messages.codec import Message
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import output_key, staging_prefix
+from recipes.recipe import Recipe
 from services.concurrency import Together
 from services.errors import BadPicture, FetchRefused
 from services.fetch import source_of
@@ -36,8 +37,6 @@ _TOO_EARLY_S: Final = 5.0
 _AT_ONCE: Final = 4
 """Downloads of one job at the same time."""
 
-_CONTENT_TYPES: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-
 log = logs.get(__name__)
 
 
@@ -59,7 +58,8 @@ async def collect(message: Message, task: Task | None, services: Services) -> Ou
         return await _incomplete(job, status, task, services)
     manifest = await _bring_home(status.files, task, services)
     try:
-        await audited([item.source for item in manifest], services)
+        if task.recipe.audit == "pictures":
+            await audited([item.source for item in manifest], services)
     except Rejected as rejected:
         # Recorded as the job's end, so that no later look brings the same results home again.
         await services.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", rejected.code))
@@ -88,11 +88,11 @@ async def _bring_home(files: tuple[JobFile, ...], task: Task, services: Services
 
 
 async def _item(n: int, file: JobFile, folder: str, task: Task, services: Services) -> ManifestItem:
-    sold = task.recipe.extension
-    name = task.recipe.result.format(n, sold)
+    name = task.recipe.result.format(n, task.recipe.extension)
     try:
-        raw = await _store(file, f"{folder}raw_{n:02d}", folder + name, sold, services)
-        stored = raw if raw.key == folder + name else await _convert(raw.key, folder + name, sold, services)
+        raw = await _store(file, f"{folder}raw_{n:02d}", folder + name, task.recipe, services)
+        final = raw.key == folder + name
+        stored = raw if final else await _convert(raw.key, folder + name, task.recipe.extension, services)
     except (BadPicture, FetchRefused) as error:
         # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
         raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
@@ -101,12 +101,18 @@ async def _item(n: int, file: JobFile, folder: str, task: Task, services: Servic
     return ManifestItem(stored.key, output_key(task.run, name), stored.etag, stored.size)
 
 
-async def _store(file: JobFile, raw: str, final: str, sold: str, services: Services) -> ObjectInfo:
-    """Stream a result to staging: under its final name when it is in the format that is sold, else beside it."""
+async def _store(file: JobFile, raw: str, final: str, recipe: Recipe, services: Services) -> ObjectInfo:
+    """Stream a result to staging: under its final name when it is in the format that is sold, else beside it.
+
+    Raises:
+        services.errors.FetchRefused: it is not in the format that is sold, and nothing here could convert it.
+    """
     with span(SpanName.DOWNLOAD, key=final):
         async with services.fetcher.open(file.url) as download:
             # By its bytes: vendors' names for types have been wrong.
-            key = final if download.content_type == _CONTENT_TYPES[sold] else raw
+            key = final if download.content_type == recipe.content_type else raw
+            if key == raw and recipe.media != "image":
+                raise FetchRefused(f"a {download.content_type} where {recipe.content_type} is sold")
             stored = await services.objects.put(key, source_of(download), content_type=download.content_type)
         note(size=stored.size)
         return stored

@@ -186,10 +186,10 @@ async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, s
     cleaned = await services.ledger.read(task.run, "cleaned", Cleaned)
     if cleaned is None:
         raise Permanent(f"{task.run.stem} has no record `cleaned`")
-    names = task.recipe.inputs
+    # A task may have fewer inputs than there are names, as many as its recipe takes at the least.
     return {
         name: await _upload(product, vendor, task, services)
-        for name, product in zip(names, cleaned.record.products, strict=True)
+        for name, product in zip(task.recipe.inputs, cleaned.record.products, strict=False)
     }
 
 

@@ -216,8 +216,11 @@ def _recipe(request: TaskRequest, services: Services, *, sold: bool) -> Recipe:
             raise NotHere(f"sold, but not known to this build: {rejected}", code=rejected.code) from rejected
         raise
     parse_params(recipe, request.params)
-    if len(request.inputs) > recipe.max_inputs:
-        raise Rejected(f"{recipe.kind} takes at most {recipe.max_inputs} inputs", code=Code.BAD_PARAMETERS)
+    # Without a list, the upload is the only input.
+    inputs = max(1, len(request.inputs))
+    if not recipe.least_inputs <= inputs <= recipe.most_inputs:
+        text = f"{recipe.kind} takes {recipe.least_inputs} to {recipe.most_inputs} inputs, and was given {inputs}"
+        raise Rejected(text, code=Code.BAD_PARAMETERS)
     return recipe
 
 

@@ -230,9 +230,10 @@ def add_a_recipe(reader: Reader, command: str) -> None:
     table = folder / "recipes/table.py"
     imported, line = lines.strip().split("\n\n")
     known = table.read_text(encoding="utf-8")
-    changed = re.sub(r"^RECIPES: .*$", line, known, flags=re.MULTILINE)
-    assert changed != known
-    table.write_text(changed.replace("\nfrom recipes.recipe", f"\n{imported}\nfrom recipes.recipe", 1), "utf-8")
+    if imported not in known:  # else this is a copy in which the page was followed already
+        changed = re.sub(r"^RECIPES: .*$", line, known, flags=re.MULTILINE)
+        assert changed != known
+        table.write_text(changed.replace("\nfrom recipes.recipe", f"\n{imported}\nfrom recipes.recipe", 1), "utf-8")
     reader.do(command, folder, PYTHONPATH=str(folder))
     (poster,) = folder.glob("out/*/poster_01.webp")
     with Image.open(poster) as picture:

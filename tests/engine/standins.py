@@ -29,6 +29,8 @@ FILES_HOST: Final = "files.vendor.example"
 _HAIR: Final = 0.001
 JPEG: Final = b"\xff\xd8\xff\xe0" + bytes(64)
 """As much of a picture as the guarded download and the store look at."""
+MP4: Final = b"\0\0\0\x18ftypisom" + bytes(64)
+"""As much of a video."""
 
 
 @dataclass
@@ -87,6 +89,7 @@ class ScriptedVendor:
         self.plans: deque[Plan] = deque()
         self.jobs: dict[str, ScriptedJob] = {}
         self.uploads: list[str] = []
+        self.requests: list[JobRequest] = []
         self.full = 0
         """So many times more there is no room."""
         self.forgets = False
@@ -114,6 +117,7 @@ class ScriptedVendor:
         return f"api/{len(self.uploads)}"
 
     async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's word
+        self.requests.append(request)
         try:
             async with asyncio.timeout(timeout):
                 return await self._create()
@@ -185,11 +189,13 @@ class Files:
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         await self._fate.pass_by(f"files.get {path}", done=False)
+        video = path.endswith(".mp4")
         png = path.endswith(".png")
         # Each download differs, so that nobody's copy can pass for another's.
-        body = self.png if png else JPEG + f"{path} {next(self._numbers)}".encode()
+        body = self.png if png else (MP4 if video else JPEG) + f"{path} {next(self._numbers)}".encode()
         await self._fate.pass_by(f"files.get {path}", done=True)
-        headers = {"Content-Type": "image/png" if png else "image/jpeg", "Content-Length": str(len(body))}
+        kind = "video/mp4" if video else "image/png" if png else "image/jpeg"
+        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         return httpx.Response(200, headers=headers, stream=_Body(body))
 
 
