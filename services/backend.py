@@ -2,13 +2,15 @@
 
 Callbacks have the form `steps` or, by configuration, the older form `task_update` (docs/backend.md). Both carry
 
-    X-Timestamp                 seconds since the epoch, when sent
-    X-Internal-Signature        HMAC-SHA256 hex over task id + step index + timestamp
-    X-Internal-Body-Signature   HMAC-SHA256 hex over timestamp + body, since the former covers no body
-    X-Internal-Run              0; reserved for replays, to tell a late repeat of an older run; not signed
+    X-Timestamp               seconds since the epoch, when sent
+    X-Internal-Signature      HMAC-SHA256 hex over task id + step index + timestamp
+    X-Internal-Run            0; reserved for replays, to tell a late repeat of an older run
+    X-Internal-Signature-V2   HMAC-SHA256 hex over the whole call, see `sign_v2`
 
-The questions, unfinished tasks and reopening, are signed over path + timestamp (the path from `/api/` on, as sent,
-without query) in `X-Internal-Signature`; so no signature of a callback can be used to ask, nor the other way round.
+The first signature has no separators and covers no body, so two callbacks of one second could be recombined; it stays
+for backends that know no other. The questions, unfinished tasks and reopening, have both too; their first one is over
+path + timestamp (the path from `/api/` on, as sent, without query), so that no signature of a callback can be used to
+ask, nor the other way round.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ __all__ = [
     "UnfinishedTask",
     "judge",
     "sign",
+    "sign_v2",
 ]
 
 Form = Literal["steps", "task_update"]
@@ -185,6 +188,25 @@ def sign(secret: Secret, *parts: str | int | bytes) -> str:
     return hmac.new(secret.reveal().encode(), text, hashlib.sha256).hexdigest()
 
 
+def sign_v2(secret: Secret, method: str, target: str, timestamp: int, run: str, body: bytes) -> str:
+    """HMAC-SHA256 in hex over the whole of a call, each part on a line of its own.
+
+    The lines, with a line feed between them: `v2`, method, path and query, timestamp, run, SHA-256 of the body in hex.
+    No part but the last may hold a line feed, so no two calls have the same text.
+
+    Args:
+        secret: shared with the backend.
+        method: in capitals.
+        target: path and query as sent, from `/api/` or `/internal/` on: a prefix of the base URL is left out, because
+            a gateway may take it off.
+        timestamp: of `X-Timestamp`.
+        run: of `X-Internal-Run`; empty where a call names none.
+        body: as sent; empty for none.
+    """
+    lines = ("v2", method, target, str(timestamp), run, hashlib.sha256(body).hexdigest())
+    return sign(secret, "\n".join(lines))
+
+
 class Backend:
     """A client of one backend. Calls are sent once; whoever calls decides about repeating.
 
@@ -258,7 +280,7 @@ class Backend:
             path,
             signed=(callback.task, callback.step),
             body=body,
-            more={"X-Internal-Run": str(callback.run)},
+            run=str(callback.run),
         )
         judgement = judge(reply.status, reply.body, callback.status)
         if judgement in {Judgement.REFUSED, Judgement.RETRY}:
@@ -342,22 +364,24 @@ class Backend:
         signed: tuple[str | int, ...],
         query: str = "",
         body: bytes = b"",
-        more: Mapping[str, str] | None = None,
+        run: str = "",
         limit: float | None = None,
     ) -> _Reply:
-        """Send once, signed now. `signed` is what the signature covers, before the timestamp; `limit` is in seconds."""
+        """Send once, signed now; `signed` is what the older signature covers, before the time; `limit` in seconds."""
         import httpx
 
         timestamp = int(self._clock())
+        target = f"{path}?{query}" if query else path
         headers = {
             "X-Timestamp": str(timestamp),
             "X-Internal-Signature": sign(self._secret, *signed, timestamp),
-            **(more or {}),
+            "X-Internal-Signature-V2": sign_v2(self._secret, method, target, timestamp, run, body),
         }
+        if run:
+            headers["X-Internal-Run"] = run
         if body:
             headers["Content-Type"] = "application/json"
-            headers["X-Internal-Body-Signature"] = sign(self._secret, timestamp, body)
-        url = f"{self._base_url}{path}" + (f"?{query}" if query else "")
+        url = f"{self._base_url}{target}"
         try:
             async with (
                 asyncio.timeout(limit or self._timeout),

@@ -77,6 +77,7 @@ def create_app(
     clock: Callable[[], float],
     data_dir: Path | None = None,
     max_age_s: float = 300,
+    demands_v2: bool = True,
     new_id: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Starlette:
     """The stand-in backend as an ASGI app.
@@ -87,18 +88,25 @@ def create_app(
         clock: seconds since the epoch.
         data_dir: where the book lies, so that it outlives a restart; None keeps it in memory and calls it inline.
         max_age_s: seconds a signature is good for.
+        demands_v2: whether a call without the signature over the whole of it is refused; one that is wrong always is.
         new_id: makes task ids; unguessable unless a test gives another.
 
     Raises:
         ValueError: the ticket secret is too short.
     """
     seals = Seals(secret, ticket_secret, clock, max_age_s)
-    return _Backend(seals, clock, data_dir, new_id).app()
+    return _Backend(seals, clock, data_dir, new_id, demands_v2=demands_v2).app()
 
 
 class _Backend:
     def __init__(
-        self, seals: Seals, clock: Callable[[], float], data_dir: Path | None, new_id: Callable[[], str]
+        self,
+        seals: Seals,
+        clock: Callable[[], float],
+        data_dir: Path | None,
+        new_id: Callable[[], str],
+        *,
+        demands_v2: bool,
     ) -> None:
         if data_dir is not None:
             data_dir.mkdir(parents=True, exist_ok=True)
@@ -108,6 +116,7 @@ class _Backend:
         self._seals = seals
         self._clock = clock
         self._new_id = new_id
+        self._accepted = frozenset({"ok"} if demands_v2 else {"ok", "missing"})
         self._faults = Faults()
 
     def app(self) -> Starlette:
@@ -220,16 +229,21 @@ class _Backend:
         return await self._hear(request, heard)
 
     def _heard(self, request: Request, body: bytes, task: str, step: int) -> Heard:
-        body_signature = self._seals.body_verdict(request.headers, body)
+        v2 = self._v2(request, body)
         signed = self._seals.is_signed(request.headers, task, step)
         return Heard(
             path=request.url.path,
             received=self._clock(),
-            signature_ok=signed and body_signature != "bad",
-            body_signature=body_signature,
+            signature_ok=signed and v2 in self._accepted,
+            v2=v2,
             task=task,
             step=step,
         )
+
+    def _v2(self, request: Request, body: bytes) -> str:
+        path, query = request.scope["raw_path"].partition(b"?")[0], request.scope["query_string"]
+        target = (path + b"?" + query if query else path).decode("latin-1")
+        return self._seals.v2_verdict(request.method, target, request.headers, body)
 
     async def _hear(self, request: Request, heard: Heard) -> Response:
         fault = self._faults.take("callback", heard.task)
@@ -276,9 +290,9 @@ class _Backend:
         task: str,
         answer: Callable[[Request], Awaitable[Response]],
     ) -> Response:
-        """A question: signed over its path, with a signature over its body if there is one."""
-        body_signature = self._seals.body_verdict(request.headers, await request.body())
-        if not self._seals.is_signed(request.headers, request.url.path) or body_signature == "bad":
+        """A question: signed over its path, and as a whole."""
+        v2 = self._v2(request, await request.body())
+        if not self._seals.is_signed(request.headers, request.url.path) or v2 not in self._accepted:
             return _json({"error": "signature"}, 403)
         fault = self._faults.take(call, task)
         if fault is not None and fault.kind == "cut":

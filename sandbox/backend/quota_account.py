@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE INDEX IF NOT EXISTS open_steps ON steps (id) WHERE status = 'pending';
 CREATE TABLE IF NOT EXISTS callbacks (
     id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL, step INTEGER NOT NULL, path TEXT NOT NULL,
-    status TEXT NOT NULL, signature_ok INTEGER NOT NULL, body_signature TEXT NOT NULL, http_status INTEGER NOT NULL,
+    status TEXT NOT NULL, signature_ok INTEGER NOT NULL, v2 TEXT NOT NULL, http_status INTEGER NOT NULL,
     fault TEXT NOT NULL, received REAL NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
@@ -47,7 +47,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     signature_ok: bool
     """Signature, timestamp and, if it was there, the body's signature."""
-    body_signature: str
+    v2: str
     """`ok`, `missing` or `bad`."""
     task: str = ""
     step: int = 0
@@ -116,10 +116,10 @@ class Book:
         with self._transaction():
             http_status, state = (forced, "") if forced is not None else self._act(heard)
             self._db.execute(
-                "INSERT INTO callbacks (task_id, step, path, status, signature_ok, body_signature, http_status, fault,"
+                "INSERT INTO callbacks (task_id, step, path, status, signature_ok, v2, http_status, fault,"
                 " received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(heard.task, heard.step, heard.path, heard.status, heard.signature_ok, heard.body_signature),
+                    *(heard.task, heard.step, heard.path, heard.status, heard.signature_ok, heard.v2),
                     *(http_status, heard.fault, heard.received),
                 ),
             )
@@ -269,5 +269,5 @@ def _sold(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(call: Mapping[str, Any]) -> dict[str, Any]:
-    names: Sequence[str] = ("path", "status", "body_signature", "http_status", "fault", "received")
+    names: Sequence[str] = ("path", "status", "v2", "http_status", "fault", "received")
     return {**{name: call[name] for name in names}, "signature_ok": bool(call["signature_ok"])}

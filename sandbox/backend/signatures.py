@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-__all__ = ["BODY_SIGNATURE", "SIGNATURE", "TIMESTAMP", "Seals"]
+__all__ = ["RUN", "SIGNATURE", "SIGNATURE_V2", "TIMESTAMP", "Seals"]
 
 SIGNATURE: Final = "x-internal-signature"
-BODY_SIGNATURE: Final = "x-internal-body-signature"
+SIGNATURE_V2: Final = "x-internal-signature-v2"
+RUN: Final = "x-internal-run"
 TIMESTAMP: Final = "x-timestamp"
 
 _MIN_KEY_BYTES: Final = 32
@@ -47,12 +48,21 @@ class Seals:
         signed = "".join(str(part) for part in covered) + timestamp
         return self._is_fresh(timestamp) and self._matches(headers.get(SIGNATURE, ""), signed.encode())
 
-    def body_verdict(self, headers: Mapping[str, str], body: bytes) -> str:
-        """`ok`, `missing` or `bad`: what the signature over timestamp and body says."""
-        claimed = headers.get(BODY_SIGNATURE)
+    def v2_verdict(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
+        """`ok`, `missing` or `bad`: what the signature over the whole call says.
+
+        Args:
+            method: of the call.
+            target: its path and query as they came.
+            headers: with names in lower case.
+            body: as it came.
+        """
+        claimed = headers.get(SIGNATURE_V2)
         if claimed is None:
             return "missing"
-        return "ok" if self._matches(claimed, headers.get(TIMESTAMP, "").encode() + body) else "bad"
+        digest = hashlib.sha256(body).hexdigest()
+        lines = ["v2", method, target, headers.get(TIMESTAMP, ""), headers.get(RUN, ""), digest]
+        return "ok" if self._matches(claimed, "\n".join(lines).encode()) else "bad"
 
     def ticket(
         self,

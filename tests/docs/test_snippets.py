@@ -29,6 +29,8 @@ from tests.engine.virtual import VirtualLoop
 
 HELD: Final = {
     ("docs/backend.md", "json"): 5,
+    ("docs/backend.md", "python"): 1,
+    ("docs/backend.md", "js"): 1,
     ("docs/configuration.md", "json"): 2,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
     ("docs/how-to/deploy-on-scf.md", "json"): 6,

@@ -255,7 +255,7 @@ def _heard(callback: Callback) -> Heard:
         path=f"/api/internal/tasks/{callback.task}/steps/{callback.step}/callback",
         received=wall(),
         signature_ok=True,
-        body_signature="ok",
+        v2="ok",
         task=callback.task,
         step=callback.step,
         status=callback.status,

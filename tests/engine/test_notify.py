@@ -123,9 +123,7 @@ async def test_a_verdict_is_delivered_though_the_task_has_passed_its_deadline(wo
 async def test_a_conflict_of_our_success_withdraws_what_was_shown(world: World) -> None:
     run = await world.order()
     await world.pass_by("collect")
-    failed = Heard(
-        path="", received=0, signature_ok=True, body_signature="ok", task=run.task, status="failed", error="operator"
-    )
+    failed = Heard(path="", received=0, signature_ok=True, v2="ok", task=run.task, status="failed", error="operator")
     world.backend.book.hear(failed)
     await world.drain()
     assert (await world.verdict(run)).status == "success"
@@ -147,7 +145,7 @@ async def test_a_conflict_of_our_failure_leaves_the_backends_word(world: World) 
         path="",
         received=0,
         signature_ok=True,
-        body_signature="ok",
+        v2="ok",
         task=run.task,
         status="success",
         outputs=(f"cos://output/{run.user}/{run.task}/frame_01.jpg",),

@@ -209,7 +209,7 @@ class World(Shop):
         """Everything that is kept or was sent, each with a name. What is left out on purpose:
 
         - `input/`: there lies what the uploader stored, ticket and all, where only we and he may read;
-        - the headers `X-Internal-Signature` and `X-Internal-Body-Signature` of callbacks, and what goes to the vendor
+        - the headers `X-Internal-Signature` and `X-Internal-Signature-V2` of callbacks, and what goes to the vendor
           (its key, the webhook's URL): on the wire, to those whom it is for.
         """
         found: list[tuple[str, bytes | str]] = [(f"message on {sent.topic}", sent.payload) for sent in self.wire.sent]

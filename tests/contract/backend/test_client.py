@@ -110,7 +110,7 @@ async def test_a_success_is_delivered_and_keeps_the_charge(standin: StandIn, for
     assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
     assert row["outputs"] == [f"cos://output/u1/{task}/frame_01.jpg", f"cos://output/u1/{task}/frame_02.jpg"]
     (call,) = row["callbacks"]
-    assert (call["signature_ok"], call["body_signature"]) == (True, "ok")
+    assert (call["signature_ok"], call["v2"]) == (True, "ok")
     path = f"/api/internal/tasks/{task}/steps/0/callback" if form == "steps" else "/internal/task/update"
     assert call["path"] == path
 

@@ -31,9 +31,17 @@ NOW = 1_700_000_000
 
 
 @asynccontextmanager
-async def backend(data_dir: Path | None = None, now: int = NOW) -> AsyncGenerator[httpx.AsyncClient]:
+async def backend(
+    data_dir: Path | None = None, now: int = NOW, *, demands_v2: bool = True
+) -> AsyncGenerator[httpx.AsyncClient]:
     app = await asyncio.to_thread(
-        lambda: create_app(secret=SECRET, ticket_secret=TICKET_SECRET, clock=lambda: now, data_dir=data_dir)
+        lambda: create_app(
+            secret=SECRET,
+            ticket_secret=TICKET_SECRET,
+            clock=lambda: now,
+            data_dir=data_dir,
+            demands_v2=demands_v2,
+        )
     )
     transport = httpx.ASGITransport(app)
     async with (
@@ -53,11 +61,20 @@ def hmac_hex(text: bytes) -> str:
     return hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
 
 
-def signed(task: str, body: bytes, *, step: int = 0, now: int = NOW, with_body: bool = True) -> dict[str, str]:
+def v2(path: str, body: bytes = b"", *, method: str = "POST", now: int = NOW, run: str = "0") -> dict[str, str]:
+    text = f"v2\n{method}\n{path}\n{now}\n{run}\n{hashlib.sha256(body).hexdigest()}"
+    return {"X-Internal-Signature-V2": hmac_hex(text.encode()), **({"X-Internal-Run": run} if run else {})}
+
+
+def callback_path(task: str, step: int = 0) -> str:
+    return f"/api/internal/tasks/{task}/steps/{step}/callback"
+
+
+def signed(
+    task: str, body: bytes, *, step: int = 0, now: int = NOW, whole: bool = True, path: str = ""
+) -> dict[str, str]:
     headers = {"X-Timestamp": str(now), "X-Internal-Signature": hmac_hex(f"{task}{step}{now}".encode())}
-    if with_body:
-        headers["X-Internal-Body-Signature"] = hmac_hex(str(now).encode() + body)
-    return headers
+    return headers | (v2(path or callback_path(task, step), body, now=now) if whole else {})
 
 
 FAILED = json.dumps({"status": "failed", "output": {"error_message": "生成超时"}}).encode()
@@ -122,11 +139,11 @@ async def test_task_ids_cannot_be_guessed() -> None:
         assert len({(await sell(http))["task_id"] for _ in range(20)}) == 20
 
 
-async def test_a_backend_that_knows_no_body_signature_is_played_too() -> None:
-    async with backend() as http:
+async def test_a_backend_that_knows_no_v2_is_played_too() -> None:
+    async with backend(demands_v2=False) as http:
         task = (await sell(http))["task_id"]
-        assert (await call(http, task, headers=signed(task, FAILED, with_body=False))).status_code == 200
-        assert (await book(http))["tasks"][0]["callbacks"][0]["body_signature"] == "missing"
+        assert (await call(http, task, headers=signed(task, FAILED, whole=False))).status_code == 200
+        assert (await book(http))["tasks"][0]["callbacks"][0]["v2"] == "missing"
 
 
 @pytest.mark.parametrize(
@@ -137,8 +154,12 @@ async def test_a_backend_that_knows_no_body_signature_is_played_too() -> None:
         {"X-Timestamp": str(NOW - 1)},
         {"X-Timestamp": "yesterday"},
         {"X-Timestamp": ""},
-        {"X-Internal-Body-Signature": "0" * 64},
-        {"X-Internal-Body-Signature": hmac_hex(FAILED)},
+        {"X-Internal-Signature-V2": "0" * 64},
+        {"X-Internal-Signature-V2": ""},
+        {"X-Internal-Signature-V2": hmac_hex(FAILED)},
+        {"X-Internal-Run": "1"},
+        v2("/api/internal/tasks/other/steps/0/callback", FAILED),
+        v2("", FAILED),
     ],
 )
 async def test_any_wrong_seal_is_403_changes_nothing_and_is_noted(wrong: dict[str, str]) -> None:
@@ -197,10 +218,12 @@ async def test_the_older_form_is_verified_as_well() -> None:
         task = (await sell(http))["task_id"]
         body = json.dumps({"taskId": task, "status": "failed", "errorReason": "生成超时"}).encode()
         path = "/internal/task/update"
-        forged = signed(task, body) | {"X-Internal-Signature": hmac_hex(b"x")}
+        forged = signed(task, body, path=path) | {"X-Internal-Signature": hmac_hex(b"x")}
         assert (await http.post(path, content=body, headers=forged)).status_code == 403
-        assert (await http.post(path, content=b"junk", headers=signed(task, b"junk"))).status_code == 403
-        assert (await http.post(path, content=body, headers=signed(task, body))).json() == {"status": "failed"}
+        assert (await http.post(path, content=b"junk", headers=signed(task, b"junk", path=path))).status_code == 403
+        assert (await http.post(path, content=body, headers=signed(task, body, path=path))).json() == {
+            "status": "failed"
+        }
         found = await book(http)
         assert (found["refunded"], found["tasks"][0]["error"]) == (1, "生成超时")
         assert [one["http_status"] for one in found["strays"]] == [403]
@@ -213,14 +236,17 @@ async def test_questions_need_their_own_signature() -> None:
         assert (await http.post(path, headers=signed(task, b""))).status_code == 403
         assert (await http.get("/api/internal/tasks/unfinished")).status_code == 403
         own = {"X-Timestamp": str(NOW), "X-Internal-Signature": hmac_hex(f"{path}{NOW}".encode())}
+        assert (await http.post(path, headers=own)).status_code == 403
+        own |= v2(path, run="")
         assert (await http.post(path, headers=own)).json() == {"status": "pending"}
-        forged = own | {"X-Internal-Body-Signature": "0" * 64}
-        assert (await http.post(path, headers=forged, content=b"{}")).status_code == 403
+        assert (await http.post(path, headers=own, content=b"{}")).status_code == 403
+        assert (await http.post(f"{path}?more=1", headers=own)).status_code == 403
 
 
 async def test_a_cursor_that_cannot_be_read_is_400() -> None:
     path = "/api/internal/tasks/unfinished"
     own = {"X-Timestamp": str(NOW), "X-Internal-Signature": hmac_hex(f"{path}{NOW}".encode())}
+    own |= v2(f"{path}?cursor=x", method="GET", run="")
     async with backend() as http:
         assert (await http.get(path, params={"cursor": "x"}, headers=own)).status_code == 400
 
@@ -306,7 +332,7 @@ def test_reopening_two_steps_of_one_task_is_charged_once_as_it_was_refunded_once
                 path="/x",
                 received=NOW,
                 signature_ok=True,
-                body_signature="ok",
+                v2="ok",
                 task="t1",
                 step=step,
                 status="failed",
@@ -347,7 +373,7 @@ def test_whatever_happens_refunds_follow_the_state(moves: list[str]) -> None:
                         path="/x",
                         received=NOW,
                         signature_ok=True,
-                        body_signature="ok",
+                        v2="ok",
                         task="t1",
                         status=move,
                         outputs=outputs,

@@ -50,7 +50,7 @@ def text(value: str) -> str:
         "X-Api-Key",
         "signature",
         "X-Internal-Signature",
-        "X-Internal-Body-Signature",
+        "X-Internal-Signature-V2",
         "q-signature",
         "q-ak",
         "ticket",
