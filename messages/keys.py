@@ -39,7 +39,7 @@ INPUT_PREFIX: Final = "input/"
 INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "png", "webp")
 """Of pictures that may be uploaded."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
+_ID: Final = re.compile(r"(?!-\Z)[A-Za-z0-9_-]{1,64}\Z")
 _NAME: Final = re.compile(rf"original\.(?:{'|'.join(INPUT_EXTENSIONS)})\Z|task\.json\Z")
 _REVERSE: Final = 10**13
 
@@ -72,13 +72,13 @@ class InputKey(msgspec.Struct, frozen=True):
 
 
 def check_id(value: str, field: str) -> str:
-    """Return a task or user id that is safe in keys and URLs: 1 to 64 of `A-Z a-z 0-9 _ -`, no dash first.
+    """Return a task or user id that is safe in keys and URLs: 1 to 64 of `A-Z a-z 0-9 _ -`, not `-` alone.
 
     Raises:
         InvalidKey: it is not; the message names `field`.
     """
     if not _ID.match(value):
-        raise InvalidKey(f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ - (no dash first), got {value[:80]!r}")
+        raise InvalidKey(f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ - (not - alone), got {value[:80]!r}")
     return value
 
 

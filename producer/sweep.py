@@ -23,7 +23,7 @@ import msgspec
 from messages.bodies import Stage
 from messages.errors import InvalidKey, Outage, ScfWorkersError
 from messages.keys import RunId, check_id
-from producer.sweep_rules import OLDER_THAN_S, Action, choose, current_trail
+from producer.sweep_rules import MOST_STEPS, OLDER_THAN_S, Action, choose, current_trail, oddity_of
 from runtime.scf import instance, order_of, time_limit_s
 from services.backend import UnfinishedTask
 from services.concurrency import Together
@@ -66,6 +66,8 @@ class Swept(msgspec.Struct, frozen=True):
     fresh: int = 0
     given_up: int = 0
     errors: int = 0
+    odd: int = 0
+    """Rows with an alarm: no verdict may come of them."""
     pages: int = 0
     cursor: str = ""
     """Where it stopped; empty when it saw everything."""
@@ -163,7 +165,7 @@ class _Look:
 
     def __init__(self, services: Services, older_than: float, waiting: Mapping[Stage, float], until: float) -> None:
         self.counts: Counter[Action] = Counter()
-        self.others: Counter[str] = Counter(listed=0, errors=0)
+        self.others: Counter[str] = Counter(listed=0, errors=0, odd=0)
         self._services = services
         self._now: float | None = None
         self._older_than = older_than
@@ -187,8 +189,11 @@ class _Look:
             if not self.in_time():
                 return False
             self.others["listed"] += 1
+            oddity = oddity_of(row, self._services.ledger.now())
+            if oddity:
+                self._report(row, oddity)
             try:
-                self.counts[await self._act(row)] += 1
+                self.counts[await self._act(row, since=0.0 if oddity else row.created)] += 1
             except ScfWorkersError as error:
                 self.others["errors"] += 1
                 log.warning(Event.SWEEP_ROW_FAILED, error=error, task_id=row.task, step=row.step)
@@ -197,7 +202,12 @@ class _Look:
                 log.error(Event.SWEEP_ROW_FAILED, error=error, task_id=row.task, step=row.step)
             return True
 
-    async def _act(self, row: UnfinishedTask) -> Action:
+    def _report(self, row: UnfinishedTask, why: str) -> None:
+        """Raise an alarm for a row that no verdict may come of: without one nobody would look."""
+        self.others["odd"] += 1
+        log.error(Event.SWEEP_ROW_ODD, task_id=row.task, user_id=row.user, step=row.step, why=why)
+
+    async def _act(self, row: UnfinishedTask, *, since: float) -> Action:
         run = _run_of(row)
         trail = current_trail(await self._services.ledger.trail(run))
         # One moment for all rows; the first listing has told the store's time.
@@ -211,9 +221,11 @@ class _Look:
             older_than=self._older_than,
         )
         if action is Action.WOKEN:
-            await publish_wake(run, SWEEP, self._services, since=row.created)
+            await publish_wake(run, SWEEP, self._services, since=since)
         elif action is Action.REDELIVERED:
-            await publish_wake(run, REDELIVER, self._services, since=row.created)
+            await publish_wake(run, REDELIVER, self._services, since=since)
+        elif action is Action.GIVEN_UP:
+            self._report(row, "its verdict was acknowledged more than 72 h ago, and it is listed all the same")
         return action
 
 
@@ -223,8 +235,8 @@ def _run_of(row: UnfinishedTask) -> RunId:
     Raises:
         messages.errors.InvalidKey: the backend lists what can be no task of ours.
     """
-    if row.step < 0:
-        raise InvalidKey("step is negative")
+    if not 0 <= row.step <= MOST_STEPS:
+        raise InvalidKey(f"step {row.step} is none of ours")
     return RunId(check_id(row.user, "user"), check_id(row.task, "task"), row.step, LATEST)
 
 

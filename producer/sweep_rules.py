@@ -11,9 +11,13 @@ from enum import StrEnum
 from typing import Final
 
 from messages.bodies import Stage
+from messages.errors import InvalidKey
+from messages.keys import check_id
 from recipes.recipe import Recipe
+from services.backend import UnfinishedTask
 
 __all__ = [
+    "MOST_STEPS",
     "OLDER_THAN_S",
     "PERIOD_S",
     "REDELIVER_EVERY_S",
@@ -21,6 +25,7 @@ __all__ = [
     "Action",
     "choose",
     "current_trail",
+    "oddity_of",
     "stage_of",
 ]
 
@@ -35,6 +40,13 @@ REDELIVER_FOR_S: Final = 72 * 3600.0
 
 _SAME_TIME_S: Final = 1.0
 """The store tells whole seconds: of records closer than that, nobody knows which is the newest."""
+
+MOST_STEPS: Final = 1_000_000
+"""What a message can carry."""
+
+_OLDEST: Final = 1e9
+_AHEAD_S: Final = 3600.0
+"""Seconds that the backend's clock may be ahead: then a task ends so much later."""
 
 _SLACK_S: Final = 60.0
 """A run's message is a little younger than the record it follows from."""
@@ -100,6 +112,25 @@ def choose(
         waited = waiting.get(stage, 0.0)
         limits += [waited + _SLACK_S if waited else 0.0, _own_limit(stage, recipe)]
     return Action.WOKEN if now - newest >= max(limits) else Action.FRESH
+
+
+def oddity_of(row: UnfinishedTask, now: float) -> str:
+    """Why a row cannot be acted on, or no deadline be counted from it; empty where all is well.
+
+    Args:
+        row: of the backend's list.
+        now: seconds since the epoch by the store's clock.
+    """
+    try:
+        check_id(row.user, "user")
+        check_id(row.task, "task")
+    except InvalidKey as error:
+        return str(error)
+    if not 0 <= row.step <= MOST_STEPS:
+        return f"step must be from 0 to {MOST_STEPS}, got {row.step}"
+    if not _OLDEST <= row.created <= now + _AHEAD_S:
+        return f"created must be seconds since the epoch and not in the future, got {row.created:g}"
+    return ""
 
 
 def stage_of(record: str) -> Stage:

@@ -62,6 +62,8 @@ _STATE_S: Final = 2.0
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_LIST_BYTES: Final = 16 << 20
 """Of a page of unfinished tasks: about 100,000 rows."""
+_EXAMPLES: Final = 3
+_EXAMPLE_BYTES: Final = 200
 _NOES: Final = frozenset({404, 409, 410})
 _PASSING: Final = frozenset({401, 403, 404, 408, 409, 425, 429})
 """Of the 4xx those that may be otherwise later, when a key, a route or the load has changed."""
@@ -135,6 +137,8 @@ class UnfinishedPage(msgspec.Struct, frozen=True):
     """Ask for the next page with it; None or empty on the last one."""
     unreadable: int = 0
     """Rows left out, because they are none: nobody looks after those tasks until the backend lists them rightly."""
+    examples: tuple[str, ...] = ()
+    """The first of those rows as they came, each cut short."""
 
 
 class _Page(msgspec.Struct):
@@ -312,10 +316,11 @@ class Backend:
             page = msgspec.json.decode(reply.body, type=_Page)
         except _UNREADABLE as error:
             raise BackendDown(f"unreadable page of unfinished tasks: {type(error).__name__}") from error
-        rows, wrong = _rows(page.rows)
+        rows, unreadable, wrong = _rows(page.rows)
+        examples = tuple(_excerpt(raw) for raw in unreadable[:_EXAMPLES])
         if wrong is not None:
-            log.error(Event.UNFINISHED_UNREADABLE, error=wrong, records=len(page.rows) - len(rows))
-        return UnfinishedPage(rows, page.cursor, len(page.rows) - len(rows))
+            log.error(Event.UNFINISHED_UNREADABLE, error=wrong, records=len(unreadable), why="; ".join(examples))
+        return UnfinishedPage(rows, page.cursor, len(unreadable), examples)
 
     async def state(self, task: str, step: int) -> StepState | None:
         """Ask for its state of a step, once.
@@ -443,16 +448,24 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     return bytes(body)
 
 
-def _rows(listed: Sequence[msgspec.Raw]) -> tuple[tuple[UnfinishedTask, ...], Exception | None]:
-    """Those that can be read, and what is wrong with the last that cannot."""
+def _rows(
+    listed: Sequence[msgspec.Raw],
+) -> tuple[tuple[UnfinishedTask, ...], list[msgspec.Raw], Exception | None]:
+    """Those that can be read, those that cannot, and what is wrong with the last of them."""
     found: list[UnfinishedTask] = []
+    unreadable: list[msgspec.Raw] = []
     wrong: Exception | None = None
     for raw in listed:
         try:
             found.append(msgspec.json.decode(raw, type=UnfinishedTask))
         except _UNREADABLE as error:
             wrong = error
-    return tuple(found), wrong
+            unreadable.append(raw)
+    return tuple(found), unreadable, wrong
+
+
+def _excerpt(raw: msgspec.Raw) -> str:
+    return bytes(raw)[:_EXAMPLE_BYTES].decode("utf-8", "replace")
 
 
 def _state_of(body: bytes) -> str:

@@ -93,6 +93,7 @@ class Event(StrEnum):
     VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its work waits: an alarm"
 
     SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"
+    SWEEP_ROW_ODD = "sweep.row_odd", "a row of the backend's list that no verdict may come of; `why` tells: an alarm"
     SWEEP_BLIND = "sweep.blind", "the backlogs could not be read: no run is taken for one that waits its turn"
     UNFINISHED_UNREADABLE = (
         "unfinished.unreadable",

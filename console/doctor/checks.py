@@ -15,6 +15,7 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from messages.keys import RunId
+from producer.sweep_rules import oddity_of
 from runtime.settings import Settings
 from runtime.wiring import open_telemetry
 from services.concurrency import Together
@@ -41,6 +42,9 @@ NEEDS: Final[Mapping[str, str]] = {
 }
 """Check -> the one before it without which it would only fail too, with a remedy for what is not wrong."""
 
+_PAGES: Final = 20
+"""Pages of the backend's list that are read."""
+_ROWS_NAMED: Final = 5
 _WEBHOOK_S: Final = 20.0
 _COLLECTOR_S: Final = 10.0
 
@@ -187,10 +191,20 @@ async def _clock(services: Services) -> str:
 
 
 async def _backend(services: Services) -> str:
-    page = await services.backend.unfinished(600)
-    if page.unreadable:
-        raise Wrong(f"{page.unreadable} rows of its list of unfinished tasks cannot be read: docs/backend.md")
-    return f"it takes our signature; {len(page.rows)} unfinished tasks older than 10 min on its first page"
+    listed, wrong, cursor = 0, list[str](), ""
+    for _ in range(_PAGES):
+        page = await services.backend.unfinished(600, cursor)
+        listed += len(page.rows)
+        wrong += [f"unreadable: {example}" for example in page.examples]
+        odd = [(row, oddity_of(row, services.clock())) for row in page.rows]
+        wrong += [f"task {row.task[:80]!r} step {row.step}: {why}" for row, why in odd if why]
+        cursor = page.cursor or ""
+        if not cursor or len(wrong) >= _ROWS_NAMED:
+            break
+    if wrong:
+        rows = "; ".join(wrong[:_ROWS_NAMED])
+        raise Wrong(f"nothing guards these rows of its list of unfinished tasks (docs/backend.md): {rows}")
+    return f"it takes our signature; {listed} unfinished tasks older than 10 min"
 
 
 async def _vendor(services: Services) -> str:

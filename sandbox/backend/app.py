@@ -36,7 +36,7 @@ __all__ = ["TICKET_SECONDS", "create_app"]
 TICKET_SECONDS: Final = 3600
 """How long a ticket is good."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
+_ID: Final = re.compile(r"(?!-\Z)[A-Za-z0-9_-]{1,64}\Z")
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from telemetry.secrets import Secret
 __all__ = ["Claim", "Webhooks", "parse_path"]
 
 _PURPOSE: Final = b"scf-workers/webhook"
-_ID: Final = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}"
+_ID: Final = r"(?!-/)[A-Za-z0-9_-]{1,64}"
 _COUNT: Final = r"0|[1-9][0-9]{0,5}"
 _PATH: Final = re.compile(
     rf"/webhook/(?P<vendor>[a-z][a-z0-9_]{{0,31}})/(?P<user>{_ID})/(?P<task>{_ID})"

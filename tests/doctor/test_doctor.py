@@ -53,6 +53,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     ),
     "CALLBACK_FORM": ({"CALLBACK_FORM": "letter"},),
     "TICKET_SECRET": ({"TICKET_SECRET": "too-short"}, {"TICKET_SECRET_FILE": "/nowhere/secret"}),
+    "BACKEND_STATE": ({"BACKEND_STATE": "perhaps"},),
     "TICKET_REQUIRED": ({"TICKET_REQUIRED": "perhaps"},),
     "UPLOAD_LIMIT_S": ({"UPLOAD_LIMIT_S": "-1"}, {"UPLOAD_LIMIT_S": "an hour"}),
     "WEBHOOK_URL": (

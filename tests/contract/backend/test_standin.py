@@ -119,7 +119,7 @@ async def test_a_sale_charges_one_and_gives_a_ticket_the_workers_accept() -> Non
         {"user_id": "../u", "kind": "basic_clean"},
         {"user_id": "", "kind": "basic_clean"},
         {"user_id": "u" * 65, "kind": "basic_clean"},
-        {"user_id": "-u", "kind": "basic_clean"},
+        {"user_id": "-", "kind": "basic_clean"},
         {"user_id": "u1\n", "kind": "basic_clean"},
         {"user_id": "u1", "kind": "Basic Clean"},
         {"user_id": "u1", "kind": "basic_clean", "params": []},

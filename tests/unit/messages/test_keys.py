@@ -28,7 +28,7 @@ BAD_IDS = [
     "a/b",
     "../x",
     "a.b",
-    "-a",
+    "-",
     "a" * 65,
     "a\n",
     "a\r\n",
@@ -42,7 +42,7 @@ BAD_IDS = [
     "a\\b",
     "é",
 ]
-GOOD_IDS = ["a", "0", "_", "A-z_9", "a" * 64, "a-", "7f3c2a9e-5b1d-4c8e-9a6f-0d2b4e6f8a1c"]
+GOOD_IDS = ["-a", "--", "_a", "-_", "a", "0", "_", "A-z_9", "a" * 64, "a-", "7f3c2a9e-5b1d-4c8e-9a6f-0d2b4e6f8a1c"]
 
 
 @pytest.mark.parametrize("value", GOOD_IDS)
