@@ -238,8 +238,8 @@ class Effects:
             isolated=isolated,
         )
         if stage is Stage.DEAD:
-            assert isinstance(body, Dead)
-            topic = dead_letter_topic(body.topic)
+            # Where it came from, which a broker says: what a letter says of itself may be anything.
+            topic = dead_letter_topic(source)
         else:
             topic = topic_for(stage, new.header, self._services.recipes, default=source)
         wait = new.header.not_before / 1000

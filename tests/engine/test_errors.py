@@ -346,7 +346,9 @@ async def test_failure_itself_never_dead_letters_it_snoozes(world: World, error:
     await world.drain()
     await world.promise(run, "failed", Code.INTERNAL)
     letters = world.sent("dead")
-    assert [letter.seq for letter in letters] == list(range(10))
+    # From the fifth turn on, a record as short as can be is tried too, where nothing is away.
+    turns = 10 if isinstance(error, ObjectsDown) else 7
+    assert [letter.seq for letter in letters] == list(range(turns))
     assert {letter.attempt for letter in letters} == {0}
     assert len(await world.desk()) == 1
 

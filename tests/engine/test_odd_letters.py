@@ -1,0 +1,120 @@
+"""A dead letter that says odd things of itself is recorded all the same, once, and goes nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.stages.failure import identity_of
+from messages.bodies import Dead, Reason, Stage
+from messages.codec import SCHEMA, Header, Message, encode
+from messages.errors import Permanent
+from messages.keys import dead_key, record_key
+from messages.topics import dead_letter_topic
+from services.errors import ObjectsDown
+from tests.engine.fate import raises
+from tests.engine.world import World
+
+MOST_KEY_BYTES = 850
+"""The longest key that COS takes."""
+
+TOPIC = dead_letter_topic("clean-normal")
+
+
+def letter(**more: Any) -> Dead:
+    plain = Dead(
+        reason=Reason.PERMANENT,
+        topic="clean-normal",
+        message_id="7:1",
+        stage="notify",
+        code="internal",
+        error="KeyError",
+        fingerprint="0123456789ab",
+        original="[]",
+    )
+    return msgspec.structs.replace(plain, **more)
+
+
+async def publish(world: World, dead: Dead, task: str = "t1") -> None:
+    header = Header(SCHEMA, Stage.DEAD.value, "u1", task, 0, 0, 0, 0, int(world.now() * 1000))
+    await world.wire.publish(TOPIC, encode(Message(header, dead)))
+
+
+ODD = [
+    letter(message_id="7" * 2000),
+    letter(message_id="中" * 300),
+    letter(message_id="../../ledger/u1/t1/0-0/verdict"),
+    letter(fingerprint="f" * 2000),
+    letter(fingerprint="../x"),
+    letter(fingerprint=""),
+    letter(topic="somebody/elses"),
+    letter(topic="x" * 3000),
+]
+
+
+@pytest.mark.parametrize("dead", ODD)
+async def test_it_is_recorded_under_a_key_that_the_store_takes(world: World, dead: Dead) -> None:
+    await publish(world, dead)
+    await world.drain()
+    (item,) = (await world.ledger.objects.list("dead/")).items
+    assert len(item.key.encode()) < MOST_KEY_BYTES
+    assert len(item.key.split("/")) == 4
+    assert world.sent("dead")[1:] == []
+
+
+async def test_its_copies_go_where_it_came_from_whatever_topic_it_names(world: World) -> None:
+    world.fate.strike("ledger.put_new dead/", *[raises(ObjectsDown("away"))] * 3)
+    await publish(world, letter(topic="somebody/elses"))
+    await world.drain()
+    assert {sent.topic for sent in world.wire.sent if sent.header.stage == "dead"} == {TOPIC}
+    assert len(world.sent("dead")) > 1
+    assert len(await world.desk()) == 1
+
+
+@pytest.mark.parametrize("error", [Permanent("400 KeyTooLong"), KeyError("our own mistake")])
+async def test_one_that_cannot_be_handled_gets_a_minimal_record_after_a_few_turns(
+    world: World, error: Exception
+) -> None:
+    world.fate.strike("ledger.put_new dead/", *[raises(error)] * 5)
+    await publish(world, letter(original="x" * 4000))
+    before = world.now()
+    await world.drain()
+    assert world.now() - before < 300
+    (found,) = await world.desk()
+    assert (found["user"], found["task"], found["error"], found["original"]) == ("u1", "t1", "KeyError", "")
+    assert found["encoding"] == "cut"
+
+
+async def test_one_whose_runs_verdict_cannot_be_read_gets_a_minimal_record(world: World) -> None:
+    run = await world.order()
+    await world.wire.lose(*await world.until("clean"))
+    await world.ledger.objects.put(record_key(run, "verdict"), b"no record")
+    await publish(world, letter(stage="clean"), run.task)
+    await world.drain()
+    (found,) = await world.desk()
+    assert (found["task"], found["verdict"], found["encoding"]) == (run.task, "leave", "cut")
+
+
+async def test_an_outage_never_cuts_a_letter(world: World) -> None:
+    world.fate.strike("ledger.put_new dead/", *[raises(ObjectsDown("away"))] * 30)
+    await publish(world, letter(original="x" * 4000))
+    await world.drain()
+    (found,) = await world.desk()
+    assert found["original"] == "x" * 4000
+
+
+@given(st.text(max_size=3000), st.text(max_size=3000))
+def test_no_key_is_too_long_and_none_leaves_its_folder(message_id: str, fingerprint: str) -> None:
+    key = dead_key("2026-11-30", *identity_of(letter(message_id=message_id, fingerprint=fingerprint)))
+    assert len(key.encode()) < MOST_KEY_BYTES
+    assert len(key.split("/")) == 4
+    assert ".." not in key
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_two_letters_are_two_records(one: str, other: str) -> None:
+    assert (identity_of(letter(message_id=one)) == identity_of(letter(message_id=other))) == (one == other)
