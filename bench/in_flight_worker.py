@@ -70,7 +70,7 @@ async def _accept(services: Services, numbers: Sequence[int]) -> None:
             deadline=now + 3600,
             traceparent="",
         )
-        await services.ledger.write(RunId("u-1024", f"t{number}"), "accepted", record)
+        await services.ledger.write(RunId("u-1024", f"t{number}"), Accepted.at(), record)
 
 
 async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_s: float) -> dict[str, float]:

@@ -27,7 +27,7 @@ def main_handler(event: Mapping[str, Any], _context: Mapping[str, Any]) -> dict[
 async def _until_done(run: RunId, services: Services) -> dict[str, bool]:
     pump = build_pump(services)
     running = asyncio.create_task(pump.run())
-    while await services.ledger.read(run, "delivered", Delivered) is None:  # noqa: ASYNC110 - another process may write it
+    while await services.ledger.read(run, Delivered.at()) is None:  # noqa: ASYNC110 - another process may write it
         await asyncio.sleep(_LOOK_EVERY_S)
     pump.stop()
     with suppress(asyncio.CancelledError):

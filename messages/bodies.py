@@ -11,7 +11,21 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["BODIES", "Body", "Clean", "Collect", "Dead", "Generate", "Job", "Notify", "Poll", "Reason", "Stage", "Wake"]
+__all__ = [
+    "BODIES",
+    "Body",
+    "Clean",
+    "Collect",
+    "Dead",
+    "Generate",
+    "Job",
+    "Notify",
+    "Poll",
+    "Reason",
+    "Stage",
+    "Wake",
+    "slot_of",
+]
 
 
 class Stage(StrEnum):
@@ -46,26 +60,33 @@ class Clean(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Generate(msgspec.Struct, frozen=True, array_like=True):
-    """Start the paid job."""
+    """Start the paid job of a slot."""
+
+    slot: int = 1
+    """Which of the paid calls that the run needs at once, from 1."""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
     """A vendor's job of this run."""
 
     n: int
-    """Number of the paid call, from 1."""
+    """Number of the paid call in its slot, from 1."""
     id: str
     """The vendor's id."""
+    slot: int = 1
+    """From 1."""
 
 
 class Poll(msgspec.Struct, frozen=True, array_like=True):
-    """Look at the jobs of the run."""
+    """Look at the jobs of a slot."""
 
     jobs: tuple[Job, ...]
     since: int
     """When the first of them was created, milliseconds since the epoch."""
     unsaved: bool = False
     """The ledger could not take the ids yet: each look tries to store them first."""
+    slot: int = 1
+    """From 1."""
 
 
 class Collect(msgspec.Struct, frozen=True, array_like=True):
@@ -128,3 +149,8 @@ BODIES: Final[dict[str, type[Body]]] = {
     Stage.DEAD: Dead,
 }
 """The body of each stage."""
+
+
+def slot_of(body: Body) -> int | None:
+    """The slot whose chain of messages a body belongs to; None where messages belong to the run."""
+    return body.slot if isinstance(body, Generate | Poll) else None

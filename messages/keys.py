@@ -5,13 +5,18 @@ input/{user}/{task}/task.json                        several inputs          (da
 staging/{user}/{task}/{step}-{run}/{nonce}/…         results before a verdict (data bucket, ages out in 7 days)
 output/{user}/{task}/[step_{n}/]frame_01.jpg …       results of a success    (data bucket)
 ledger/{user}/{task}/{step}-{run}/{record}           state                   (ledger bucket)
-index/{user}/{reverse-time}-{task}                   reserved for lists      (ledger bucket)
+index/user/{user}/{reverse-time}/{task}              a user's tasks          (ledger bucket; empty objects)
+index/day/{day}/{reverse-time}/{user}/{task}         a day's tasks           (ledger bucket; empty objects)
+index/task/{task}/{user}                             a task by its id alone  (ledger bucket; empty objects)
+done/{day}/{reverse-time}/{user}/{task}/…            delivered runs          (ledger bucket; see `done_key`)
 dead/{day}/{fingerprint}/{id}                        dead-letter desk        (ledger bucket)
+status/{process}                                     a process's state       (ledger bucket; overwritten)
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -21,16 +26,19 @@ from messages.errors import InvalidKey
 __all__ = [
     "INPUT_EXTENSIONS",
     "INPUT_PREFIX",
+    "Facts",
     "InputKey",
     "RunId",
     "check_id",
     "dead_key",
-    "index_key",
+    "done_key",
+    "index_keys",
     "output_key",
     "parse_input_key",
     "record_key",
     "runs_prefix",
     "staging_prefix",
+    "status_key",
 ]
 
 INPUT_PREFIX: Final = "input/"
@@ -42,6 +50,7 @@ INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "png", "webp")
 _ID: Final = re.compile(r"(?!-\Z)[A-Za-z0-9_-]{1,64}\Z")
 _NAME: Final = re.compile(rf"original\.(?:{'|'.join(INPUT_EXTENSIONS)})\Z|task\.json\Z")
 _REVERSE: Final = 10**13
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class RunId(msgspec.Struct, frozen=True, order=True):
@@ -115,17 +124,60 @@ def output_key(run: RunId, name: str) -> str:
     return f"output/{run.user}/{run.task}/{step}{name}"
 
 
-def index_key(user: str, task: str, created: float) -> str:
-    """Key of the index entry of a task: newest first in key order. Nothing reads it yet.
+def index_keys(user: str, task: str, created: float) -> tuple[str, str, str]:
+    """Keys of the index entries of a task: by user, by day and by task; newest first in key order.
 
     Args:
         user: its user.
         task: its id.
         created: when it was accepted, seconds since the epoch.
     """
-    return f"index/{user}/{_REVERSE - int(created * 1000):013d}-{task}"
+    reverse = _reverse(created)
+    return (
+        f"index/user/{user}/{reverse}/{task}",
+        f"index/day/{_day(created)}/{reverse}/{user}/{task}",
+        f"index/task/{task}/{user}",
+    )
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the key of a delivered run says about it, so that statistics need no object but a listing."""
+
+    ended: float
+    """When its verdict was stored, seconds since the epoch."""
+    kind: str
+    state: str
+    """success, failed or cancelled."""
+    code: str
+    """Of the catalogue; empty for a success."""
+    wait_s: int
+    """Seconds from its acceptance until work on it began."""
+    run_s: int
+    """Seconds from then until its verdict."""
+    cost: str
+    """What its vendor charged, in the vendor's words; empty where nothing is known."""
+
+
+def done_key(run: RunId, facts: Facts) -> str:
+    """Key of the entry of a delivered run: newest first in key order within its day (UTC); `-` for what is empty."""
+    said = (facts.kind, facts.state, facts.code, facts.wait_s, facts.run_s, facts.cost)
+    tail = "/".join(_UNSAFE.sub("_", str(part)) or "-" for part in said)
+    return f"done/{_day(facts.ended)}/{_reverse(facts.ended)}/{run.stem}/{tail}"
 
 
 def dead_key(day: str, fingerprint: str, identity: str) -> str:
     """Key of a record of the dead-letter desk; `day` is `YYYY-MM-DD`, UTC."""
     return f"dead/{day}/{fingerprint}/{identity}"
+
+
+def status_key(process: str) -> str:
+    """Key of what a process says about itself; overwritten, unlike every record."""
+    return f"status/{process}"
+
+
+def _day(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).date().isoformat()
+
+
+def _reverse(when: float) -> str:
+    return f"{_REVERSE - int(when * 1000):013d}"

@@ -15,6 +15,19 @@ from messages.errors import InvalidKey
 from messages.keys import check_id
 from recipes.recipe import Recipe
 from services.backend import UnfinishedTask
+from tasks.ledger.names import RecordBase
+from tasks.ledger.records import (
+    Accepted,
+    Cleaned,
+    Delivered,
+    End,
+    Intent,
+    JobId,
+    ReopenDenied,
+    Reopened,
+    Verdict,
+    parse_name,
+)
 
 __all__ = [
     "MOST_STEPS",
@@ -51,14 +64,19 @@ _AHEAD_S: Final = 3600.0
 _SLACK_S: Final = 60.0
 """A run's message is a little younger than the record it follows from."""
 
-_STAGES: Final[Mapping[str, Stage]] = {
-    "accepted": Stage.CLEAN,
-    "reopened": Stage.CLEAN,
-    "cleaned": Stage.GENERATE,
-    "verdict": Stage.NOTIFY,
+_STAGES: Final[Mapping[type[RecordBase], Stage]] = {
+    Accepted: Stage.CLEAN,
+    Reopened: Stage.CLEAN,
+    Cleaned: Stage.GENERATE,
+    Intent: Stage.GENERATE,
+    End: Stage.GENERATE,
+    JobId: Stage.POLL,
+    Verdict: Stage.NOTIFY,
 }
-_MARK: Final = "begun-"
-_CALL: Final = "vendor-"
+_ACCEPTED: Final = Accepted.at().text
+_VERDICT: Final = Verdict.at().text
+_DELIVERED: Final = Delivered.at().text
+_DENIED: Final = ReopenDenied.at().text
 
 
 class Action(StrEnum):
@@ -75,8 +93,8 @@ class Action(StrEnum):
 
 
 def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float]:
-    """The records of the run that counts: the highest accepted and not refused, else run 0."""
-    counting = [number for number, trail in runs.items() if "accepted" in trail and "refused" not in trail]
+    """The records of the run that counts: the highest accepted and not denied, else run 0."""
+    counting = [number for number, trail in runs.items() if _ACCEPTED in trail and _DENIED not in trail]
     return runs.get(max(counting, default=0), {})
 
 
@@ -102,8 +120,8 @@ def choose(
     """
     if not trail:
         return Action.WOKEN
-    if "delivered" in trail:
-        return _after_delivery(now - trail["delivered"])
+    if _DELIVERED in trail:
+        return _after_delivery(now - trail[_DELIVERED])
     if _is_late(trail, now, recipe.deadline_s if recipe else longest_s):
         return Action.WOKEN
     newest = max(trail.values())
@@ -135,12 +153,10 @@ def oddity_of(row: UnfinishedTask, now: float) -> str:
 
 def stage_of(record: str) -> Stage:
     """The stage whose message goes on from a record."""
-    if record.startswith(_MARK):
-        name = record.removeprefix(_MARK).rpartition("-")[0]
-        return Stage(name) if name in set(Stage) else Stage.CLEAN
-    if record.startswith(_CALL):
-        return Stage.POLL if record.endswith("-id") else Stage.GENERATE
-    return _STAGES.get(record, Stage.CLEAN)
+    name = parse_name(record)
+    if name is None:
+        return Stage.CLEAN
+    return Stage(name.stage) if name.stage in set(Stage) else _STAGES.get(name.kind, Stage.CLEAN)
 
 
 def _after_delivery(age: float) -> Action:
@@ -152,9 +168,9 @@ def _after_delivery(age: float) -> Action:
 
 def _is_late(trail: Mapping[str, float], now: float, deadline_s: float) -> bool:
     """Whether the run is out of time and has no verdict: then no backlog excuses it."""
-    if "accepted" not in trail or "verdict" in trail:
+    if _ACCEPTED not in trail or _VERDICT in trail:
         return False
-    return now >= trail["accepted"] + deadline_s
+    return now >= trail[_ACCEPTED] + deadline_s
 
 
 def _own_limit(stage: Stage, recipe: Recipe | None) -> float:

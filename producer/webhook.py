@@ -62,6 +62,7 @@ async def take_call(event: Mapping[str, Any], services: Services) -> dict[str, A
         task_id=run.task,
         step=run.step,
         run=run.run,
+        slot=claim.slot,
         n=claim.n,
     ):
         return await _take(claim, request, services)
@@ -76,7 +77,7 @@ async def _take(claim: Claim, request: Request, services: Services) -> dict[str,
         return _no(413, "size")
     try:
         job_id = _job_id(request.body)
-        await publish_wake(claim.run, "webhook", services, job=Job(claim.n, job_id))
+        await publish_wake(claim.run, "webhook", services, job=Job(claim.n, job_id, claim.slot))
     except BadBody:
         return _no(400, "body")
     except Outage:

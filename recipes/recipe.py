@@ -94,8 +94,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """How long the create call may take."""
     collect_limit_s: float = 180.0
     """How long bringing the results home may take."""
-    unknown: Literal["fail", "resend"] = "fail"
-    """What becomes of a paid call whose outcome stayed unknown."""
 
     @property
     def content_type(self) -> str:
@@ -157,8 +155,6 @@ def _vendor_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "audit", "must be `none` for media 'video': there is no audit of video here, and the recipe must own that"
     if recipe.media == "image" and recipe.audit != "pictures":
         yield "audit", "must be `pictures` for media 'image': nothing is shown that has not passed it"
-    if recipe.unknown not in {"fail", "resend"}:
-        yield "unknown", "must be fail or resend"
     for field in ("expected_s", "create_limit_s", "collect_limit_s"):
         if getattr(recipe, field) <= 0:
             yield field, "must be above 0"

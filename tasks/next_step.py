@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from messages.bodies import Stage
 from messages.codes import Code
-from tasks.calls.decide import Call, Ended, GiveUp, Lost, Wait, Watch, decide
+from tasks.calls.decide import Call, Ended, Lost, Wait, Watch, decide
 from tasks.ledger.snapshot import PaidCall, Snapshot
 
 __all__ = [
@@ -16,16 +14,14 @@ __all__ = [
     "AskReopen",
     "AwaitBuild",
     "DeadCall",
+    "DenyReopen",
     "End",
     "Expire",
     "Look",
     "Nothing",
     "Publish",
-    "RefuseRun",
-    "Resend",
     "Step",
     "next_step",
-    "seq_after",
 ]
 
 
@@ -51,8 +47,8 @@ class AwaitBuild(msgspec.Struct, frozen=True):
     """There is work, and this build does not know the kind: another one must do it."""
 
 
-class RefuseRun(msgspec.Struct, frozen=True):
-    """A replay that came too late: record `refused`, no callback."""
+class DenyReopen(msgspec.Struct, frozen=True):
+    """A replay that came too late: record `reopen_denied`, no callback."""
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -73,13 +69,6 @@ class DeadCall(msgspec.Struct, frozen=True):
     unknown: bool
 
 
-class Resend(msgspec.Struct, frozen=True):
-    """Give a call of unknown outcome up, then publish generate."""
-
-    n: int
-    seq: int
-
-
 class Publish(msgspec.Struct, frozen=True):
     """Publish a stage's message."""
 
@@ -87,17 +76,10 @@ class Publish(msgspec.Struct, frozen=True):
     seq: int
 
 
-Step = End | Nothing | AskInput | AskReopen | AwaitBuild | RefuseRun | Expire | Look | DeadCall | Resend | Publish
+Step = End | Nothing | AskInput | AskReopen | AwaitBuild | DenyReopen | Expire | Look | DeadCall | Publish
 
 
-def seq_after(snapshot: Snapshot, stage: Stage) -> int:
-    """Seq of what a wake publishes: one above the highest begun of that stage, else 0."""
-    return dict(snapshot.begun).get(stage.value, -1) + 1
-
-
-def next_step(
-    snapshot: Snapshot, now: float, *, vendor: bool | None, policy: Literal["fail", "resend"] = "fail"
-) -> Step:
+def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
     """The next step of a run that somebody asked to look at.
 
     Args:
@@ -105,7 +87,6 @@ def next_step(
         now: seconds since the epoch, by the store's clock.
         vendor: whether the kind has a paid call; None where this build does not know the kind. Then it may end the run,
             but neither work on it nor ask for it to be sold once more.
-        policy: of the kind, for calls of unknown outcome.
     """
     accepted = snapshot.accepted
     if snapshot.verdict:
@@ -113,21 +94,21 @@ def next_step(
     if accepted is None:
         return AskInput()
     if snapshot.run.run > 0:
-        if snapshot.refused:
-            return Nothing("the replay was refused")
+        if snapshot.reopen_denied:
+            return Nothing("the replay was denied")
         if not snapshot.reopened and now >= accepted.deadline:
-            return RefuseRun()
+            return DenyReopen()
     if now >= accepted.deadline:
         return Expire()
     if vendor is None:
         return AwaitBuild()
     if snapshot.run.run > 0 and not snapshot.reopened:
         return AskReopen()
-    return _work_step(snapshot, now, policy) if vendor else Publish(Stage.CLEAN, seq_after(snapshot, Stage.CLEAN))
+    return _work_step(snapshot, now) if vendor else Publish(Stage.CLEAN, snapshot.next_seq(Stage.CLEAN))
 
 
-def _work_step(snapshot: Snapshot, now: float, policy: Literal["fail", "resend"]) -> Step:
-    match decide(snapshot.calls, now, policy):
+def _work_step(snapshot: Snapshot, now: float) -> Step:
+    match decide(snapshot.calls, now):
         case Watch(calls):
             return Look(calls)
         case Wait():
@@ -136,8 +117,7 @@ def _work_step(snapshot: Snapshot, now: float, policy: Literal["fail", "resend"]
             return DeadCall(n, Code.VENDOR_UNKNOWN, unknown=True)
         case Ended(n, code):
             return DeadCall(n, code, unknown=False)
-        case GiveUp(n):
-            return Resend(n, seq_after(snapshot, Stage.GENERATE))
         case Call():
-            stage = Stage.GENERATE if snapshot.cleaned else Stage.CLEAN
-            return Publish(stage, seq_after(snapshot, stage))
+            if snapshot.cleaned:
+                return Publish(Stage.GENERATE, snapshot.next_seq(Stage.GENERATE, slot=1))
+            return Publish(Stage.CLEAN, snapshot.next_seq(Stage.CLEAN))

@@ -12,7 +12,7 @@ from messages.keys import RunId
 from messages.topics import topic_of
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Refused
+from tasks.ledger.records import ReopenDenied
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
@@ -57,10 +57,10 @@ async def publish_wake(run: RunId, why: Why, services: Services, *, job: Job | N
 
 
 async def current_run(run: RunId, ledger: Ledger) -> RunId:
-    """The run that counts: of a numbered one itself; of `LATEST` the highest accepted and not refused, else run 0."""
+    """The run that counts: of a numbered one itself; of `LATEST` the highest accepted and not denied, else run 0."""
     if run.run != LATEST:
         return run
     latest = await ledger.latest_run(run.user, run.task, run.step) or msgspec.structs.replace(run, run=0)
-    while latest.run > 0 and await ledger.read(latest, "refused", Refused):
+    while latest.run > 0 and await ledger.read(latest, ReopenDenied.at()):
         latest = msgspec.structs.replace(latest, run=latest.run - 1)
     return latest

@@ -36,6 +36,7 @@ POINTS: Final = (
     "verdict.stored",
     "finish.promoted",
     "finish.called_back",
+    "finish.entered",
     "finish.delivered",
     "collect.acked",
 )

@@ -20,18 +20,19 @@ from runtime.settings import Settings, require
 from services.errors import BackendDown, NotFound
 from services.objects.cos import CosObjects
 from services.objects.port import Objects
-from tasks.ledger.records import Accepted, JobId, Verdict
+from tasks.ledger.names import RecordName
+from tasks.ledger.records import Accepted, Cleaned, Delivered, JobId, Verdict, parse_name
 
 __all__ = ["Client", "OutsideFolder", "Sold", "inside", "open_client"]
 
 R = TypeVar("R")
 
 _SAYS: Final = {
-    "delivered": "verdict delivered",
-    "verdict": "verdict written",
-    "vendor-1-id": "waiting for the vendor",
-    "cleaned": "cleaned",
-    "accepted": "accepted",
+    Delivered: "verdict delivered",
+    Verdict: "verdict written",
+    JobId: "waiting for the vendor",
+    Cleaned: "cleaned",
+    Accepted: "accepted",
 }
 """Record -> how far a run has come, newest first."""
 
@@ -107,25 +108,27 @@ class Client:
         """How far the ledger says the run is, in words."""
         prefix = record_key(sold.run, "")
         page = await self._ledger.list(prefix)
-        names = {item.key.removeprefix(prefix) for item in page.items}
-        return next((words for record, words in _SAYS.items() if record in names), "uploaded")
+        names = [parse_name(item.key.removeprefix(prefix)) for item in page.items]
+        kinds = {name.kind for name in names if name}
+        return next((words for kind, words in _SAYS.items() if kind in kinds), "uploaded")
 
     async def verdict(self, sold: Sold) -> Verdict | None:
         """The run's verdict, if there is one."""
-        return await self._record(sold, "verdict", Verdict)
+        return await self._record(sold, Verdict.at())
 
     async def traceparent(self, sold: Sold) -> str:
         """The run's trace context; empty when it was never accepted."""
-        accepted = await self._record(sold, "accepted", Accepted)
+        accepted = await self._record(sold, Accepted.at())
         return accepted.traceparent if accepted else ""
 
     async def jobs(self, sold: Sold) -> list[str]:
         """The vendor's ids of the run's jobs."""
         found: list[str] = []
-        prefix = record_key(sold.run, "vendor-")
-        for item in (await self._ledger.list(prefix)).items:
-            if item.key.endswith("-id"):
-                job = await self._record(sold, item.key.removeprefix(record_key(sold.run, "")), JobId)
+        prefix = record_key(sold.run, "")
+        for item in (await self._ledger.list(prefix + JobId.prefix())).items:
+            name = parse_name(item.key.removeprefix(prefix))
+            if name and name.kind is JobId:
+                job = await self._record(sold, JobId.at(name.slot, name.n))
                 found += [job.job] if job else []
         return found
 
@@ -166,12 +169,12 @@ class Client:
         except msgspec.MsgspecError as error:
             raise BackendDown(f"{called} answers {method} {path} with something else: is that URL right?") from error
 
-    async def _record(self, sold: Sold, name: str, kind: type[R]) -> R | None:
+    async def _record(self, sold: Sold, name: RecordName[R]) -> R | None:
         try:
-            content = await self._ledger.get(record_key(sold.run, name))
+            content = await self._ledger.get(record_key(sold.run, name.text))
         except NotFound:
             return None
-        return msgspec.convert(msgspec.json.decode(content.body)["record"], kind)
+        return msgspec.convert(msgspec.json.decode(content.body)["record"], name.kind)
 
 
 class OutsideFolder(ScfWorkersError):

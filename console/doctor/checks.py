@@ -220,7 +220,7 @@ async def _webhook(services: Services) -> str:
     """The function knows our path, and says that a GET is no call of a vendor's; so nothing follows from it."""
     import httpx
 
-    url = services.webhooks.url("doctor", RunId("doctor", services.ledger.nonce()), 1)
+    url = services.webhooks.url("doctor", RunId("doctor", services.ledger.nonce()), 1, 1)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_WEBHOOK_S, follow_redirects=False) as client:
             status = (await client.get(url)).status_code

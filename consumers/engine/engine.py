@@ -22,12 +22,13 @@ from consumers.engine.pauses import Pauses
 from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
 from consumers.engine.time_limit import within
 from consumers.runners.user_cap import put_off_delay
-from messages.bodies import Collect, Reason, Stage, Wake
+from messages.bodies import Collect, Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, decode, encode
 from messages.codes import Code
 from messages.errors import InvalidMessage, ScfWorkersError, Transient
 from tasks.calls.jobs import save_ids
 from tasks.context import Services
+from tasks.ledger.names import RecordName
 from tasks.ledger.records import Begun
 from tasks.run import Task, load_task
 from tasks.wakes import SWEEP
@@ -111,8 +112,9 @@ class Engine:
         Raises:
             messages.errors.ScfWorkersError: the ledger or the broker did not work; the message may be given back.
         """
-        header = decode(delivery.payload).header
-        if self._is_late(header) or await self._has_begun(header, delivery):
+        message = decode(delivery.payload)
+        header = message.header
+        if self._is_late(header) or await self._has_begun(message, delivery):
             return False
         now = self._services.ledger.now()
         delay = jittered(put_off_delay(now - header.due_at), self._services.rng)
@@ -194,7 +196,7 @@ class Engine:
             if early > _DOUBTFUL:
                 early = header.due_at - await self._services.ledger.ask_time()
             # One that has begun is early only here: another machine's clock was ahead.
-            if early > 0 and not await self._has_begun(header, delivery):
+            if early > 0 and not await self._has_begun(message, delivery):
                 return Again(early)
             _received(header, max(0.0, -early))
             await save_ids(message, self._services)
@@ -236,7 +238,7 @@ class Engine:
         if self._is_late(header) and (expired := await self._expire(message)):
             return expired
         limit = limit_of(header.stage, self._services.recipes.get(header.kind))
-        mark = await ledger.mark(run, header.stage, header.seq, Begun(delivery.message_id, header.attempt, limit))
+        mark = await ledger.write(run, _mark_of(message), Begun(delivery.message_id, header.attempt, limit))
         reached(f"{header.stage}.marked")
         if not mark.mine:
             if mark.record.message_id != delivery.message_id:
@@ -247,15 +249,15 @@ class Engine:
             return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.isolated else "Attempts", _call_of(message))
         return None
 
-    async def _has_begun(self, header: Header, delivery: Delivery) -> bool:
+    async def _has_begun(self, message: Message, delivery: Delivery) -> bool:
         """Whether an earlier process began this very message, and has died since.
 
         Then it must not be published again as it is: that would be another message, which the mark of this one turns
         away.
         """
-        if not is_marked(header):
+        if not is_marked(message.header):
             return False
-        mark = await self._services.ledger.read(header.run_id, f"begun-{header.stage}-{header.seq}", Begun)
+        mark = await self._services.ledger.read(message.header.run_id, _mark_of(message))
         return mark is not None and mark.record.message_id == delivery.message_id
 
     async def _expire(self, message: Message) -> Outcome | None:
@@ -279,6 +281,10 @@ class Engine:
 
 def _is_sweep(message: Message) -> bool:
     return isinstance(message.body, Wake) and message.body.why == SWEEP
+
+
+def _mark_of(message: Message) -> RecordName[Begun]:
+    return Begun.at(message.header.stage, message.header.seq, slot_of(message.body))
 
 
 def _call_of(message: Message) -> int:

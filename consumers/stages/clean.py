@@ -34,8 +34,8 @@ async def clean(message: Message, task: Task | None, services: Services) -> Outc
         products = await _products(task, services)
         await audited([product.key for product in products], services)
         return Done(tuple(_item(task, n, product) for n, product in enumerate(products, 1)))
-    if await services.ledger.read(task.run, "cleaned", Cleaned) is None:
-        await services.ledger.write(task.run, "cleaned", Cleaned(await _products(task, services)))
+    if await services.ledger.read(task.run, Cleaned.at()) is None:
+        await services.ledger.write(task.run, Cleaned.at(), Cleaned(await _products(task, services)))
         reached("clean.cleaned")
     return Next(Stage.GENERATE, Generate())
 

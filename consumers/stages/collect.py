@@ -62,7 +62,7 @@ async def collect(message: Message, task: Task | None, services: Services) -> Ou
             await audited([item.source for item in manifest], services)
     except Rejected as rejected:
         # Recorded as the job's end, so that no later look brings the same results home again.
-        await services.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", rejected.code))
+        await services.ledger.write(task.run, End.at(job.slot, job.n), End("failed", rejected.code))
         raise
     reached("collect.audited")
     return Done(manifest, job.id)
@@ -70,7 +70,7 @@ async def collect(message: Message, task: Task | None, services: Services) -> Ou
 
 async def _incomplete(job: Job, status: JobStatus, task: Task, services: Services) -> Outcome:
     log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=task.recipe.count)
-    await services.ledger.write(task.run, f"vendor-{job.n}-end", End("failed", Code.INCOMPLETE_RESULTS))
+    await services.ledger.write(task.run, End.at(job.slot, job.n), End("failed", Code.INCOMPLETE_RESULTS))
     return Bury(Reason.VENDOR, Code.INCOMPLETE_RESULTS, "IncompleteResults", job.n)
 
 

@@ -1,4 +1,7 @@
-"""Generate: the paid call. Made at most once for each n, by whoever created `vendor-{n}`; see `tasks.calls.decide`."""
+"""Generate: the paid call. Made at most once for each n, by the message that created its intent.
+
+See `tasks.calls.decide`.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ from messages.errors import Permanent
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
 from services.vendors.port import JobRequest, Vendor
-from tasks.calls.decide import Call, Ended, GiveUp, Lost, Wait, Watch, decide
-from tasks.calls.jobs import vendor_of
+from tasks.calls.decide import Call, Ended, Lost, Wait, Watch, decide
+from tasks.calls.jobs import job_of, vendor_of
 from tasks.context import Services
-from tasks.ledger.records import Cleaned, End, GivenUp, Intent, JobId, Product
+from tasks.ledger.records import Cleaned, End, Intent, JobId, Product
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
 from telemetry import logs
@@ -50,9 +53,12 @@ def expected_of(task: Task, services: Services) -> float:
 
 async def generate(message: Message, task: Task | None, services: Services) -> Outcome:
     """Bring the run to a job that is at work."""
+    body = message.body
+    assert isinstance(body, Generate)
     assert task is not None
+    slot = body.slot
     while True:
-        match decide(await services.ledger.calls(task.run), services.ledger.now(), task.recipe.unknown):
+        match decide(await services.ledger.calls(task.run, slot), services.ledger.now()):
             case Watch(calls):
                 return _watch(calls, task, services)
             case Wait(delay):
@@ -61,17 +67,15 @@ async def generate(message: Message, task: Task | None, services: Services) -> O
                 return Bury(Reason.UNKNOWN, Code.VENDOR_UNKNOWN, "CreateUnknown", n)
             case Ended(n, code):
                 return Bury(Reason.VENDOR, code, "VendorFailed", n)
-            case GiveUp(n):
-                await services.ledger.write(task.run, f"vendor-{n}-given-up", GivenUp())
             case Call(n):
-                made = await _call(n, task, services)
+                made = await _call(slot, n, task, services)
                 if made is not None:
                     return made
 
 
 def _watch(calls: tuple[PaidCall, ...], task: Task, services: Services) -> Outcome:
     since = min(call.at for call in calls)
-    jobs = tuple(Job(call.n, call.job) for call in calls)
+    jobs = tuple(job_of(call) for call in calls)
     return _poll(jobs, since, task, services)
 
 
@@ -80,23 +84,23 @@ def _poll(jobs: tuple[Job, ...], since: float, task: Task, services: Services, *
     if unsaved:
         # Who looks at the ledger meanwhile sees an open call, and gives it up once that is too old.
         delay = min(delay, _UNSAVED_S)
-    return Next(Stage.POLL, Poll(jobs, int(since * 1000), unsaved), delay)
+    return Next(Stage.POLL, Poll(jobs, int(since * 1000), unsaved, jobs[0].slot), delay)
 
 
-async def _call(n: int, task: Task, services: Services) -> Outcome | None:
-    """Make the n-th call; None when somebody else has begun it."""
+async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | None:
+    """Make the n-th call of a slot; None when somebody else has begun it."""
     try:
         vendor = vendor_of(task.recipe.vendor, services.vendors)
         async with asyncio.timeout(PREPARE_LIMIT_S):
             await vendor.check_room()
             inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
-        return _full(full, services)
+        return _full(full, slot, services)
     except VendorMissing:
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=jittered(OUTAGE_PAUSE, services.rng))
     values = {**task.recipe.values(task.params), **inputs}
-    request = JobRequest(task.recipe.kind, values, services.webhooks.url(vendor.name, task.run, n))
+    request = JobRequest(task.recipe.kind, values, services.webhooks.url(vendor.name, task.run, slot, n))
     reached("generate.uploaded")
     if await services.ledger.verdict(task.run):
         return Finish()
@@ -104,51 +108,51 @@ async def _call(n: int, task: Task, services: Services) -> Outcome | None:
         # Nothing is paid for a run that is out of time. The copy, cut to the deadline, meets the gate that ends it.
         return Snooze(1.0)
     age = _Age(services)
-    intent = await services.ledger.write(
-        task.run, f"vendor-{n}", Intent(vendor.name, task.recipe.create_limit_s + OPEN_MARGIN_S)
-    )
+    open_s = task.recipe.create_limit_s + OPEN_MARGIN_S
+    intent = await services.ledger.write(task.run, Intent.at(slot, n), Intent(vendor.name, open_s))
     reached("generate.intent")
     if not intent.mine:
         return None
     if age.seconds() >= FRESH_S:
-        await _refused(n, task, services, Code.BUSY)
+        await _not_accepted(slot, n, task, services, Code.BUSY)
         return Snooze(jittered(1.0, services.rng))
     # A paid call is never cut off half-way: whoever cancels this waits for its answer, which has a limit of its own.
-    sent = asyncio.create_task(_post(n, vendor, request, task, services), name=f"paid call {n}")
+    sent = asyncio.create_task(_post(slot, n, vendor, request, task, services), name=f"paid call {n}")
     try:
         return await asyncio.shield(sent)
     except asyncio.CancelledError:
         while not sent.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait((sent,))
-        # What it brought is carried services, not dropped: it may be an id that the ledger could not take.
+        # What it brought is carried out, not dropped: it may be an id that the ledger could not take.
         return sent.result()
 
 
-async def _post(n: int, vendor: Vendor, request: JobRequest, task: Task, services: Services) -> Outcome:
+async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Task, services: Services) -> Outcome:
     try:
-        job = await vendor.create(request, timeout=task.recipe.create_limit_s)
+        job_id = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
-        await _refused(n, task, services, Code.BUSY)
-        return _full(full, services)
+        await _not_accepted(slot, n, task, services, Code.BUSY)
+        return _full(full, slot, services)
     except VendorRefused as refused:
-        await _refused(n, task, services, refused.code)
+        await _not_accepted(slot, n, task, services, refused.code)
         raise
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
         return Snooze(task.recipe.create_limit_s + OPEN_MARGIN_S)
     reached("generate.created")
-    log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job)
+    log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job_id)
+    job = Job(n, job_id, slot)
     try:
-        await _surely(lambda: services.ledger.write(task.run, f"vendor-{n}-id", JobId(job)))
+        await _surely(lambda: services.ledger.write(task.run, JobId.at(slot, n), JobId(job_id)))
     except ObjectsDown as error:
         # The message carries the id on, and every look tries to store it.
-        log.error(Event.STAGE_FAILED, error=error, n=n, job=job)
-        return _poll((Job(n, job),), services.ledger.now(), task, services, unsaved=True)
+        log.error(Event.STAGE_FAILED, error=error, n=n, job=job_id)
+        return _poll((job,), services.ledger.now(), task, services, unsaved=True)
     reached("generate.id")
     if await services.ledger.verdict(task.run):
         return Finish()
-    return _poll((Job(n, job),), services.ledger.now(), task, services)
+    return _poll((job,), services.ledger.now(), task, services)
 
 
 async def _surely(write: Callable[[], Awaitable[object]]) -> None:
@@ -173,17 +177,17 @@ async def _surely(write: Callable[[], Awaitable[object]]) -> None:
         raise ObjectsDown(f"the ledger took nothing for {SETTLE_LIMIT_S:g} s") from error
 
 
-async def _refused(n: int, task: Task, services: Services, code: Code) -> None:
-    await _surely(lambda: services.ledger.write(task.run, f"vendor-{n}-end", End("refused", code)))
+async def _not_accepted(slot: int, n: int, task: Task, services: Services, code: Code) -> None:
+    await _surely(lambda: services.ledger.write(task.run, End.at(slot, n), End("not_accepted", code)))
 
 
-def _full(full: VendorFull, services: Services) -> Outcome:
+def _full(full: VendorFull, slot: int, services: Services) -> Outcome:
     pause = jittered(max(services.policy.vendor_full_pause_s, full.retry_after or 0.0), services.rng)
-    return Snooze(pause, pause=pause, body=Generate())
+    return Snooze(pause, pause=pause, body=Generate(slot))
 
 
 async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:
-    cleaned = await services.ledger.read(task.run, "cleaned", Cleaned)
+    cleaned = await services.ledger.read(task.run, Cleaned.at())
     if cleaned is None:
         raise Permanent(f"{task.run.stem} has no record `cleaned`")
     # A task may have fewer inputs than there are names, as many as its recipe takes at the least.

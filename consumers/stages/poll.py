@@ -8,7 +8,7 @@ from messages.bodies import Collect, Job, Poll, Reason, Stage
 from messages.codec import Message
 from services.errors import VendorDown
 from services.vendors.port import JobState
-from tasks.calls.jobs import after_failure, first_success, look, vendor_of
+from tasks.calls.jobs import after_failure, first_success, job_of, look, vendor_of
 from tasks.context import Services
 from tasks.ledger.snapshot import live_jobs
 from tasks.run import Task, known_recipe
@@ -25,7 +25,7 @@ async def poll(message: Message, task: Task | None, services: Services) -> Outco
     recipe = known_recipe(header.kind, services.recipes)
     elapsed = services.ledger.now() - body.since / 1000
     delay = next_poll(elapsed, services.policy.expected_s or recipe.expected_s)
-    again = Snooze(delay, body=Poll(jobs, body.since))
+    again = Snooze(delay, body=Poll(jobs, body.since, slot=body.slot))
     vendor = vendor_of(recipe.vendor, services.vendors)
     try:
         found = await look(jobs, recipe.kind, vendor)
@@ -39,7 +39,7 @@ async def poll(message: Message, task: Task | None, services: Services) -> Outco
         return again
     left = await after_failure(header.run_id, found, services)
     if left.live or left.open:
-        return Snooze(delay, body=Poll(tuple(Job(call.n, call.job) for call in left.live), body.since))
+        return Snooze(delay, body=Poll(tuple(job_of(call) for call in left.live), body.since, slot=body.slot))
     if await services.ledger.verdict(header.run_id):
         return Finish()
     return Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)
@@ -48,5 +48,5 @@ async def poll(message: Message, task: Task | None, services: Services) -> Outco
 async def _known(body: Poll, task: Task | None, services: Services) -> tuple[Job, ...]:
     if task is None:
         return body.jobs
-    calls = live_jobs(await services.ledger.calls(task.run))
-    return tuple(Job(call.n, call.job) for call in calls) or body.jobs
+    calls = live_jobs(await services.ledger.calls(task.run, body.slot))
+    return tuple(job_of(call) for call in calls) or body.jobs

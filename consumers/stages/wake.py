@@ -19,26 +19,24 @@ from services.vendors.port import JobState
 from tasks.accepting.accept import NotHere, take_in
 from tasks.accepting.inputs import find_upload
 from tasks.calls.hints import take_hint
-from tasks.calls.jobs import after_failure, first_success, look, vendor_of
+from tasks.calls.jobs import after_failure, first_success, job_of, look, vendor_of
 from tasks.context import Services
 from tasks.ending.verdict import give_verdict
-from tasks.ledger.records import GivenUp, Refused, Reopened, Verdict
+from tasks.ledger.records import ReopenDenied, Reopened, Verdict
 from tasks.ledger.snapshot import Snapshot
 from tasks.next_step import (
     AskInput,
     AskReopen,
     AwaitBuild,
     DeadCall,
+    DenyReopen,
     End,
     Expire,
     Look,
     Nothing,
     Publish,
-    RefuseRun,
-    Resend,
     Step,
     next_step,
-    seq_after,
 )
 from tasks.run import Task, known_recipe
 from tasks.wakes import INDEX, REDELIVER, current_run
@@ -94,7 +92,6 @@ def _decide(snapshot: Snapshot, services: Services) -> Step:
         snapshot,
         services.ledger.now(),
         vendor=bool(recipe.vendor) if recipe else None,
-        policy=recipe.unknown if recipe else "fail",
     )
 
 
@@ -111,19 +108,16 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
             return await _ask_reopen(snapshot, body, services)
         case AwaitBuild():
             raise Outage(f"this build does not know the kind {_kind(snapshot)!r}")
-        case RefuseRun():
-            await services.ledger.write(run, "refused", Refused())
+        case DenyReopen():
+            await services.ledger.write(run, ReopenDenied.at(), ReopenDenied())
             return Leave()
         case Expire():
             await give_verdict(run, Verdict("failed", Code.TIMEOUT), services, kind=_kind(snapshot))
             return _conclude(snapshot, services)
         case Look(calls):
-            return await _look(tuple(Job(call.n, call.job) for call in calls), snapshot, services)
+            return await _look(tuple(job_of(call) for call in calls), snapshot, services)
         case DeadCall(n, code, unknown):
             return Bury(Reason.UNKNOWN if unknown else Reason.VENDOR, code, "PaidCallEnded", n)
-        case Resend(n, seq):
-            await services.ledger.write(run, f"vendor-{n}-given-up", GivenUp())
-            return Next(Stage.GENERATE, Generate(), seq=seq)
         case Publish(stage, seq):
             return Next(stage, _BODIES[stage], seq=seq)
 
@@ -138,7 +132,7 @@ def _conclude(snapshot: Snapshot, services: Services, *, again: bool = False) ->
     if shown and not snapshot.conflict and not again:
         return Leave()
     body = Notify(int(services.ledger.now() * 1000), again)
-    return Next(Stage.NOTIFY, body, seq=seq_after(snapshot, Stage.NOTIFY))
+    return Next(Stage.NOTIFY, body, seq=snapshot.next_seq(Stage.NOTIFY))
 
 
 async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
@@ -177,9 +171,9 @@ def _patience_with(error: Exception) -> int:
 async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
     run = snapshot.run
     if not await services.backend.reopen(run.task, run.step):
-        await services.ledger.write(run, "refused", Refused())
+        await services.ledger.write(run, ReopenDenied.at(), ReopenDenied())
         return Leave()
-    await services.ledger.write(run, "reopened", Reopened())
+    await services.ledger.write(run, Reopened.at(), Reopened())
     agreed = msgspec.structs.replace(snapshot, reopened=True)
     return await _do(_decide(agreed, services), agreed, body, services)
 
@@ -189,7 +183,7 @@ async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -
     recipe = known_recipe(snapshot.accepted.kind, services.recipes)
     found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, services.vendors))
     if winner := first_success(found):
-        return Next(Stage.COLLECT, Collect(winner), seq=seq_after(snapshot, Stage.COLLECT))
+        return Next(Stage.COLLECT, Collect(winner), seq=snapshot.next_seq(Stage.COLLECT))
     if all(status.state is JobState.WORKING for status in found.values()):
         return Leave()
     left = await after_failure(snapshot.run, found, services)

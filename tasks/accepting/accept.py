@@ -193,7 +193,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Service
         priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
         ticket_expires=ticket.expires if ticket else 0,
     )
-    stored = await services.ledger.write(run, "accepted", accepted)
+    stored = await services.ledger.write(run, Accepted.at(), accepted)
     reached("ingest.accepted")
     if stored.mine:
         metrics.count(Metric.TASKS_ACCEPTED, kind=recipe.kind)

@@ -1,19 +1,17 @@
 """What may be done about the paid calls of a run: pure.
 
-No vendor has an idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted (or,
-under policy `resend`, given up), and an outcome that stays open is never posted again under its n.
+No vendor has an idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted (see
+`End.how`), and a call whose outcome stays unknown is never posted again.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import msgspec
 
 from messages.codes import Code
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
-__all__ = ["Call", "Ended", "GiveUp", "Lost", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
+__all__ = ["Call", "Ended", "Lost", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -29,13 +27,7 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A call's outcome stayed unknown, and the policy is to fail."""
-
-    n: int
-
-
-class GiveUp(msgspec.Struct, frozen=True):
-    """A call's outcome stayed unknown, and the policy is to make another one."""
+    """A call's outcome stayed unknown."""
 
     n: int
 
@@ -53,30 +45,25 @@ class Call(msgspec.Struct, frozen=True):
     n: int
 
 
-PaidStep = Watch | Wait | Lost | GiveUp | Ended | Call
+PaidStep = Watch | Wait | Lost | Ended | Call
 
 
-def decide(calls: tuple[PaidCall, ...], now: float, policy: Literal["fail", "resend"]) -> PaidStep:
+def decide(calls: tuple[PaidCall, ...], now: float) -> PaidStep:
     """The next step of a run that wants a job.
 
     Args:
         calls: every paid call of the run.
         now: seconds since the epoch, by the store's clock.
-        policy: what becomes of a call whose outcome stayed unknown.
     """
     live = live_jobs(calls)
     if live:
         return Watch(live)
     for call in open_calls(calls):
         left = call.at + call.open_s - now
-        if left > 0:
-            return Wait(left)
-        return Lost(call.n) if policy == "fail" else GiveUp(call.n)
+        return Wait(left) if left > 0 else Lost(call.n)
     for call in calls:
         if call.end and call.end.how == "failed":
             return Ended(call.n, call.end.code)
-        if call.given_up and policy == "fail":
-            return Lost(call.n)
     return Call(len(calls) + 1)
 
 

@@ -37,7 +37,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
     Raises:
         messages.errors.Outage: it cannot be asked now, or not by this build, and there is still time to ask again.
     """
-    call = next((call for call in snapshot.calls if call.n == hint.n), None)
+    call = next((call for call in snapshot.calls if (call.slot, call.n) == (hint.slot, hint.n)), None)
     if call is not None and call.job == hint.id:
         return None if _is_taken_care_of(snapshot) else snapshot
     doubt = _doubt(call)
@@ -52,17 +52,17 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
     if call is None or doubt:
         log.warning(Event.WEBHOOK_IGNORED, n=hint.n, job=hint.id, why=doubt)
         return None
-    stored = await services.ledger.write(snapshot.run, f"vendor-{hint.n}-id", JobId(hint.id))
+    stored = await services.ledger.write(snapshot.run, JobId.at(hint.slot, hint.n), JobId(hint.id))
     if stored.mine:
         log.info(Event.PAID_RECOVERED, n=hint.n, job=hint.id)
     found = msgspec.structs.replace(call, job=stored.record.job)
-    calls = tuple(found if one.n == found.n else one for one in snapshot.calls)
+    calls = tuple(found if (one.slot, one.n) == (found.slot, found.n) else one for one in snapshot.calls)
     return msgspec.structs.replace(snapshot, calls=calls)
 
 
 def _is_taken_care_of(snapshot: Snapshot) -> bool:
     """Whether a message brings the job's results home already: a second one would do all of it again."""
-    return snapshot.verdict is not None or Stage.COLLECT in dict(snapshot.begun)
+    return snapshot.verdict is not None or snapshot.next_seq(Stage.COLLECT) > 0
 
 
 def _doubt(call: PaidCall | None) -> str:

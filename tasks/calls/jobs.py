@@ -19,7 +19,7 @@ from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["After", "after_failure", "first_success", "look", "save_ids", "vendor_of"]
+__all__ = ["After", "after_failure", "first_success", "job_of", "look", "save_ids", "vendor_of"]
 
 log = logs.get(__name__)
 
@@ -45,7 +45,12 @@ async def save_ids(message: Message, services: Services) -> None:
     body = message.body
     if isinstance(body, Poll) and body.unsaved:
         for job in body.jobs:
-            await services.ledger.write(message.header.run_id, f"vendor-{job.n}-id", JobId(job.id))
+            await services.ledger.write(message.header.run_id, JobId.at(job.slot, job.n), JobId(job.id))
+
+
+def job_of(call: PaidCall) -> Job:
+    """The vendor's job of a paid call, as messages carry it."""
+    return Job(call.n, call.job, call.slot)
 
 
 async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job, JobStatus]:
@@ -94,7 +99,7 @@ async def after_failure(run: RunId, found: Mapping[Job, JobStatus], services: Se
     for job, status in found.items():
         if status.state is JobState.FAILED:
             code, n = status.code, job.n
-            await services.ledger.write(run, f"vendor-{n}-end", End("failed", code))
+            await services.ledger.write(run, End.at(job.slot, n), End("failed", code))
             log.warning(Event.JOB_FAILED, job=job.id, n=n, code=code, reason=status.reason)
     calls = await services.ledger.calls(run)
     return After(live_jobs(calls), open_calls(calls), code, n)

@@ -2,7 +2,7 @@
 
 RunningHub signs no webhook (docs/reference/vendors.md), so its proof is the path that we told it with the create:
 
-    /webhook/{vendor}/{user}/{task}/{step}/{run}/{n}/{token}
+    /webhook/{vendor}/{user}/{task}/{step}/{run}/{slot}/{n}/{token}
 
 The token is an HMAC-SHA256 over all that stands before it, with a key of its own, derived from the secret: so nothing
 else that is signed with the secret can serve as a token, nor the other way round. Pure.
@@ -25,9 +25,10 @@ __all__ = ["Claim", "Webhooks", "parse_path"]
 _PURPOSE: Final = b"scf-workers/webhook"
 _ID: Final = r"(?!-/)[A-Za-z0-9_-]{1,64}"
 _COUNT: Final = r"0|[1-9][0-9]{0,5}"
+_ORDINAL: Final = r"[1-9][0-9]{0,5}"
 _PATH: Final = re.compile(
     rf"/webhook/(?P<vendor>[a-z][a-z0-9_]{{0,31}})/(?P<user>{_ID})/(?P<task>{_ID})"
-    rf"/(?P<step>{_COUNT})/(?P<run>{_COUNT})/(?P<n>[1-9][0-9]{{0,5}})/(?P<token>[0-9a-f]{{64}})",
+    rf"/(?P<step>{_COUNT})/(?P<run>{_COUNT})/(?P<slot>{_ORDINAL})/(?P<n>{_ORDINAL})/(?P<token>[0-9a-f]{{64}})",
     re.ASCII,
 )
 
@@ -37,8 +38,10 @@ class Claim(msgspec.Struct, frozen=True):
 
     vendor: str
     run: RunId
+    slot: int
+    """Of the paid call, from 1."""
     n: int
-    """Number of the paid call, from 1."""
+    """Number of the paid call in its slot, from 1."""
     token: str
 
 
@@ -48,7 +51,7 @@ def parse_path(path: str) -> Claim | None:
     if found is None:
         return None
     run = RunId(found["user"], found["task"], int(found["step"]), int(found["run"]))
-    return Claim(found["vendor"], run, int(found["n"]), found["token"])
+    return Claim(found["vendor"], run, int(found["slot"]), int(found["n"]), found["token"])
 
 
 class Webhooks:
@@ -63,16 +66,16 @@ class Webhooks:
         self._base_url = base_url.rstrip("/")
         self._secret = secret
 
-    def url(self, vendor: str, run: RunId, n: int) -> str:
-        """The URL to tell the vendor with a run's n-th paid call: a secret. Empty when there is no base URL."""
+    def url(self, vendor: str, run: RunId, slot: int, n: int) -> str:
+        """The URL to tell the vendor with the n-th paid call of a slot: a secret. Empty when there is no base URL."""
         if not self._base_url or not self._secret:
             return ""
-        path = _unsigned(vendor, run, n)
+        path = _unsigned(vendor, run, slot, n)
         return f"{self._base_url}{path}/{self._token(path)}"
 
     def verify(self, claim: Claim) -> bool:
         """Whether a path is one that `url` made, compared in constant time."""
-        expected = self._token(_unsigned(claim.vendor, claim.run, claim.n))
+        expected = self._token(_unsigned(claim.vendor, claim.run, claim.slot, claim.n))
         return bool(self._secret) and hmac.compare_digest(expected.encode(), claim.token.encode())
 
     def _token(self, path: str) -> str:
@@ -80,5 +83,5 @@ class Webhooks:
         return hmac.new(key, path.encode(), hashlib.sha256).hexdigest()
 
 
-def _unsigned(vendor: str, run: RunId, n: int) -> str:
-    return f"/webhook/{vendor}/{run.user}/{run.task}/{run.step}/{run.run}/{n}"
+def _unsigned(vendor: str, run: RunId, slot: int, n: int) -> str:
+    return f"/webhook/{vendor}/{run.user}/{run.task}/{run.step}/{run.run}/{slot}/{n}"

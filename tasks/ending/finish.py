@@ -8,16 +8,18 @@ from typing import Final
 
 import msgspec
 
+from messages.bodies import Stage
 from messages.codes import Code, text_of
 from messages.errors import Outage, Permanent, ScfWorkersError, Transient
-from messages.keys import RunId, staging_prefix
+from messages.keys import Facts, RunId, staging_prefix
 from services.backend import Answer, Callback
 from services.concurrency import Together
 from services.errors import Changed, NotFound
 from services.objects.walk import walk
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
-from tasks.ledger.records import Delivered, Intent, ManifestItem, Reopened, Verdict, Withdrawn
+from tasks.ledger.ledger import Stored
+from tasks.ledger.records import Accepted, Begun, Delivered, Intent, ManifestItem, Reopened, Verdict, Withdrawn
 from tasks.ledger.snapshot import PaidCall
 from telemetry import logs
 from telemetry.events import Event
@@ -98,6 +100,8 @@ async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bo
         await _yield_to_backend(run, verdict, answer, services)
     elif contrary or (success and doubted):
         await _promote(verdict, services)
+    await _enter_done(run, services)
+    reached("finish.entered")
     await _record(run, answer, services)
     reached("finish.delivered")
     log.info(Event.CALLBACK_DELIVERED, status=verdict.status, code=verdict.code, http_status=answer.http_status)
@@ -177,7 +181,7 @@ async def _wipe(run: RunId, services: Services) -> None:
 
 
 async def _cancel(run: RunId, call: PaidCall, services: Services) -> None:
-    intent = await services.ledger.read(run, f"vendor-{call.n}", Intent)
+    intent = await services.ledger.read(run, Intent.at(call.slot, call.n))
     if intent is None:
         raise Permanent(f"paid call {call.n} of {run.stem} has no record any more: its job cannot be stopped")
     vendor = vendor_of(intent.record.vendor, services.vendors)
@@ -205,18 +209,52 @@ async def _deliver(run: RunId, verdict: Verdict, services: Services) -> Answer:
 
 async def _delivered(run: RunId, services: Services) -> Delivered | None:
     """The acknowledgement, with what the backend said after it."""
-    found = await services.ledger.read(run, "delivered", Delivered)
+    found = await services.ledger.read(run, Delivered.at())
     if found is None or not found.record.conflict or found.record.contrary:
         return found.record if found else None
-    withdrawn = await services.ledger.read(run, "withdrawn", Withdrawn)
+    withdrawn = await services.ledger.read(run, Withdrawn.at())
     return msgspec.structs.replace(found.record, contrary=withdrawn is not None)
+
+
+async def _enter_done(run: RunId, services: Services) -> None:
+    """Put the run among the delivered ones, from records that are final: done twice it is the same entry.
+
+    Written before `delivered`, so that a crash between the two repeats it. A record that cannot be read costs the
+    entry, and never the acknowledgement.
+    """
+    ledger = services.ledger
+    try:
+        async with Together() as group:
+            accepted = group.create_task(ledger.read(run, Accepted.at()))
+            begun = group.create_task(ledger.read(run, Begun.at(Stage.CLEAN, 0)))
+            verdict = group.create_task(ledger.read(run, Verdict.at()))
+    except Permanent as error:
+        log.warning(Event.CLEANUP_LATE, error=error)
+        return
+    if ended := verdict.result():
+        await ledger.enter_done(run, _facts(accepted.result(), begun.result(), ended))
+
+
+def _facts(accepted: Stored[Accepted] | None, begun: Stored[Begun] | None, verdict: Stored[Verdict]) -> Facts:
+    """A run that was never accepted neither waited nor ran; one that was never begun only waited."""
+    came = accepted.at if accepted else verdict.at
+    began = begun.at if begun else verdict.at
+    return Facts(
+        ended=verdict.at,
+        kind=accepted.record.kind if accepted else "",
+        state=verdict.record.status,
+        code=verdict.record.code,
+        wait_s=max(0, round(began - came)),
+        run_s=max(0, round(verdict.at - began)),
+        cost="",
+    )
 
 
 async def _record(run: RunId, answer: Answer, services: Services) -> None:
     record = Delivered(answer.http_status, conflict=answer.conflict, contrary=answer.contrary)
-    stored = await services.ledger.write(run, "delivered", record)
+    stored = await services.ledger.write(run, Delivered.at(), record)
     if answer.contrary and not stored.record.contrary:
-        await services.ledger.write(run, "withdrawn", Withdrawn())
+        await services.ledger.write(run, Withdrawn.at(), Withdrawn())
 
 
 async def _yield_to_backend(run: RunId, verdict: Verdict, answer: Answer, services: Services) -> None:
@@ -234,7 +272,7 @@ async def _withdraw(run: RunId, verdict: Verdict, services: Services) -> None:
     """Make sure that nothing of a run is visible; a later run that the backend has opened shows its own results."""
     later = msgspec.structs.replace(run, run=run.run + 1)
     while await services.ledger.accepted(later):
-        if await services.ledger.read(later, "reopened", Reopened):
+        if await services.ledger.read(later, Reopened.at()):
             return
         later = msgspec.structs.replace(later, run=later.run + 1)
     await services.objects.delete([item.target for item in verdict.manifest])

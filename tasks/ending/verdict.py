@@ -30,7 +30,7 @@ async def give_verdict(run: RunId, verdict: Verdict, services: Services, *, kind
         services.errors.ObjectsDown: it is not known to be stored.
     """
     with span(SpanName.VERDICT, status=verdict.status):
-        stored = await services.ledger.write(run, "verdict", verdict)
+        stored = await services.ledger.write(run, Verdict.at(), verdict)
         note(status=stored.record.status, code=stored.record.code or None, mine=stored.mine)
     reached("verdict.stored")
     if stored.mine:

@@ -14,11 +14,12 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from messages.errors import Permanent
-from messages.keys import RunId, index_key, record_key, runs_prefix
+from messages.keys import Facts, RunId, done_key, index_keys, record_key, runs_prefix
 from services.concurrency import Together
 from services.errors import Denied, Exists, NotFound, ObjectsDown
 from services.objects.port import ObjectInfo, Objects
 from services.objects.walk import pages
+from tasks.ledger.names import RecordBase, RecordName
 from tasks.ledger.records import (
     Accepted,
     Begun,
@@ -26,19 +27,19 @@ from tasks.ledger.records import (
     DeadLetter,
     Delivered,
     End,
-    GivenUp,
     Intent,
     JobId,
-    Record,
-    Refused,
+    ReopenDenied,
     Reopened,
     Verdict,
+    parse_name,
 )
-from tasks.ledger.snapshot import PaidCall, Snapshot
+from tasks.ledger.snapshot import Highest, PaidCall, Snapshot
 
 __all__ = ["Ledger", "Stored"]
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=RecordBase | DeadLetter)
+N = TypeVar("N", bound=RecordBase)
 
 _ROOT: Final = "ledger/"
 _SKEW: Final = 2.0
@@ -116,13 +117,13 @@ class Ledger:
         self.learn(page.date, asked)
         return self.now()
 
-    async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
+    async def write(self, run: RunId, name: RecordName[N], record: N) -> Stored[N]:
         """Create a record, or return the one that is stored already.
 
         Raises:
             services.errors.ObjectsDown: it is not known to be stored.
         """
-        return await self.write_key(record_key(run, name), record)
+        return await self.write_key(record_key(run, name.text), record)
 
     async def write_key(self, key: str, record: R) -> Stored[R]:
         """As `write`, for records outside a run's folder."""
@@ -141,18 +142,18 @@ class Ledger:
         self.learn(info.date, asked)
         return Stored(record, mine=True, at=info.date or self.now())
 
-    async def read(self, run: RunId, name: str, kind: type[R]) -> Stored[R] | None:
+    async def read(self, run: RunId, name: RecordName[N]) -> Stored[N] | None:
         """A record, or None where there is none."""
-        return await self._read_key(record_key(run, name), kind, "")
+        return await self._read_key(record_key(run, name.text), name.kind, "")
 
     async def verdict(self, run: RunId) -> Verdict | None:
         """The run's verdict, if there is one."""
-        stored = await self.read(run, "verdict", Verdict)
+        stored = await self.read(run, Verdict.at())
         return stored.record if stored else None
 
     async def accepted(self, run: RunId) -> Accepted | None:
         """The run's `accepted`, if there is one."""
-        stored = await self.read(run, "accepted", Accepted)
+        stored = await self.read(run, Accepted.at())
         return stored.record if stored else None
 
     async def latest_run(self, user: str, task: str, step: int) -> RunId | None:
@@ -164,22 +165,17 @@ class Ledger:
             number += 1
         return found
 
-    async def mark(self, run: RunId, stage: str, seq: int, begun: Begun) -> Stored[Begun]:
-        """Create `begun-{stage}-{seq}`, or return whose it is."""
-        return await self.write(run, f"begun-{stage}-{seq}", begun)
-
-    async def calls(self, run: RunId) -> tuple[PaidCall, ...]:
-        """Every paid call of the run, found by GET until one is absent: a listing is only a hint."""
+    async def calls(self, run: RunId, slot: int = 1) -> tuple[PaidCall, ...]:
+        """Every paid call of a slot, found by GET until one is absent: a listing is only a hint."""
         found: list[PaidCall] = []
-        while intent := await self.read(run, f"vendor-{len(found) + 1}", Intent):
-            found.append(await self._call(run, len(found) + 1, intent))
+        while intent := await self.read(run, Intent.at(slot, len(found) + 1)):
+            found.append(await self._call(run, slot, len(found) + 1, intent))
         return tuple(found)
 
-    async def _call(self, run: RunId, n: int, intent: Stored[Intent]) -> PaidCall:
+    async def _call(self, run: RunId, slot: int, n: int, intent: Stored[Intent]) -> PaidCall:
         async with Together() as group:
-            job = group.create_task(self.read(run, f"vendor-{n}-id", JobId))
-            end = group.create_task(self.read(run, f"vendor-{n}-end", End))
-            gone = group.create_task(self.read(run, f"vendor-{n}-given-up", GivenUp))
+            job = group.create_task(self.read(run, JobId.at(slot, n)))
+            end = group.create_task(self.read(run, End.at(slot, n)))
         job_id, ended = job.result(), end.result()
         return PaidCall(
             n=n,
@@ -187,7 +183,7 @@ class Ledger:
             open_s=intent.record.open_s,
             job=job_id.record.job if job_id else "",
             end=ended.record if ended else None,
-            given_up=gone.result() is not None,
+            slot=slot,
         )
 
     async def snapshot(self, run: RunId) -> Snapshot:
@@ -195,10 +191,10 @@ class Ledger:
         async with Together() as group:
             accepted = group.create_task(self.accepted(run))
             verdict = group.create_task(self.verdict(run))
-            delivered = group.create_task(self.read(run, "delivered", Delivered))
-            reopened = group.create_task(self.read(run, "reopened", Reopened))
-            refused = group.create_task(self.read(run, "refused", Refused))
-            cleaned = group.create_task(self.read(run, "cleaned", Cleaned))
+            delivered = group.create_task(self.read(run, Delivered.at()))
+            reopened = group.create_task(self.read(run, Reopened.at()))
+            denied = group.create_task(self.read(run, ReopenDenied.at()))
+            cleaned = group.create_task(self.read(run, Cleaned.at()))
             calls = group.create_task(self.calls(run))
             begun = group.create_task(self._begun(run))
         return Snapshot(
@@ -208,24 +204,25 @@ class Ledger:
             delivered=(told := delivered.result()) is not None,
             conflict=told is not None and told.record.conflict,
             reopened=reopened.result() is not None,
-            refused=refused.result() is not None,
+            reopen_denied=denied.result() is not None,
             cleaned=cleaned.result() is not None,
             calls=calls.result(),
             begun=begun.result(),
         )
 
-    async def _begun(self, run: RunId) -> tuple[tuple[str, int], ...]:
-        prefix = record_key(run, "begun-")
-        highest: dict[str, int] = {}
-        async for item in self._walk(prefix):
-            stage, _, seq = item.key.removeprefix(prefix).rpartition("-")
-            if seq.isdecimal():
-                highest[stage] = max(highest.get(stage, 0), int(seq))
-        return tuple(sorted(highest.items()))
+    async def _begun(self, run: RunId) -> tuple[Highest, ...]:
+        folder = record_key(run, "")
+        highest: dict[tuple[str, int], int] = {}
+        async for item in self._walk(folder + Begun.prefix()):
+            name = parse_name(item.key.removeprefix(folder))
+            if name is not None:
+                place = (name.stage, name.slot)
+                highest[place] = max(highest.get(place, 0), name.seq)
+        return tuple(Highest(stage, slot, seq) for (stage, slot), seq in sorted(highest.items()))
 
     async def next_seq(self, run: RunId, stage: str) -> int:
         """Seq of a message that follows no other of its stage: one above the highest begun, else 0."""
-        return dict(await self._begun(run)).get(stage, -1) + 1
+        return Snapshot(run, begun=await self._begun(run)).next_seq(stage)
 
     async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:
         """Every record of every run of a step, from a listing: a hint.
@@ -245,9 +242,18 @@ class Ledger:
         return runs
 
     async def index(self, user: str, task: str, created: float) -> None:
-        """Make the task appear in lists, which nothing reads yet; done twice it is the same entry."""
+        """Make the task appear in lists, which nothing reads yet; done twice the entries are the same."""
+        async with Together() as group:
+            for key in index_keys(user, task, created):
+                group.create_task(self._enter(key))
+
+    async def enter_done(self, run: RunId, facts: Facts) -> None:
+        """Make a run appear among the delivered ones, which nothing reads yet; done twice the entry is the same."""
+        await self._enter(done_key(run, facts))
+
+    async def _enter(self, key: str) -> None:
         try:
-            await self.objects.put_new(index_key(user, task, created), b"")
+            await self.objects.put_new(key, b"")
         except Exists:
             return
 

@@ -1,37 +1,49 @@
 """The records of the ledger: each is created once and final. Stored as JSON objects, because operators read them.
 
-Who writes which is told in `docs/architecture.md`. Fields are only added, with defaults.
+`docs/architecture.md` says who writes which. Each class knows its name (`Verdict.at()`, `JobId.at(slot, n)`), and
+`parse_name` reads a name back. Fields are only added, with defaults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
 from messages.codec import Priority
 from messages.codes import Code
+from tasks.ledger.names import OfCall, OfMessage, OfSlot, OfTurn, Once, RecordBase, pattern_of
 
 __all__ = [
+    "RECORDS",
     "Accepted",
     "Begun",
+    "CallResult",
     "Cleaned",
+    "Collected",
     "DeadLetter",
     "Delivered",
     "End",
-    "GivenUp",
     "InputRef",
     "Intent",
     "JobId",
     "ManifestItem",
+    "ParsedName",
     "Product",
-    "Record",
-    "Refused",
+    "Prompted",
+    "ReopenDenied",
     "Reopened",
+    "Reopening",
+    "SlotEnd",
+    "Staged",
+    "StagedFile",
     "Status",
+    "Stopped",
     "Verdict",
+    "Waits",
     "Withdrawn",
+    "parse_name",
 ]
 
 Status = Literal["success", "failed", "cancelled"]
@@ -45,8 +57,10 @@ class InputRef(msgspec.Struct, frozen=True):
     size: int
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(Once, frozen=True):
     """`accepted`: the run exists, and what it is."""
+
+    template: ClassVar[str] = "accepted"
 
     kind: str
     params: Mapping[str, Any]
@@ -70,14 +84,18 @@ class Product(msgspec.Struct, frozen=True):
     extension: str
 
 
-class Cleaned(msgspec.Struct, frozen=True):
+class Cleaned(Once, frozen=True):
     """`cleaned`: what the clean stage made, in the order of the inputs."""
+
+    template: ClassVar[str] = "cleaned"
 
     products: tuple[Product, ...]
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """`begun-{stage}-{seq}`: a message has begun its work."""
+class Begun(OfMessage, frozen=True):
+    """`begun-{stage}-{seq}`, of generate and poll `begun-{stage}.{slot}-{seq}`: a message has begun its work."""
+
+    template: ClassVar[str] = "begun-{place}-{seq}"
 
     message_id: str
     attempt: int
@@ -85,29 +103,54 @@ class Begun(msgspec.Struct, frozen=True):
     """After which its writer is taken for dead."""
 
 
-class Intent(msgspec.Struct, frozen=True):
-    """`vendor-{n}`: the n-th paid call is about to be sent."""
+class Intent(OfCall, frozen=True):
+    """`call-{slot}-{n}`: the n-th paid call of a slot is about to be sent."""
+
+    template: ClassVar[str] = "call-{slot}-{n}"
 
     vendor: str
     open_s: float
     """How long its outcome may stay open before it counts as unknown: the create limit and 30 s."""
 
 
-class JobId(msgspec.Struct, frozen=True):
-    """`vendor-{n}-id`: the vendor accepted it."""
+class JobId(OfCall, frozen=True):
+    """`call-{slot}-{n}-id`: the vendor accepted it."""
+
+    template: ClassVar[str] = "call-{slot}-{n}-id"
 
     job: str
 
 
-class End(msgspec.Struct, frozen=True):
-    """`vendor-{n}-end`: not accepted (`refused`), or accepted and ended badly (`failed`)."""
+class CallResult(OfCall, frozen=True):
+    """`call-{slot}-{n}-result`: what a vendor answered at once, stored before any download."""
 
-    how: Literal["refused", "failed"]
+    template: ClassVar[str] = "call-{slot}-{n}-result"
+
+    files: tuple[str, ...]
+    """Short-lived URLs in the vendor's order; they are shown to no client."""
+
+
+class End(OfCall, frozen=True):
+    """`call-{slot}-{n}-end`: not accepted, or accepted and ended badly (`failed`)."""
+
+    template: ClassVar[str] = "call-{slot}-{n}-end"
+
+    how: Literal["not_accepted", "failed"]
     code: Code = Code.VENDOR_FAILED
 
 
-class GivenUp(msgspec.Struct, frozen=True):
-    """`vendor-{n}-given-up`: its outcome stayed unknown, and policy `resend` makes the next call."""
+class SlotEnd(OfSlot, frozen=True):
+    """`slot-{slot}`: the end of a slot."""
+
+    template: ClassVar[str] = "slot-{slot}"
+
+    how: Literal["good", "bad"]
+    n: int = 0
+    """The paid call that decided it; 0 for none."""
+    code: str = ""
+    """Of a bad end, of the catalogue."""
+    cost: str = ""
+    """What the vendor charged, in the vendor's words."""
 
 
 class ManifestItem(msgspec.Struct, frozen=True):
@@ -119,8 +162,79 @@ class ManifestItem(msgspec.Struct, frozen=True):
     size: int
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class StagedFile(msgspec.Struct, frozen=True):
+    """One result in staging, as a collect that left off has stored it."""
+
+    key: str
+    etag: str
+    size: int
+    digest: str
+    """Of the path of the vendor's URL: what a file is known by."""
+
+
+class Collected(OfTurn, frozen=True):
+    """`collected-{seq}`: what is staged already, where a collect left off after an error."""
+
+    template: ClassVar[str] = "collected-{seq}"
+
+    files: tuple[StagedFile, ...]
+
+
+class Staged(Once, frozen=True):
+    """`staged`: the run's set of results."""
+
+    template: ClassVar[str] = "staged"
+
+    manifest: tuple[ManifestItem, ...]
+    audits: tuple[str, ...] = ()
+    """Ids of audits that take long."""
+
+
+class Prompted(Once, frozen=True):
+    """`prompted`: the text that every slot reads."""
+
+    template: ClassVar[str] = "prompted"
+
+    text: str
+    source: Literal["model", "cache", "template"]
+
+
+class Waits(OfMessage, frozen=True):
+    """`waits-{stage}-{seq}`: why a run waits: at the first snooze of a reason, then at each doubling of the wait."""
+
+    template: ClassVar[str] = "waits-{place}-{seq}"
+
+    why: str
+    """Code of the catalogue."""
+    until: float
+    """When the message comes again, seconds since the epoch by the store's clock."""
+    since: float
+    """When the wait for this reason began, likewise."""
+
+
+class Stopped(OfMessage, frozen=True):
+    """`stopped-{stage}-{seq}`: why the engine gave a message up; written before its dead letter."""
+
+    template: ClassVar[str] = "stopped-{place}-{seq}"
+
+    reason: str
+    """A `messages.bodies.Reason`."""
+    code: str
+    """Of the catalogue."""
+    error: str
+    """Class of the error."""
+    place: str = ""
+    """Module and function that raised it."""
+    detail: str = ""
+    """The error's text, redacted and cut."""
+    attempts: int = 0
+    """Attempts that were spent."""
+
+
+class Verdict(Once, frozen=True):
     """`verdict`: the one end of a run."""
+
+    template: ClassVar[str] = "verdict"
 
     status: Status
     code: str = ""
@@ -130,26 +244,44 @@ class Verdict(msgspec.Struct, frozen=True):
     """The vendor's job that brought the results."""
 
 
-class Delivered(msgspec.Struct, frozen=True):
+class Delivered(Once, frozen=True):
     """`delivered`: the backend has acknowledged the verdict."""
+
+    template: ClassVar[str] = "delivered"
 
     http_status: int
     conflict: bool = False
     """The backend did not say that it has our verdict."""
     contrary: bool = False
     """It keeps the contrary one, which decides what is visible."""
+    sent: str = ""
+    """The body of the callback, redacted and cut."""
+    answered: str = ""
+    """The body of the backend's answer, redacted and cut."""
 
 
-class Withdrawn(msgspec.Struct, frozen=True):
+class Withdrawn(Once, frozen=True):
     """`withdrawn`: after a 409 without a verdict the backend said that it keeps the contrary one."""
 
+    template: ClassVar[str] = "withdrawn"
 
-class Reopened(msgspec.Struct, frozen=True):
+
+class Reopening(Once, frozen=True):
+    """`reopening`: the backend is about to be asked for a replay."""
+
+    template: ClassVar[str] = "reopening"
+
+
+class Reopened(Once, frozen=True):
     """`reopened`: the backend agreed to a replay, which no command starts yet."""
 
+    template: ClassVar[str] = "reopened"
 
-class Refused(msgspec.Struct, frozen=True):
-    """`refused`: the backend did not agree to a replay (see `Reopened`), or it came too late."""
+
+class ReopenDenied(Once, frozen=True):
+    """`reopen_denied`: the backend did not agree to a replay (see `Reopened`), or it came too late."""
+
+    template: ClassVar[str] = "reopen_denied"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -177,18 +309,49 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """What the failure function saw fit: reject (verdict `failed`), finish, or leave (record only)."""
 
 
-Record = (
-    Accepted
-    | Begun
-    | Cleaned
-    | DeadLetter
-    | Delivered
-    | End
-    | GivenUp
-    | Intent
-    | JobId
-    | Refused
-    | Reopened
-    | Verdict
-    | Withdrawn
+RECORDS: Final[tuple[type[RecordBase], ...]] = (
+    Accepted,
+    Cleaned,
+    Prompted,
+    Begun,
+    Intent,
+    JobId,
+    CallResult,
+    End,
+    SlotEnd,
+    Collected,
+    Staged,
+    Waits,
+    Stopped,
+    Verdict,
+    Delivered,
+    Withdrawn,
+    Reopening,
+    Reopened,
+    ReopenDenied,
 )
+"""Every record of a run, in the order of its life."""
+
+_PATTERNS: Final = tuple((kind, pattern_of(kind.template)) for kind in RECORDS)
+
+
+class ParsedName(msgspec.Struct, frozen=True):
+    """What a record's name says."""
+
+    kind: type[RecordBase]
+    slot: int = 0
+    """From 1; 0 where the name has none."""
+    n: int = 0
+    """Number of the paid call in its slot, from 1; 0 where the name has none."""
+    stage: str = ""
+    seq: int = 0
+
+
+def parse_name(text: str) -> ParsedName | None:
+    """Read a record's name back; None for a name that no class of this build has."""
+    for kind, pattern in _PATTERNS:
+        if found := pattern.fullmatch(text):
+            parts = found.groupdict()
+            slot, n, seq = (int(parts.get(part) or 0) for part in ("slot", "n", "seq"))
+            return ParsedName(kind, slot, n, parts.get("stage") or "", seq)
+    return None

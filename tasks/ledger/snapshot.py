@@ -7,7 +7,7 @@ import msgspec
 from messages.keys import RunId
 from tasks.ledger.records import Accepted, End, Verdict
 
-__all__ = ["PaidCall", "Snapshot", "live_jobs", "open_calls"]
+__all__ = ["Highest", "PaidCall", "Snapshot", "live_jobs", "open_calls"]
 
 
 class PaidCall(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class PaidCall(msgspec.Struct, frozen=True):
     open_s: float
     job: str = ""
     end: End | None = None
-    given_up: bool = False
+    slot: int = 1
 
     @property
     def live(self) -> bool:
@@ -29,7 +29,17 @@ class PaidCall(msgspec.Struct, frozen=True):
     @property
     def open(self) -> bool:
         """Its outcome is not known."""
-        return not self.job and self.end is None and not self.given_up
+        return not self.job and self.end is None
+
+
+class Highest(msgspec.Struct, frozen=True, order=True):
+    """How far the messages of a stage (and slot) have come."""
+
+    stage: str
+    slot: int
+    """From 1; 0 for stages whose messages belong to the run."""
+    seq: int
+    """The highest that was begun."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -42,11 +52,20 @@ class Snapshot(msgspec.Struct, frozen=True):
     conflict: bool = False
     """The backend did not say that it has our verdict."""
     reopened: bool = False
-    refused: bool = False
+    reopen_denied: bool = False
     cleaned: bool = False
     calls: tuple[PaidCall, ...] = ()
-    begun: tuple[tuple[str, int], ...] = ()
-    """(stage, highest seq begun), a hint from a listing."""
+    begun: tuple[Highest, ...] = ()
+    """From a listing: a hint."""
+
+    def next_seq(self, stage: str, slot: int = 0) -> int:
+        """Return one more than the highest seq that was begun, else 0.
+
+        Args:
+            stage: of the messages.
+            slot: of generate and poll, from 1; 0 for the other stages.
+        """
+        return max((one.seq + 1 for one in self.begun if (one.stage, one.slot) == (stage, slot)), default=0)
 
 
 def live_jobs(calls: tuple[PaidCall, ...]) -> tuple[PaidCall, ...]:

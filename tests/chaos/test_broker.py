@@ -84,7 +84,7 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
             tasks.create_task(flow.run())
             try:
                 before = await shop.sell(TASKS, "model_pose12")
-                await until(lambda: shop.all_have(before, "vendor-1-id"), "no vendor was asked")
+                await until(lambda: shop.all_have(before, "call-1-1-id"), "no vendor was asked")
                 await until(lambda: worked_on(workers, RATE), "the flow does not flow")
                 # A worker dies, too: what it had acked and the broker forgets, another one gets.
                 await asyncio.to_thread(workers[0].kill)

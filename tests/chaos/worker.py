@@ -24,10 +24,11 @@ from messages.codec import Message
 from messages.keys import RunId
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger, Stored
-from tasks.ledger.records import Begun, Record
+from tasks.ledger.names import RecordBase, RecordName
+from tasks.ledger.records import Begun
 from tasks.run import Task
 
-R = TypeVar("R", bound=Record)
+N = TypeVar("N", bound=RecordBase)
 
 CONCURRENCY: Final = 4
 KILLED: Final = 9
@@ -39,7 +40,7 @@ def keep_marks(limit: float, *, hang: bool) -> None:
     one_at_a_time = asyncio.Lock()
 
     class Hasty(Ledger):
-        async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
+        async def write(self, run: RunId, name: RecordName[N], record: N) -> Stored[N]:
             if not isinstance(record, Begun):
                 return await super().write(run, name, record)
             short: Any = msgspec.structs.replace(record, limit_s=limit)

@@ -16,27 +16,35 @@ import msgspec
 from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
 from messages.codec import NOBODY, Header, Message, Priority, encode
 from messages.codes import Code
+from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     Accepted,
     Begun,
+    CallResult,
     Cleaned,
+    Collected,
     DeadLetter,
     Delivered,
     End,
-    GivenUp,
     InputRef,
     Intent,
     JobId,
     ManifestItem,
     Product,
-    Record,
-    Refused,
+    Prompted,
+    ReopenDenied,
     Reopened,
+    Reopening,
+    SlotEnd,
+    Staged,
+    StagedFile,
+    Stopped,
     Verdict,
+    Waits,
     Withdrawn,
 )
 
-__all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "SUPERSEDED", "encode_record"]
+__all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "RETIRED", "SUPERSEDED", "encode_record"]
 
 MESSAGES_FILE = Path(__file__).with_name("messages_v1.jsonl")
 RECORDS_FILE = Path(__file__).with_name("records_v1.jsonl")
@@ -97,6 +105,10 @@ MESSAGES: Mapping[str, Message] = {
     ),
     "wake, by a webhook": _message(Stage.WAKE, Wake("webhook", Job(1, "1910")), deadline=0),
     "wake, by a cancel": _message(Stage.WAKE, Wake("cancel"), deadline=0),
+    "generate, second slot": _message(Stage.GENERATE, Generate(2)),
+    "poll, second slot": _message(Stage.POLL, Poll((Job(1, "1910", 2),), _CREATED, slot=2)),
+    "collect, second slot": _message(Stage.COLLECT, Collect(Job(1, "1910", 2))),
+    "wake, by a webhook for the second slot": _message(Stage.WAKE, Wake("webhook", Job(1, "1910", 2)), deadline=0),
     "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
     "notify, again": _message(Stage.NOTIFY, Notify(_CREATED, again=True), seq=11, deadline=0, not_before=600_000),
     "dead": _message(Stage.DEAD, _dead(), deadline=0, attempt=5),
@@ -135,7 +147,7 @@ _ITEM = ManifestItem(
     size=123_456,
 )
 
-RECORDS: Mapping[str, Record] = {
+RECORDS: Mapping[str, RecordBase | DeadLetter] = {
     "accepted": Accepted(
         kind="model_pose12",
         params={"prompt": "穿风衣的模特"},
@@ -157,9 +169,7 @@ RECORDS: Mapping[str, Record] = {
     "begun": Begun("12:7:0", 2, 180.0),
     "vendor": Intent("runninghub", 120.0),
     "vendor-id": JobId("1910246754753896450"),
-    "vendor-end, refused": End("refused", Code.BUSY),
     "vendor-end, failed": End("failed", Code.INCOMPLETE_RESULTS),
-    "vendor-given-up": GivenUp(),
     "verdict, success": Verdict("success", "", (_ITEM,), "1910246754753896450"),
     "verdict, failed": Verdict("failed", "timeout"),
     "verdict, failed by a code of another build": Verdict("failed", "not_known_here"),
@@ -170,7 +180,18 @@ RECORDS: Mapping[str, Record] = {
     "delivered, contrary": Delivered(409, conflict=True, contrary=True),
     "reopened": Reopened(),
     "withdrawn": Withdrawn(),
-    "refused": Refused(),
+    "refused": ReopenDenied(),
+    "call-end, not accepted": End("not_accepted", Code.BUSY),
+    "call-result": CallResult(("https://vendor.example/1.png",)),
+    "slot, good": SlotEnd("good", 2, cost="0.25"),
+    "slot, bad": SlotEnd("bad", 1, "vendor_failed"),
+    "prompted": Prompted("穿风衣的模特", "template"),
+    "collected": Collected((StagedFile("staging/user_42/t1/0-0/n/raw_01", "aa", 4096, "0123456789abcdef"),)),
+    "staged": Staged((_ITEM,), ("audit-1",)),
+    "waits": Waits("busy", 1_763_888_460.5, 1_763_888_400.5),
+    "stopped": Stopped("attempts", "busy", "FetchFailed", "services.fetch.open", "503", 5),
+    "delivered, with what was said": Delivered(200, sent='{"status":"success"}', answered="{}"),
+    "reopening": Reopening(),
     "dead letter": DeadLetter(
         reason="vendor",
         topic="poll",
@@ -195,11 +216,27 @@ RECORDS: Mapping[str, Record] = {
 """Every record, and what differs notably within one."""
 
 
-SUPERSEDED: Final = ("notify", "delivered", "delivered, conflict")
+SUPERSEDED: Final = (
+    "notify",
+    "delivered",
+    "delivered, conflict",
+    "delivered, not contrary",
+    "delivered, contrary",
+    "generate",
+    "generate, a copy after a crash, alone",
+    "poll",
+    "poll, two jobs",
+    "poll, no job known",
+    "collect",
+    "wake, by a webhook",
+)
 """Messages and records that are read as ever, and written with a field more."""
 
+RETIRED: Final = ("vendor-end, refused", "vendor-given-up")
+"""Records of which no build reads the name any more; their lines stay."""
 
-def encode_record(record: Record) -> bytes:
+
+def encode_record(record: RecordBase | DeadLetter) -> bytes:
     """A record as the ledger stores it, under a nonce that is always the same."""
     return msgspec.json.encode({"nonce": "0123456789abcdef", "record": record})
 

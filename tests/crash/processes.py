@@ -31,10 +31,11 @@ from runtime.settings import Settings
 from runtime.wiring import open_services
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger, Stored
-from tasks.ledger.records import Begun, Intent, Record
+from tasks.ledger.names import RecordBase, RecordName
+from tasks.ledger.records import Begun, Intent
 from telemetry import points
 
-R = TypeVar("R", bound=Record)
+N = TypeVar("N", bound=RecordBase)
 
 PRELOADED = (consumers.runners.worker, producer.cos_trigger, runtime.wiring, services.objects.cos, transport.sqlite)
 """Loaded before the fork; `services.vendors.runninghub.client` comes along."""
@@ -58,7 +59,7 @@ class HastyLedger(Ledger):
         super().__init__(ledger.objects, clock=clock, nonce=ledger.nonce)
         self._open_s = open_s
 
-    async def write(self, run: RunId, name: str, record: R) -> Stored[R]:
+    async def write(self, run: RunId, name: RecordName[N], record: N) -> Stored[N]:
         short: Any = record
         if isinstance(record, Begun):
             short = msgspec.structs.replace(record, limit_s=DEAD_AFTER_S)

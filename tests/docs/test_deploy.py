@@ -205,7 +205,7 @@ def test_the_webhook_asks_the_buckets_nothing() -> None:
         webhooks = Webhooks("https://webhook", Secret("w" * 32))
         run = shop.sell("model_pose12")
         out = dataclasses.replace(shop.out, webhooks=webhooks)
-        path = webhooks.url("runninghub", run, 1).removeprefix("https://webhook")
+        path = webhooks.url("runninghub", run, 1, 1).removeprefix("https://webhook")
         event = {"httpMethod": "POST", "path": path, "headers": {}, "body": json.dumps({"taskId": "1"})}
         assert read_request(event).path == path
         assert (await take_call(event, out))["statusCode"] == 200

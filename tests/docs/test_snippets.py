@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
 import httpx
@@ -223,15 +223,14 @@ BACKEND: Final = text_of("docs/backend.md")
 
 def _record_names() -> set[str]:
     """As the docstrings of the records name them."""
-    kinds = [kind for kind in get_args(records.Record) if kind is not records.DeadLetter]
-    return {re.findall(r"`([^`]+)`", kind.__doc__ or "")[0] for kind in kinds}
+    return {kind.template.replace("{place}", "{stage}") for kind in records.RECORDS}
 
 
 def test_the_table_of_records_tells_who_creates_each() -> None:
     (table,) = re.findall(r"^\| record \| who creates it \|\n(.*?)\n\n", ARCHITECTURE, re.DOTALL | re.MULTILINE)
     first = " ".join(row.split("|")[1] for row in table.splitlines())
     told = {name.split(" ")[0] for name in re.findall(r"`([^`]+)`", first)} - {"dead/…"}
-    told = {f"vendor-{{n}}{name}" if name.startswith("-") else name for name in told}
+    told = {f"call-{{slot}}-{{n}}{name}" if name.startswith("-") else name for name in told}
     assert told == _record_names()
 
 

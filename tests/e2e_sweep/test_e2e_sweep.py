@@ -205,4 +205,4 @@ async def _abandon(world: World, sold: Sold) -> None:
     now = time.time()
     accepted = Accepted("basic_clean", {}, (), created=now - 700, deadline=now - 100)
     async with open_services(load_settings(world.environ), lambda: world.environ, vendors=False) as services:
-        await services.ledger.write(sold.run, "accepted", accepted)
+        await services.ledger.write(sold.run, Accepted.at(), accepted)

@@ -9,7 +9,7 @@ from messages.codes import Code
 from messages.keys import RunId
 from services.backend import StepState
 from services.errors import BackendDown, ObjectsDown, VendorDown
-from tasks.ledger.records import Reopened, Verdict
+from tasks.ledger.records import Accepted, Reopened, Verdict
 from tasks.wakes import REDELIVER
 from tests.engine.fate import Act, calls, dies, passes, raises
 from tests.engine.standins import Plan
@@ -66,7 +66,7 @@ async def test_copies_of_a_slower_finisher_land_after_the_withdrawal_and_are_wit
 async def test_a_wake_never_finishes_a_run_itself(world: World) -> None:
     run = await world.order()
     delivery, _ = await world.until("clean")
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.wake(run)
     await world.step()
     assert world.heard(run) == []
@@ -81,7 +81,7 @@ async def test_one_503_on_a_callback_that_a_wake_began_delays_the_refund_by_seco
     run = await world.order()
     lost, consumer = await world.until("poll")
     await world.wire.lose(lost, consumer)
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     world.fate.strike("backend.deliver", raises(BackendDown("503")))
     before = world.now()
     await world.wake(run, why)
@@ -177,8 +177,8 @@ async def test_a_withdrawal_spares_the_results_of_a_later_run(world: World) -> N
     accepted = await world.ledger.accepted(run)
     assert accepted is not None
     again = RunId(run.user, run.task, run.step, 1)
-    await world.ledger.write(again, "accepted", accepted)
-    await world.ledger.write(again, "reopened", Reopened())
+    await world.ledger.write(again, Accepted.at(), accepted)
+    await world.ledger.write(again, Reopened.at(), Reopened())
     target = (await world.verdict(run)).manifest[0].target
     await world.data.put(target, b"\xff\xd8\xff of the later run")
     await world.wake(run, REDELIVER)
@@ -190,7 +190,7 @@ async def test_a_finish_that_fails_late_is_not_turned_away_by_an_earlier_ones_ma
     world.vendor.plans.append(Plan(looks=10**6))
     run = await world.order()
     delivery, consumer = await world.until("generate")
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.wake(run)
 
     async def end() -> None:

@@ -19,7 +19,7 @@ STAGES = ("clean", "generate", "poll", "collect")
 
 async def cancel(world: World, run: RunId) -> None:
     """What the API does: the record, then a wake."""
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.wake(run, "cancel")
 
 
@@ -61,7 +61,7 @@ async def test_every_delay_is_cut_to_the_deadline(world: World) -> None:
 async def test_a_cancel_verdict_is_met_by_the_next_message(world: World, stage: str) -> None:
     run = await world.order()
     delivery, consumer = await world.until(stage)
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.run(delivery, consumer)
     await world.drain()
     await world.promise(run, "cancelled", Code.CANCELLED)
@@ -92,9 +92,9 @@ async def test_a_cancels_wake_ends_the_run_at_once(world: World, stage: str) -> 
     [
         "objects.process",
         "vendor.upload",
-        "ledger.put_new .*/vendor-1$",
+        "ledger.put_new .*/call-1-1$",
         "vendor.create",
-        "ledger.put_new .*/vendor-1-id",
+        "ledger.put_new .*/call-1-1-id",
         "broker.publish poll-0",
         "vendor.query",
         "files.get .*/5",

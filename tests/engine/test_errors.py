@@ -236,7 +236,7 @@ async def test_a_refused_create_is_recorded_and_fails_the_run(world: World) -> N
     run = await world.order()
     await world.drain()
     await world.promise(run, "failed", Code.VENDOR_REFUSED)
-    assert (await world.records(run))["vendor-1-end"]["how"] == "refused"
+    assert (await world.records(run))["call-1-1-end"]["how"] == "not_accepted"
     assert world.vendor.paid == []
 
 
@@ -301,7 +301,7 @@ async def test_a_dead_letter_from_before_the_job_is_a_desk_record_only_while_the
 ) -> None:
     run = await world.order()
     poll, consumer = await world.until("poll")
-    world.fate.strike("ledger.get .*/(cleaned|vendor-1)$", raises(Permanent("never")))
+    world.fate.strike("ledger.get .*/(cleaned|call-1-1)$", raises(Permanent("never")))
     await world.say(run, stage, body, seq=1, kind="model_pose12")
     await world.pass_by("dead")
     await consumer.release(poll)
@@ -317,7 +317,7 @@ async def test_a_dead_letter_of_a_run_with_a_verdict_only_finishes(world: World)
     run = await world.order()
     world.fate.strike("objects.process", raises(Permanent("never")))
     await world.pass_by("dead")
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.drain()
     await world.promise(run, "cancelled", Code.CANCELLED)
     assert [letter["verdict"] for letter in await world.desk()] == ["finish"]
@@ -359,7 +359,7 @@ async def test_a_job_that_failed_is_a_failed_verdict(world: World, end: Plan) ->
     run = await world.order()
     await world.drain()
     await world.promise(run, "failed", Code.VENDOR_FAILED)
-    assert (await world.records(run))["vendor-1-end"]["how"] == "failed"
+    assert (await world.records(run))["call-1-1-end"]["how"] == "failed"
     assert [letter["reason"] for letter in await world.desk()] == ["vendor"]
     assert await world.staged(run) == []
     assert len(world.vendor.paid) == 1
@@ -429,7 +429,7 @@ async def test_an_error_in_an_effect_is_followed_by_a_copy_never_lost(world: Wor
 async def test_an_effect_whose_answer_is_lost_is_what_is_stored(world: World) -> None:
     """A 409 or no answer is read back: a winner never thinks that it lost."""
     run = await world.order()
-    for name in ("accepted", "begun", "cleaned", "vendor-1", "vendor-1-id", "verdict", "delivered"):
+    for name in ("accepted", "begun", "cleaned", "call-1-1", "call-1-1-id", "verdict", "delivered"):
         world.fate.strike(f"ledger.put_new .*/{name}[^/]*$", raises(ObjectsDown("cut")), done=True)
     await world.drain()
     await world.promise(run, "success")

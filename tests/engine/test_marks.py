@@ -20,6 +20,8 @@ from tests.engine.world import World
 
 LIMITS = {"clean": 60.0, "generate": 150.0, "collect": 180.0}
 PLACES = {"clean": "objects.process", "generate": "vendor.upload", "collect": "files.get .*/4"}
+CHAINS = {"clean": None, "generate": 1, "collect": None}
+"""The slot of the chain of messages that a stage's marks count."""
 
 
 @pytest.mark.parametrize("stage", LIMITS)
@@ -56,7 +58,7 @@ async def test_what_follows_a_crash_copy_does_not_run_alone(world: World, stage:
 async def test_anothers_mark_says_that_another_message_carries_the_run(world: World, stage: str) -> None:
     run = await world.order()
     delivery, consumer = await world.until(stage)
-    await world.ledger.mark(run, stage, 0, Begun("another-message", 0, LIMITS[stage]))
+    await world.ledger.write(run, Begun.at(stage, 0, CHAINS[stage]), Begun("another-message", 0, LIMITS[stage]))
     await world.run(delivery, consumer)
     assert not world.wire.open
     assert "verdict" not in await world.records(run)
@@ -72,7 +74,7 @@ async def test_a_message_that_kills_its_process_is_dead_lettered_after_its_attem
     assert sum("DIED" in told for told in world.told) == MAX_ATTEMPTS
     (letter,) = await world.desk()
     assert (letter["stage"], letter["reason"], letter["error"]) == (stage, "attempts", "Crash")
-    assert f"begun-{stage}-{MAX_ATTEMPTS}" in await world.records(run)
+    assert Begun.at(stage, MAX_ATTEMPTS, CHAINS[stage]).text in await world.records(run)
     assert await world.staged(run) == []
     assert len(world.vendor.paid) == (1 if stage == "collect" else 0)
 
@@ -83,7 +85,7 @@ async def test_a_message_over_the_limit_is_dead_lettered_only_after_it_created_i
     held, consumer = await world.until("collect")
     await consumer.ack(held)
     await world.say(run, Stage.CLEAN, Clean(), seq=3, attempt=MAX_ATTEMPTS, kind="model_pose12")
-    await world.ledger.mark(run, "clean", 3, Begun("another-message", 4, 60.0))
+    await world.ledger.write(run, Begun.at("clean", 3), Begun("another-message", 4, 60.0))
     await world.drain()
     assert await world.desk() == []
 

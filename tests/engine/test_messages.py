@@ -153,7 +153,7 @@ async def test_a_paid_call_is_never_cut_off_half_way(world: World, slow: float, 
         working.cancel()
         await asyncio.sleep(1)
     await working
-    assert ("vendor-1-id" in await world.records(run)) is not code
+    assert ("call-1-1-id" in await world.records(run)) is not code
     await world.drain()
     await world.promise(run, "failed" if code else "success", code)
     assert len(world.vendor.paid) == 1
@@ -164,12 +164,12 @@ async def test_an_id_that_the_ledger_cannot_take_outlives_a_cancel(world: World)
     run = await world.order()
     delivery, consumer = await world.until("generate")
     world.fate.strike("vendor.create", waits(20), done=True)
-    world.fate.strike("ledger.put_new .*/vendor-1-id", *[raises(ObjectsDown("away"))] * 30)
+    world.fate.strike("ledger.put_new .*/call-1-1-id", *[raises(ObjectsDown("away"))] * 30)
     working = asyncio.create_task(world.engine.run_one(delivery, consumer))
     await asyncio.sleep(5)
     working.cancel()
     await working
-    assert "vendor-1-id" not in await world.records(run)
+    assert "call-1-1-id" not in await world.records(run)
     await world.drain()
     await world.promise(run, "success")
     assert len(world.vendor.paid) == 1
@@ -242,7 +242,7 @@ async def test_light_polls_read_nothing_and_write_nothing(world: World) -> None:
 
 async def test_a_verdict_is_read_before_the_mark(world: World) -> None:
     run = await world.order()
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.drain()
     assert not [name for name in await world.records(run) if name.startswith("begun")]
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
 
-import msgspec
 import pytest
 
 from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
@@ -16,7 +12,6 @@ from messages.bodies import Generate, Poll, Stage
 from messages.codec import decode
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
-from recipes.recipe import Recipe
 from services.errors import Denied, ObjectsDown
 from services.vendors.port import JobState
 from tasks.ledger.records import JobId, Verdict
@@ -27,15 +22,7 @@ from tests.engine.world import World
 LOST = Create(accepted=True, answer="lost")
 CUT = Create(accepted=False, answer="lost")
 FULL = Create(accepted=False, answer="full")
-RESEND: Final[Mapping[str, Recipe]] = MappingProxyType(
-    {"model_pose12": msgspec.structs.replace(MODEL_POSE12, unknown="resend")}
-)
 OPEN_S = MODEL_POSE12.create_limit_s + OPEN_MARGIN_S
-
-
-@pytest.fixture
-def resending() -> World:
-    return World(recipes=RESEND)
 
 
 @pytest.mark.parametrize("create", [LOST, CUT], ids=["accepted", "not accepted"])
@@ -47,73 +34,20 @@ async def test_an_unknown_outcome_is_never_posted_again_and_fails_the_run(world:
     assert world.fate.count("vendor.create") == 1
     assert world.now() - 1_750_000_000 == pytest.approx(OPEN_S, rel=0.25)
     records = await world.records(run)
-    assert "vendor-1" in records
-    assert not {"vendor-1-id", "vendor-1-end", "vendor-1-given-up", "vendor-2"} & records.keys()
+    assert "call-1-1" in records
+    assert not {"call-1-1-id", "call-1-1-end", "call-1-2"} & records.keys()
     assert [letter["reason"] for letter in await world.desk()] == ["unknown"]
-
-
-@pytest.mark.parametrize("create", [LOST, CUT], ids=["accepted", "not accepted"])
-async def test_resend_gives_a_call_up_and_makes_one_more(resending: World, create: Create) -> None:
-    world = resending
-    world.vendor.creates.append(create)
-    run = await world.order()
-    await world.drain()
-    verdict = await world.promise(run, "success")
-    records = await world.records(run)
-    assert "vendor-1-given-up" in records
-    assert records["vendor-2-id"]["job"] == verdict.job
-    assert len(world.vendor.paid) == 1 + create.accepted
-    assert world.fate.count("vendor.create") == 2
-
-
-async def test_every_unknown_call_under_resend_pays_at_most_once(resending: World) -> None:
-    world = resending
-    world.vendor.creates.extend([LOST, CUT, LOST])
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
-    given_up = sum(name.endswith("-given-up") for name in await world.records(run))
-    assert given_up == 3
-    assert len(world.vendor.paid) == 1 + 2
-
-
-async def test_an_unknown_call_found_by_a_wake_under_resend_is_given_up_by_it(resending: World) -> None:
-    world = resending
-    world.vendor.creates.append(CUT)
-    run = await world.order()
-    lost, consumer = await world.until("generate", 1)
-    await consumer.ack(lost)
-    await asyncio.sleep(OPEN_S)
-    await world.wake(run, "sweep")
-    await world.drain()
-    await world.promise(run, "success")
-    assert len(world.vendor.paid) == 1
 
 
 async def test_the_webhook_may_still_bring_the_id_of_an_open_call(world: World) -> None:
     world.vendor.creates.append(LOST)
     run = await world.order()
     await world.pass_by("generate", 1)
-    await world.ledger.write(run, "vendor-1-id", JobId("job1"))
+    await world.ledger.write(run, JobId.at(1, 1), JobId("job1"))
     await world.wake(run, "webhook")
     await world.drain()
     await world.promise(run, "success")
     assert world.fate.count("vendor.create") == 1
-
-
-async def test_an_id_that_comes_after_the_call_was_given_up_joins_the_other_job(resending: World) -> None:
-    """A job that dies fails the run only when no other call is alive."""
-    world = resending
-    world.vendor.creates.append(LOST)
-    world.vendor.plans.extend([Plan(looks=1, end=JobState.FAILED), Plan(looks=9)])
-    run = await world.order()
-    await world.pass_by("poll")
-    await world.ledger.write(run, "vendor-1-id", JobId("job1"))
-    await world.wake(run, "webhook")
-    await world.drain()
-    verdict = await world.promise(run, "success")
-    assert verdict.job == "job2"
-    assert (await world.records(run))["vendor-1-end"]["how"] == "failed"
 
 
 async def test_a_full_vendor_is_not_asked_to_create(world: World) -> None:
@@ -121,7 +55,7 @@ async def test_a_full_vendor_is_not_asked_to_create(world: World) -> None:
     run = await world.order()
     delivery, consumer = await world.until("generate")
     await world.run(delivery, consumer)
-    assert "vendor-1" not in await world.records(run)
+    assert "call-1-1" not in await world.records(run)
     assert world.pauses.left(("generate-runninghub-normal",)) >= 30
     await world.drain()
     await world.promise(run, "success")
@@ -138,8 +72,8 @@ async def test_a_create_refused_as_full_is_ended_snoozed_and_made_as_the_next_n(
     await world.drain()
     await world.promise(run, "success")
     records = await world.records(run)
-    assert [records[f"vendor-{n}-end"]["how"] for n in (1, 2)] == ["refused", "refused"]
-    assert records["vendor-3-id"]["job"] == "job1"
+    assert [records[f"call-1-{n}-end"]["how"] for n in (1, 2)] == ["not_accepted", "not_accepted"]
+    assert records["call-1-3-id"]["job"] == "job1"
     assert world.vendor.paid == ["job1"]
     assert [header.attempt for header in world.sent("generate")] == [0, 0, 0]
 
@@ -152,43 +86,37 @@ async def test_a_process_that_froze_does_not_send_late(world: World, moment: str
 
     run = await world.order()
     act = waits(FRESH_S + 1) if clock == "monotonic" else calls(leap)
-    world.fate.strike("ledger.put_new .*/vendor-1$", act, done=moment.startswith("after"))
+    world.fate.strike("ledger.put_new .*/call-1-1$", act, done=moment.startswith("after"))
     delivery, consumer = await world.until("generate")
     await world.run(delivery, consumer)
     assert world.vendor.paid == []
-    assert (await world.records(run))["vendor-1-end"]["how"] == "refused"
+    assert (await world.records(run))["call-1-1-end"]["how"] == "not_accepted"
     await world.drain()
     await world.promise(run, "success")
-    assert (await world.records(run))["vendor-2-id"]["job"] == "job1"
+    assert (await world.records(run))["call-1-2-id"]["job"] == "job1"
     assert world.vendor.paid == ["job1"]
 
 
 async def test_a_create_within_the_ten_seconds_is_sent(world: World) -> None:
     run = await world.order()
-    world.fate.strike("ledger.put_new .*/vendor-1$", waits(FRESH_S - 1))
+    world.fate.strike("ledger.put_new .*/call-1-1$", waits(FRESH_S - 1))
     await world.drain()
     await world.promise(run, "success")
-    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
+    assert (await world.records(run))["call-1-1-id"]["job"] == "job1"
 
 
-@pytest.mark.parametrize("policy", ["fail", "resend"])
-async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_posted(policy: str) -> None:
-    async with World(recipes=RESEND) if policy == "resend" else World() as world:
-        run = await world.order()
-        world.fate.strike("ledger.put_new .*/vendor-1$", raises(ObjectsDown("cut")), done=True)
-        delivery, consumer = await world.until("generate")
-        # The stage's own question what calls there are goes by; the read-back does not.
-        world.fate.strike("ledger.get .*/vendor-1$", waits(0), raises(ObjectsDown("away")))
-        await world.run(delivery, consumer)
-        assert "vendor-1" in await world.records(run)
-        assert world.vendor.paid == []
-        await world.drain()
-        if policy == "fail":
-            await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
-            assert world.vendor.paid == []
-        else:
-            await world.promise(run, "success")
-            assert world.vendor.paid == ["job1"]
+async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_posted(world: World) -> None:
+    run = await world.order()
+    world.fate.strike("ledger.put_new .*/call-1-1$", raises(ObjectsDown("cut")), done=True)
+    delivery, consumer = await world.until("generate")
+    # The stage's own question what calls there are goes by; the read-back does not.
+    world.fate.strike("ledger.get .*/call-1-1$", waits(0), raises(ObjectsDown("away")))
+    await world.run(delivery, consumer)
+    assert "call-1-1" in await world.records(run)
+    assert world.vendor.paid == []
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert world.vendor.paid == []
 
 
 @pytest.mark.parametrize("error", [ObjectsDown, Denied])
@@ -199,10 +127,10 @@ async def test_an_id_is_not_lost_however_long_the_store_is_away(
     """The process tries on for a while; then the message carries the id, and every look tries to store it."""
     world.vendor.plans.append(Plan(looks=3))
     run = await world.order()
-    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(error("away"))] * tries)
+    world.fate.strike("ledger.put_new .*/call-1-1-id$", *[raises(error("away"))] * tries)
     await world.drain()
     await world.promise(run, "success")
-    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
+    assert (await world.records(run))["call-1-1-id"]["job"] == "job1"
     assert world.fate.count("vendor.create") == 1
 
 
@@ -221,7 +149,7 @@ async def test_an_id_stands_in_memory_alone_for_seconds_however_slow_the_store_f
 
     world.fate.strike("vendor.create", calls(note), done=True)
     delivery, consumer = await world.until("generate")
-    world.fate.strike("ledger.(put_new|get) .*/vendor-1-id$", *[hang] * 1000)
+    world.fate.strike("ledger.(put_new|get) .*/call-1-1-id$", *[hang] * 1000)
     await world.run(delivery, consumer)
     assert world.now() - created[0] <= SETTLE_LIMIT_S + 1
     (poll,) = [sent.payload for sent in world.wire.sent if sent.header.stage == "poll"]
@@ -244,7 +172,7 @@ async def test_a_cancel_is_heard_while_the_store_hangs(world: World) -> None:
         paid.set()
 
     world.fate.strike("vendor.create", calls(note), done=True)
-    world.fate.strike("ledger.(put_new|get) .*/vendor-1-id$", *[hang] * 1000)
+    world.fate.strike("ledger.(put_new|get) .*/call-1-1-id$", *[hang] * 1000)
     work = asyncio.create_task(world.run(delivery, consumer))
     await paid.wait()
     work.cancel()
@@ -269,7 +197,7 @@ async def test_a_run_that_is_out_of_time_once_its_inputs_are_uploaded_pays_nothi
     await world.drain()
     await world.promise(run, "failed", Code.TIMEOUT)
     assert world.vendor.paid == []
-    assert "vendor-1" not in await world.records(run)
+    assert "call-1-1" not in await world.records(run)
 
 
 @pytest.mark.parametrize("end", ["cancelled", "late"])
@@ -278,7 +206,7 @@ async def test_an_id_that_could_not_be_stored_is_stored_though_the_run_has_ended
     world.vendor.plans.append(Plan(looks=10**6))
     run = await world.order()
     delivery, consumer = await world.until("generate")
-    world.fate.strike("ledger.put_new .*/vendor-1-id$", *[raises(ObjectsDown("away"))] * 20)
+    world.fate.strike("ledger.put_new .*/call-1-1-id$", *[raises(ObjectsDown("away"))] * 20)
     await world.run(delivery, consumer)
     world.fate.clear()
     if end == "late":
@@ -286,10 +214,10 @@ async def test_an_id_that_could_not_be_stored_is_stored_though_the_run_has_ended
         await asyncio.sleep(3600)
         await world.run(poll, consumer)
     else:
-        await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+        await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.drain()
     await world.promise(run, *(("failed", Code.TIMEOUT) if end == "late" else ("cancelled", Code.CANCELLED)))
-    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
+    assert (await world.records(run))["call-1-1-id"]["job"] == "job1"
     assert world.vendor.jobs["job1"].cancelled
 
 
@@ -305,7 +233,7 @@ async def test_a_call_always_has_its_whole_limit_however_slow_the_upload(world: 
 async def test_an_end_that_cannot_be_stored_leaves_the_call_open(world: World) -> None:
     world.vendor.creates.append(FULL)
     run = await world.order()
-    world.fate.strike("ledger.put_new .*/vendor-1-end$", *[raises(ObjectsDown("away"))] * 20)
+    world.fate.strike("ledger.put_new .*/call-1-1-end$", *[raises(ObjectsDown("away"))] * 20)
     await world.drain()
     await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
     assert world.vendor.paid == []
@@ -352,7 +280,7 @@ async def test_the_webhook_between_unknown_and_failure_saves_the_run(world: Worl
     world.vendor.creates.append(LOST)
     run = await world.order()
     await world.pass_by("dead")
-    await world.ledger.write(run, "vendor-1-id", JobId("job1"))
+    await world.ledger.write(run, JobId.at(1, 1), JobId("job1"))
     await world.wake(run, "webhook")
     await world.drain()
     await world.wake(run, "webhook")

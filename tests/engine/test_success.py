@@ -68,7 +68,7 @@ async def test_waiting_for_the_vendor_is_a_delayed_message_and_costs_no_attempt(
     assert {poll.attempt for poll in polls} == {0}
     assert polls[0].not_before >= 0.8 * 90 * 1000
     marked = sorted(name for name in await world.records(run) if name.startswith("begun-poll"))
-    assert marked == ["begun-poll-0", "begun-poll-16", "begun-poll-8"]
+    assert marked == ["begun-poll.1-0", "begun-poll.1-16", "begun-poll.1-8"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

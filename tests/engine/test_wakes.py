@@ -134,10 +134,10 @@ async def test_a_webhooks_hint_brings_the_id_of_an_open_call_if_the_vendor_knows
     held, consumer = await world.until("generate", 1)
     await world.wake(run, "webhook", job=Job(1, "nobody-knows"))
     await world.step()
-    assert "vendor-1-id" not in await world.records(run)
+    assert "call-1-1-id" not in await world.records(run)
     await world.wake(run, "webhook", job=Job(1, "job1"))
     await world.step()
-    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
+    assert (await world.records(run))["call-1-1-id"]["job"] == "job1"
     await consumer.release(held)
     await world.drain()
     await world.promise(run, "success")
@@ -153,8 +153,8 @@ async def test_a_webhook_does_not_replace_an_id(world: World) -> None:
     await world.wake(other, "webhook", job=Job(2, "job1"))
     await world.step()
     await world.step()
-    assert (await world.records(run))["vendor-1-id"]["job"] == "job1"
-    assert "vendor-2-id" not in await world.records(other)
+    assert (await world.records(run))["call-1-1-id"]["job"] == "job1"
+    assert "call-1-2-id" not in await world.records(other)
 
 
 async def test_a_job_that_a_wake_finds_failed_fails_the_run_once(world: World) -> None:
@@ -230,7 +230,7 @@ async def test_an_upload_that_cannot_be_looked_at_leaves_no_task_without_a_verdi
 
 async def test_an_upload_after_the_failed_verdict_starts_nothing(world: World) -> None:
     run = await world.upload()
-    await world.ledger.write(run, "verdict", Verdict("failed", Code.NOT_UPLOADED))
+    await world.ledger.write(run, Verdict.at(), Verdict("failed", Code.NOT_UPLOADED))
     assert await world.take_in(run) == "ended"
     await world.wake(run, "sweep", LATEST)
     await world.drain()
@@ -266,7 +266,7 @@ async def failed_run(world: World) -> tuple[RunId, RunId]:
     assert accepted is not None
     later = msgspec.structs.replace(run, run=1)
     now = world.now()
-    await world.ledger.write(later, "accepted", msgspec.structs.replace(accepted, created=now, deadline=now + 1800))
+    await world.ledger.write(later, Accepted.at(), msgspec.structs.replace(accepted, created=now, deadline=now + 1800))
     return run, later
 
 
@@ -288,10 +288,10 @@ async def test_a_replay_that_the_backend_refuses_is_recorded_and_calls_nobody(wo
     world.backend.book.cancel(run.task)
     await world.wake(run, "replay", LATEST)
     await world.drain()
-    assert set(await world.records(later)) == {"accepted", "refused"}
+    assert set(await world.records(later)) == {"accepted", "reopen_denied"}
     await world.wake(run, "sweep", 1)
     await world.drain()
-    assert set(await world.records(later)) == {"accepted", "refused"}
+    assert set(await world.records(later)) == {"accepted", "reopen_denied"}
     assert world.heard(run) == ["failed"]
     assert len(world.vendor.paid) == 1
 
@@ -301,7 +301,7 @@ async def test_a_replay_past_its_deadline_is_refused_without_a_callback(world: W
     await asyncio.sleep(1801)
     await world.wake(run, "replay", LATEST)
     await world.drain()
-    assert set(await world.records(later)) == {"accepted", "refused"}
+    assert set(await world.records(later)) == {"accepted", "reopen_denied"}
     assert world.heard(run) == ["failed"]
 
 
@@ -385,7 +385,7 @@ async def test_a_kind_this_build_does_not_know_expires_all_the_same(world: World
 @pytest.mark.parametrize("why", ["cancel", "sweep", "webhook"])
 async def test_a_verdict_of_a_kind_this_build_does_not_know_is_brought_to_its_end(world: World, why: str) -> None:
     run = await of_a_kind_that_is_not_known_here(world)
-    await world.ledger.write(run, "verdict", Verdict("cancelled", Code.CANCELLED))
+    await world.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await world.wake(run, why, LATEST)
     await world.drain()
     await world.promise(run, "cancelled", Code.CANCELLED)
@@ -393,8 +393,8 @@ async def test_a_verdict_of_a_kind_this_build_does_not_know_is_brought_to_its_en
 
 async def test_a_hint_for_an_ended_run_of_a_kind_this_build_does_not_know_is_given_up(world: World) -> None:
     run = await of_a_kind_that_is_not_known_here(world)
-    await world.ledger.objects.delete([record_key(run, "vendor-1-id")])
-    await world.ledger.write(run, "verdict", Verdict("failed", Code.TIMEOUT))
+    await world.ledger.objects.delete([record_key(run, "call-1-1-id")])
+    await world.ledger.write(run, Verdict.at(), Verdict("failed", Code.TIMEOUT))
     await world.wake(run, "webhook", job=Job(1, "job1"))
     await world.drain()
     await world.promise(run, "failed", Code.TIMEOUT)
@@ -413,7 +413,7 @@ async def test_a_replay_of_a_kind_this_build_does_not_know_is_not_charged_and_re
     await asyncio.sleep(1800)
     await world.wake(later, "sweep", later.run)
     await world.drain()
-    assert "refused" in await world.records(later)
+    assert "reopen_denied" in await world.records(later)
     assert world.state(run) == ("failed", 1, 1)
 
 
@@ -423,7 +423,7 @@ async def test_a_wake_for_a_kind_this_build_does_not_know_gives_no_verdict(world
     run = await world.upload()
     now = world.now()
     accepted = Accepted(kind="kind_of_tomorrow", params={}, inputs=(), created=now, deadline=now + 1800)
-    await world.ledger.write(run, "accepted", accepted)
+    await world.ledger.write(run, Accepted.at(), accepted)
     await world.say(run, Stage.WAKE, Wake("webhook"), number=number)
     await world.say(run, Stage.CLEAN, Clean(), kind="kind_of_tomorrow")
     await world.say(run, Stage.POLL, Poll((Job(1, "job1"),), int(now * 1000)), kind="kind_of_tomorrow")

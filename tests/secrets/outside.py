@@ -201,7 +201,7 @@ class World(Shop):
         self.plants.add(f"the ticket of {run.task}", made)
         self.plants.add(f"the seal of the ticket of {run.task}", made.rpartition(".")[2])
         for n in (1, 2):
-            hook = self.out.webhooks.url("runninghub", run, n)
+            hook = self.out.webhooks.url("runninghub", run, 1, n)
             self.plants.add(f"the webhook's token of {run.task}, call {n}", hook.rpartition("/")[2])
         return made
 

@@ -66,7 +66,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
     fetcher = Fetcher(
         allowed_hosts=frozenset(), allow_private=frozenset({url.partition("//")[2]}), max_bytes=1 << 20, timeout=5
     )
-    hook = Webhooks("https://hooks.example", secret("WEBHOOK_SECRET")).url("runninghub", RUN, 1)
+    hook = Webhooks("https://hooks.example", secret("WEBHOOK_SECRET")).url("runninghub", RUN, 1, 1)
     plants.add("the webhook's token", hook.rpartition("/")[2])
     presigned = await cos.presign("output/u1/t1/frame_01.jpg", expires=60)
     plants.add("a presigned URL", presigned.rpartition("q-signature=")[2])
@@ -193,7 +193,7 @@ def test_a_url_that_is_not_fetched_is_not_told(url: str, plants: Plants, told: T
 
 def test_a_failed_job_is_told_without_what_the_vendor_quotes(plants: Plants, told: Told) -> None:
     """The vendor's own words go to the log; a key, a webhook or a signed URL that stands among them does not."""
-    hook = Webhooks("https://hooks.example", secret("WEBHOOK_SECRET")).url("runninghub", RUN, 1)
+    hook = Webhooks("https://hooks.example", secret("WEBHOOK_SECRET")).url("runninghub", RUN, 1, 1)
     plants.add("the webhook's token", hook.rpartition("/")[2])
     plants.add("a result's signature", SIGNED)
     words = f"node 9: key {ENVIRONMENT['RUNNINGHUB_API_KEY']} could not post {hook} nor read https://x.example/a?sign={SIGNED}"

@@ -225,7 +225,7 @@ def test_a_webhook_is_told_without_its_token(plants: Plants, told: Told) -> None
     async def run_story(world: World) -> None:
         run = await buy(world, "model_pose12", pictures.jpeg())
         held = await world.until("poll")
-        path = world.out.webhooks.url("runninghub", run, 1).partition("shop.example")[2]
+        path = world.out.webhooks.url("runninghub", run, 1, 1).partition("shop.example")[2]
         true = {
             "path": path,
             "httpMethod": "POST",

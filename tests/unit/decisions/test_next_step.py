@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
 
 import pytest
 
@@ -12,22 +11,20 @@ from messages.codes import Code
 from messages.keys import RunId
 from tasks.ledger import records
 from tasks.ledger.records import Accepted, Verdict
-from tasks.ledger.snapshot import PaidCall, Snapshot, live_jobs, open_calls
+from tasks.ledger.snapshot import Highest, PaidCall, Snapshot, live_jobs, open_calls
 from tasks.next_step import (
     AskInput,
     AskReopen,
     AwaitBuild,
     DeadCall,
+    DenyReopen,
     End,
     Expire,
     Look,
     Nothing,
     Publish,
-    RefuseRun,
-    Resend,
     Step,
     next_step,
-    seq_after,
 )
 
 NOW = 1_000.0
@@ -41,9 +38,8 @@ VERDICTS = (None, Verdict("success"), Verdict("failed", "timeout"), Verdict("can
 _LIVE = PaidCall(1, NOW - 10, OPEN_S, job="job-1")
 _OPEN = PaidCall(1, NOW - 10, OPEN_S)
 _OLD = PaidCall(1, NOW - 500, OPEN_S)
-_REFUSED = PaidCall(1, NOW - 500, OPEN_S, end=records.End("refused", Code.BUSY))
+_NOT_ACCEPTED = PaidCall(1, NOW - 500, OPEN_S, end=records.End("not_accepted", Code.BUSY))
 _FAILED = PaidCall(1, NOW - 500, OPEN_S, job="job-1", end=records.End("failed", Code.CONTENT_VIOLATION))
-_GIVEN_UP = PaidCall(1, NOW - 500, OPEN_S, given_up=True)
 _SECOND = PaidCall(2, NOW - 10, OPEN_S, job="job-2")
 
 CALLS: dict[str, tuple[PaidCall, ...]] = {
@@ -51,21 +47,17 @@ CALLS: dict[str, tuple[PaidCall, ...]] = {
     "live": (_LIVE,),
     "open": (_OPEN,),
     "old": (_OLD,),
-    "refused": (_REFUSED,),
+    "not accepted": (_NOT_ACCEPTED,),
     "failed": (_FAILED,),
-    "given up": (_GIVEN_UP,),
     "two live": (_LIVE, _SECOND),
     "failed, another live": (_FAILED, _SECOND),
-    "given up, another live": (_GIVEN_UP, _SECOND),
 }
 
-BEGUN: tuple[tuple[tuple[str, int], ...], ...] = (
+BEGUN: tuple[tuple[Highest, ...], ...] = (
     (),
-    (("clean", 0),),
-    (("clean", 4), ("generate", 2), ("notify", 9)),
+    (Highest("clean", 0, 0),),
+    (Highest("clean", 0, 4), Highest("generate", 1, 2), Highest("notify", 0, 9)),
 )
-
-POLICIES: tuple[Literal["fail", "resend"], ...] = ("fail", "resend")
 
 
 def accepted(deadline: float | None) -> Accepted | None:
@@ -79,43 +71,40 @@ SNAPSHOTS = [
         verdict=verdict,
         delivered=delivered,
         reopened=reopened,
-        refused=refused,
+        reopen_denied=denied,
         cleaned=cleaned,
         calls=calls,
         begun=begun,
     )
-    for run, deadline, verdict, delivered, reopened, refused, cleaned, calls, begun in itertools.product(
+    for run, deadline, verdict, delivered, reopened, denied, cleaned, calls, begun in itertools.product(
         (0, 1), DEADLINES, VERDICTS, (False, True), (False, True), (False, True), (False, True), CALLS.values(), BEGUN
     )
 ]
 
-STATES: list[tuple[Snapshot, bool, Literal["fail", "resend"], Step]] = [
-    (snapshot, vendor, policy, next_step(snapshot, NOW, vendor=vendor, policy=policy))
-    for snapshot in SNAPSHOTS
-    for vendor in (False, True)
-    for policy in POLICIES
+STATES: list[tuple[Snapshot, bool, Step]] = [
+    (snapshot, vendor, next_step(snapshot, NOW, vendor=vendor)) for snapshot in SNAPSHOTS for vendor in (False, True)
 ]
 
 
 def may_work(snapshot: Snapshot) -> bool:
     """Accepted, not out of time, and the backend agreed: the only states in which a run may be worked on."""
     task = snapshot.accepted
-    ours = snapshot.run.run == 0 or (snapshot.reopened and not snapshot.refused)
+    ours = snapshot.run.run == 0 or (snapshot.reopened and not snapshot.reopen_denied)
     return task is not None and snapshot.verdict is None and task.deadline > NOW and ours
 
 
 def test_the_space_is_small_and_whole() -> None:
-    assert len(STATES) == len(SNAPSHOTS) * 4 > 70_000
+    assert len(STATES) == len(SNAPSHOTS) * 2 > 25_000
     assert {type(step) for *_, step in STATES} == {
         End,
         Nothing,
         AskInput,
         AskReopen,
-        RefuseRun,
+        DenyReopen,
         Expire,
         Look,
         DeadCall,
-        Resend,
+        DenyReopen,
         Publish,
     }
 
@@ -132,7 +121,7 @@ def test_only_a_run_that_nobody_accepted_asks_for_its_input() -> None:
 
 def test_nothing_is_worked_on_out_of_time_or_without_the_backends_yes() -> None:
     for snapshot, *_, step in STATES:
-        if isinstance(step, Publish | Look | Resend | DeadCall):
+        if isinstance(step, Publish | Look | DeadCall):
             assert may_work(snapshot)
 
 
@@ -140,10 +129,10 @@ def test_the_deadline_fails_a_run_that_the_backend_waits_for_and_no_other() -> N
     for snapshot, *_, step in STATES:
         task = snapshot.accepted
         late = task is not None and snapshot.verdict is None and task.deadline <= NOW
-        agreed = snapshot.run.run == 0 or (snapshot.reopened and not snapshot.refused)
+        agreed = snapshot.run.run == 0 or (snapshot.reopened and not snapshot.reopen_denied)
         assert isinstance(step, Expire) == (late and agreed)
         # A replay the backend has not agreed to is none of its tasks: no callback.
-        if isinstance(step, RefuseRun):
+        if isinstance(step, DenyReopen):
             assert late
             assert not snapshot.reopened
             assert snapshot.run.run > 0
@@ -153,29 +142,28 @@ def test_a_replay_asks_once_and_takes_no_for_an_answer() -> None:
     for snapshot, *_, step in STATES:
         task = snapshot.accepted
         if snapshot.run.run == 0 or snapshot.verdict or task is None:
-            assert not isinstance(step, AskReopen | RefuseRun)
-        elif snapshot.refused:
+            assert not isinstance(step, AskReopen | DenyReopen)
+        elif snapshot.reopen_denied:
             assert isinstance(step, Nothing)
         elif not snapshot.reopened:
-            assert isinstance(step, AskReopen if task.deadline > NOW else RefuseRun)
+            assert isinstance(step, AskReopen if task.deadline > NOW else DenyReopen)
 
 
 def test_a_kind_without_a_vendor_is_only_ever_cleaned() -> None:
-    for snapshot, vendor, _, step in STATES:
+    for snapshot, vendor, step in STATES:
         if not vendor and may_work(snapshot):
-            assert step == Publish(Stage.CLEAN, seq_after(snapshot, Stage.CLEAN))
+            assert step == Publish(Stage.CLEAN, snapshot.next_seq(Stage.CLEAN))
 
 
 def test_what_is_published_is_one_above_what_was_begun_of_that_stage() -> None:
     for snapshot, *_, step in STATES:
         if isinstance(step, Publish):
-            assert step.seq == dict(snapshot.begun).get(step.stage.value, -1) + 1
-        if isinstance(step, Resend):
-            assert step.seq == dict(snapshot.begun).get("generate", -1) + 1
+            seqs = [one.seq for one in snapshot.begun if one.stage == step.stage]
+            assert step.seq == max(seqs, default=-1) + 1
 
 
 def test_with_a_vendor_the_ledger_says_where_the_run_is() -> None:
-    for snapshot, vendor, policy, step in STATES:
+    for snapshot, vendor, step in STATES:
         if not vendor or not may_work(snapshot):
             continue
         calls = snapshot.calls
@@ -184,42 +172,47 @@ def test_with_a_vendor_the_ledger_says_where_the_run_is() -> None:
         elif calls == CALLS["open"]:
             assert isinstance(step, Nothing)
         elif calls == CALLS["old"]:
-            generate = seq_after(snapshot, Stage.GENERATE)
-            lost = DeadCall(1, Code.VENDOR_UNKNOWN, unknown=True)
-            assert step == (lost if policy == "fail" else Resend(1, generate))
+            assert step == DeadCall(1, Code.VENDOR_UNKNOWN, unknown=True)
         elif calls == CALLS["failed"]:
             assert step == DeadCall(1, Code.CONTENT_VIOLATION, unknown=False)
-        elif calls == CALLS["given up"] and policy == "fail":
-            assert step == DeadCall(1, Code.VENDOR_UNKNOWN, unknown=True)
         else:
-            stage = Stage.GENERATE if snapshot.cleaned else Stage.CLEAN
-            assert step == Publish(stage, seq_after(snapshot, stage))
+            assert isinstance(step, Publish)
+            assert step.stage is (Stage.GENERATE if snapshot.cleaned else Stage.CLEAN)
 
 
 def test_a_kind_that_this_build_does_not_know_is_ended_and_never_worked_on_or_sold_again() -> None:
     for snapshot in SNAPSHOTS:
         known, step = next_step(snapshot, NOW, vendor=True), next_step(snapshot, NOW, vendor=None)
-        works = isinstance(known, Publish | Look | Resend | DeadCall | AskReopen)
+        works = isinstance(known, Publish | Look | DeadCall | AskReopen)
         assert isinstance(step, AwaitBuild) or step == known
         if works:
             assert isinstance(step, AwaitBuild)
 
 
 def test_a_paid_call_is_asked_for_only_where_none_can_be_at_work() -> None:
-    for snapshot, vendor, _, step in STATES:
-        if vendor and isinstance(step, Publish | Resend):
+    for snapshot, vendor, step in STATES:
+        if vendor and isinstance(step, Publish):
             assert not live_jobs(snapshot.calls)
             assert not any(call.at + call.open_s > NOW for call in open_calls(snapshot.calls))
 
 
 def test_the_same_question_has_the_same_answer() -> None:
-    for snapshot, vendor, policy, step in STATES[::97]:
-        assert next_step(snapshot, NOW, vendor=vendor, policy=policy) == step
+    for snapshot, vendor, step in STATES[::97]:
+        assert next_step(snapshot, NOW, vendor=vendor) == step
 
 
 @pytest.mark.parametrize(
-    ("begun", "expected"),
-    [((), 0), ((("clean", 0),), 1), ((("clean", 7), ("generate", 0)), 8), ((("generate", 3),), 0)],
+    ("begun", "clean", "second_slot"),
+    [
+        ((), 0, 0),
+        ((Highest("clean", 0, 0),), 1, 0),
+        ((Highest("clean", 0, 7), Highest("generate", 1, 0)), 8, 0),
+        ((Highest("generate", 1, 3), Highest("generate", 2, 5)), 0, 6),
+    ],
 )
-def test_seq_after_what_was_begun(begun: tuple[tuple[str, int], ...], expected: int) -> None:
-    assert seq_after(Snapshot(RunId("u", "t"), begun=begun), Stage.CLEAN) == expected
+def test_the_next_seq_follows_what_was_begun_in_the_same_chain(
+    begun: tuple[Highest, ...], clean: int, second_slot: int
+) -> None:
+    snapshot = Snapshot(RunId("u", "t"), begun=begun)
+    assert snapshot.next_seq(Stage.CLEAN) == clean
+    assert snapshot.next_seq(Stage.GENERATE, slot=2) == second_slot

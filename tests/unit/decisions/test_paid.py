@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
 
 import msgspec
 import pytest
 
 from messages.codes import Code
-from tasks.calls.decide import Call, Ended, GiveUp, Lost, PaidStep, Wait, Watch, decide, may_fail
+from tasks.calls.decide import Call, Ended, Lost, PaidStep, Wait, Watch, decide, may_fail
 from tasks.ledger.records import End
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
 NOW = 1_000.0
 OPEN_S = 120.0
-Policy = Literal["fail", "resend"]
-POLICIES: tuple[Policy, ...] = ("fail", "resend")
 
-ENDS = (None, End("refused", Code.BUSY), End("failed", Code.VENDOR_FAILED))
+ENDS = (None, End("not_accepted", Code.BUSY), End("failed", Code.VENDOR_FAILED))
 ONE_CALL = [
-    PaidCall(n=0, at=NOW - age, open_s=OPEN_S, job=job, end=end, given_up=given_up)
-    for age, job, end, given_up in itertools.product(
-        (0.0, OPEN_S - 0.001, OPEN_S, 1e6), ("", "job"), ENDS, (False, True)
-    )
+    PaidCall(n=0, at=NOW - age, open_s=OPEN_S, job=job, end=end)
+    for age, job, end in itertools.product((0.0, OPEN_S - 0.001, OPEN_S, 1e6), ("", "job"), ENDS)
 ]
 """Every combination of records, also those that no rule would write: the ledger is what it is."""
 
@@ -38,15 +33,14 @@ def histories(longest: int) -> list[tuple[PaidCall, ...]]:
 
 
 HISTORIES = histories(2) + [calls for calls in histories(3) if len(calls) == 3]
-EVERY_POLICY = pytest.mark.parametrize("policy", POLICIES)
 
 
 def failed(call: PaidCall) -> bool:
     return call.end is not None and call.end.how == "failed"
 
 
-def refused(call: PaidCall) -> bool:
-    return call.end is not None and call.end.how == "refused"
+def not_accepted(call: PaidCall) -> bool:
+    return call.end is not None and call.end.how == "not_accepted"
 
 
 def is_old(call: PaidCall) -> bool:
@@ -54,14 +48,13 @@ def is_old(call: PaidCall) -> bool:
 
 
 def test_there_are_enough_histories() -> None:
-    assert len(HISTORIES) > 14_000
+    assert len(HISTORIES) > 1_900
 
 
-@EVERY_POLICY
-def test_a_call_is_made_only_when_no_lower_one_can_have_been_accepted(policy: Policy) -> None:
+def test_a_call_is_made_only_when_no_lower_one_can_have_been_accepted() -> None:
     made = 0
     for calls in HISTORIES:
-        step = decide(calls, NOW, policy)
+        step = decide(calls, NOW)
         if not isinstance(step, Call):
             continue
         made += 1
@@ -69,41 +62,39 @@ def test_a_call_is_made_only_when_no_lower_one_can_have_been_accepted(policy: Po
         assert not live_jobs(calls)
         assert not open_calls(calls)
         assert not any(failed(call) for call in calls)
-        # What was neither refused nor given up might be a job that is paid for.
-        assert all(refused(call) or (policy == "resend" and call.given_up and not call.job) for call in calls)
+        # What was not refused might be a job that is paid for.
+        assert all(not_accepted(call) for call in calls)
     assert made > 5
 
 
-@EVERY_POLICY
-def test_every_history_has_the_step_that_the_rules_name(policy: Policy) -> None:
+def test_every_history_has_the_step_that_the_rules_name() -> None:
     for calls in HISTORIES:
-        step = decide(calls, NOW, policy)
+        step = decide(calls, NOW)
         live, open_ = live_jobs(calls), open_calls(calls)
         expected: type[PaidStep]
         if live:
             expected = Watch
         elif open_:
-            expected = (GiveUp if policy == "resend" else Lost) if is_old(open_[0]) else Wait
+            expected = Lost if is_old(open_[0]) else Wait
         else:
-            bad = [call for call in calls if failed(call) or (policy == "fail" and call.given_up)]
-            expected = Call if not bad else Ended if failed(bad[0]) else Lost
+            bad = [call for call in calls if failed(call)]
+            expected = Ended if bad else Call
         assert type(step) is expected
 
 
-@EVERY_POLICY
-def test_what_a_step_speaks_of(policy: Policy) -> None:
+def test_what_a_step_speaks_of() -> None:
     for calls in HISTORIES:
-        step = decide(calls, NOW, policy)
+        step = decide(calls, NOW)
         match step:
             case Watch(watched):
                 assert watched == live_jobs(calls)
                 assert watched
             case Wait(delay):
                 assert 0 < delay <= OPEN_S
-            case Lost(n) | GiveUp(n):
+            case Lost(n):
                 call = calls[n - 1]
                 assert not call.job or call.end is not None
-                assert is_old(call) or call.given_up
+                assert is_old(call)
             case Ended(n, code):
                 assert failed(calls[n - 1])
                 assert calls[n - 1].end == End("failed", code)
@@ -111,44 +102,27 @@ def test_what_a_step_speaks_of(policy: Policy) -> None:
                 pass
 
 
-def test_nobody_gives_up_under_fail_and_nobody_is_lost_under_resend() -> None:
-    assert not any(isinstance(decide(calls, NOW, "fail"), GiveUp) for calls in HISTORIES)
-    assert not any(isinstance(decide(calls, NOW, "resend"), Lost) for calls in HISTORIES)
-
-
-def test_giving_up_leads_on() -> None:
-    for calls in HISTORIES:
-        step = decide(calls, NOW, "resend")
-        if isinstance(step, GiveUp):
-            after = tuple(msgspec.structs.replace(call, given_up=True) if call.n == step.n else call for call in calls)
-            assert decide(after, NOW, "resend") != step
-
-
 def test_money_is_bounded_whatever_the_vendor_says() -> None:
-    """Play every short game of a run that keeps asking: paid jobs <= 1 + calls given up."""
+    """Play every short game of a run that keeps asking: at most one paid job."""
 
-    def play(calls: tuple[PaidCall, ...], policy: Policy, depth: int) -> None:
-        accepted = sum(bool(call.job) or call.open or call.given_up for call in calls)
-        assert accepted <= 1 + sum(call.given_up for call in calls)
+    def play(calls: tuple[PaidCall, ...], depth: int) -> None:
+        accepted = sum(bool(call.job) or call.open for call in calls)
+        assert accepted <= 1
         if not depth:
             return
-        match decide(calls, NOW, policy):
+        match decide(calls, NOW):
             case Call(n):
                 fresh = PaidCall(n=n, at=NOW - 1e6, open_s=OPEN_S)
                 answers = (fresh, msgspec.structs.replace(fresh, job="j"), msgspec.structs.replace(fresh, end=ENDS[1]))
                 for answer in answers:
-                    play((*calls, answer), policy, depth - 1)
-            case GiveUp(n):
-                gone = msgspec.structs.replace(calls[n - 1], given_up=True)
-                play((*calls[: n - 1], gone, *calls[n:]), policy, depth - 1)
+                    play((*calls, answer), depth - 1)
             case Watch(live):
                 ended = msgspec.structs.replace(live[0], end=ENDS[2])
-                play((*calls[: ended.n - 1], ended, *calls[ended.n :]), policy, depth - 1)
+                play((*calls[: ended.n - 1], ended, *calls[ended.n :]), depth - 1)
             case Wait() | Lost() | Ended():
                 return
 
-    for policy in POLICIES:
-        play((), policy, 9)
+    play((), 9)
 
 
 @pytest.mark.parametrize("before_job", [True, False])

@@ -179,7 +179,7 @@ def accepted(kind: str, **params: Any) -> Accepted:
 
 async def test_a_task_is_what_was_accepted() -> None:
     out = outside(basic_clean=BASIC_CLEAN)
-    await out.ledger.write(RUN, "accepted", accepted("basic_clean", quality=7))
+    await out.ledger.write(RUN, Accepted.at(), accepted("basic_clean", quality=7))
     task = await load_task(RUN, out)
     assert (task.run, task.recipe, task.params) == (RUN, BASIC_CLEAN, BasicCleanParams(quality=7))
     assert task.accepted.deadline == 2.0
@@ -195,7 +195,7 @@ async def test_a_run_that_nobody_accepted_is_no_task() -> None:
 )
 async def test_what_another_build_accepted_is_waited_for_and_refunds_nobody(record: Accepted) -> None:
     out = outside(basic_clean=BASIC_CLEAN)
-    await out.ledger.write(RUN, "accepted", record)
+    await out.ledger.write(RUN, Accepted.at(), record)
     with pytest.raises(Outage, match="does not know"):
         await load_task(RUN, out)
 

@@ -25,14 +25,13 @@ from tasks.ledger.records import (
     DeadLetter,
     Delivered,
     End,
-    GivenUp,
     Intent,
     JobId,
-    Refused,
+    ReopenDenied,
     Reopened,
     Verdict,
 )
-from tasks.ledger.snapshot import PaidCall, Snapshot, live_jobs, open_calls
+from tasks.ledger.snapshot import Highest, PaidCall, Snapshot, live_jobs, open_calls
 from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -42,14 +41,12 @@ RUN = RunId("u", "t")
 ACCEPTED = Accepted("model_pose12", {}, (), created=1.0, deadline=2.0)
 
 
-async def call(ledger: Ledger, n: int, *, job: str = "", end: End | None = None, given_up: bool = False) -> None:
-    await ledger.write(RUN, f"vendor-{n}", Intent("runninghub", 120.0))
+async def call(ledger: Ledger, n: int, *, job: str = "", end: End | None = None) -> None:
+    await ledger.write(RUN, Intent.at(1, n), Intent("runninghub", 120.0))
     if job:
-        await ledger.write(RUN, f"vendor-{n}-id", JobId(job))
+        await ledger.write(RUN, JobId.at(1, n), JobId(job))
     if end:
-        await ledger.write(RUN, f"vendor-{n}-end", end)
-    if given_up:
-        await ledger.write(RUN, f"vendor-{n}-given-up", GivenUp())
+        await ledger.write(RUN, End.at(1, n), end)
 
 
 async def test_a_run_without_paid_calls(ledger: Ledger) -> None:
@@ -58,23 +55,23 @@ async def test_a_run_without_paid_calls(ledger: Ledger) -> None:
 
 async def test_paid_calls_in_their_order(ledger: Ledger, store_clock: Clock) -> None:
     began = store_clock.now
-    refused, failed = End("refused", Code.BUSY), End("failed", Code.CONTENT_VIOLATION)
+    refused, failed = End("not_accepted", Code.BUSY), End("failed", Code.CONTENT_VIOLATION)
     await call(ledger, 1, end=refused)
     store_clock.now += 30
-    await call(ledger, 2, given_up=True)
+    await call(ledger, 2)
     await call(ledger, 3, job="job-3", end=failed)
     await call(ledger, 4, job="job-4")
     await call(ledger, 5)
     calls = await ledger.calls(RUN)
     assert calls == (
         PaidCall(1, began, 120.0, end=refused),
-        PaidCall(2, began + 30, 120.0, given_up=True),
+        PaidCall(2, began + 30, 120.0),
         PaidCall(3, began + 30, 120.0, job="job-3", end=failed),
         PaidCall(4, began + 30, 120.0, job="job-4"),
         PaidCall(5, began + 30, 120.0),
     )
     assert [one.n for one in live_jobs(calls)] == [4]
-    assert [one.n for one in open_calls(calls)] == [5]
+    assert [one.n for one in open_calls(calls)] == [2, 5]
 
 
 async def test_calls_are_found_up_to_the_first_that_is_absent(ledger: Ledger) -> None:
@@ -85,7 +82,7 @@ async def test_calls_are_found_up_to_the_first_that_is_absent(ledger: Ledger) ->
 
 async def test_more_than_nine_calls_keep_their_order(ledger: Ledger) -> None:
     for n in range(1, 13):
-        await call(ledger, n, end=End("refused"))
+        await call(ledger, n, end=End("not_accepted"))
     assert [one.n for one in await ledger.calls(RUN)] == list(range(1, 13))
 
 
@@ -95,17 +92,17 @@ async def test_calls_do_not_hang_on_a_listing(ledger: Ledger, cuts: Cuts) -> Non
     assert [one.job for one in await ledger.calls(RUN)] == ["job-1"]
 
 
-@pytest.mark.parametrize("broken", ["vendor-1", "vendor-1-id", "vendor-1-end", "vendor-1-given-up"])
+@pytest.mark.parametrize("broken", ["call-1-1", "call-1-1-id", "call-1-1-end"])
 async def test_a_call_that_cannot_be_read_is_never_taken_for_absent(
     broken: str, ledger: Ledger, objects: MemoryObjects
 ) -> None:
-    await ledger.write(RUN, "vendor-1", Intent("x", 1.0))
+    await ledger.write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     await objects.put(record_key(RUN, broken), b"?")
     with pytest.raises(Permanent, match=broken):
         await ledger.calls(RUN)
 
 
-@pytest.mark.parametrize("turn", range(6))
+@pytest.mark.parametrize("turn", range(5))
 async def test_a_store_that_is_away_is_never_taken_for_an_absence(
     ledger: Ledger, objects: MemoryObjects, turn: int
 ) -> None:
@@ -120,13 +117,13 @@ async def test_a_store_that_is_away_is_never_taken_for_an_absence(
                 raise ObjectsDown(key)
 
     objects.faults = away
-    if turn < 5:
+    if turn < 4:
         with pytest.raises(ObjectsDown):
             await ledger.calls(RUN)
     else:
-        # vendor-1, its id, end and given-up, and vendor-2, which is absent.
+        # call-1-1, its id and end, and call-1-2, which is absent.
         assert len(await ledger.calls(RUN)) == 1
-        assert seen == 5
+        assert seen == 4
 
 
 async def test_the_snapshot_of_nothing(ledger: Ledger) -> None:
@@ -135,15 +132,21 @@ async def test_the_snapshot_of_nothing(ledger: Ledger) -> None:
 
 async def test_the_snapshot_of_everything(ledger: Ledger) -> None:
     verdict = Verdict("failed", "timeout")
-    await ledger.write(RUN, "accepted", ACCEPTED)
-    await ledger.write(RUN, "verdict", verdict)
-    await ledger.write(RUN, "delivered", Delivered(200))
-    await ledger.write(RUN, "reopened", Reopened())
-    await ledger.write(RUN, "refused", Refused())
-    await ledger.write(RUN, "cleaned", Cleaned(()))
+    await ledger.write(RUN, Accepted.at(), ACCEPTED)
+    await ledger.write(RUN, Verdict.at(), verdict)
+    await ledger.write(RUN, Delivered.at(), Delivered(200))
+    await ledger.write(RUN, Reopened.at(), Reopened())
+    await ledger.write(RUN, ReopenDenied.at(), ReopenDenied())
+    await ledger.write(RUN, Cleaned.at(), Cleaned(()))
     await call(ledger, 1, job="job-1")
-    for stage, seq in (("clean", 0), ("clean", 2), ("clean", 10), ("poll", 8), ("collect", 0)):
-        await ledger.mark(RUN, stage, seq, Begun("m", 0, 1.0))
+    for stage, seq, slot in (
+        ("clean", 0, None),
+        ("clean", 2, None),
+        ("clean", 10, None),
+        ("poll", 8, 1),
+        ("collect", 0, None),
+    ):
+        await ledger.write(RUN, Begun.at(stage, seq, slot), Begun("m", 0, 1.0))
     snapshot = await ledger.snapshot(RUN)
     assert snapshot == Snapshot(
         run=RUN,
@@ -151,10 +154,10 @@ async def test_the_snapshot_of_everything(ledger: Ledger) -> None:
         verdict=verdict,
         delivered=True,
         reopened=True,
-        refused=True,
+        reopen_denied=True,
         cleaned=True,
         calls=await ledger.calls(RUN),
-        begun=(("clean", 10), ("collect", 0), ("poll", 8)),
+        begun=(Highest("clean", 0, 10), Highest("collect", 0, 0), Highest("poll", 1, 8)),
     )
 
 
@@ -166,24 +169,23 @@ async def test_a_snapshot_is_of_one_run_only(ledger: Ledger) -> None:
         RunId("u2", "t"),
         RunId("u", "t", 0, 10),
     ):
-        await ledger.write(other, "accepted", ACCEPTED)
-        await ledger.write(other, "verdict", Verdict("success"))
-        await ledger.mark(other, "clean", 5, Begun("m", 0, 1.0))
+        await ledger.write(other, Accepted.at(), ACCEPTED)
+        await ledger.write(other, Verdict.at(), Verdict("success"))
+        await ledger.write(other, Begun.at("clean", 5), Begun("m", 0, 1.0))
     assert await ledger.snapshot(RUN) == Snapshot(RUN)
 
 
 @pytest.mark.parametrize("name", ["begun-clean-x", "begun-clean-", "begun-", "begun-clean-1.5", "begun-clean--1"])
 async def test_names_that_are_no_marks_are_left_alone(name: str, ledger: Ledger, objects: MemoryObjects) -> None:
-    await ledger.mark(RUN, "clean", 1, Begun("m", 0, 1.0))
+    await ledger.write(RUN, Begun.at("clean", 1), Begun("m", 0, 1.0))
     await objects.put(record_key(RUN, name), b"?")
-    found = dict((await ledger.snapshot(RUN)).begun)
-    assert found["clean"] == 1
+    assert (await ledger.snapshot(RUN)).begun == (Highest("clean", 0, 1),)
 
 
 async def test_one_broken_record_makes_no_half_snapshot(ledger: Ledger, objects: MemoryObjects) -> None:
-    await ledger.write(RUN, "accepted", ACCEPTED)
-    await objects.put(record_key(RUN, "refused"), b"?")
-    with pytest.raises(Permanent, match="refused"):
+    await ledger.write(RUN, Accepted.at(), ACCEPTED)
+    await objects.put(record_key(RUN, "reopen_denied"), b"?")
+    with pytest.raises(Permanent, match="reopen_denied"):
         await ledger.snapshot(RUN)
 
 
@@ -191,7 +193,7 @@ async def test_the_latest_run_is_the_highest_that_was_accepted(ledger: Ledger) -
     assert await ledger.latest_run("u", "t", 0) is None
     for number in range(3):
         run = RunId("u", "t", 0, number)
-        await ledger.write(run, "accepted", ACCEPTED)
+        await ledger.write(run, Accepted.at(), ACCEPTED)
         assert await ledger.latest_run("u", "t", 0) == run
     assert await ledger.latest_run("u", "t", 1) is None
     assert await ledger.latest_run("u2", "t", 0) is None
@@ -200,8 +202,8 @@ async def test_the_latest_run_is_the_highest_that_was_accepted(ledger: Ledger) -
 async def test_the_index_lists_a_task_once_and_the_newest_first(ledger: Ledger, objects: MemoryObjects) -> None:
     for task, created in (("old", 1_000.0), ("new", 2_000.0), ("mid", 1_500.5), ("old", 1_000.0)):
         await ledger.index("u", task, created)
-    keys = [item.key async for item in walk(objects, "index/u/")]
-    assert [key.rpartition("-")[2] for key in keys] == ["new", "mid", "old"]
+    keys = [item.key async for item in walk(objects, "index/user/u/")]
+    assert [key.rpartition("/")[2] for key in keys] == ["new", "mid", "old"]
 
 
 async def test_an_index_entry_that_may_be_missing_is_told(ledger: Ledger, cuts: Cuts) -> None:
@@ -215,13 +217,13 @@ async def test_the_trail_of_a_step_is_every_record_of_every_run_with_its_time(
     ledger: Ledger, objects: MemoryObjects, store_clock: Clock
 ) -> None:
     began = store_clock.now
-    await ledger.write(RUN, "accepted", ACCEPTED)
+    await ledger.write(RUN, Accepted.at(), ACCEPTED)
     store_clock.now += 60
-    await ledger.mark(RUN, "clean", 3, Begun("m", 0, 1.0))
+    await ledger.write(RUN, Begun.at("clean", 3), Begun("m", 0, 1.0))
     for number in (1, 11):
-        await ledger.write(RunId("u", "t", 0, number), "accepted", ACCEPTED)
+        await ledger.write(RunId("u", "t", 0, number), Accepted.at(), ACCEPTED)
     for other in (RunId("u", "t", 1), RunId("u", "t", 10), RunId("u", "t2"), RunId("u2", "t")):
-        await ledger.write(other, "accepted", ACCEPTED)
+        await ledger.write(other, Accepted.at(), ACCEPTED)
     await objects.put("ledger/u/t/0-x/accepted", b"no run's")
     assert await ledger.trail(RUN) == {
         0: {"accepted": began, "begun-clean-3": began + 60},

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from messages.bodies import Stage
 from messages.codes import Code
 from messages.errors import Permanent
 from messages.keys import RunId, record_key
 from services.errors import Denied, ObjectsDown
 from services.objects.memory import MemoryObjects
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.names import RecordName
 from tasks.ledger.records import (
     Accepted,
     Begun,
     Cleaned,
     Delivered,
     End,
-    GivenUp,
     InputRef,
     Intent,
     JobId,
     ManifestItem,
     Product,
-    Record,
-    Refused,
+    ReopenDenied,
     Reopened,
     Verdict,
+    parse_name,
 )
 from tests.support.patience import PATIENCE_S
 
@@ -41,23 +40,29 @@ if TYPE_CHECKING:
 RUN = RunId("u", "t")
 ITEM = ManifestItem("staging/u/t/0-0/n/frame_01.jpg", "output/u/t/frame_01.jpg", "aa", 5)
 
-EVERY: dict[str, tuple[Record, Record]] = {
+EVERY: dict[str, tuple[Any, Any]] = {
     "accepted": (
         Accepted("basic_clean", {"quality": 7}, (InputRef("k", "e", 1),), created=1.5, deadline=2.5),
         Accepted("basic_clean", {}, (), created=1.0, deadline=9.0),
     ),
     "cleaned": (Cleaned((Product("k", "e", 1, "jpg"),)), Cleaned(())),
     "begun-clean-0": (Begun("m1", 0, 60.0), Begun("m2", 1, 60.0)),
-    "vendor-1": (Intent("runninghub", 120.0), Intent("other", 9.0)),
-    "vendor-1-id": (JobId("job-1"), JobId("job-2")),
-    "vendor-1-end": (End("refused", Code.BUSY), End("failed", Code.TIMEOUT)),
-    "vendor-1-given-up": (GivenUp(), GivenUp()),
+    "call-1-1": (Intent("runninghub", 120.0), Intent("other", 9.0)),
+    "call-1-1-id": (JobId("job-1"), JobId("job-2")),
+    "call-1-1-end": (End("not_accepted", Code.BUSY), End("failed", Code.TIMEOUT)),
     "verdict": (Verdict("success", "", (ITEM,), "job-1"), Verdict("failed", "timeout")),
     "delivered": (Delivered(200), Delivered(409, conflict=True)),
     "reopened": (Reopened(), Reopened()),
-    "refused": (Refused(), Refused()),
+    "reopen_denied": (ReopenDenied(), ReopenDenied()),
 }
 """Name -> the record that comes first, and another that comes too late."""
+
+
+def name_of(text: str) -> RecordName[Any]:
+    parsed = parse_name(text)
+    assert parsed is not None
+    return RecordName(text, parsed.kind)
+
 
 every_record = pytest.mark.parametrize("name", [*EVERY])
 
@@ -65,11 +70,11 @@ every_record = pytest.mark.parametrize("name", [*EVERY])
 @every_record
 async def test_the_first_write_wins_and_every_other_is_told_so(name: str, ledger: Ledger) -> None:
     first, second = EVERY[name]
-    mine = await ledger.write(RUN, name, first)
+    mine = await ledger.write(RUN, name_of(name), first)
     assert (mine.record, mine.mine) == (first, True)
-    late = await ledger.write(RUN, name, second)
+    late = await ledger.write(RUN, name_of(name), second)
     assert (late.record, late.mine) == (first, False)
-    found = await ledger.read(RUN, name, type(first))
+    found = await ledger.read(RUN, name_of(name))
     assert found is not None
     assert (found.record, found.mine) == (first, False)
 
@@ -80,11 +85,11 @@ async def test_an_answer_cut_off_does_not_make_the_winner_think_that_it_lost(
 ) -> None:
     first, second = EVERY[name]
     cuts.cut("put_new", done=True)
-    stored = await ledger.write(RUN, name, first)
+    stored = await ledger.write(RUN, name_of(name), first)
     assert cuts.hits == [("put_new", record_key(RUN, name))]
     assert (stored.record, stored.mine) == (first, True)
     # What was cut is stored: it stands against everybody who comes later.
-    assert (await ledger.write(RUN, name, second)).record == first
+    assert (await ledger.write(RUN, name_of(name), second)).record == first
 
 
 @every_record
@@ -92,17 +97,17 @@ async def test_a_write_that_never_arrived_is_an_outage(name: str, ledger: Ledger
     first, _ = EVERY[name]
     cuts.cut("put_new", done=False)
     with pytest.raises(ObjectsDown):
-        await ledger.write(RUN, name, first)
-    assert await ledger.read(RUN, name, type(first)) is None
-    assert (await ledger.write(RUN, name, first)).mine
+        await ledger.write(RUN, name_of(name), first)
+    assert await ledger.read(RUN, name_of(name)) is None
+    assert (await ledger.write(RUN, name_of(name), first)).mine
 
 
 @every_record
 async def test_no_answer_and_another_writer(name: str, ledger_of: Callable[[str], Ledger], cuts: Cuts) -> None:
     first, second = EVERY[name]
-    await ledger_of("other").write(RUN, name, first)
+    await ledger_of("other").write(RUN, name_of(name), first)
     cuts.cut("put_new", done=False)
-    stored = await ledger_of("mine").write(RUN, name, second)
+    stored = await ledger_of("mine").write(RUN, name_of(name), second)
     assert (stored.record, stored.mine) == (first, False)
 
 
@@ -113,18 +118,18 @@ async def test_when_the_read_back_fails_too_nobody_knows(
     cuts.cut("put_new", done=stored)
     cuts.cut("get", done=False)
     with pytest.raises(ObjectsDown):
-        await ledger.write(RUN, "verdict", Verdict("failed"))
+        await ledger.write(RUN, Verdict.at(), Verdict("failed"))
     assert bool((await objects.list("")).items) == stored
     # Whoever asks again is told what is stored, and never twice that he was the first.
-    again = await ledger.write(RUN, "verdict", Verdict("success"))
+    again = await ledger.write(RUN, Verdict.at(), Verdict("success"))
     assert again.record.status == ("failed" if stored else "success")
     assert again.mine is not stored
 
 
 async def test_every_write_has_a_nonce_of_its_own(ledger: Ledger, objects: MemoryObjects) -> None:
-    await ledger.write(RUN, "vendor-1", Intent("x", 1.0))
-    await ledger.write(RUN, "vendor-2", Intent("x", 1.0))
-    bodies = [(await objects.get(record_key(RUN, name))).body for name in ("vendor-1", "vendor-2")]
+    await ledger.write(RUN, Intent.at(1, 1), Intent("x", 1.0))
+    await ledger.write(RUN, Intent.at(1, 2), Intent("x", 1.0))
+    bodies = [(await objects.get(record_key(RUN, name))).body for name in ("call-1-1", "call-1-2")]
     nonces = [msgspec.json.decode(body)["nonce"] for body in bodies]
     assert len(set(nonces)) == 2
     assert all(nonces)
@@ -132,7 +137,7 @@ async def test_every_write_has_a_nonce_of_its_own(ledger: Ledger, objects: Memor
 
 async def test_the_same_record_by_another_process_is_not_mine(ledger_of: Callable[[str], Ledger]) -> None:
     one, other = ledger_of("a"), ledger_of("b")
-    results = [await writer.write(RUN, "vendor-1", Intent("runninghub", 120.0)) for writer in (one, other)]
+    results = [await writer.write(RUN, Intent.at(1, 1), Intent("runninghub", 120.0)) for writer in (one, other)]
     assert [result.mine for result in results] == [True, False]
     assert results[0].record == results[1].record
 
@@ -144,7 +149,7 @@ async def test_of_many_writers_exactly_one_wins(ledger_of: Callable[[str], Ledge
     writers = [ledger_of(f"p{n}") for n in range(20)]
     async with asyncio.timeout(PATIENCE_S):
         results = await asyncio.gather(
-            *(writer.write(RUN, "verdict", Verdict("failed", str(n))) for n, writer in enumerate(writers))
+            *(writer.write(RUN, Verdict.at(), Verdict("failed", str(n))) for n, writer in enumerate(writers))
         )
     winners = [n for n, result in enumerate(results) if result.mine]
     assert len(winners) == 1
@@ -152,7 +157,7 @@ async def test_of_many_writers_exactly_one_wins(ledger_of: Callable[[str], Ledge
 
 
 async def test_records_are_json_that_a_person_can_read(ledger: Ledger, objects: MemoryObjects) -> None:
-    await ledger.write(RUN, "verdict", Verdict("failed", "timeout"))
+    await ledger.write(RUN, Verdict.at(), Verdict("failed", "timeout"))
     content = await objects.get("ledger/u/t/0-0/verdict")
     assert content.info.content_type == "application/json"
     document = msgspec.json.decode(content.body)
@@ -164,7 +169,7 @@ async def test_a_record_of_a_newer_build_is_read_and_its_new_fields_are_skipped(
 ) -> None:
     newer = {"nonce": "n", "shard": 7, "record": {"http_status": 200, "conflict": False, "region": "gz"}}
     await objects.put_new(record_key(RUN, "delivered"), msgspec.json.encode(newer))
-    stored = await ledger.read(RUN, "delivered", Delivered)
+    stored = await ledger.read(RUN, Delivered.at())
     assert stored is not None
     assert stored.record == Delivered(200)
 
@@ -194,7 +199,7 @@ async def test_a_record_that_cannot_be_read_is_told_and_never_overwritten(
     with pytest.raises(Permanent, match="ledger/u/t/0-0/verdict"):
         await ledger.verdict(RUN)
     with pytest.raises(Permanent, match="cannot be read"):
-        await ledger.write(RUN, "verdict", Verdict("success"))
+        await ledger.write(RUN, Verdict.at(), Verdict("success"))
     assert (await objects.get(key)).body == BROKEN[name]
 
 
@@ -204,7 +209,7 @@ async def test_what_the_store_refuses_is_told_as_such(ledger: Ledger, objects: M
 
     objects.faults = refuse
     with pytest.raises(Denied):
-        await ledger.write(RUN, "verdict", Verdict("success"))
+        await ledger.write(RUN, Verdict.at(), Verdict("success"))
     with pytest.raises(Denied):
         await ledger.verdict(RUN)
 
@@ -216,7 +221,7 @@ async def test_a_refused_write_is_told_as_such_though_reads_are_allowed(ledger: 
 
     objects.faults = refuse
     with pytest.raises(Denied):
-        await ledger.write(RUN, "verdict", Verdict("success"))
+        await ledger.write(RUN, Verdict.at(), Verdict("success"))
 
 
 # ---- time ------------------------------------------------------------------------------------------------------------
@@ -224,10 +229,10 @@ async def test_a_refused_write_is_told_as_such_though_reads_are_allowed(ledger: 
 
 async def test_a_record_has_the_stores_time(ledger: Ledger, clock: Clock, store_clock: Clock) -> None:
     store_clock.now = clock.now + 500.0
-    written = await ledger.write(RUN, "vendor-1", Intent("x", 1.0))
+    written = await ledger.write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     assert written.at == store_clock.now
     store_clock.now += 60.0
-    read = await ledger.read(RUN, "vendor-1", Intent)
+    read = await ledger.read(RUN, Intent.at(1, 1))
     assert read is not None
     assert read.at == written.at
 
@@ -238,7 +243,7 @@ async def test_now_is_the_stores_time_once_it_has_answered(
 ) -> None:
     store_clock.now = clock.now + skew
     assert ledger.now() == clock.now
-    await ledger.write(RUN, "vendor-1", Intent("x", 1.0))
+    await ledger.write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     assert ledger.now() == store_clock.now
     clock.now += 10.0
     assert ledger.now() == store_clock.now + 10.0
@@ -247,13 +252,13 @@ async def test_now_is_the_stores_time_once_it_has_answered(
 async def test_a_read_tells_the_time_too_and_a_clock_set_right_is_noticed(
     ledger_of: Callable[[str], Ledger], clock: Clock, store_clock: Clock
 ) -> None:
-    await ledger_of("a").write(RUN, "vendor-1", Intent("x", 1.0))
+    await ledger_of("a").write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     other = ledger_of("b")
     store_clock.now = clock.now + 100.0
-    await other.read(RUN, "vendor-1", Intent)
+    await other.read(RUN, Intent.at(1, 1))
     assert other.now() == clock.now + 100.0
     clock.now = store_clock.now
-    await other.read(RUN, "vendor-1", Intent)
+    await other.read(RUN, Intent.at(1, 1))
     assert other.now() == clock.now
 
 
@@ -264,7 +269,7 @@ async def test_listings_tell_the_time_too(
     """The sweep only ever lists: a clock that is behind would show it no run that has come to a stop."""
     store_clock.now = clock.now + 200.0
     if there:
-        await ledger_of("a").write(RUN, "vendor-1", Intent("x", 1.0))
+        await ledger_of("a").write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     listing, asking = ledger_of("b"), ledger_of("c")
     await listing.trail(RUN)
     assert listing.now() == store_clock.now
@@ -276,7 +281,7 @@ async def test_a_difference_that_whole_seconds_explain_is_none(
     ledger: Ledger, clock: Clock, store_clock: Clock, skew: float
 ) -> None:
     store_clock.now = float(int(clock.now + skew))
-    await ledger.write(RUN, "vendor-1", Intent("x", 1.0))
+    await ledger.write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     assert ledger.now() == clock.now
 
 
@@ -298,12 +303,12 @@ def test_an_answer_that_comes_late_is_no_proof_of_a_wrong_clock(
 
 async def test_a_mark_tells_whose_it_is(ledger_of: Callable[[str], Ledger]) -> None:
     one, other = ledger_of("a"), ledger_of("b")
-    mine = await one.mark(RUN, Stage.CLEAN.value, 3, Begun("m1", 0, 60.0))
+    mine = await one.write(RUN, Begun.at("clean", 3), Begun("m1", 0, 60.0))
     assert mine.mine
     # The same message after its process died: its id, and not its nonce.
-    again = await other.mark(RUN, Stage.CLEAN.value, 3, Begun("m1", 0, 60.0))
+    again = await other.write(RUN, Begun.at("clean", 3), Begun("m1", 0, 60.0))
     assert (again.mine, again.record.message_id) == (False, "m1")
-    foreign = await other.mark(RUN, Stage.CLEAN.value, 3, Begun("m2", 0, 60.0))
+    foreign = await other.write(RUN, Begun.at("clean", 3), Begun("m2", 0, 60.0))
     assert (foreign.mine, foreign.record.message_id) == (False, "m1")
-    assert (await other.mark(RUN, Stage.GENERATE.value, 3, Begun("m2", 0, 60.0))).mine
-    assert (await other.mark(RUN, Stage.CLEAN.value, 4, Begun("m2", 0, 60.0))).mine
+    assert (await other.write(RUN, Begun.at("generate", 3), Begun("m2", 0, 60.0))).mine
+    assert (await other.write(RUN, Begun.at("clean", 4), Begun("m2", 0, 60.0))).mine

@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 from messages.codes import Code
 from messages.errors import InvalidKey, Rejected
 from messages.keys import (
+    Facts,
     InputKey,
     RunId,
     check_id,
     dead_key,
-    index_key,
+    done_key,
+    index_keys,
     output_key,
     parse_input_key,
     record_key,
     runs_prefix,
     staging_prefix,
+    status_key,
 )
 
 BAD_IDS = [
@@ -158,16 +161,36 @@ def test_the_folder_of_one_run_holds_no_other() -> None:
                 assert not record_key(other, "verdict").startswith(record_key(one, ""))
 
 
-@given(st.lists(st.floats(1, 9.9e9), min_size=2, max_size=20))
-def test_the_index_lists_the_newest_first(times: list[float]) -> None:
-    in_key_order = sorted(range(len(times)), key=lambda n: index_key("u", f"t{n:02d}", times[n]))
+@given(st.lists(st.floats(1, 9.9e9), min_size=2, max_size=20), st.integers(0, 1))
+def test_the_index_lists_the_newest_first(times: list[float], which: int) -> None:
+    """By user over all time, by day within its day."""
+    keys = [index_keys("u", f"t{n:02d}", when)[which] for n, when in enumerate(times)]
+    in_key_order = sorted(range(len(times)), key=lambda n: keys[n].split("/")[3])
     told = [int(times[n] * 1000) for n in in_key_order]
     assert told == sorted(told, reverse=True)
 
 
-def test_an_index_key_ends_in_the_task() -> None:
-    key = index_key("u", "t-1_x", 1_763_888_400.123)
-    folder, _, entry = key.rpartition("/")
-    reverse, _, task = entry.partition("-")
-    assert (folder, task, len(reverse)) == ("index/u", "t-1_x", 13)
-    assert 10**13 - int(reverse) == 1_763_888_400_123
+def test_a_task_has_three_index_entries() -> None:
+    by_user, by_day, by_task = index_keys("u", "t-1_x", 1_763_888_400.123)
+    reverse = str(10**13 - 1_763_888_400_123)
+    assert by_user == f"index/user/u/{reverse}/t-1_x"
+    assert by_day == f"index/day/2025-11-23/{reverse}/u/t-1_x"
+    assert by_task == "index/task/t-1_x/u"
+
+
+def test_the_entry_of_a_delivered_run_says_what_statistics_need() -> None:
+    reverse = str(10**13 - 1_763_888_400_000)
+    facts = Facts(1_763_888_400.0, "model_pose12", "failed", "vendor_failed", 12, 340, "0.25")
+    key = f"done/2025-11-23/{reverse}/u/t/2-1/model_pose12/failed/vendor_failed/12/340/0.25"
+    assert done_key(LATER, facts) == key
+    empty = Facts(1_763_888_400.0, "", "success", "", 0, 1, "")
+    assert done_key(LATER, empty) == f"done/2025-11-23/{reverse}/u/t/2-1/-/success/-/0/1/-"
+
+
+def test_nothing_foreign_adds_a_part_to_the_entry_of_a_delivered_run() -> None:
+    facts = Facts(1.0, "a/../b", "success", "\n", 0, 1, "1 / 2")
+    assert done_key(FIRST, facts).count("/") == 11
+
+
+def test_where_a_process_says_how_it_is() -> None:
+    assert status_key("pump-1") == "status/pump-1"

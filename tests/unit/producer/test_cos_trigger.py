@@ -57,7 +57,7 @@ async def test_a_duplicate_event_publishes_again_until_there_is_a_verdict(world:
         assert counts(await take_event(event(KEY, KEY), here.out)) == {"accepted": 1, "again": 1}
         assert counts(await take_event(event(KEY), here.out)) == {"again": 1}
         assert len(await here.sent()) == 3
-        await here.out.ledger.write(RunId("u1", "t1"), "verdict", Verdict("success"))
+        await here.out.ledger.write(RunId("u1", "t1"), Verdict.at(), Verdict("success"))
         assert counts(await take_event(event(KEY), here.out)) == {"ended": 1}
         assert await here.sent() == []
 

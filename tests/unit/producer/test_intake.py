@@ -39,8 +39,8 @@ async def test_a_picture_with_its_ticket_is_accepted(world: Open) -> None:
         accepted = await here.accepted()
         assert accepted is not None
         assert accepted.ticket_expires == int(here.now) + 3600
-        entries = (await here.records.list("index/u1/")).items
-        assert [entry.key.endswith("-t1") for entry in entries] == [True]
+        entries = (await here.records.list("index/user/u1/")).items
+        assert [entry.key.endswith("/t1") for entry in entries] == [True]
 
 
 async def test_parameters_that_were_sold(world: Open) -> None:
@@ -180,7 +180,7 @@ async def test_the_same_upload_again_publishes_the_first_message_again(world: Op
         assert first.header.deadline_at == again.header.deadline_at
         assert first.header.traceparent == again.header.traceparent
         assert again.header.seq == 0
-        assert len((await here.records.list("index/")).items) == 1
+        assert len((await here.records.list("index/")).items) == 3
 
 
 @pytest.mark.parametrize("status", ["success", "failed", "cancelled"])
@@ -189,14 +189,14 @@ async def test_a_run_that_has_ended_is_left_alone(world: Open, status: Any) -> N
         await here.upload()
         await take_in(PHOTO, here.out)
         await here.sent()
-        await here.out.ledger.write(RUN, "verdict", Verdict(status))
+        await here.out.ledger.write(RUN, Verdict.at(), Verdict(status))
         assert await take_in(PHOTO, here.out) == "ended"
         assert await here.sent() == []
 
 
 async def test_a_task_cancelled_before_its_upload_is_not_begun(world: Open) -> None:
     async with world() as here:
-        await here.out.ledger.write(RUN, "verdict", Verdict("cancelled", Code.CANCELLED))
+        await here.out.ledger.write(RUN, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
         await here.upload()
         assert await take_in(PHOTO, here.out) == "ended"
         assert await here.accepted() is None
@@ -329,7 +329,7 @@ async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end
                 assert await here.verdict() is None
                 assert messages
                 assert {message.header.stage for message in messages} - {Stage.WAKE} == {Stage.CLEAN}
-                assert len((await here.records.list("index/")).items) == 1
+                assert len((await here.records.list("index/")).items) == 3
         if count <= turn:
             assert turn >= 1
             return
@@ -352,13 +352,13 @@ async def test_an_index_that_fails_costs_the_task_nothing_and_is_written_later(w
             await wake(later, None, here.out)
         here.mend()
         await wake(later, None, here.out)
-        assert len((await here.records.list("index/")).items) == 1
+        assert len((await here.records.list("index/")).items) == 3
 
 
 async def test_a_refusal_that_was_not_published_is_published_by_the_next_call(world: Open) -> None:
     async with world() as here:
         await here.upload(ticket=here.ticket(expires=1_000))
-        await here.out.ledger.write(RUN, "verdict", Verdict("failed", Code.TICKET_EXPIRED))
+        await here.out.ledger.write(RUN, Verdict.at(), Verdict("failed", Code.TICKET_EXPIRED))
         assert await take_in(PHOTO, here.out) == "ended"
         assert [message.header.stage for message in await here.sent()] == [Stage.NOTIFY]
 

@@ -22,8 +22,8 @@ runs = st.builds(RunId, ids, ids, st.integers(0, 999_999), st.integers(0, 999_99
 numbers = st.integers(1, 999_999)
 
 
-def path_of(run: RunId = RUN, n: int = 1, vendor: str = "runninghub", secret: Secret = SECRET) -> str:
-    return Webhooks(BASE, secret).url(vendor, run, n).removeprefix(BASE)
+def path_of(run: RunId = RUN, n: int = 1, vendor: str = "runninghub", secret: Secret = SECRET, slot: int = 1) -> str:
+    return Webhooks(BASE, secret).url(vendor, run, slot, n).removeprefix(BASE)
 
 
 def known(path: str, secret: Secret = SECRET) -> bool:
@@ -61,13 +61,15 @@ def test_a_path_with_any_other_character_is_not_known(data: st.DataObject) -> No
     [
         "",
         "/",
-        "/webhook/runninghub/u1/t1/0/0/1",
+        "/webhook/runninghub/u1/t1/0/0/1/1",
         path_of() + "/",
         path_of() + "\n",
         "/x" + path_of(),
         path_of().replace("/2/3/1/", "/02/3/1/"),
         path_of().replace("/2/3/1/", "/2/-3/1/"),
-        path_of().replace("/2/3/1/", "/2/3/0/"),
+        path_of().replace("/2/3/1/1/", "/2/3/0/1/"),
+        path_of().replace("/2/3/1/1/", "/2/3/1/0/"),
+        path_of().replace("/2/3/1/1/", "/2/3/1/"),
         path_of().replace("/2/3/1/", "/2/٣/1/"),
         path_of().replace("/u1/", "/../"),
         path_of().replace("/u1/", "/-/"),
@@ -90,8 +92,8 @@ def test_the_token_is_no_plain_signature_with_the_secret() -> None:
 
 
 def test_without_a_base_url_or_a_secret_there_is_no_webhook() -> None:
-    assert Webhooks("", SECRET).url("runninghub", RUN, 1) == ""
-    assert Webhooks(BASE, Secret("")).url("runninghub", RUN, 1) == ""
+    assert Webhooks("", SECRET).url("runninghub", RUN, 1, 1) == ""
+    assert Webhooks(BASE, Secret("")).url("runninghub", RUN, 1, 1) == ""
     empty = Webhooks(BASE, Secret(""))
     key = hmac.new(b"", b"scf-workers/webhook", hashlib.sha256).digest()
     unsigned = path_of().rpartition("/")[0]
@@ -101,4 +103,4 @@ def test_without_a_base_url_or_a_secret_there_is_no_webhook() -> None:
 
 
 def test_a_slash_after_the_base_url_does_no_harm() -> None:
-    assert Webhooks(f"{BASE}/", SECRET).url("runninghub", RUN, 1) == BASE + path_of()
+    assert Webhooks(f"{BASE}/", SECRET).url("runninghub", RUN, 1, 1) == BASE + path_of()

@@ -29,7 +29,7 @@ BASE = "https://hooks.example"
 RUN = RunId("u1", "t1", 0, 2)
 NOW = 1_763_888_400.0
 WEBHOOKS = Webhooks(BASE, Secret("the-callback-secret-of-the-webhook-tests"))
-PATH = WEBHOOKS.url("runninghub", RUN, 3).removeprefix(BASE)
+PATH = WEBHOOKS.url("runninghub", RUN, 1, 3).removeprefix(BASE)
 TOKEN = PATH.rpartition("/")[2]
 FORGED = PATH[:-1] + ("0" if PATH[-1] != "0" else "1")
 
@@ -117,7 +117,8 @@ async def test_what_the_vendor_may_send_is_taken(outside: Open, body: Any) -> No
         (event(path=PATH + "/x"), 404),
         (event(path=FORGED), 403),
         (event(path=PATH.replace("/u1/", "/u2/")), 403),
-        (event(path=PATH.replace("/2/3/", "/2/4/")), 403),
+        (event(path=PATH.replace("/1/3/", "/1/4/")), 403),
+        (event(path=PATH.replace("/1/3/", "/2/3/")), 403),
         (event(path=PATH.replace("runninghub", "another")), 403),
         (event(method="GET"), 405),
         (event(method=""), 405),

@@ -198,7 +198,6 @@ BAD_RECIPES: list[tuple[Recipe, dict[str, Any], str]] = [
     (MODEL_POSE12, {"vendor": "Running Hub"}, "vendor"),
     (MODEL_POSE12, {"inputs": ("person", "garment")}, "inputs"),
     (MODEL_POSE12, {"inputs": ("photo", "photo"), "most_inputs": 2}, "inputs"),
-    (MODEL_POSE12, {"unknown": "hope"}, "unknown"),
     (MODEL_POSE12, {"expected_s": 0}, "expected_s"),
     (MODEL_POSE12, {"create_limit_s": -1}, "create_limit_s"),
     (MODEL_POSE12, {"deadline_s": 360}, "deadline_s"),

@@ -97,7 +97,7 @@ class House(World):
 
     async def webhook(self, run: RunId, job: str, n: int = 1) -> int:
         """The vendor calls. Returns the HTTP status it hears."""
-        path = self.webhooks.url("runninghub", run, n).removeprefix(BASE_URL)
+        path = self.webhooks.url("runninghub", run, 1, n).removeprefix(BASE_URL)
         body = f'{{"event":"TASK_END","taskId":"{job}","eventData":"{{}}"}}'
         answer = await take_call({"httpMethod": "POST", "path": path, "headers": {}, "body": body}, self.out)
         return int(answer["statusCode"])

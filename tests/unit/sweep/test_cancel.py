@@ -10,7 +10,7 @@ from messages.codes import Code
 from messages.keys import RunId, runs_prefix
 from services.errors import BackendDown
 from tasks.ending.cancel import cancel_task
-from tasks.ledger.records import Accepted, Refused
+from tasks.ledger.records import Accepted, ReopenDenied
 from tasks.wakes import LATEST, current_run
 from tests.engine.fate import raises
 from tests.engine.standins import Plan
@@ -96,9 +96,9 @@ async def test_the_run_that_counts(house: House) -> None:
     assert await current_run(latest(run), house.ledger) == run
     accepted = Accepted("basic_clean", {}, (), 1.0, 2.0)
     for number in range(3):
-        await house.ledger.write(RunId("u1", "t1", 0, number), "accepted", accepted)
+        await house.ledger.write(RunId("u1", "t1", 0, number), Accepted.at(), accepted)
     assert (await current_run(latest(run), house.ledger)).run == 2
-    await house.ledger.write(RunId("u1", "t1", 0, 2), "refused", Refused())
+    await house.ledger.write(RunId("u1", "t1", 0, 2), ReopenDenied.at(), ReopenDenied())
     assert (await current_run(latest(run), house.ledger)).run == 1
     assert (await current_run(run, house.ledger)).run == 0
 

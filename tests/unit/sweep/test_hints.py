@@ -11,7 +11,7 @@ from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import VendorDown
 from services.vendors.port import JobState
-from tasks.ledger.records import End, GivenUp
+from tasks.ledger.records import End
 from tests.engine.fate import raises
 from tests.engine.standins import Create, Plan
 from tests.unit.sweep.house import BASE_URL, House
@@ -31,7 +31,7 @@ async def test_a_lost_create_is_recovered_with_one_paid_call(house: House) -> No
     await house.drain()
 
     await house.promise(run, "success")
-    assert (await house.records(run))["vendor-1-id"] == {"job": "job1"}
+    assert (await house.records(run))["call-1-1-id"] == {"job": "job1"}
     assert house.vendor.paid == ["job1"]
     assert house.fate.count("vendor.create") == 1
 
@@ -144,30 +144,19 @@ async def test_a_hint_for_a_paid_call_that_was_never_begun_is_ignored(house: Hou
     await house.drain()
     await house.promise(run, "success")
     assert house.vendor.paid == ["job1"]
-    assert "vendor-2-id" not in await house.records(run)
+    assert "call-1-2-id" not in await house.records(run)
 
 
 async def test_a_hint_for_a_call_that_was_not_accepted_is_ignored(house: House) -> None:
     house.vendor.creates.append(CUT)
     run = await house.order()
     await house.past("generate")
-    await house.ledger.write(run, "vendor-1-end", End("refused", Code.BUSY))
+    await house.ledger.write(run, End.at(1, 1), End("not_accepted", Code.BUSY))
     asked = house.fate.count("vendor.query")
     await house.wake(run, "webhook", job=Job(1, "job1"))
     await house.step()
     assert house.fate.count("vendor.query") == asked
-    assert "vendor-1-id" not in await house.records(run)
-
-
-async def test_a_call_that_was_given_up_is_still_recovered(house: House) -> None:
-    house.vendor.creates.append(LOST)
-    house.vendor.plans.append(DONE)
-    run = await house.order()
-    await house.past("generate")
-    await house.ledger.write(run, "vendor-1-given-up", GivenUp())
-    await house.webhook(run, "job1")
-    await house.drain()
-    await house.promise(run, "success")
+    assert "call-1-1-id" not in await house.records(run)
 
 
 async def test_while_the_vendor_is_away_the_hint_waits(house: House) -> None:
@@ -205,5 +194,5 @@ async def test_the_vendor_is_told_the_paid_calls_own_path(house: House, monkeypa
     monkeypatch.setattr(house.vendor, "create", spy)
     run = await house.order()
     await house.drain()
-    assert told == [house.webhooks.url("runninghub", run, 1)]
+    assert told == [house.webhooks.url("runninghub", run, 1, 1)]
     assert told[0].startswith(f"{BASE_URL}/webhook/runninghub/u1/{run.task}/0/0/1/")

@@ -43,14 +43,14 @@ def test_a_task_without_any_record_is_woken() -> None:
 
 @pytest.mark.parametrize(("age", "action"), [(599.0, Action.FRESH), (600.0, Action.WOKEN)])
 def test_only_the_newest_record_counts(age: float, action: Action) -> None:
-    assert chosen({"accepted": 1500.0, "begun-clean-0": 1400.0, "vendor-1-id": age}) is action
+    assert chosen({"accepted": 1500.0, "begun-clean-0": 1400.0, "call-1-1-id": age}) is action
 
 
 def test_a_stage_that_may_work_longer_is_left_alone_for_so_long() -> None:
     assert chosen({"accepted": 1500.0, "begun-collect-0": 1100.0}, recipe=VIDEO) is Action.FRESH
     assert chosen({"accepted": 1500.0, "begun-collect-0": 1200.0}, recipe=VIDEO) is Action.WOKEN
-    assert chosen({"accepted": 1500.0, "vendor-1": 800.0}, recipe=VIDEO) is Action.FRESH
-    assert chosen({"accepted": 1500.0, "vendor-1-id": 800.0}, recipe=VIDEO) is Action.WOKEN
+    assert chosen({"accepted": 1500.0, "call-1-1": 800.0}, recipe=VIDEO) is Action.FRESH
+    assert chosen({"accepted": 1500.0, "call-1-1-id": 800.0}, recipe=VIDEO) is Action.WOKEN
 
 
 def test_a_run_that_waits_its_turn_in_a_backlog_is_left_alone() -> None:
@@ -114,7 +114,7 @@ def test_of_regular_sweeps_exactly_one_an_hour_delivers_again(first: float, hour
 
 @given(
     ages=st.dictionaries(
-        st.sampled_from(["accepted", "cleaned", "vendor-1", "vendor-1-id", "verdict"]), st.floats(0, 1e6)
+        st.sampled_from(["accepted", "cleaned", "call-1-1", "call-1-1-id", "verdict"]), st.floats(0, 1e6)
     )
 )
 def test_whatever_stands_still_for_long_is_woken(ages: dict[str, float]) -> None:
@@ -130,9 +130,9 @@ def test_whatever_stands_still_for_long_is_woken(ages: dict[str, float]) -> None
         ("begun-clean-12", Stage.CLEAN),
         ("cleaned", Stage.GENERATE),
         ("begun-generate-0", Stage.GENERATE),
-        ("vendor-1", Stage.GENERATE),
-        ("vendor-12-end", Stage.GENERATE),
-        ("vendor-1-id", Stage.POLL),
+        ("call-1-1", Stage.GENERATE),
+        ("call-1-12-end", Stage.GENERATE),
+        ("call-1-1-id", Stage.POLL),
         ("begun-poll-8", Stage.POLL),
         ("begun-collect-0", Stage.COLLECT),
         ("verdict", Stage.NOTIFY),
@@ -150,5 +150,5 @@ def test_the_run_that_counts_is_the_highest_accepted_and_not_refused() -> None:
     assert current_trail({}) == {}
     assert current_trail({0: {"verdict": 1.0}}) == {"verdict": 1.0}
     assert current_trail({0: first, 1: second}) == second
-    assert current_trail({0: first, 1: {**second, "refused": 4.0}}) == first
+    assert current_trail({0: first, 1: {**second, "reopen_denied": 4.0}}) == first
     assert current_trail({0: first, 1: {"begun-clean-0": 4.0}}) == first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from messages.keys import RunId, record_key, runs_prefix
-from tasks.ledger.records import Accepted, Refused, Verdict
+from tasks.ledger.records import Accepted, ReopenDenied, Verdict
 from tests.unit.sweep.house import House
 
 ACCEPTED = Accepted("basic_clean", {}, (), 1.0, 2.0)
@@ -13,13 +13,13 @@ async def test_a_trail_has_the_runs_of_one_step_and_of_no_other(house: House) ->
     mine = RunId("u1", "t1", 1, 0)
     again = RunId("u1", "t1", 1, 1)
     for run in (mine, again, RunId("u1", "t1", 11, 0), RunId("u1", "t1", 0, 0), RunId("u1", "t11", 1, 0)):
-        await house.ledger.write(run, "accepted", ACCEPTED)
-    await house.ledger.write(mine, "verdict", Verdict("failed", "timeout"))
-    await house.ledger.write(again, "refused", Refused())
+        await house.ledger.write(run, Accepted.at(), ACCEPTED)
+    await house.ledger.write(mine, Verdict.at(), Verdict("failed", "timeout"))
+    await house.ledger.write(again, ReopenDenied.at(), ReopenDenied())
     now = 1_750_000_000.0
     assert await house.ledger.trail(mine) == {
         0: {"accepted": now, "verdict": now},
-        1: {"accepted": now, "refused": now},
+        1: {"accepted": now, "reopen_denied": now},
     }
 
 
