@@ -28,7 +28,7 @@ from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
 from tests.engine.virtual import VirtualLoop
 
 HELD: Final = {
-    ("docs/backend.md", "json"): 5,
+    ("docs/backend.md", "json"): 6,
     ("docs/backend.md", "python"): 1,
     ("docs/backend.md", "js"): 1,
     ("docs/configuration.md", "json"): 2,
@@ -62,13 +62,14 @@ _VARIABLES_OF_OTHERS: Final = frozenset(
         "TENCENTCLOUD_SECRETID",
         "TENCENTCLOUD_SECRETKEY",
         "TENCENTCLOUD_SESSIONTOKEN",
+        "CLOCK_BOOTTIME",
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_COMPRESSION",
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     }
 )
-"""A form, and what the image, the Makefile, the test suite, the platform and OpenTelemetry's own libraries read.
+"""A form, a clock of Linux, and what the image, the Makefile, the test suite, the platform and OpenTelemetry's own libraries read.
 Variables of the tests' and the demo's broker begin with `PULSAR_`."""
 
 
