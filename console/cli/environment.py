@@ -13,10 +13,13 @@ from messages.text import WrongEncoding, without_bom
 from runtime.errors import BadSettings
 from runtime.settings import SECRETS, is_product_variable
 
-__all__ = ["ENV_FILE", "env_lines", "read_env_file", "use_environment"]
+__all__ = ["ENV_FILE", "OF_THE_PROCESS", "env_lines", "read_env_file", "use_environment"]
 
 ENV_FILE: Final = Path(".sandbox/env")
 """Where the sandbox writes its environment unless told otherwise, and where the other commands look for it."""
+
+OF_THE_PROCESS: Final = frozenset({"HEALTH_FILE", "LOG_LEVEL"})
+"""Variables that belong to one process, not to a deployment, and stay beside those of a file."""
 
 
 def env_lines(environ: Mapping[str, str]) -> str:
@@ -67,7 +70,8 @@ def use_environment(path: Path | None) -> Path | None:
     """Bring the variables of a file into this process's environment. Two sources are never mixed.
 
     Where a file is used, it alone says what the product works with: variables of the product that the process was
-    started with are dropped, so that no file can have a deployment's keys sent to hosts of its own choice.
+    started with are dropped, so that no file can have a deployment's keys sent to hosts of its own choice. Only what
+    names neither host nor key stays: `OF_THE_PROCESS`.
 
     Args:
         path: the file; None looks for the sandbox's own, and only when no BROKER_URL is set. Of that one only the
@@ -87,10 +91,12 @@ def use_environment(path: Path | None) -> Path | None:
     else:
         values = read_env_file(path)
     for name in list(os.environ):
-        if is_product_variable(name):
+        if is_product_variable(name) and name not in OF_THE_PROCESS:
             del os.environ[name]
     for name, value in values.items():
-        if is_product_variable(name):
+        if name in OF_THE_PROCESS:
+            os.environ.setdefault(name, value)
+        elif is_product_variable(name):
             os.environ[name] = value
         elif path is not ENV_FILE:
             os.environ.setdefault(name, value)

@@ -60,6 +60,19 @@ def test_no_key_of_the_process_is_mixed_with_a_file_that_was_named() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_what_belongs_to_one_process_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("BROKER_URL=sqlite:///x.db\nHEALTH_FILE=of-the-file\nLOG_LEVEL=DEBUG\n")
+    monkeypatch.setenv("HEALTH_FILE", "of-the-process")
+    use_environment(None)
+    assert environ() == {
+        "BROKER_URL": "sqlite:///x.db",
+        "PATH": "/usr/bin",
+        "HEALTH_FILE": "of-the-process",
+        "LOG_LEVEL": "DEBUG",
+    }
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o622, 0o666, 0o644])
 def test_a_file_that_others_may_read_or_write_is_not_used_unless_it_is_named(mode: int) -> None:
     write("BROKER_URL=sqlite:///x.db\n", mode)
