@@ -74,6 +74,10 @@ class Watched:
         asked = self._vendor.query(job_id, workflow=workflow)
         return await self._watch("query", asked, lambda status: status.state.value)
 
+    async def made_for(self, job_id: str) -> str:
+        """See the port."""
+        return await self._watch("made_for", self._vendor.made_for(job_id))
+
     async def cancel(self, job_id: str) -> None:
         """See the port."""
         await self._watch("cancel", self._vendor.cancel(job_id))

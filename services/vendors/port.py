@@ -122,6 +122,17 @@ class Vendor(Protocol):
         """
         ...
 
+    async def made_for(self, job_id: str) -> str:
+        """Show which paid call a job was made for: the proof of a webhook's hint.
+
+        Returns:
+            The webhook URL that the job was created with: a secret. Empty for a vendor that shows it of no job.
+
+        Raises:
+            services.errors.VendorDown: it does not show it now, or not yet.
+        """
+        ...
+
     async def cancel(self, job_id: str) -> None:
         """Ask the vendor to stop a job; one that has ended or is unknown is fine.
 

@@ -1,10 +1,13 @@
 """A webhook's hint: the id of a job that has ended, and perhaps the only news of a paid call whose answer was lost.
 
-The path that brought it proves who may send hints for a paid call, not that the id is true: so the vendor is asked with
-our own key before anything is written. A hint that is not borne out changes nothing.
+The path that brought it proves who may send hints for a paid call, not that the id is true: so before anything is
+written the vendor is asked with our own key, and must itself show that the job was made for this very call. A hint that
+is not borne out changes nothing; where a vendor can show nothing, a hint only wakes.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -20,11 +23,13 @@ from telemetry.events import Event
 
 __all__ = ["take_hint"]
 
+_ONLY_WAKES: Final = "the vendor does not show what the job was made for"
+
 log = logs.get(__name__)
 
 
 async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapshot | None:
-    """Record the id of a paid call that has none, if the vendor knows it.
+    """Record the id of a paid call that has none, if the vendor shows that the job was made for it.
 
     Args:
         hint: what the webhook told.
@@ -42,8 +47,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         return None if _is_taken_care_of(snapshot) else snapshot
     doubt = _doubt(call)
     try:
-        if not doubt and not await _is_known(hint, snapshot, services):
-            doubt = "the vendor does not know the job"
+        doubt = doubt or await _unproven(hint, snapshot, services)
     except Outage:
         # The hint tells of a job that has ended: once the run is over too, it is worth no second question.
         if _is_over(snapshot, services):
@@ -51,7 +55,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         raise
     if call is None or doubt:
         log.warning(Event.WEBHOOK_IGNORED, n=hint.n, job=hint.id, why=doubt)
-        return None
+        return snapshot if doubt == _ONLY_WAKES else None
     stored = await services.ledger.write(snapshot.run, JobId.at(hint.slot, hint.n), JobId(hint.id))
     if stored.mine:
         log.info(Event.PAID_RECOVERED, n=hint.n, job=hint.id)
@@ -74,11 +78,19 @@ def _doubt(call: PaidCall | None) -> str:
     return "the paid call was not accepted" if call.end else ""
 
 
-async def _is_known(hint: Job, snapshot: Snapshot, services: Services) -> bool:
+async def _unproven(hint: Job, snapshot: Snapshot, services: Services) -> str:
+    """Why the vendor does not bear a hint out; empty when it does."""
     if snapshot.accepted is None:
-        return False
+        return "the run was not accepted"
     recipe = known_recipe(snapshot.accepted.kind, services.recipes)
-    return (await vendor_of(recipe.vendor, services.vendors).query(hint.id, workflow=recipe.kind)).known
+    vendor = vendor_of(recipe.vendor, services.vendors)
+    if not (await vendor.query(hint.id, workflow=recipe.kind)).known:
+        return "the vendor does not know the job"
+    url = await vendor.made_for(hint.id)
+    if not url:
+        return _ONLY_WAKES
+    made = services.webhooks.is_for(url, vendor.name, snapshot.run, hint.slot, hint.n)
+    return "" if made else "the job was made for another call"
 
 
 def _is_over(snapshot: Snapshot, services: Services) -> bool:

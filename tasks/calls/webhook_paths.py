@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -72,6 +73,19 @@ class Webhooks:
             return ""
         path = _unsigned(vendor, run, slot, n)
         return f"{self._base_url}{path}/{self._token(path)}"
+
+    def is_for(self, url: str, vendor: str, run: RunId, slot: int, n: int) -> bool:
+        """Whether a URL is the one that a paid call was made with, compared in constant time.
+
+        By its path: the base URL may have changed since.
+        """
+        path = _unsigned(vendor, run, slot, n)
+        try:
+            shown = urlsplit(url).path
+        except ValueError:
+            return False
+        own = f"{path}/{self._token(path)}"
+        return bool(self._secret) and hmac.compare_digest(shown[-len(own) :].encode(), own.encode())
 
     def verify(self, claim: Claim) -> bool:
         """Whether a path is one that `url` made, compared in constant time."""

@@ -53,6 +53,7 @@ class ScriptedJob:
     id: str
     plan: Plan
     since: float
+    webhook: str = ""
     looks: int = 0
     cancelled: bool = False
 
@@ -92,6 +93,8 @@ class ScriptedVendor:
         self.requests: list[JobRequest] = []
         self.full = 0
         """So many times more there is no room."""
+        self.shows = True
+        """It shows which call a job was made for."""
         self.forgets = False
         """It knows no job any more."""
 
@@ -120,18 +123,18 @@ class ScriptedVendor:
         self.requests.append(request)
         try:
             async with asyncio.timeout(timeout):
-                return await self._create()
+                return await self._create(request.webhook)
         except TimeoutError as error:
             raise CreateUnknown("no answer in time") from error
 
-    async def _create(self) -> str:
+    async def _create(self, webhook: str) -> str:
         await self._fate.pass_by("vendor.create", done=False)
         order = self.creates.popleft() if self.creates else Create()
         if order.answer == "full":
             raise VendorFull("queue limit")
         if order.answer == "refused":
             raise VendorRefused("not with this workflow")
-        job = self._accept() if order.accepted else ""
+        job = self._accept(webhook) if order.accepted else ""
         await self._fate.pass_by("vendor.create", done=True)
         if order.answer == "lost":
             raise CreateUnknown("no answer")
@@ -147,6 +150,10 @@ class ScriptedVendor:
         await self._fate.pass_by(f"vendor.query {job_id}", done=True)
         return status
 
+    async def made_for(self, job_id: str) -> str:
+        await self._fate.pass_by(f"vendor.made_for {job_id}", done=False)
+        return self.jobs[job_id].webhook if self.shows else ""
+
     async def cancel(self, job_id: str) -> None:
         await self._fate.pass_by(f"vendor.cancel {job_id}", done=False)
         self.jobs[job_id].cancelled = True
@@ -155,9 +162,9 @@ class ScriptedVendor:
     async def close(self) -> None:
         """Nothing to drop."""
 
-    def _accept(self) -> str:
+    def _accept(self, webhook: str) -> str:
         job = f"job{next(self._numbers)}"
-        self.jobs[job] = ScriptedJob(job, self.plans.popleft() if self.plans else Plan(), wall())
+        self.jobs[job] = ScriptedJob(job, self.plans.popleft() if self.plans else Plan(), wall(), webhook)
         return job
 
     def _status(self, job: ScriptedJob) -> JobStatus:

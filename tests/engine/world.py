@@ -37,6 +37,7 @@ from services.objects.port import Result
 from services.vendors.port import Vendor
 from tasks.accepting.accept import Taken, take_in
 from tasks.accepting.tickets import Ticket, digest, issue
+from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import ManifestItem, Verdict
@@ -51,6 +52,7 @@ from transport.port import Broker, Consumer, Delivery
 
 USER: Final = "u1"
 BUCKET: Final = "photos-1250000000"
+WEBHOOKS: Final = Webhooks("https://hooks.example", Secret("a-secret-of-the-webhooks-paths-in-tests"))
 _PATIENCE: Final = 400
 """Deliveries after which a history is taken for endless."""
 _LONG: Final = 30 * 86400.0
@@ -152,6 +154,7 @@ class World:
             vendors=self.vendors,
             fetcher=fetcher,
             policy=Policy(ticket_required=False, ticket_secret=Secret("a secret that is long enough for tickets")),
+            webhooks=WEBHOOKS,
             recipes=self.recipes,
             clock=clock,
             rng=random.Random(self._seed),

@@ -28,6 +28,7 @@ __all__ = [
     "job_state",
     "job_status",
     "uploaded_name",
+    "webhook_url",
 ]
 
 _OK: Final = 200
@@ -197,6 +198,19 @@ def check_stopped(reply: Reply) -> None:
     ours = meaning is not None and meaning.query is OnQuery.DOWN
     if reply.status != _OK or not answer or server or ours:
         raise VendorDown(_say("cancel", reply, answer), retry_after=reply.retry_after)
+
+
+def webhook_url(reply: Reply) -> str:
+    """The webhook URL in the answer to getWebhookDetail: a secret.
+
+    Raises:
+        services.errors.VendorDown: there is none, or none yet: "webhook event not exists" says no more.
+    """
+    answer = _decode(reply.body)
+    url = "" if _code(answer) else _text(_map(answer.get("data")).get("webhookUrl"))
+    if reply.status != _OK or not url:
+        raise VendorDown(_say("getWebhookDetail", reply, answer), retry_after=reply.retry_after)
+    return url
 
 
 def _decode(body: bytes) -> Mapping[str, object]:

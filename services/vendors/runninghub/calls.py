@@ -12,7 +12,7 @@ from services.vendors.port import JobStatus
 from services.vendors.runninghub.answers import Reply
 from telemetry.secrets import Secret
 
-__all__ = ["Ask", "Call", "Generation", "cancel"]
+__all__ = ["Ask", "Call", "Generation", "cancel", "webhook_detail"]
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -68,3 +68,8 @@ class Generation(Protocol):
 def cancel(key: Secret, job_id: str) -> Call:
     """Stop a job: v1's call for both, v2 has none (docs/reference/vendors.md)."""
     return Call("/task/openapi/cancel", {"apiKey": key.reveal(), "taskId": job_id})
+
+
+def webhook_detail(key: Secret, job_id: str) -> Call:
+    """What was sent to a job's webhook, and where to: v1's call for both, v2 has none (docs/reference/vendors.md)."""
+    return Call("/task/openapi/getWebhookDetail", {"apiKey": key.reveal(), "taskId": job_id})

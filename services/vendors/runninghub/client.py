@@ -25,7 +25,7 @@ from services.retry_after import wait_of
 from services.tls import Certificates
 from services.vendors.port import JobRequest, JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.calls import Call, Generation, cancel
+from services.vendors.runninghub.calls import Call, Generation, cancel, webhook_detail
 from services.vendors.runninghub.multipart import Multipart
 from services.vendors.runninghub.v1 import V1
 from services.vendors.runninghub.v2 import V2
@@ -201,6 +201,10 @@ class RunningHub:
                 where one kind's output node has the id of another's preview.
         """
         return await self._api.query(self._ask, job_id, self._outputs(workflow))
+
+    async def made_for(self, job_id: str) -> str:
+        """See the port. RunningHub shows it once the webhook's first delivery has begun."""
+        return answers.webhook_url(await self._ask(webhook_detail(self._key, job_id)))
 
     async def cancel(self, job_id: str) -> None:
         """See the port."""

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from sandbox.runninghub import Fault, KeyLimits, create_app
 from sandbox.server import Server
+from services.errors import VendorDown
 from services.vendors.port import JobState
 from services.vendors.runninghub.client import RunningHub
 from tests.contract.runninghub.calls import Caller, calling, opened, start
@@ -118,6 +119,19 @@ async def test_webhook_of_a_cancelled_job_tells_805(stage: Any) -> None:
         await play.receiver.wait_for(1)
     assert play.receiver.jobs == [job]
     assert play.receiver.data(0)["code"] == 805
+
+
+async def test_the_vendor_shows_what_a_job_was_made_for_once_its_webhook_was_sent(stage: Any) -> None:
+    async with stage() as play:
+        job, bare = await play.start(), await play.start(hook="")
+        with pytest.raises(VendorDown):
+            await play.client.made_for(job)
+        await play.receiver.wait_for(1)
+        assert await play.client.made_for(job) == HOOK
+        with pytest.raises(VendorDown):
+            await play.client.made_for(bare)
+        with pytest.raises(VendorDown):
+            await play.client.made_for("1999999999999999999")
 
 
 async def test_webhook_late_comes_after_those_of_later_jobs(stage: Any) -> None:

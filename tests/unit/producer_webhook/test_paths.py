@@ -104,3 +104,24 @@ def test_without_a_base_url_or_a_secret_there_is_no_webhook() -> None:
 
 def test_a_slash_after_the_base_url_does_no_harm() -> None:
     assert Webhooks(f"{BASE}/", SECRET).url("runninghub", RUN, 1, 1) == BASE + path_of()
+
+
+def test_a_url_is_for_the_call_that_it_was_made_with_and_for_no_other() -> None:
+    run, other = RunId("u1", "t1"), RunId("u2", "t1")
+    here = Webhooks("https://hooks.example/base", Secret("a-secret-of-these-paths"))
+    moved = Webhooks("https://elsewhere.example", Secret("a-secret-of-these-paths"))
+    foreign = Webhooks("https://hooks.example/base", Secret("another-secret-of-paths"))
+    url = here.url("runninghub", run, 1, 2)
+    assert here.is_for(url, "runninghub", run, 1, 2)
+    assert moved.is_for(url, "runninghub", run, 1, 2)
+    assert not foreign.is_for(url, "runninghub", run, 1, 2)
+    for vendor, whose, slot, n in (
+        ("ark", run, 1, 2),
+        ("runninghub", other, 1, 2),
+        ("runninghub", run, 2, 2),
+        ("runninghub", run, 1, 1),
+    ):
+        assert not here.is_for(url, vendor, whose, slot, n)
+    assert not here.is_for(f"{url}x", "runninghub", run, 1, 2)
+    assert not here.is_for("https://[::1", "runninghub", run, 1, 2)
+    assert not Webhooks("", Secret("")).is_for("", "runninghub", run, 1, 2)

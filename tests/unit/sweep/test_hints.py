@@ -120,6 +120,46 @@ async def test_an_id_that_the_vendor_does_not_know_changes_nothing(house: House,
     await house.promise(run, "failed", Code.VENDOR_UNKNOWN)
 
 
+async def test_another_users_job_is_not_bound_to_a_call_whose_answer_was_lost(house: House) -> None:
+    """The vendor knows the job, and the path is right: only what the job was made for tells."""
+    house.vendor.creates.append(Create())
+    house.vendor.plans.append(DONE)
+    other = await house.order(user="u2")
+    await house.past("generate")
+    house.vendor.creates.append(CUT)
+    run = await house.order()
+    await house.past("generate")
+    assert await house.webhook(run, "job1") == 200
+    await house.drain()
+    await house.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    await house.promise(other, "success")
+    assert not [name for name in await house.records(run) if name.endswith("-id")]
+
+
+async def test_a_vendor_that_shows_nothing_makes_a_hint_a_wake_only(house: House) -> None:
+    house.vendor.shows = False
+    house.vendor.creates.append(LOST)
+    house.vendor.plans.append(DONE)
+    run = await house.order()
+    await house.past("generate")
+    await house.webhook(run, "job1")
+    await house.step()
+    assert not [name for name in await house.records(run) if name.endswith("-id")]
+    await house.drain()
+    await house.promise(run, "failed", Code.VENDOR_UNKNOWN)
+
+
+async def test_while_the_vendor_shows_it_not_yet_the_hint_waits(house: House) -> None:
+    house.vendor.creates.append(LOST)
+    house.vendor.plans.append(DONE)
+    run = await house.order()
+    await house.past("generate")
+    house.fate.strike("vendor.made_for job1", *[raises(VendorDown("webhook event not exists"))] * 2)
+    await house.webhook(run, "job1")
+    await house.drain()
+    await house.promise(run, "success")
+
+
 async def test_a_hint_with_another_id_than_the_stored_one_changes_nothing(house: House) -> None:
     run = await house.order()
     other = await house.order()
