@@ -69,7 +69,7 @@ _VARIABLES_OF_OTHERS: Final = frozenset(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     }
 )
-"""A form, a clock of Linux, and what the image, the Makefile, the test suite, the platform and OpenTelemetry's own libraries read.
+"""A form, a clock of Linux, and what image, Makefile, test suite, platform and OpenTelemetry's own libraries read.
 Variables of the tests' and the demo's broker begin with `PULSAR_`."""
 
 
