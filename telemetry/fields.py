@@ -53,7 +53,8 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "wanted": "how many files there should have been",
         "pictures": "how many pictures",
         "vendor": "short name of the vendor",
-        "n": "number of the paid call in its run",
+        "slot": "which of the paid calls that a run needs at once, from 1",
+        "n": "number of the paid call in its slot",
         "job": "the vendor's id of a job",
         "state": "where a job is: working, success or failed",
         "cost": "what a job cost, in the vendor's words",
@@ -82,6 +83,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "fresh": "tasks it found at work",
         "given_up": "tasks it looks at no more",
         "errors": "tasks it could not look at",
+        "odd": "rows with an alarm of their own",
         "pages": "pages it read",
         "cursor": "where it stopped",
         # Of a drain or a push.
