@@ -110,7 +110,9 @@ STORIES: Final[Mapping[str, Story]] = {
     "the backend refuses us": Story(
         lambda w: w.backend_site.order("", status(401), status(403)), event="callback.failed"
     ),
-    "the backend knows better": Story(lambda w: w.backend_site.order("", status(409)), event="callback.conflict"),
+    "the backend knows better": Story(
+        lambda w: w.backend_site.order("/callback", status(409)), event="callback.conflict"
+    ),
     "the store is away": Story(
         lambda w: w.fate.strike(r"(objects|ledger)\.(process|put_new|get|copy)", *[raises(store_down())] * 6),
         event="stage.failed",
