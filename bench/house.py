@@ -9,9 +9,10 @@ from typing import cast
 
 import msgspec
 
-from consumers.engine.engine import Engine, StageFunction
+from consumers.engine.engine import Engine
 from consumers.engine.outcomes import Leave, Outcome
 from consumers.engine.pauses import Pauses
+from consumers.engine.stage import StageFunction
 from consumers.runners.dispatcher import Dispatcher
 from consumers.runners.pump import Group, Pump
 from messages.bodies import Job, Poll, Stage

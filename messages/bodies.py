@@ -135,6 +135,10 @@ class Dead(msgspec.Struct, frozen=True, array_like=True):
     """text, base64, or cut (the head of an oversized foreign message, base64)."""
     n: int = 0
     """The paid call at fault; 0 for none."""
+    detail: str = ""
+    """The error's text: one line, redacted, at most 200 characters."""
+    place: str = ""
+    """Module and function that raised it."""
 
 
 Body = Clean | Generate | Poll | Collect | Wake | Notify | Dead

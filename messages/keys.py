@@ -9,7 +9,7 @@ index/user/{user}/{reverse-time}/{task}              a user's tasks          (le
 index/day/{day}/{reverse-time}/{user}/{task}         a day's tasks           (ledger bucket; empty objects)
 index/task/{task}/{user}                             a task by its id alone  (ledger bucket; empty objects)
 done/{day}/{reverse-time}/{user}/{task}/…            delivered runs          (ledger bucket; see `done_key`)
-dead/{day}/{fingerprint}/{id}                        dead-letter desk        (ledger bucket)
+dead/{day}/{fingerprint}/{id}                        dead letters        (ledger bucket)
 status/{process}                                     a process's state       (ledger bucket; overwritten)
 """
 
@@ -166,7 +166,7 @@ def done_key(run: RunId, facts: Facts) -> str:
 
 
 def dead_key(day: str, fingerprint: str, identity: str) -> str:
-    """Key of a record of the dead-letter desk; `day` is `YYYY-MM-DD`, UTC."""
+    """Key of a record of the dead letters; `day` is `YYYY-MM-DD`, UTC."""
     return f"dead/{day}/{fingerprint}/{identity}"
 
 

@@ -101,7 +101,7 @@ class Event(StrEnum):
     )
     SWEEP_ROW_FAILED = "sweep.row_failed", "one unfinished task could not be looked at; the next sweep tries again"
     WAKE_PUBLISHED = "wake.published", "a run was asked to be looked at"
-    DESK_RECORDED = "desk.recorded", "a dead letter was written to the desk"
+    DEAD_LETTER_RECORDED = "dead_letter.recorded", "a dead letter was recorded in the ledger bucket"
 
     TOPIC_PAUSED = "topic.paused", "an outage or a full vendor lets a topic rest"
     TOPIC_RESUMED = "topic.resumed", "a topic is consumed again"

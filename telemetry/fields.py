@@ -71,6 +71,8 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "error": "its text",
         "stack": "its traceback",
         "fingerprint": "the same for dead letters of one cause",
+        "detail": "text of the error that a message was given up for: one line, redacted and cut",
+        "place": "module and function that raised it",
         "remedy": "what to do about it",
         "spans": "how many spans were lost",
         "thread": "thread that ended by an exception",

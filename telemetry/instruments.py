@@ -65,7 +65,7 @@ class Metric(StrEnum):
         "counter",
         "{message}",
         ("stage", "kind", "outcome"),
-        "messages whose effect is stored, by what the stage said: `next`, `done`, `snooze`, `retry`, `bury`, …",
+        "messages whose effect is stored, by outcome: `next`, `done`, `snooze`, `retry`, `dead_lettered`, …",
     )
     STAGE_DURATION = (
         "scf_workers.stage.duration",

@@ -12,8 +12,8 @@ import msgspec
 from consumers.engine.follow_up import COPY_FLOOR, follow
 from consumers.engine.outcomes import (
     Again,
-    Bury,
     Crashed,
+    DeadLettered,
     Done,
     Finish,
     For,
@@ -25,7 +25,7 @@ from consumers.engine.outcomes import (
     Snooze,
 )
 from consumers.engine.pauses import Pauses
-from messages.bodies import Body, Dead, Notify, Reason, Stage
+from messages.bodies import Body, Dead, Notify, Reason, Stage, slot_of
 from messages.codec import NOBODY, Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
@@ -35,7 +35,7 @@ from tasks.calls.decide import may_fail
 from tasks.context import Services
 from tasks.ending.finish import finish
 from tasks.ending.verdict import give_verdict
-from tasks.ledger.records import Verdict
+from tasks.ledger.records import Stopped, Verdict
 from tasks.topics import topic_for
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -53,7 +53,7 @@ _PUBLISH_PAUSE: Final = 0.5
 _EARLY_REST: Final = 1.0
 """Seconds until a message that came early is published again, so that nothing can spin."""
 
-_WHOLE: Final = 5_500
+_WHOLE: Final = 4_800
 """Bytes of an original that fit into a dead letter, also as base64; only foreign messages are larger."""
 
 log = logs.get(__name__)
@@ -85,8 +85,8 @@ class Effects:
                 await self.reject(message, outcome)
             case Finish():
                 await self._finish(message)
-            case Bury():
-                await self.bury(outcome, delivery, message)
+            case DeadLettered():
+                await self.dead_letter(outcome, delivery, message)
             case _:
                 await self._go_on(outcome, message, delivery)
 
@@ -131,29 +131,50 @@ class Effects:
         """Verdict `failed`, because the run is out of time."""
         await self._conclude(message, Verdict("failed", Code.TIMEOUT))
 
-    async def bury(self, bury: Bury, delivery: Delivery, message: Message | None) -> None:
-        """Publish the dead letter."""
+    async def dead_letter(self, given_up: DeadLettered, delivery: Delivery, message: Message | None) -> None:
+        """Record why the message was given up, then publish its dead letter."""
         header = message.header if message else new_header(RunId(NOBODY, NOBODY), Stage.DEAD, self._now())
-        stage = header.stage if message else ""
-        cause = f"{stage}|{bury.reason}|{bury.code}|{bury.error}"
+        if message is not None:
+            await self._record_stop(given_up, message)
+        stage, fault = (header.stage if message else ""), given_up.fault
         original, encoding = _original(delivery.payload)
         body = Dead(
-            reason=bury.reason,
+            reason=given_up.reason,
             topic=delivery.topic,
             message_id=delivery.message_id,
             stage=stage,
-            code=bury.code,
-            error=bury.error,
-            fingerprint=hashlib.sha256(cause.encode()).hexdigest()[:12],
+            code=fault.code,
+            error=fault.error,
+            fingerprint=_fingerprint(stage, given_up),
             original=original,
             encoding=encoding,
-            n=bury.n,
+            n=given_up.n,
+            detail=fault.detail,
+            place=fault.place,
         )
         letter = follow(header, self._now(), self._services.rng, stage=Stage.DEAD, body=body, attempt=header.attempt)
         await self.publish(dead_letter_topic(delivery.topic), encode(letter), 0.0)
-        metrics.count(Metric.DEAD_LETTERS, stage=stage or "unreadable", reason=bury.reason.value)
-        event = Event.MESSAGE_UNREADABLE if bury.reason is Reason.UNREADABLE else Event.MESSAGE_DEAD_LETTERED
-        log.warning(event, reason=bury.reason, code=bury.code, error_type=bury.error, fingerprint=body.fingerprint)
+        metrics.count(Metric.DEAD_LETTERS, stage=stage or "unreadable", reason=given_up.reason.value)
+        event = Event.MESSAGE_UNREADABLE if given_up.reason is Reason.UNREADABLE else Event.MESSAGE_DEAD_LETTERED
+        log.warning(
+            event,
+            reason=given_up.reason,
+            code=fault.code,
+            error_type=fault.error,
+            detail=fault.detail,
+            place=fault.place,
+            fingerprint=body.fingerprint,
+        )
+
+    async def _record_stop(self, given_up: DeadLettered, message: Message) -> None:
+        """Create `stopped-…`, unless the message is a wake that knows no run."""
+        header, fault = message.header, given_up.fault
+        if header.run < 0:
+            return
+        name = Stopped.at(header.stage, header.seq, slot_of(message.body))
+        stopped = Stopped(given_up.reason, fault.code, fault.error, fault.place, fault.detail, header.attempt + 1)
+        await self._services.ledger.write(header.run_id, name, stopped)
+        reached(f"{header.stage}.stopped")
 
     async def publish(self, topic: str, payload: bytes, delay: float) -> None:
         """Publish, trying on while the broker is away: who calls has begun its message and must not give it back."""
@@ -249,6 +270,13 @@ class Effects:
 
     def _now(self) -> float:
         return self._services.ledger.now()
+
+
+def _fingerprint(stage: str, given_up: DeadLettered) -> str:
+    """The same for dead letters of one cause: a defect in one place is one group, in two places two."""
+    fault = given_up.fault
+    cause = f"{stage}|{given_up.reason}|{fault.code}|{fault.error}|{fault.place}"
+    return hashlib.sha256(cause.encode()).hexdigest()[:12]
 
 
 def _original(payload: bytes) -> tuple[str, str]:

@@ -9,23 +9,36 @@ when they have something to write, and a create-only write then shows them what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from consumers.engine.effects import Effects
+from consumers.engine.errors import AttemptsSpent, ProcessCrashed, StageTimeout
 from consumers.engine.follow_up import COPY_FLOOR, real_delay
 from consumers.engine.limits import is_marked, limit_of
-from consumers.engine.outcomes import Again, Bury, Crashed, Finish, For, Leave, Outcome, Reject, Retry, Snooze
+from consumers.engine.outcomes import (
+    Again,
+    Crashed,
+    DeadLettered,
+    Finish,
+    For,
+    Leave,
+    Outcome,
+    Reject,
+    Retry,
+    Snooze,
+    dead_lettered,
+)
 from consumers.engine.pauses import Pauses
 from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
+from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from consumers.runners.user_cap import put_off_delay
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, decode, encode
-from messages.codes import Code
-from messages.errors import InvalidMessage, ScfWorkersError, Transient
+from messages.errors import InvalidMessage, ScfWorkersError
 from tasks.calls.jobs import save_ids
 from tasks.context import Services
 from tasks.ledger.names import RecordName
@@ -39,10 +52,7 @@ from telemetry.points import reached
 from telemetry.tracing import failed, note, span
 from transport.port import Consumer, Delivery
 
-__all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine", "StageFunction"]
-
-StageFunction = Callable[[Message, Task | None, Services], Coroutine[Any, Any, Outcome]]
-"""(message, its task if the stage is marked, the services) -> what follows."""
+__all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine"]
 
 STALE_SWEEP: Final = 180.0
 """Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
@@ -134,7 +144,7 @@ class Engine:
         try:
             message = decode(delivery.payload)
         except InvalidMessage as error:
-            await self._effects.bury(Bury(Reason.UNREADABLE, error.code, type(error).__name__), delivery, None)
+            await self._effects.dead_letter(dead_lettered(Reason.UNREADABLE, error), delivery, None)
             return
         with logs.context(_fields(message.header, delivery)):
             await self._effects.carry_out(Snooze(delay), message, delivery)
@@ -223,10 +233,10 @@ class Engine:
             return Snooze(jittered(OUTAGE_DELAY, self._services.rng))
         if header.stage == Stage.WAKE and isinstance(outcome, Snooze) and header.seq >= MAX_WAKES:
             # No deadline ends a wake. The sweep publishes new ones for as long as the backend misses a verdict.
-            return Bury(Reason.ATTEMPTS, Code.BUSY, type(error).__name__)
+            return dead_lettered(Reason.ATTEMPTS, error)
         if header.stage == Stage.WAKE and isinstance(outcome, Reject):
-            # A wake may not know its run, nor this build its kind: a desk record, for nobody is to be refunded.
-            return Bury(Reason.PERMANENT, outcome.code, type(error).__name__)
+            # A wake may not know its run, nor this build its kind: a record, for nobody is to be refunded.
+            return dead_lettered(Reason.PERMANENT, error)
         return outcome
 
     async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
@@ -246,7 +256,9 @@ class Engine:
             if header.stage != Stage.POLL:
                 return Crashed(mark.at + mark.record.limit_s)
         if header.attempt >= MAX_ATTEMPTS:
-            return Bury(Reason.ATTEMPTS, Code.INTERNAL, "Crash" if header.isolated else "Attempts", _call_of(message))
+            spent = f"attempt {header.attempt} of {MAX_ATTEMPTS}"
+            error = ProcessCrashed(spent) if header.isolated else AttemptsSpent(spent)
+            return dead_lettered(Reason.ATTEMPTS, error, _call_of(message))
         return None
 
     async def _has_begun(self, message: Message, delivery: Delivery) -> bool:
@@ -292,7 +304,11 @@ def _call_of(message: Message) -> int:
 
 
 def _ours(error: Exception) -> Exception:
-    return Transient("the stage's time limit passed", code=Code.BUSY) if isinstance(error, TimeoutError) else error
+    if not isinstance(error, TimeoutError):
+        return error
+    ours = StageTimeout("the stage's time limit passed")
+    ours.__cause__ = error
+    return ours
 
 
 def _fields(header: Header, delivery: Delivery) -> dict[str, object]:
@@ -322,13 +338,17 @@ def _received(header: Header, waited: float) -> None:
 def _done(message: Message, outcome: Outcome, started: float) -> None:
     """Tell that a message's effect is stored."""
     header, took = message.header, round(_steady() - started, 3)
-    name = type(outcome.outcome if isinstance(outcome, For) else outcome).__name__.lower()
+    name = _label(outcome.outcome if isinstance(outcome, For) else outcome)
     note(outcome=name)
     if metrics.is_on():
         metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
         metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
     # That there was nothing to do is no news, and the commonest end of a wake.
     (log.debug if name == "leave" else log.info)(Event.MESSAGE_DONE, outcome=name, took=took)
+
+
+def _label(outcome: Outcome) -> str:
+    return "dead_lettered" if isinstance(outcome, DeadLettered) else type(outcome).__name__.lower()
 
 
 def _steady() -> float:

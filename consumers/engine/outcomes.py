@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import msgspec
 
+from consumers.engine.faults import Fault, fault_of
 from messages.bodies import Body, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
 from tasks.ledger.records import ManifestItem
 
-__all__ = ["Again", "Bury", "Crashed", "Done", "Finish", "For", "Leave", "Next", "Outcome", "Reject", "Retry", "Snooze"]
+__all__ = [
+    "Again",
+    "Crashed",
+    "DeadLettered",
+    "Done",
+    "Finish",
+    "For",
+    "Leave",
+    "Next",
+    "Outcome",
+    "Reject",
+    "Retry",
+    "Snooze",
+    "dead_lettered",
+]
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -75,13 +90,18 @@ class Retry(msgspec.Struct, frozen=True):
     delay: float
 
 
-class Bury(msgspec.Struct, frozen=True):
-    """Dead letter; `failure` decides what becomes of the run."""
+class DeadLettered(msgspec.Struct, frozen=True):
+    """The message is given up as a dead letter; `failure` decides what becomes of the run."""
 
     reason: Reason
-    code: Code
-    error: str
+    fault: Fault
     n: int = 0
+    """The paid call at fault; 0 for none."""
+
+
+def dead_lettered(reason: Reason, error: Exception, n: int = 0) -> DeadLettered:
+    """Give a message up for an error, raised or not."""
+    return DeadLettered(reason, fault_of(error), n)
 
 
 class For(msgspec.Struct, frozen=True):
@@ -91,4 +111,4 @@ class For(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-Outcome = For | Done | Next | Snooze | Reject | Finish | Leave | Again | Crashed | Retry | Bury
+Outcome = For | Done | Next | Snooze | Reject | Finish | Leave | Again | Crashed | Retry | DeadLettered

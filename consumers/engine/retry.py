@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from consumers.engine.outcomes import Bury, Outcome, Reject, Retry, Snooze
+from consumers.engine.outcomes import Outcome, Reject, Retry, Snooze, dead_lettered
 from messages.bodies import Reason
-from messages.codes import Code
 from messages.errors import Retry as RetryClass
 from messages.errors import ScfWorkersError
 
@@ -62,27 +61,16 @@ def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -
         rng: for jitter.
         n: the paid call whose results the message is about; 0 for none.
     """
-    if not isinstance(error, ScfWorkersError):
-        error = _as_ours(error)
-    match error.retry:
+    ours = error if isinstance(error, ScfWorkersError) else ScfWorkersError()
+    match ours.retry:
         case RetryClass.REJECTED:
-            return Reject(error.code, n)
+            return Reject(ours.code, n)
         case RetryClass.OUTAGE | RetryClass.UNKNOWN:
-            delay = jittered(max(OUTAGE_DELAY, error.retry_after or 0.0), rng)
-            return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if error.whole_service else 0.0)
+            delay = jittered(max(OUTAGE_DELAY, ours.retry_after or 0.0), rng)
+            return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if ours.whole_service else 0.0)
         case RetryClass.PERMANENT:
-            return Bury(Reason.PERMANENT, error.code, _name(error), n)
+            return dead_lettered(Reason.PERMANENT, error, n)
         case RetryClass.TRANSIENT:
             if attempt + 1 >= MAX_ATTEMPTS:
-                return Bury(Reason.ATTEMPTS, error.code, _name(error), n)
-            return Retry(backoff(attempt, rng, error.retry_after))
-
-
-def _as_ours(error: Exception) -> ScfWorkersError:
-    wrapped = ScfWorkersError(f"{type(error).__name__}: {error}", code=Code.INTERNAL)
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _name(error: ScfWorkersError) -> str:
-    return type(error.__cause__ or error).__name__
+                return dead_lettered(Reason.ATTEMPTS, error, n)
+            return Retry(backoff(attempt, rng, ours.retry_after))

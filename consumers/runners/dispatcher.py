@@ -74,7 +74,8 @@ class Dispatcher:
             may_begin: asked once more in the moment in which it would begin; else it is given back.
         """
         task = asyncio.current_task()
-        assert task is not None
+        if task is None:
+            raise RuntimeError("a delivery is worked on in a task")
         self._busy.add(task)
         end = End.CUT_OFF
         try:

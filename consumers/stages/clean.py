@@ -9,10 +9,10 @@ import asyncio
 
 from consumers.engine.outcomes import Done, Next, Outcome
 from consumers.stages.audit import audited
-from messages.bodies import Generate, Stage
-from messages.codec import Message
+from messages.bodies import Clean, Generate, Stage
+from messages.codec import Header
 from messages.codes import Code
-from messages.errors import Rejected
+from messages.errors import Permanent, Rejected
 from messages.keys import output_key, staging_prefix
 from recipes.recipe import Plan
 from services.errors import NotFound
@@ -27,9 +27,8 @@ from telemetry.tracing import span
 __all__ = ["clean"]
 
 
-async def clean(message: Message, task: Task | None, services: Services) -> Outcome:
+async def clean(_header: Header, _body: Clean, task: Task, services: Services) -> Outcome:
     """Make the products; what an earlier clean has stored counts instead."""
-    assert task is not None
     if not task.recipe.vendor:
         products = await _products(task, services)
         await audited([product.key for product in products], services)
@@ -60,7 +59,8 @@ async def _product(task: Task, source: InputRef, stem: str, services: Services) 
         target = f"{stem}.{plan.extension}" if last else f"{stem}_pass{n + 1}.png"
         made = await _pass(key, target, rule, services, source if n == 0 else None)
         key = target
-    assert made is not None
+    if made is None:
+        raise Permanent(f"the recipe of {task.run.stem} makes nothing of {source.key}")
     return Product(made.key, made.etag, made.size, plan.extension)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from consumers.engine.outcomes import Bury, Done, Outcome, Snooze
+from consumers.engine.outcomes import Done, Outcome, Snooze, dead_lettered
 from consumers.stages.audit import audited
 from consumers.stages.schedule import LONGEST
 from messages.bodies import Collect, Job, Reason
-from messages.codec import Message
+from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import output_key, staging_prefix
@@ -21,6 +21,7 @@ from services.objects.port import ObjectInfo, PictureRule
 from services.vendors.port import JobFile, JobState, JobStatus
 from tasks.calls.jobs import after_failure, look, vendor_of
 from tasks.context import Services
+from tasks.errors import IncompleteResults, VendorFailed
 from tasks.ledger.records import End, ManifestItem
 from tasks.run import Task
 from telemetry import logs
@@ -40,20 +41,17 @@ _AT_ONCE: Final = 4
 log = logs.get(__name__)
 
 
-async def collect(message: Message, task: Task | None, services: Services) -> Outcome:
+async def collect(header: Header, body: Collect, task: Task, services: Services) -> Outcome:
     """Stage and audit every result of a job that has ended well."""
-    body = message.body
-    assert isinstance(body, Collect)
-    assert task is not None
     job = body.job
     found = await look((job,), task.recipe.kind, vendor_of(task.recipe.vendor, services.vendors))
     status = found[job]
     if status.state is JobState.WORKING:
         # Each of these is marked: one that stays unknown must not fill the ledger until its deadline.
-        return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + message.header.seq)))
+        return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + header.seq)))
     if status.state is JobState.FAILED:
         left = await after_failure(task.run, found, services)
-        return Bury(Reason.VENDOR, left.code, "VendorFailed", job.n)
+        return dead_lettered(Reason.VENDOR, VendorFailed(f"job {job.id}", code=left.code), job.n)
     if len(status.files) != task.recipe.count:
         return await _incomplete(job, status, task, services)
     manifest = await _bring_home(status.files, task, services)
@@ -71,7 +69,8 @@ async def collect(message: Message, task: Task | None, services: Services) -> Ou
 async def _incomplete(job: Job, status: JobStatus, task: Task, services: Services) -> Outcome:
     log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=task.recipe.count)
     await services.ledger.write(task.run, End.at(job.slot, job.n), End("failed", Code.INCOMPLETE_RESULTS))
-    return Bury(Reason.VENDOR, Code.INCOMPLETE_RESULTS, "IncompleteResults", job.n)
+    found = f"job {job.id} has {len(status.files)} files of {task.recipe.count}"
+    return dead_lettered(Reason.VENDOR, IncompleteResults(found), job.n)
 
 
 async def _bring_home(files: tuple[JobFile, ...], task: Task, services: Services) -> tuple[ManifestItem, ...]:

@@ -1,4 +1,4 @@
-"""Failure: what becomes of dead letters. The only one that turns them into a desk record, a verdict and a callback."""
+"""Failure: what becomes of dead letters. The only one that turns them into a record, a verdict and a callback."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import msgspec
 
 from consumers.engine.outcomes import Finish, Leave, Outcome, Reject
 from messages.bodies import Dead, Reason, Stage
-from messages.codec import NOBODY, Message
+from messages.codec import NOBODY, Header
 from messages.codes import code_of
 from messages.errors import Retry, ScfWorkersError
 from messages.keys import RunId, dead_key
 from tasks.calls.decide import may_fail
 from tasks.context import Services
 from tasks.ledger.records import DeadLetter
-from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 
@@ -51,30 +50,28 @@ def is_before_job(dead: Dead) -> bool:
     return dead.stage in {Stage.CLEAN, Stage.GENERATE} or dead.reason is Reason.UNKNOWN
 
 
-async def failure(message: Message, task: Task | None, services: Services) -> Outcome:
+async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
     """Record the letter; then verdict `failed`, unless a verdict is there or a job is alive.
 
     A letter that cannot be handled after a few turns, though nothing outside is away, is recorded as far as it can be.
     """
-    dead, run = message.body, message.header.run_id
-    assert isinstance(dead, Dead)
     outcome: Outcome = Leave()
     try:
-        outcome = await _outcome(dead, run, services)
+        outcome = await _outcome(dead, header.run_id, services)
     except Exception as error:  # noqa: BLE001 - a letter must not come again for ever, whatever its fault
-        _insist(error, message)
+        _insist(error, header)
         dead = _minimal(dead)
     try:
-        await _record(message, dead, outcome, services)
+        await _record(header, dead, outcome, services)
     except Exception as error:  # noqa: BLE001 - a letter must not come again for ever, whatever its fault
-        _insist(error, message)
-        await _record(message, _minimal(dead), outcome, services)
+        _insist(error, header)
+        await _record(header, _minimal(dead), outcome, services)
     return outcome
 
 
-def _insist(error: Exception, message: Message) -> None:
+def _insist(error: Exception, header: Header) -> None:
     """Raise an error that another turn may mend: an outage, or the first few of any other."""
-    if message.header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is Retry.OUTAGE):
+    if header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is Retry.OUTAGE):
         raise error
     log.error(Event.FAILURE_STUCK, error=error)
 
@@ -101,6 +98,8 @@ def _minimal(dead: Dead) -> Dead:
         fingerprint=_digest(dead.fingerprint),
         original="",
         encoding="cut",
+        detail=dead.detail[:_LINE],
+        place=dead.place[:_LINE],
     )
 
 
@@ -120,8 +119,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-async def _record(message: Message, dead: Dead, outcome: Outcome, services: Services) -> None:
-    header = message.header
+async def _record(header: Header, dead: Dead, outcome: Outcome, services: Services) -> None:
     now = services.ledger.now()
     # From the letter's own birth and the original's id, so that a letter handled twice is one record.
     day = time.strftime("%Y-%m-%d", time.gmtime(min(header.created / 1000, now)))
@@ -144,7 +142,11 @@ async def _record(message: Message, dead: Dead, outcome: Outcome, services: Serv
         at=now,
         n=dead.n,
         verdict=type(outcome).__name__.lower(),
+        detail=dead.detail,
+        place=dead.place,
     )
-    await services.ledger.bury(dead_key(day, *identity_of(dead)), letter)
+    await services.ledger.record_dead_letter(dead_key(day, *identity_of(dead)), letter)
     alarm = header.task == NOBODY or isinstance(outcome, Leave)
-    (log.error if alarm else log.warning)(Event.DESK_RECORDED, reason=dead.reason, code=dead.code, topic=dead.topic)
+    (log.error if alarm else log.warning)(
+        Event.DEAD_LETTER_RECORDED, reason=dead.reason, code=dead.code, topic=dead.topic
+    )

@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Final
 
 from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
-from consumers.engine.outcomes import Bury, Finish, Next, Outcome, Snooze
+from consumers.engine.outcomes import Finish, Next, Outcome, Snooze, dead_lettered
 from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
 from consumers.stages.schedule import next_poll
 from messages.bodies import Generate, Job, Poll, Reason, Stage
-from messages.codec import Message
+from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
@@ -24,6 +24,7 @@ from services.vendors.port import JobRequest, Vendor
 from tasks.calls.decide import Call, Ended, Lost, Wait, Watch, decide
 from tasks.calls.jobs import job_of, vendor_of
 from tasks.context import Services
+from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import Cleaned, End, Intent, JobId, Product
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
@@ -51,11 +52,8 @@ def expected_of(task: Task, services: Services) -> float:
     return services.policy.expected_s or task.recipe.expected_s
 
 
-async def generate(message: Message, task: Task | None, services: Services) -> Outcome:
+async def generate(_header: Header, body: Generate, task: Task, services: Services) -> Outcome:
     """Bring the run to a job that is at work."""
-    body = message.body
-    assert isinstance(body, Generate)
-    assert task is not None
     slot = body.slot
     while True:
         match decide(await services.ledger.calls(task.run, slot), services.ledger.now()):
@@ -64,9 +62,9 @@ async def generate(message: Message, task: Task | None, services: Services) -> O
             case Wait(delay):
                 return Snooze(delay)
             case Lost(n):
-                return Bury(Reason.UNKNOWN, Code.VENDOR_UNKNOWN, "CreateUnknown", n)
+                return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n)
             case Ended(n, code):
-                return Bury(Reason.VENDOR, code, "VendorFailed", n)
+                return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n} of slot {slot}", code=code), n)
             case Call(n):
                 made = await _call(slot, n, task, services)
                 if made is not None:

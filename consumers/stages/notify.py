@@ -6,22 +6,21 @@ import asyncio
 from typing import Final
 
 from consumers.engine.limits import LIMITS
-from consumers.engine.outcomes import Bury, Leave, Outcome, Snooze
+from consumers.engine.outcomes import Leave, Outcome, Snooze, dead_lettered
 from consumers.stages.schedule import notify_delay
 from messages.bodies import Notify, Reason, Stage
-from messages.codec import Message
+from messages.codec import Header
 from messages.errors import Outage, Permanent, ScfWorkersError
 from messages.keys import RunId
 from tasks.context import Services
 from tasks.ending.finish import finish
-from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 
 __all__ = ["GIVE_UP_S", "notify"]
 
 GIVE_UP_S: Final = 72 * 3600.0
-"""Seconds after which a verdict that nobody would hear becomes a dead letter: a desk record and an alarm."""
+"""Seconds after which a verdict that nobody would hear becomes a dead letter: a record and an alarm."""
 
 _LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0
 """Seconds for one try: a little less than the stage has."""
@@ -29,20 +28,18 @@ _LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0
 log = logs.get(__name__)
 
 
-async def notify(message: Message, task: Task | None, services: Services) -> Outcome:
+async def notify(header: Header, body: Notify, services: Services) -> Outcome:
     """Finish once; what fails comes again with growing delays, and costs no attempt."""
-    body = message.body
-    assert isinstance(body, Notify)
     elapsed = services.ledger.now() - body.since / 1000
     event = Event.CLEANUP_LATE
     try:
-        late = await _finish_in_time(message.header.run_id, services, again=body.again)
+        late = await _finish_in_time(header.run_id, services, again=body.again)
     except ScfWorkersError as error:
         event, late = Event.CALLBACK_FAILED, error
     if late is None:
         return Leave()
     if elapsed > GIVE_UP_S or isinstance(late, Permanent):
-        return Bury(Reason.ATTEMPTS, late.code, type(late).__name__)
+        return dead_lettered(Reason.ATTEMPTS, late)
     log.warning(event, error=late)
     return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0))
 

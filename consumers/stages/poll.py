@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from consumers.engine.outcomes import Bury, Finish, Next, Outcome, Snooze
+from consumers.engine.outcomes import Finish, Next, Outcome, Snooze, dead_lettered
 from consumers.stages.schedule import next_poll
 from messages.bodies import Collect, Job, Poll, Reason, Stage
-from messages.codec import Message
+from messages.codec import Header
 from services.errors import VendorDown
 from services.vendors.port import JobState
 from tasks.calls.jobs import after_failure, first_success, job_of, look, vendor_of
 from tasks.context import Services
+from tasks.errors import VendorFailed
 from tasks.ledger.snapshot import live_jobs
 from tasks.run import Task, known_recipe
 from telemetry.points import reached
@@ -17,10 +18,8 @@ from telemetry.points import reached
 __all__ = ["poll"]
 
 
-async def poll(message: Message, task: Task | None, services: Services) -> Outcome:
+async def poll(header: Header, body: Poll, task: Task | None, services: Services) -> Outcome:
     """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
-    body, header = message.body, message.header
-    assert isinstance(body, Poll)
     jobs = await _known(body, task, services)
     recipe = known_recipe(header.kind, services.recipes)
     elapsed = services.ledger.now() - body.since / 1000
@@ -42,7 +41,7 @@ async def poll(message: Message, task: Task | None, services: Services) -> Outco
         return Snooze(delay, body=Poll(tuple(job_of(call) for call in left.live), body.since, slot=body.slot))
     if await services.ledger.verdict(header.run_id):
         return Finish()
-    return Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)
+    return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {left.n}", code=left.code), left.n)
 
 
 async def _known(body: Poll, task: Task | None, services: Services) -> tuple[Job, ...]:

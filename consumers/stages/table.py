@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from consumers.engine.engine import StageFunction
+from consumers.engine.stage import StageFunction, of_body, of_task, of_task_if_marked
 from consumers.stages.clean import clean
 from consumers.stages.collect import collect
 from consumers.stages.failure import failure
@@ -14,19 +14,19 @@ from consumers.stages.generate import generate
 from consumers.stages.notify import notify
 from consumers.stages.poll import poll
 from consumers.stages.wake import wake
-from messages.bodies import Stage
+from messages.bodies import Clean, Collect, Dead, Generate, Notify, Poll, Stage, Wake
 
 __all__ = ["STAGES"]
 
 STAGES: Final[Mapping[Stage, StageFunction]] = MappingProxyType(
     {
-        Stage.CLEAN: clean,
-        Stage.GENERATE: generate,
-        Stage.POLL: poll,
-        Stage.COLLECT: collect,
-        Stage.WAKE: wake,
-        Stage.NOTIFY: notify,
-        Stage.DEAD: failure,
+        Stage.CLEAN: of_task(Clean, clean),
+        Stage.GENERATE: of_task(Generate, generate),
+        Stage.POLL: of_task_if_marked(Poll, poll),
+        Stage.COLLECT: of_task(Collect, collect),
+        Stage.WAKE: of_body(Wake, wake),
+        Stage.NOTIFY: of_body(Notify, notify),
+        Stage.DEAD: of_body(Dead, failure),
     }
 )
-"""What each stage does."""
+"""What each stage does, and with which body."""

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from consumers.engine.outcomes import Bury, For, Leave, Next, Outcome
+from consumers.engine.outcomes import For, Leave, Next, Outcome, dead_lettered
 from messages.bodies import Body, Clean, Collect, Generate, Job, Notify, Reason, Stage, Wake
-from messages.codec import Header, Message
+from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError
 from messages.keys import RunId
@@ -22,6 +22,7 @@ from tasks.calls.hints import take_hint
 from tasks.calls.jobs import after_failure, first_success, job_of, look, vendor_of
 from tasks.context import Services
 from tasks.ending.verdict import give_verdict
+from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import ReopenDenied, Reopened, Verdict
 from tasks.ledger.snapshot import Snapshot
 from tasks.next_step import (
@@ -38,7 +39,7 @@ from tasks.next_step import (
     Step,
     next_step,
 )
-from tasks.run import Task, known_recipe
+from tasks.run import known_recipe
 from tasks.wakes import INDEX, REDELIVER, current_run
 from telemetry import logs
 from telemetry.events import Event
@@ -52,10 +53,8 @@ log = logs.get(__name__)
 _BODIES: Final[dict[Stage, Body]] = {Stage.CLEAN: Clean(), Stage.GENERATE: Generate()}
 
 
-async def wake(message: Message, task: Task | None, services: Services) -> Outcome:
+async def wake(header: Header, body: Wake, services: Services) -> Outcome:
     """Look once. A wake without a run means the highest one that was accepted."""
-    header, body = message.header, message.body
-    assert isinstance(body, Wake)
     found = await services.ledger.snapshot(await current_run(header.run_id, services.ledger))
     traceparent = found.accepted.traceparent if found.accepted else ""
     with span(SpanName.WOKEN, traceparent, link=current(), why=body.why) as inner:
@@ -117,7 +116,9 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
         case Look(calls):
             return await _look(tuple(job_of(call) for call in calls), snapshot, services)
         case DeadCall(n, code, unknown):
-            return Bury(Reason.UNKNOWN if unknown else Reason.VENDOR, code, "PaidCallEnded", n)
+            if unknown:
+                return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n}", code=code), n)
+            return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n}", code=code), n)
         case Publish(stage, seq):
             return Next(stage, _BODIES[stage], seq=seq)
 
@@ -179,12 +180,13 @@ async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Out
 
 
 async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -> Outcome:
-    assert snapshot.accepted is not None
-    recipe = known_recipe(snapshot.accepted.kind, services.recipes)
+    recipe = known_recipe(_kind(snapshot), services.recipes)
     found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, services.vendors))
     if winner := first_success(found):
         return Next(Stage.COLLECT, Collect(winner), seq=snapshot.next_seq(Stage.COLLECT))
     if all(status.state is JobState.WORKING for status in found.values()):
         return Leave()
     left = await after_failure(snapshot.run, found, services)
-    return Leave() if left.live or left.open else Bury(Reason.VENDOR, left.code, "VendorFailed", left.n)
+    if left.live or left.open:
+        return Leave()
+    return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {left.n}", code=left.code), left.n)

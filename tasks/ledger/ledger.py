@@ -257,7 +257,7 @@ class Ledger:
         except Exists:
             return
 
-    async def bury(self, key: str, letter: DeadLetter) -> None:
+    async def record_dead_letter(self, key: str, letter: DeadLetter) -> None:
         """Record a dead letter; the same one twice is one record."""
         await self.write_key(key, letter)
 

@@ -285,7 +285,7 @@ class ReopenDenied(Once, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record of the dead-letter desk."""
+    """`dead/{day}/{fingerprint}/{id}`: a dead letter, as the failure function recorded it."""
 
     reason: str
     topic: str
@@ -307,6 +307,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
     n: int = 0
     verdict: str = ""
     """What the failure function saw fit: reject (verdict `failed`), finish, or leave (record only)."""
+    detail: str = ""
+    """The error's text, redacted and cut."""
+    place: str = ""
+    """Module and function that raised it."""
 
 
 RECORDS: Final[tuple[type[RecordBase], ...]] = (

@@ -112,6 +112,9 @@ MESSAGES: Mapping[str, Message] = {
     "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
     "notify, again": _message(Stage.NOTIFY, Notify(_CREATED, again=True), seq=11, deadline=0, not_before=600_000),
     "dead": _message(Stage.DEAD, _dead(), deadline=0, attempt=5),
+    "dead, with detail and place": _message(
+        Stage.DEAD, _dead(detail="503 from 文字", place="services.fetch.open"), deadline=0, attempt=5
+    ),
     "dead, by the vendor": _message(
         Stage.DEAD, _dead(reason=Reason.VENDOR, stage="poll", topic="poll", code="vendor_failed", n=1), deadline=0
     ),
@@ -212,6 +215,26 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
         n=1,
         verdict="failed",
     ),
+    "dead letter, with detail and place": DeadLetter(
+        reason="attempts",
+        topic="poll",
+        stage="poll",
+        code="internal",
+        error="KeyError",
+        fingerprint="0123456789ab",
+        original='[[1,"poll"],[]]',
+        encoding="text",
+        message_id="12:7:0",
+        user="user_42",
+        task="t1",
+        step=0,
+        run=1,
+        attempt=4,
+        traceparent=_TRACE,
+        at=1_763_888_400.5,
+        detail="'mp4'",
+        place="consumers.stages.collect._item",
+    ),
 }
 """Every record, and what differs notably within one."""
 
@@ -229,6 +252,13 @@ SUPERSEDED: Final = (
     "poll, no job known",
     "collect",
     "wake, by a webhook",
+    "dead",
+    "dead, by the vendor",
+    "dead, outcome unknown",
+    "dead, permanent, 文字",
+    "dead, unreadable",
+    "dead, unreadable and cut",
+    "dead letter",
 )
 """Messages and records that are read as ever, and written with a field more."""
 

@@ -73,7 +73,7 @@ async def test_a_message_that_kills_its_process_is_dead_lettered_after_its_attem
     await world.promise(run, "failed", Code.INTERNAL)
     assert sum("DIED" in told for told in world.told) == MAX_ATTEMPTS
     (letter,) = await world.desk()
-    assert (letter["stage"], letter["reason"], letter["error"]) == (stage, "attempts", "Crash")
+    assert (letter["stage"], letter["reason"], letter["error"]) == (stage, "attempts", "ProcessCrashed")
     assert Begun.at(stage, MAX_ATTEMPTS, CHAINS[stage]).text in await world.records(run)
     assert await world.staged(run) == []
     assert len(world.vendor.paid) == (1 if stage == "collect" else 0)

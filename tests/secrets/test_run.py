@@ -68,10 +68,10 @@ STORIES: Final[Mapping[str, Story]] = {
         event="message.retried",
     ),
     "uploads are refused": Story(
-        lambda w: w.vendor_site.order("upload", coded("809")), Code.PICTURE_TOO_LARGE, event="desk.recorded"
+        lambda w: w.vendor_site.order("upload", coded("809")), Code.PICTURE_TOO_LARGE, event="dead_letter.recorded"
     ),
     "a create is refused": Story(
-        lambda w: w.vendor_site.order("/run/", coded("803")), Code.VENDOR_REFUSED, event="desk.recorded"
+        lambda w: w.vendor_site.order("/run/", coded("803")), Code.VENDOR_REFUSED, event="dead_letter.recorded"
     ),
     "the vendor is full, and its key flickers": Story(
         lambda w: w.vendor_site.order("/run/", coded("421"), status(403), broken(httpx.ConnectError), coded("801")),
@@ -96,12 +96,12 @@ STORIES: Final[Mapping[str, Story]] = {
         event="message.retried",
     ),
     "results are gone for ever": Story(
-        lambda w: w.file_site.order("", *[status(404)] * 200), Code.INTERNAL, event="desk.recorded"
+        lambda w: w.file_site.order("", *[status(404)] * 200), Code.INTERNAL, event="dead_letter.recorded"
     ),
     "results lie elsewhere": Story(
         lambda w: w.vendor_site.order("query", *[results(host="other.example")] * 3),
         Code.VENDOR_FAILED,
-        event="desk.recorded",
+        event="dead_letter.recorded",
     ),
     "the backend is away": Story(
         lambda w: w.backend_site.order("", status(500), status(404), *(broken(kind) for kind in TRANSPORT)),
@@ -121,7 +121,9 @@ STORIES: Final[Mapping[str, Story]] = {
         lambda w: w.fate.strike(r"objects\.(process|put staging|copy)", *[raises(defect())] * 3), event="stage.failed"
     ),
     "a defect of ours for ever": Story(
-        lambda w: w.fate.strike(r"objects\.process", *[raises(defect())] * 50), Code.INTERNAL, event="desk.recorded"
+        lambda w: w.fate.strike(r"objects\.process", *[raises(defect())] * 50),
+        Code.INTERNAL,
+        event="dead_letter.recorded",
     ),
     "the broker is away": Story(
         lambda w: w.fate.strike(r"broker\.publish (generate|poll|collect)", *[raises(defect())] * 3)

@@ -116,7 +116,7 @@ class SqliteBroker:
         """Exact figures; what a process that died held is given back first. A message fetched ahead is in flight."""
         now = asyncio.get_running_loop().time()
         if await self._pump.submit(self._peers.dead, write=False):
-            await self._pump.submit(lambda store: self._peers.bury(store, now))
+            await self._pump.submit(lambda store: self._peers.reclaim(store, now))
         steady = self._clocks.steady()
         return await self._pump.submit(lambda store: store.backlog(topic, subscription, steady), write=False)
 

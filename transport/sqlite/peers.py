@@ -64,7 +64,7 @@ class Alone:
         del store
         return []
 
-    def bury(self, store: Store, now: float) -> None:
+    def reclaim(self, store: Store, now: float) -> None:
         """Strike the dead off and give back what they held, and what the hung held. Inside a transaction."""
 
     def committed(self, store: Store) -> None:
@@ -112,12 +112,12 @@ class Peers(Alone):
         return self.holder != NOBODY and now > self._expires
 
     def tend(self, store: Store, now: float) -> None:
-        """Renew or enter, bury the dead, open the pipes of those who came."""
+        """Renew or enter, give back what the dead held, open the pipes of those who came."""
         self._stale = False
         self._renewed = now + self._lease
         if not store.renew(self._name, self._renewed):
             self._enter(store)
-        self.bury(store, now)
+        self.reclaim(store, now)
         for name in self._names("life"):
             known = name == self._name or name in self._watched or name in self._found
             pipe = None if known else _open_if_alive(self._path(name, "life"))
@@ -129,7 +129,7 @@ class Peers(Alone):
         names = (store.holders() | self._names()) - {self._name}
         return [name for name in names if not _is_alive(self._path(name, "life"))]
 
-    def bury(self, store: Store, now: float) -> None:
+    def reclaim(self, store: Store, now: float) -> None:
         """Remove their pipes too."""
         for name in self.dead(store):
             store.forget(name)

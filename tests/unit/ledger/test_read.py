@@ -238,8 +238,8 @@ LETTER = DeadLetter("vendor", "poll", "poll", "busy", "E", "f", "o", "text", "m"
 
 async def test_the_same_dead_letter_twice_is_one_record(ledger: Ledger, objects: MemoryObjects, cuts: Cuts) -> None:
     cuts.cut("put_new", done=True)
-    await ledger.bury("dead/2025-11-23/f/m", LETTER)
-    await ledger.bury("dead/2025-11-23/f/m", msgspec.structs.replace(LETTER, at=2.0))
+    await ledger.record_dead_letter("dead/2025-11-23/f/m", LETTER)
+    await ledger.record_dead_letter("dead/2025-11-23/f/m", msgspec.structs.replace(LETTER, at=2.0))
     assert [item.key async for item in walk(objects, "dead/")] == ["dead/2025-11-23/f/m"]
 
 

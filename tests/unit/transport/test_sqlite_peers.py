@@ -68,7 +68,7 @@ async def test_the_living_keep_what_they_hold(neighbour: Neighbour) -> None:
     assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.life", "neighbour.bell"}
 
 
-async def test_the_dead_are_buried_by_whoever_looks_at_the_backlog(neighbour: Neighbour) -> None:
+async def test_looking_at_the_backlog_gives_back_what_the_dead_held(neighbour: Neighbour) -> None:
     broker = await opened(neighbour)
     await broker.publish("wake", b"x")
     neighbour.take()
