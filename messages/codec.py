@@ -30,6 +30,7 @@ __all__ = [
     "decode",
     "encode",
     "new_header",
+    "try_decode",
 ]
 
 MAX_MESSAGE_BYTES: Final = 8192
@@ -166,3 +167,11 @@ def decode(data: bytes) -> Message:
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         # msgspec lets the last three through on hostile bytes.
         raise InvalidMessage(f"not a message: {type(error).__name__}") from error
+
+
+def try_decode(data: bytes) -> Message | InvalidMessage:
+    """The message in the bytes, or why they hold none that this build can read."""
+    try:
+        return decode(data)
+    except InvalidMessage as error:
+        return error

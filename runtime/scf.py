@@ -147,16 +147,31 @@ class _Process:
     """A process serves one function: the one instance that the platform keeps warm."""
 
     instance: Instance | None = None
+    opened: tuple[str, bool, bool] = ("", False, False)
+    """Service, vendors and tickets of the instance."""
 
 
 _process: Final = _Process()
 
 
 def instance(service: str, *, vendors: bool = False, tickets: bool = False) -> Instance:
-    """This process's instance of its function, made at the first call."""
+    """This process's instance of its function, made at the first call.
+
+    Raises:
+        RuntimeError: the process serves another function already, or the same one opened otherwise.
+    """
+    asked = (service, vendors, tickets)
     if _process.instance is None:
-        _process.instance = Instance(service, vendors=vendors, tickets=tickets)
+        _process.instance, _process.opened = Instance(service, vendors=vendors, tickets=tickets), asked
+    if asked != _process.opened:
+        raise RuntimeError(
+            f"this process serves {_name(*_process.opened)} and cannot serve {_name(*asked)}: each has its own process"
+        )
     return _process.instance
+
+
+def _name(service: str, vendors: bool, tickets: bool) -> str:  # noqa: FBT001 - as they are kept
+    return f"{service} (vendors={vendors}, tickets={tickets})"
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:

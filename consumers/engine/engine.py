@@ -37,7 +37,7 @@ from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from consumers.runners.user_cap import put_off_delay
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
-from messages.codec import Header, Message, decode, encode
+from messages.codec import Header, Message, encode, try_decode
 from messages.errors import InvalidMessage, ScfWorkersError
 from tasks.calls.jobs import save_ids
 from tasks.context import Services
@@ -80,7 +80,9 @@ class Engine:
         self._stages = {stage.value: work for stage, work in stages.items()}
         self._effects = Effects(services, pauses)
 
-    async def run_one(self, delivery: Delivery, consumer: Consumer, message: Message | None = None) -> None:
+    async def run_one(
+        self, delivery: Delivery, consumer: Consumer, message: Message | InvalidMessage | None = None
+    ) -> None:
         """Work on one message, carry out what follows, and only then ack it.
 
         Cancelled, it publishes a copy with the same attempt and acks: what was begun is never given back.
@@ -88,12 +90,11 @@ class Engine:
         Args:
             delivery: the message.
             consumer: whose delivery it is.
-            message: what it says, if the caller has read it already.
+            message: what it says, or why it cannot be read, where the caller has read it already.
         """
-        try:
-            message = message or decode(delivery.payload)
-        except InvalidMessage:
-            await self.pass_on(delivery)
+        message = message or try_decode(delivery.payload)
+        if isinstance(message, InvalidMessage):
+            await self.pass_on(delivery, message)
             await consumer.ack(delivery)
             return
         header = message.header
@@ -113,7 +114,7 @@ class Engine:
             await consumer.ack(delivery)
             reached(f"{header.stage}.acked")
 
-    async def put_off(self, delivery: Delivery, consumer: Consumer) -> bool:
+    async def put_off(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
         """Publish a message anew for later, as it is, and ack it: its user has enough under way.
 
         Returns:
@@ -122,7 +123,6 @@ class Engine:
         Raises:
             messages.errors.ScfWorkersError: the ledger or the broker did not work; the message may be given back.
         """
-        message = decode(delivery.payload)
         header = message.header
         if self._is_late(header) or await self._has_begun(message, delivery):
             return False
@@ -136,15 +136,13 @@ class Engine:
         metrics.count(Metric.MESSAGES_PUT_OFF, stage=header.stage)
         return True
 
-    async def pass_on(self, delivery: Delivery, delay: float = 1.0) -> None:
+    async def pass_on(self, delivery: Delivery, message: Message | InvalidMessage, delay: float = 1.0) -> None:
         """Publish a copy with the same attempt, for a message that no broker would deliver again.
 
         A copy rather than the message as it is: had an earlier process begun it, its mark would turn that away.
         """
-        try:
-            message = decode(delivery.payload)
-        except InvalidMessage as error:
-            await self._effects.dead_letter(dead_lettered(Reason.UNREADABLE, error), delivery, None)
+        if isinstance(message, InvalidMessage):
+            await self._effects.dead_letter(dead_lettered(Reason.UNREADABLE, message), delivery, None)
             return
         with logs.context(_fields(message.header, delivery)):
             await self._effects.carry_out(Snooze(delay), message, delivery)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from messages.bodies import Stage
-from messages.codec import decode
+from messages.codec import Message, try_decode
 from messages.errors import InvalidMessage
 from messages.topics import subscription_of, topic_of
 from recipes.table import RECIPES
@@ -38,6 +38,8 @@ class Record(msgspec.Struct, frozen=True):
     """One record of an event."""
 
     delivery: Delivery
+    message: Message | InvalidMessage
+    """What the payload says, read once."""
     readable: bool
     """Whether it was the envelope of a message; else the payload is the record itself, as JSON."""
 
@@ -54,9 +56,10 @@ def _record(entry: object) -> Record:
     payload = _payload(data.get("msgBody")) if isinstance(data, Mapping) else None
     if not isinstance(entry, Mapping) or not isinstance(data, Mapping) or payload is None:
         raw = _raw(entry)
-        return Record(Delivery(_digest(raw), _HOMELESS, raw), readable=False)
+        return Record(Delivery(_digest(raw), _HOMELESS, raw), try_decode(raw), readable=False)
     message_id = _identity(data.get("msgId")) or _identity(entry.get("id")) or _digest(payload)
-    return Record(Delivery(message_id, _topic(data.get("topic"), payload), payload), readable=True)
+    message = try_decode(payload)
+    return Record(Delivery(message_id, _topic(data.get("topic"), message), payload), message, readable=True)
 
 
 def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - whatever the bridge made of it
@@ -95,17 +98,14 @@ def _unpack(text: bytes) -> bytes | None:
         return None
 
 
-def _topic(named: object, payload: bytes) -> str:
+def _topic(named: object, message: Message | InvalidMessage) -> str:
     """The last part of the topic's name; where that is none of ours, the one on which such a message lives."""
     last = _PARTITION.sub("", named.rpartition("/")[2]) if isinstance(named, str) else ""
     if subscription_of(last):
         return last
-    try:
-        header = decode(payload).header
-    except InvalidMessage:
+    if isinstance(message, InvalidMessage) or message.header.stage == Stage.DEAD:
         return _HOMELESS
-    if header.stage == Stage.DEAD:
-        return _HOMELESS
+    header = message.header
     return topic_for(Stage(header.stage), header, RECIPES, default=_HOMELESS)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from consumers.engine.engine import Engine
 from consumers.runners.exclusive_gate import ExclusiveGate
 from consumers.runners.user_cap import UserCap
-from messages.codec import Message, decode
+from messages.codec import Message, try_decode
 from messages.errors import InvalidMessage, Outage, ScfWorkersError
 from telemetry import logs
 from telemetry.events import Event
@@ -65,13 +65,20 @@ class Dispatcher:
         """Seconds since anything was at work; 0 while something is."""
         return 0.0 if self._busy else self._loop.time() - self._moved
 
-    async def work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool] = lambda: True) -> None:
+    async def work(
+        self,
+        delivery: Delivery,
+        consumer: Consumer,
+        may_begin: Callable[[], bool] = lambda: True,
+        message: Message | InvalidMessage | None = None,
+    ) -> None:
         """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged.
 
         Args:
             delivery: the message.
             consumer: whose delivery it is.
             may_begin: asked once more in the moment in which it would begin; else it is given back.
+            message: what it says, where the caller has read it already.
         """
         task = asyncio.current_task()
         if task is None:
@@ -79,7 +86,8 @@ class Dispatcher:
         self._busy.add(task)
         end = End.CUT_OFF
         try:
-            end = await self._work(delivery, consumer, may_begin)
+            message = message or try_decode(delivery.payload)
+            end = await self._work(delivery, consumer, message, may_begin)
         finally:
             self.counts[end] += 1
             self._busy.discard(task)
@@ -92,11 +100,17 @@ class Dispatcher:
         for task in self.busy:
             task.cancel()
 
-    async def _work(self, delivery: Delivery, consumer: Consumer, may_begin: Callable[[], bool]) -> End:
-        message = _read(delivery)
-        user = self._cap.counted(message.header) if message else ""
+    async def _work(
+        self,
+        delivery: Delivery,
+        consumer: Consumer,
+        message: Message | InvalidMessage,
+        may_begin: Callable[[], bool],
+    ) -> End:
+        user = self._cap.counted(message.header) if isinstance(message, Message) else ""
         try:
-            if user and self._cap.is_full(user) and may_begin() and await self._put_off(delivery, consumer):
+            is_over = user and self._cap.is_full(user) and may_begin()
+            if is_over and isinstance(message, Message) and await self._put_off(delivery, consumer, message):
                 return End.PUT_OFF
             if user:
                 self._cap.enter(user)
@@ -111,9 +125,9 @@ class Dispatcher:
             await give_back(delivery, consumer)
             return End.ABANDONED
 
-    async def _put_off(self, delivery: Delivery, consumer: Consumer) -> bool:
+    async def _put_off(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
         try:
-            return await self._engine.put_off(delivery, consumer)
+            return await self._engine.put_off(delivery, consumer, message)
         except Outage as error:
             # Given back it would come again at once. Worked on, it meets the outage and waits.
             log.warning(Event.STAGE_FAILED, error=error)
@@ -123,9 +137,13 @@ class Dispatcher:
             raise
 
     async def _run(
-        self, delivery: Delivery, consumer: Consumer, message: Message | None, may_begin: Callable[[], bool]
+        self,
+        delivery: Delivery,
+        consumer: Consumer,
+        message: Message | InvalidMessage,
+        may_begin: Callable[[], bool],
     ) -> End:
-        isolated = message is not None and message.header.isolated
+        isolated = isinstance(message, Message) and message.header.isolated
         if not (self._gate.enter_now(isolated=isolated) or await self._enter(delivery, consumer, isolated=isolated)):
             return End.CUT_OFF
         try:
@@ -159,10 +177,3 @@ async def give_back(delivery: Delivery, consumer: Consumer) -> None:
         log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
     else:
         log.info(Event.MESSAGE_RELEASED, topic=delivery.topic, message_id=delivery.message_id)
-
-
-def _read(delivery: Delivery) -> Message | None:
-    try:
-        return decode(delivery.payload)
-    except InvalidMessage:
-        return None

@@ -28,7 +28,7 @@ from consumers.runners.errors import Unsettled
 from consumers.runners.time_budget import TimeBudget, budget_of
 from consumers.stages.table import STAGES
 from messages.bodies import Stage
-from messages.codec import decode
+from messages.codec import Message
 from messages.errors import InvalidMessage, ScfWorkersError
 from runtime.scf import instance, time_limit_s
 from runtime.settings import Settings
@@ -143,6 +143,7 @@ class _Batch:
         self._room = asyncio.Semaphore(settings.work_concurrency)
         self._settled: set[int] = set()
         self._others: Counter[str] = Counter()
+        self._messages: dict[int, Message | InvalidMessage] = {}
 
     def told(self, records: int) -> Pushed:
         """The counts."""
@@ -158,14 +159,15 @@ class _Batch:
         if not record.readable:
             log.error(Event.PUSH_UNREADABLE, message_id=record.delivery.message_id)
             self._others["unreadable"] += 1
+        self._messages[id(record.delivery)] = record.message
         try:
             async with asyncio.timeout_at(self._budget.stop):
                 await self._room.acquire()
         except TimeoutError:
-            await self._hold_back(record.delivery)
+            await self._hold_back(record)
             return
         try:
-            await self._begin(record.delivery)
+            await self._begin(record)
         finally:
             self._room.release()
 
@@ -179,43 +181,43 @@ class _Batch:
 
     async def release(self, delivery: Delivery) -> None:
         """Give a record back: as no broker has it, a copy goes on in its stead."""
-        await self.engine.pass_on(delivery)
+        await self.engine.pass_on(delivery, self._messages[id(delivery)])
         await self.ack(delivery)
 
     async def close(self) -> None:
         """There is nothing to close."""
 
-    async def _begin(self, delivery: Delivery) -> None:
-        needed = self._needed(delivery)
+    async def _begin(self, record: Record) -> None:
+        needed = self._needed(record)
         if self._budget.span_s <= needed:
             # No call is long enough, so it waits for somebody to mend that, and for its deadline.
-            await self._hold_back(
-                delivery, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s"
-            )
+            await self._hold_back(record, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s")
         elif self.now() >= self._budget.stop or self.now() + needed >= self._budget.cut:
-            await self._hold_back(delivery)
+            await self._hold_back(record)
         else:
-            await self.dispatcher.work(delivery, self, lambda: self.now() + needed < self._budget.cut)
+            await self.dispatcher.work(
+                record.delivery, self, lambda: self.now() + needed < self._budget.cut, record.message
+            )
 
-    async def _hold_back(self, delivery: Delivery, delay: float = 1.0, remedy: str = "") -> None:
+    async def _hold_back(self, record: Record, delay: float = 1.0, remedy: str = "") -> None:
+        delivery = record.delivery
         if remedy:
             log.error(Event.PUSH_HELD_BACK, topic=delivery.topic, remedy=remedy)
         else:
             log.info(Event.PUSH_HELD_BACK, topic=delivery.topic)
         try:
-            await self.engine.pass_on(delivery, delay)
+            await self.engine.pass_on(delivery, record.message, delay)
         except ScfWorkersError as error:
             log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
             return
         self._others["held_back"] += 1
         await self.ack(delivery)
 
-    def _needed(self, delivery: Delivery) -> float:
+    def _needed(self, record: Record) -> float:
         """Seconds that must be left to begin: all of paid work, but nothing for a run that is late anyway."""
-        try:
-            header = decode(delivery.payload).header
-        except InvalidMessage:
+        if isinstance(record.message, InvalidMessage):
             return 0.0
+        header = record.message.header
         late = header.deadline_at is not None and self._services.ledger.now() >= header.deadline_at
         if late or header.stage != Stage.GENERATE:
             return 0.0

@@ -12,7 +12,7 @@ import pytest
 from consumers.runners.dispatcher import Dispatcher, End
 from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
-from messages.codec import Priority
+from messages.codec import Priority, decode
 from messages.topics import WORKERS
 from services.errors import ObjectsDown
 from tasks.ledger.records import Begun, Verdict
@@ -243,7 +243,7 @@ async def test_what_an_earlier_process_began_is_found_and_not_put_off(world: Wor
     delivery, consumer = await held(world, "clean-normal")
     begun = Begun(delivery.message_id, 0, 60.0)
     await world.ledger.write(run, Begun.at("clean", 0), begun)
-    assert not await world.engine.put_off(delivery, consumer)
+    assert not await world.engine.put_off(delivery, consumer, decode(delivery.payload))
     await consumer.release(delivery)
     async with pumping(world, user_cap=1):
         await until_empty(world)
