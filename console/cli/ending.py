@@ -15,7 +15,7 @@ _TICKET: Final = (
     "the secret that the backend signs tickets with must be the workers' TICKET_SECRET; look for ticket.refused"
 )
 _VENDOR: Final = "the workers' log tells what the vendor answered"
-_DESK: Final = "the workers' log tells why, and so may the dead-letter desk"
+_WHERE: Final = "the workers' log tells why, and so may its dead letter"
 
 _REMEDIES: Final[Mapping[Code, str]] = {
     Code.TIMEOUT: "its deadline passed: see that `scf-workers work` runs and that the vendor answers",
@@ -36,9 +36,9 @@ _REMEDIES: Final[Mapping[Code, str]] = {
     Code.VENDOR_REFUSED: _VENDOR,
     Code.VENDOR_UNKNOWN: f"it may have been paid for, so it is not repeated; {_VENDOR}",
     Code.INCOMPLETE_RESULTS: _VENDOR,
-    Code.BUSY: _DESK,
-    Code.UNREADABLE: _DESK,
-    Code.INTERNAL: _DESK,
+    Code.BUSY: _WHERE,
+    Code.UNREADABLE: _WHERE,
+    Code.INTERNAL: _WHERE,
 }
 """Code -> what helps."""
 

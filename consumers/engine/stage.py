@@ -15,25 +15,25 @@ from tasks.run import Task
 __all__ = ["StageFunction", "of_body", "of_task", "of_task_if_marked"]
 
 B = TypeVar("B", bound=Body)
-Work = Coroutine[Any, Any, Outcome]
+_Work = Coroutine[Any, Any, Outcome]
 
-StageFunction = Callable[[Message, Task | None, Services], Work]
+StageFunction = Callable[[Message, Task | None, Services], _Work]
 """(message, its task if the message is marked, the services) -> what follows. Made by the functions below."""
 
 
-def of_body(kind: type[B], work: Callable[[Header, B, Services], Work]) -> StageFunction:
+def of_body(kind: type[B], work: Callable[[Header, B, Services], _Work]) -> StageFunction:
     """A stage that looks at the ledger by itself."""
 
-    def start(message: Message, _task: Task | None, services: Services) -> Work:
+    def start(message: Message, _task: Task | None, services: Services) -> _Work:
         return work(message.header, _body(message, kind), services)
 
     return start
 
 
-def of_task(kind: type[B], work: Callable[[Header, B, Task, Services], Work]) -> StageFunction:
+def of_task(kind: type[B], work: Callable[[Header, B, Task, Services], _Work]) -> StageFunction:
     """A stage whose messages are all marked: its task has been read."""
 
-    def start(message: Message, task: Task | None, services: Services) -> Work:
+    def start(message: Message, task: Task | None, services: Services) -> _Work:
         if task is None:
             raise Permanent(f"the stage {message.header.stage} needs its task")
         return work(message.header, _body(message, kind), task, services)
@@ -41,10 +41,10 @@ def of_task(kind: type[B], work: Callable[[Header, B, Task, Services], Work]) ->
     return start
 
 
-def of_task_if_marked(kind: type[B], work: Callable[[Header, B, Task | None, Services], Work]) -> StageFunction:
+def of_task_if_marked(kind: type[B], work: Callable[[Header, B, Task | None, Services], _Work]) -> StageFunction:
     """A stage some of whose messages are marked."""
 
-    def start(message: Message, task: Task | None, services: Services) -> Work:
+    def start(message: Message, task: Task | None, services: Services) -> _Work:
         return work(message.header, _body(message, kind), task, services)
 
     return start

@@ -53,7 +53,7 @@ async def test_it_is_in_the_ledger_before_the_letter_is_published(world: World) 
     async def look() -> None:
         seen.append("stopped-clean-0" in await world.records(run))
 
-    world.fate.strike("broker.publish .*DLQ", calls(look))
+    world.fate.strike("broker.publish dead", calls(look))
     await world.drain()
     assert seen == [True]
 
@@ -65,10 +65,17 @@ async def test_a_secret_in_an_error_does_not_travel(world: World) -> None:
     assert "sign=abc" not in str(letter)
 
 
-async def test_one_error_in_two_places_is_two_groups_and_in_one_place_one(world: World) -> None:
-    first = await letter_of(world, Permanent("x"))
-    again = await letter_of(world, Permanent("other words"))
-    elsewhere = await letter_of(world, Permanent("x"), "objects.audit")
+async def test_one_error_in_two_places_is_two_groups_and_in_one_place_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise KeyError("mp4")
+
+    first = await letter_of(world, KeyError("mp4"))
+    again = await letter_of(world, KeyError("gif"))
+    monkeypatch.setattr("consumers.stages.clean.audited", refuse)
+    elsewhere = await letter_of(world, KeyError("mp4"), "nothing")
+    assert elsewhere["place"] == "consumers.stages.clean.clean"
     assert first["error"] == elsewhere["error"]
     assert first["stage"] == elsewhere["stage"]
     assert first["place"] != elsewhere["place"]
@@ -79,5 +86,5 @@ async def test_one_error_in_two_places_is_two_groups_and_in_one_place_one(world:
 async def test_a_letter_stays_small_whatever_its_error_says(world: World, text: str) -> None:
     letter = await letter_of(world, Permanent(text))
     assert len(letter["detail"]) <= 200
-    sizes = [len(one.payload) for one in world.letters if isinstance(decode(one.payload).body, Dead)]
+    sizes = [len(one.payload) for one in world.wire.sent if isinstance(decode(one.payload).body, Dead)]
     assert max(sizes) < 2_500
