@@ -23,12 +23,13 @@ import msgspec
 from messages.bodies import Stage
 from messages.errors import InvalidKey, Outage, ScfWorkersError
 from messages.keys import RunId, check_id
-from producer.sweep_rules import MOST_STEPS, OLDER_THAN_S, Action, choose, current_trail, oddity_of
+from producer.sweep_rules import MOST_STEPS, OLDER_THAN_S, Action, choose, oddity_of
 from runtime.scf import instance, order_of, time_limit_s
 from services.backend import UnfinishedTask
 from services.concurrency import Together
 from tasks.context import Services
 from tasks.topics import topics_of
+from tasks.view import current_trail
 from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from telemetry import logs
 from telemetry.events import Event

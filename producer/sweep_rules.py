@@ -15,19 +15,8 @@ from messages.errors import InvalidKey
 from messages.keys import check_id
 from recipes.recipe import Recipe
 from services.backend import UnfinishedTask
-from tasks.ledger.names import RecordBase
-from tasks.ledger.records import (
-    Accepted,
-    Cleaned,
-    Delivered,
-    End,
-    Intent,
-    JobId,
-    ReopenDenied,
-    Reopened,
-    Verdict,
-    parse_name,
-)
+from tasks.ledger.records import Accepted, Delivered, Verdict
+from tasks.view import stage_after
 
 __all__ = [
     "MOST_STEPS",
@@ -37,9 +26,7 @@ __all__ = [
     "REDELIVER_FOR_S",
     "Action",
     "choose",
-    "current_trail",
     "oddity_of",
-    "stage_of",
 ]
 
 OLDER_THAN_S: Final = 600.0
@@ -64,19 +51,9 @@ _AHEAD_S: Final = 3600.0
 _SLACK_S: Final = 60.0
 """A run's message is a little younger than the record it follows from."""
 
-_STAGES: Final[Mapping[type[RecordBase], Stage]] = {
-    Accepted: Stage.CLEAN,
-    Reopened: Stage.CLEAN,
-    Cleaned: Stage.GENERATE,
-    Intent: Stage.GENERATE,
-    End: Stage.GENERATE,
-    JobId: Stage.POLL,
-    Verdict: Stage.NOTIFY,
-}
 _ACCEPTED: Final = Accepted.at().text
 _VERDICT: Final = Verdict.at().text
 _DELIVERED: Final = Delivered.at().text
-_DENIED: Final = ReopenDenied.at().text
 
 
 class Action(StrEnum):
@@ -90,12 +67,6 @@ class Action(StrEnum):
     """The verdict was acknowledged, and the backend lists the task all the same: deliver it once more."""
     GIVEN_UP = "given_up"
     """As that, for longer than it is worth trying: a person should look at the backend."""
-
-
-def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float]:
-    """The records of the run that counts: the highest accepted and not denied, else run 0."""
-    counting = [number for number, trail in runs.items() if _ACCEPTED in trail and _DENIED not in trail]
-    return runs.get(max(counting, default=0), {})
 
 
 def choose(
@@ -126,7 +97,7 @@ def choose(
         return Action.WOKEN
     newest = max(trail.values())
     limits = [older_than]
-    for stage in {stage_of(name) for name, stored in trail.items() if newest - stored < _SAME_TIME_S}:
+    for stage in {stage_after(name) for name, stored in trail.items() if newest - stored < _SAME_TIME_S}:
         waited = waiting.get(stage, 0.0)
         limits += [waited + _SLACK_S if waited else 0.0, _own_limit(stage, recipe)]
     return Action.WOKEN if now - newest >= max(limits) else Action.FRESH
@@ -149,14 +120,6 @@ def oddity_of(row: UnfinishedTask, now: float) -> str:
     if not _OLDEST <= row.created <= now + _AHEAD_S:
         return f"created must be seconds since the epoch and not in the future, got {row.created:g}"
     return ""
-
-
-def stage_of(record: str) -> Stage:
-    """The stage whose message goes on from a record."""
-    name = parse_name(record)
-    if name is None:
-        return Stage.CLEAN
-    return Stage(name.stage) if name.stage in set(Stage) else _STAGES.get(name.kind, Stage.CLEAN)
 
 
 def _after_delivery(age: float) -> Action:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,28 +15,29 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
+from messages.bodies import Stage
 from messages.errors import ScfWorkersError
-from messages.keys import RunId, check_id, record_key
+from messages.keys import RunId, check_id
 from runtime.credentials import credentials_in
 from runtime.settings import Settings, require
-from services.errors import BackendDown, NotFound
+from services.errors import BackendDown
 from services.objects.cos import CosObjects
 from services.objects.port import Objects
-from tasks.ledger.names import RecordName
-from tasks.ledger.records import Accepted, Cleaned, Delivered, JobId, Verdict, parse_name
+from tasks.ledger.ledger import Ledger
+from tasks.view import View, read_view, view_of
 
 __all__ = ["Client", "OutsideFolder", "Sold", "inside", "open_client"]
 
 R = TypeVar("R")
 
-_SAYS: Final = {
-    Delivered: "verdict delivered",
-    Verdict: "verdict written",
-    JobId: "waiting for the vendor",
-    Cleaned: "cleaned",
-    Accepted: "accepted",
+_SAYS: Final[Mapping[Stage | None, str]] = {
+    Stage.CLEAN: "accepted",
+    Stage.GENERATE: "cleaned",
+    Stage.POLL: "waiting for the vendor",
+    Stage.COLLECT: "bringing the results home",
+    Stage.NOTIFY: "verdict written",
 }
-"""Record -> how far a run has come, newest first."""
+"""Where a run is -> how far it has come, in words."""
 
 
 class Sold(msgspec.Struct, frozen=True):
@@ -73,7 +76,7 @@ class Client:
     def __init__(self, backend: str, data: Objects, ledger: Objects) -> None:
         self._http = httpx.AsyncClient(base_url=backend, timeout=30, trust_env=False)
         self._data = data
-        self._ledger = ledger
+        self._ledger = Ledger(ledger, clock=time.time, nonce=lambda: secrets.token_hex(16))
 
     async def buy(self, user: str, kind: str, params: Mapping[str, Any]) -> Sold:
         """Buy a task; this charges quota.
@@ -105,32 +108,20 @@ class Client:
         return (await self._ask("GET", f"/api/tasks/{sold.task_id}", _Status)).status
 
     async def progress(self, sold: Sold) -> str:
-        """How far the ledger says the run is, in words."""
-        prefix = record_key(sold.run, "")
-        page = await self._ledger.list(prefix)
-        names = [parse_name(item.key.removeprefix(prefix)) for item in page.items]
-        kinds = {name.kind for name in names if name}
-        return next((words for kind, words in _SAYS.items() if kind in kinds), "uploaded")
+        """How far the ledger says the run is, in words, from one listing."""
+        trail = (await self._ledger.trail(sold.run)).get(sold.run.run, {})
+        view = view_of(sold.run, trail, {})
+        if view.state == "delivered":
+            return "verdict delivered"
+        return _SAYS.get(view.stage, "uploaded")
 
-    async def verdict(self, sold: Sold) -> Verdict | None:
-        """The run's verdict, if there is one."""
-        return await self._record(sold, Verdict.at())
+    async def view(self, sold: Sold) -> View:
+        """What the ledger says of the run.
 
-    async def traceparent(self, sold: Sold) -> str:
-        """The run's trace context; empty when it was never accepted."""
-        accepted = await self._record(sold, Accepted.at())
-        return accepted.traceparent if accepted else ""
-
-    async def jobs(self, sold: Sold) -> list[str]:
-        """The vendor's ids of the run's jobs."""
-        found: list[str] = []
-        prefix = record_key(sold.run, "")
-        for item in (await self._ledger.list(prefix + JobId.prefix())).items:
-            name = parse_name(item.key.removeprefix(prefix))
-            if name and name.kind is JobId:
-                job = await self._record(sold, JobId.at(name.slot, name.n))
-                found += [job.job] if job else []
-        return found
+        Raises:
+            services.errors.ObjectsDown: the store does not answer.
+        """
+        return await read_view(sold.run, self._ledger)
 
     async def download(self, sold: Sold, folder: Path) -> list[Path]:
         """Copy the outputs of a task to a folder of its own.
@@ -168,13 +159,6 @@ class Client:
             raise BackendDown(f"{called} does not answer ({type(error).__name__}): {remedy}") from error
         except msgspec.MsgspecError as error:
             raise BackendDown(f"{called} answers {method} {path} with something else: is that URL right?") from error
-
-    async def _record(self, sold: Sold, name: RecordName[R]) -> R | None:
-        try:
-            content = await self._ledger.get(record_key(sold.run, name.text))
-        except NotFound:
-            return None
-        return msgspec.convert(msgspec.json.decode(content.body)["record"], name.kind)
 
 
 class OutsideFolder(ScfWorkersError):

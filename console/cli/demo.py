@@ -161,7 +161,8 @@ class _Demo:
         self, sold: Sold, elapsed: float, rows: Mapping[str, Any], queries: Mapping[str, int], client: Client
     ) -> DemoTask:
         row = rows[sold.task_id]
-        jobs = await client.jobs(sold)
+        view = await client.view(sold)
+        jobs = [call.job for call in view.calls if call.job]
         files = await client.download(sold, self._order.out)
         failed = row["status"] != "success"
         return DemoTask(
@@ -177,7 +178,7 @@ class _Demo:
                 for call in row["callbacks"]
             ),
             vendor_calls={"create": len(jobs), "query": sum(queries.get(job, 0) for job in jobs)},
-            trace_id=trace_id(await client.traceparent(sold)),
+            trace_id=trace_id(view.accepted.traceparent if view.accepted else ""),
             elapsed_s=round(elapsed, 2),
         )
 

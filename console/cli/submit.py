@@ -33,15 +33,15 @@ async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: st
         if not wait_s:
             return True
         status = await _wait(client, sold, wait_s)
+        view = await client.view(sold)
         if status == "success":
             files = await client.download(sold, out)
             say(f"success: {len(files)} files in {out / sold.task_id}")
         else:
-            verdict, progress = await client.verdict(sold), await client.progress(sold)
-            ending, remedy = tell_ending(status, verdict, progress, wait_s)
+            ending, remedy = tell_ending(status, view.verdict, await client.progress(sold), wait_s)
             say(f"{ending}\n-> {remedy}")
-        if traceparent := await client.traceparent(sold):
-            say(f"trace {trace_id(traceparent)}")
+        if view.accepted:
+            say(f"trace {trace_id(view.accepted.traceparent)}")
         return status == "success"
 
 

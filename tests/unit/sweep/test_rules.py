@@ -14,11 +14,10 @@ from producer.sweep_rules import (
     REDELIVER_FOR_S,
     Action,
     choose,
-    current_trail,
-    stage_of,
 )
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
+from tasks.view import current_trail, stage_after
 
 NOW = 1_800_000_000.0
 VIDEO = msgspec.structs.replace(MODEL_POSE12, collect_limit_s=1200.0, create_limit_s=900.0, deadline_s=7200)
@@ -142,7 +141,7 @@ def test_whatever_stands_still_for_long_is_woken(ages: dict[str, float]) -> None
     ],
 )
 def test_a_record_tells_which_stage_goes_on_from_it(record: str, stage: Stage) -> None:
-    assert stage_of(record) is stage
+    assert stage_after(record) is stage
 
 
 def test_the_run_that_counts_is_the_highest_accepted_and_not_refused() -> None:

@@ -1,0 +1,284 @@
+"""The read model of a run: stage, progress, why it waits, timeline, calls, results. Every screen and the sweep use it.
+
+`view_of` is pure: it says what the records of a run say. `read_view` lists and reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from messages.bodies import Stage
+from messages.errors import Permanent
+from messages.keys import RunId
+from services.concurrency import Together
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.names import RecordBase, RecordName
+from tasks.ledger.records import (
+    RECORDS,
+    Accepted,
+    Begun,
+    CallResult,
+    Cleaned,
+    Collected,
+    Delivered,
+    End,
+    Intent,
+    JobId,
+    ManifestItem,
+    Prompted,
+    ReopenDenied,
+    Reopened,
+    Reopening,
+    SlotEnd,
+    Staged,
+    Stopped,
+    Verdict,
+    Waits,
+    Withdrawn,
+    parse_name,
+)
+from tasks.ledger.snapshot import PaidCall
+
+__all__ = ["Entry", "Progress", "State", "View", "current_trail", "read_view", "stage_after", "view_of"]
+
+State = Literal["absent", "working", "ended", "delivered"]
+"""absent: neither accepted nor refused; ended: a verdict is stored; delivered: the backend acknowledged it."""
+
+_R = TypeVar("_R", bound=RecordBase)
+
+_AT_ONCE: Final = 8
+"""Records of one run that are read at the same time."""
+
+_AFTER: Final[Mapping[type[RecordBase], Stage]] = MappingProxyType(
+    {
+        Accepted: Stage.CLEAN,
+        Reopening: Stage.CLEAN,
+        Reopened: Stage.CLEAN,
+        Cleaned: Stage.GENERATE,
+        Prompted: Stage.GENERATE,
+        Intent: Stage.GENERATE,
+        End: Stage.GENERATE,
+        JobId: Stage.POLL,
+        CallResult: Stage.COLLECT,
+        SlotEnd: Stage.COLLECT,
+        Collected: Stage.COLLECT,
+        Staged: Stage.COLLECT,
+        Verdict: Stage.NOTIFY,
+        Delivered: Stage.NOTIFY,
+        Withdrawn: Stage.NOTIFY,
+    }
+)
+"""Record -> the stage whose message goes on from it; the names of marks, waits and stops say theirs."""
+
+_ORDER: Final[Mapping[type[RecordBase], int]] = MappingProxyType({kind: n for n, kind in enumerate(RECORDS)})
+
+_ACCEPTED: Final = Accepted.at().text
+_DENIED: Final = ReopenDenied.at().text
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A record of the timeline."""
+
+    name: str
+    at: float
+    """When it was stored, seconds since the epoch by the store's clock."""
+    record: RecordBase | None = None
+    """What it says; None for a mark, and for a record that this build cannot read."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How many of the slots of a run have brought their result."""
+
+    done: int
+    of: int
+
+
+class View(msgspec.Struct, frozen=True):
+    """What the ledger says of one run."""
+
+    run: RunId
+    state: State
+    stage: Stage | None
+    """Where the run is; None where no work is due: absent or delivered."""
+    progress: Progress
+    waits: Waits | None
+    """Why it waits, where it has waited since its newest step."""
+    timeline: tuple[Entry, ...]
+    """Every record, the oldest first."""
+    accepted: Accepted | None
+    calls: tuple[PaidCall, ...]
+    """By slot and number."""
+    stopped: tuple[Stopped, ...]
+    """Messages that were given up, the oldest first."""
+    verdict: Verdict | None
+    delivered: Delivered | None
+    results: tuple[ManifestItem, ...]
+    """Of a success, unless they were withdrawn."""
+
+
+def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float]:
+    """Return the records of the run that counts: the highest that was accepted and not denied, else run 0.
+
+    Args:
+        runs: run's number -> record's name -> when it was stored.
+    """
+    counting = [number for number, trail in runs.items() if _ACCEPTED in trail and _DENIED not in trail]
+    return runs.get(max(counting, default=0), {})
+
+
+def stage_after(name: str) -> Stage:
+    """Return the stage whose message goes on from a record; clean for a name that this build does not know."""
+    parsed = parse_name(name)
+    if parsed is None:
+        return Stage.CLEAN
+    return Stage(parsed.stage) if parsed.stage in set(Stage) else _AFTER.get(parsed.kind, Stage.CLEAN)
+
+
+def view_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, RecordBase]) -> View:
+    """Return what the records of a run say.
+
+    Args:
+        run: the run.
+        trail: record's name -> when it was stored, of every record.
+        records: record's name -> the record, of those that were read. State, stage and timeline need none.
+    """
+    found = _Found(trail, records)
+    verdict, delivered = found.one(Verdict.at()), found.one(Delivered.at())
+    return View(
+        run=run,
+        state=_state(found),
+        stage=_stage(found),
+        progress=_progress(found),
+        waits=_waits(found),
+        timeline=_timeline(found),
+        accepted=found.one(Accepted.at()),
+        calls=_calls(found),
+        stopped=tuple(record for _, record in sorted(found.all(Stopped), key=lambda pair: (trail[pair[0]], pair[0]))),
+        verdict=verdict,
+        delivered=delivered,
+        results=verdict.manifest if verdict and not found.is_withdrawn() else (),
+    )
+
+
+async def read_view(run: RunId, ledger: Ledger) -> View:
+    """List and read the records of a run.
+
+    Raises:
+        services.errors.ObjectsDown: the ledger did not answer.
+    """
+    trail = (await ledger.trail(run)).get(run.run, {})
+    names = {text: parsed for text in trail if (parsed := parse_name(text)) and parsed.kind is not Begun}
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(name: RecordName[RecordBase]) -> RecordBase | None:
+        async with gate:
+            try:
+                stored = await ledger.read(run, name)
+            except Permanent:
+                # It stays in the timeline, without what it says.
+                return None
+            return stored.record if stored else None
+
+    async with Together() as group:
+        jobs = {text: group.create_task(read(RecordName(text, parsed.kind))) for text, parsed in names.items()}
+    return view_of(run, trail, {text: record for text, job in jobs.items() if (record := job.result())})
+
+
+class _Found:
+    """Records by name and by class."""
+
+    def __init__(self, trail: Mapping[str, float], records: Mapping[str, RecordBase]) -> None:
+        self.trail = trail
+        self.records = {text: record for text, record in records.items() if text in trail}
+        self.names = {text: parsed for text in trail if (parsed := parse_name(text))}
+
+    def has(self, kind: type[RecordBase]) -> bool:
+        """Return whether there is a record of a class, read or not."""
+        return any(parsed.kind is kind for parsed in self.names.values())
+
+    def one(self, name: RecordName[_R]) -> _R | None:
+        """Return a record that was read."""
+        record = self.records.get(name.text)
+        return record if isinstance(record, name.kind) else None
+
+    def all(self, kind: type[_R]) -> list[tuple[str, _R]]:
+        """Return every record of a class that was read, with its name."""
+        return [(text, record) for text, record in self.records.items() if isinstance(record, kind)]
+
+    def is_withdrawn(self) -> bool:
+        """Return whether the backend keeps the contrary verdict, so that nothing is shown."""
+        delivered = self.one(Delivered.at())
+        return self.has(Withdrawn) or (delivered is not None and delivered.contrary)
+
+
+def _state(found: _Found) -> State:
+    if found.has(Delivered):
+        return "delivered"
+    if found.has(Verdict):
+        return "ended"
+    return "working" if found.has(Accepted) else "absent"
+
+
+def _stage(found: _Found) -> Stage | None:
+    """Return where the run is, from names alone."""
+    match _state(found):
+        case "delivered" | "absent":
+            return None
+        case "ended":
+            return Stage.NOTIFY
+        case "working":
+            pass
+    names = found.names.values()
+    collecting = any(parsed.kind is Begun and parsed.stage == Stage.COLLECT for parsed in names)
+    ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is End}
+    live = any(parsed.kind is JobId and (parsed.slot, parsed.n) not in ended for parsed in names)
+    if (live and collecting) or any(found.has(kind) for kind in (CallResult, SlotEnd, Collected, Staged)):
+        return Stage.COLLECT
+    if live:
+        return Stage.POLL
+    return Stage.GENERATE if found.has(Intent) or found.has(Cleaned) else Stage.CLEAN
+
+
+def _calls(found: _Found) -> tuple[PaidCall, ...]:
+    calls: list[PaidCall] = []
+    for text, intent in found.all(Intent):
+        slot, n = found.names[text].slot, found.names[text].n
+        job, end = found.one(JobId.at(slot, n)), found.one(End.at(slot, n))
+        calls.append(PaidCall(n, found.trail[text], intent.open_s, job.job if job else "", end, slot))
+    return tuple(sorted(calls, key=lambda call: (call.slot, call.n)))
+
+
+def _progress(found: _Found) -> Progress:
+    slots = max([1, *(parsed.slot for parsed in found.names.values())])
+    verdict = found.one(Verdict.at())
+    if verdict is not None and verdict.status == "success":
+        return Progress(slots, slots)
+    return Progress(sum(record.how == "good" for _, record in found.all(SlotEnd)), slots)
+
+
+def _waits(found: _Found) -> Waits | None:
+    """Return the newest wait, unless the run ended or took a step after it."""
+    waits = [(found.trail[text], text, record) for text, record in found.all(Waits)]
+    if not waits or _state(found) != "working":
+        return None
+    at, _, newest = max(waits, key=lambda wait: wait[:2])
+    steps = [when for text, when in found.trail.items() if (name := found.names.get(text)) and name.kind not in _IDLE]
+    return newest if at >= max(steps, default=0.0) else None
+
+
+_IDLE: Final = (Begun, Waits, Stopped)
+"""Records that are no step of a run."""
+
+
+def _timeline(found: _Found) -> tuple[Entry, ...]:
+    def order(text: str) -> tuple[float, int, int, str]:
+        parsed = found.names.get(text)
+        place = (_ORDER[parsed.kind], parsed.seq) if parsed else (len(_ORDER), 0)
+        return (found.trail[text], *place, text)
+
+    return tuple(Entry(text, found.trail[text], found.records.get(text)) for text in sorted(found.trail, key=order))
