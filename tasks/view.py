@@ -278,7 +278,8 @@ _IDLE: Final = (Begun, Waits, Stopped)
 def _timeline(found: _Found) -> tuple[Entry, ...]:
     def order(text: str) -> tuple[float, int, int, str]:
         parsed = found.names.get(text)
-        place = (_ORDER[parsed.kind], parsed.seq) if parsed else (len(_ORDER), 0)
-        return (found.trail[text], *place, text)
+        if parsed is None:
+            return (found.trail[text], len(_ORDER), 0, text)
+        return (found.trail[text], _ORDER[parsed.kind], parsed.seq, text)
 
     return tuple(Entry(text, found.trail[text], found.records.get(text)) for text in sorted(found.trail, key=order))
