@@ -12,7 +12,18 @@ from pathlib import Path
 from bench.figures import Figure
 from telemetry import logs
 
-SUITES = ("messages", "imports", "engine", "sqlite", "pulsar", "latency", "in_flight", "billing", "large_file")
+SUITES = (
+    "messages",
+    "imports",
+    "engine",
+    "time_limit",
+    "sqlite",
+    "pulsar",
+    "latency",
+    "in_flight",
+    "billing",
+    "large_file",
+)
 LATEST = Path(__file__).with_name("latest.json")
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from messages.bodies import BODIES, Body, Stage
 from messages.errors import InvalidMessage, MessageTooLarge
-from messages.keys import RunId
+from messages.keys import ID_PATTERN, RunId
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -42,7 +42,7 @@ SCHEMA: Final = 1
 NOBODY: Final = "-"
 """User and task of a dead letter whose original could not be read."""
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID_PATTERN}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
 

@@ -24,6 +24,7 @@ import msgspec
 from messages.errors import InvalidKey
 
 __all__ = [
+    "ID_PATTERN",
     "INPUT_EXTENSIONS",
     "INPUT_PREFIX",
     "Facts",
@@ -47,7 +48,10 @@ INPUT_PREFIX: Final = "input/"
 INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "png", "webp")
 """Of pictures that may be uploaded."""
 
-_ID: Final = re.compile(r"(?!-\Z)[A-Za-z0-9_-]{1,64}\Z")
+ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
+"""Of an id in keys, messages and webhook paths; a dash alone stands for no id (`messages.codec.NOBODY`)."""
+
+_ID: Final = re.compile(rf"(?!-\Z){ID_PATTERN}\Z")
 _NAME: Final = re.compile(rf"original\.(?:{'|'.join(INPUT_EXTENSIONS)})\Z|task\.json\Z")
 _REVERSE: Final = 10**13
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")

@@ -15,15 +15,15 @@ from messages.errors import InvalidKey
 from messages.keys import check_id
 from recipes.recipe import Recipe
 from services.backend import UnfinishedTask
+from tasks.ending.finish import DELIVER_FOR_S
 from tasks.ledger.records import Accepted, Delivered, Verdict
 from tasks.view import stage_after
+from tasks.wakes import SWEEP_PERIOD_S
 
 __all__ = [
     "MOST_STEPS",
     "OLDER_THAN_S",
-    "PERIOD_S",
     "REDELIVER_EVERY_S",
-    "REDELIVER_FOR_S",
     "Action",
     "choose",
     "oddity_of",
@@ -32,11 +32,7 @@ __all__ = [
 OLDER_THAN_S: Final = 600.0
 """Age below which neither a task nor a record is looked at."""
 
-PERIOD_S: Final = 180.0
-"""Seconds between two sweeps; the timer's cron is `0 */3 * * * * *`."""
-
 REDELIVER_EVERY_S: Final = 3600.0
-REDELIVER_FOR_S: Final = 72 * 3600.0
 
 _SAME_TIME_S: Final = 1.0
 """The store tells whole seconds: of records closer than that, nobody knows which is the newest."""
@@ -124,9 +120,9 @@ def oddity_of(row: UnfinishedTask, now: float) -> str:
 
 def _after_delivery(age: float) -> Action:
     """Stateless: sweeps come once a period, so exactly one of each hour of the age falls into its first period."""
-    if age > REDELIVER_FOR_S:
+    if age > DELIVER_FOR_S:
         return Action.GIVEN_UP
-    return Action.REDELIVERED if age % REDELIVER_EVERY_S < PERIOD_S else Action.FRESH
+    return Action.REDELIVERED if age % REDELIVER_EVERY_S < SWEEP_PERIOD_S else Action.FRESH
 
 
 def _is_late(trail: Mapping[str, float], now: float, deadline_s: float) -> bool:

@@ -17,13 +17,16 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
 
-__all__ = ["INDEX", "LATEST", "REDELIVER", "SWEEP", "Why", "current_run", "publish_wake"]
+__all__ = ["INDEX", "LATEST", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
 
 Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "replay"]
 """Who wakes, and what for. Nothing wakes for a `replay` yet."""
 
 SWEEP: Final = "sweep"
 """A run that may have come to a stop. Such a wake is acked before its effects and goes stale: the sweep comes again."""
+
+SWEEP_PERIOD_S: Final = 180.0
+"""Seconds between two sweeps; the timer's cron is `0 */3 * * * * *`."""
 
 REDELIVER: Final = "redeliver"
 """A delivered run that the backend still lists: deliver the same verdict once more."""

@@ -31,7 +31,7 @@ from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
 from messages.keys import RunId
 from messages.topics import dead_letter_topic
-from tasks.calls.decide import may_fail
+from tasks.calls.decide import BEFORE_JOB, may_fail
 from tasks.context import Services
 from tasks.ending.finish import finish
 from tasks.ending.verdict import give_verdict
@@ -46,7 +46,6 @@ from transport.port import Delivery
 
 __all__ = ["Effects"]
 
-_BEFORE_JOB: Final = (Stage.CLEAN, Stage.GENERATE)
 _PUBLISH_PAUSE: Final = 0.5
 """Seconds between two tries of a publish that failed: a begun message is never given back."""
 
@@ -122,7 +121,7 @@ class Effects:
         """Verdict `failed`, unless a job that is alive may still make the run a success."""
         header = message.header
         calls = await self._services.ledger.calls(header.run_id)
-        if not may_fail(calls, reject.n, before_job=reject.before_job or header.stage in _BEFORE_JOB):
+        if not may_fail(calls, reject.n, before_job=reject.before_job or header.stage in BEFORE_JOB):
             log.warning(Event.MESSAGE_DROPPED, code=reject.code, why="another job of the run is alive")
             return
         await self._conclude(message, Verdict("failed", reject.code))

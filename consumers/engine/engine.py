@@ -44,7 +44,7 @@ from tasks.context import Services
 from tasks.ledger.names import RecordName
 from tasks.ledger.records import Begun
 from tasks.run import Task, load_task
-from tasks.wakes import SWEEP
+from tasks.wakes import SWEEP, SWEEP_PERIOD_S
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
@@ -54,7 +54,7 @@ from transport.port import Consumer, Delivery
 
 __all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine"]
 
-STALE_SWEEP: Final = 180.0
+STALE_SWEEP: Final = SWEEP_PERIOD_S
 """Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
 
 MAX_WAKES: Final = 40

@@ -15,7 +15,7 @@ from messages.codec import NOBODY, Header
 from messages.codes import code_of
 from messages.errors import Retry, ScfWorkersError
 from messages.keys import RunId, dead_key
-from tasks.calls.decide import may_fail
+from tasks.calls.decide import BEFORE_JOB, may_fail
 from tasks.context import Services
 from tasks.ledger.records import DeadLetter
 from telemetry import logs
@@ -47,7 +47,7 @@ def must_only_record(dead: Dead) -> bool:
 
 def is_before_job(dead: Dead) -> bool:
     """Whether any job that is known outdates the dead letter."""
-    return dead.stage in {Stage.CLEAN, Stage.GENERATE} or dead.reason is Reason.UNKNOWN
+    return dead.stage in BEFORE_JOB or dead.reason is Reason.UNKNOWN
 
 
 async def failure(header: Header, dead: Dead, services: Services) -> Outcome:

@@ -13,13 +13,13 @@ from messages.codec import Header
 from messages.errors import Outage, Permanent, ScfWorkersError
 from messages.keys import RunId
 from tasks.context import Services
-from tasks.ending.finish import finish
+from tasks.ending.finish import DELIVER_FOR_S, finish
 from telemetry import logs
 from telemetry.events import Event
 
 __all__ = ["GIVE_UP_S", "notify"]
 
-GIVE_UP_S: Final = 72 * 3600.0
+GIVE_UP_S: Final = DELIVER_FOR_S
 """Seconds after which a verdict that nobody would hear becomes a dead letter: a record and an alarm."""
 
 _LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0

@@ -6,12 +6,19 @@ No vendor has an idempotency key, so the rule is: n + 1 only when every lower n 
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from messages.bodies import Stage
 from messages.codes import Code
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
-__all__ = ["Call", "Ended", "Lost", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
+__all__ = ["BEFORE_JOB", "Call", "Ended", "Lost", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
+
+
+BEFORE_JOB: Final = frozenset({Stage.CLEAN, Stage.GENERATE})
+"""Stages whose faults any known job outdates."""
 
 
 class Watch(msgspec.Struct, frozen=True):

@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from messages.keys import RunId
+from messages.keys import ID_PATTERN, RunId
 from telemetry.secrets import Secret
 
 __all__ = ["Claim", "Webhooks", "parse_path"]
 
 _PURPOSE: Final = b"scf-workers/webhook"
-_ID: Final = r"(?!-/)[A-Za-z0-9_-]{1,64}"
+_ID: Final = rf"(?!-/){ID_PATTERN}"
 _COUNT: Final = r"0|[1-9][0-9]{0,5}"
 _ORDINAL: Final = r"[1-9][0-9]{0,5}"
 _PATH: Final = re.compile(

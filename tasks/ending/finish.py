@@ -27,7 +27,10 @@ from telemetry.instruments import SpanName
 from telemetry.points import reached
 from telemetry.tracing import span
 
-__all__ = ["finish"]
+__all__ = ["DELIVER_FOR_S", "finish"]
+
+DELIVER_FOR_S: Final = 72 * 3600.0
+"""Seconds in which a verdict is brought to the backend again and again."""
 
 _AT_ONCE: Final = 4
 """Copies of one manifest at the same time."""

@@ -9,9 +9,10 @@ import pytest
 from console.doctor.checks import Wrong, checks_of
 from messages.codes import Code
 from messages.keys import RunId
-from producer.sweep_rules import MOST_STEPS, REDELIVER_FOR_S
+from producer.sweep_rules import MOST_STEPS
 from runtime.settings import Settings
 from services.backend import UnfinishedTask
+from tasks.ending.finish import DELIVER_FOR_S
 from tests.engine.virtual import EPOCH
 from tests.unit.sweep.house import House
 from transport.sqlite import SqliteOptions
@@ -80,7 +81,7 @@ async def test_a_task_delivered_days_ago_and_listed_all_the_same_raises_an_alarm
     run = await house.order()
     await house.drain()
     house.list_again(run)
-    await asyncio.sleep(REDELIVER_FOR_S + 3600)
+    await asyncio.sleep(DELIVER_FOR_S + 3600)
     swept = await house.sweep()
     assert (swept.given_up, swept.odd) == (1, 1)
     assert "sweep.row_odd" in caplog.messages

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from messages.bodies import Stage
 from producer.sweep_rules import (
     OLDER_THAN_S,
-    PERIOD_S,
-    REDELIVER_FOR_S,
     Action,
     choose,
 )
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
+from tasks.ending.finish import DELIVER_FOR_S
 from tasks.view import current_trail, stage_after
+from tasks.wakes import SWEEP_PERIOD_S
 
 NOW = 1_800_000_000.0
 VIDEO = msgspec.structs.replace(MODEL_POSE12, collect_limit_s=1200.0, create_limit_s=900.0, deadline_s=7200)
@@ -91,21 +91,21 @@ def test_no_backlog_excuses_a_run_of_a_kind_that_is_not_known_for_longer_than_an
     [
         (-3.0, Action.FRESH),
         (0.0, Action.REDELIVERED),
-        (PERIOD_S - 1, Action.REDELIVERED),
-        (PERIOD_S, Action.FRESH),
+        (SWEEP_PERIOD_S - 1, Action.REDELIVERED),
+        (SWEEP_PERIOD_S, Action.FRESH),
         (3599.0, Action.FRESH),
         (3600.0, Action.REDELIVERED),
-        (REDELIVER_FOR_S, Action.REDELIVERED),
-        (REDELIVER_FOR_S + 1, Action.GIVEN_UP),
+        (DELIVER_FOR_S, Action.REDELIVERED),
+        (DELIVER_FOR_S + 1, Action.GIVEN_UP),
     ],
 )
 def test_a_delivered_run_is_delivered_again_early_in_each_hour(age: float, action: Action) -> None:
     assert chosen({"accepted": age + 60, "verdict": age + 1, "delivered": age}) is action
 
 
-@given(first=st.floats(0.0, PERIOD_S, exclude_max=True), hour=st.integers(0, 71))
+@given(first=st.floats(0.0, SWEEP_PERIOD_S, exclude_max=True), hour=st.integers(0, 71))
 def test_of_regular_sweeps_exactly_one_an_hour_delivers_again(first: float, hour: int) -> None:
-    sweeps = [hour * 3600 + first + n * PERIOD_S for n in range(20)]
+    sweeps = [hour * 3600 + first + n * SWEEP_PERIOD_S for n in range(20)]
     actions = [chosen({"delivered": age}) for age in sweeps]
     assert actions.count(Action.REDELIVERED) == 1
     assert actions.count(Action.FRESH) == 19
