@@ -23,6 +23,7 @@ SUITES = (
     "in_flight",
     "billing",
     "large_file",
+    "requests",
 )
 LATEST = Path(__file__).with_name("latest.json")
 

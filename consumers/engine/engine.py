@@ -271,8 +271,8 @@ class Engine:
         return mark is not None and mark.record.message_id == delivery.message_id
 
     async def _expire(self, message: Message) -> Outcome | None:
-        """Verdict `failed`, if the run is late by the store's clock too, which a read tells: this machine's may err."""
-        await self._services.ledger.accepted(message.header.run_id)
+        """Verdict `failed`, if the run is late by the store's clock too: this machine's may err."""
+        await self._services.ledger.ask_time()
         if not self._is_late(message.header):
             return None
         await self._effects.expire(message)

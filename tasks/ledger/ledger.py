@@ -19,6 +19,7 @@ from services.concurrency import Together
 from services.errors import Denied, Exists, NotFound, ObjectsDown
 from services.objects.port import ObjectInfo, Objects
 from services.objects.walk import pages
+from tasks.ledger.cache import FinalCache
 from tasks.ledger.names import RecordBase, RecordName
 from tasks.ledger.records import (
     Accepted,
@@ -75,6 +76,7 @@ class Ledger:
 
     def __init__(self, objects: Objects, *, clock: Callable[[], float], nonce: Callable[[], str]) -> None:
         self.objects = objects
+        self.cache: FinalCache[Stored[Any]] = FinalCache()
         self.nonce = nonce
         self._clock = clock
         self._skew = 0.0
@@ -123,7 +125,12 @@ class Ledger:
         Raises:
             services.errors.ObjectsDown: it is not known to be stored.
         """
-        return await self.write_key(record_key(run, name.text), record)
+        key = record_key(run, name.text)
+        if (known := self.cache.get(key)) is not None:
+            return known
+        stored = await self.write_key(key, record)
+        self._keep(key, stored)
+        return stored
 
     async def write_key(self, key: str, record: R) -> Stored[R]:
         """As `write`, for records outside a run's folder."""
@@ -144,7 +151,17 @@ class Ledger:
 
     async def read(self, run: RunId, name: RecordName[N]) -> Stored[N] | None:
         """A record, or None where there is none."""
-        return await self._read_key(record_key(run, name.text), name.kind, "")
+        key = record_key(run, name.text)
+        if (known := self.cache.get(key)) is not None:
+            return known
+        stored = await self._read_key(key, name.kind, "")
+        if stored is not None:
+            self._keep(key, stored)
+        return stored
+
+    def _keep(self, key: str, stored: Stored[N]) -> None:
+        # Whoever asks again did not create it.
+        self.cache.put(key, Stored(stored.record, mine=False, at=stored.at))
 
     async def verdict(self, run: RunId) -> Verdict | None:
         """The run's verdict, if there is one."""

@@ -301,6 +301,7 @@ async def test_a_dead_letter_from_before_the_job_is_a_desk_record_only_while_the
 ) -> None:
     run = await world.order()
     poll, consumer = await world.until("poll")
+    world.ledger.cache.clear()
     world.fate.strike("ledger.get .*/(cleaned|call-1-1)$", raises(Permanent("never")))
     await world.say(run, stage, body, seq=1, kind="model_pose12")
     await world.pass_by("dead")

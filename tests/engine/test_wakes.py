@@ -353,6 +353,7 @@ async def test_another_wake_that_meets_an_outage_comes_again(world: World, why: 
     run = await world.order()
     lost, consumer = await world.until("generate")
     await consumer.ack(lost)
+    world.ledger.cache.clear()
     world.fate.strike("ledger.get .*/accepted", *[raises(ObjectsDown("away"))] * 3)
     await world.wake(run, why)
     await world.drain()

@@ -176,6 +176,7 @@ class World:
 
     def new_engine(self) -> Engine:
         """What a new process begins with."""
+        self.ledger.cache.clear()
         self.pauses = Pauses(asyncio.get_running_loop().time)
         return Engine(self.out, STAGES, self.pauses)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import large_file, messages
+from bench import large_file, messages, requests
 from bench.__main__ import SUITES, keep, main
 from bench.figures import Figure
 from tests.docs.pages import text_of
@@ -26,6 +26,19 @@ def test_the_size_of_a_message_is_what_the_page_says() -> None:
     figure = next(messages.measure())
     (told,) = re.findall(r"^\| bytes of a `generate` message \| (\d+) \|", text_of("docs/performance.md"), re.MULTILINE)
     assert figure.median == int(told) < 200
+
+
+@pytest.mark.parametrize("kind", ["basic_clean", "model_pose12"])
+def test_the_requests_of_a_task_are_what_the_page_says(kind: str) -> None:
+    seen = requests.count(kind)
+    page = text_of("docs/performance.md")
+    told = {
+        name: int(times)
+        for name, *columns in re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+        if (times := columns[kind == "model_pose12"]) != "0"
+    }
+    assert told == dict(seen)
+    assert seen["ledger.get"] <= 16
 
 
 def test_a_suite_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

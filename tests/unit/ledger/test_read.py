@@ -98,6 +98,7 @@ async def test_a_call_that_cannot_be_read_is_never_taken_for_absent(
 ) -> None:
     await ledger.write(RUN, Intent.at(1, 1), Intent("x", 1.0))
     await objects.put(record_key(RUN, broken), b"?")
+    ledger.cache.clear()
     with pytest.raises(Permanent, match=broken):
         await ledger.calls(RUN)
 
@@ -107,6 +108,7 @@ async def test_a_store_that_is_away_is_never_taken_for_an_absence(
     ledger: Ledger, objects: MemoryObjects, turn: int
 ) -> None:
     await call(ledger, 1, job="job-1")
+    ledger.cache.clear()
     seen = 0
 
     async def away(operation: str, key: str, *, done: bool) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from consumers.stages.wake import wake
-from messages.bodies import Stage
+from messages.bodies import Stage, Wake
 from messages.codes import Code
 from messages.errors import ScfWorkersError
 from messages.keys import InputKey
@@ -348,10 +348,11 @@ async def test_an_index_that_fails_costs_the_task_nothing_and_is_written_later(w
         assert await take_in(PHOTO, here.out) == "accepted"
         first, later = await here.sent()
         assert (first.header.stage, later.header.stage) == (Stage.CLEAN, Stage.WAKE)
+        assert isinstance(later.body, Wake)
         with pytest.raises(ObjectsDown):
-            await wake(later, None, here.out)
+            await wake(later.header, later.body, here.out)
         here.mend()
-        await wake(later, None, here.out)
+        await wake(later.header, later.body, here.out)
         assert len((await here.records.list("index/")).items) == 3
 
 
