@@ -17,8 +17,9 @@ from typing import cast
 
 from bench.house import TOPIC, build_pump, outside, poll_message
 from consumers.engine.outcomes import Leave, Outcome
+from consumers.engine.stage import of_task_if_marked
 from consumers.stages.poll import poll
-from messages.bodies import Stage
+from messages.bodies import Poll, Stage
 from messages.codec import Message
 from messages.keys import RunId
 from services.vendors.port import JobState, JobStatus, Vendor
@@ -88,7 +89,9 @@ async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_
             done.set()
         return Leave()
 
-    pump = build_pump(out, {Stage.POLL: poll, Stage.COLLECT: collect}, concurrency=64, prefetch=0)
+    pump = build_pump(
+        out, {Stage.POLL: of_task_if_marked(Poll, poll), Stage.COLLECT: collect}, concurrency=64, prefetch=0
+    )
     running = asyncio.create_task(pump.run())
     gc.collect()
     idle = _rss_mb()

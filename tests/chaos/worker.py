@@ -20,7 +20,8 @@ import msgspec
 import consumers.stages.clean
 import runtime.wiring
 from consumers.engine.outcomes import Outcome
-from messages.codec import Message
+from messages.bodies import Clean
+from messages.codec import Header
 from messages.keys import RunId
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger, Stored
@@ -64,10 +65,10 @@ def die_on(task: str) -> None:
     """Have `clean` end the process when it works on this task."""
     clean = consumers.stages.clean.clean
 
-    async def deadly(message: Message, of: Task | None, services: Services) -> Outcome:
-        if message.header.task == task:
+    async def deadly(header: Header, body: Clean, of: Task, services: Services) -> Outcome:
+        if header.task == task:
             os._exit(KILLED)
-        return await clean(message, of, services)
+        return await clean(header, body, of, services)
 
     consumers.stages.clean.clean = deadly
 
