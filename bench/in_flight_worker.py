@@ -49,7 +49,7 @@ class SlowVendor:
         self.until = 0.0
         self.looks = 0
 
-    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:  # noqa: ARG002 - the port's signature
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:  # noqa: ARG002 - the port's signature
         """How a job is."""
         self.looks += 1
         done = time.time() >= self.until

@@ -9,7 +9,7 @@ from typing import Final, TypeVar, final
 from messages.errors import ScfWorkersError
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.objects.port import Source
-from services.vendors.port import JobRequest, JobStatus, Vendor
+from services.vendors.port import Created, JobRequest, JobStatus, Results, Vendor
 from telemetry import metrics
 from telemetry.instruments import Metric, SpanName
 from telemetry.tracing import note, span
@@ -61,7 +61,7 @@ class Watched:
         """See the port."""
         return await self._watch("upload", self._vendor.upload(source, filename=filename, content_type=content_type))
 
-    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's own word
+    async def create(self, request: JobRequest, *, timeout: float) -> Created | Results:  # noqa: ASYNC109 - the port's own word
         """See the port."""
         try:
             return await self._watch("create", self._vendor.create(request, timeout=timeout))
@@ -69,9 +69,9 @@ class Watched:
             metrics.count(Metric.PAID_UNKNOWN, vendor=self.name)
             raise
 
-    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         """See the port."""
-        asked = self._vendor.query(job_id, workflow=workflow)
+        asked = self._vendor.query(job_id, kind=kind)
         return await self._watch("query", asked, lambda status: status.state.value)
 
     async def made_for(self, job_id: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from messages.codes import Code
 from services.objects.port import Source
 
-__all__ = ["JobFile", "JobRequest", "JobState", "JobStatus", "Vendor"]
+__all__ = ["Created", "JobFile", "JobRequest", "JobState", "JobStatus", "Results", "Vendor"]
 
 
 class JobState(StrEnum):
@@ -41,7 +41,7 @@ class JobStatus(msgspec.Struct, frozen=True):
 
     state: JobState
     files: tuple[JobFile, ...] = ()
-    """Results in the vendor's order, those of the workflow's output nodes only."""
+    """Results in the vendor's order, previews and other by-products left out."""
     code: Code = Code.VENDOR_FAILED
     """Of a failed job: the catalogue's code."""
     reason: str = ""
@@ -55,12 +55,26 @@ class JobStatus(msgspec.Struct, frozen=True):
 class JobRequest(msgspec.Struct, frozen=True):
     """What is asked of the vendor."""
 
-    workflow: str
-    """Name of a configured workflow: the task's kind."""
+    kind: str
+    """The task's kind: what the vendor's configuration of it is found by."""
     values: Mapping[str, str]
-    """Input and parameter names of the workflow -> value (an uploaded file's reference, a URL, or text)."""
+    """Input and parameter names of the recipe -> value (an uploaded file's reference, a URL, or text)."""
     webhook: str = ""
     """Unguessable URL told to the vendor; empty for none."""
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A job was accepted: look at it later."""
+
+    id: str
+    """The vendor's id of the job."""
+
+
+class Results(msgspec.Struct, frozen=True):
+    """The answer to the create is the result: there is no job to look at."""
+
+    files: tuple[JobFile, ...]
+    """In the vendor's order; their URLs are short-lived."""
 
 
 class Vendor(Protocol):
@@ -100,8 +114,11 @@ class Vendor(Protocol):
         """
         ...
 
-    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - of the one POST
-        """Start the paid job: one POST on a fresh connection, never repeated. Returns the vendor's id.
+    async def create(self, request: JobRequest, *, timeout: float) -> Created | Results:  # noqa: ASYNC109 - of the one POST
+        """Make the paid call: one POST on a fresh connection, never repeated.
+
+        Returns:
+            `Created` from an asynchronous vendor, `Results` from one whose answer is the result.
 
         Raises:
             services.errors.VendorFull: not accepted, come again later.
@@ -110,12 +127,12 @@ class Vendor(Protocol):
         """
         ...
 
-    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         """Look at a job once.
 
         Args:
             job_id: the vendor's id.
-            workflow: the configured workflow whose output nodes select the results.
+            kind: of the task; it selects which of the job's files are results.
 
         Raises:
             services.errors.VendorDown: no usable answer (a flickering 401 counts as such): look again later.

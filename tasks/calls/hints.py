@@ -84,7 +84,7 @@ async def _unproven(hint: Job, snapshot: Snapshot, services: Services) -> str:
         return "the run was not accepted"
     recipe = known_recipe(snapshot.accepted.kind, services.recipes)
     vendor = vendor_of(recipe.vendor, services.vendors)
-    if not (await vendor.query(hint.id, workflow=recipe.kind)).known:
+    if not (await vendor.query(hint.id, kind=recipe.kind)).known:
         return "the vendor does not know the job"
     url = await vendor.made_for(hint.id)
     if not url:

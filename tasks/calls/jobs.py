@@ -60,7 +60,7 @@ async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job,
         services.errors.VendorDown: it gave no usable answer.
     """
     async with Together() as group:
-        asked = {job: group.create_task(vendor.query(job.id, workflow=kind)) for job in jobs}
+        asked = {job: group.create_task(vendor.query(job.id, kind=kind)) for job in jobs}
     found = {job: _believed(job, task.result()) for job, task in asked.items()}
     for job, status in found.items():
         log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=status.cost or None)

@@ -140,7 +140,7 @@ class ScriptedVendor:
             raise CreateUnknown("no answer")
         return job
 
-    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         await self._fate.pass_by(f"vendor.query {job_id}", done=False)
         job = None if self.forgets else self.jobs.get(job_id)
         if job is None:

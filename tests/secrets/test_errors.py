@@ -93,7 +93,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
             "vendor.room": vendor.check_room,
             "vendor.upload": lambda: vendor.upload(Pixels(), filename="input.jpg", content_type="image/jpeg"),
             "vendor.create": lambda: vendor.create(order, timeout=5),
-            "vendor.query": lambda: vendor.query("1", workflow="k"),
+            "vendor.query": lambda: vendor.query("1", kind="k"),
             "vendor.cancel": lambda: vendor.cancel("1"),
             "fetch": lambda: _read(fetcher.open(f"{url}/result.jpg?sign={SIGNED}")),
             "fetch of a presigned URL": lambda: _read(fetcher.open(f"{url}/{presigned.partition('/b-')[2]}")),

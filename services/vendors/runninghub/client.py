@@ -1,7 +1,7 @@
 """RunningHub: ComfyUI workflows run by job, over its v2 interface or over v1.
 
-Source of every outside fact: docs/reference/vendors.md. What the answers mean stands in `_runninghub_answers`, the
-codes in `_runninghub_codes`, where the calls go in `_runninghub_v1` and `_runninghub_v2`; here is only the sending.
+Source of every outside fact: docs/reference/vendors.md. What the answers mean stands in `answers`, the codes in
+`codes`, where the calls go in `v1` and `v2`; here is only the sending.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull,
 from services.objects.port import Source
 from services.retry_after import wait_of
 from services.tls import Certificates
-from services.vendors.port import JobRequest, JobStatus
+from services.vendors.port import Created, JobRequest, JobStatus
 from services.vendors.runninghub import answers
 from services.vendors.runninghub.calls import Call, Generation, cancel, webhook_detail
 from services.vendors.runninghub.multipart import Multipart
@@ -172,7 +172,7 @@ class RunningHub:
             raise UploadFailed(f"upload: {type(error).__name__}") from None
         return answers.uploaded_name(reply)
 
-    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's own word
+    async def create(self, request: JobRequest, *, timeout: float) -> Created:  # noqa: ASYNC109 - the port's own word
         """See the port.
 
         A connection that could not be made is proof of non-acceptance: `VendorFull`. From the first byte of the
@@ -190,17 +190,17 @@ class RunningHub:
             raise VendorFull("create: could not connect, nothing was sent") from error
         except (httpx.HTTPError, TimeoutError) as error:
             raise CreateUnknown(f"create: {type(error).__name__} after sending") from None
-        return answers.accepted_id(reply)
+        return Created(answers.accepted_id(reply))
 
-    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         """See the port.
 
         Args:
             job_id: the vendor's id.
-            workflow: the kind whose output nodes select the results; without it those of all kinds do, which is wrong
+            kind: the kind whose output nodes select the results; without it those of all kinds do, which is wrong
                 where one kind's output node has the id of another's preview.
         """
-        return await self._api.query(self._ask, job_id, self._outputs(workflow))
+        return await self._api.query(self._ask, job_id, self._outputs(kind))
 
     async def made_for(self, job_id: str) -> str:
         """See the port. RunningHub shows it once the webhook's first delivery has begun."""
@@ -223,15 +223,15 @@ class RunningHub:
             services.errors.VendorRefused: the configuration has no place for what is asked, or an input is missing: the
                 workflow would run, and be paid for, with the picture that it was saved with.
         """
-        workflow = self._workflows.get(request.workflow)
+        workflow = self._workflows.get(request.kind)
         if workflow is None:
-            raise VendorRefused(f"no workflow is configured for {request.workflow!r}")
+            raise VendorRefused(f"no workflow is configured for {request.kind!r}")
         missing = sorted(workflow.inputs.keys() - request.values.keys())
         if missing:
-            raise VendorRefused(f"workflow {request.workflow!r} was given no {', '.join(missing)}")
+            raise VendorRefused(f"workflow {request.kind!r} was given no {', '.join(missing)}")
         nodes: list[dict[str, str]] = []
         for name, value in request.values.items():
-            node = _node(request.workflow, workflow, name, value)
+            node = _node(request.kind, workflow, name, value)
             nodes.append({"nodeId": node.node_id, "fieldName": node.field, "fieldValue": value})
         body: dict[str, object] = {
             "nodeInfoList": nodes,
@@ -244,8 +244,8 @@ class RunningHub:
             body["webhookUrl"] = request.webhook
         return self._api.create(workflow.workflow_id, body)
 
-    def _outputs(self, workflow: str) -> frozenset[str]:
-        known = self._workflows.get(workflow)
+    def _outputs(self, kind: str) -> frozenset[str]:
+        known = self._workflows.get(kind)
         if known is not None:
             return frozenset(known.outputs)
         if any(not each.outputs for each in self._workflows.values()):

@@ -66,7 +66,7 @@ async def test_the_kind_selects_its_own_output_nodes(
         job = await start(client, photo)
         standin.finish_jobs()
         assert len((await client.query(job)).files) == 13
-        assert len((await client.query(job, workflow="model_pose12")).files) == 12
+        assert len((await client.query(job, kind="model_pose12")).files) == 12
 
 
 async def test_a_webhook_is_named_only_when_there_is_one(standin: Any, photo: bytes, client_for: Any) -> None:
@@ -74,7 +74,7 @@ async def test_a_webhook_is_named_only_when_there_is_one(standin: Any, photo: by
         request = await order(client, photo)
         await client.create(request, timeout=5.0)
         url = f"{standin.url}/_sandbox/stats"
-        await client.create(JobRequest(request.workflow, request.values, webhook=url), timeout=5.0)
+        await client.create(JobRequest(request.kind, request.values, webhook=url), timeout=5.0)
     assert [job["webhook"] for job in standin.core.stats()["jobs"]] == [False, True]
 
 

@@ -130,7 +130,7 @@ async def test_outputs_with_several_files_of_several_nodes(
     async with opened(client_for(standin.url)) as client, calling(standin.url, key) as caller:
         job = await start(client, photo)
         standin.finish_jobs()
-        said, status = await outputs(caller, job), await client.query(job, workflow="model_pose12")
+        said, status = await outputs(caller, job), await client.query(job, kind="model_pose12")
     assert [entry["nodeId"] for entry in said["data"]] == ["21", *["9"] * 12]
     wanted = [entry["fileUrl"].partition("?")[0] for entry in said["data"][1:]]
     assert [file.url.partition("?")[0] for file in status.files] == wanted

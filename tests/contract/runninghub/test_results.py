@@ -59,7 +59,7 @@ async def read(fetcher: Fetcher, url: str) -> int:
 async def test_twelve_different_pictures_come_home(standin: Any, client_for: Any, photo: bytes) -> None:
     client = client_for(standin.url)
     async with finished(standin, client, photo) as (job, fetcher):
-        status = await client.query(job, workflow="model_pose12")
+        status = await client.query(job, kind="model_pose12")
         got = [await digest(fetcher, file.url) for file in status.files]
     assert {content_type for content_type, _ in got} == {"image/png"}
     assert len({content for _, content in got}) == 12

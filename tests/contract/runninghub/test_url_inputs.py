@@ -44,7 +44,7 @@ async def test_a_url_goes_to_the_node_for_urls_and_is_read(store: str, standin: 
     async with opened(client_for(standin.url)) as client:
         job = await client.create(JobRequest("model_pose12", {"photo": url, "prompt": "a://b"}), timeout=5.0)
         standin.finish_jobs()
-        status = await client.query(job, workflow="model_pose12")
+        status = await client.query(job, kind="model_pose12")
     assert status.state is JobState.SUCCESS
     assert len(status.files) == 12
     assert standin.core.stats()["jobs"][0]["values"] == {"11.url": url, "6.text": "a://b"}

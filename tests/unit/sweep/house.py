@@ -51,9 +51,9 @@ class ListingBackend(ScriptedBackend):
 class ForgetfulVendor(ScriptedVendor):
     """A job that it never had is one that it does not know."""
 
-    async def query(self, job_id: str, *, workflow: str = "") -> JobStatus:
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         if job_id in self.jobs:
-            return await super().query(job_id, workflow=workflow)
+            return await super().query(job_id, kind=kind)
         await self._fate.pass_by(f"vendor.query {job_id}", done=False)
         return JobStatus(JobState.FAILED, known=False)
 
