@@ -8,7 +8,6 @@ answer is fast (a slow receiver is called again: docs/reference/vendors.md).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from messages.errors import Outage
 from runtime.errors import BadBody
 from runtime.function_url import Request, read_json, read_request, respond
 from runtime.scf import instance
+from runtime.vendors import parse_webhook
 from tasks.calls.webhook_paths import Claim, parse_path
 from tasks.context import Services
 from tasks.wakes import publish_wake
@@ -29,8 +29,6 @@ MAX_BODY_BYTES: Final = 1 << 20
 """A failed job's event carries a traceback and its inputs; nothing true is longer."""
 
 _SERVICE: Final = "producer.webhook"
-_JOB_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
-_MAX_NUMBER: Final = 10**64
 _RETRY_AFTER_S: Final = 10
 
 log = logs.get(__name__)
@@ -76,7 +74,9 @@ async def _take(claim: Claim, request: Request, services: Services) -> dict[str,
     if len(request.body) > MAX_BODY_BYTES:
         return _no(413, "size")
     try:
-        job_id = _job_id(request.body)
+        job_id = parse_webhook(claim.vendor, read_json(request.body))
+        if job_id is None:
+            return _no(400, "body")
         await publish_wake(claim.run, "webhook", services, job=Job(claim.n, job_id, claim.slot))
     except BadBody:
         return _no(400, "body")
@@ -85,20 +85,6 @@ async def _take(claim: Claim, request: Request, services: Services) -> dict[str,
         return _no(503, "broker", {"Retry-After": str(_RETRY_AFTER_S)})
     log.info(Event.WEBHOOK_RECEIVED, job=job_id)
     return respond(200, {"ok": True})
-
-
-def _job_id(body: bytes) -> str:
-    """The id in a TASK_END event: a text, or a whole number.
-
-    Raises:
-        runtime.errors.BadBody: there is none.
-    """
-    found = read_json(body).get("taskId")
-    if isinstance(found, int) and not isinstance(found, bool) and 0 < found < _MAX_NUMBER:
-        found = str(found)
-    if not isinstance(found, str) or not _JOB_ID.fullmatch(found):
-        raise BadBody("no taskId")
-    return found
 
 
 def _no(status: int, why: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """How long the vendor usually takes."""
     create_limit_s: float = 90.0
     """How long the create call may take."""
+    synchronous: bool = False
+    """Whether the vendor's answer to the create is the result, rather than a job to look at later."""
     collect_limit_s: float = 180.0
     """How long bringing the results home may take."""
 

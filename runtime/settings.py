@@ -123,8 +123,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Generation of RunningHub's interface; `v1` is deprecated there but works, and tells no free slots beforehand."""
     runninghub_api_key: Secret = Secret("")
     """Key of RunningHub."""
-    model_pose12_workflow: str = ""
-    """JSON file that names the workflow and nodes of `model_pose12`; see docs/configuration.md."""
+    runninghub_workflows: str = ""
+    """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
     vendor_expected_s: Seconds = 0.0
     """How long the vendor usually takes; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0

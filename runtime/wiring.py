@@ -6,16 +6,13 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
-
-from messages.errors import Permanent
-from messages.text import without_bom
+from recipes.table import RECIPES
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, require, require_tickets
+from runtime.vendors import open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
@@ -102,7 +99,9 @@ async def open_services(
             clock=ledger.now,
         )
         stack.push_async_callback(backend.close)
-        opened = {name: Watched(vendor) for name, vendor in (_vendors(settings) if vendors else {}).items()}
+        opened = {
+            name: Watched(vendor) for name, vendor in (open_vendors(settings, RECIPES) if vendors else {}).items()
+        }
         for vendor in opened.values():
             stack.push_async_callback(vendor.close)
         fetcher = _fetcher(settings, opened)
@@ -164,33 +163,6 @@ def _bucket(settings: Settings, bucket: str, environ: Callable[[], Mapping[str, 
     except ValueError as error:
         names = "COS_BUCKET, LEDGER_BUCKET, TENCENTCLOUD_REGION, COS_ENDPOINT"
         raise BadSettings(f"one of {names} cannot be used: {error}") from error
-
-
-def _vendors(settings: Settings) -> dict[str, Vendor]:
-    if not settings.runninghub_api_key:
-        return {}
-    from services.vendors.runninghub.client import RunningHub, Workflow
-
-    require(settings, "model_pose12_workflow")
-    files = {"model_pose12": settings.model_pose12_workflow}
-    workflows = {kind: _read(path, f"{kind.upper()}_WORKFLOW", Workflow) for kind, path in files.items()}
-    try:
-        client = RunningHub(
-            base_url=settings.runninghub_url,
-            api_key=settings.runninghub_api_key,
-            workflows=workflows,
-            api=settings.runninghub_api,
-        )
-    except Permanent as error:
-        raise BadSettings(f"RUNNINGHUB_URL or RUNNINGHUB_API_KEY cannot be used: {error}") from error
-    return {client.name: client}
-
-
-def _read(path: str, name: str, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(without_bom(Path(path).read_bytes()), type=kind)
-    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadSettings(f"{name} names {path!r}, which cannot be used: {error}") from error
 
 
 def _fetcher(settings: Settings, vendors: Mapping[str, Vendor]) -> Fetcher:

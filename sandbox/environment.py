@@ -18,7 +18,7 @@ from sandbox.cos.app import create_app as cos_app
 from sandbox.cos.events import CommandSink, Event, Sink, UrlSink
 from sandbox.gateway import create_app as gateway_app
 from sandbox.runninghub.app import create_app as runninghub_app
-from sandbox.runninghub.model import DEMO_WORKFLOW_ID, KeyLimits
+from sandbox.runninghub.model import KeyLimits
 from sandbox.server import Server
 
 __all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "World"]
@@ -33,13 +33,8 @@ REGION: Final = "ap-guangzhou"
 _AT_ONCE: Final = 2
 """Handlers of one function that run at the same time."""
 
-_WORKFLOW: Final = {
-    "workflow_id": DEMO_WORKFLOW_ID,
-    "inputs": {"photo": {"node_id": "10", "field": "image"}},
-    "url_inputs": {"photo": {"node_id": "11", "field": "url"}},
-    "params": {"prompt": {"node_id": "6", "field": "text"}},
-    "outputs": ["9"],
-}
+_WORKFLOWS: Final = Path(__file__).parent / "workflows"
+"""A file for each kind that the vendor's stand-in does."""
 
 
 class Handlers(NamedTuple):
@@ -158,8 +153,6 @@ class World:
         return found
 
     def _environ(self, duration_s: float, webhook_url: str) -> dict[str, str]:
-        workflow = self._data / "model_pose12.json"
-        workflow.write_text(json.dumps(_WORKFLOW), encoding="utf-8")
         inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
         return {
             **inherited,
@@ -177,7 +170,7 @@ class World:
             "WEBHOOK_URL": webhook_url,
             "RUNNINGHUB_URL": self._runninghub.url,
             "RUNNINGHUB_API_KEY": self._secrets["runninghub"],
-            "MODEL_POSE12_WORKFLOW": str(workflow.resolve()),
+            "RUNNINGHUB_WORKFLOWS": str(_WORKFLOWS),
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port}",

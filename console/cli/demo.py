@@ -71,7 +71,7 @@ class Order(msgspec.Struct, frozen=True):
     """What a demo does."""
 
     photos: tuple[Path, ...]
-    kind: Literal["basic_clean", "model_pose12"]
+    kind: str
     params: Mapping[str, Any]
     out: Path
     limit_s: float

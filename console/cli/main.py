@@ -26,6 +26,7 @@ from console.cli.arguments import (
 from console.cli.environment import ENV_FILE, use_environment
 from console.cli.terminal import say, say_json, warn
 from messages.errors import ScfWorkersError
+from recipes.table import RECIPES
 from runtime.credentials import forbid_core_dumps
 from runtime.errors import BadSettings
 from runtime.settings import mask_secrets
@@ -33,6 +34,7 @@ from telemetry import logs
 from telemetry.redaction import redact_text
 
 __all__ = [
+    "KINDS_HELP",
     "EnvFile",
     "app",
     "broker_start",
@@ -62,6 +64,8 @@ app = typer.Typer(
 
 _FAILED = 1
 _USAGE = 2
+
+KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
 
 EnvFile = Annotated[
     Path | None,
@@ -112,7 +116,7 @@ def main() -> None:
 @app.command()
 def demo(
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos; default: the one that comes along.")] = None,
-    kind: Annotated[str, typer.Option(help="basic_clean or model_pose12.")] = "model_pose12",
+    kind: Annotated[str, typer.Option(help=KINDS_HELP)] = "model_pose12",
     tasks: Annotated[int, typer.Option(min=0, help="Tasks over the photos in turn; 0: one a photo.")] = 0,
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
@@ -168,7 +172,7 @@ def sandbox(
 @app.command()
 def submit(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
-    kind: Annotated[str, typer.Option(help="basic_clean or model_pose12.")] = "model_pose12",
+    kind: Annotated[str, typer.Option(help=KINDS_HELP)] = "model_pose12",
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),

@@ -176,10 +176,12 @@ def _sandbox(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _vendor_keys(settings: Settings) -> list[Finding]:
-    if not settings.model_pose12_workflow or settings.runninghub_api_key:
+    if not settings.runninghub_workflows or settings.runninghub_api_key:
         return []
-    detail = "MODEL_POSE12_WORKFLOW is set, but RUNNINGHUB_API_KEY is not: nothing can be generated"
-    return [Finding("runninghub", ok=False, detail=detail, remedy="set RUNNINGHUB_API_KEY, or unset the workflow")]
+    detail = "RUNNINGHUB_WORKFLOWS is set, but RUNNINGHUB_API_KEY is not: nothing can be generated"
+    return [
+        Finding("runninghub", ok=False, detail=detail, remedy="set RUNNINGHUB_API_KEY, or unset RUNNINGHUB_WORKFLOWS")
+    ]
 
 
 def _ticket_key(settings: Settings) -> Finding:

@@ -9,7 +9,15 @@ from messages.bodies import Stage
 from messages.codec import Header
 from recipes.recipe import Recipe
 
-__all__ = ["LIMITS", "MARK_EVERY", "PREPARE_LIMIT_S", "SETTLE_LIMIT_S", "is_marked", "limit_of"]
+__all__ = [
+    "LIMITS",
+    "MARK_EVERY",
+    "PREPARE_LIMIT_S",
+    "RESULT_SETTLE_LIMIT_S",
+    "SETTLE_LIMIT_S",
+    "is_marked",
+    "limit_of",
+]
 
 MARK_EVERY: Final = 8
 """Polls whose seq is a multiple of it are marked: they read the ledger, the others only ask the vendor."""
@@ -31,6 +39,9 @@ PREPARE_LIMIT_S: Final = 45.0
 SETTLE_LIMIT_S: Final = 15.0
 """Seconds for storing what a paid call brought."""
 
+RESULT_SETTLE_LIMIT_S: Final = 120.0
+"""Seconds for storing results that came with the answer: unlike an id, they can travel in no message."""
+
 _ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY)
 
 
@@ -44,7 +55,8 @@ def is_marked(header: Header) -> bool:
 def limit_of(stage: str, recipe: Recipe | None) -> float:
     """Seconds the stage may work on one message."""
     if recipe is not None and stage == Stage.GENERATE:
-        return PREPARE_LIMIT_S + recipe.create_limit_s + SETTLE_LIMIT_S
+        settle = RESULT_SETTLE_LIMIT_S if recipe.synchronous else SETTLE_LIMIT_S
+        return PREPARE_LIMIT_S + recipe.create_limit_s + settle
     if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]

@@ -19,7 +19,7 @@ from services.errors import BadPicture, FetchRefused
 from services.fetch import source_of
 from services.objects.port import ObjectInfo, PictureRule
 from services.vendors.port import JobFile, JobState, JobStatus
-from tasks.calls.jobs import after_failure, look, vendor_of
+from tasks.calls.jobs import after_failure, look
 from tasks.context import Services
 from tasks.errors import IncompleteResults, VendorFailed
 from tasks.ledger.records import End, ManifestItem
@@ -44,7 +44,7 @@ log = logs.get(__name__)
 async def collect(header: Header, body: Collect, task: Task, services: Services) -> Outcome:
     """Stage and audit every result of a job that has ended well."""
     job = body.job
-    found = await look((job,), task.recipe.kind, vendor_of(task.recipe.vendor, services.vendors))
+    found = await look(task.run, (job,), task.recipe, services)
     status = found[job]
     if status.state is JobState.WORKING:
         # Each of these is marked: one that stays unknown must not fill the ledger until its deadline.

@@ -10,29 +10,30 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
+from consumers.engine.limits import PREPARE_LIMIT_S, RESULT_SETTLE_LIMIT_S, SETTLE_LIMIT_S
 from consumers.engine.outcomes import Finish, Next, Outcome, Snooze, dead_lettered
 from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
 from consumers.stages.schedule import next_poll
-from messages.bodies import Generate, Job, Poll, Reason, Stage
+from messages.bodies import Collect, Generate, Job, Poll, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent
+from recipes.recipe import Recipe
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
-from services.vendors.port import JobRequest, Vendor
+from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor
 from tasks.calls.decide import Call, Ended, Lost, Wait, Watch, decide
 from tasks.calls.jobs import job_of, vendor_of
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
-from tasks.ledger.records import Cleaned, End, Intent, JobId, Product
+from tasks.ledger.records import CallResult, Cleaned, End, Intent, JobId, Product
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
 
-__all__ = ["FRESH_S", "OPEN_MARGIN_S", "expected_of", "generate"]
+__all__ = ["FRESH_S", "OPEN_MARGIN_S", "expected_of", "generate", "open_limit_of"]
 
 FRESH_S: Final = 10.0
 """Seconds after the intent was sent in which the paid call may go out: a process that froze must not send it later."""
@@ -50,6 +51,11 @@ log = logs.get(__name__)
 def expected_of(task: Task, services: Services) -> float:
     """How long the vendor usually takes for this task."""
     return services.policy.expected_s or task.recipe.expected_s
+
+
+def open_limit_of(recipe: Recipe) -> float:
+    """Return the seconds for which the outcome of a paid call may stay open before it counts as unknown."""
+    return recipe.create_limit_s + (RESULT_SETTLE_LIMIT_S if recipe.synchronous else 0.0) + OPEN_MARGIN_S
 
 
 async def generate(_header: Header, body: Generate, task: Task, services: Services) -> Outcome:
@@ -106,7 +112,7 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         # Nothing is paid for a run that is out of time. The copy, cut to the deadline, meets the gate that ends it.
         return Snooze(1.0)
     age = _Age(services)
-    open_s = task.recipe.create_limit_s + OPEN_MARGIN_S
+    open_s = open_limit_of(task.recipe)
     intent = await services.ledger.write(task.run, Intent.at(slot, n), Intent(vendor.name, open_s))
     reached("generate.intent")
     if not intent.mine:
@@ -128,7 +134,7 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
 
 async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Task, services: Services) -> Outcome:
     try:
-        job_id = await vendor.create(request, timeout=task.recipe.create_limit_s)
+        made = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
         await _not_accepted(slot, n, task, services, Code.BUSY)
         return _full(full, slot, services)
@@ -137,15 +143,24 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         raise
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
-        return Snooze(task.recipe.create_limit_s + OPEN_MARGIN_S)
+        return Snooze(open_limit_of(task.recipe))
     reached("generate.created")
-    log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job_id)
-    job = Job(n, job_id, slot)
+    match made:
+        case Created(job_id):
+            log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job_id)
+            return await _keep_job(Job(n, job_id, slot), task, services)
+        case Results(files):
+            log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, files=len(files))
+            return await _keep_results(Job(n, "", slot), files, task, services)
+
+
+async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
+    """Store the id of a job that was accepted, and look at it later."""
     try:
-        await _surely(lambda: services.ledger.write(task.run, JobId.at(slot, n), JobId(job_id)))
+        await _surely(lambda: services.ledger.write(task.run, JobId.at(job.slot, job.n), JobId(job.id)), SETTLE_LIMIT_S)
     except ObjectsDown as error:
         # The message carries the id on, and every look tries to store it.
-        log.error(Event.STAGE_FAILED, error=error, n=n, job=job_id)
+        log.error(Event.STAGE_FAILED, error=error, n=job.n, job=job.id)
         return _poll((job,), services.ledger.now(), task, services, unsaved=True)
     reached("generate.id")
     if await services.ledger.verdict(task.run):
@@ -153,7 +168,19 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
     return _poll((job,), services.ledger.now(), task, services)
 
 
-async def _surely(write: Callable[[], Awaitable[object]]) -> None:
+async def _keep_results(job: Job, files: tuple[JobFile, ...], task: Task, services: Services) -> Outcome:
+    """Store results that came with the answer, before any download: no message carries their URLs."""
+    result = CallResult(tuple(file.url for file in files))
+    await _surely(
+        lambda: services.ledger.write(task.run, CallResult.at(job.slot, job.n), result), RESULT_SETTLE_LIMIT_S
+    )
+    reached("generate.result")
+    if await services.ledger.verdict(task.run):
+        return Finish()
+    return Next(Stage.COLLECT, Collect(job))
+
+
+async def _surely(write: Callable[[], Awaitable[object]], limit: float) -> None:
     """Store what a paid call brought, trying on for a while: without it an answer would be lost.
 
     Seconds are counted, not tries: it stands in memory alone meanwhile, and a store that hangs takes long to fail.
@@ -162,7 +189,7 @@ async def _surely(write: Callable[[], Awaitable[object]]) -> None:
         services.errors.ObjectsDown: the ledger would not take it all that time.
     """
     try:
-        async with asyncio.timeout(SETTLE_LIMIT_S):
+        async with asyncio.timeout(limit):
             while True:
                 try:
                     await write()
@@ -172,11 +199,11 @@ async def _surely(write: Callable[[], Awaitable[object]]) -> None:
                 else:
                     return
     except TimeoutError as error:
-        raise ObjectsDown(f"the ledger took nothing for {SETTLE_LIMIT_S:g} s") from error
+        raise ObjectsDown(f"the ledger took nothing for {limit:g} s") from error
 
 
 async def _not_accepted(slot: int, n: int, task: Task, services: Services, code: Code) -> None:
-    await _surely(lambda: services.ledger.write(task.run, End.at(slot, n), End("not_accepted", code)))
+    await _surely(lambda: services.ledger.write(task.run, End.at(slot, n), End("not_accepted", code)), SETTLE_LIMIT_S)
 
 
 def _full(full: VendorFull, slot: int, services: Services) -> Outcome:

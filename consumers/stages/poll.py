@@ -8,7 +8,7 @@ from messages.bodies import Collect, Job, Poll, Reason, Stage
 from messages.codec import Header
 from services.errors import VendorDown
 from services.vendors.port import JobState
-from tasks.calls.jobs import after_failure, first_success, job_of, look, vendor_of
+from tasks.calls.jobs import after_failure, first_success, job_of, look
 from tasks.context import Services
 from tasks.errors import VendorFailed
 from tasks.ledger.snapshot import live_jobs
@@ -25,9 +25,8 @@ async def poll(header: Header, body: Poll, task: Task | None, services: Services
     elapsed = services.ledger.now() - body.since / 1000
     delay = next_poll(elapsed, services.policy.expected_s or recipe.expected_s)
     again = Snooze(delay, body=Poll(jobs, body.since, slot=body.slot))
-    vendor = vendor_of(recipe.vendor, services.vendors)
     try:
-        found = await look(jobs, recipe.kind, vendor)
+        found = await look(header.run_id, jobs, recipe, services)
     except VendorDown as down:
         # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
         return Snooze(max(delay, down.retry_after or 0.0), body=again.body)

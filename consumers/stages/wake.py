@@ -19,7 +19,7 @@ from services.vendors.port import JobState
 from tasks.accepting.accept import NotHere, take_in
 from tasks.accepting.inputs import find_upload
 from tasks.calls.hints import take_hint
-from tasks.calls.jobs import after_failure, first_success, job_of, look, vendor_of
+from tasks.calls.jobs import after_failure, first_success, job_of, look
 from tasks.context import Services
 from tasks.ending.verdict import give_verdict
 from tasks.errors import CallUnknown, VendorFailed
@@ -181,7 +181,7 @@ async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Out
 
 async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -> Outcome:
     recipe = known_recipe(_kind(snapshot), services.recipes)
-    found = await look(jobs, recipe.kind, vendor_of(recipe.vendor, services.vendors))
+    found = await look(snapshot.run, jobs, recipe, services)
     if winner := first_success(found):
         return Next(Stage.COLLECT, Collect(winner), seq=snapshot.next_seq(Stage.COLLECT))
     if all(status.state is JobState.WORKING for status in found.values()):

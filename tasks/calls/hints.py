@@ -75,6 +75,8 @@ def _doubt(call: PaidCall | None) -> str:
         return "there is no such paid call"
     if call.job:
         return "the paid call has another id"
+    if call.answered:
+        return "the paid call was answered at once"
     return "the paid call was not accepted" if call.end else ""
 
 

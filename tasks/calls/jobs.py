@@ -10,11 +10,12 @@ from messages.bodies import Job, Poll
 from messages.codec import Message
 from messages.codes import Code
 from messages.keys import RunId
+from recipes.recipe import Recipe
 from services.concurrency import Together
 from services.errors import VendorMissing
-from services.vendors.port import JobState, JobStatus, Vendor
+from services.vendors.port import JobFile, JobState, JobStatus, Vendor
 from tasks.context import Services
-from tasks.ledger.records import End, JobId
+from tasks.ledger.records import CallResult, End, JobId
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 from telemetry import logs
 from telemetry.events import Event
@@ -49,22 +50,34 @@ async def save_ids(message: Message, services: Services) -> None:
 
 
 def job_of(call: PaidCall) -> Job:
-    """The vendor's job of a paid call, as messages carry it."""
+    """The vendor's job of a paid call, as messages carry it; without an id where the answer was the result."""
     return Job(call.n, call.job, call.slot)
 
 
-async def look(jobs: tuple[Job, ...], kind: str, vendor: Vendor) -> Mapping[Job, JobStatus]:
-    """Ask the vendor once about every job. One that it does not know counts as at work.
+async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Services) -> Mapping[Job, JobStatus]:
+    """Look once at every paid call: the vendor is asked about jobs, results that came at once are in the ledger.
+
+    A job that the vendor does not know counts as at work.
 
     Raises:
         services.errors.VendorDown: it gave no usable answer.
+        services.errors.VendorMissing: it is not configured here.
     """
     async with Together() as group:
-        asked = {job: group.create_task(vendor.query(job.id, kind=kind)) for job in jobs}
+        asked = {job: group.create_task(_status(run, job, recipe, services)) for job in jobs}
     found = {job: _believed(job, task.result()) for job, task in asked.items()}
     for job, status in found.items():
         log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=status.cost or None)
     return found
+
+
+async def _status(run: RunId, job: Job, recipe: Recipe, services: Services) -> JobStatus:
+    if job.id:
+        return await vendor_of(recipe.vendor, services.vendors).query(job.id, kind=recipe.kind)
+    stored = await services.ledger.read(run, CallResult.at(job.slot, job.n))
+    if stored is None:
+        return JobStatus(JobState.WORKING)
+    return JobStatus(JobState.SUCCESS, tuple(JobFile(url, "") for url in stored.record.files))
 
 
 def _believed(job: Job, status: JobStatus) -> JobStatus:

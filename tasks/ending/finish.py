@@ -172,7 +172,7 @@ async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
 
 async def _stop_jobs(run: RunId, services: Services) -> None:
     """Stop what still runs at the vendor: every job is tried."""
-    live = [call for call in await services.ledger.calls(run) if call.live]
+    live = [call for call in await services.ledger.calls(run) if call.live and call.job]
     ends = await asyncio.gather(*(_cancel(run, call, services) for call in live), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):

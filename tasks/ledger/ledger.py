@@ -24,6 +24,7 @@ from tasks.ledger.names import RecordBase, RecordName
 from tasks.ledger.records import (
     Accepted,
     Begun,
+    CallResult,
     Cleaned,
     DeadLetter,
     Delivered,
@@ -194,6 +195,7 @@ class Ledger:
             job = group.create_task(self.read(run, JobId.at(slot, n)))
             end = group.create_task(self.read(run, End.at(slot, n)))
         job_id, ended = job.result(), end.result()
+        answered = None if job_id or ended else await self.read(run, CallResult.at(slot, n))
         return PaidCall(
             n=n,
             at=intent.at,
@@ -201,6 +203,7 @@ class Ledger:
             job=job_id.record.job if job_id else "",
             end=ended.record if ended else None,
             slot=slot,
+            answered=answered is not None,
         )
 
     async def snapshot(self, run: RunId) -> Snapshot:

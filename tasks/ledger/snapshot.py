@@ -20,16 +20,18 @@ class PaidCall(msgspec.Struct, frozen=True):
     job: str = ""
     end: End | None = None
     slot: int = 1
+    answered: bool = False
+    """The vendor's answer was the result: there is no job."""
 
     @property
     def live(self) -> bool:
         """The vendor accepted it, and no bad end of it is recorded."""
-        return bool(self.job) and self.end is None
+        return (bool(self.job) or self.answered) and self.end is None
 
     @property
     def open(self) -> bool:
         """Its outcome is not known."""
-        return not self.job and self.end is None
+        return not self.job and not self.answered and self.end is None
 
 
 class Highest(msgspec.Struct, frozen=True, order=True):

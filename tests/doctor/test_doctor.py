@@ -69,10 +69,10 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
         {"RUNNINGHUB_API_KEY": "wrong-key", "RUNNINGHUB_API": "v1"},
         {"RUNNINGHUB_API_KEY": ""},
     ),
-    "MODEL_POSE12_WORKFLOW": (
-        {"MODEL_POSE12_WORKFLOW": ""},
-        {"MODEL_POSE12_WORKFLOW": "/nowhere/workflow.json"},
-        {"MODEL_POSE12_WORKFLOW": __file__},
+    "RUNNINGHUB_WORKFLOWS": (
+        {"RUNNINGHUB_WORKFLOWS": ""},
+        {"RUNNINGHUB_WORKFLOWS": "/nowhere"},
+        {"RUNNINGHUB_WORKFLOWS": __file__},
     ),
     "VENDOR_EXPECTED_S": ({"VENDOR_EXPECTED_S": "soon"},),
     "VENDOR_FULL_PAUSE_S": ({"VENDOR_FULL_PAUSE_S": "1e9"},),

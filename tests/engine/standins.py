@@ -20,7 +20,7 @@ from sandbox.backend.quota_account import Book, Heard
 from services.backend import Answer, Callback, Judgement, StepState, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
-from services.vendors.port import JobFile, JobRequest, JobState, JobStatus
+from services.vendors.port import Created, JobFile, JobRequest, JobState, JobStatus
 from tests.engine.fate import Fate
 from tests.engine.virtual import wall
 from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
@@ -119,11 +119,11 @@ class ScriptedVendor:
         await self._fate.pass_by("vendor.upload", done=True)
         return f"api/{len(self.uploads)}"
 
-    async def create(self, request: JobRequest, *, timeout: float) -> str:  # noqa: ASYNC109 - the port's word
+    async def create(self, request: JobRequest, *, timeout: float) -> Created:  # noqa: ASYNC109 - the port's word
         self.requests.append(request)
         try:
             async with asyncio.timeout(timeout):
-                return await self._create(request.webhook)
+                return Created(await self._create(request.webhook))
         except TimeoutError as error:
             raise CreateUnknown("no answer in time") from error
 

@@ -68,7 +68,7 @@ def call():
 
 def environment(folder: Path, url: str, **changes: str) -> dict[str, str]:
     """A deployment whose every outside is one server."""
-    workflow = folder / "workflow.json"
+    workflow = folder / "model_pose12.json"
     workflow.write_text(json.dumps({"workflow_id": "1", "inputs": {"photo": {"node_id": "1", "field": "image"}}}))
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
@@ -82,7 +82,7 @@ def environment(folder: Path, url: str, **changes: str) -> dict[str, str]:
         "BACKEND_URL": url,
         "WEBHOOK_URL": url,
         "RUNNINGHUB_URL": url,
-        "MODEL_POSE12_WORKFLOW": str(workflow),
+        "RUNNINGHUB_WORKFLOWS": str(folder),
         "LOG_LEVEL": "DEBUG",
         **changes,
     }

@@ -33,7 +33,7 @@ async def test_a_photo_becomes_twelve_pictures(standin: Any, photo: bytes, clien
     async with opened(client_for(standin.url)) as client:
         await client.check_room()
         request = await order(client, photo, prompt="on a beach")
-        job = await client.create(request, timeout=5.0)
+        job = (await client.create(request, timeout=5.0)).id
         assert (await client.query(job)).state is JobState.WORKING
         standin.clock.now += 1.2
         assert (await client.query(job)).state is JobState.WORKING
@@ -345,7 +345,7 @@ async def test_a_source_that_breaks_tells_its_own_error(standin: Any, photo: byt
 async def test_any_filename_arrives_safely(filename: str, standin: Any, photo: bytes, client_for: Any) -> None:
     async with opened(client_for(standin.url)) as client:
         reference = await client.upload(Bytes(photo), filename=filename, content_type="image/jpeg\r\nX: y")
-        job = await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)
+        job = (await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)).id
         standin.finish_jobs()
         assert (await client.query(job)).state is JobState.SUCCESS
 

@@ -35,7 +35,7 @@ async def finished(standin: Any, client: RunningHub, photo: bytes) -> AsyncItera
     )
     try:
         reference = await client.upload(Photo(photo), filename="input.jpg", content_type="image/jpeg")
-        job = await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)
+        job = (await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)).id
         standin.finish_jobs()
         yield job, fetcher
     finally:

@@ -1,0 +1,99 @@
+"""The registry of vendors: how each is opened from the settings, and how its webhook calls are read.
+
+A vendor has a folder in `services/vendors`, its settings, and an entry here. Its modules are imported when used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from messages.errors import Permanent
+from messages.text import without_bom
+from recipes.recipe import Recipe
+from runtime.errors import BadSettings
+from runtime.settings import Settings, require
+from services.vendors.port import Vendor
+
+__all__ = ["VENDORS", "VendorEntry", "open_vendors", "parse_webhook"]
+
+
+class VendorEntry(msgspec.Struct, frozen=True):
+    """One vendor that this build knows."""
+
+    package: str
+    """Its folder; the module `webhook` in it has `parse_webhook(body)`."""
+    open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
+    """(settings, the recipes of its kinds) -> its client; None where its key is not set."""
+
+
+def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str, Vendor]:
+    """Open every vendor whose key is set.
+
+    Args:
+        settings: the settings.
+        recipes: every kind of work.
+
+    Raises:
+        runtime.errors.BadSettings: a vendor's settings cannot be used; the text names variable, file and field.
+    """
+    opened: dict[str, Vendor] = {}
+    for name, entry in VENDORS.items():
+        kinds = {kind: recipe for kind, recipe in recipes.items() if recipe.vendor == name}
+        if vendor := entry.open(settings, kinds):
+            opened[name] = vendor
+    return opened
+
+
+def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
+    """Return the job id in the body of a vendor's webhook call; None where there is none, or no such vendor."""
+    entry = VENDORS.get(vendor)
+    if entry is None:
+        return None
+    found: str | None = import_module(f"{entry.package}.webhook").parse_webhook(body)
+    return found
+
+
+def _runninghub(settings: Settings, recipes: Mapping[str, Recipe]) -> Vendor | None:
+    if not settings.runninghub_api_key:
+        return None
+    from services.vendors.runninghub.client import RunningHub, Workflow
+
+    require(settings, "runninghub_workflows")
+    folder = Path(settings.runninghub_workflows)
+    workflows = {kind: _workflow(folder / f"{kind}.json", recipe, Workflow) for kind, recipe in recipes.items()}
+    try:
+        return RunningHub(
+            base_url=settings.runninghub_url,
+            api_key=settings.runninghub_api_key,
+            workflows=workflows,
+            api=settings.runninghub_api,
+        )
+    except Permanent as error:
+        raise BadSettings(f"RUNNINGHUB_URL or RUNNINGHUB_API_KEY cannot be used: {error}") from error
+
+
+def _workflow(path: Path, recipe: Recipe, form: type[Any]) -> Any:  # noqa: ANN401 - the vendor's own class, imported late
+    try:
+        workflow = msgspec.json.decode(without_bom(path.read_bytes()), type=form)
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise BadSettings(
+            f"RUNNINGHUB_WORKFLOWS needs a file {path.name} for the kind {recipe.kind!r}; {str(path)!r} cannot be used:"
+            f" {error}"
+        ) from error
+    if set(workflow.inputs) != set(recipe.inputs):
+        raise BadSettings(
+            f"RUNNINGHUB_WORKFLOWS: `inputs` of {str(path)!r} must name {', '.join(recipe.inputs)}, as the recipe does"
+        )
+    return workflow
+
+
+VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
+    {"runninghub": VendorEntry("services.vendors.runninghub", _runninghub)}
+)
+"""Every vendor by the name that recipes give it."""
