@@ -79,6 +79,7 @@ class Event(StrEnum):
     )
     CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
     CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
+    STORE_UNCHECKED = "store.unchecked", "the ledger's store could not be checked at the start; a worker asks again"
     INDEX_LATE = "index.late", "an accepted task could not be entered in the lists; a wake does so later"
     STATE_UNKNOWN = "state.unknown", "no answer about the state of a step: results are shown all the same"
     CLEANUP_LATE = (

@@ -18,8 +18,7 @@ from messages.keys import RunId
 from producer.sweep_rules import oddity_of
 from runtime.settings import Settings
 from runtime.wiring import open_telemetry
-from services.concurrency import Together
-from services.errors import Exists, VendorFull
+from services.errors import VendorFull
 from services.objects.port import PictureRule
 from tasks.context import Services
 from tasks.topics import TOPICS
@@ -161,18 +160,7 @@ async def _versioning(services: Services) -> str:
 
 
 async def _race(services: Services) -> str:
-    key = f"doctor/{services.ledger.nonce()}"
-
-    async def write(n: int) -> bool:
-        try:
-            await services.ledger.objects.put_new(key, str(n).encode())
-        except Exists:
-            return False
-        return True
-
-    async with _tidied(lambda: services.ledger.objects.delete([key])), Together() as group:
-        writes = [group.create_task(write(n)) for n in range(RACERS)]
-    winners = sum(write.result() for write in writes)
+    winners = await services.ledger.race(RACERS, "doctor/")
     if winners != 1:
         raise Wrong(f"{winners} of {RACERS} create-only writes at once succeeded, exactly one must")
     return f"{RACERS} writes at once, one winner"

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Final
 
 from consumers.engine.engine import Engine
 from consumers.engine.limits import limit_of
@@ -17,12 +18,26 @@ from consumers.runners.health import check_health_file
 from consumers.runners.pump import Pump, groups_of
 from consumers.stages.table import STAGES
 from messages.bodies import Stage
+from messages.errors import Outage
+from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_services, open_telemetry
 from tasks.context import Services
+from tasks.ledger.ledger import Ledger
 from telemetry import logs
+from telemetry.events import Event
 
-__all__ = ["build_dispatcher", "build_pump", "reserve_of", "run_worker"]
+__all__ = ["build_dispatcher", "build_pump", "check_store", "reserve_of", "run_worker"]
+
+_WRITERS: Final = 8
+"""Create-only writes of one key at the start of a worker, of which exactly one must succeed."""
+
+_FOLDER: Final = "ledger/doctor/"
+"""Where a worker's role may write; what it may not delete ages out with the records."""
+
+_STORE_PAUSE_S: Final = 5.0
+
+log = logs.get(__name__)
 
 
 def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
@@ -45,6 +60,7 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
 
 async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:
     async with open_services(settings, lambda: os.environ) as services:
+        await check_store(services.ledger)
         pump = build_pump(
             services,
             topics=topics,
@@ -58,6 +74,27 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
         await pump.run()
+
+
+async def check_store(ledger: Ledger) -> None:
+    """Insist on a store in which create-only writes are create-only; one that is away is asked until it answers.
+
+    Raises:
+        runtime.errors.BadSettings: it overwrites. Nothing may be worked on there: two verdicts of a run could be given.
+    """
+    while True:
+        try:
+            winners = await ledger.race(_WRITERS, _FOLDER)
+        except Outage as error:
+            log.warning(Event.STORE_UNCHECKED, error=error)
+            await asyncio.sleep(_STORE_PAUSE_S)
+            continue
+        if winners != 1:
+            raise BadSettings(
+                f"LEDGER_BUCKET names a store that overwrites: {winners} of {_WRITERS} create-only writes at once "
+                "succeeded, exactly one must; was versioning ever turned on for it?"
+            )
+        return
 
 
 def build_dispatcher(services: Services, pauses: Pauses, user_cap: int = 0) -> Dispatcher:
