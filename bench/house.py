@@ -66,12 +66,11 @@ def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
 
 
 def build_pump(services: Services, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
-    """A pump on the topic of polls."""
+    """A pump on the topics of some stages, each with permits of its own."""
+    groups = tuple(Group({topic_of(stage): 1}) for stage in stages)
     pauses = Pauses(asyncio.get_running_loop().time)
     dispatcher = Dispatcher(Engine(services, stages, pauses))
-    return Pump(
-        services.broker, dispatcher, pauses, groups=(Group({TOPIC: 1}),), concurrency=concurrency, prefetch=prefetch
-    )
+    return Pump(services.broker, dispatcher, pauses, groups=groups, concurrency=concurrency, prefetch=prefetch)
 
 
 class NoWork:
