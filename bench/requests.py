@@ -29,7 +29,7 @@ class _Counted:
         self._seen = seen
 
     def __getattr__(self, verb: str) -> Any:  # noqa: ANN401 - whatever the store has
-        self._seen[f"{self._store}.{verb}"] += 1
+        self._seen[f"{self._store} {verb}"] += 1
         return getattr(self._objects, verb)
 
 
@@ -48,7 +48,7 @@ async def _count(kind: str) -> Counter[str]:
 
 
 def count(kind: str) -> Counter[str]:
-    """`{store}.{operation}` -> how often, in one worker, of one task that goes well.
+    """`{store} {operation}` -> how often, in one worker, of one task that goes well.
 
     Args:
         kind: of the task.
@@ -62,5 +62,5 @@ def measure() -> Iterator[Figure]:
     for kind in ("basic_clean", "model_pose12"):
         seen = count(kind)
         for name, times in sorted(seen.items()):
-            yield Figure.of(f"requests_{kind}_{name.replace('.', '_')}", [times], "")
+            yield Figure.of(f"requests_{kind}_{name.replace(' ', '_')}", [times], "")
         yield Figure.of(f"requests_{kind}_in_all", [seen.total()], "")

@@ -34,11 +34,11 @@ def test_the_requests_of_a_task_are_what_the_page_says(kind: str) -> None:
     page = text_of("docs/performance.md")
     told = {
         name: int(times)
-        for name, *columns in re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+        for name, *columns in re.findall(r"^\| `([a-z]+ [a-z_]+)` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
         if (times := columns[kind == "model_pose12"]) != "0"
     }
     assert told == dict(seen)
-    assert seen["ledger.get"] <= 16
+    assert seen["ledger get"] <= 16
 
 
 def test_a_suite_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
