@@ -57,5 +57,6 @@ class Scratch:
         )
 
     def _contents(self) -> dict[str, bytes]:
-        files = (path for path in self.folder.rglob("*.py") if "__pycache__" not in path.parts)
+        kept = {".py", ".json", ".toml"}
+        files = (path for path in self.folder.rglob("*") if path.suffix in kept and "__pycache__" not in path.parts)
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
