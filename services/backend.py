@@ -30,6 +30,7 @@ from services.retry_after import wait_of
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
+from telemetry.redaction import redact_text
 from telemetry.secrets import Secret
 from telemetry.tracing import note, span
 
@@ -64,6 +65,8 @@ _MAX_LIST_BYTES: Final = 16 << 20
 """Of a page of unfinished tasks: about 100,000 rows."""
 _EXAMPLES: Final = 3
 _EXAMPLE_BYTES: Final = 200
+_SHOWN: Final = 2_000
+"""Characters kept of a callback's body and of its answer."""
 _NOES: Final = frozenset({404, 409, 410})
 _PASSING: Final = frozenset({401, 403, 404, 408, 409, 425, 429})
 """Of the 4xx those that may be otherwise later, when a key, a route or the load has changed."""
@@ -106,6 +109,10 @@ class Answer(msgspec.Struct, frozen=True):
     http_status: int
     contrary: bool = False
     """It says that it holds the contrary verdict."""
+    sent: str = ""
+    """The callback's body, for people: redacted and cut."""
+    answered: str = ""
+    """The answer's body, likewise."""
 
 
 class StepState(msgspec.Struct, frozen=True):
@@ -295,6 +302,8 @@ class Backend:
             conflict=conflict,
             http_status=reply.status,
             contrary=conflict and _state_of(reply.body) != "",
+            sent=_shown(body),
+            answered=_shown(reply.body),
         )
 
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
@@ -462,6 +471,11 @@ def _rows(
             wrong = error
             unreadable.append(raw)
     return tuple(found), unreadable, wrong
+
+
+def _shown(body: bytes) -> str:
+    """A body as people may see it. Redacted before it is cut: half a secret would not be known again."""
+    return redact_text(body[: 8 * _SHOWN].decode("utf-8", "replace"))[:_SHOWN]
 
 
 def _excerpt(raw: msgspec.Raw) -> str:

@@ -51,6 +51,9 @@ State = Literal["absent", "working", "ended", "delivered"]
 
 _R = TypeVar("_R", bound=RecordBase)
 
+_UNREAD: Final = (Begun, CallResult)
+"""Records of which only the name is looked at."""
+
 _AT_ONCE: Final = 8
 """Records of one run that are read at the same time."""
 
@@ -88,7 +91,8 @@ class Entry(msgspec.Struct, frozen=True):
     at: float
     """When it was stored, seconds since the epoch by the store's clock."""
     record: RecordBase | None = None
-    """What it says; None for a mark, and for a record that this build cannot read."""
+    """What it says; None for a mark, for a record that this build cannot read, and for a vendor's answer with the results:
+    its URLs are shown to no client."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -172,7 +176,7 @@ async def read_view(run: RunId, ledger: Ledger) -> View:
         services.errors.ObjectsDown: the ledger did not answer.
     """
     trail = (await ledger.trail(run)).get(run.run, {})
-    names = {text: parsed for text in trail if (parsed := parse_name(text)) and parsed.kind is not Begun}
+    names = {text: parsed for text in trail if (parsed := parse_name(text)) and parsed.kind not in _UNREAD}
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def read(name: RecordName[RecordBase]) -> RecordBase | None:
@@ -236,8 +240,8 @@ def _stage(found: _Found) -> Stage | None:
     names = found.names.values()
     collecting = any(parsed.kind is Begun and parsed.stage == Stage.COLLECT for parsed in names)
     ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is End}
-    live = any(parsed.kind is JobId and (parsed.slot, parsed.n) not in ended for parsed in names)
-    if (live and collecting) or any(found.has(kind) for kind in (CallResult, SlotEnd, Collected, Staged)):
+    live = {parsed.kind for parsed in names if parsed.kind in _LIVE and (parsed.slot, parsed.n) not in ended}
+    if (live and collecting) or CallResult in live or any(found.has(kind) for kind in (SlotEnd, Collected, Staged)):
         return Stage.COLLECT
     if live:
         return Stage.POLL
@@ -249,7 +253,9 @@ def _calls(found: _Found) -> tuple[PaidCall, ...]:
     for text, intent in found.all(Intent):
         slot, n = found.names[text].slot, found.names[text].n
         job, end = found.one(JobId.at(slot, n)), found.one(End.at(slot, n))
-        calls.append(PaidCall(n, found.trail[text], intent.open_s, job.job if job else "", end, slot))
+        answered = CallResult.at(slot, n).text in found.trail
+        job_id = job.job if job else ""
+        calls.append(PaidCall(n, found.trail[text], intent.open_s, job_id, end, slot, answered))
     return tuple(sorted(calls, key=lambda call: (call.slot, call.n)))
 
 
@@ -262,14 +268,17 @@ def _progress(found: _Found) -> Progress:
 
 
 def _waits(found: _Found) -> Waits | None:
-    """Return the newest wait, unless the run ended or took a step after it."""
+    """Return the newest wait, unless the run is delivered or took a step after it."""
     waits = [(found.trail[text], text, record) for text, record in found.all(Waits)]
-    if not waits or _state(found) != "working":
+    if not waits or _state(found) == "delivered":
         return None
     at, _, newest = max(waits, key=lambda wait: wait[:2])
     steps = [when for text, when in found.trail.items() if (name := found.names.get(text)) and name.kind not in _IDLE]
     return newest if at >= max(steps, default=0.0) else None
 
+
+_LIVE: Final = (JobId, CallResult)
+"""Records of a call that the vendor accepted."""
 
 _IDLE: Final = (Begun, Waits, Stopped)
 """Records that are no step of a run."""

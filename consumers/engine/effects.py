@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from consumers.engine.follow_up import COPY_FLOOR, follow
+from consumers.engine.limits import is_marked
 from consumers.engine.outcomes import (
     Again,
     Crashed,
@@ -35,8 +36,9 @@ from tasks.calls.decide import BEFORE_JOB, may_fail
 from tasks.context import Services
 from tasks.ending.finish import finish
 from tasks.ending.verdict import give_verdict
-from tasks.ledger.records import Stopped, Verdict
+from tasks.ledger.records import Stopped, Verdict, Waits
 from tasks.topics import topic_for
+from tasks.waits import record_wait
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric
@@ -97,10 +99,11 @@ class Effects:
         match outcome:
             case Next(stage, body, delay, seq):
                 await self._follow(message, delivery.topic, stage=stage, body=body, seq=seq, delay=delay)
-            case Snooze(delay, pause, body):
+            case Snooze(delay, pause, body, why):
                 if pause:
                     self._pauses.pause(delivery.topic, pause)
                 delay = await self._copy(message, delivery, delay=delay, body=body, attempt=attempt)
+                await self._record_wait(why, delay, message)
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
             case Retry(delay):
                 delay = await self._copy(message, delivery, delay=delay, attempt=attempt + 1)
@@ -174,6 +177,13 @@ class Effects:
         stopped = Stopped(given_up.reason, fault.code, fault.error, fault.place, fault.detail, header.attempt + 1)
         await self._services.ledger.write(header.run_id, name, stopped)
         reached(f"{header.stage}.stopped")
+
+    async def _record_wait(self, why: str, delay: float, message: Message) -> None:
+        """Light messages record nothing: while a vendor is away, each of its jobs would be a listing more."""
+        header = message.header
+        if why and is_marked(header):
+            name = Waits.at(header.stage, header.seq, slot_of(message.body))
+            await record_wait(header.run_id, name, why, delay, self._services.ledger)
 
     async def publish(self, topic: str, payload: bytes, delay: float) -> None:
         """Publish, trying on while the broker is away: who calls has begun its message and must not give it back."""

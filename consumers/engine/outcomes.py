@@ -51,6 +51,8 @@ class Snooze(msgspec.Struct, frozen=True):
     """Seconds the whole topic rests, because its next messages would fare no better."""
     body: Body | None = None
     """Of the copy, when it differs."""
+    why: str = ""
+    """What it waits for, as `tasks.ledger.records.Waits` says it; empty for a vendor at work."""
 
 
 class Reject(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from consumers.engine.outcomes import Outcome, Reject, Retry, Snooze, dead_lette
 from messages.bodies import Reason
 from messages.errors import Retry as RetryClass
 from messages.errors import ScfWorkersError
+from services.errors import ObjectsDown
 
 __all__ = [
     "BASE_DELAY",
@@ -67,7 +68,9 @@ def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -
             return Reject(ours.code, n)
         case RetryClass.OUTAGE | RetryClass.UNKNOWN:
             delay = jittered(max(OUTAGE_DELAY, ours.retry_after or 0.0), rng)
-            return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if ours.whole_service else 0.0)
+            # Of a store that is away nothing can be recorded.
+            why = "" if isinstance(ours, ObjectsDown) else type(ours).__name__
+            return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if ours.whole_service else 0.0, why=why)
         case RetryClass.PERMANENT:
             return dead_lettered(Reason.PERMANENT, error, n)
         case RetryClass.TRANSIENT:

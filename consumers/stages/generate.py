@@ -45,6 +45,9 @@ _SETTLE_PAUSE_S: Final = 1.0
 _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
 
+_OPEN: Final = "call_open"
+"""Why a run waits whose call's outcome is not known."""
+
 log = logs.get(__name__)
 
 
@@ -66,7 +69,7 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
             case Watch(calls):
                 return _watch(calls, task, services)
             case Wait(delay):
-                return Snooze(delay)
+                return Snooze(delay, why=_OPEN)
             case Lost(n):
                 return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n)
             case Ended(n, code):
@@ -100,9 +103,10 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
             inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
         return _full(full, slot, services)
-    except VendorMissing:
+    except VendorMissing as missing:
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
-        return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=jittered(OUTAGE_PAUSE, services.rng))
+        pause = jittered(OUTAGE_PAUSE, services.rng)
+        return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
     values = {**task.recipe.values(task.params), **inputs}
     request = JobRequest(task.recipe.kind, values, services.webhooks.url(vendor.name, task.run, slot, n))
     reached("generate.uploaded")
@@ -143,7 +147,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         raise
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
-        return Snooze(open_limit_of(task.recipe))
+        return Snooze(open_limit_of(task.recipe), why=_OPEN)
     reached("generate.created")
     match made:
         case Created(job_id):
@@ -208,7 +212,7 @@ async def _not_accepted(slot: int, n: int, task: Task, services: Services, code:
 
 def _full(full: VendorFull, slot: int, services: Services) -> Outcome:
     pause = jittered(max(services.policy.vendor_full_pause_s, full.retry_after or 0.0), services.rng)
-    return Snooze(pause, pause=pause, body=Generate(slot))
+    return Snooze(pause, pause=pause, body=Generate(slot), why="vendor_full")
 
 
 async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:

@@ -41,7 +41,7 @@ async def notify(header: Header, body: Notify, services: Services) -> Outcome:
     if elapsed > GIVE_UP_S or isinstance(late, Permanent):
         return dead_lettered(Reason.ATTEMPTS, late)
     log.warning(event, error=late)
-    return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0))
+    return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0), why=type(late).__name__)
 
 
 async def _finish_in_time(run: RunId, services: Services, *, again: bool) -> ScfWorkersError | None:

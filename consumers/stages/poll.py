@@ -29,7 +29,7 @@ async def poll(header: Header, body: Poll, task: Task | None, services: Services
         found = await look(header.run_id, jobs, recipe, services)
     except VendorDown as down:
         # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
-        return Snooze(max(delay, down.retry_after or 0.0), body=again.body)
+        return Snooze(max(delay, down.retry_after or 0.0), body=again.body, why=type(down).__name__)
     reached("poll.looked")
     if winner := first_success(found):
         return Next(Stage.COLLECT, Collect(winner))

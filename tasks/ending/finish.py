@@ -254,7 +254,13 @@ def _facts(accepted: Stored[Accepted] | None, begun: Stored[Begun] | None, verdi
 
 
 async def _record(run: RunId, answer: Answer, services: Services) -> None:
-    record = Delivered(answer.http_status, conflict=answer.conflict, contrary=answer.contrary)
+    record = Delivered(
+        answer.http_status,
+        conflict=answer.conflict,
+        contrary=answer.contrary,
+        sent=answer.sent,
+        answered=answer.answered,
+    )
     stored = await services.ledger.write(run, Delivered.at(), record)
     if answer.contrary and not stored.record.contrary:
         await services.ledger.write(run, Withdrawn.at(), Withdrawn())

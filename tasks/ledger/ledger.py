@@ -34,6 +34,7 @@ from tasks.ledger.records import (
     ReopenDenied,
     Reopened,
     Verdict,
+    Waits,
     parse_name,
 )
 from tasks.ledger.snapshot import Highest, PaidCall, Snapshot
@@ -239,6 +240,15 @@ class Ledger:
                 place = (name.stage, name.slot)
                 highest[place] = max(highest.get(place, 0), name.seq)
         return tuple(Highest(stage, slot, seq) for (stage, slot), seq in sorted(highest.items()))
+
+    async def last_wait(self, run: RunId) -> Waits | None:
+        """The newest record of why the run waits, from a listing: a hint."""
+        folder = record_key(run, "")
+        found = [(item.modified, item.key.removeprefix(folder)) async for item in self._walk(folder + Waits.prefix())]
+        if not found:
+            return None
+        stored = await self.read(run, RecordName(max(found)[1], Waits))
+        return stored.record if stored else None
 
     async def next_seq(self, run: RunId, stage: str) -> int:
         """Seq of a message that follows no other of its stage: one above the highest begun, else 0."""

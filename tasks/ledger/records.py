@@ -205,7 +205,7 @@ class Waits(OfMessage, frozen=True):
     template: ClassVar[str] = "waits-{place}-{seq}"
 
     why: str
-    """Code of the catalogue."""
+    """`vendor_full`, `call_open` (its outcome is not known), or the class of the error."""
     until: float
     """When the message comes again, seconds since the epoch by the store's clock."""
     since: float

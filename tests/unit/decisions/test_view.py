@@ -20,6 +20,7 @@ from tasks.ledger.records import (
     RECORDS,
     Accepted,
     Begun,
+    CallResult,
     Cleaned,
     Delivered,
     End,
@@ -119,6 +120,14 @@ def test_a_job_that_failed_leaves_the_run_where_a_call_would_be_made() -> None:
     assert seen.stage is Stage.GENERATE
 
 
+def test_results_that_came_with_the_answer_are_brought_home_and_their_urls_are_not_shown() -> None:
+    answered: list[Pair] = [*LIFE[:5], (CallResult.at(1, 1), CallResult(("https://vendor.example/1.png",)))]
+    seen = view(*answered)
+    assert seen.stage is Stage.COLLECT
+    assert [call.answered for call in seen.calls] == [True]
+    assert view(*answered, (End.at(1, 1), End("failed"))).stage is Stage.GENERATE
+
+
 def test_slots_that_ended_well_are_the_progress() -> None:
     slots: list[Pair] = [
         (SlotEnd.at(1), SlotEnd("good", 1)),
@@ -188,7 +197,8 @@ def test_every_record_leads_to_a_stage(kind: type[RecordBase]) -> None:
 async def test_reading_a_run_reads_all_but_its_marks_and_survives_what_it_cannot_read() -> None:
     objects = MemoryObjects(bucket="ledger-1250000000", clock=lambda: 1_000.0)
     ledger = Ledger(objects, clock=lambda: 1_000.0, nonce=iter("abcdefghijklmnopqrstuvwxyz").__next__)
-    for name, record in [*LIFE, (Staged.at(), Staged((ITEM,)))]:
+    urls = CallResult(("https://vendor.example/1.png",))
+    for name, record in [*LIFE, (Staged.at(), Staged((ITEM,))), (CallResult.at(1, 3), urls)]:
         await ledger.write(RUN, name, record)
     await ledger.write(RunId("u1", "t1", 0, 1), Reopened.at(), Reopened())
     await objects.put(record_key(RUN, "delivered"), b"?")
@@ -196,7 +206,15 @@ async def test_reading_a_run_reads_all_but_its_marks_and_survives_what_it_cannot
     assert seen.state == "delivered"
     assert seen.delivered is None
     assert seen.results == (ITEM,)
-    assert {entry.name for entry in seen.timeline} == {name.text for name, _ in LIFE} | {"staged", "delivered"}
+    assert {entry.name for entry in seen.timeline} == {name.text for name, _ in LIFE} | {
+        "staged",
+        "delivered",
+        "call-1-3-result",
+    }
     unread = {entry.name for entry in seen.timeline if entry.record is None}
-    assert unread == {"delivered", *(name.text for name, record in LIFE if isinstance(record, Begun))}
+    assert unread == {
+        "delivered",
+        "call-1-3-result",
+        *(name.text for name, record in LIFE if isinstance(record, Begun)),
+    }
     assert msgspec.json.encode(seen.calls)
