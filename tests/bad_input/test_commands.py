@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +18,7 @@ from messages.codes import Code, text_of
 from sandbox.cos.events import CommandSink
 from sandbox.environment import World
 from tests.bad_input.pictures import TEXT, jpeg
-from tests.support.patience import PATIENCE_S
+from tests.support.forked import run_console
 
 ROOT: Final = Path(__file__).parents[2]
 NOWHERE: Final = "http://127.0.0.1:9"
@@ -73,16 +71,7 @@ def environment(**changes: str) -> dict[str, str]:
 def run(arguments: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Exit status, and what was printed on standard output and standard error."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-m", "console", *arguments],
-        cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT), **(environ or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
-    return done.returncode, done.stdout, done.stderr
+    return run_console(arguments, folder, {**kept, "PYTHONPATH": str(ROOT), **(environ or {})})
 
 
 def told(printed: str) -> str:
