@@ -91,8 +91,8 @@ class Entry(msgspec.Struct, frozen=True):
     at: float
     """When it was stored, seconds since the epoch by the store's clock."""
     record: RecordBase | None = None
-    """What it says; None for a mark, for a record that this build cannot read, and for a vendor's answer with the results:
-    its URLs are shown to no client."""
+    """Its contents. None for a mark, for a record that this build cannot read, and for a vendor's answer with the
+    results: its URLs are shown to no client."""
 
 
 class Progress(msgspec.Struct, frozen=True):

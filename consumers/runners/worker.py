@@ -60,7 +60,6 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
 
 async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> None:
     async with open_services(settings, lambda: os.environ) as services:
-        await check_store(services.ledger)
         pump = build_pump(
             services,
             topics=topics,
@@ -70,6 +69,8 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
             grace=settings.shutdown_grace_s,
             health=settings.health_file,
         )
+        # After the topics were read: a mistyped one is reported at once, whatever the store does.
+        await check_store(services.ledger)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
