@@ -22,7 +22,7 @@ from tests.chaos.shop import Shop, Worker, opened, through, until
 
 pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
 
-RATE = 50
+RATE = 100
 """Light messages a second: even on a busy machine workers keep up with them."""
 TASKS = 4
 
@@ -36,9 +36,9 @@ def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
         broker.wipe()
 
 
-def light() -> bytes:
+def light(task: str) -> bytes:
     """A wake that a worker reads, says so and drops: a sweep's of long ago."""
-    header = new_header(RunId("u-1024", "nobody"), Stage.WAKE, time.time() - 3600)
+    header = new_header(RunId("u-1024", task), Stage.WAKE, time.time() - 3600)
     return encode(Message(header, Wake(SWEEP)))
 
 
@@ -49,6 +49,7 @@ class Flow:
         self._shop = shop
         self._stop = asyncio.Event()
         self.confirmed: set[str] = set()
+        """Tasks of the messages; a message that a dying worker had begun goes on as a copy, with another id."""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -56,12 +57,13 @@ class Flow:
         async with asyncio.TaskGroup() as sends:
             while not self._stop.is_set():
                 while sent < (loop.time() - started) * RATE:
-                    sends.create_task(self._one())
+                    sends.create_task(self._one(f"light-{sent}"))
                     sent += 1
                 await asyncio.sleep(0.005)
 
-    async def _one(self) -> None:
-        self.confirmed.add(await self._shop.out.broker.publish(topic_of(Stage.WAKE), light()))
+    async def _one(self, task: str) -> None:
+        await self._shop.out.broker.publish(topic_of(Stage.WAKE), light(task))
+        self.confirmed.add(task)
 
     def stop(self) -> None:
         self._stop.set()
@@ -105,7 +107,11 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
             finally:
                 flow.stop()
         await until(lambda: shop.all_have([*before, *after], "delivered"), "not every task ended")
-        await until(lambda: seen(workers, flow.confirmed), "a confirmed message was lost")
+        try:
+            await until(lambda: seen(workers, flow.confirmed), "a confirmed message was lost")
+        except AssertionError as error:
+            error.add_note(f"of {len(flow.confirmed)} these: {sorted(await missing(workers, flow.confirmed))[:20]}")
+            raise
         assert await twice(workers)
         for sold in [*before, *after]:
             await shop.judge(sold, "success")
@@ -126,9 +132,13 @@ async def worked_since(workers: list[Worker], when: float) -> bool:
 
 async def twice(workers: list[Worker]) -> int:
     """Messages that were worked on more than once."""
-    times = Counter(line["message_id"] for line in await dropped(workers))
+    times = Counter(line["task_id"] for line in await dropped(workers))
     return sum(count > 1 for count in times.values())
 
 
-async def seen(workers: list[Worker], ids: set[str]) -> bool:
-    return ids <= {line["message_id"] for line in await dropped(workers)}
+async def seen(workers: list[Worker], tasks: set[str]) -> bool:
+    return not await missing(workers, tasks)
+
+
+async def missing(workers: list[Worker], tasks: set[str]) -> set[str]:
+    return tasks - {line["task_id"] for line in await dropped(workers)}
