@@ -46,7 +46,7 @@ async def order(client: RunningHub, photo: bytes, **values: str) -> JobRequest:
 
 async def start(client: RunningHub, photo: bytes, *, webhook: str = "") -> str:
     request = await order(client, photo)
-    return (await client.create(JobRequest(request.kind, request.values, webhook=webhook), timeout=5.0)).id
+    return (await client.create(JobRequest(request.kind, request.values, webhook=webhook), timeout=20.0)).id
 
 
 class Caller:

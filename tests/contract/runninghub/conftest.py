@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpcore  # noqa: F401 - httpx would import it late, inside a running loo
 import httpx  # noqa: F401 - the clients import it late, and tests make clients inside a running loop
 import pytest
 
-from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app
+from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app, handlers
 from sandbox.server import Server
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from telemetry.secrets import Secret
@@ -37,6 +38,11 @@ class StandIn:
         self.port = server.port
         self.core = core
         self.clock = clock
+        self.caller: asyncio.AbstractEventLoop | None = None
+
+    def skip_limits(self) -> None:
+        """From now on a call of this loop that gets no answer is at its limit as soon as it is held back."""
+        self.caller = asyncio.get_running_loop()
 
     def arm(self, on: str, kind: str = "answer", **more: Any) -> None:
         self.core.arm(Fault(on=on, kind=kind, **more))  # type: ignore[arg-type] # what is armed is checked by Fault
@@ -51,11 +57,35 @@ def serve(folder: Path, clock: Clock) -> tuple[Server, Core]:
 
 
 @pytest.fixture
-def standin(tmp_path: Path) -> Iterator[StandIn]:
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     clock = Clock()
     server, core = serve(tmp_path / "standin", clock)
+    found = StandIn(server, core, clock)
+    hold = handlers.wait_for_disconnect
+
+    async def hold_back(request: Any) -> Any:
+        leaping = asyncio.create_task(leap(found.caller)) if found.caller else None
+        try:
+            return await hold(request)
+        finally:
+            if leaping:
+                leaping.cancel()
+
+    monkeypatch.setattr(handlers, "wait_for_disconnect", hold_back)
     with server:
-        yield StandIn(server, core, clock)
+        yield found
+
+
+async def leap(loop: Any) -> None:
+    """Set a loop's clock ahead again and again: whatever limit runs is over."""
+    while True:
+        loop.call_soon_threadsafe(_set_ahead, loop)
+        await asyncio.sleep(0.01)
+
+
+def _set_ahead(loop: Any) -> None:
+    before = loop.time
+    loop.time = lambda: before() + 60.0
 
 
 @pytest.fixture
@@ -101,7 +131,7 @@ def api(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def client_for(workflows: dict[str, Workflow], api: str) -> Callable[..., RunningHub]:
     def make(url: str, key: str = KEY, **more: Any) -> RunningHub:
-        settings = {"workflows": workflows, "timeout": 5.0, "api": api, **more}
+        settings = {"workflows": workflows, "timeout": 20.0, "api": api, **more}
         return RunningHub(base_url=url, api_key=Secret(key), **settings)
 
     return make

@@ -33,7 +33,7 @@ async def test_a_photo_becomes_twelve_pictures(standin: Any, photo: bytes, clien
     async with opened(client_for(standin.url)) as client:
         await client.check_room()
         request = await order(client, photo, prompt="on a beach")
-        job = (await client.create(request, timeout=5.0)).id
+        job = (await client.create(request, timeout=20.0)).id
         assert (await client.query(job)).state is JobState.WORKING
         standin.clock.now += 1.2
         assert (await client.query(job)).state is JobState.WORKING
@@ -72,9 +72,9 @@ async def test_the_kind_selects_its_own_output_nodes(
 async def test_a_webhook_is_named_only_when_there_is_one(standin: Any, photo: bytes, client_for: Any) -> None:
     async with opened(client_for(standin.url)) as client:
         request = await order(client, photo)
-        await client.create(request, timeout=5.0)
+        await client.create(request, timeout=20.0)
         url = f"{standin.url}/_sandbox/stats"
-        await client.create(JobRequest(request.kind, request.values, webhook=url), timeout=5.0)
+        await client.create(JobRequest(request.kind, request.values, webhook=url), timeout=20.0)
     assert [job["webhook"] for job in standin.core.stats()["jobs"]] == [False, True]
 
 
@@ -90,7 +90,7 @@ async def test_each_code_of_a_create(standin: Any, photo: bytes, client_for: Any
         for code in expected:
             standin.arm("create", code=code)
             with pytest.raises(ScfWorkersError) as error:
-                await client.create(request, timeout=5.0)
+                await client.create(request, timeout=20.0)
             caught[code] = error.value
     assert {code: type(error) for code, error in caught.items()} == expected
     assert standin.core.stats()["creates"] == 0
@@ -128,9 +128,9 @@ async def test_an_answer_that_proves_nothing_is_unknown_and_posted_once(
     async with opened(client_for(standin.url)) as client:
         request = await order(client, photo)
         standin.arm("create", **fault)
+        standin.skip_limits()
         with pytest.raises(CreateUnknown):
-            # Only where nothing comes is the limit waited for; with a short one a busy machine would not even connect.
-            await client.create(request, timeout=1.0 if fault["kind"] == "hang" else 20.0)
+            await client.create(request, timeout=20.0)
     accepted = fault.get("accepted", False) or fault["kind"] == "no_id"
     assert standin.core.stats()["creates"] == int(accepted)
 
@@ -147,7 +147,7 @@ async def test_each_http_status_of_a_create(standin: Any, photo: bytes, client_f
         for status in expected:
             standin.arm("create", "error", status=status)
             with pytest.raises(ScfWorkersError) as error:
-                await client.create(request, timeout=5.0)
+                await client.create(request, timeout=20.0)
             caught[status] = type(error.value)
     assert caught == expected
 
@@ -156,25 +156,25 @@ async def test_a_wrong_key_is_not_accepted_and_not_final(standin: Any, photo: by
     async with opened(client_for(standin.url)) as right, opened(client_for(standin.url, "x" * 32)) as wrong:
         request = await order(right, photo)
         with pytest.raises(VendorFull, match="401" if api == "v2" else "802"):
-            await wrong.create(request, timeout=5.0)
+            await wrong.create(request, timeout=20.0)
 
 
 async def test_no_connection_is_proof_that_nothing_was_sent(client_for: Any, closed_port: int) -> None:
     async with opened(client_for(f"http://127.0.0.1:{closed_port}")) as client:
         with pytest.raises(VendorFull, match="nothing was sent"):
-            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=5.0)
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=20.0)
 
 
 async def test_a_host_without_an_address_is_proof_too(client_for: Any) -> None:
     async with opened(client_for("http://no-such-host.invalid")) as client:
         with pytest.raises(VendorFull, match="nothing was sent"):
-            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=5.0)
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=20.0)
 
 
 async def test_a_failed_handshake_is_proof_too(client_for: Any, standin: Any) -> None:
     async with opened(client_for(f"https://127.0.0.1:{standin.port}")) as client:
         with pytest.raises(VendorFull, match="nothing was sent"):
-            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=5.0)
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=20.0)
     assert standin.core.stats()["refused"] == 0
 
 
@@ -182,7 +182,7 @@ async def test_a_limit_that_ends_while_connecting_is_proof_too(client_for: Any, 
     # A listener that never accepts: the handshake of TLS never begins.
     async with opened(client_for(f"https://127.0.0.1:{deaf_port}")) as client:
         with pytest.raises(VendorFull, match="nothing was sent"):
-            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=0.3)
+            await client.create(JobRequest("model_pose12", {"photo": "openapi/x.jpg"}), timeout=1.0)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ async def test_what_the_configuration_has_no_place_for(
 ) -> None:
     async with opened(client_for(standin.url)) as client:
         with pytest.raises(VendorRefused, match=words):
-            await client.create(request_, timeout=5.0)
+            await client.create(request_, timeout=20.0)
     assert standin.core.stats()["refused"] == 0
 
 
@@ -259,7 +259,8 @@ async def test_a_file_that_is_no_picture_fails_the_job(standin: Any, client_for:
 async def test_a_query_that_says_nothing_and_the_next_that_does(
     kind: str, standin: Any, photo: bytes, client_for: Any
 ) -> None:
-    async with opened(client_for(standin.url, timeout=1.0)) as client:
+    async with opened(client_for(standin.url)) as client:
+        standin.skip_limits()
         job = await start(client, photo)
         standin.finish_jobs()
         standin.arm("query", kind)
@@ -320,7 +321,8 @@ async def test_each_code_of_an_upload(standin: Any, client_for: Any) -> None:
 async def test_uploads_that_go_wrong(
     fault: dict[str, Any], error: type[Exception], standin: Any, photo: bytes, client_for: Any
 ) -> None:
-    async with opened(client_for(standin.url, timeout=1.0)) as client:
+    async with opened(client_for(standin.url)) as client:
+        standin.skip_limits()
         standin.arm("upload", **fault)
         with pytest.raises(error):
             await upload(client, photo)
@@ -345,7 +347,7 @@ async def test_a_source_that_breaks_tells_its_own_error(standin: Any, photo: byt
 async def test_any_filename_arrives_safely(filename: str, standin: Any, photo: bytes, client_for: Any) -> None:
     async with opened(client_for(standin.url)) as client:
         reference = await client.upload(Bytes(photo), filename=filename, content_type="image/jpeg\r\nX: y")
-        job = (await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)).id
+        job = (await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=20.0)).id
         standin.finish_jobs()
         assert (await client.query(job)).state is JobState.SUCCESS
 
@@ -373,7 +375,8 @@ async def test_cancelled_ended_and_unknown_jobs(standin: Any, photo: bytes, clie
     ids=str,
 )
 async def test_a_cancel_without_an_answer(fault: dict[str, Any], standin: Any, photo: bytes, client_for: Any) -> None:
-    async with opened(client_for(standin.url, timeout=1.0)) as client:
+    async with opened(client_for(standin.url)) as client:
+        standin.skip_limits()
         job = await start(client, photo)
         standin.arm("cancel", **fault)
         with pytest.raises(VendorDown):
@@ -395,7 +398,8 @@ async def test_a_cancel_that_came_too_late(standin: Any, client_for: Any) -> Non
     ids=str,
 )
 async def test_room_that_cannot_be_told(fault: dict[str, Any], standin: Any, client_for: Any) -> None:
-    async with opened(client_for(standin.url, timeout=1.0)) as client:
+    async with opened(client_for(standin.url)) as client:
+        standin.skip_limits()
         standin.arm("queue", **fault)
         with pytest.raises(VendorDown):
             await client.check_room()
@@ -427,12 +431,12 @@ def test_neither_logs_nor_errors_hold_secrets(
     errors: list[Exception] = []
 
     async def body() -> None:
-        async with opened(client_for(standin.url, timeout=1.0)) as client:
+        async with opened(client_for(standin.url)) as client:
             values["photo"] = await upload(client, photo)
             for fault in ({"code": "803"}, {"kind": "unauthorized"}, {"kind": "cut"}, {"kind": "not_json"}):
                 standin.arm("create", **fault)
                 with pytest.raises(ScfWorkersError) as caught:
-                    await client.create(JobRequest("model_pose12", values, webhook=webhook), timeout=1.0)
+                    await client.create(JobRequest("model_pose12", values, webhook=webhook), timeout=20.0)
                 errors.append(caught.value)
 
     asyncio.run(body())

@@ -27,7 +27,7 @@ async def create(standin: Any, client_for: Any, photo: bytes, error: type[Except
         request = await order(client, photo)
         standin.arm("create", **fault)
         with pytest.raises(error) as caught:
-            await client.create(request, timeout=5.0)
+            await client.create(request, timeout=20.0)
     return caught.value
 
 
@@ -208,7 +208,7 @@ async def test_slot_limit_per_key(standin: Any, client_for: Any, photo: bytes, a
         request = await order(client, photo)
         for _ in range(3):
             await client.check_room()
-            await client.create(request, timeout=5.0)
+            await client.create(request, timeout=20.0)
         if api == "v2":
             with pytest.raises(VendorFull):
                 await client.check_room()
@@ -216,11 +216,11 @@ async def test_slot_limit_per_key(standin: Any, client_for: Any, photo: bytes, a
             # The account of v1 tells no limit: the create itself has to find out.
             await client.check_room()
         with pytest.raises(VendorFull, match="421"):
-            await client.create(request, timeout=5.0)
+            await client.create(request, timeout=20.0)
         assert await start(other, photo)
         standin.finish_jobs()
         await client.check_room()
-        assert await client.create(request, timeout=5.0)
+        assert await client.create(request, timeout=20.0)
     assert standin.core.stats()["creates"] == 5
 
 
@@ -229,7 +229,7 @@ async def test_url_expiry_403(standin: Any, client_for: Any, photo: bytes) -> No
         allowed_hosts=frozenset(),
         allow_private=frozenset({f"127.0.0.1:{standin.port}"}),
         max_bytes=8 << 20,
-        timeout=5.0,
+        timeout=20.0,
     )
     async with opened(client_for(standin.url)) as client:
         job = await start(client, photo)

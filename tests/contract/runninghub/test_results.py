@@ -31,11 +31,11 @@ async def finished(standin: Any, client: RunningHub, photo: bytes) -> AsyncItera
         allowed_hosts=client.result_hosts,
         allow_private=frozenset({f"127.0.0.1:{standin.port}"}),
         max_bytes=8 << 20,
-        timeout=5.0,
+        timeout=20.0,
     )
     try:
         reference = await client.upload(Photo(photo), filename="input.jpg", content_type="image/jpeg")
-        job = (await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=5.0)).id
+        job = (await client.create(JobRequest("model_pose12", {"photo": reference}), timeout=20.0)).id
         standin.finish_jobs()
         yield job, fetcher
     finally:

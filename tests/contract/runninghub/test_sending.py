@@ -68,9 +68,9 @@ async def test_a_create_has_a_connection_of_its_own(client_for: Any) -> None:
         await client.query("5")
         await client.query("5")
         assert connections == 1
-        await client.create(ORDER, timeout=5.0)
+        await client.create(ORDER, timeout=20.0)
         assert connections == 2
-        await client.create(ORDER, timeout=5.0)
+        await client.create(ORDER, timeout=20.0)
         assert connections == 3
         await client.query("5")
         assert connections == 3
@@ -91,7 +91,7 @@ async def test_what_a_create_says(client_for: Any, key: str, api: str) -> None:
         request = JobRequest(
             "model_pose12", {"photo": "openapi/x.jpg", "prompt": "海边"}, webhook="https://a.example/h/1"
         )
-        await client.create(request, timeout=5.0)
+        await client.create(request, timeout=20.0)
         await client.close()
     path = "/openapi/v2/run/workflow/1990000000000000012" if api == "v2" else "/task/openapi/create"
     assert said.startswith(f"POST {path} HTTP/1.1\r\n".encode())
@@ -156,7 +156,7 @@ async def test_a_redirect_is_not_followed_with_the_key(client_for: Any) -> None:
         with pytest.raises(VendorDown):
             await client.query("5")
         with pytest.raises(CreateUnknown):
-            await client.create(ORDER, timeout=5.0)
+            await client.create(ORDER, timeout=20.0)
         await client.close()
     assert requests == 2
 

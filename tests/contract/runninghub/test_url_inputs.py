@@ -42,7 +42,7 @@ def workflows(workflows: dict[str, Workflow]) -> dict[str, Workflow]:
 async def test_a_url_goes_to_the_node_for_urls_and_is_read(store: str, standin: Any, client_for: Any) -> None:
     url = f"{store}?sign=5161e0c3"
     async with opened(client_for(standin.url)) as client:
-        job = (await client.create(JobRequest("model_pose12", {"photo": url, "prompt": "a://b"}), timeout=5.0)).id
+        job = (await client.create(JobRequest("model_pose12", {"photo": url, "prompt": "a://b"}), timeout=20.0)).id
         standin.finish_jobs()
         status = await client.query(job, kind="model_pose12")
     assert status.state is JobState.SUCCESS
@@ -52,7 +52,7 @@ async def test_a_url_goes_to_the_node_for_urls_and_is_read(store: str, standin: 
 
 async def test_a_url_that_leads_nowhere_fails_the_job(store: str, standin: Any, client_for: Any) -> None:
     async with opened(client_for(standin.url)) as client:
-        job = (await client.create(JobRequest("model_pose12", {"photo": f"{store}?sign=0"}), timeout=5.0)).id
+        job = (await client.create(JobRequest("model_pose12", {"photo": f"{store}?sign=0"}), timeout=20.0)).id
         standin.finish_jobs()
         assert (await client.query(job)).state is JobState.FAILED
 
@@ -60,7 +60,7 @@ async def test_a_url_that_leads_nowhere_fails_the_job(store: str, standin: Any, 
 async def test_what_is_no_url_of_the_web_is_refused(standin: Any, client_for: Any) -> None:
     async with opened(client_for(standin.url)) as client:
         with pytest.raises(VendorRefused, match="803"):
-            await client.create(JobRequest("model_pose12", {"photo": "file:///etc/passwd"}), timeout=5.0)
+            await client.create(JobRequest("model_pose12", {"photo": "file:///etc/passwd"}), timeout=20.0)
     assert standin.core.stats()["creates"] == 0
 
 
@@ -70,7 +70,7 @@ async def test_without_a_node_for_urls_nothing_is_sent_and_the_url_not_told(
     bare = {"model_pose12": msgspec.structs.replace(workflows["model_pose12"], url_inputs={})}
     async with opened(client_for(standin.url, workflows=bare)) as client:
         with pytest.raises(VendorRefused, match=r"url_inputs\.photo") as caught:
-            await client.create(JobRequest("model_pose12", {"photo": f"{store}?sign=5161e0c3"}), timeout=5.0)
+            await client.create(JobRequest("model_pose12", {"photo": f"{store}?sign=5161e0c3"}), timeout=20.0)
     assert caught.value.code is Code.PICTURE_TOO_LARGE
     assert "/staging/" not in str(caught.value)
     assert standin.core.stats()["refused"] == 0
@@ -81,7 +81,7 @@ async def test_a_refusal_that_quotes_the_url_does_not_tell_it(store: str, standi
     wrong["model_pose12"] = msgspec.structs.replace(wrong["model_pose12"], url_inputs={"photo": Node("11", store)})
     async with opened(client_for(standin.url, workflows=wrong)) as client:
         with pytest.raises(VendorRefused, match="803") as caught:
-            await client.create(JobRequest("model_pose12", {"photo": f"{store}?sign=5161e0c3"}), timeout=5.0)
+            await client.create(JobRequest("model_pose12", {"photo": f"{store}?sign=5161e0c3"}), timeout=20.0)
     assert "/staging/" not in str(caught.value)
 
 
