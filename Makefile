@@ -16,7 +16,7 @@ BUSY_TESTS ?= tests/pulsar/test_outage.py tests/pulsar/test_processes.py tests/c
 IMAGE_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-pulsar test-busy lint format image-check bench clean
+.PHONY: help setup demo test test-quick test-long test-pulsar test-busy lint format image-check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,13 +36,16 @@ demo: .venv/.ready ## Show the whole way on this machine; PHOTO=path takes a pho
 	$(RUN)/scf-workers demo $(DEMO_ARGS) $${PHOTO:+-- "$$PHOTO"}
 
 test: .venv/.ready ## Every test; without Java those that need a Pulsar are left out, and it says so
-	$(RUN)/pytest -n 2 $(TEST_ARGS)
+	$(RUN)/pytest -n 2 -m "not long" $(TEST_ARGS)
+
+test-long: .venv/.ready ## Those that take minutes each and that `make test` leaves out
+	PULSAR_REQUIRED=1 $(RUN)/pytest -m long $(TEST_ARGS)
 
 test-quick: .venv/.ready ## Only those that start no whole processes, and no Pulsar
-	$(RUN)/pytest -n 2 -m "not slow and not pulsar and not own_pulsar" $(TEST_ARGS)
+	$(RUN)/pytest -n 2 -m "not slow and not long and not pulsar and not own_pulsar" $(TEST_ARGS)
 
 test-pulsar: .venv/.ready ## Only those that need a Pulsar
-	PULSAR_REQUIRED=1 $(RUN)/pytest -n 2 -m "pulsar or own_pulsar" $(TEST_ARGS)
+	PULSAR_REQUIRED=1 $(RUN)/pytest -n 2 -m "(pulsar or own_pulsar) and not long" $(TEST_ARGS)
 
 test-busy: .venv/.ready ## Those that wait for processes and brokers, BUSY_TIMES times, while something else keeps all cores busy
 	PULSAR_REQUIRED=1 $(RUN)/python -m tests.support.busy $(BUSY_TIMES) -- $(BUSY_TESTS) $(TEST_ARGS)
@@ -51,8 +54,8 @@ lint: .venv/.ready ## Style, types, import arrows
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
-	$(RUN)/mypy
-	$(RUN)/basedpyright
+	@# Side by side: each takes one core.
+	$(RUN)/mypy & types=$$!; $(RUN)/basedpyright; right=$$?; wait $$types && exit $$right
 
 format: .venv/.ready ## Put the code into its one style
 	$(RUN)/ruff check --fix-only .

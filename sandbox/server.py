@@ -108,9 +108,14 @@ class _PromptServer(uvicorn.Server):
             server.close()
         for listening in sockets or []:
             listening.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        while (self.server_state.connections or self.server_state.tasks) and not self.force_exit:  # noqa: ASYNC110 - uvicorn has no event
+        asked: set[Any] = set()
+        while not self.force_exit:
+            # Again, for those that were just being accepted.
+            for connection in self.server_state.connections - asked:
+                connection.shutdown()
+                asked.add(connection)
             await asyncio.sleep(_CLOSING_LOOK_S)
+            if not (self.server_state.connections or self.server_state.tasks):
+                break
         if not self.force_exit:
             await self.lifespan.shutdown()

@@ -18,7 +18,7 @@ from messages.topics import topic_of
 from sandbox.pulsar import LocalPulsar
 from tests.chaos.shop import Shop, opened, through, until
 
-pytestmark = [pytest.mark.own_pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.own_pulsar, pytest.mark.long, pytest.mark.timeout(600)]
 
 WAITING = 50_000
 AN_HOUR = 3600.0

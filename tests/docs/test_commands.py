@@ -37,6 +37,8 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     'make test TEST_ARGS="-k ledger"': "as `make test`",
     "make test-quick": "a part of `make test`",
     "make test-pulsar": "a part of `make test`",
+    "make test-long": "minutes for one statement",
+    "make test-busy": "tests of `make test`, ten times",
     "make format": "changes files, and `make lint` fails where it would",
     "make image-check": "builds with a Python of its own, for minutes; tests/deploy looks at the steps",
     "docker compose up --build --detach --wait": "needs a Docker engine; tests/deploy reads the file",

@@ -49,7 +49,7 @@ class SqliteFile:
     """The embedded broker in a file."""
 
     capabilities = Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=True)
-    volume = 100_000
+    volume = 25_000
     hang_limit = 1.0
 
     def __init__(self, folder: Path) -> None:

@@ -31,7 +31,8 @@ ODD: Final = {
 
 JSON: Final[st.SearchStrategy[Any]] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
 )
 
 
@@ -81,12 +82,12 @@ def test_what_is_no_object_is_the_callers_error(body: bytes) -> None:
         decode_event(body)
 
 
-@given(st.dictionaries(st.text(), JSON))
+@given(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
 def test_an_event_is_what_it_says(event: dict[str, Any]) -> None:
     assert decode_event(json.dumps(event).encode()) == event
 
 
-@given(st.lists(JSON), st.integers(0, 20))
+@given(st.lists(JSON, max_size=6), st.integers(0, 20))
 def test_records_beside_an_odd_one_are_what_they_say(records: list[Any], place: int) -> None:
     texts = [json.dumps(one, ensure_ascii=False).encode() for one in records]
     texts.insert(place, DEEP)
