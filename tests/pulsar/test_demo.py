@@ -16,7 +16,8 @@ from tests.support.pulsar_place import Place
 
 pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
 
-TASKS = 20
+TASKS = 8
+"""More than the vendor works on at once."""
 
 
 def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path) -> None:
