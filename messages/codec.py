@@ -18,6 +18,7 @@ from messages.errors import InvalidMessage, MessageTooLarge
 from messages.keys import ID_PATTERN, RunId
 
 __all__ = [
+    "MAX_COUNT",
     "MAX_MESSAGE_BYTES",
     "NOBODY",
     "SCHEMA",
@@ -43,7 +44,10 @@ NOBODY: Final = "-"
 """User and task of a dead letter whose original could not be read."""
 
 Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID_PATTERN}\Z")]
-Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+MAX_COUNT: Final = 1_000_000
+"""Largest step, run, seq or attempt that a message carries."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
 
 
@@ -63,7 +67,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     user: Id
     task: Id
     step: Count
-    run: Annotated[int, msgspec.Meta(ge=-1, le=1_000_000)]
+    run: Annotated[int, msgspec.Meta(ge=-1, le=MAX_COUNT)]
     """-1 in a wake means the highest run that was accepted."""
     seq: Count
     """Counts the messages of a stage: 0 for the first, +1 for each copy."""

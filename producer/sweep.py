@@ -21,16 +21,15 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from messages.bodies import Stage
-from messages.errors import InvalidKey, Outage, ScfWorkersError
-from messages.keys import RunId, check_id
-from producer.sweep_rules import MOST_STEPS, OLDER_THAN_S, Action, choose, oddity_of
+from messages.errors import Outage, ScfWorkersError
+from producer.sweep_rules import OLDER_THAN_S, Action, choose, oddity_of, run_of
 from runtime.scf import instance, order_of, time_limit_s
 from services.backend import UnfinishedTask
 from services.concurrency import Together
 from tasks.context import Services
 from tasks.topics import topics_of
 from tasks.view import current_trail
-from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
+from tasks.wakes import REDELIVER, SWEEP, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
@@ -209,7 +208,7 @@ class _Look:
         log.error(Event.SWEEP_ROW_ODD, task_id=row.task, user_id=row.user, step=row.step, why=why)
 
     async def _act(self, row: UnfinishedTask, *, since: float) -> Action:
-        run = _run_of(row)
+        run = run_of(row)
         trail = current_trail(await self._services.ledger.trail(run))
         # One moment for all rows; the first listing has told the store's time.
         self._now = self._now or self._services.ledger.now()
@@ -228,17 +227,6 @@ class _Look:
         elif action is Action.GIVEN_UP:
             self._report(row, "its verdict was acknowledged more than 72 h ago, and it is listed all the same")
         return action
-
-
-def _run_of(row: UnfinishedTask) -> RunId:
-    """The step's run that counts.
-
-    Raises:
-        messages.errors.InvalidKey: the backend lists what can be no task of ours.
-    """
-    if not 0 <= row.step <= MOST_STEPS:
-        raise InvalidKey(f"step {row.step} is none of ours")
-    return RunId(check_id(row.user, "user"), check_id(row.task, "task"), row.step, LATEST)
 
 
 async def _waiting(services: Services) -> Mapping[Stage, float]:

@@ -11,22 +11,23 @@ from enum import StrEnum
 from typing import Final
 
 from messages.bodies import Stage
+from messages.codec import MAX_COUNT
 from messages.errors import InvalidKey
-from messages.keys import check_id
+from messages.keys import RunId, check_id
 from recipes.recipe import Recipe
 from services.backend import UnfinishedTask
 from tasks.ending.finish import DELIVER_FOR_S
 from tasks.ledger.records import Accepted, Delivered, Verdict
 from tasks.view import stage_after
-from tasks.wakes import SWEEP_PERIOD_S
+from tasks.wakes import LATEST, SWEEP_PERIOD_S
 
 __all__ = [
-    "MOST_STEPS",
     "OLDER_THAN_S",
     "REDELIVER_EVERY_S",
     "Action",
     "choose",
     "oddity_of",
+    "run_of",
 ]
 
 OLDER_THAN_S: Final = 600.0
@@ -36,9 +37,6 @@ REDELIVER_EVERY_S: Final = 3600.0
 
 _SAME_TIME_S: Final = 1.0
 """The store tells whole seconds: of records closer than that, nobody knows which is the newest."""
-
-MOST_STEPS: Final = 1_000_000
-"""What a message can carry."""
 
 _OLDEST: Final = 1e9
 _AHEAD_S: Final = 3600.0
@@ -99,6 +97,18 @@ def choose(
     return Action.WOKEN if now - newest >= max(limits) else Action.FRESH
 
 
+def run_of(row: UnfinishedTask) -> RunId:
+    """Return the run that counts of a row's step.
+
+    Raises:
+        messages.errors.InvalidKey: the row can be no task of ours; the message names the field.
+    """
+    user, task = check_id(row.user, "user"), check_id(row.task, "task")
+    if not 0 <= row.step <= MAX_COUNT:
+        raise InvalidKey(f"step must be from 0 to {MAX_COUNT}, got {row.step}")
+    return RunId(user, task, row.step, LATEST)
+
+
 def oddity_of(row: UnfinishedTask, now: float) -> str:
     """Why a row cannot be acted on, or no deadline be counted from it; empty where all is well.
 
@@ -107,12 +117,9 @@ def oddity_of(row: UnfinishedTask, now: float) -> str:
         now: seconds since the epoch by the store's clock.
     """
     try:
-        check_id(row.user, "user")
-        check_id(row.task, "task")
+        run_of(row)
     except InvalidKey as error:
         return str(error)
-    if not 0 <= row.step <= MOST_STEPS:
-        return f"step must be from 0 to {MOST_STEPS}, got {row.step}"
     if not _OLDEST <= row.created <= now + _AHEAD_S:
         return f"created must be seconds since the epoch and not in the future, got {row.created:g}"
     return ""

@@ -105,7 +105,7 @@ class Instance:
         self._loop, self._services, self._outlets = None, None, None
 
     async def disconnect(self, limit_s: float) -> None:
-        """From within a call that must end now: drop the services; the next call opens it anew.
+        """From within a call that must end now: drop the services; the next call opens them again.
 
         Args:
             limit_s: seconds to wait for what is dropped to close. A broker that is away may not be stopped in that, and
@@ -131,8 +131,8 @@ class Instance:
             return await work(self._services)
 
     async def _open(self, settings: Settings) -> Services:
-        outside = open_services(settings, lambda: os.environ, vendors=self._vendors, tickets=self._tickets)
-        return await self._stack.enter_async_context(outside)
+        services = open_services(settings, lambda: os.environ, vendors=self._vendors, tickets=self._tickets)
+        return await self._stack.enter_async_context(services)
 
 
 def _told(error: Exception) -> ScfWorkersError:

@@ -66,7 +66,7 @@ def open_telemetry(settings: Settings, service: str) -> Outlets:
 async def open_services(
     settings: Settings, environ: Callable[[], Mapping[str, str]], *, vendors: bool = True, tickets: bool = True
 ) -> AsyncGenerator[Services]:
-    """Open the services, and close it in the end.
+    """Open the services, and close them in the end.
 
     Args:
         settings: the settings.

@@ -34,7 +34,6 @@ from telemetry import logs
 from telemetry.redaction import redact_text
 
 __all__ = [
-    "KINDS_HELP",
     "EnvFile",
     "app",
     "broker_start",
@@ -65,7 +64,7 @@ app = typer.Typer(
 _FAILED = 1
 _USAGE = 2
 
-KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
+_KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
 
 EnvFile = Annotated[
     Path | None,
@@ -116,7 +115,7 @@ def main() -> None:
 @app.command()
 def demo(
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos; default: the one that comes along.")] = None,
-    kind: Annotated[str, typer.Option(help=KINDS_HELP)] = "model_pose12",
+    kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
     tasks: Annotated[int, typer.Option(min=0, help="Tasks over the photos in turn; 0: one a photo.")] = 0,
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
@@ -172,7 +171,7 @@ def sandbox(
 @app.command()
 def submit(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
-    kind: Annotated[str, typer.Option(help=KINDS_HELP)] = "model_pose12",
+    kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),

@@ -32,10 +32,9 @@ from consumers.engine.outcomes import (
     dead_lettered,
 )
 from consumers.engine.pauses import Pauses
-from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
+from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of, put_off_delay
 from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
-from consumers.runners.user_cap import put_off_delay
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, encode, try_decode
 from messages.errors import InvalidMessage, ScfWorkersError

@@ -8,22 +8,10 @@ from typing import Final
 from messages.bodies import Stage
 from messages.codec import Header
 
-__all__ = ["PUT_OFF_LONGEST", "PUT_OFF_SHORTEST", "UserCap", "put_off_delay"]
-
-PUT_OFF_SHORTEST: Final = 1.0
-PUT_OFF_LONGEST: Final = 30.0
+__all__ = ["UserCap"]
 
 _CAPPED: Final = frozenset({Stage.CLEAN.value, Stage.GENERATE.value, Stage.COLLECT.value})
 """Stages that take their time. Looks at a vendor are short, and a verdict never waits."""
-
-
-def put_off_delay(age: float) -> float:
-    """Seconds until a message whose user has enough under way is looked at again: longer, the longer it has waited.
-
-    Args:
-        age: seconds since it was due.
-    """
-    return min(PUT_OFF_LONGEST, max(PUT_OFF_SHORTEST, age / 4))
 
 
 class UserCap:

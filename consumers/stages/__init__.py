@@ -1,1 +1,1 @@
-"""What each stage does: async functions `(message, task, the services) -> outcome`."""
+"""The stages: async functions from a message, and where they need it its task, to an outcome; `table` lists them."""

@@ -72,14 +72,19 @@ asyncio.run(main())
 """
 
 
-def test_a_third_broker_touches_its_folder_one_row_and_its_settings(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path / "copy")
+def _with_toy(folder: Path) -> Scratch:
+    scratch = Scratch(folder)
     scratch.add("transport/toy/__init__.py", ADAPTER)
     scratch.replace(
         "transport/__init__.py",
         "_ADAPTERS: Final = (\n",
         '_ADAPTERS: Final = (\n    _Adapter("toy", frozenset({"toy"}), "toy://here"),\n',
     )
+    return scratch
+
+
+def test_a_third_broker_touches_its_folder_one_row_and_its_settings(tmp_path: Path) -> None:
+    scratch = _with_toy(tmp_path / "copy")
     scratch.replace(
         "runtime/settings.py",
         '    broker_token: Secret = Secret("")\n',
@@ -94,13 +99,7 @@ def test_a_third_broker_touches_its_folder_one_row_and_its_settings(tmp_path: Pa
 
 
 def test_an_adapter_without_its_setting_says_what_to_set(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path / "copy")
-    scratch.add("transport/toy/__init__.py", ADAPTER)
-    scratch.replace(
-        "transport/__init__.py",
-        "_ADAPTERS: Final = (\n",
-        '_ADAPTERS: Final = (\n    _Adapter("toy", frozenset({"toy"}), "toy://here"),\n',
-    )
+    scratch = _with_toy(tmp_path / "copy")
     program = "import asyncio; from transport import open_broker; asyncio.run(open_broker({!r}))"
     assert "a toy broker needs BROKER_ROOM" in scratch.run("-c", program.format("toy://here")).stderr
     assert "use toy://here, or sqlite:///absolute" in scratch.run("-c", program.format("amqp://x")).stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +46,15 @@ LOOK_BOOK: Final = Recipe(
 """The recipe."""
 '''
 
+OPEN_VENDORS = """
+from recipes.table import RECIPES
+from runtime.settings import load_settings
+from runtime.vendors import open_vendors
+
+environ = {"RUNNINGHUB_API_KEY": "a-key-of-the-stand-in", "RUNNINGHUB_WORKFLOWS": "sandbox/workflows"}
+open_vendors(load_settings(environ), RECIPES)
+"""
+
 FILES = ["recipes/look_book.py", "recipes/table.py", "sandbox/workflows/look_book.json"]
 
 
@@ -79,30 +87,15 @@ def test_a_second_kind_of_a_vendor_touches_three_files_and_runs(tmp_path: Path) 
 def test_a_kind_without_its_workflow_file_is_refused_at_start_by_name(tmp_path: Path) -> None:
     scratch = _with_look_book(tmp_path / "copy")
     (scratch.folder / "sandbox/workflows/look_book.json").unlink()
-    program = (
-        "from recipes.table import RECIPES\n"
-        "from runtime.settings import load_settings\n"
-        "from runtime.vendors import open_vendors\n"
-        "environ = {'RUNNINGHUB_API_KEY': 'a-key-of-the-stand-in', 'RUNNINGHUB_WORKFLOWS': 'sandbox/workflows'}\n"
-        "open_vendors(load_settings(environ), RECIPES)\n"
-    )
-    ran = scratch.run("-c", program)
+    ran = scratch.run("-c", OPEN_VENDORS)
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("runtime.errors.BadSettings: RUNNINGHUB_WORKFLOWS needs a file look_book.json"), ran.stderr
 
 
 def test_a_workflow_file_whose_inputs_are_not_the_recipes_is_refused(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path / "copy")
-    shutil.copy(scratch.folder / "sandbox/workflows/model_pose12.json", tmp_path)
     scratch.replace("sandbox/workflows/model_pose12.json", '"inputs": {\n    "photo"', '"inputs": {\n    "person"')
     scratch.replace(
         "sandbox/workflows/model_pose12.json", '"url_inputs": {\n    "photo"', '"url_inputs": {\n    "person"'
     )
-    program = (
-        "from recipes.table import RECIPES\n"
-        "from runtime.settings import load_settings\n"
-        "from runtime.vendors import open_vendors\n"
-        "environ = {'RUNNINGHUB_API_KEY': 'a-key-of-the-stand-in', 'RUNNINGHUB_WORKFLOWS': 'sandbox/workflows'}\n"
-        "open_vendors(load_settings(environ), RECIPES)\n"
-    )
-    assert "must name photo, as the recipe does" in scratch.run("-c", program).stderr
+    assert "must name photo, as the recipe does" in scratch.run("-c", OPEN_VENDORS).stderr

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.runners.user_cap import PUT_OFF_LONGEST, PUT_OFF_SHORTEST, UserCap, put_off_delay
+from consumers.engine.retry import PUT_OFF_LONGEST, PUT_OFF_SHORTEST, put_off_delay
+from consumers.runners.user_cap import UserCap
 from messages.bodies import Stage
 from messages.codec import SCHEMA, Header
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from console.doctor.checks import Wrong, checks_of
+from messages.codec import MAX_COUNT
 from messages.codes import Code
 from messages.keys import RunId
-from producer.sweep_rules import MOST_STEPS
 from runtime.settings import Settings
 from services.backend import UnfinishedTask
 from tasks.ending.finish import DELIVER_FOR_S
@@ -28,7 +28,7 @@ ODD = {
     "a user's id with an at": ("t9", "u@example.com", 0, EPOCH),
     "nobody's id": ("t9", "-", 0, EPOCH),
     "a step below 0": ("t9", "u1", -1, EPOCH),
-    "a step beyond all steps": ("t9", "u1", MOST_STEPS + 1, EPOCH),
+    "a step beyond all steps": ("t9", "u1", MAX_COUNT + 1, EPOCH),
 }
 odd_rows = pytest.mark.parametrize("row", [UnfinishedTask(*row, "basic_clean") for row in ODD.values()], ids=ODD)
 
