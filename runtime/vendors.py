@@ -5,7 +5,7 @@ A vendor has a folder in `services/vendors`, its settings, and an entry here. It
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -18,18 +18,21 @@ from messages.text import without_bom
 from recipes.recipe import Recipe
 from runtime.errors import BadSettings
 from runtime.settings import Settings, require
+from services.checks import Check
 from services.vendors.port import Vendor
 
-__all__ = ["VENDORS", "VendorEntry", "open_vendors", "parse_webhook"]
+__all__ = ["VENDORS", "VendorEntry", "open_vendors", "parse_webhook", "vendor_checks"]
 
 
 class VendorEntry(msgspec.Struct, frozen=True):
     """One vendor that this build knows."""
 
     package: str
-    """Its folder; the module `webhook` in it has `parse_webhook(body)`."""
+    """Its folder; the modules in it: `webhook` with `parse_webhook(body)`, and `checks` with `checks(vendor)`."""
     open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
     """(settings, the recipes of its kinds) -> its client; None where its key is not set."""
+    is_meant: Callable[[Settings], bool]
+    """Whether the settings name something of this vendor, its key or else."""
 
 
 def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str, Vendor]:
@@ -57,6 +60,21 @@ def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
         return None
     found: str | None = import_module(f"{entry.package}.webhook").parse_webhook(body)
     return found
+
+
+def vendor_checks(settings: Settings, vendors: Mapping[str, Vendor]) -> Sequence[Check]:
+    """What is examined about the vendors that the settings name.
+
+    Args:
+        settings: the settings.
+        vendors: the clients of those whose key is set.
+    """
+    return [
+        check
+        for name, entry in VENDORS.items()
+        if entry.is_meant(settings)
+        for check in import_module(f"{entry.package}.checks").checks(vendors.get(name))
+    ]
 
 
 def _runninghub(settings: Settings, recipes: Mapping[str, Recipe]) -> Vendor | None:
@@ -93,7 +111,11 @@ def _workflow(path: Path, recipe: Recipe, form: type[Any]) -> Any:  # noqa: ANN4
     return workflow
 
 
+def _is_runninghub_meant(settings: Settings) -> bool:
+    return bool(settings.runninghub_api_key or settings.runninghub_workflows)
+
+
 VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
-    {"runninghub": VendorEntry("services.vendors.runninghub", _runninghub)}
+    {"runninghub": VendorEntry("services.vendors.runninghub", _runninghub, _is_runninghub_meant)}
 )
 """Every vendor by the name that recipes give it."""

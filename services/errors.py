@@ -18,6 +18,7 @@ Permanent
 ├── VendorRefused      the vendor did not accept a call, and never will
 ├── FetchRefused       a URL that must not or cannot be fetched
 ├── BadQuestion        the backend calls a question of ours wrong
+├── CheckFailed        an examined part of a deployment answers, but not as it must
 └── WeakSecret         a configured secret is too short to sign with
 Unknown
 └── CreateUnknown      a paid create was sent and its outcome is not known
@@ -36,6 +37,7 @@ __all__ = [
     "BadPicture",
     "BadQuestion",
     "Changed",
+    "CheckFailed",
     "CreateUnknown",
     "Denied",
     "Exists",
@@ -147,6 +149,10 @@ class BadQuestion(Permanent):
 
     Never for a callback: a verdict is brought on, whatever is answered.
     """
+
+
+class CheckFailed(Permanent):
+    """An examined part of a deployment answers, but not as it must. Its text is for operators, and complete."""
 
 
 class WeakSecret(Permanent):

@@ -16,19 +16,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from console.doctor.checks import NEEDS, Check, Wrong, checks_of
+from console.doctor.checks import checks_of
 from messages.errors import ScfWorkersError
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets, require_tickets
 from runtime.wiring import broker_options, open_services
-from tasks.context import Services
+from services.checks import Check
+from services.errors import CheckFailed
 from tasks.topics import TOPICS
 from telemetry.exporters import pairs
 from telemetry.redaction import redact_text
 from telemetry.secrets import Secret
 from transport import options_of
 from transport.errors import BadBrokerUrl, BrokerDown
-from transport.port import BrokerOptions, Clock
+from transport.port import Clock
 
 __all__ = ["Finding", "examine", "to_json"]
 
@@ -175,15 +176,6 @@ def _sandbox(environ: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def _vendor_keys(settings: Settings) -> list[Finding]:
-    if not settings.runninghub_workflows or settings.runninghub_api_key:
-        return []
-    detail = "RUNNINGHUB_WORKFLOWS is set, but RUNNINGHUB_API_KEY is not: nothing can be generated"
-    return [
-        Finding("runninghub", ok=False, detail=detail, remedy="set RUNNINGHUB_API_KEY, or unset RUNNINGHUB_WORKFLOWS")
-    ]
-
-
 def _ticket_key(settings: Settings) -> Finding:
     try:
         require_tickets(settings)
@@ -219,35 +211,35 @@ async def _ask(environ: Mapping[str, str]) -> list[Finding]:
     settings = load_settings(environ)
     async with open_services(settings, lambda: environ, tickets=False) as services:
         broker = broker_options(settings, lambda: environ)
-        return [_ticket_key(settings), *_vendor_keys(settings), *await _checked(settings, broker, services)]
+        return [_ticket_key(settings), *await _checked(checks_of(settings, broker, services))]
 
 
-async def _checked(settings: Settings, broker: BrokerOptions, services: Services) -> list[Finding]:
+async def _checked(checks: Sequence[Check]) -> list[Finding]:
     findings: list[Finding] = []
     causes: dict[str, str] = {}
-    for name, check, remedy in checks_of(settings, broker):
-        if cause := causes.get(NEEDS.get(name, "")):
-            finding = Finding(name, ok=None, detail=f"not examined: see {cause}")
+    for check in checks:
+        if cause := causes.get(check.needs):
+            finding = Finding(check.name, ok=None, detail=f"not examined: see {cause}")
         else:
-            finding = await _run(name, check, remedy, services)
+            finding = await _run(check)
         if not finding.ok:
-            causes[name] = cause or name
+            causes[check.name] = cause or check.name
         findings.append(finding)
     return findings
 
 
-async def _run(name: str, check: Check, remedy: str, services: Services) -> Finding:
+async def _run(check: Check) -> Finding:
     try:
         async with asyncio.timeout(_LIMIT_S):
-            return Finding(name, ok=True, detail=await check(services))
+            return Finding(check.name, ok=True, detail=await check.run())
     except TimeoutError:
-        return Finding(name, ok=False, detail=f"no answer in {_LIMIT_S:g} s", remedy=remedy)
-    except (ScfWorkersError, Wrong) as error:
-        return Finding(name, ok=False, detail=_said(error), remedy=remedy)
+        return Finding(check.name, ok=False, detail=f"no answer in {_LIMIT_S:g} s", remedy=check.remedy)
+    except ScfWorkersError as error:
+        return Finding(check.name, ok=False, detail=_said(error), remedy=check.remedy)
 
 
-def _said(error: Exception) -> str:
-    return redact_text(str(error) if isinstance(error, Wrong) else f"{type(error).__name__}: {error}")
+def _said(error: ScfWorkersError) -> str:
+    return redact_text(str(error) if isinstance(error, CheckFailed) else f"{type(error).__name__}: {error}")
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from messages.errors import Outage
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_services, open_telemetry
+from services.objects.checks import winners
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger
 from telemetry import logs
@@ -85,14 +86,14 @@ async def check_store(ledger: Ledger) -> None:
     """
     while True:
         try:
-            winners = await ledger.race(_WRITERS, _FOLDER)
+            won = await winners(ledger.objects, f"{_FOLDER}{ledger.nonce()}", _WRITERS)
         except Outage as error:
             log.warning(Event.STORE_UNCHECKED, error=error)
             await asyncio.sleep(_STORE_PAUSE_S)
             continue
-        if winners != 1:
+        if won != 1:
             raise BadSettings(
-                f"LEDGER_BUCKET names a store that overwrites: {winners} of {_WRITERS} create-only writes at once "
+                f"LEDGER_BUCKET names a store that overwrites: {won} of {_WRITERS} create-only writes at once "
                 "succeeded, exactly one must; was versioning ever turned on for it?"
             )
         return

@@ -8,12 +8,12 @@ lost. An absence only ever permits a create-only write.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from messages.errors import Permanent, ScfWorkersError
+from messages.errors import Permanent
 from messages.keys import Facts, RunId, done_key, index_keys, record_key, runs_prefix
 from services.concurrency import Together
 from services.errors import Denied, Exists, NotFound, ObjectsDown
@@ -290,35 +290,6 @@ class Ledger:
     async def record_dead_letter(self, key: str, letter: DeadLetter) -> None:
         """Record a dead letter; the same one twice is one record."""
         await self.write_key(key, letter)
-
-    async def race(self, writers: int, folder: str) -> int:
-        """Let so many create-only writes of one key meet, and count those that succeed: it must be exactly one.
-
-        The object is deleted afterwards, where this process may delete.
-
-        Args:
-            writers: how many.
-            folder: where this process may write, with a trailing slash.
-
-        Raises:
-            services.errors.ObjectsDown: the store did not answer.
-        """
-        key = f"{folder}{self.nonce()}"
-
-        async def wins(n: int) -> bool:
-            try:
-                await self.objects.put_new(key, str(n).encode())
-            except Exists:
-                return False
-            return True
-
-        try:
-            async with Together() as group:
-                writes = [group.create_task(wins(n)) for n in range(writers)]
-        finally:
-            with suppress(ScfWorkersError):
-                await self.objects.delete([key])
-        return sum(write.result() for write in writes)
 
     async def _walk(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         asked = self._clock()

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from console.doctor.checks import RACERS, Wrong, checks_of
+from console.doctor.checks import checks_of
 from runtime.settings import Settings
-from services.errors import Denied
+from services.errors import CheckFailed, Denied
+from services.objects.checks import RACERS
 from services.objects.port import Content, ObjectInfo
 from tests.engine.virtual import VirtualLoop
 from tests.engine.world import World
@@ -20,12 +21,12 @@ from transport.sqlite import SqliteOptions
 
 def look(name: str, spoil: Callable[[World], None] = lambda _: None) -> str:
     """Run one check by its name on a spoilt world; what it saw."""
-    check = {called: found for called, found, _ in checks_of(Settings(), SqliteOptions("sqlite:///:memory:"))}[name]
 
     async def play() -> str:
         async with World() as world:
             spoil(world)
-            seen = await check(world.out)
+            checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), world.out)
+            seen = await next(check for check in checks if check.name == name).run()
             assert await world.keys("") == [], "an examination leaves nothing behind"
             assert [item.key for item in (await world.ledger.objects.list("")).items] == []
             return seen
@@ -53,7 +54,7 @@ def test_a_ledger_that_was_ever_versioned_is_refused() -> None:
 
         world.ledger.objects.versioned = versioned  # type: ignore[method-assign]
 
-    with pytest.raises(Wrong, match="versioning"):
+    with pytest.raises(CheckFailed, match="versioning"):
         look("ledger: versioning", spoil)
 
 
@@ -68,7 +69,7 @@ def test_a_store_that_ignores_create_only_is_found() -> None:
 
         store.put_new = put_new  # type: ignore[method-assign]
 
-    with pytest.raises(Wrong, match="50 of 50"):
+    with pytest.raises(CheckFailed, match="50 of 50"):
         look("ledger: create-only", spoil)
 
 
@@ -77,7 +78,7 @@ def test_a_clock_that_is_off_is_found(off: float) -> None:
     def spoil(world: World) -> None:
         world.jump = off
 
-    with pytest.raises(Wrong, match="clock is off by"):
+    with pytest.raises(CheckFailed, match="clock is off by"):
         look("clock", spoil)
 
 
@@ -98,7 +99,7 @@ def test_a_store_that_reads_back_something_else_is_found() -> None:
 
         world.data.get = other  # type: ignore[method-assign]
 
-    with pytest.raises(Wrong, match="not what was read"):
+    with pytest.raises(CheckFailed, match="not what was read"):
         look("data bucket", spoil)
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from console.doctor import checks
 from console.doctor.doctor import Finding, examine
 from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.environment import World
+from services.objects import checks
 from tests.support.patience import PATIENCE_S
 from tests.telemetry.collectors import grpc_collector, http_collector
 

@@ -62,8 +62,8 @@ environ = {
 async def main():
     settings = load_settings(environ)
     async with open_services(settings, lambda: environ, vendors=False) as services:
-        name, check, remedy = checks_of(settings, broker_options(settings, lambda: environ))[0]
-        print(name, "|", await check(services), "|", remedy)
+        check = checks_of(settings, broker_options(settings, lambda: environ), services)[0]
+        print(check.name, "|", await check.run(), "|", check.remedy)
         services.ledger.learn(time.time() + 7200)
         await services.broker.publish("poll", b"x", delay=60)
         print((await services.broker.backlog("poll", "workers")).delayed)

@@ -6,16 +6,15 @@ import asyncio
 
 import pytest
 
-from console.doctor.checks import Wrong, checks_of
 from messages.codec import MAX_COUNT
 from messages.codes import Code
 from messages.keys import RunId
-from runtime.settings import Settings
+from producer.checks import backend_checks
 from services.backend import UnfinishedTask
+from services.errors import CheckFailed
 from tasks.ending.finish import DELIVER_FOR_S
 from tests.engine.virtual import EPOCH
 from tests.unit.sweep.house import House
-from transport.sqlite import SqliteOptions
 
 ODD = {
     "created in milliseconds": ("t9", "u1", 0, EPOCH * 1000),
@@ -54,11 +53,9 @@ async def test_a_row_that_no_verdict_may_come_of_raises_an_alarm_that_names_it(
 @odd_rows
 async def test_the_doctor_names_such_a_row(house: House, row: UnfinishedTask) -> None:
     house.backend.lost.append(row)
-    ((_, check, _),) = [
-        one for one in checks_of(Settings(), SqliteOptions("sqlite:///:memory:")) if one[0] == "backend"
-    ]
-    with pytest.raises(Wrong, match=f"step {row.step}: ") as raised:
-        await check(house.out)
+    (check,) = backend_checks(house.out.backend, clock=house.now)
+    with pytest.raises(CheckFailed, match=f"step {row.step}: ") as raised:
+        await check.run()
     assert row.task[:40] in str(raised.value)
 
 

@@ -1,0 +1,77 @@
+"""What is examined about the ways in: the backend's list of unfinished tasks, and the webhook's address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from messages.keys import RunId
+from producer.sweep_rules import oddity_of
+from services.backend import Backend
+from services.checks import Check
+from services.errors import CheckFailed
+from tasks.calls.webhook_paths import Webhooks
+
+__all__ = ["backend_checks", "webhook_checks"]
+
+_PAGES: Final = 20
+"""Pages of the backend's list that are read."""
+_ROWS_NAMED: Final = 5
+_WEBHOOK_S: Final = 20.0
+
+
+def backend_checks(backend: Backend, *, clock: Callable[[], float]) -> Sequence[Check]:
+    """Whether the sweep can ask the backend, and can act on every row of its answer.
+
+    Args:
+        backend: its client.
+        clock: this machine's clock, seconds since the epoch.
+    """
+    remedy = "BACKEND_URL and INTERNAL_CALLBACK_SECRET must be the backend's own"
+    return (Check("backend", lambda: _unfinished(backend, clock), remedy),)
+
+
+def webhook_checks(webhooks: Webhooks, *, nonce: Callable[[], str]) -> Sequence[Check]:
+    """Whether `producer.webhook` answers at the address that vendors are given, and knows our secret.
+
+    Args:
+        webhooks: makes the paths.
+        nonce: makes a new text, for a path that is no task's.
+    """
+    remedy = "WEBHOOK_URL must be the public address of producer.webhook, and WEBHOOK_SECRET the same there as here"
+    return (Check("webhook", lambda: _webhook(webhooks.url("doctor", RunId("doctor", nonce()), 1, 1)), remedy),)
+
+
+async def _unfinished(backend: Backend, clock: Callable[[], float]) -> str:
+    listed, wrong, cursor = 0, list[str](), ""
+    for _ in range(_PAGES):
+        page = await backend.unfinished(600, cursor)
+        listed += len(page.rows)
+        wrong += [f"unreadable: {example}" for example in page.examples]
+        odd = [(row, oddity_of(row, clock())) for row in page.rows]
+        wrong += [f"task {row.task[:80]!r} step {row.step}: {why}" for row, why in odd if why]
+        cursor = page.cursor or ""
+        if not cursor or len(wrong) >= _ROWS_NAMED:
+            break
+    if wrong:
+        rows = "; ".join(wrong[:_ROWS_NAMED])
+        raise CheckFailed(f"nothing guards these rows of its list of unfinished tasks (docs/backend.md): {rows}")
+    return f"it takes our signature; {listed} unfinished tasks older than 10 min"
+
+
+async def _webhook(url: str) -> str:
+    """The function knows our path, and says that a GET is no call of a vendor's; so nothing follows from it."""
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_WEBHOOK_S, follow_redirects=False) as client:
+            status = (await client.get(url)).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        # Its text may quote the URL, whose end is a secret.
+        raise CheckFailed(f"no answer: {type(error).__name__}") from None
+    if status == HTTPStatus.FORBIDDEN:
+        raise CheckFailed("it does not know a path signed with our secret")
+    if status != HTTPStatus.METHOD_NOT_ALLOWED:
+        raise CheckFailed(f"what answers there ({status}) is not producer.webhook")
+    return "it answers, and knows our paths"

@@ -1,0 +1,186 @@
+"""What is examined about the two buckets: rights, the picture service, the audit, create-only writes, the clock."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from messages.errors import ScfWorkersError
+from services.checks import Check
+from services.concurrency import Together
+from services.errors import CheckFailed, Exists
+from services.objects.port import Objects, PictureRule
+
+__all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "data_checks", "ledger_checks", "winners"]
+
+MAX_CLOCK_DIFFERENCE: Final = 5.0
+"""Seconds that this machine's clock may differ from the store's."""
+
+RACERS: Final = 50
+"""Create-only writes at once, of which exactly one must win."""
+
+_PICTURE: Final = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR42mNsaGhgIAUwMZAIRjWMahg6GgDJTAGg54KQ4AAAAABJRU5ErkJggg=="
+)
+"""A small grey picture for the picture service."""
+
+
+def data_checks(
+    objects: Objects, *, credentials: str, nonce: Callable[[], str], clock: Callable[[], float]
+) -> Sequence[Check]:
+    """What is examined about the bucket of inputs and results.
+
+    Args:
+        objects: the bucket.
+        credentials: the variables that lead to it and open it, for remedies.
+        nonce: makes a new text, for keys that are nobody else's.
+        clock: this machine's clock, seconds since the epoch.
+    """
+
+    def stem() -> str:
+        return f"staging/doctor/{nonce()}"
+
+    return (
+        Check(
+            "data bucket",
+            lambda: _data(objects, stem()),
+            f"COS_BUCKET, TENCENTCLOUD_REGION, {credentials}: read, write, copy and delete must be allowed; the clock"
+            " right",
+        ),
+        Check(
+            "picture service",
+            lambda: _pictures(objects, stem()),
+            "bind COS_BUCKET to Cloud Infinite, and allow the key to use it",
+            needs="data bucket",
+        ),
+        Check(
+            "audit",
+            lambda: _audit(objects, stem()),
+            "turn the picture audit on for COS_BUCKET; COS_AUDIT_BIZ_TYPE must be one of its policies",
+            needs="picture service",
+        ),
+        Check(
+            "clock",
+            lambda: _clock(objects, stem(), clock),
+            "set this machine's clock; signatures and due times rest on it",
+            needs="data bucket",
+        ),
+    )
+
+
+def ledger_checks(objects: Objects, *, credentials: str, nonce: Callable[[], str]) -> Sequence[Check]:
+    """What is examined about the bucket of the ledger; arguments as for `data_checks`."""
+    return (
+        Check(
+            "ledger: versioning",
+            partial(_versioning, objects),
+            "LEDGER_BUCKET must be a bucket on which versioning was never turned on;"
+            f" {credentials}: asking must be allowed",
+        ),
+        Check(
+            "ledger: create-only",
+            lambda: _create_only(objects, f"doctor/{nonce()}"),
+            f"LEDGER_BUCKET, {credentials}: writes with x-cos-forbid-overwrite must be allowed",
+        ),
+    )
+
+
+async def winners(objects: Objects, key: str, writers: int) -> int:
+    """Let so many create-only writes of one key meet, and count those that succeed: it must be exactly one.
+
+    The object is deleted afterwards, where this process may delete.
+
+    Args:
+        objects: the bucket.
+        key: a new one, where this process may write.
+        writers: how many.
+
+    Raises:
+        services.errors.ObjectsDown: the store did not answer.
+    """
+
+    async def wins(n: int) -> bool:
+        try:
+            await objects.put_new(key, str(n).encode())
+        except Exists:
+            return False
+        return True
+
+    try:
+        async with Together() as group:
+            writes = [group.create_task(wins(n)) for n in range(writers)]
+    finally:
+        with suppress(ScfWorkersError):
+            await objects.delete([key])
+    return sum(write.result() for write in writes)
+
+
+@asynccontextmanager
+async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Clear away what a check has made. An error of that is raised only where nothing went wrong before."""
+    try:
+        yield
+    except BaseException:
+        with suppress(ScfWorkersError):
+            await clear()
+        raise
+    await clear()
+
+
+async def _data(objects: Objects, stem: str) -> str:
+    keys = [f"{stem}.txt", f"{stem}-copy.txt"]
+    async with _tidied(lambda: objects.delete(keys)):
+        info = await objects.put(keys[0], b"doctor")
+        await objects.copy(*keys, if_match=info.etag)
+        if (await objects.get(keys[1])).body != b"doctor":
+            raise CheckFailed("what was written is not what was read")
+    return "an object was written, copied, read and deleted"
+
+
+@asynccontextmanager
+async def _converted(objects: Objects, stem: str, rule: str) -> AsyncGenerator[str]:
+    """Key of a picture that the picture service has made; gone in the end."""
+    keys = [f"{stem}.png", f"{stem}.jpg"]
+    async with _tidied(lambda: objects.delete(keys)):
+        await objects.put(keys[0], _PICTURE, content_type="image/png")
+        await objects.process(keys[0], [PictureRule(keys[1], rule)])
+        yield keys[1]
+
+
+async def _pictures(objects: Objects, stem: str) -> str:
+    async with _converted(objects, stem, "imageMogr2/format/jpg"):
+        return "a picture was converted"
+
+
+async def _audit(objects: Objects, stem: str) -> str:
+    # An audit looks at nothing too small to show something.
+    async with _converted(objects, stem, "imageMogr2/thumbnail/256x256!/format/jpg") as key:
+        await objects.audit([key])
+    return "a picture was audited"
+
+
+async def _clock(objects: Objects, stem: str, clock: Callable[[], float]) -> str:
+    key, before = f"{stem}.txt", clock()
+    info = await objects.put(key, b"doctor")
+    await objects.delete([key])
+    # Dates have whole seconds, cut off: the true time lies within the second after.
+    off = max(before - info.date - 1, info.date - clock(), 0.0)
+    if off > MAX_CLOCK_DIFFERENCE:
+        raise CheckFailed(f"this machine's clock is off by {off:.0f} s")
+    return f"off by less than {max(1.0, off):.0f} s"
+
+
+async def _versioning(objects: Objects) -> str:
+    if await objects.versioned():
+        raise CheckFailed("versioning is or was on: create-only writes do not hold there")
+    return "never versioned"
+
+
+async def _create_only(objects: Objects, key: str) -> str:
+    won = await winners(objects, key, RACERS)
+    if won != 1:
+        raise CheckFailed(f"{won} of {RACERS} create-only writes at once succeeded, exactly one must")
+    return f"{RACERS} writes at once, one winner"

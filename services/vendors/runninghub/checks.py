@@ -1,0 +1,36 @@
+"""What is examined about RunningHub: nothing that costs anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from services.checks import Check
+from services.errors import CheckFailed, VendorFull
+from services.vendors.port import Vendor
+
+__all__ = ["checks"]
+
+
+def checks(vendor: Vendor | None) -> Sequence[Check]:
+    """Whether it takes our key.
+
+    Args:
+        vendor: its client; None where it has workflows but no key.
+    """
+    if vendor is None:
+        return (Check("runninghub", _keyless, "set RUNNINGHUB_API_KEY, or unset RUNNINGHUB_WORKFLOWS"),)
+    remedy = "RUNNINGHUB_URL and RUNNINGHUB_API_KEY: keys of .cn and .ai are separate"
+    return (Check("runninghub", partial(_room, vendor), remedy),)
+
+
+async def _keyless() -> str:
+    raise CheckFailed("RUNNINGHUB_WORKFLOWS is set, but RUNNINGHUB_API_KEY is not: nothing can be generated")
+
+
+async def _room(vendor: Vendor) -> str:
+    try:
+        await vendor.check_room()
+    except VendorFull:
+        return "it answers; no free slot just now"
+    return "it answers, and has a free slot"
