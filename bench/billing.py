@@ -28,7 +28,7 @@ from bench.figures import Figure
 from console.cli.client import Sold, open_client
 from console.processes.handlers import HANDLERS
 from runtime.settings import load_settings
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.scf import Function, Timer
 from sandbox.server import Server
 
@@ -71,7 +71,7 @@ class _Town:
         events = _Events()
         self._stack.enter_context(events.server)
         self.world = self._stack.enter_context(
-            World(
+            Sandbox(
                 self._folder,
                 HANDLERS,
                 event_url=f"{events.server.url}/",

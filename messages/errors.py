@@ -27,14 +27,14 @@ __all__ = [
     "Outage",
     "Permanent",
     "Rejected",
-    "Retry",
+    "RetryClass",
     "ScfWorkersError",
     "Transient",
     "Unknown",
 ]
 
 
-class Retry(StrEnum):
+class RetryClass(StrEnum):
     """What the engine does about an error."""
 
     TRANSIENT = "transient"
@@ -59,7 +59,7 @@ class ScfWorkersError(Exception):
     """
 
     default_code: ClassVar[Code] = Code.INTERNAL
-    retry: ClassVar[Retry] = Retry.TRANSIENT
+    retry: ClassVar[RetryClass] = RetryClass.TRANSIENT
     whole_service: ClassVar[bool] = False
     """A service as such is away: other tasks would fare no better, so the topic rests."""
 
@@ -72,33 +72,33 @@ class ScfWorkersError(Exception):
 class Transient(ScfWorkersError):
     """This task's call failed and may work again."""
 
-    retry = Retry.TRANSIENT
+    retry = RetryClass.TRANSIENT
 
 
 class Outage(ScfWorkersError):
     """A service as such is down, or full."""
 
     default_code = Code.BUSY
-    retry = Retry.OUTAGE
+    retry = RetryClass.OUTAGE
 
 
 class Permanent(ScfWorkersError):
     """Will not work however often it is tried."""
 
-    retry = Retry.PERMANENT
+    retry = RetryClass.PERMANENT
 
 
 class Unknown(ScfWorkersError):
     """A paid call was sent and nobody knows whether it was accepted."""
 
     default_code = Code.VENDOR_UNKNOWN
-    retry = Retry.UNKNOWN
+    retry = RetryClass.UNKNOWN
 
 
 class Rejected(ScfWorkersError):
     """The task's own fault; nothing here would help by trying again."""
 
-    retry = Retry.REJECTED
+    retry = RetryClass.REJECTED
 
 
 class InvalidMessage(Permanent):

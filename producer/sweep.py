@@ -23,7 +23,7 @@ import msgspec
 from messages.bodies import Stage
 from messages.errors import Outage, ScfWorkersError
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, oddity_of, run_of
-from runtime.scf import instance, order_of, time_limit_s
+from runtime.scf import instance, parse_request, time_limit_s
 from services.backend import UnfinishedTask
 from services.concurrency import Together
 from tasks.context import Services
@@ -33,7 +33,7 @@ from tasks.wakes import REDELIVER, SWEEP, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["MAX_PAGES", "Order", "Place", "Swept", "main_handler", "sweep", "take_turn"]
+__all__ = ["MAX_PAGES", "Place", "SweepRequest", "Swept", "main_handler", "sweep", "take_turn"]
 
 MAX_PAGES: Final = 200
 """Pages of one call; the backend decides how long a page is."""
@@ -47,7 +47,7 @@ _MARGIN_S: Final = 5.0
 log = logs.get(__name__)
 
 
-class Order(msgspec.Struct, frozen=True):
+class SweepRequest(msgspec.Struct, frozen=True):
     """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
 
     older_than: Annotated[float, msgspec.Meta(ge=0)] = OLDER_THAN_S
@@ -110,11 +110,11 @@ async def take_turn(event: Mapping[str, Any], services: Services, until: float, 
         services.errors.BackendDown: the backend's list could not be read.
         services.errors.BadQuestion: the backend calls `older_than` or the cursor wrong.
     """
-    order = order_of(event, Order)
-    cursor = order.cursor or place.cursor
+    request = parse_request(event, SweepRequest)
+    cursor = request.cursor or place.cursor
     # A list that cannot be read from there is read from its beginning the next time.
     place.cursor = ""
-    swept = await sweep(services, older_than=order.older_than, cursor=cursor, until=until)
+    swept = await sweep(services, older_than=request.older_than, cursor=cursor, until=until)
     place.cursor = swept.cursor
     return swept
 

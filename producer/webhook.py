@@ -17,7 +17,7 @@ from runtime.errors import BadBody
 from runtime.function_url import Request, read_json, read_request, respond
 from runtime.scf import instance
 from runtime.vendors import parse_webhook
-from tasks.calls.webhook_paths import Claim, parse_path
+from tasks.calls.webhook_paths import WebhookPath, parse_path
 from tasks.context import Services
 from tasks.wakes import publish_wake
 from telemetry import logs
@@ -66,7 +66,7 @@ async def take_call(event: Mapping[str, Any], services: Services) -> dict[str, A
         return await _take(claim, request, services)
 
 
-async def _take(claim: Claim, request: Request, services: Services) -> dict[str, Any]:
+async def _take(claim: WebhookPath, request: Request, services: Services) -> dict[str, Any]:
     if not services.webhooks.verify(claim):
         return _no(403, "token")
     if request.method != "POST":

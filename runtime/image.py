@@ -47,7 +47,7 @@ from telemetry.secrets import Secret
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["Credentials", "Server", "context_of", "main"]
+__all__ = ["RequestCredentials", "Server", "context_of", "main"]
 
 _PATH: Final = "/event-invoke"
 _PORT: Final = 9000
@@ -87,7 +87,7 @@ _LEAST_MILLISECONDS: Final = 1000
 log = logs.get(__name__)
 
 
-class Credentials:
+class RequestCredentials:
     """Puts the credentials of each call where `runtime.credentials` looks for them; those of the last one go.
 
     Args:
@@ -178,7 +178,7 @@ class Server(ThreadingMixIn, TCPServer):
     request_queue_size = _CONNECTIONS
 
     def __init__(
-        self, handler: Handler, credentials: Credentials, port: int = _PORT, *, request_s: float = _REQUEST_S
+        self, handler: Handler, credentials: RequestCredentials, port: int = _PORT, *, request_s: float = _REQUEST_S
     ) -> None:
         self.handler = handler
         self.credentials = credentials
@@ -374,7 +374,7 @@ def _listening(handler: Handler, port: str) -> Server:
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MAX_PORT:
         sys.exit(f"PORT is {port!r}, and must be a number up to {_MAX_PORT}, or not set, which means {_PORT}")
     try:
-        return Server(handler, Credentials(os.environ), int(port))
+        return Server(handler, RequestCredentials(os.environ), int(port))
     except OSError as error:
         sys.exit(f"PORT {port} cannot be listened on ({error.strerror}): set PORT to a free one")
 

@@ -22,20 +22,20 @@ from runtime.settings import Settings, load_settings, mask_secrets
 from runtime.wiring import open_services, open_telemetry
 from tasks.context import Services
 from telemetry import logs
-from telemetry.events import Event as Told
-from telemetry.exporters import Outlets
+from telemetry.events import Event
+from telemetry.exporters import Exporters
 from telemetry.instruments import SpanName
 from telemetry.redaction import redact_text
 from telemetry.tracing import span
 
-__all__ = ["Event", "Instance", "close_instance", "current_loop", "instance", "order_of", "time_limit_s"]
+__all__ = ["FunctionEvent", "Instance", "close_instance", "current_loop", "instance", "parse_request", "time_limit_s"]
 
 T = TypeVar("T")
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 
 log = logs.get(__name__)
 
-Event = Mapping[str, Any]
+FunctionEvent = Mapping[str, Any]
 
 _TIME_LIMIT_S: Final = 60.0
 """Where the platform does not tell a function's time limit."""
@@ -61,7 +61,7 @@ class Instance:
         self._stack = AsyncExitStack()
         self._settings: Settings | None = None
         self._services: Services | None = None
-        self._outlets: Outlets | None = None
+        self._exporters: Exporters | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -89,20 +89,20 @@ class Instance:
             return self._loop.run_until_complete(self._call(work))
         except Exception as error:  # noqa: BLE001 - told whole to the log, and raised anew for the platform
             # Where settings are read is no news: what they lack is all that helps.
-            log.error(Told.CALL_FAILED, error=BadSettings(str(error)) if isinstance(error, BadSettings) else error)
+            log.error(Event.CALL_FAILED, error=BadSettings(str(error)) if isinstance(error, BadSettings) else error)
             raise _told(error) from None
         finally:
-            if self._outlets is not None:
-                self._outlets.flush()
+            if self._exporters is not None:
+                self._exporters.flush()
 
     def close(self) -> None:
         """Close everything; the next call opens it anew."""
         if self._loop is not None:
             self._loop.run_until_complete(self._stack.aclose())
             self._loop.close()
-        if self._outlets is not None:
-            self._outlets.close()
-        self._loop, self._services, self._outlets = None, None, None
+        if self._exporters is not None:
+            self._exporters.close()
+        self._loop, self._services, self._exporters = None, None, None
 
     async def disconnect(self, limit_s: float) -> None:
         """From within a call that must end now: drop the services; the next call opens them again.
@@ -118,13 +118,13 @@ class Instance:
             task.result()
 
     async def _call(self, work: Callable[[Services], Awaitable[T]]) -> T:
-        if self._settings is None or self._outlets is None:
+        if self._settings is None or self._exporters is None:
             forbid_core_dumps()
             mask_secrets(os.environ)
             logs.setup(sys.stdout, "INFO", self._service)
             self._settings = load_settings(os.environ)
             logs.setup(sys.stdout, self._settings.log_level, self._service)
-            self._outlets = open_telemetry(self._settings, self._service)
+            self._exporters = open_telemetry(self._settings, self._service)
         with span(SpanName.HANDLE, "", of=self._service, function=self._service):
             if self._services is None:
                 self._services = await self._open(self._settings)
@@ -190,7 +190,7 @@ def time_limit_s(context: Mapping[str, Any]) -> float:
     return float(context.get("time_limit_in_ms") or _TIME_LIMIT_S * 1000) / 1000
 
 
-def order_of(event: Event, kind: type[Asked]) -> Asked:
+def parse_request(event: FunctionEvent, kind: type[Asked]) -> Asked:
     """What a call by a timer or by hand asks for: the event's fields, over those of the JSON in a timer's `Message`.
 
     A timer's `Message` may be any text (SCF, timer trigger), and asks for something when it begins as a JSON object.

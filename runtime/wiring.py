@@ -21,7 +21,7 @@ from services.vendors.port import Vendor
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
-from telemetry.exporters import Options, Outlets, open_outlets
+from telemetry.exporters import Exporters, Options, open_exporters
 from telemetry.secrets import Secret
 from transport import open_broker, options_of
 from transport.port import BrokerOptions, Clock
@@ -36,7 +36,7 @@ _MAX_RESULT_BYTES: Final = 2 << 30
 _FETCH_TIMEOUT: Final = 30.0
 
 
-def open_telemetry(settings: Settings, service: str) -> Outlets:
+def open_telemetry(settings: Settings, service: str) -> Exporters:
     """Tell what is done from now on where the settings want it told.
 
     Args:
@@ -57,7 +57,7 @@ def open_telemetry(settings: Settings, service: str) -> Outlets:
         metrics=settings.otel_metrics_exporter == "otlp",
     )
     try:
-        return open_outlets(options)
+        return open_exporters(options)
     except OSError as error:
         raise BadSettings(f"TRACE_FILE cannot be written: {type(error).__name__}") from error
 

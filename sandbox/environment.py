@@ -15,13 +15,13 @@ import httpx
 
 from sandbox.backend.app import create_app as backend_app
 from sandbox.cos.app import create_app as cos_app
-from sandbox.cos.events import CommandSink, Event, Sink, UrlSink
+from sandbox.cos.events import CommandSink, CosEvent, Sink, UrlSink
 from sandbox.gateway import create_app as gateway_app
 from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import KeyLimits
 from sandbox.server import Server
 
-__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "World"]
+__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "Sandbox"]
 
 APPID: Final = "1250000000"
 BUCKET: Final = f"photos-{APPID}"
@@ -46,7 +46,7 @@ class Handlers(NamedTuple):
     """Stands behind the Function URL that the vendor calls."""
 
 
-class World:
+class Sandbox:
     """COS with CI, RunningHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
@@ -139,7 +139,7 @@ class World:
         server: Server = getattr(self, f"_{stand_in}")
         httpx.post(f"{server.url}/_sandbox/faults", json=dict(fault), trust_env=False).raise_for_status()
 
-    async def _deliver(self, event: Event) -> None:
+    async def _deliver(self, event: CosEvent) -> None:
         await self._sink(event)
 
     @property

@@ -6,7 +6,7 @@ import msgspec
 
 from messages.bodies import Stage
 from messages.codes import Code
-from tasks.calls.decide import Call, Ended, Lost, Wait, Watch, decide
+from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.ledger.snapshot import PaidCall, Snapshot
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "AwaitBuild",
     "DeadCall",
     "DenyReopen",
-    "End",
     "Expire",
+    "FinishRun",
     "Look",
     "Nothing",
     "Publish",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class End(msgspec.Struct, frozen=True):
+class FinishRun(msgspec.Struct, frozen=True):
     """A verdict is there: finish."""
 
 
@@ -76,7 +76,7 @@ class Publish(msgspec.Struct, frozen=True):
     seq: int
 
 
-Step = End | Nothing | AskInput | AskReopen | AwaitBuild | DenyReopen | Expire | Look | DeadCall | Publish
+Step = FinishRun | Nothing | AskInput | AskReopen | AwaitBuild | DenyReopen | Expire | Look | DeadCall | Publish
 
 
 def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
@@ -90,7 +90,7 @@ def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
     """
     accepted = snapshot.accepted
     if snapshot.verdict:
-        return End()
+        return FinishRun()
     if accepted is None:
         return AskInput()
     if snapshot.run.run > 0:
@@ -117,7 +117,7 @@ def _work_step(snapshot: Snapshot, now: float) -> Step:
             return DeadCall(n, Code.VENDOR_UNKNOWN, unknown=True)
         case Ended(n, code):
             return DeadCall(n, code, unknown=False)
-        case Call():
+        case MakeCall():
             if snapshot.cleaned:
                 return Publish(Stage.GENERATE, snapshot.next_seq(Stage.GENERATE, slot=1))
             return Publish(Stage.CLEAN, snapshot.next_seq(Stage.CLEAN))

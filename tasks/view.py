@@ -22,11 +22,11 @@ from tasks.ledger.records import (
     RECORDS,
     Accepted,
     Begun,
+    CallEnd,
     CallResult,
     Cleaned,
     Collected,
     Delivered,
-    End,
     Intent,
     JobId,
     ManifestItem,
@@ -65,7 +65,7 @@ _AFTER: Final[Mapping[type[RecordBase], Stage]] = MappingProxyType(
         Cleaned: Stage.GENERATE,
         Prompted: Stage.GENERATE,
         Intent: Stage.GENERATE,
-        End: Stage.GENERATE,
+        CallEnd: Stage.GENERATE,
         JobId: Stage.POLL,
         CallResult: Stage.COLLECT,
         SlotEnd: Stage.COLLECT,
@@ -239,7 +239,7 @@ def _stage(found: _Found) -> Stage | None:
             pass
     names = found.names.values()
     collecting = any(parsed.kind is Begun and parsed.stage == Stage.COLLECT for parsed in names)
-    ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is End}
+    ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is CallEnd}
     live = {parsed.kind for parsed in names if parsed.kind in _LIVE and (parsed.slot, parsed.n) not in ended}
     if (live and collecting) or CallResult in live or any(found.has(kind) for kind in (SlotEnd, Collected, Staged)):
         return Stage.COLLECT
@@ -252,7 +252,7 @@ def _calls(found: _Found) -> tuple[PaidCall, ...]:
     calls: list[PaidCall] = []
     for text, intent in found.all(Intent):
         slot, n = found.names[text].slot, found.names[text].n
-        job, end = found.one(JobId.at(slot, n)), found.one(End.at(slot, n))
+        job, end = found.one(JobId.at(slot, n)), found.one(CallEnd.at(slot, n))
         answered = CallResult.at(slot, n).text in found.trail
         job_id = job.job if job else ""
         calls.append(PaidCall(n, found.trail[text], intent.open_s, job_id, end, slot, answered))

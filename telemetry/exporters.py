@@ -21,7 +21,7 @@ from telemetry.trace_file import TraceFile
 if TYPE_CHECKING:
     from telemetry.otel import Otlp, Protocol
 
-__all__ = ["CLOSE_LIMIT_S", "FLUSH_LIMIT_S", "Options", "Outlets", "open_outlets", "pairs", "service_name"]
+__all__ = ["CLOSE_LIMIT_S", "FLUSH_LIMIT_S", "Exporters", "Options", "open_exporters", "pairs", "service_name"]
 
 FLUSH_LIMIT_S: Final = 2.5
 """Seconds that a function waits for its collector before it returns, at most."""
@@ -56,7 +56,7 @@ class Options:
 
 
 @final
-class Outlets:
+class Exporters:
     """What is open.
 
     Args:
@@ -79,7 +79,7 @@ class Outlets:
         self._stack.close()
 
 
-def open_outlets(options: Options) -> Outlets:
+def open_exporters(options: Options) -> Exporters:
     """Open what the options ask for and tell everything there from now on.
 
     A collector that cannot be served from here (its library is not installed) is told to the log, and the work goes on.
@@ -101,7 +101,7 @@ def open_outlets(options: Options) -> Outlets:
         stack.callback(tracing.install, tracing.install(tracing.Tracer(*sinks)))
     if otlp is not None and otlp.has_metrics:
         stack.callback(metrics.install, metrics.install(otlp))
-    return Outlets(Sender(otlp.send) if otlp is not None else None, stack)
+    return Exporters(Sender(otlp.send) if otlp is not None else None, stack)
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -126,9 +126,9 @@ def service_name(service: str) -> str:
 
 def _open_otlp(options: Options) -> Otlp | None:
     try:
-        from telemetry.otel import Otlp, open_exporters
+        from telemetry.otel import Otlp, open_otlp
 
-        spans, measurements = open_exporters(options.protocol, options.endpoint, pairs(options.headers.reveal()))
+        spans, measurements = open_otlp(options.protocol, options.endpoint, pairs(options.headers.reveal()))
     except ImportError as error:
         log.error(Event.TELEMETRY_OFF, error=error, remedy="install scf-workers[telemetry], or unset the endpoint")
         return None

@@ -30,7 +30,7 @@ from telemetry.tracing import Finished, span_id, trace_id
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["EXPORT_LIMIT_S", "METRICS_EVERY_S", "Otlp", "Protocol", "open_exporters"]
+__all__ = ["EXPORT_LIMIT_S", "METRICS_EVERY_S", "Otlp", "Protocol", "open_otlp"]
 
 Protocol = Literal["grpc", "http/protobuf"]
 """As OTEL_EXPORTER_OTLP_PROTOCOL names them."""
@@ -61,9 +61,7 @@ _NO_PROXY: Final[Any] = (("grpc.enable_http_proxy", 0),)
 log = logs.get(__name__)
 
 
-def open_exporters(
-    protocol: Protocol, endpoint: str, headers: Mapping[str, str]
-) -> tuple[SpanExporter, MetricExporter]:
+def open_otlp(protocol: Protocol, endpoint: str, headers: Mapping[str, str]) -> tuple[SpanExporter, MetricExporter]:
     """The SDK's exporters to one collector.
 
     Args:

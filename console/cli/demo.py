@@ -20,10 +20,10 @@ from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from runtime.settings import load_settings
 from sandbox.contact_sheet import contact_sheet
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from telemetry.tracing import trace_id
 
-__all__ = ["DemoReport", "DemoTask", "Order", "Progress", "WorkerDied", "is_right_end", "run_demo"]
+__all__ = ["DemoOptions", "DemoReport", "DemoTask", "Progress", "WorkerDied", "is_right_end", "run_demo"]
 
 _WORKERS: Final = 2
 _UPLOADS_AT_ONCE: Final = 4
@@ -67,7 +67,7 @@ class Progress(Protocol):
         ...
 
 
-class Order(msgspec.Struct, frozen=True):
+class DemoOptions(msgspec.Struct, frozen=True):
     """What a demo does."""
 
     photos: tuple[Path, ...]
@@ -79,7 +79,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def is_right_end(report: DemoReport) -> bool:
-    """Whether every task got exactly one delivered verdict and the quota book balances."""
+    """Whether every task got exactly one delivered verdict and the quota account balances."""
     for task in report.tasks:
         heard = {call["status"] for call in task.callbacks if call["http_status"] < 300}  # noqa: PLR2004 - 2xx
         if len(heard) != 1 or task.status not in {"success", "failed"}:
@@ -88,7 +88,7 @@ def is_right_end(report: DemoReport) -> bool:
     return report.quota["charged"] - report.quota["refunded"] == succeeded
 
 
-def run_demo(order: Order, progress: Callable[[], AbstractContextManager[Progress]]) -> DemoReport:
+def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager[Progress]]) -> DemoReport:
     """Run the demo and stop everything at the end, whatever happens.
 
     Raises:
@@ -99,10 +99,13 @@ def run_demo(order: Order, progress: Callable[[], AbstractContextManager[Progres
     signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
         data = Path(folder)
-        with variables_for_demo(order.broker, data) as variables, World(data, HANDLERS, broker=variables) as world:
+        with (
+            variables_for_demo(options.broker, data) as variables,
+            Sandbox(data, HANDLERS, broker=variables) as sandbox,
+        ):
             log = data / "workers.log"
-            with Workers(_WORKERS, world.environ, log) as workers, progress() as shown:
-                return asyncio.run(_Demo(order, world, workers, log, shown).run())
+            with Workers(_WORKERS, sandbox.environ, log) as workers, progress() as shown:
+                return asyncio.run(_Demo(options, sandbox, workers, log, shown).run())
 
 
 def _leave(_number: int, _frame: object) -> None:
@@ -111,36 +114,38 @@ def _leave(_number: int, _frame: object) -> None:
 
 
 class _Demo:
-    def __init__(self, order: Order, world: World, workers: Workers, log: Path, shown: Progress) -> None:
-        self._order = order
-        self._world = world
+    def __init__(self, options: DemoOptions, sandbox: Sandbox, workers: Workers, log: Path, shown: Progress) -> None:
+        self._options = options
+        self._sandbox = sandbox
         self._workers = workers
         self._log = log
         self._shown = shown
         self._gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     async def run(self) -> DemoReport:
-        async with open_client(load_settings(self._world.environ)) as client:
+        async with open_client(load_settings(self._sandbox.environ)) as client:
             try:
-                async with asyncio.timeout(self._order.limit_s), asyncio.TaskGroup() as group:
+                async with asyncio.timeout(self._options.limit_s), asyncio.TaskGroup() as group:
                     runs = [
                         group.create_task(self._one(number, photo, client))
-                        for number, photo in enumerate(self._order.photos)
+                        for number, photo in enumerate(self._options.photos)
                     ]
             except* WorkerDied as died:
                 raise died.exceptions[0] from None
-            book = await asyncio.to_thread(self._world.book)
-            stats = await asyncio.to_thread(self._world.vendor_stats)
-            rows = {row["task_id"]: row for row in book["tasks"]}
+            account = await asyncio.to_thread(self._sandbox.book)
+            stats = await asyncio.to_thread(self._sandbox.vendor_stats)
+            rows = {row["task_id"]: row for row in account["tasks"]}
             queries = {job["id"]: int(job["queries"]) for job in stats["jobs"]}
             tasks = [await self._report(*run.result(), rows, queries, client) for run in runs]
         self._sheets(tasks)
-        return DemoReport(self._order.broker, tuple(tasks), {"charged": book["charged"], "refunded": book["refunded"]})
+        return DemoReport(
+            self._options.broker, tuple(tasks), {"charged": account["charged"], "refunded": account["refunded"]}
+        )
 
     async def _one(self, number: int, photo: Path, client: Client) -> tuple[Sold, float]:
         started = time.monotonic()
         async with self._gate:
-            sold = await client.buy(_USER, self._order.kind, self._order.params)
+            sold = await client.buy(_USER, self._options.kind, self._options.params)
             self._shown.update(number, f"{sold.task_id}  uploading {photo.name}", done=False)
             await client.upload(sold, photo)
         while (status := await client.status(sold)) == "pending":
@@ -163,7 +168,7 @@ class _Demo:
         row = rows[sold.task_id]
         view = await client.view(sold)
         jobs = [call.job for call in view.calls if call.job]
-        files = await client.download(sold, self._order.out)
+        files = await client.download(sold, self._options.out)
         failed = row["status"] != "success"
         return DemoTask(
             task_id=sold.task_id,
@@ -186,4 +191,4 @@ class _Demo:
         pictures = [Path(path) for path in itertools.chain.from_iterable(task.files for task in tasks)]
         if pictures:
             columns = 4 if len(pictures) <= 12 else 12  # noqa: PLR2004 - one job's dozen
-            contact_sheet(pictures, inside(self._order.out, Path("contact_sheet.jpg")), columns=columns)
+            contact_sheet(pictures, inside(self._options.out, Path("contact_sheet.jpg")), columns=columns)

@@ -128,11 +128,11 @@ def demo(
     """
     import msgspec
 
-    from console.cli.demo import Order, WorkerDied, is_right_end, run_demo
+    from console.cli.demo import DemoOptions, WorkerDied, is_right_end, run_demo
     from console.cli.show import show_progress, show_report
     from sandbox.pulsar import BrokerFailed
 
-    order = Order(
+    options = DemoOptions(
         photos=photos_in_turn(photos or (), tasks),
         kind=check_kind(kind),
         params=read_params(params, kind),
@@ -141,11 +141,11 @@ def demo(
         out=check_folder("--out", out),
     )
     try:
-        report = run_demo(order, lambda: show_progress(len(order.photos)))
+        report = run_demo(options, lambda: show_progress(len(options.photos)))
     except (WorkerDied, BrokerFailed) as error:
         _fail(str(error), _FAILED)
     except TimeoutError:
-        _fail(f"some tasks had no verdict after {order.limit_s:g} s", _FAILED)
+        _fail(f"some tasks had no verdict after {options.limit_s:g} s", _FAILED)
     show_report(report, out)
     if as_json:
         say_json(msgspec.to_builtins(report))

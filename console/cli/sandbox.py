@@ -14,7 +14,7 @@ from console.cli.environment import env_lines
 from console.cli.terminal import say
 from console.processes.handlers import HANDLERS
 from console.processes.locks import InUse, own_file
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 
 __all__ = ["run_sandbox"]
 
@@ -48,7 +48,7 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         pid = _own(stack, "--data", data, data / "sandbox.pid")
         written = _own(stack, "--env-file", env_file, env_file)
         print(os.getpid(), file=pid, flush=True)
-        world = stack.enter_context(World(data, HANDLERS, event_url=event_url, duration_s=duration, broker=broker))
+        world = stack.enter_context(Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, broker=broker))
         print(env_lines(world.environ), end="", file=written, flush=True)
         for name in _TOLD:
             say(f"{name:16} {world.environ[name]}")

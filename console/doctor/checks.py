@@ -65,9 +65,9 @@ async def _collector(settings: Settings) -> str:
         import_module("telemetry.otel")
     except ImportError as error:
         raise CheckFailed("the libraries for it are not installed: install scf-workers[telemetry]") from error
-    with closing(open_telemetry(msgspec.structs.replace(settings, trace_file=""), "doctor")) as outlets:
+    with closing(open_telemetry(msgspec.structs.replace(settings, trace_file=""), "doctor")) as exporters:
         with span(SpanName.HANDLE, "", of="doctor", function="doctor"):
             pass
-        if not await asyncio.to_thread(outlets.flush, _COLLECTOR_S):
+        if not await asyncio.to_thread(exporters.flush, _COLLECTOR_S):
             raise CheckFailed("it did not take a span, or the metrics")
     return "it took a span"

@@ -7,8 +7,7 @@ from typing import Final
 
 from consumers.engine.outcomes import Outcome, Reject, Retry, Snooze, dead_lettered
 from messages.bodies import Reason
-from messages.errors import Retry as RetryClass
-from messages.errors import ScfWorkersError
+from messages.errors import RetryClass, ScfWorkersError
 from services.errors import ObjectsDown
 
 __all__ = [

@@ -17,7 +17,7 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.port import Consumer, Delivery
 
-__all__ = ["HOLD_S", "Dispatcher", "End", "give_back"]
+__all__ = ["HOLD_S", "DeliveryOutcome", "Dispatcher", "give_back"]
 
 HOLD_S: Final = 1.0
 """Seconds that a message is held which cannot begin here; then it goes back, for another worker to have."""
@@ -25,7 +25,7 @@ HOLD_S: Final = 1.0
 log = logs.get(__name__)
 
 
-class End(StrEnum):
+class DeliveryOutcome(StrEnum):
     """How work on one delivery ended."""
 
     DONE = "done"
@@ -53,7 +53,7 @@ class Dispatcher:
         self._busy: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._moved = self._loop.time()
-        self.counts: Counter[End] = Counter()
+        self.counts: Counter[DeliveryOutcome] = Counter()
 
     @property
     def busy(self) -> frozenset[asyncio.Task[None]]:
@@ -84,7 +84,7 @@ class Dispatcher:
         if task is None:
             raise RuntimeError("a delivery is worked on in a task")
         self._busy.add(task)
-        end = End.CUT_OFF
+        end = DeliveryOutcome.CUT_OFF
         try:
             message = message or try_decode(delivery.payload)
             end = await self._work(delivery, consumer, message, may_begin)
@@ -106,12 +106,12 @@ class Dispatcher:
         consumer: Consumer,
         message: Message | InvalidMessage,
         may_begin: Callable[[], bool],
-    ) -> End:
+    ) -> DeliveryOutcome:
         user = self._cap.counted(message.header) if isinstance(message, Message) else ""
         try:
             is_over = user and self._cap.is_full(user) and may_begin()
             if is_over and isinstance(message, Message) and await self._put_off(delivery, consumer, message):
-                return End.PUT_OFF
+                return DeliveryOutcome.PUT_OFF
             if user:
                 self._cap.enter(user)
             try:
@@ -123,7 +123,7 @@ class Dispatcher:
             # It comes again; its mark then tells that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
             await give_back(delivery, consumer)
-            return End.ABANDONED
+            return DeliveryOutcome.ABANDONED
 
     async def _put_off(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
         try:
@@ -142,18 +142,18 @@ class Dispatcher:
         consumer: Consumer,
         message: Message | InvalidMessage,
         may_begin: Callable[[], bool],
-    ) -> End:
+    ) -> DeliveryOutcome:
         isolated = isinstance(message, Message) and message.header.isolated
         if not (self._gate.enter_now(isolated=isolated) or await self._enter(delivery, consumer, isolated=isolated)):
-            return End.CUT_OFF
+            return DeliveryOutcome.CUT_OFF
         try:
             if not may_begin():
                 await give_back(delivery, consumer)
-                return End.CUT_OFF
+                return DeliveryOutcome.CUT_OFF
             await self._engine.run_one(delivery, consumer, message)
         finally:
             self._gate.leave(isolated=isolated)
-        return End.DONE
+        return DeliveryOutcome.DONE
 
     async def _enter(self, delivery: Delivery, consumer: Consumer, *, isolated: bool) -> bool:
         """Wait at the gate; False for one that was given back: another that runs alone keeps it out too long."""

@@ -14,26 +14,26 @@ from typing import Any, Final, Literal
 import msgspec
 
 from consumers.engine.pauses import Pauses
-from consumers.runners.dispatcher import Dispatcher, End
+from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.errors import Unsettled
 from consumers.runners.pump import Pump, groups_of
 from consumers.runners.time_budget import TimeBudget, budget_of, check_reserve
 from consumers.runners.worker import build_dispatcher, reserve_of
 from runtime.errors import BadSettings
-from runtime.scf import Instance, instance, order_of, time_limit_s
+from runtime.scf import Instance, instance, parse_request, time_limit_s
 from runtime.settings import Settings
 from tasks.context import Services
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["Drained", "Order", "drain", "main_handler"]
+__all__ = ["DrainRequest", "Drained", "drain", "main_handler"]
 
 _SERVICE: Final = "consumers.runners.drain"
 
 log = logs.get(__name__)
 
 
-class Order(msgspec.Struct, frozen=True):
+class DrainRequest(msgspec.Struct, frozen=True):
     """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
 
     topics: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Drained(msgspec.Struct, frozen=True):
-    """What one call did: how many messages ended how (see `consumers.runners.dispatcher.End`), and why it returned."""
+    """Counts by outcome (`consumers.runners.dispatcher.DeliveryOutcome`) of one call, and the reason it returned."""
 
     done: int
     put_off: int
@@ -114,7 +114,7 @@ async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str]
             ended = await _pump_until_over(pump, dispatcher, settings.drain_idle_s, budget)
     except TimeoutError:
         raise Unsettled("the call's time was over before its messages could be let go of") from None
-    counts = {end.value: dispatcher.counts[end] for end in End}
+    counts = {end.value: dispatcher.counts[end] for end in DeliveryOutcome}
     drained = Drained(**counts, ended=ended, seconds=round(loop.time() - budget.begin, 3))
     log.info(Event.DRAIN_DONE, **msgspec.structs.asdict(drained))
     return drained
@@ -150,7 +150,7 @@ def _topics(event: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
             something else.
     """
     mine = _named("WORK_TOPICS", settings.topics)
-    wanted = _named("the event's `topics`", order_of(event, Order).topics)
+    wanted = _named("the event's `topics`", parse_request(event, DrainRequest).topics)
     if mine and (foreign := sorted(set(wanted) - set(mine))):
         raise BadSettings(f"the event asks for {', '.join(foreign)}, which WORK_TOPICS does not give this function")
     return wanted or mine

@@ -23,7 +23,7 @@ from consumers.engine.engine import Engine
 from consumers.engine.limits import limit_of
 from consumers.engine.pauses import Pauses
 from consumers.runners.cloud_event import Record, records_in
-from consumers.runners.dispatcher import Dispatcher, End
+from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.errors import Unsettled
 from consumers.runners.time_budget import TimeBudget, budget_of
 from consumers.stages.table import STAGES
@@ -48,7 +48,7 @@ log = logs.get(__name__)
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """What one call did: how many records ended how; see `consumers.runners.dispatcher.End`."""
+    """What one call did: how many records ended how; see `consumers.runners.dispatcher.DeliveryOutcome`."""
 
     records: int
     done: int = 0
@@ -147,7 +147,7 @@ class _Batch:
 
     def told(self, records: int) -> Pushed:
         """The counts."""
-        ends = {end.value: self.dispatcher.counts[end] for end in End}
+        ends = {end.value: self.dispatcher.counts[end] for end in DeliveryOutcome}
         return Pushed(records, **ends, **self._others)
 
     def unsettled(self, records: Sequence[Record]) -> int:

@@ -22,7 +22,7 @@ from services.vendors.port import JobFile, JobState, JobStatus
 from tasks.calls.jobs import after_failure, look
 from tasks.context import Services
 from tasks.errors import IncompleteResults, VendorFailed
-from tasks.ledger.records import End, ManifestItem
+from tasks.ledger.records import CallEnd, ManifestItem
 from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
@@ -60,7 +60,7 @@ async def collect(header: Header, body: Collect, task: Task, services: Services)
             await audited([item.source for item in manifest], services)
     except Rejected as rejected:
         # Recorded as the job's end, so that no later look brings the same results home again.
-        await services.ledger.write(task.run, End.at(job.slot, job.n), End("failed", rejected.code))
+        await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", rejected.code))
         raise
     reached("collect.audited")
     return Done(manifest, job.id)
@@ -68,7 +68,7 @@ async def collect(header: Header, body: Collect, task: Task, services: Services)
 
 async def _incomplete(job: Job, status: JobStatus, task: Task, services: Services) -> Outcome:
     log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=task.recipe.count)
-    await services.ledger.write(task.run, End.at(job.slot, job.n), End("failed", Code.INCOMPLETE_RESULTS))
+    await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", Code.INCOMPLETE_RESULTS))
     found = f"job {job.id} has {len(status.files)} files of {task.recipe.count}"
     return dead_lettered(Reason.VENDOR, IncompleteResults(found), job.n)
 

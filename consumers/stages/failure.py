@@ -13,7 +13,7 @@ from consumers.engine.outcomes import Finish, Leave, Outcome, Reject
 from messages.bodies import Dead, Reason, Stage
 from messages.codec import NOBODY, Header
 from messages.codes import code_of
-from messages.errors import Retry, ScfWorkersError
+from messages.errors import RetryClass, ScfWorkersError
 from messages.keys import RunId, dead_key
 from tasks.calls.decide import BEFORE_JOB, may_fail
 from tasks.context import Services
@@ -71,7 +71,7 @@ async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
 
 def _insist(error: Exception, header: Header) -> None:
     """Raise an error that another turn may mend: an outage, or the first few of any other."""
-    if header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is Retry.OUTAGE):
+    if header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is RetryClass.OUTAGE):
         raise error
     log.error(Event.FAILURE_STUCK, error=error)
 

@@ -22,11 +22,11 @@ from recipes.recipe import Recipe
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
 from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor
-from tasks.calls.decide import Call, Ended, Lost, Wait, Watch, decide
+from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.jobs import job_of, vendor_of
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
-from tasks.ledger.records import CallResult, Cleaned, End, Intent, JobId, Product
+from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
 from telemetry import logs
@@ -74,7 +74,7 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
                 return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n)
             case Ended(n, code):
                 return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n} of slot {slot}", code=code), n)
-            case Call(n):
+            case MakeCall(n):
                 made = await _call(slot, n, task, services)
                 if made is not None:
                     return made
@@ -207,7 +207,9 @@ async def _surely(write: Callable[[], Awaitable[object]], limit: float) -> None:
 
 
 async def _not_accepted(slot: int, n: int, task: Task, services: Services, code: Code) -> None:
-    await _surely(lambda: services.ledger.write(task.run, End.at(slot, n), End("not_accepted", code)), SETTLE_LIMIT_S)
+    await _surely(
+        lambda: services.ledger.write(task.run, CallEnd.at(slot, n), CallEnd("not_accepted", code)), SETTLE_LIMIT_S
+    )
 
 
 def _full(full: VendorFull, slot: int, services: Services) -> Outcome:

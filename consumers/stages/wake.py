@@ -31,8 +31,8 @@ from tasks.next_step import (
     AwaitBuild,
     DeadCall,
     DenyReopen,
-    End,
     Expire,
+    FinishRun,
     Look,
     Nothing,
     Publish,
@@ -97,7 +97,7 @@ def _decide(snapshot: Snapshot, services: Services) -> Step:
 async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
     run = snapshot.run
     match step:
-        case End():
+        case FinishRun():
             return _conclude(snapshot, services, again=body.why == REDELIVER)
         case Nothing():
             return Leave()

@@ -19,7 +19,7 @@ from sandbox.cos.events import Events, Sink
 from sandbox.cos.faults import FaultKind
 from sandbox.cos.http.address import Resolver, split_absolute
 from sandbox.cos.http.signature import Evidence, verify
-from sandbox.cos.http.wire import Answer, Call, ClientGone, Connection, error_answer, send_answer
+from sandbox.cos.http.wire import Answer, ClientGone, Connection, CosRequest, error_answer, send_answer
 from sandbox.cos.routes import choose
 from sandbox.cos.service import Service
 from sandbox.cos.store import Store
@@ -72,7 +72,7 @@ class CosApp(Starlette):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(receive, send)
-        call = Call.of(scope, receive)
+        call = CosRequest.of(scope, receive)
         answer: Answer | None = None
         try:
             answer = await self._answer(call)
@@ -88,7 +88,7 @@ class CosApp(Starlette):
             if answer is not None and answer.file is not None:
                 await asyncio.shield(self._service.run(answer.file.close))
 
-    async def _answer(self, call: Call) -> Answer | None:
+    async def _answer(self, call: CosRequest) -> Answer | None:
         """None: cut the connection."""
         try:
             return await self._work(call)
@@ -100,7 +100,7 @@ class CosApp(Starlette):
             _LOG.exception("the stand-in itself failed at %s", call.verb)
             return error_answer(Refused(500, "InternalError", "The stand-in itself failed."), call)
 
-    async def _work(self, call: Call) -> Answer | None:
+    async def _work(self, call: CosRequest) -> Answer | None:
         call.check()
         call.address = self._service.resolver.resolve(call.host, call.raw_path)
         if self._service.faults.take(FaultKind.CUT_BEFORE, call.method, call.key):
@@ -112,7 +112,7 @@ class CosApp(Starlette):
         call.verb = route.name
         return await route.handler(self._service, call)
 
-    def _evidence(self, call: Call) -> Evidence:
+    def _evidence(self, call: CosRequest) -> Evidence:
         return Evidence(call.method, call.address.paths, call.address.hosts, call.headers, call.query)
 
 

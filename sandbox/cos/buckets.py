@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from sandbox.cos.errors import Refused
-from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import Node, parse, text_of
 from sandbox.cos.objects import etag_of, iso_time
 from sandbox.cos.service import Service, check_digest
@@ -29,13 +29,13 @@ MAX_KEYS = 1000
 """Of one page, and of one deletion."""
 
 
-async def head_bucket(service: Service, call: Call) -> Answer:
+async def head_bucket(service: Service, call: CosRequest) -> Answer:
     """HEAD: the bucket is there."""
     del call
     return Answer(200, [("x-cos-bucket-region", service.region)])
 
 
-async def list_objects(service: Service, call: Call) -> Answer:
+async def list_objects(service: Service, call: CosRequest) -> Answer:
     """GET: one page of keys, version 1 of the listing."""
     limit = call.param("max-keys") or str(MAX_KEYS)
     if not limit.isdigit():
@@ -76,7 +76,7 @@ async def list_objects(service: Service, call: Call) -> Answer:
     return xml_answer("ListBucketResult", node)
 
 
-async def delete_many(service: Service, call: Call) -> Answer:
+async def delete_many(service: Service, call: CosRequest) -> Answer:
     """POST ?delete."""
     body = await call.read(2 << 20)
     check_digest(call, hashlib.md5(body, usedforsecurity=False).hexdigest())
@@ -89,7 +89,7 @@ async def delete_many(service: Service, call: Call) -> Answer:
     return xml_answer("DeleteResult", [] if quiet else [("Deleted", [("Key", key)]) for key in keys])
 
 
-async def put_lifecycle(service: Service, call: Call) -> Answer:
+async def put_lifecycle(service: Service, call: CosRequest) -> Answer:
     """PUT ?lifecycle."""
     body = await call.read()
     check_digest(call, hashlib.md5(body, usedforsecurity=False).hexdigest())
@@ -100,7 +100,7 @@ async def put_lifecycle(service: Service, call: Call) -> Answer:
     return Answer(200)
 
 
-async def get_lifecycle(service: Service, call: Call) -> Answer:
+async def get_lifecycle(service: Service, call: CosRequest) -> Answer:
     """GET ?lifecycle."""
     body = await service.run(service.store.note, call.bucket, "", "lifecycle")
     if body is None:
@@ -108,13 +108,13 @@ async def get_lifecycle(service: Service, call: Call) -> Answer:
     return Answer(200, [("Content-Type", "application/xml")], body)
 
 
-async def delete_lifecycle(service: Service, call: Call) -> Answer:
+async def delete_lifecycle(service: Service, call: CosRequest) -> Answer:
     """DELETE ?lifecycle."""
     await service.run(service.store.set_note, call.bucket, "", "lifecycle", None)
     return Answer(204)
 
 
-async def get_versioning(service: Service, call: Call) -> Answer:
+async def get_versioning(service: Service, call: CosRequest) -> Answer:
     """GET ?versioning: empty for a bucket that never kept versions."""
     status = service.versioning.get(call.bucket, "")
     return xml_answer("VersioningConfiguration", [("Status", status)] if status else [])

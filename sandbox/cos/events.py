@@ -23,8 +23,8 @@ from sandbox.cos.errors import CosStandInError
 __all__ = [
     "CallableSink",
     "CommandSink",
+    "CosEvent",
     "Created",
-    "Event",
     "Events",
     "Sink",
     "SinkFailed",
@@ -32,10 +32,10 @@ __all__ = [
     "created_event",
 ]
 
-Event: TypeAlias = Mapping[str, Any]
+CosEvent: TypeAlias = Mapping[str, Any]
 """A COS event as JSON data."""
 
-Sink: TypeAlias = Callable[[Event], Awaitable[None]]
+Sink: TypeAlias = Callable[[CosEvent], Awaitable[None]]
 """Where events go. Raising means: not taken."""
 
 _LOG = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class CallableSink:
     def __init__(self, function: Sink) -> None:
         self._function = function
 
-    async def __call__(self, event: Event) -> None:
+    async def __call__(self, event: CosEvent) -> None:
         """Deliver."""
         await self._function(event)
 
@@ -156,7 +156,7 @@ class CommandSink:
         self._env = None if env is None else dict(env)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="cos-event-command")
 
-    async def __call__(self, event: Event) -> None:
+    async def __call__(self, event: CosEvent) -> None:
         """Deliver.
 
         Raises:
@@ -192,7 +192,7 @@ class UrlSink:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="cos-event-url")
 
-    async def __call__(self, event: Event) -> None:
+    async def __call__(self, event: CosEvent) -> None:
         """Deliver.
 
         Raises:
@@ -242,7 +242,7 @@ class Events:
         if self._group is not None:
             await self._group.__aexit__(*failure)
 
-    def announce(self, event: Event, answered: asyncio.Event, *, copies: int = 1) -> None:
+    def announce(self, event: CosEvent, answered: asyncio.Event, *, copies: int = 1) -> None:
         """Deliver an event once `answered` is set.
 
         Raises:
@@ -266,7 +266,7 @@ class Events:
         """Wait until every announced event was taken or given up."""
         await self._idle.wait()
 
-    async def _deliver(self, sink: Sink, event: Event, answered: asyncio.Event) -> None:
+    async def _deliver(self, sink: Sink, event: CosEvent, answered: asyncio.Event) -> None:
         await answered.wait()
         for attempt in range(1 + self._retries):
             if attempt:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 
 from sandbox.cos.errors import Refused
-from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import Node, parse, text_of
 from sandbox.cos.objects import etag_of, flag, iso_time, refuse_unknown_headers, stored_headers
 from sandbox.cos.service import Service, spool
@@ -25,7 +25,7 @@ _MAX_PART = 10_000
 _NEW = "x-cos-forbid-overwrite"
 
 
-async def begin(service: Service, call: Call) -> Answer:
+async def begin(service: Service, call: CosRequest) -> Answer:
     """POST ?uploads."""
     refuse_unknown_headers(call, write=True)
     headers = stored_headers(call)
@@ -36,7 +36,7 @@ async def begin(service: Service, call: Call) -> Answer:
     return xml_answer("InitiateMultipartUploadResult", node)
 
 
-async def put_part(service: Service, call: Call) -> Answer:
+async def put_part(service: Service, call: CosRequest) -> Answer:
     """PUT ?partNumber&uploadId."""
     refuse_unknown_headers(call)
     number = call.param("partNumber")
@@ -48,7 +48,7 @@ async def put_part(service: Service, call: Call) -> Answer:
     return Answer(200, [("ETag", f'"{blob.etag}"')])
 
 
-async def complete(service: Service, call: Call) -> Answer:
+async def complete(service: Service, call: CosRequest) -> Answer:
     """POST ?uploadId: join the parts."""
     refuse_unknown_headers(call, write=True)
     if "pic-operations" in call.headers:
@@ -101,13 +101,13 @@ def _joint_etag(parts: Sequence[Part]) -> str:
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
-async def abort(service: Service, call: Call) -> Answer:
+async def abort(service: Service, call: CosRequest) -> Answer:
     """DELETE ?uploadId."""
     await service.run(service.store.abort, call.bucket, call.key, call.param("uploadId"))
     return Answer(204)
 
 
-async def list_parts(service: Service, call: Call) -> Answer:
+async def list_parts(service: Service, call: CosRequest) -> Answer:
     """GET ?uploadId: all parts on one page."""
     upload, parts = await service.run(service.store.parts, call.bucket, call.key, call.param("uploadId"))
     node: list[tuple[str, Node]] = [
@@ -128,7 +128,7 @@ async def list_parts(service: Service, call: Call) -> Answer:
     return xml_answer("ListPartsResult", node)
 
 
-async def list_uploads(service: Service, call: Call) -> Answer:
+async def list_uploads(service: Service, call: CosRequest) -> Answer:
     """GET ?uploads: all unfinished uploads under a prefix on one page."""
     prefix = call.param("prefix")
     if call.param("delimiter") or call.param("key-marker") or call.param("upload-id-marker"):

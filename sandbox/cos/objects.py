@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from sandbox.cos.errors import Refused
 from sandbox.cos.faults import FaultKind
-from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import parse
 from sandbox.cos.service import Service, spool
 from sandbox.cos.store import Entry
@@ -78,7 +78,7 @@ def iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def flag(call: Call, name: str) -> bool:
+def flag(call: CosRequest, name: str) -> bool:
     """A header that says `true` or `false`.
 
     Raises:
@@ -90,7 +90,7 @@ def flag(call: Call, name: str) -> bool:
     return value == "true"
 
 
-def refuse_unknown_headers(call: Call, *, write: bool = False, copy: bool = False) -> None:
+def refuse_unknown_headers(call: CosRequest, *, write: bool = False, copy: bool = False) -> None:
     """Refuse what COS would silently ignore.
 
     Raises:
@@ -104,7 +104,7 @@ def refuse_unknown_headers(call: Call, *, write: bool = False, copy: bool = Fals
             raise Refused(400, "InvalidArgument", f"{name} is no condition of a write.")
 
 
-def stored_headers(call: Call) -> dict[str, str]:
+def stored_headers(call: CosRequest) -> dict[str, str]:
     """What an uploader says of an object, to be kept with it.
 
     Raises:
@@ -119,7 +119,7 @@ def stored_headers(call: Call) -> dict[str, str]:
     return headers
 
 
-async def put_object(service: Service, call: Call) -> Entry:
+async def put_object(service: Service, call: CosRequest) -> Entry:
     """PUT: store the body."""
     refuse_unknown_headers(call, write=True)
     new = flag(call, "x-cos-forbid-overwrite")
@@ -132,7 +132,7 @@ async def put_object(service: Service, call: Call) -> Entry:
     return entry
 
 
-async def copy_object(service: Service, call: Call) -> Answer:
+async def copy_object(service: Service, call: CosRequest) -> Answer:
     """PUT with `x-cos-copy-source`: a copy keeps the ETag."""
     refuse_unknown_headers(call, copy=True)
     new = flag(call, "x-cos-forbid-overwrite")
@@ -156,7 +156,7 @@ async def copy_object(service: Service, call: Call) -> Answer:
     return xml_answer("CopyObjectResult", [("ETag", etag_of(copied)), ("LastModified", iso_time(copied.modified))])
 
 
-def _copy_source(service: Service, call: Call) -> tuple[str, str]:
+def _copy_source(service: Service, call: CosRequest) -> tuple[str, str]:
     host, slash, path = call.headers["x-cos-copy-source"].partition("/")
     if not slash or "?" in path:
         raise Refused(400, "InvalidArgument", "x-cos-copy-source is BUCKET.cos.REGION.myqcloud.com/key.")
@@ -224,7 +224,7 @@ def _describe(entry: Entry) -> list[tuple[str, str]]:
     return [("ETag", etag_of(entry)), ("Last-Modified", modified), ("Accept-Ranges", "bytes"), *spelled]
 
 
-async def head_object(service: Service, call: Call) -> Answer:
+async def head_object(service: Service, call: CosRequest) -> Answer:
     """HEAD: what is known of the object."""
     refuse_unknown_headers(call)
     entry = await service.run(service.store.find, call.bucket, call.key)
@@ -232,7 +232,7 @@ async def head_object(service: Service, call: Call) -> Answer:
     return Answer(status, _describe(entry), length=entry.size)
 
 
-async def get_object(service: Service, call: Call) -> Answer:
+async def get_object(service: Service, call: CosRequest) -> Answer:
     """GET: the body, or a range of it."""
     refuse_unknown_headers(call)
     entry, file = await service.run(service.store.open, call.bucket, call.key)
@@ -243,7 +243,7 @@ async def get_object(service: Service, call: Call) -> Answer:
         raise
 
 
-def _answer_body(service: Service, call: Call, entry: Entry, file: BinaryIO) -> Answer:
+def _answer_body(service: Service, call: CosRequest, entry: Entry, file: BinaryIO) -> Answer:
     headers = _replaced(_describe(entry), call)
     if not check_conditions(entry, call.headers):
         return Answer(304, headers, file=file)
@@ -256,12 +256,12 @@ def _answer_body(service: Service, call: Call, entry: Entry, file: BinaryIO) -> 
     return Answer(status, headers, stream=pieces, length=end - start, file=file)
 
 
-def _replaced(headers: list[tuple[str, str]], call: Call) -> list[tuple[str, str]]:
+def _replaced(headers: list[tuple[str, str]], call: CosRequest) -> list[tuple[str, str]]:
     wanted = {RESPONSE_PARAMS[name]: value for name, value in call.query if name in RESPONSE_PARAMS}
     return [(name, value) for name, value in headers if name not in wanted] + list(wanted.items())
 
 
-async def _pieces(service: Service, call: Call, file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
+async def _pieces(service: Service, call: CosRequest, file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
     slow = service.faults.take(FaultKind.SLOW_BODY, call.method, call.key)
     await service.run(file.seek, start)
     while start < end:
@@ -272,14 +272,14 @@ async def _pieces(service: Service, call: Call, file: BinaryIO, start: int, end:
         yield piece
 
 
-async def delete_object(service: Service, call: Call) -> Answer:
+async def delete_object(service: Service, call: CosRequest) -> Answer:
     """DELETE: 204, also if there was nothing."""
     refuse_unknown_headers(call)
     await service.run(service.store.delete, call.bucket, [call.key])
     return Answer(204)
 
 
-async def put_tagging(service: Service, call: Call) -> Answer:
+async def put_tagging(service: Service, call: CosRequest) -> Answer:
     """PUT ?tagging."""
     body = await call.read()
     tags = parse(body, "Tagging").findall("TagSet/Tag")
@@ -289,7 +289,7 @@ async def put_tagging(service: Service, call: Call) -> Answer:
     return Answer(200)
 
 
-async def get_tagging(service: Service, call: Call) -> Answer:
+async def get_tagging(service: Service, call: CosRequest) -> Answer:
     """GET ?tagging."""
     body = await service.run(service.store.note, call.bucket, call.key, "tagging")
     if body is None:
@@ -297,7 +297,7 @@ async def get_tagging(service: Service, call: Call) -> Answer:
     return Answer(200, [("Content-Type", "application/xml")], body)
 
 
-async def delete_tagging(service: Service, call: Call) -> Answer:
+async def delete_tagging(service: Service, call: CosRequest) -> Answer:
     """DELETE ?tagging."""
     await service.run(service.store.set_note, call.bucket, call.key, "tagging", None)
     return Answer(204)

@@ -12,12 +12,12 @@ from sandbox.cos.ci import requests as ci
 from sandbox.cos.ci.pictures import CUT_OUTS
 from sandbox.cos.errors import Refused
 from sandbox.cos.http.signature import is_signature_field
-from sandbox.cos.http.wire import Answer, Call
+from sandbox.cos.http.wire import Answer, CosRequest
 from sandbox.cos.service import Service
 
 __all__ = ["Handler", "Route", "choose"]
 
-Handler: TypeAlias = Callable[[Service, Call], Awaitable[Answer]]
+Handler: TypeAlias = Callable[[Service, CosRequest], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Route:
     handler: Handler
 
 
-async def _put(service: Service, call: Call) -> Answer:
+async def _put(service: Service, call: CosRequest) -> Answer:
     if "x-cos-copy-source" in call.headers:
         return await objects.copy_object(service, call)
     if "pic-operations" in call.headers:
@@ -84,7 +84,7 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
 }
 
 
-def choose(call: Call) -> Route:
+def choose(call: CosRequest) -> Route:
     """The verb of a request.
 
     Raises:
@@ -106,7 +106,7 @@ def choose(call: Call) -> Route:
     return Route(f"{call.method} {topic or about}", handler)
 
 
-def _topic(call: Call, names: set[str]) -> tuple[str, set[str]]:
+def _topic(call: CosRequest, names: set[str]) -> tuple[str, set[str]]:
     """The sub-resource, and the parameters that name it."""
     rules = {name for name in names if name.startswith("imageMogr2")}
     if rules:

@@ -18,7 +18,7 @@ from sandbox.cos.errors import Refused
 from sandbox.cos.events import Created, Events, created_event
 from sandbox.cos.faults import FaultKind, Faults
 from sandbox.cos.http.address import Resolver
-from sandbox.cos.http.wire import Call
+from sandbox.cos.http.wire import CosRequest
 from sandbox.cos.store import Blob, BlobWriter, Entry, Store
 
 __all__ = ["MAX_PUT_BYTES", "Service", "check_digest", "spool"]
@@ -75,7 +75,7 @@ class Service:
         """The address COS gives for an object in its answers."""
         return f"{bucket}.cos.{self.region}.myqcloud.com/{quote(key)}"
 
-    def announce(self, call: Call, entry: Entry, name: str) -> None:
+    def announce(self, call: CosRequest, entry: Entry, name: str) -> None:
         """Have the event of a created object delivered after the answer, if its prefix has events."""
         prefix = self.event_prefixes.get(call.bucket)
         if prefix is None or not entry.key.startswith(prefix):
@@ -99,7 +99,7 @@ class Service:
         self.events.announce(event, call.answered, copies=copies)
 
 
-async def spool(service: Service, call: Call) -> Blob:
+async def spool(service: Service, call: CosRequest) -> Blob:
     """Write the request's body to disk, with flat memory.
 
     Raises:
@@ -119,7 +119,7 @@ async def spool(service: Service, call: Call) -> Blob:
     return blob
 
 
-async def _write(service: Service, call: Call, writer: BlobWriter, declared: int | None) -> Blob:
+async def _write(service: Service, call: CosRequest, writer: BlobWriter, declared: int | None) -> Blob:
     pieces: list[bytes] = []
     buffered = size = 0
     async for piece in call.body():
@@ -136,7 +136,7 @@ async def _write(service: Service, call: Call, writer: BlobWriter, declared: int
     return await service.run(writer.finish, b"".join(pieces))
 
 
-def _declared_size(call: Call) -> int | None:
+def _declared_size(call: CosRequest) -> int | None:
     length = call.headers.get("content-length")
     chunked = "transfer-encoding" in call.headers
     if length is None and not chunked:
@@ -146,7 +146,7 @@ def _declared_size(call: Call) -> int | None:
     return None if length is None else int(length)
 
 
-def check_digest(call: Call, hex_md5: str) -> None:
+def check_digest(call: CosRequest, hex_md5: str) -> None:
     """For requests that must carry a Content-MD5.
 
     Raises:

@@ -28,7 +28,7 @@ from telemetry.events import Event
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Address", "Reply", "Sdk", "drop", "told"]
+__all__ = ["Address", "Sdk", "SdkResponse", "drop", "told"]
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Address(msgspec.Struct, frozen=True):
         }
 
 
-class Reply(msgspec.Struct, frozen=True):
+class SdkResponse(msgspec.Struct, frozen=True):
     """An answer of COS: what the SDK made of it, and what really came."""
 
     result: Any
@@ -107,7 +107,7 @@ class Sdk:
         self._client: Any = None
         self._signed_by: Credentials | None = None
 
-    def call(self, operation: str, key: str, work: Callable[[Any], Any]) -> Reply:
+    def call(self, operation: str, key: str, work: Callable[[Any], Any]) -> SdkResponse:
         """Let `work` make one request with the SDK's client.
 
         Raises:
@@ -125,7 +125,7 @@ class Sdk:
             reason = type(error.__context__ or error).__name__
         response = self._taken()
         if response is not None and not reason and response.status_code < 300:  # noqa: PLR2004 - HTTP's own number
-            return Reply(result, response)
+            return SdkResponse(result, response)
         failure = _failure(operation, key, response, reason)
         drop(response)
         raise told(error_of(failure))

@@ -22,7 +22,7 @@ from services.errors import NotFound
 from services.objects import _answers as answers
 from services.objects import _checks as checks
 from services.objects._failures import error_of_code
-from services.objects._sdk import Address, Reply, Sdk, drop, told
+from services.objects._sdk import Address, Sdk, SdkResponse, drop, told
 from services.objects._streams import Incoming, Outgoing, pieces_of
 from services.objects.credentials import Credentials
 from services.objects.port import (
@@ -118,7 +118,7 @@ class CosObjects(Objects):
                     raise Permanent(f"get {key!r}: it has more than {limit} bytes")
             return bytes(body)
 
-        def understood(reply: Reply) -> Content:
+        def understood(reply: SdkResponse) -> Content:
             info = answers.info_of(key, reply.headers)
             return Content(msgspec.structs.replace(info, size=len(reply.result)), reply.result)
 
@@ -315,7 +315,9 @@ class CosObjects(Objects):
         )
         return url
 
-    async def _call(self, operation: str, key: str, work: Callable[[Any], Any], understood: Callable[[Reply], T]) -> T:
+    async def _call(
+        self, operation: str, key: str, work: Callable[[Any], Any], understood: Callable[[SdkResponse], T]
+    ) -> T:
         def both() -> T:
             reply = self._sdk.call(operation, key, work)
             return self._sdk.guard(operation, key, lambda: understood(reply))
@@ -338,6 +340,6 @@ def _settle(body: Outgoing, sent: asyncio.Future[ObjectInfo]) -> None:
         sent.exception()  # looked at, so that a put whose source broke does not complain about it later
 
 
-def _drop_late(opening: Future[Reply]) -> None:
+def _drop_late(opening: Future[SdkResponse]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         drop(opening.result().response)

@@ -1,7 +1,7 @@
 """What may be done about the paid calls of a run: pure.
 
 No vendor has an idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted (see
-`End.how`), and a call whose outcome stays unknown is never posted again.
+`CallEnd.how`), and a call whose outcome stays unknown is never posted again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from messages.bodies import Stage
 from messages.codes import Code
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
-__all__ = ["BEFORE_JOB", "Call", "Ended", "Lost", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
+__all__ = ["BEFORE_JOB", "Ended", "Lost", "MakeCall", "PaidStep", "Wait", "Watch", "decide", "may_fail"]
 
 
 BEFORE_JOB: Final = frozenset({Stage.CLEAN, Stage.GENERATE})
@@ -46,13 +46,13 @@ class Ended(msgspec.Struct, frozen=True):
     code: Code
 
 
-class Call(msgspec.Struct, frozen=True):
+class MakeCall(msgspec.Struct, frozen=True):
     """The n-th paid call may be made."""
 
     n: int
 
 
-PaidStep = Watch | Wait | Lost | Ended | Call
+PaidStep = Watch | Wait | Lost | Ended | MakeCall
 
 
 def decide(calls: tuple[PaidCall, ...], now: float) -> PaidStep:
@@ -71,7 +71,7 @@ def decide(calls: tuple[PaidCall, ...], now: float) -> PaidStep:
     for call in calls:
         if call.end and call.end.how == "failed":
             return Ended(call.n, call.end.code)
-    return Call(len(calls) + 1)
+    return MakeCall(len(calls) + 1)
 
 
 def may_fail(calls: tuple[PaidCall, ...], n: int, *, before_job: bool) -> bool:

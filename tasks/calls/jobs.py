@@ -15,7 +15,7 @@ from services.concurrency import Together
 from services.errors import VendorMissing
 from services.vendors.port import JobFile, JobState, JobStatus, Vendor
 from tasks.context import Services
-from tasks.ledger.records import CallResult, End, JobId
+from tasks.ledger.records import CallEnd, CallResult, JobId
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 from telemetry import logs
 from telemetry.events import Event
@@ -112,7 +112,7 @@ async def after_failure(run: RunId, found: Mapping[Job, JobStatus], services: Se
     for job, status in found.items():
         if status.state is JobState.FAILED:
             code, n = status.code, job.n
-            await services.ledger.write(run, End.at(job.slot, n), End("failed", code))
+            await services.ledger.write(run, CallEnd.at(job.slot, n), CallEnd("failed", code))
             log.warning(Event.JOB_FAILED, job=job.id, n=n, code=code, reason=status.reason)
     calls = await services.ledger.calls(run)
     return After(live_jobs(calls), open_calls(calls), code, n)

@@ -21,7 +21,7 @@ import msgspec
 from messages.keys import ID_PATTERN, RunId
 from telemetry.secrets import Secret
 
-__all__ = ["Claim", "Webhooks", "parse_path"]
+__all__ = ["WebhookPath", "Webhooks", "parse_path"]
 
 _PURPOSE: Final = b"scf-workers/webhook"
 _ID: Final = rf"(?!-/){ID_PATTERN}"
@@ -34,7 +34,7 @@ _PATH: Final = re.compile(
 )
 
 
-class Claim(msgspec.Struct, frozen=True):
+class WebhookPath(msgspec.Struct, frozen=True):
     """What a path says, true or not."""
 
     vendor: str
@@ -46,13 +46,13 @@ class Claim(msgspec.Struct, frozen=True):
     token: str
 
 
-def parse_path(path: str) -> Claim | None:
+def parse_path(path: str) -> WebhookPath | None:
     """What a path claims; None for one that has not the shape of ours."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None
     run = RunId(found["user"], found["task"], int(found["step"]), int(found["run"]))
-    return Claim(found["vendor"], run, int(found["slot"]), int(found["n"]), found["token"])
+    return WebhookPath(found["vendor"], run, int(found["slot"]), int(found["n"]), found["token"])
 
 
 class Webhooks:
@@ -87,7 +87,7 @@ class Webhooks:
         own = f"{path}/{self._token(path)}"
         return bool(self._secret) and hmac.compare_digest(shown[-len(own) :].encode(), own.encode())
 
-    def verify(self, claim: Claim) -> bool:
+    def verify(self, claim: WebhookPath) -> bool:
         """Whether a path is one that `url` made, compared in constant time."""
         expected = self._token(_unsigned(claim.vendor, claim.run, claim.slot, claim.n))
         return bool(self._secret) and hmac.compare_digest(expected.encode(), claim.token.encode())

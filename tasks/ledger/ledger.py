@@ -24,11 +24,11 @@ from tasks.ledger.names import RecordBase, RecordName
 from tasks.ledger.records import (
     Accepted,
     Begun,
+    CallEnd,
     CallResult,
     Cleaned,
     DeadLetter,
     Delivered,
-    End,
     Intent,
     JobId,
     ReopenDenied,
@@ -194,7 +194,7 @@ class Ledger:
     async def _call(self, run: RunId, slot: int, n: int, intent: Stored[Intent]) -> PaidCall:
         async with Together() as group:
             job = group.create_task(self.read(run, JobId.at(slot, n)))
-            end = group.create_task(self.read(run, End.at(slot, n)))
+            end = group.create_task(self.read(run, CallEnd.at(slot, n)))
         job_id, ended = job.result(), end.result()
         answered = None if job_id or ended else await self.read(run, CallResult.at(slot, n))
         return PaidCall(

@@ -19,12 +19,12 @@ __all__ = [
     "RECORDS",
     "Accepted",
     "Begun",
+    "CallEnd",
     "CallResult",
     "Cleaned",
     "Collected",
     "DeadLetter",
     "Delivered",
-    "End",
     "InputRef",
     "Intent",
     "JobId",
@@ -130,7 +130,7 @@ class CallResult(OfCall, frozen=True):
     """Short-lived URLs in the vendor's order; they are shown to no client."""
 
 
-class End(OfCall, frozen=True):
+class CallEnd(OfCall, frozen=True):
     """`call-{slot}-{n}-end`: not accepted, or accepted and ended badly (`failed`)."""
 
     template: ClassVar[str] = "call-{slot}-{n}-end"
@@ -321,7 +321,7 @@ RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Intent,
     JobId,
     CallResult,
-    End,
+    CallEnd,
     SlotEnd,
     Collected,
     Staged,

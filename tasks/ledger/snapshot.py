@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from messages.keys import RunId
-from tasks.ledger.records import Accepted, End, Verdict
+from tasks.ledger.records import Accepted, CallEnd, Verdict
 
 __all__ = ["Highest", "PaidCall", "Snapshot", "live_jobs", "open_calls"]
 
@@ -18,7 +18,7 @@ class PaidCall(msgspec.Struct, frozen=True):
     """When its intent was stored."""
     open_s: float
     job: str = ""
-    end: End | None = None
+    end: CallEnd | None = None
     slot: int = 1
     answered: bool = False
     """The vendor's answer was the result: there is no job."""

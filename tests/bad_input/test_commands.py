@@ -16,7 +16,7 @@ from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from messages.codes import Code, text_of
 from sandbox.cos.events import CommandSink
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from tests.bad_input.pictures import TEXT, jpeg
 from tests.support.forked import run_console
 
@@ -106,12 +106,12 @@ def test_a_mistake_is_told_in_one_line_with_status_2(desk: Path, mistake: str) -
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data", HANDLERS) as opened:
+def world(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "data", HANDLERS) as opened:
         yield opened
 
 
-def test_nothing_is_bought_while_a_mistake_is_left(desk: Path, world: World) -> None:
+def test_nothing_is_bought_while_a_mistake_is_left(desk: Path, world: Sandbox) -> None:
     for mistake in ("NaN", "a parameter that there is not", "results into a file", "a user with a slash"):
         code, _, errors = run(USAGE[mistake][0], desk, world.environ)
         assert code == 2
@@ -177,7 +177,7 @@ def test_a_handler_that_meets_an_outage_is_told_in_one_line(desk: Path) -> None:
 @pytest.fixture
 def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a world with a worker, whose trigger verifies tickets with a secret of its own."""
-    with World(tmp_path / "data", HANDLERS) as opened:
+    with Sandbox(tmp_path / "data", HANDLERS) as opened:
         other = {**opened.environ, "TICKET_SECRET": "not-the-secret-that-the-backend-signs-with"}
         opened._sink = CommandSink(HANDLERS.uploaded, concurrency=1, env=other)
         with Workers(1, opened.environ, tmp_path / "workers.log"):
@@ -185,7 +185,7 @@ def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(desk: Path, world: World) -> None:
+def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(desk: Path, world: Sandbox) -> None:
     (desk / "text.jpg").write_bytes(TEXT)
     with Workers(1, world.environ, desk / "workers.log"):
         code, out, _ = run(["submit", "text.jpg", "--kind", "basic_clean"], desk, world.environ)

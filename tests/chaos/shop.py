@@ -21,7 +21,7 @@ from console.processes.handlers import HANDLERS
 from messages.keys import record_key
 from runtime.settings import load_settings
 from runtime.wiring import open_services
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from tasks.context import Services
 from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
@@ -99,7 +99,7 @@ def _parsed(line: str) -> dict[str, Any]:
 class Shop:
     """Sells tasks and looks what becomes of them. Made by `opened`."""
 
-    def __init__(self, world: World, folder: Path, client: Client, services: Services) -> None:
+    def __init__(self, world: Sandbox, folder: Path, client: Client, services: Services) -> None:
         self._world = world
         self._folder = folder
         self._client = client
@@ -184,7 +184,7 @@ async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float =
         duration_s: seconds a vendor's job takes.
     """
     world = await asyncio.to_thread(
-        lambda: World(folder / "world", HANDLERS, duration_s=duration_s, broker=broker).start()
+        lambda: Sandbox(folder / "world", HANDLERS, duration_s=duration_s, broker=broker).start()
     )
     try:
         settings = load_settings(world.environ)

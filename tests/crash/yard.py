@@ -28,7 +28,7 @@ from messages.keys import record_key, staging_prefix
 from messages.topics import FAILURE, WORKERS
 from runtime.settings import load_settings
 from runtime.wiring import open_services
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.server import Server
 from tasks.context import Services
 from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
@@ -120,14 +120,14 @@ class Yard:
         events = Events()
         with (
             Server(events.app) as server,
-            World(self._folder / "world", HANDLERS, event_url=server.url, duration_s=0.5, concurrent=100) as world,
+            Sandbox(self._folder / "world", HANDLERS, event_url=server.url, duration_s=0.5, concurrent=100) as world,
         ):
             room = asyncio.Semaphore(AT_ONCE)
             async with asyncio.TaskGroup() as group:
                 for name in self._names:
                     group.create_task(self._one(name, world, events, room))
 
-    async def _one(self, name: str, world: World, events: Events, room: asyncio.Semaphore) -> None:
+    async def _one(self, name: str, world: Sandbox, events: Events, room: asyncio.Semaphore) -> None:
         async with room:
             try:
                 async with asyncio.timeout(2 * PATIENCE_S):
@@ -168,7 +168,7 @@ class Cell:
         folder: for its broker and its log.
     """
 
-    def __init__(self, name: str, world: World, events: Events, folder: Path) -> None:
+    def __init__(self, name: str, world: Sandbox, events: Events, folder: Path) -> None:
         self._name = name
         self._point = name.partition(",")[0]
         self._world = world

@@ -15,7 +15,7 @@ import pytest
 from console.processes.handlers import HANDLERS
 from consumers.engine.limits import limit_of
 from consumers.runners.cloud_event import records_in
-from consumers.runners.drain import Drained, Order
+from consumers.runners.drain import Drained, DrainRequest
 from consumers.runners.pump import groups_of
 from consumers.runners.push import Pushed
 from consumers.runners.time_budget import budget_of, check_reserve
@@ -23,8 +23,8 @@ from messages.bodies import Stage, Wake
 from messages.codec import decode
 from recipes.table import RECIPES
 from runtime.errors import BadSettings
-from runtime.scf import order_of
-from sandbox.environment import World
+from runtime.scf import parse_request
+from sandbox.environment import Sandbox
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_the_event_holds_a_message() -> None:
 
 
 def test_the_timers_message_narrows_the_topics() -> None:
-    assert groups_of(order_of(TIMER, Order).topics)
+    assert groups_of(parse_request(TIMER, DrainRequest).topics)
 
 
 def test_the_topics_of_the_split_exist() -> None:
@@ -86,7 +86,7 @@ def test_the_drain_by_hand_works_and_leaves_nothing_running(tmp_path: Path) -> N
     (command,) = [command for command in commands if command.startswith("scf-workers invoke")]
     # The event's file is made as the line above says.
     subprocess.run(["bash", "-c", commands[commands.index(command) - 1]], cwd=tmp_path, check=True)
-    with World(tmp_path / "data", HANDLERS) as world:
+    with Sandbox(tmp_path / "data", HANDLERS) as world:
         done = subprocess.run(
             [sys.executable, "-m", "console", *shlex.split(command)[1:]],
             cwd=tmp_path,

@@ -16,7 +16,7 @@ import pytest
 from console.doctor.doctor import Finding, examine
 from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from services.objects import checks
 from tests.support.patience import PATIENCE_S
 from tests.telemetry.collectors import grpc_collector, http_collector
@@ -107,8 +107,8 @@ ANYTHING: Final = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), HANDLERS) as started:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("world"), HANDLERS) as started:
         yield started
 
 
@@ -127,7 +127,7 @@ def _bad(environ: Mapping[str, str]) -> list[Finding]:
     return [finding for finding in _examine(environ).values() if finding.ok is False]
 
 
-def test_a_sound_deployment_is_all_well(world: World) -> None:
+def test_a_sound_deployment_is_all_well(world: Sandbox) -> None:
     found = _examine(world.environ)
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
@@ -135,33 +135,33 @@ def test_a_sound_deployment_is_all_well(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(world: World, name: str) -> None:
+def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(world: Sandbox, name: str) -> None:
     (bad,) = _bad({**world.environ, name: ""})
     assert (bad.name, bad.detail) == (name, "not set")
 
 
-def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(world: World) -> None:
+def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(world: Sandbox) -> None:
     assert "TICKET_REQUIRED" not in _examine(world.environ)["tickets"].detail
     assert "TICKET_REQUIRED" in _examine({**world.environ, "TICKET_REQUIRED": "false"})["tickets"].detail
 
 
-def test_a_callback_secret_that_is_too_short_to_verify_tickets_is_told(world: World) -> None:
+def test_a_callback_secret_that_is_too_short_to_verify_tickets_is_told(world: Sandbox) -> None:
     short = {"TICKET_SECRET": "", "INTERNAL_CALLBACK_SECRET": "of-31-bytes-is-this-secret-here"}
     found = _examine({**world.environ, **short})["tickets"]
     assert (found.ok, "has 31 bytes" in found.detail, "TICKET_SECRET" in found.remedy) == (False, True, True)
     assert _examine({**world.environ, **short, "TICKET_REQUIRED": "false"})["tickets"].ok
 
 
-def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: World) -> None:
+def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: Sandbox) -> None:
     (bad,) = _bad({**world.environ, "LEDGER_BUCKET": world.environ["COS_BUCKET"]})
     assert "LEDGER_BUCKET and COS_BUCKET name the same bucket" in bad.detail
 
 
-def test_topics_that_exist_are_well(world: World) -> None:
+def test_topics_that_exist_are_well(world: Sandbox) -> None:
     assert _bad({**world.environ, "WORK_TOPICS": "poll, wake"}) == []
 
 
-def test_the_vendors_older_interface_is_well_too(world: World) -> None:
+def test_the_vendors_older_interface_is_well_too(world: Sandbox) -> None:
     assert _bad({**world.environ, "RUNNINGHUB_API": "v1"}) == []
 
 
@@ -175,7 +175,7 @@ def test_every_variable_is_broken_here() -> None:
     [(name, change) for name, changes in BROKEN.items() for change in changes],
     ids=[f"{name}-{number}" for name, changes in BROKEN.items() for number in range(len(changes))],
 )
-def test_each_broken_setting_is_named_with_a_remedy(world: World, name: str, change: Mapping[str, str]) -> None:
+def test_each_broken_setting_is_named_with_a_remedy(world: Sandbox, name: str, change: Mapping[str, str]) -> None:
     # To be asked whether it knows a path, the webhook's function is started: half a second.
     asked = {} if name.startswith("WEBHOOK") else {"WEBHOOK_URL": ""}
     change = {key: value.replace("{COS_ENDPOINT}", world.environ["COS_ENDPOINT"]) for key, value in change.items()}
@@ -187,7 +187,7 @@ def test_each_broken_setting_is_named_with_a_remedy(world: World, name: str, cha
     assert "planted-token" not in told
 
 
-def test_what_one_setting_breaks_leaves_the_rest_well(world: World) -> None:
+def test_what_one_setting_breaks_leaves_the_rest_well(world: Sandbox) -> None:
     bad = _bad({**world.environ, "RUNNINGHUB_API_KEY": "wrong-key"})
     assert [finding.name for finding in bad] == ["runninghub"]
 
@@ -196,7 +196,7 @@ def _unexamined(found: Mapping[str, Finding]) -> dict[str, str]:
     return {name: finding.detail for name, finding in found.items() if finding.ok is None}
 
 
-def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: World) -> None:
+def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: Sandbox) -> None:
     found = _examine({**world.environ, "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
     bad = [name for name, finding in found.items() if finding.ok is False]
     assert bad == ["data bucket", "ledger: versioning", "ledger: create-only"]
@@ -206,14 +206,14 @@ def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: World
     assert _unexamined(found) == dict.fromkeys(("picture service", "audit", "clock"), "not examined: see data bucket")
 
 
-def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(world: World) -> None:
+def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(world: Sandbox) -> None:
     world.arm("cos", {"kind": "unavailable", "method": "POST", "key": r"^staging/doctor/.*\.png$"})
     found = _examine(world.environ)
     assert [name for name, finding in found.items() if finding.ok is False] == ["picture service"]
     assert _unexamined(found) == {"audit": "not examined: see picture service"}
 
 
-def test_an_audit_that_is_refused_names_its_policy(world: World) -> None:
+def test_an_audit_that_is_refused_names_its_policy(world: Sandbox) -> None:
     world.arm("cos", {"kind": "unavailable", "method": "POST", "key": "^image/auditing$"})
     (bad,) = _bad(world.environ)
     assert bad.name == "audit"
@@ -221,7 +221,7 @@ def test_an_audit_that_is_refused_names_its_policy(world: World) -> None:
 
 
 @pytest.mark.parametrize(("collector", "protocol"), [(grpc_collector, "grpc"), (http_collector, "http/protobuf")])
-def test_a_collector_that_takes_a_span_is_well(world: World, collector: Any, protocol: str) -> None:
+def test_a_collector_that_takes_a_span_is_well(world: Sandbox, collector: Any, protocol: str) -> None:
     with collector() as received:
         environ = {
             **world.environ,
@@ -232,7 +232,7 @@ def test_a_collector_that_takes_a_span_is_well(world: World, collector: Any, pro
         assert [span.name for span in received.spans] == ["handle doctor"]
 
 
-def test_on_the_platform_sandbox_settings_are_refused(world: World) -> None:
+def test_on_the_platform_sandbox_settings_are_refused(world: Sandbox) -> None:
     bad = {
         finding.name for finding in _bad({**world.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     }
@@ -240,7 +240,7 @@ def test_on_the_platform_sandbox_settings_are_refused(world: World) -> None:
     assert {f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "WEBHOOK_URL")} == bad
 
 
-def test_no_secret_is_in_what_it_says(world: World) -> None:
+def test_no_secret_is_in_what_it_says(world: Sandbox) -> None:
     found = _examine({**world.environ, "INTERNAL_CALLBACK_SECRET": "planted-secret-of-enough-bytes-for-all"})
     told = " ".join(f"{finding.detail} {finding.remedy}" for finding in found.values())
     for name in ("TENCENTCLOUD_SECRET_KEY", "TICKET_SECRET", "RUNNINGHUB_API_KEY"):
@@ -249,7 +249,7 @@ def test_no_secret_is_in_what_it_says(world: World) -> None:
 
 
 @pytest.mark.parametrize(("change", "status"), [({}, 0), ({"LOG_LEVEL": "LOUD"}, 1)])
-def test_the_command_says_the_same_to_machines(world: World, change: Mapping[str, str], status: int) -> None:
+def test_the_command_says_the_same_to_machines(world: Sandbox, change: Mapping[str, str], status: int) -> None:
     argv = [sys.executable, "-m", "console", "doctor", "--json"]
     environ = {**world.environ, **change}
     done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE_S)

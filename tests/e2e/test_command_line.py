@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from console.processes.handlers import HANDLERS
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -108,12 +108,12 @@ def test_the_demo_does_the_other_kind_too(tmp_path: Path, photos: list[Path]) ->
 
 
 @pytest.fixture
-def slow_world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data", HANDLERS, duration_s=6.0, webhook=False) as world:
+def slow_world(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "data", HANDLERS, duration_s=6.0, webhook=False) as world:
         yield world
 
 
-def _work(world: World, log: Path) -> subprocess.Popen[bytes]:
+def _work(world: Sandbox, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as out:
         process = subprocess.Popen([*COMMAND, "work"], cwd=log.parent, env=world.environ, stdout=out, stderr=out)
     _until(lambda: "worker.started" in log.read_text(encoding="utf-8"), "a worker that has started")
@@ -126,7 +126,7 @@ def _is_done(stage: str, log: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: World, tmp_path: Path) -> None:
+def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: Sandbox, tmp_path: Path) -> None:
     first = _work(slow_world, tmp_path / "first.log")
     with (tmp_path / "submit.log").open("wb") as out:
         client = subprocess.Popen(

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from console.processes.handlers import HANDLERS
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 
 ROOT: Final = Path(__file__).parents[2]
 PHOTO: Final = ROOT / "sandbox/photos/portrait.jpg"
@@ -98,7 +98,7 @@ def test_make_demo_hands_over_a_photo_as_one_word(tmp_path: Path, photo: str, ex
 @pytest.mark.timeout(120)
 def test_a_pump_starts_and_works_with_a_full_standard_error(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with World(tmp_path / "data", HANDLERS) as world, Path("/dev/full").open("wb") as full:
+    with Sandbox(tmp_path / "data", HANDLERS) as world, Path("/dev/full").open("wb") as full:
         (tmp_path / ".sandbox").mkdir()
         file = tmp_path / ".sandbox/env"
         file.touch(mode=0o600)

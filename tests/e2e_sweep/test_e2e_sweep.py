@@ -21,7 +21,7 @@ from messages.codes import Code
 from messages.topics import WORKERS
 from runtime.settings import load_settings
 from runtime.wiring import open_services
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from tasks.ledger.records import Accepted
 from tests.support.patience import PATIENCE_S
 from transport import open_broker
@@ -36,21 +36,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data", HANDLERS) as opened:
+def world(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "data", HANDLERS) as opened:
         yield opened
 
 
 @pytest.fixture
-def slow_vendor(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data", HANDLERS, duration_s=100.0) as opened:
+def slow_vendor(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "data", HANDLERS, duration_s=100.0) as opened:
         yield opened
 
 
 class Shop:
     """A client of a world, and what the test asks of the stand-ins."""
 
-    def __init__(self, world: World, client: Client) -> None:
+    def __init__(self, world: Sandbox, client: Client) -> None:
         self._world = world
         self.client = client
 
@@ -83,7 +83,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop_of(world: World) -> AsyncGenerator[Shop]:
+async def shop_of(world: Sandbox) -> AsyncGenerator[Shop]:
     async with open_client(load_settings(world.environ)) as client:
         yield Shop(world, client)
 
@@ -93,11 +93,11 @@ def command(environ: Mapping[str, str], *arguments: str) -> subprocess.Completed
     return subprocess.run(argv, env=dict(environ), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
-def workers(world: World, tmp_path: Path, **environ: str) -> Workers:
+def workers(world: Sandbox, tmp_path: Path, **environ: str) -> Workers:
     return Workers(1, {**world.environ, **environ}, tmp_path / "workers.log")
 
 
-def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(world: World, tmp_path: Path) -> None:
+def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(world: Sandbox, tmp_path: Path) -> None:
     world.arm("runninghub", {"on": "create", "kind": "cut", "accepted": True})
     # Somebody else calls first: with a path made up, then with the true one and a job that does not exist.
     world.arm("runninghub", {"on": "webhook", "kind": "forged"})
@@ -117,7 +117,7 @@ def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(world: World,
     assert "/webhook/runninghub/" not in log
 
 
-def test_the_sweep_finds_what_a_broker_lost(world: World, tmp_path: Path) -> None:
+def test_the_sweep_finds_what_a_broker_lost(world: Sandbox, tmp_path: Path) -> None:
     async def before() -> tuple[Sold, Sold, Sold]:
         async with shop_of(world) as shop:
             lost = await shop.buy("basic_clean")
@@ -146,7 +146,7 @@ def test_the_sweep_finds_what_a_broker_lost(world: World, tmp_path: Path) -> Non
         asyncio.run(after(*sold))
 
 
-def test_a_cancelled_task_stops_its_job_and_is_refunded_once(slow_vendor: World, tmp_path: Path) -> None:
+def test_a_cancelled_task_stops_its_job_and_is_refunded_once(slow_vendor: Sandbox, tmp_path: Path) -> None:
     world = slow_vendor
 
     async def body() -> None:
@@ -170,7 +170,7 @@ def test_a_cancelled_task_stops_its_job_and_is_refunded_once(slow_vendor: World,
         asyncio.run(body())
 
 
-def test_the_timers_event_gives_the_counts(world: World) -> None:
+def test_the_timers_event_gives_the_counts(world: Sandbox) -> None:
     event = {"Type": "Timer", "TriggerName": "sweep", "Time": "2026-11-23T09:03:00Z", "Message": ""}
     argv = [sys.executable, "-m", "console", "invoke", "producer.sweep", "--event", "-"]
     done = subprocess.run(
@@ -191,7 +191,7 @@ def _counts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-async def _published(world: World, shop: Shop) -> None:
+async def _published(world: Sandbox, shop: Shop) -> None:
     """Wait until the upload's first message is stored."""
     broker = await open_broker(world.environ["BROKER_URL"])
     try:
@@ -200,7 +200,7 @@ async def _published(world: World, shop: Shop) -> None:
         await broker.close()
 
 
-async def _abandon(world: World, sold: Sold) -> None:
+async def _abandon(world: Sandbox, sold: Sold) -> None:
     """A task that was accepted long ago, and whose messages are gone."""
     now = time.time()
     accepted = Accepted("basic_clean", {}, (), created=now - 700, deadline=now - 100)

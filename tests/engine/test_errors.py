@@ -7,7 +7,7 @@ import pytest
 from messages.bodies import Body, Clean, Generate, Stage
 from messages.codec import Header
 from messages.codes import Code
-from messages.errors import Permanent, Rejected, Retry, ScfWorkersError, Transient
+from messages.errors import Permanent, Rejected, RetryClass, ScfWorkersError, Transient
 from services.errors import (
     BadPicture,
     Denied,
@@ -411,7 +411,7 @@ async def test_leaves_of_the_tree_act_as_their_class_says(world: World, error: S
     run = await world.order()
     world.fate.strike("files.get .*/2", raises(error))
     await world.drain()
-    if error.retry is Retry.TRANSIENT:
+    if error.retry is RetryClass.TRANSIENT:
         await world.promise(run, "success")
     else:
         # What a vendor's file does wrong is not told to the user as if the photo were at fault.

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from consumers.runners.dispatcher import Dispatcher, End
+from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
 from messages.codec import Priority, decode
@@ -285,7 +285,7 @@ async def test_nothing_that_pays_is_begun_without_time_for_all_of_it(world: Worl
     assert not world.vendor.paid
     pump.stop()
     await running
-    assert dispatcher.counts == {End.DONE: 1}
+    assert dispatcher.counts == {DeliveryOutcome.DONE: 1}
     async with pumping(world):
         await until_empty(world)
     await world.promise(run, "success")

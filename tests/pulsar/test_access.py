@@ -17,7 +17,7 @@ import pytest
 from console.processes.handlers import HANDLERS
 from runtime.settings import load_settings
 from runtime.wiring import broker_options
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.pulsar import LocalPulsar
 from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from telemetry.events import Event
@@ -155,12 +155,12 @@ async def test_a_token_that_runs_out_is_asked_for_anew(opened: Opener, short_liv
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), HANDLERS, webhook=False) as started:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("world"), HANDLERS, webhook=False) as started:
         yield started
 
 
-def doctor(world: World, own: LocalPulsar, **environ: str) -> tuple[int, dict[str, Mapping[str, str]], str]:
+def doctor(world: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[str, Mapping[str, str]], str]:
     """What the command says: exit status, finding by finding, everything printed."""
     done = subprocess.run(
         [sys.executable, "-m", "console", "doctor", "--json"],
@@ -186,7 +186,7 @@ def doctor(world: World, own: LocalPulsar, **environ: str) -> tuple[int, dict[st
     ],
 )
 def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(
-    world: World, own: LocalPulsar, stranger: str, token: str, said: str
+    world: Sandbox, own: LocalPulsar, stranger: str, token: str, said: str
 ) -> None:
     bad = stranger if token == "stranger" else BAD_TOKENS[token](own)
     status, found, printed = doctor(world, own, BROKER_TOKEN=bad)
@@ -200,14 +200,14 @@ def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(
     assert not bad or bad not in printed
 
 
-def test_the_doctor_is_content_with_a_good_token(world: World, own: LocalPulsar, namespace: str) -> None:
+def test_the_doctor_is_content_with_a_good_token(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
     status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
     assert [name for name, finding in found.items() if not finding["ok"]] == []
     assert status == 0
     assert own.ask("GET", f"/admin/v2/persistent/public/{namespace}/notify-workers-DLQ/stats") == HTTPStatus.OK
 
 
-def test_the_doctor_names_a_topic_that_nobody_made(world: World, own: LocalPulsar, namespace: str) -> None:
+def test_the_doctor_names_a_topic_that_nobody_made(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
     # As on TDMQ, where topics are made beforehand.
     path = f"/admin/v2/namespaces/public/{namespace}/autoTopicCreation"
     assert own.ask("POST", path, b'{"allowAutoTopicCreation": false}') == HTTPStatus.NO_CONTENT

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from console.processes.handlers import HANDLERS
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from tests.serverless.places import PLACES
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
     """Stand-ins, on the test's queue if it has one; the parameter says whether the vendor calls a webhook."""
     queue = request.getfixturevalue("queue") if "queue" in request.fixturenames else None
-    with World(
+    with Sandbox(
         tmp_path / "data", HANDLERS, duration_s=1.0, webhook=getattr(request, "param", True), broker=queue
     ) as opened:
         yield opened

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from console.cli.client import Client, Sold, open_client
 from runtime.settings import load_settings
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.scf import Function
 from tests.support.patience import PATIENCE_S
 
@@ -73,7 +73,7 @@ def lines(log: Path, event: str) -> list[dict[str, Any]]:
 class Shop:
     """A client of a world, and what the test asks of the stand-ins."""
 
-    def __init__(self, world: World, client: Client) -> None:
+    def __init__(self, world: Sandbox, client: Client) -> None:
         self.world = world
         self.client = client
 
@@ -94,6 +94,6 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop_of(world: World) -> AsyncGenerator[Shop]:
+async def shop_of(world: Sandbox) -> AsyncGenerator[Shop]:
     async with open_client(load_settings(world.environ)) as client:
         yield Shop(world, client)

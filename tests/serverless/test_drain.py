@@ -17,7 +17,7 @@ from messages.bodies import Clean, Stage
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
 from messages.topics import FAILURE, WORKERS, dead_letter_topic
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.scf import Answer, Status
 from tests.serverless.functions import HANDLERS, ROOT, SLOWED, alone, function, lines, slowed
 from tests.serverless.places import PLACES, on_every_broker, opened
@@ -58,7 +58,7 @@ def done_in(log: Path) -> Counter[str]:
     return Counter(line["message_id"] for line in lines(log, "message.done"))
 
 
-def environ(world: World, queue: Mapping[str, str], **others: str) -> dict[str, str]:
+def environ(world: Sandbox, queue: Mapping[str, str], **others: str) -> dict[str, str]:
     return {**world.environ, **queue, "WORK_TOPICS": TOPIC, "TRACE_FILE": "", **others}
 
 
@@ -70,7 +70,7 @@ def counts(answer: Answer) -> dict[str, Any]:
 @on_every_broker
 @alone
 async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
-    world: World, queue: Mapping[str, str], tmp_path: Path
+    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     ids = await publish(queue, MANY)
     log = tmp_path / "drain.log"
@@ -94,7 +94,7 @@ async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
 @on_every_broker
 @alone
 async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_once(
-    world: World, queue: Mapping[str, str], tmp_path: Path
+    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     # At a quarter of a second each they take two and a half times the limit.
     ids = await publish(queue, 120)
@@ -110,7 +110,7 @@ async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_on
 
 @on_every_broker
 @alone
-async def test_a_frozen_instance_holds_nothing(world: World, queue: Mapping[str, str], tmp_path: Path) -> None:
+async def test_a_frozen_instance_holds_nothing(world: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
     await publish(queue, 5)
     settings = environ(world, queue)
     async with function("consumers.runners.drain", settings, time_limit_s=PATIENCE_S) as frozen:
@@ -128,7 +128,7 @@ async def test_a_frozen_instance_holds_nothing(world: World, queue: Mapping[str,
 
 
 @alone
-async def test_generate_needs_time_for_a_whole_paid_call(world: World) -> None:
+async def test_generate_needs_time_for_a_whole_paid_call(world: Sandbox) -> None:
     settings = {name: value for name, value in world.environ.items() if name != "WORK_TOPICS"}
     async with function("consumers.runners.drain", settings, time_limit_s=60) as drain:
         answer = await drain.invoke({})
@@ -140,7 +140,7 @@ async def test_generate_needs_time_for_a_whole_paid_call(world: World) -> None:
 
 
 @alone
-async def test_a_topic_that_does_not_exist_is_named(world: World) -> None:
+async def test_a_topic_that_does_not_exist_is_named(world: Sandbox) -> None:
     async with function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake, pull"}) as drain:
         answer = await drain.invoke({})
         assert "WORK_TOPICS: topic 'pull'" in answer.error["errorMessage"]
@@ -152,7 +152,7 @@ async def test_a_topic_that_does_not_exist_is_named(world: World) -> None:
 
 
 @alone
-async def test_a_broker_that_goes_away_does_not_hold_a_call_beyond_its_limit(world: World, tmp_path: Path) -> None:
+async def test_a_broker_that_goes_away_does_not_hold_a_call_beyond_its_limit(world: Sandbox, tmp_path: Path) -> None:
     queue = PLACES["file"](tmp_path)
     await publish(queue, 4)
     path = os.pathsep.join((str(ROOT), str(HANDLERS)))

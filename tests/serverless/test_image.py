@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.image import Credentials, context_of
-from sandbox.environment import World
+from runtime.image import RequestCredentials, context_of
+from sandbox.environment import Sandbox
 from sandbox.scf import Function, Role, Status
 from tests.serverless.functions import ROOT, alone, function, lines
 from tests.support.patience import PATIENCE_S
@@ -84,7 +84,7 @@ async def test_credentials_are_those_of_each_call_and_no_old_token_survives() ->
 
 def test_a_call_without_credentials_leaves_those_the_process_was_started_with() -> None:
     environ = {"TENCENTCLOUD_SECRETID": "AKIDown0000000000", "TENCENTCLOUD_SECRETKEY": "own-secret-key"}
-    credentials = Credentials(environ)
+    credentials = RequestCredentials(environ)
     credentials.take({"x-scf-secret-id": "AKIDrole000000000", "x-scf-secret-key": "role-secret-key"})
     assert environ["TENCENTCLOUD_SECRETKEY"] == "role-secret-key"
     credentials.take({})
@@ -187,7 +187,7 @@ def _serve(arguments: list[str], environ: dict[str, str]) -> subprocess.Complete
 
 
 @alone
-async def test_sigterm_closes_the_instance(world: World, tmp_path: Path) -> None:
+async def test_sigterm_closes_the_instance(world: Sandbox, tmp_path: Path) -> None:
     log = tmp_path / "drain.log"
     drain = function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake"}, log=log)
     assert (await drain.invoke({})).status == Status.OK
@@ -199,7 +199,7 @@ async def test_sigterm_closes_the_instance(world: World, tmp_path: Path) -> None
 
 
 @alone
-async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(world: World, tmp_path: Path) -> None:
+async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(world: Sandbox, tmp_path: Path) -> None:
     own = {"TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"}
     environ = {name: value for name, value in world.environ.items() if name not in own}
     good = Role(world.environ["TENCENTCLOUD_SECRET_ID"], world.environ["TENCENTCLOUD_SECRET_KEY"], "")
@@ -219,7 +219,7 @@ async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(world: World, tmp_p
         assert "give the function a role" in nobody.error["errorMessage"]
 
 
-def _upload(world: World) -> dict[str, object]:
+def _upload(world: Sandbox) -> dict[str, object]:
     name, _, appid = world.environ["COS_BUCKET"].rpartition("-")
     key = f"/{appid}/{name}/input/u-1/t-1/original.jpg"
     return {

@@ -16,7 +16,7 @@ from messages.bodies import Clean, Stage
 from messages.codec import Message, decode, encode, new_header
 from messages.keys import RunId
 from messages.topics import FAILURE, WORKERS
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.scf import Function, Status
 from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from tests.serverless.functions import HANDLERS, ROOT, SLOWED, alone, function, lines, shop_of, slowed, until
@@ -90,7 +90,7 @@ async def bridged(queue: Mapping[str, str], push: Function) -> AsyncGenerator[No
 
 @on_every_broker
 @alone
-async def test_whole_tasks(world: World, queue: Mapping[str, str], tmp_path: Path) -> None:
+async def test_whole_tasks(world: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
     push = function("consumers.runners.push", world.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log")
     async with shop_of(world) as shop, push:
         posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
@@ -106,7 +106,7 @@ async def test_whole_tasks(world: World, queue: Mapping[str, str], tmp_path: Pat
 @on_every_broker
 @alone
 async def test_seven_of_ten_are_done_though_three_are_bad(
-    world: World, queue: Mapping[str, str], tmp_path: Path
+    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "push.log"
     stranger = new_header(RunId("u-1", "nobody"), Stage.CLEAN, time.time())
@@ -145,7 +145,7 @@ async def test_seven_of_ten_are_done_though_three_are_bad(
 
 @on_every_broker
 @alone
-async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: World, queue: Mapping[str, str]) -> None:
+async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: Sandbox, queue: Mapping[str, str]) -> None:
     headers = [new_header(RunId(f"u{n}", f"t{n}"), Stage.CLEAN, time.time()) for n in range(TOO_MANY)]
     records = [
         enveloped(Delivery(f"1:{n}", "clean-normal", encode(Message(header, Clean()))))
@@ -170,7 +170,7 @@ async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: World,
 @pytest.mark.parametrize("point", ["generate.intent", "generate.created", "generate.published"])
 @alone
 async def test_killed_in_the_middle_it_is_called_again_and_pays_nothing_again(
-    world: World, tmp_path: Path, point: str
+    world: Sandbox, tmp_path: Path, point: str
 ) -> None:
     settings = {
         **world.environ,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.processes.workers import Workers
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from sandbox.scf import Status, Timer
 from tests.serverless.functions import alone, function, shop_of, until
 from tests.serverless.places import on_every_broker
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @on_every_broker
 @alone
 async def test_tasks_end_with_a_verdict_a_callback_and_results(
-    world: World, queue: Mapping[str, str], tmp_path: Path
+    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     assert world.environ["BROKER_URL"] == queue["BROKER_URL"]
     drain = function(
@@ -41,7 +41,7 @@ async def test_tasks_end_with_a_verdict_a_callback_and_results(
 
 
 @alone
-async def test_a_pump_and_a_drain_beside_each_other(world: World, tmp_path: Path) -> None:
+async def test_a_pump_and_a_drain_beside_each_other(world: Sandbox, tmp_path: Path) -> None:
     drain = function(
         "consumers.runners.drain", world.environ, time_limit_s=900, concurrency=2, log=tmp_path / "drain.log"
     )

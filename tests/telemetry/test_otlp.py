@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from telemetry import logs, metrics, tracing
-from telemetry.exporters import Options, open_outlets, pairs, service_name
+from telemetry.exporters import Options, open_exporters, pairs, service_name
 from telemetry.instruments import Metric, SpanName
-from telemetry.otel import Otlp, Protocol, open_exporters
+from telemetry.otel import Otlp, Protocol, open_otlp
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 from tests.telemetry.collectors import Received, dead_collector, grpc_collector, http_collector
@@ -55,7 +55,7 @@ def test_spans_and_metrics_arrive(
             headers=Secret("X-Tenant=shop%20one,authorization=Bearer tttttttt"),
             resource=Secret("token=apm-token-1,deployment.environment=test"),
         )
-        with closing(open_outlets(options)) as outlets:
+        with closing(open_exporters(options)) as exporters:
             with tracing.span(SpanName.CONSUME, VALID, of="clean", seq=3, took=0.5, mine=True) as inner:
                 pass
             with pytest.raises(ValueError, match="broke"), tracing.span(SpanName.WOKEN, VALID, link=OTHER):
@@ -63,7 +63,7 @@ def test_spans_and_metrics_arrive(
             metrics.count(Metric.CALLBACKS, result="delivered")
             metrics.observe(Metric.QUEUE_DELAY, 0.2, stage="clean")
             metrics.level(Metric.BACKLOG, 7, topic="poll", state="ready")
-            assert outlets.flush(WELL)
+            assert exporters.flush(WELL)
             _check_spans(received, inner)
             _check_metrics(received)
     assert received.headers[0].get("x-tenant", received.headers[0].get("X-Tenant")) == "shop one"
@@ -105,18 +105,18 @@ def _check_metrics(received: Received) -> None:
 def test_metrics_can_be_left_out() -> None:
     with http_collector() as received:
         options = Options(service="x", endpoint=received.url, protocol="http/protobuf", metrics=False)
-        with closing(open_outlets(options)) as outlets:
+        with closing(open_exporters(options)) as exporters:
             assert not metrics.is_on()
             with tracing.span(SpanName.HANDLE, "", of="x"):
                 pass
-            assert outlets.flush(WELL)
+            assert exporters.flush(WELL)
     assert [span.name for span in received.spans] == ["handle x"]
     assert received.metrics == {}
 
 
 def test_metrics_wait_for_their_turn_unless_somebody_waits() -> None:
     with http_collector() as received:
-        spans, measurements = open_exporters("http/protobuf", received.url, {})
+        spans, measurements = open_otlp("http/protobuf", received.url, {})
         with closing(Otlp(spans, measurements, {})) as otlp:
             otlp.count(Metric.CALLBACKS, 1, {"result": "delivered"})
             assert otlp.send(awaited=False)
@@ -127,7 +127,7 @@ def test_metrics_wait_for_their_turn_unless_somebody_waits() -> None:
 
 def test_what_is_too_much_is_lost_and_said_so(quiet: io.StringIO) -> None:
     with http_collector() as received:
-        spans, _ = open_exporters("http/protobuf", received.url, {})
+        spans, _ = open_otlp("http/protobuf", received.url, {})
         with closing(Otlp(spans, None, {})) as otlp:
             tracing.install(tracing.Tracer(otlp))
             for n in range(5000):
@@ -150,7 +150,7 @@ def test_a_given_service_name_wins() -> None:
             service_name="mine",
             resource=Secret("service.name=theirs"),
         )
-        with closing(open_outlets(options)), tracing.span(SpanName.HANDLE, "", of="x"):
+        with closing(open_exporters(options)), tracing.span(SpanName.HANDLE, "", of="x"):
             pass
     assert received.resource["service.name"] == "mine"
 
@@ -158,11 +158,11 @@ def test_a_given_service_name_wins() -> None:
 def test_more_spans_than_a_batch_arrive_all() -> None:
     with http_collector() as received:
         options = Options(service="x", endpoint=received.url, protocol="http/protobuf", metrics=False)
-        with closing(open_outlets(options)) as outlets:
+        with closing(open_exporters(options)) as exporters:
             for _ in range(1200):
                 with tracing.span(SpanName.AUDIT, VALID):
                     pass
-            assert outlets.flush(WELL)
+            assert exporters.flush(WELL)
     assert len(received.spans) == 1200
 
 
@@ -173,11 +173,11 @@ def test_no_planted_secret_is_sent() -> None:
         options = Options(
             service="x", endpoint=received.url, protocol="http/protobuf", resource=Secret("token=apm-token-2")
         )
-        with closing(open_outlets(options)) as outlets:
+        with closing(open_exporters(options)) as exporters:
             with tracing.span(SpanName.DOWNLOAD, VALID, key=f"https://h/{planted}", Authorization="q-sign-algorithm=x"):
                 tracing.note(url="https://host/x?q-ak=AKIDabcdefgh", vendor=planted)
                 tracing.failed(RuntimeError(f"{planted} https://host/x?q-signature=ffff0000"))
-            assert outlets.flush(WELL)
+            assert exporters.flush(WELL)
     sent = b"".join(received.raw)
     assert sent
     for secret in (planted, "AKIDabcdefgh", "ffff0000", "q-sign-algorithm"):
@@ -187,19 +187,19 @@ def test_no_planted_secret_is_sent() -> None:
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_a_dead_collector_costs_one_bounded_wait(protocol: Protocol, quiet: io.StringIO) -> None:
     with dead_collector() as url:
-        outlets = open_outlets(Options(service="x", endpoint=url, protocol=protocol))
+        exporters = open_exporters(Options(service="x", endpoint=url, protocol=protocol))
         with tracing.span(SpanName.HANDLE, "", of="x"):
             pass
         started = time.monotonic()
-        assert not outlets.flush()
+        assert not exporters.flush()
         waited = time.monotonic() - started
         # The next hundred calls and the end together do not wait as long as ten of that kind would.
         started = time.monotonic()
         for _ in range(100):
             with tracing.span(SpanName.HANDLE, "", of="x"):
                 pass
-            assert not outlets.flush()
-        outlets.close()
+            assert not exporters.flush()
+        exporters.close()
         assert time.monotonic() - started < 10 * waited
     assert '"event":"telemetry.lost"' in quiet.getvalue()
 
@@ -207,17 +207,17 @@ def test_a_dead_collector_costs_one_bounded_wait(protocol: Protocol, quiet: io.S
 def test_nobody_listens() -> None:
     with dead_collector() as url:
         pass
-    outlets = open_outlets(Options(service="x", endpoint=url, protocol="grpc"))
+    exporters = open_exporters(Options(service="x", endpoint=url, protocol="grpc"))
     with tracing.span(SpanName.HANDLE, "", of="x"):
         pass
-    assert not outlets.flush()
-    outlets.close()
+    assert not exporters.flush()
+    exporters.close()
 
 
 def test_without_the_library_the_work_goes_on(monkeypatch: pytest.MonkeyPatch, quiet: io.StringIO) -> None:
     monkeypatch.setitem(sys.modules, "telemetry.otel", None)
-    with closing(open_outlets(Options(service="x", endpoint="http://127.0.0.1:1"))) as outlets:
-        assert outlets.flush()
+    with closing(open_exporters(Options(service="x", endpoint="http://127.0.0.1:1"))) as exporters:
+        assert exporters.flush()
     (line,) = [json.loads(each) for each in quiet.getvalue().splitlines()]
     assert line["event"] == "telemetry.off"
     assert "scf-workers[telemetry]" in line["remedy"]
@@ -226,11 +226,11 @@ def test_without_the_library_the_work_goes_on(monkeypatch: pytest.MonkeyPatch, q
 def test_off_means_off_and_no_library_is_loaded(tmp_path: Path) -> None:
     program = f"""
 import sys
-from telemetry.exporters import Options, open_outlets
+from telemetry.exporters import Options, open_exporters
 for trace_file in ("", {str(tmp_path / "trace.jsonl")!r}):
-    outlets = open_outlets(Options(service="x", trace_file=trace_file))
-    outlets.flush()
-    outlets.close()
+    exporters = open_exporters(Options(service="x", trace_file=trace_file))
+    exporters.flush()
+    exporters.close()
 print(*sorted(name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "grpc", "google", "requests")))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

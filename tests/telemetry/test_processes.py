@@ -18,7 +18,7 @@ from console.processes.handlers import HANDLERS
 from console.processes.invoke import Invocation, invoke
 from console.processes.workers import Workers
 from sandbox.cos.events import CommandSink
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 from telemetry.exporters import FLUSH_LIMIT_S
 from tests.support.patience import PATIENCE_S
 from tests.telemetry.collectors import Received, dead_collector, http_collector
@@ -58,7 +58,7 @@ def run(command: str, folder: Path, environ: Mapping[str, str]) -> str:
 @pytest.mark.slow
 def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
-    with http_collector() as received, World(tmp_path / "data", HANDLERS, webhook=False, duration_s=1.0) as world:
+    with http_collector() as received, Sandbox(tmp_path / "data", HANDLERS, webhook=False, duration_s=1.0) as world:
         world.environ |= {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,

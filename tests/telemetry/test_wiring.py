@@ -18,7 +18,7 @@ from runtime.settings import Settings, load_settings
 from runtime.wiring import open_telemetry
 from tasks.context import Services
 from telemetry import logs, tracing
-from telemetry.exporters import Outlets
+from telemetry.exporters import Exporters
 from telemetry.instruments import Metric
 from telemetry.redaction import redact_text
 from telemetry.tracing import Tracer
@@ -51,27 +51,27 @@ class Counting:
 
 def _warm() -> tuple[Instance, Counting]:
     """An instance that has been opened, with nothing outside."""
-    one, outlets = Instance("producer.test"), Counting()
+    one, exporters = Instance("producer.test"), Counting()
     one._settings = Settings()
-    one._outlets = cast("Outlets", outlets)
+    one._exporters = cast("Exporters", exporters)
     one._services = cast("Services", object())
-    return one, outlets
+    return one, exporters
 
 
 def test_a_function_flushes_before_it_returns() -> None:
-    one, outlets = _warm()
+    one, exporters = _warm()
 
     async def work(services: Services) -> str:
-        assert outlets.flushed == 0
+        assert exporters.flushed == 0
         return "done"
 
     with closing(one):
         assert one.call(work) == "done"
-        assert outlets.flushed == 1
+        assert exporters.flushed == 1
 
 
 def test_a_function_that_raises_flushes_too_and_its_span_tells() -> None:
-    one, outlets = _warm()
+    one, exporters = _warm()
 
     async def work(services: Services) -> None:
         raise BadSettings("broken")
@@ -83,7 +83,7 @@ def test_a_function_that_raises_flushes_too_and_its_span_tells() -> None:
             one.call(work)
     finally:
         tracing.install(before)
-    assert outlets.flushed == 1
+    assert exporters.flushed == 1
     (span,) = kept.spans
     assert (span.name, span.failed) == ("handle producer.test", True)
     assert span.attributes["error_type"] == "BadSettings"

@@ -17,9 +17,9 @@ from messages.errors import MessageTooLarge
 from transport.errors import BrokerDown, Closed
 from transport.port import Backlog, Capabilities, Delivery
 from transport.sqlite.clocks import Clocks, machine_clocks
-from transport.sqlite.delivery import Pump, Runner
+from transport.sqlite.delivery import DeliveryLoop, Runner
 from transport.sqlite.peers import Alone, Peers
-from transport.sqlite.store import MEMORY, Claim, Store
+from transport.sqlite.store import MEMORY, Lease, Store
 
 __all__ = ["SqliteBroker", "SqliteConsumer"]
 
@@ -30,8 +30,8 @@ _BUSY_TIMEOUT: Final = 10.0
 class SqliteBroker:
     """A broker in one file. Made by `SqliteBroker.open`."""
 
-    def __init__(self, pump: Pump, peers: Alone, clocks: Clocks, *, private: bool) -> None:
-        self._pump = pump
+    def __init__(self, delivery: DeliveryLoop, peers: Alone, clocks: Clocks, *, private: bool) -> None:
+        self._delivery = delivery
         self._peers = peers
         self._clocks = clocks
         self._private = private
@@ -74,7 +74,7 @@ class SqliteBroker:
             if isinstance(error, sqlite3.Error):
                 raise BrokerDown(f"the broker file {path} does not open: {error}") from error
             raise
-        return cls(Pump(store, runner, peers, clocks.steady), peers, clocks, private=private)
+        return cls(DeliveryLoop(store, runner, peers, clocks.steady), peers, clocks, private=private)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -87,7 +87,7 @@ class SqliteBroker:
         if len(payload) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(f"a message of {len(payload)} bytes for {topic}: the limit is {MAX_MESSAGE_BYTES}")
         now, wait = self._clocks.read(), max(delay, 0.0)
-        return await self._pump.submit(
+        return await self._delivery.submit(
             lambda store: store.publish(topic, payload, now.steady + wait, now.wall + wait),
         )
 
@@ -102,9 +102,9 @@ class SqliteBroker:
         if not topics or not subscription or prefetch < 0:
             raise ValueError("a consumer needs a topic, the name of a subscription and a prefetch of at least 0")
         entered = asyncio.get_running_loop().time()
-        queues = await self._pump.submit(lambda store: self._join(store, topics, subscription, entered))
-        consumer = SqliteConsumer(self._pump, queues, prefetch)
-        self._pump.add(consumer)
+        queues = await self._delivery.submit(lambda store: self._join(store, topics, subscription, entered))
+        consumer = SqliteConsumer(self._delivery, queues, prefetch)
+        self._delivery.add(consumer)
         return consumer
 
     def _join(self, store: Store, topics: Sequence[str], subscription: str, now: float) -> dict[int, str]:
@@ -115,10 +115,10 @@ class SqliteBroker:
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         """Exact figures; what a process that died held is given back first. A message fetched ahead is in flight."""
         now = asyncio.get_running_loop().time()
-        if await self._pump.submit(self._peers.dead, write=False):
-            await self._pump.submit(lambda store: self._peers.reclaim(store, now))
+        if await self._delivery.submit(self._peers.dead, write=False):
+            await self._delivery.submit(lambda store: self._peers.reclaim(store, now))
         steady = self._clocks.steady()
-        return await self._pump.submit(lambda store: store.backlog(topic, subscription, steady), write=False)
+        return await self._delivery.submit(lambda store: store.backlog(topic, subscription, steady), write=False)
 
     async def close(self) -> None:
         """Give back everything unacked, end every `receive`, close the file; see the port.
@@ -126,8 +126,8 @@ class SqliteBroker:
         Raises:
             transport.errors.BrokerDown: the file failed; others give back what we held.
         """
-        self._pump.stop()
-        await self._pump.finished()
+        self._delivery.stop()
+        await self._delivery.finished()
 
 
 def _peers_beside(path: str, lease: float) -> Peers:
@@ -138,8 +138,8 @@ def _peers_beside(path: str, lease: float) -> Peers:
 class SqliteConsumer:
     """One member of a subscription. Made by `SqliteBroker.subscribe`."""
 
-    def __init__(self, pump: Pump, queues: Mapping[int, str], prefetch: int) -> None:
-        self._pump = pump
+    def __init__(self, delivery: DeliveryLoop, queues: Mapping[int, str], prefetch: int) -> None:
+        self._delivery = delivery
         self._topics = queues
         self._order = deque(queues)
         self._prefetch = prefetch
@@ -168,7 +168,7 @@ class SqliteConsumer:
         self._waiting += 1
         # What is at hand may have come for another call that has not run yet.
         if self._waiting > self._buffer.qsize() or self._buffer.qsize() * 2 <= self._prefetch:
-            self._pump.wake()
+            self._delivery.wake()
         try:
             item = await self._buffer.get()
         finally:
@@ -190,7 +190,7 @@ class SqliteConsumer:
             raise Closed("the consumer is closed")
         row = self._held.get(delivery.message_id)
         if row is not None:
-            await self._pump.submit(lambda store: store.ack(row))
+            await self._delivery.submit(lambda store: store.ack(row))
             self._held.pop(delivery.message_id, None)
 
     async def release(self, delivery: Delivery) -> None:
@@ -205,7 +205,7 @@ class SqliteConsumer:
         # Else this consumer, having room again, would take back what another should have.
         self._resting = True
         try:
-            await self._pump.submit(lambda store: store.release((row,), self._pump.holder))
+            await self._delivery.submit(lambda store: store.release((row,), self._delivery.holder))
         except BrokerDown:
             self._held.setdefault(delivery.message_id, row)
             raise
@@ -219,9 +219,9 @@ class SqliteConsumer:
         if self._closed:
             return
         self.stop()
-        self._pump.remove(self)
+        self._delivery.remove(self)
         # What is held is looked up only then: a claim may be under way, and comes to `feed` before this runs.
-        await self._pump.submit(lambda store: store.release(tuple(self._held.values()), self._pump.holder))
+        await self._delivery.submit(lambda store: store.release(tuple(self._held.values()), self._delivery.holder))
 
     @property
     def queues(self) -> Sequence[int]:
@@ -240,15 +240,15 @@ class SqliteConsumer:
             return 0
         return self._waiting + (0 if self._resting else self._prefetch) - self._buffer.qsize()
 
-    def feed(self, claims: Sequence[Claim]) -> None:
+    def feed(self, leases: Sequence[Lease]) -> None:
         """As `Member` says. One that was closed meanwhile only notes what it has to give back."""
         self._failed = False
-        for claim in claims:
-            self._held[claim.message_id] = claim.row
+        for lease in leases:
+            self._held[lease.message_id] = lease.row
             if not self._closed:
-                self._buffer.put_nowait(Delivery(claim.message_id, self._topics[claim.queue], claim.payload))
-        if claims:
-            self._order.rotate(-1 - self._order.index(claims[-1].queue))
+                self._buffer.put_nowait(Delivery(lease.message_id, self._topics[lease.queue], lease.payload))
+        if leases:
+            self._order.rotate(-1 - self._order.index(leases[-1].queue))
 
     def fail(self, reason: str) -> None:
         """As `Member` says. Nothing more is fetched ahead until the next `receive`."""

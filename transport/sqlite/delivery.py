@@ -17,9 +17,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from transport.errors import BrokerDown, Closed
 from transport.sqlite.peers import Alone
-from transport.sqlite.store import Claim, Store
+from transport.sqlite.store import Lease, Store
 
-__all__ = ["Chore", "Member", "Pump", "Runner"]
+__all__ = ["Chore", "DeliveryLoop", "Member", "Runner"]
 
 T = TypeVar("T")
 Chore = Callable[[Store], None]
@@ -27,7 +27,7 @@ Chore = Callable[[Store], None]
 _MOST: Final = 500
 """Requests in one transaction: other processes wait for some milliseconds at most."""
 _PAUSE: Final = 1.0
-"""Seconds until claims are tried again after the file failed."""
+"""Seconds until leases are tried again after the file failed."""
 _TICK: Final = 0.001
 """Shortest sleep until a message is due: the broker's clock and the loop's never agree to the microsecond."""
 
@@ -68,7 +68,7 @@ class Member(Protocol):
         """How many messages it would take now."""
         ...
 
-    def feed(self, claims: Sequence[Claim]) -> None:
+    def feed(self, leases: Sequence[Lease]) -> None:
         """Take over messages."""
         ...
 
@@ -117,11 +117,11 @@ class _Want:
         self.member = member
         self.limit = member.wanted
         self.queues = tuple(member.queues)
-        self.claims: list[Claim] = []
+        self.leases: list[Lease] = []
 
     @property
     def hungry(self) -> bool:
-        return len(self.claims) < self.limit
+        return len(self.leases) < self.limit
 
 
 class _Round:
@@ -146,7 +146,7 @@ class _Round:
                     chore(store)
                 self._serve_requests(store)
                 for want in self.wants:
-                    want.claims = store.claim(peers.holder, want.queues, want.limit, self._now)
+                    want.leases = store.claim(peers.holder, want.queues, want.limit, self._now)
             self._committed = True
             peers.committed(store)
         else:
@@ -166,7 +166,7 @@ class _Round:
         for request in self.requests:
             request.settle()
         for want in self.wants:
-            want.member.feed(want.claims)
+            want.member.feed(want.leases)
 
     def abort(self, error: BaseException) -> None:
         for request in self.requests:
@@ -180,11 +180,11 @@ class _Round:
             down.__cause__ = error
             request.fail(down)
         for want in self.wants:
-            want.member.feed(want.claims if self._committed else ())
+            want.member.feed(want.leases if self._committed else ())
             want.member.fail(reason)
 
 
-class Pump:
+class DeliveryLoop:
     """Runs the store for a broker and its consumers, from its making until `stop`."""
 
     def __init__(self, store: Store, runner: Runner, peers: Alone, clock: Callable[[], float]) -> None:
@@ -203,7 +203,7 @@ class Pump:
 
     @property
     def holder(self) -> int:
-        """Whose name claims are made in."""
+        """Whose name leases are made in."""
         return self._peers.holder
 
     def submit(self, work: Callable[[Store], T], *, write: bool = True) -> asyncio.Future[T]:

@@ -20,7 +20,7 @@ from transport.errors import BadBrokerUrl
 from transport.port import Backlog
 from transport.sqlite.clocks import Moment
 
-__all__ = ["MEMORY", "NOBODY", "Claim", "Store"]
+__all__ = ["MEMORY", "NOBODY", "Lease", "Store"]
 
 MEMORY: Final = ":memory:"
 NOBODY: Final = 0
@@ -79,7 +79,7 @@ FROM messages WHERE queue IN (SELECT id FROM queues WHERE topic = :topic AND sub
 """
 
 
-class Claim(NamedTuple):
+class Lease(NamedTuple):
     """A message that is now ours."""
 
     row: int
@@ -215,18 +215,18 @@ class Store:
         found = self._db.execute(sql, (queue,)).fetchone()
         return None if found is None else float(found[0])
 
-    def claim(self, holder: int, queues: Sequence[int], limit: int, now: float) -> list[Claim]:
+    def claim(self, holder: int, queues: Sequence[int], limit: int, now: float) -> list[Lease]:
         """Take up to `limit` due messages, shared out evenly over the queues, beginning with the first."""
-        claims: list[Claim] = []
+        leases: list[Lease] = []
         ready = deque(self.ready(queues, now))
-        while ready and len(claims) < limit:
+        while ready and len(leases) < limit:
             queue = ready.popleft()
-            share = max(1, (limit - len(claims)) // (len(ready) + 1))
+            share = max(1, (limit - len(leases)) // (len(ready) + 1))
             rows = self._db.execute(_CLAIM, (holder, queue, now, share)).fetchall()
-            claims += [Claim(row, f"{self._identity}-{origin}", queue, payload) for row, origin, payload in rows]
+            leases += [Lease(row, f"{self._identity}-{origin}", queue, payload) for row, origin, payload in rows]
             if len(rows) == share:
                 ready.append(queue)
-        return claims
+        return leases
 
     def ack(self, row: int) -> None:
         """Remove a message, whoever holds it by now."""

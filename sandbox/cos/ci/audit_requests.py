@@ -12,7 +12,7 @@ from sandbox.cos.ci.audit import LARGE_IMAGE_BYTES, Verdict, judge
 from sandbox.cos.ci.pictures import examine
 from sandbox.cos.ci.requests import load_picture, on_pixels
 from sandbox.cos.errors import Refused
-from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import Element, Node, parse, text_of
 from sandbox.cos.objects import iso_time, refuse_unknown_headers
 from sandbox.cos.service import Service
@@ -44,7 +44,7 @@ async def _audit(service: Service, bucket: str, key: str, *, large: bool) -> Ver
     return judge(service.audit, key=key, etag=entry.etag, headers=entry.headers, picture=picture)
 
 
-async def audit_one(service: Service, call: Call) -> Answer:
+async def audit_one(service: Service, call: CosRequest) -> Answer:
     """GET ?ci-process=sensitive-content-recognition."""
     refuse_unknown_headers(call)
     scenes = _read_scenes(call.param("detect-type"))
@@ -85,7 +85,7 @@ def _findings(verdict: Verdict, scenes: list[str]) -> list[tuple[str, Node]]:
     return found
 
 
-async def audit_batch(service: Service, call: Call) -> Answer:
+async def audit_batch(service: Service, call: CosRequest) -> Answer:
     """POST /image/auditing: many stored pictures at once; one that fails, fails alone."""
     refuse_unknown_headers(call)
     document = parse(await call.read(), "Request")
@@ -111,7 +111,7 @@ def _check_conf(conf: Element) -> list[str]:
     return _read_scenes(text_of(conf, "DetectType"))
 
 
-async def _audit_input(service: Service, call: Call, item: Element, scenes: list[str]) -> Node:
+async def _audit_input(service: Service, call: CosRequest, item: Element, scenes: list[str]) -> Node:
     key = item.findtext("Object") or ""
     named: list[tuple[str, Node]] = [("DataId", text_of(item, "DataId")), ("Object", key)]
     try:

@@ -15,7 +15,7 @@ import msgspec
 
 from sandbox.cos.ci.pictures import MAX_BYTES, Examined, Picture, examine, process, quality_of
 from sandbox.cos.errors import BadPicture, Refused, UnknownOperation
-from sandbox.cos.http.wire import Answer, Call, xml_answer
+from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import Node
 from sandbox.cos.objects import check_conditions, etag_of, put_object, refuse_unknown_headers
 from sandbox.cos.service import Service
@@ -73,14 +73,14 @@ def _target(fileid: str, key: str) -> str:
     return fileid[1:] if fileid.startswith("/") else posixpath.join(posixpath.dirname(key), fileid)
 
 
-async def put_processed(service: Service, call: Call) -> Answer:
+async def put_processed(service: Service, call: CosRequest) -> Answer:
     """PUT with Pic-Operations: store, then process."""
     tell, rules = read_operations(call.headers["pic-operations"], bucket=call.bucket, key=call.key)
     entry = await put_object(service, call)
     return await _process_stored(service, call, entry, tell=tell, rules=rules)
 
 
-async def image_process(service: Service, call: Call) -> Answer:
+async def image_process(service: Service, call: CosRequest) -> Answer:
     """POST ?image_process: process what is stored."""
     refuse_unknown_headers(call)
     tell, rules = read_operations(call.headers.get("pic-operations", ""), bucket=call.bucket, key=call.key)
@@ -91,7 +91,7 @@ async def image_process(service: Service, call: Call) -> Answer:
 
 
 async def _process_stored(
-    service: Service, call: Call, entry: Entry, *, tell: bool, rules: list[tuple[str, str]]
+    service: Service, call: CosRequest, entry: Entry, *, tell: bool, rules: list[tuple[str, str]]
 ) -> Answer:
     _, data = await load_picture(service, call.bucket, call.key)
     pictures = [(key, await on_pixels(service, process, data, rule)) for key, rule in rules]
@@ -109,7 +109,7 @@ async def _process_stored(
     return xml_answer("UploadResult", node, [("ETag", etag_of(entry))])
 
 
-async def _store_result(service: Service, call: Call, key: str, picture: Picture) -> Node:
+async def _store_result(service: Service, call: CosRequest, key: str, picture: Picture) -> Node:
     blob = await service.run(_write, service.store, picture.body)
     headers = {"content-type": f"image/{picture.format}"}
     entry = await service.run(service.store.put, call.bucket, key, blob, headers)
@@ -177,7 +177,7 @@ def _no_picture(error: BadPicture) -> Refused:
     return Refused(400, error.code, f"The picture cannot be processed: {error}")
 
 
-async def get_processed(service: Service, call: Call) -> Answer:
+async def get_processed(service: Service, call: CosRequest) -> Answer:
     """GET ?imageMogr2/…: the processed picture in the answer."""
     rules = [(name, value) for name, value in call.query if name.startswith("imageMogr2")]
     if len(rules) != 1 or rules[0][1]:
@@ -185,14 +185,14 @@ async def get_processed(service: Service, call: Call) -> Answer:
     return await _answer_picture(service, call, rules[0][0])
 
 
-async def cut_out(service: Service, call: Call) -> Answer:
+async def cut_out(service: Service, call: CosRequest) -> Answer:
     """GET ?ci-process=…Matting: the subject without its background in the answer."""
     names = ("ci-process", "center-layout", "padding-layout")
     rule = "&".join(f"{name}={call.param(name)}" for name in names if call.param(name))
     return await _answer_picture(service, call, rule)
 
 
-async def _answer_picture(service: Service, call: Call, rule: str) -> Answer:
+async def _answer_picture(service: Service, call: CosRequest, rule: str) -> Answer:
     refuse_unknown_headers(call)
     entry, data = await load_picture(service, call.bucket, call.key)
     if not check_conditions(entry, call.headers):

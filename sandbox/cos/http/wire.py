@@ -17,7 +17,7 @@ from sandbox.cos.http.xml import Node, render
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["Answer", "Call", "ClientGone", "Connection", "error_answer", "send_answer", "xml_answer"]
+__all__ = ["Answer", "ClientGone", "Connection", "CosRequest", "error_answer", "send_answer", "xml_answer"]
 
 
 class ClientGone(CosStandInError):
@@ -56,7 +56,7 @@ class Connection:
 
 
 @dataclass(slots=True)
-class Call:
+class CosRequest:
     """One request."""
 
     method: str
@@ -79,7 +79,7 @@ class Call:
     consumed: bool = False
 
     @classmethod
-    def of(cls, scope: Scope, receive: Receive) -> Call:
+    def of(cls, scope: Scope, receive: Receive) -> CosRequest:
         """Read an ASGI scope."""
         pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         headers = dict(pairs)
@@ -174,7 +174,7 @@ def xml_answer(root: str, node: Node, headers: list[tuple[str, str]] | None = No
     return Answer(200, [("Content-Type", "application/xml"), *(headers or [])], render(root, node))
 
 
-def error_answer(refused: Refused, call: Call) -> Answer:
+def error_answer(refused: Refused, call: CosRequest) -> Answer:
     """The four elements the SDK insists on, none of them ever empty (HEAD has no body)."""
     if call.method == "HEAD":
         return Answer(refused.status)
@@ -188,7 +188,7 @@ def error_answer(refused: Refused, call: Call) -> Answer:
     return Answer(refused.status, [("Content-Type", "application/xml")], render("Error", node))
 
 
-async def send_answer(answer: Answer, call: Call, send: Send, now: float) -> None:
+async def send_answer(answer: Answer, call: CosRequest, send: Send, now: float) -> None:
     """Send an answer with the header names spelled as given.
 
     Args:

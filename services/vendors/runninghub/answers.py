@@ -20,7 +20,7 @@ from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, UNLISTED, Meaning, OnCreate, OnQuery, OnUpload
 
 __all__ = [
-    "Reply",
+    "ApiResponse",
     "accepted_id",
     "check_room",
     "check_stopped",
@@ -48,7 +48,7 @@ _TOKEN: Final = re.compile(r"(?<![0-9A-Za-z_\-])(?=[A-Za-z_\-]*+[0-9])[0-9A-Za-z
 _REASON_MAX: Final = 400
 
 
-class Reply(msgspec.Struct, frozen=True):
+class ApiResponse(msgspec.Struct, frozen=True):
     """An answer as it came."""
 
     status: int
@@ -58,7 +58,7 @@ class Reply(msgspec.Struct, frozen=True):
     """Seconds the vendor asked us to wait."""
 
 
-def accepted_id(reply: Reply) -> str:
+def accepted_id(reply: ApiResponse) -> str:
     """The id in the answer to a create.
 
     An id is an id, whatever code, status or node errors stand beside it: the job exists.
@@ -82,7 +82,7 @@ def accepted_id(reply: Reply) -> str:
     raise CreateUnknown(text)
 
 
-def job_status(reply: Reply, outputs: AbstractSet[str]) -> JobStatus:
+def job_status(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus:
     """The state in the answer to a look by v2.
 
     Args:
@@ -99,7 +99,7 @@ def job_status(reply: Reply, outputs: AbstractSet[str]) -> JobStatus:
     return status
 
 
-def job_outputs(reply: Reply, outputs: AbstractSet[str]) -> JobStatus | None:
+def job_outputs(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus | None:
     """The state in v1's answer to `outputs`; None where `status` has to be asked too.
 
     Args:
@@ -112,7 +112,7 @@ def job_outputs(reply: Reply, outputs: AbstractSet[str]) -> JobStatus | None:
     return _judge(_flat(_about_job(reply)), outputs)
 
 
-def job_state(told: Reply, reply: Reply) -> JobStatus:
+def job_state(told: ApiResponse, reply: ApiResponse) -> JobStatus:
     """The state in v1's answer to `status`.
 
     Args:
@@ -137,7 +137,7 @@ def job_state(told: Reply, reply: Reply) -> JobStatus:
     raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
 
 
-def uploaded_name(reply: Reply) -> str:
+def uploaded_name(reply: ApiResponse) -> str:
     """The file's name in the answer to an upload.
 
     Raises:
@@ -166,7 +166,7 @@ def uploaded_name(reply: Reply) -> str:
     raise UploadFailed(text)
 
 
-def check_room(reply: Reply) -> None:
+def check_room(reply: ApiResponse) -> None:
     """Return when the answer to a look at the queue leaves room, or when the vendor has no such look.
 
     An answer without figures (or 404 and 405) lets the create find out: its 421 is proof that nothing was accepted.
@@ -186,7 +186,7 @@ def check_room(reply: Reply) -> None:
         raise VendorFull(f"queue: {running or 0} running and {queued or 0} queued of {limit}")
 
 
-def check_stopped(reply: Reply) -> None:
+def check_stopped(reply: ApiResponse) -> None:
     """Return when a cancel was answered: done, ended already, or not known.
 
     Raises:
@@ -200,7 +200,7 @@ def check_stopped(reply: Reply) -> None:
         raise VendorDown(_say("cancel", reply, answer), retry_after=reply.retry_after)
 
 
-def webhook_url(reply: Reply) -> str:
+def webhook_url(reply: ApiResponse) -> str:
     """The webhook URL in the answer to getWebhookDetail: a secret.
 
     Raises:
@@ -221,7 +221,7 @@ def _decode(body: bytes) -> Mapping[str, object]:
         return {}
 
 
-def _about_job(reply: Reply) -> Mapping[str, object]:
+def _about_job(reply: ApiResponse) -> Mapping[str, object]:
     """The answer to a look at a job.
 
     Raises:
@@ -338,11 +338,11 @@ def _cost(answer: Mapping[str, object]) -> str:
     return " ".join(f"{name}={_clean(_text(usage.get(name)))}" for name in names if _text(usage.get(name)))
 
 
-def _wait(reply: Reply, meaning: Meaning) -> float | None:
+def _wait(reply: ApiResponse, meaning: Meaning) -> float | None:
     return meaning.wait if reply.retry_after is None else reply.retry_after
 
 
-def _say(call: str, reply: Reply, answer: Mapping[str, object]) -> str:
+def _say(call: str, reply: ApiResponse, answer: Mapping[str, object]) -> str:
     """For operators: the call, the status, the code with its name, and the vendor's words without URLs and keys."""
     if not answer:
         return f"{call}: HTTP {reply.status}, no JSON object"

@@ -9,13 +9,13 @@ from typing import Protocol
 import msgspec
 
 from services.vendors.port import JobStatus
-from services.vendors.runninghub.answers import Reply
+from services.vendors.runninghub.answers import ApiResponse
 from telemetry.secrets import Secret
 
-__all__ = ["Ask", "Call", "Generation", "cancel", "webhook_detail"]
+__all__ = ["ApiCall", "Ask", "Generation", "cancel", "webhook_detail"]
 
 
-class Call(msgspec.Struct, frozen=True):
+class ApiCall(msgspec.Struct, frozen=True):
     """One request. Its body may hold the key: neither is it logged nor shown."""
 
     path: str
@@ -24,17 +24,17 @@ class Call(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """The path alone."""
-        return f"Call({self.path!r})"
+        return f"ApiCall({self.path!r})"
 
 
-Ask = Callable[[Call], Awaitable[Reply]]
+Ask = Callable[[ApiCall], Awaitable[ApiResponse]]
 """Makes a call over a pooled connection."""
 
 
 class Generation(Protocol):
     """What differs between v1 and v2; all else is the client's."""
 
-    def room(self) -> Call:
+    def room(self) -> ApiCall:
         """A look at the queue, or what comes next to it."""
         ...
 
@@ -42,7 +42,7 @@ class Generation(Protocol):
         """Path of an upload, and the form's fields beside the file."""
         ...
 
-    def create(self, workflow_id: str, order: Mapping[str, object]) -> Call:
+    def create(self, workflow_id: str, order: Mapping[str, object]) -> ApiCall:
         """The paid call.
 
         Args:
@@ -65,11 +65,11 @@ class Generation(Protocol):
         ...
 
 
-def cancel(key: Secret, job_id: str) -> Call:
+def cancel(key: Secret, job_id: str) -> ApiCall:
     """Stop a job: v1's call for both, v2 has none (docs/reference/vendors.md)."""
-    return Call("/task/openapi/cancel", {"apiKey": key.reveal(), "taskId": job_id})
+    return ApiCall("/task/openapi/cancel", {"apiKey": key.reveal(), "taskId": job_id})
 
 
-def webhook_detail(key: Secret, job_id: str) -> Call:
+def webhook_detail(key: Secret, job_id: str) -> ApiCall:
     """What was sent to a job's webhook, and where to: v1's call for both, v2 has none (docs/reference/vendors.md)."""
-    return Call("/task/openapi/getWebhookDetail", {"apiKey": key.reveal(), "taskId": job_id})
+    return ApiCall("/task/openapi/getWebhookDetail", {"apiKey": key.reveal(), "taskId": job_id})

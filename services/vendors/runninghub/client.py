@@ -25,7 +25,7 @@ from services.retry_after import wait_of
 from services.tls import Certificates
 from services.vendors.port import Created, JobRequest, JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.calls import Call, Generation, cancel, webhook_detail
+from services.vendors.runninghub.calls import ApiCall, Generation, cancel, webhook_detail
 from services.vendors.runninghub.multipart import Multipart
 from services.vendors.runninghub.v1 import V1
 from services.vendors.runninghub.v2 import V2
@@ -216,7 +216,7 @@ class RunningHub:
         if pool is not None:
             await pool.aclose()
 
-    def _order(self, request: JobRequest) -> Call:
+    def _order(self, request: JobRequest) -> ApiCall:
         """The call of a create.
 
         Raises:
@@ -252,7 +252,7 @@ class RunningHub:
             return frozenset()
         return frozenset(node for each in self._workflows.values() for node in each.outputs)
 
-    async def _ask(self, call: Call) -> answers.Reply:
+    async def _ask(self, call: ApiCall) -> answers.ApiResponse:
         import httpx
 
         client = await self._pooled()
@@ -318,7 +318,7 @@ async def _send(
     *,
     content: bytes | AsyncIterable[bytes],
     headers: Mapping[str, str] | None = None,
-) -> answers.Reply:
+) -> answers.ApiResponse:
     """One request, its answer read up to a bound; the answer says what it means, no status raises."""
     headers = headers or ({"Content-Type": "application/json"} if content else {})
     async with client.stream(method, url, content=content, headers=headers) as response:
@@ -328,7 +328,7 @@ async def _send(
             if len(body) > _ANSWER_LIMIT:
                 body.clear()
                 break
-        return answers.Reply(response.status_code, bytes(body), wait_of(response.headers))
+        return answers.ApiResponse(response.status_code, bytes(body), wait_of(response.headers))
 
 
 def _base_url(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from services.vendors.port import JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.calls import Ask, Call
+from services.vendors.runninghub.calls import ApiCall, Ask
 from telemetry.secrets import Secret
 
 __all__ = ["V1"]
@@ -26,24 +26,24 @@ class V1:
     def __init__(self, key: Secret) -> None:
         self._key = key
 
-    def room(self) -> Call:
+    def room(self) -> ApiCall:
         """See the protocol. The account tells no limit, so this shows a key that is refused, never a full queue."""
         # Lower-case k: so it is documented.
-        return Call("/uc/openapi/accountStatus", {"apikey": self._key.reveal()})
+        return ApiCall("/uc/openapi/accountStatus", {"apikey": self._key.reveal()})
 
     def upload(self) -> tuple[str, Mapping[str, str]]:
         """See the protocol."""
         return "/task/openapi/upload", {"apiKey": self._key.reveal(), "fileType": "input"}
 
-    def create(self, workflow_id: str, order: Mapping[str, object]) -> Call:
+    def create(self, workflow_id: str, order: Mapping[str, object]) -> ApiCall:
         """See the protocol."""
-        return Call("/task/openapi/create", {"apiKey": self._key.reveal(), "workflowId": workflow_id, **order})
+        return ApiCall("/task/openapi/create", {"apiKey": self._key.reveal(), "workflowId": workflow_id, **order})
 
     async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
         """See the protocol. `status` is asked only where `outputs` does not decide."""
         body = {"apiKey": self._key.reveal(), "taskId": job_id}
-        told = await ask(Call("/task/openapi/outputs", body))
+        told = await ask(ApiCall("/task/openapi/outputs", body))
         status = answers.job_outputs(told, outputs)
         if status is not None:
             return status
-        return answers.job_state(told, await ask(Call("/task/openapi/status", body)))
+        return answers.job_state(told, await ask(ApiCall("/task/openapi/status", body)))

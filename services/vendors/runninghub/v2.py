@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from services.vendors.port import JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.calls import Ask, Call
+from services.vendors.runninghub.calls import ApiCall, Ask
 
 __all__ = ["V2"]
 
@@ -16,18 +16,18 @@ __all__ = ["V2"]
 class V2:
     """Implements `services.vendors.runninghub.calls.Generation`."""
 
-    def room(self) -> Call:
+    def room(self) -> ApiCall:
         """See the protocol. Tells the key's limit, and what it has running and queued."""
-        return Call("/openapi/v2/queue/status")
+        return ApiCall("/openapi/v2/queue/status")
 
     def upload(self) -> tuple[str, Mapping[str, str]]:
         """See the protocol."""
         return "/openapi/v2/media/upload/binary", {}
 
-    def create(self, workflow_id: str, order: Mapping[str, object]) -> Call:
+    def create(self, workflow_id: str, order: Mapping[str, object]) -> ApiCall:
         """See the protocol."""
-        return Call(f"/openapi/v2/run/workflow/{quote(workflow_id, safe='')}", order)
+        return ApiCall(f"/openapi/v2/run/workflow/{quote(workflow_id, safe='')}", order)
 
     async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
         """See the protocol."""
-        return answers.job_status(await ask(Call("/openapi/v2/query", {"taskId": job_id})), outputs)
+        return answers.job_status(await ask(ApiCall("/openapi/v2/query", {"taskId": job_id})), outputs)

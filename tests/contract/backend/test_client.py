@@ -14,7 +14,7 @@ import httpcore  # noqa: F401 - httpx would import it late, inside a running loo
 import httpx
 import pytest
 
-from messages.errors import Retry
+from messages.errors import RetryClass
 from sandbox.backend import create_app
 from sandbox.server import Server
 from services.backend import Backend, Callback, Form, UnfinishedTask
@@ -187,7 +187,7 @@ async def test_another_secret_is_refused_and_noted(standin: StandIn, form: Form)
         with pytest.raises(BackendDown) as caught:
             await backend.deliver(failure(task))
         assert caught.value.refused
-        assert caught.value.retry is Retry.OUTAGE
+        assert caught.value.retry is RetryClass.OUTAGE
         with pytest.raises(BackendDown) as caught:
             await backend.unfinished(0)
         assert caught.value.refused

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.cos.events import CallableSink, CommandSink, Event, UrlSink
+from sandbox.cos.events import CallableSink, CommandSink, CosEvent, UrlSink
 from sandbox.server import Server
 
 KEY = "input/u1/t 1/原图.jpg"
@@ -26,10 +26,10 @@ class Collector:
     """A sink that keeps what it is given, and refuses the first `refusals`."""
 
     def __init__(self, refusals: int = 0) -> None:
-        self.events: list[Event] = []
+        self.events: list[CosEvent] = []
         self.refusals = refusals
 
-    async def __call__(self, event: Event) -> None:
+    async def __call__(self, event: CosEvent) -> None:
         if self.refusals:
             self.refusals -= 1
             raise ConnectionError

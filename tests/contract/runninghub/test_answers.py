@@ -16,7 +16,7 @@ from messages.errors import ScfWorkersError
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.answers import Reply
+from services.vendors.runninghub.answers import ApiResponse
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
 
 # The codes of docs/reference/vendors.md, by what follows from them.
@@ -34,8 +34,8 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 """The box is shared: slowness says nothing here."""
 
 
-def reply(content: Any, status: int = 200) -> Reply:
-    return Reply(status, content if isinstance(content, bytes) else msgspec.json.encode(content))
+def reply(content: Any, status: int = 200) -> ApiResponse:
+    return ApiResponse(status, content if isinstance(content, bytes) else msgspec.json.encode(content))
 
 
 def test_every_code_of_the_reference_has_a_row() -> None:
@@ -122,7 +122,7 @@ def test_the_wait_the_vendor_asks_for() -> None:
     body = msgspec.json.encode({"errorCode": "415"})
     for header, seconds in ((None, 60.0), (7.0, 7.0)):
         with pytest.raises(VendorFull) as caught:
-            answers.accepted_id(Reply(200, body, header))
+            answers.accepted_id(ApiResponse(200, body, header))
         assert caught.value.retry_after == seconds
 
 
@@ -215,7 +215,7 @@ def test_a_refused_key_or_rate_says_nothing_about_the_job(code: str, status: str
         reply(b""),
     ],
 )
-def test_a_look_that_says_nothing(answer: Reply) -> None:
+def test_a_look_that_says_nothing(answer: ApiResponse) -> None:
     with pytest.raises(VendorDown):
         answers.job_status(answer, frozenset())
 
@@ -317,7 +317,7 @@ BODIES = st.binary(max_size=60) | st.dictionaries(NAMES, ANYTHING | st.sampled_f
     msgspec.json.encode
 )
 STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 404, 413, 429, 500, 502, 503])
-CALLS: list[tuple[Callable[[Reply], Any], tuple[type[ScfWorkersError], ...]]] = [
+CALLS: list[tuple[Callable[[ApiResponse], Any], tuple[type[ScfWorkersError], ...]]] = [
     (answers.accepted_id, (VendorFull, VendorRefused, CreateUnknown)),
     (lambda answer: answers.job_status(answer, frozenset({"9"})), (VendorDown,)),
     (lambda answer: answers.job_outputs(answer, frozenset({"9"})), (VendorDown,)),
@@ -334,10 +334,10 @@ CALLS: list[tuple[Callable[[Reply], Any], tuple[type[ScfWorkersError], ...]]] = 
 @unhurried
 @given(status=STATUSES, body=BODIES)
 def test_any_answer_is_a_value_or_an_error_of_the_port(
-    read: Callable[[Reply], Any], errors: tuple[type[ScfWorkersError], ...], status: int, body: bytes
+    read: Callable[[ApiResponse], Any], errors: tuple[type[ScfWorkersError], ...], status: int, body: bytes
 ) -> None:
     try:
-        read(Reply(status, body))
+        read(ApiResponse(status, body))
     except errors:
         return
 
@@ -346,7 +346,7 @@ def test_any_answer_is_a_value_or_an_error_of_the_port(
 @given(status=STATUSES, body=BODIES)
 def test_an_unlisted_answer_to_a_create_is_never_called_a_refusal(status: int, body: bytes) -> None:
     try:
-        answers.accepted_id(Reply(status, body))
+        answers.accepted_id(ApiResponse(status, body))
     except (VendorFull, VendorRefused):
         decoded = msgspec.json.decode(body) if status not in HTTP_ON_CREATE else {}
         told = {str(decoded.get("errorCode")).strip(), str(decoded.get("code")).strip()} if decoded else set()

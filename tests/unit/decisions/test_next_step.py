@@ -18,8 +18,8 @@ from tasks.next_step import (
     AwaitBuild,
     DeadCall,
     DenyReopen,
-    End,
     Expire,
+    FinishRun,
     Look,
     Nothing,
     Publish,
@@ -38,8 +38,8 @@ VERDICTS = (None, Verdict("success"), Verdict("failed", "timeout"), Verdict("can
 _LIVE = PaidCall(1, NOW - 10, OPEN_S, job="job-1")
 _OPEN = PaidCall(1, NOW - 10, OPEN_S)
 _OLD = PaidCall(1, NOW - 500, OPEN_S)
-_NOT_ACCEPTED = PaidCall(1, NOW - 500, OPEN_S, end=records.End("not_accepted", Code.BUSY))
-_FAILED = PaidCall(1, NOW - 500, OPEN_S, job="job-1", end=records.End("failed", Code.CONTENT_VIOLATION))
+_NOT_ACCEPTED = PaidCall(1, NOW - 500, OPEN_S, end=records.CallEnd("not_accepted", Code.BUSY))
+_FAILED = PaidCall(1, NOW - 500, OPEN_S, job="job-1", end=records.CallEnd("failed", Code.CONTENT_VIOLATION))
 _SECOND = PaidCall(2, NOW - 10, OPEN_S, job="job-2")
 
 CALLS: dict[str, tuple[PaidCall, ...]] = {
@@ -96,7 +96,7 @@ def may_work(snapshot: Snapshot) -> bool:
 def test_the_space_is_small_and_whole() -> None:
     assert len(STATES) == len(SNAPSHOTS) * 2 > 25_000
     assert {type(step) for *_, step in STATES} == {
-        End,
+        FinishRun,
         Nothing,
         AskInput,
         AskReopen,
@@ -111,7 +111,7 @@ def test_the_space_is_small_and_whole() -> None:
 
 def test_a_verdict_leads_to_its_end_and_to_nothing_else() -> None:
     for snapshot, *_, step in STATES:
-        assert isinstance(step, End) == (snapshot.verdict is not None)
+        assert isinstance(step, FinishRun) == (snapshot.verdict is not None)
 
 
 def test_only_a_run_that_nobody_accepted_asks_for_its_input() -> None:

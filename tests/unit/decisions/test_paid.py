@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from messages.codes import Code
-from tasks.calls.decide import Call, Ended, Lost, PaidStep, Wait, Watch, decide, may_fail
-from tasks.ledger.records import End
+from tasks.calls.decide import Ended, Lost, MakeCall, PaidStep, Wait, Watch, decide, may_fail
+from tasks.ledger.records import CallEnd
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
 NOW = 1_000.0
 OPEN_S = 120.0
 
-ENDS = (None, End("not_accepted", Code.BUSY), End("failed", Code.VENDOR_FAILED))
+ENDS = (None, CallEnd("not_accepted", Code.BUSY), CallEnd("failed", Code.VENDOR_FAILED))
 ONE_CALL = [
     PaidCall(n=0, at=NOW - age, open_s=OPEN_S, job=job, end=end)
     for age, job, end in itertools.product((0.0, OPEN_S - 0.001, OPEN_S, 1e6), ("", "job"), ENDS)
@@ -55,7 +55,7 @@ def test_a_call_is_made_only_when_no_lower_one_can_have_been_accepted() -> None:
     made = 0
     for calls in HISTORIES:
         step = decide(calls, NOW)
-        if not isinstance(step, Call):
+        if not isinstance(step, MakeCall):
             continue
         made += 1
         assert step.n == len(calls) + 1
@@ -78,7 +78,7 @@ def test_every_history_has_the_step_that_the_rules_name() -> None:
             expected = Lost if is_old(open_[0]) else Wait
         else:
             bad = [call for call in calls if failed(call)]
-            expected = Ended if bad else Call
+            expected = Ended if bad else MakeCall
         assert type(step) is expected
 
 
@@ -97,8 +97,8 @@ def test_what_a_step_speaks_of() -> None:
                 assert is_old(call)
             case Ended(n, code):
                 assert failed(calls[n - 1])
-                assert calls[n - 1].end == End("failed", code)
-            case Call():
+                assert calls[n - 1].end == CallEnd("failed", code)
+            case MakeCall():
                 pass
 
 
@@ -111,7 +111,7 @@ def test_money_is_bounded_whatever_the_vendor_says() -> None:
         if not depth:
             return
         match decide(calls, NOW):
-            case Call(n):
+            case MakeCall(n):
                 fresh = PaidCall(n=n, at=NOW - 1e6, open_s=OPEN_S)
                 answers = (fresh, msgspec.structs.replace(fresh, job="j"), msgspec.structs.replace(fresh, end=ENDS[1]))
                 for answer in answers:

@@ -20,10 +20,10 @@ from tasks.ledger.records import (
     RECORDS,
     Accepted,
     Begun,
+    CallEnd,
     CallResult,
     Cleaned,
     Delivered,
-    End,
     Intent,
     JobId,
     ManifestItem,
@@ -56,7 +56,7 @@ LIFE: Final[tuple[Pair, ...]] = (
     (Cleaned.at(), Cleaned(())),
     mark("generate", 0, 1),
     (Intent.at(1, 1), Intent("runninghub", 120.0)),
-    (End.at(1, 1), End("not_accepted", Code.BUSY)),
+    (CallEnd.at(1, 1), CallEnd("not_accepted", Code.BUSY)),
     mark("generate", 1, 1),
     (Intent.at(1, 2), Intent("runninghub", 120.0)),
     (JobId.at(1, 2), JobId("job2")),
@@ -100,7 +100,7 @@ def test_a_delivered_success() -> None:
     assert seen.results == (ITEM,)
     assert seen.delivered == Delivered(200)
     assert seen.accepted == ACCEPTED
-    refused = End("not_accepted", Code.BUSY)
+    refused = CallEnd("not_accepted", Code.BUSY)
     assert seen.calls == (PaidCall(1, 1_004.0, 120.0, end=refused), PaidCall(2, 1_007.0, 120.0, job="job2"))
 
 
@@ -116,7 +116,7 @@ def test_results_that_were_withdrawn_are_none(after: list[Pair]) -> None:
 
 
 def test_a_job_that_failed_leaves_the_run_where_a_call_would_be_made() -> None:
-    seen = view(*LIFE[:11], (End.at(1, 2), End("failed")))
+    seen = view(*LIFE[:11], (CallEnd.at(1, 2), CallEnd("failed")))
     assert seen.stage is Stage.GENERATE
 
 
@@ -125,7 +125,7 @@ def test_results_that_came_with_the_answer_are_brought_home_and_their_urls_are_n
     seen = view(*answered)
     assert seen.stage is Stage.COLLECT
     assert [call.answered for call in seen.calls] == [True]
-    assert view(*answered, (End.at(1, 1), End("failed"))).stage is Stage.GENERATE
+    assert view(*answered, (CallEnd.at(1, 1), CallEnd("failed"))).stage is Stage.GENERATE
 
 
 def test_slots_that_ended_well_are_the_progress() -> None:

@@ -12,7 +12,7 @@ from messages.keys import RunId
 from services.objects.memory import MemoryObjects
 from tasks.ledger.cache import CAPACITY, FinalCache
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import End, Verdict
+from tasks.ledger.records import CallEnd, Verdict
 
 RUN = RunId("u1", "t1")
 
@@ -61,9 +61,9 @@ async def test_an_absence_is_read_again_and_again(
 
 
 async def test_a_loser_keeps_what_is_stored(ledger: Ledger, ledger_of: Callable[[str], Ledger]) -> None:
-    await ledger_of("other").write(RUN, End.at(1, 1), End("failed", Code.BUSY))
-    lost = await ledger.write(RUN, End.at(1, 1), End("not_accepted"))
-    found = await ledger.read(RUN, End.at(1, 1))
+    await ledger_of("other").write(RUN, CallEnd.at(1, 1), CallEnd("failed", Code.BUSY))
+    lost = await ledger.write(RUN, CallEnd.at(1, 1), CallEnd("not_accepted"))
+    found = await ledger.read(RUN, CallEnd.at(1, 1))
     assert found is not None
     assert (lost.record, lost.mine) == (found.record, False)
 

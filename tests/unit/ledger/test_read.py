@@ -21,10 +21,10 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import (
     Accepted,
     Begun,
+    CallEnd,
     Cleaned,
     DeadLetter,
     Delivered,
-    End,
     Intent,
     JobId,
     ReopenDenied,
@@ -41,12 +41,12 @@ RUN = RunId("u", "t")
 ACCEPTED = Accepted("model_pose12", {}, (), created=1.0, deadline=2.0)
 
 
-async def call(ledger: Ledger, n: int, *, job: str = "", end: End | None = None) -> None:
+async def call(ledger: Ledger, n: int, *, job: str = "", end: CallEnd | None = None) -> None:
     await ledger.write(RUN, Intent.at(1, n), Intent("runninghub", 120.0))
     if job:
         await ledger.write(RUN, JobId.at(1, n), JobId(job))
     if end:
-        await ledger.write(RUN, End.at(1, n), end)
+        await ledger.write(RUN, CallEnd.at(1, n), end)
 
 
 async def test_a_run_without_paid_calls(ledger: Ledger) -> None:
@@ -55,7 +55,7 @@ async def test_a_run_without_paid_calls(ledger: Ledger) -> None:
 
 async def test_paid_calls_in_their_order(ledger: Ledger, store_clock: Clock) -> None:
     began = store_clock.now
-    refused, failed = End("not_accepted", Code.BUSY), End("failed", Code.CONTENT_VIOLATION)
+    refused, failed = CallEnd("not_accepted", Code.BUSY), CallEnd("failed", Code.CONTENT_VIOLATION)
     await call(ledger, 1, end=refused)
     store_clock.now += 30
     await call(ledger, 2)
@@ -82,7 +82,7 @@ async def test_calls_are_found_up_to_the_first_that_is_absent(ledger: Ledger) ->
 
 async def test_more_than_nine_calls_keep_their_order(ledger: Ledger) -> None:
     for n in range(1, 13):
-        await call(ledger, n, end=End("not_accepted"))
+        await call(ledger, n, end=CallEnd("not_accepted"))
     assert [one.n for one in await ledger.calls(RUN)] == list(range(1, 13))
 
 

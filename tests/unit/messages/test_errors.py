@@ -17,7 +17,7 @@ from messages.errors import (
     Outage,
     Permanent,
     Rejected,
-    Retry,
+    RetryClass,
     ScfWorkersError,
     Transient,
     Unknown,
@@ -87,20 +87,20 @@ def test_every_error_has_a_code_and_a_class_of_retry(name: str) -> None:
     for value in classes(importlib.import_module(name)).values():
         error = value("anything")
         assert isinstance(error.code, Code)
-        assert error.retry in Retry
+        assert error.retry in RetryClass
         assert str(value()) == value.__name__
 
 
 def test_what_the_engine_does_about_each_class() -> None:
     expected = {
-        Transient: Retry.TRANSIENT,
-        Outage: Retry.OUTAGE,
-        Permanent: Retry.PERMANENT,
-        InvalidMessage: Retry.PERMANENT,
-        MessageTooLarge: Retry.PERMANENT,
-        Unknown: Retry.UNKNOWN,
-        Rejected: Retry.REJECTED,
-        InvalidKey: Retry.REJECTED,
+        Transient: RetryClass.TRANSIENT,
+        Outage: RetryClass.OUTAGE,
+        Permanent: RetryClass.PERMANENT,
+        InvalidMessage: RetryClass.PERMANENT,
+        MessageTooLarge: RetryClass.PERMANENT,
+        Unknown: RetryClass.UNKNOWN,
+        Rejected: RetryClass.REJECTED,
+        InvalidKey: RetryClass.REJECTED,
     }
     assert {kind: kind("x").retry for kind in expected} == expected
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from messages.codes import Code
-from messages.errors import Permanent, Retry, ScfWorkersError
+from messages.errors import Permanent, RetryClass, ScfWorkersError
 from services.errors import BadPicture, Changed, Denied, Exists, Forbidden, NotFound, ObjectsDown
 from services.objects._failures import Failure, code_of, error_of, error_of_code
 
@@ -76,7 +76,7 @@ def test_what_is_refused_waits_and_the_others_with_it_where_the_code_speaks_of_t
 ) -> None:
     error = error_of(Failure("get", "a", status=403, code=code))
     assert isinstance(error, Denied)
-    assert (error.retry, error.whole_service) == (Retry.OUTAGE, machine)
+    assert (error.retry, error.whole_service) == (RetryClass.OUTAGE, machine)
 
 
 def test_an_outage_tells_how_long_to_wait() -> None:

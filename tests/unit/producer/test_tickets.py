@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from messages.codes import Code
-from messages.errors import Retry
+from messages.errors import RetryClass
 from services.errors import WeakSecret
 from tasks.accepting.accept import NotHere, take_in
 from telemetry.secrets import Secret
@@ -106,7 +106,7 @@ async def test_a_kind_that_was_sold_and_this_build_does_not_know_waits_for_one_t
         await here.upload(kind="video_tryon", ticket=here.ticket(kind="video_tryon"))
         with pytest.raises(NotHere) as caught:
             await take_in(PHOTO, here.out)
-        assert (caught.value.retry, caught.value.code) == (Retry.OUTAGE, Code.UNKNOWN_KIND)
+        assert (caught.value.retry, caught.value.code) == (RetryClass.OUTAGE, Code.UNKNOWN_KIND)
         await assert_nothing_said(here)
 
 

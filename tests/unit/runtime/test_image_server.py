@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from runtime.image import Credentials, Server
+from runtime.image import RequestCredentials, Server
 
 REQUEST_S: Final = 0.5
 EVENT: Final = b'{"a": 1}'
@@ -24,7 +24,7 @@ def request(body: bytes = EVENT, length: str = "", line: str = "POST /event-invo
 @pytest.fixture
 def server() -> Iterator[Server]:
     stop = threading.Event()
-    one = Server(lambda event, _: {"got": event}, Credentials({}), 0, request_s=REQUEST_S)
+    one = Server(lambda event, _: {"got": event}, RequestCredentials({}), 0, request_s=REQUEST_S)
 
     def answer() -> None:
         while not stop.is_set():

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from console.processes.handlers import HANDLERS
-from sandbox.environment import World
+from sandbox.environment import Sandbox
 
 ROOT: Final = Path(__file__).parents[3]
 SHOW: Final = (
@@ -42,6 +42,6 @@ def test_what_the_stand_ins_keep_is_for_their_user_alone(tmp_path: Path, *, ther
     data = tmp_path / "data"
     if there:
         data.mkdir(mode=0o755)
-    with World(data, HANDLERS):
+    with Sandbox(data, HANDLERS):
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         assert stat.S_IMODE((data / "secrets.json").stat().st_mode) == 0o600

@@ -11,7 +11,7 @@ from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import VendorDown
 from services.vendors.port import JobState
-from tasks.ledger.records import End
+from tasks.ledger.records import CallEnd
 from tests.engine.fate import raises
 from tests.engine.standins import Create, Plan
 from tests.unit.sweep.house import BASE_URL, House
@@ -191,7 +191,7 @@ async def test_a_hint_for_a_call_that_was_not_accepted_is_ignored(house: House) 
     house.vendor.creates.append(CUT)
     run = await house.order()
     await house.past("generate")
-    await house.ledger.write(run, End.at(1, 1), End("not_accepted", Code.BUSY))
+    await house.ledger.write(run, CallEnd.at(1, 1), CallEnd("not_accepted", Code.BUSY))
     asked = house.fate.count("vendor.query")
     await house.wake(run, "webhook", job=Job(1, "job1"))
     await house.step()

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from services.vendors.port import JobState, JobStatus
-from services.vendors.runninghub.answers import Reply, job_status
+from services.vendors.runninghub.answers import ApiResponse, job_status
 from services.vendors.runninghub.codes import CODES
 
 UNKNOWN = {"423", "807", "1004"}
 
 
 def status(**answer: object) -> JobStatus:
-    return job_status(Reply(200, json.dumps(answer).encode()), frozenset())
+    return job_status(ApiResponse(200, json.dumps(answer).encode()), frozenset())
 
 
 @pytest.mark.parametrize("code", sorted(UNKNOWN))

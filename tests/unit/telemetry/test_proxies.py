@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from telemetry.instruments import Metric
-from telemetry.otel import Otlp, Protocol, open_exporters
+from telemetry.otel import Otlp, Protocol, open_otlp
 from telemetry.tracing import Finished
 
 
@@ -46,7 +46,7 @@ def test_no_proxy_is_called(protocol: Protocol, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
             monkeypatch.delenv(name, raising=False)
-        spans, metrics = open_exporters(protocol, "http://collector.invalid:4317", {"authorization": "the-key"})
+        spans, metrics = open_otlp(protocol, "http://collector.invalid:4317", {"authorization": "the-key"})
         otlp = Otlp(spans, metrics, {})
         otlp.ended(span())
         otlp.count(next(iter(Metric)), 1, {})

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.codes import Code
-from messages.errors import Retry
+from messages.errors import RetryClass
 from services.errors import TicketRefused, WeakSecret
 from tasks.accepting import tickets
 from tasks.accepting.tickets import AUDIENCE, MAX_TICKET_BYTES, Ticket, check_sold, digest, issue, verify
@@ -46,7 +46,7 @@ def check(token: str, secret: Secret = SECRET, **other: Any) -> Ticket:
 def refusal(token: str, secret: Secret = SECRET, **other: Any) -> Code:
     with pytest.raises(TicketRefused) as caught:
         check(token, secret, **other)
-    assert caught.value.retry is Retry.REJECTED
+    assert caught.value.retry is RetryClass.REJECTED
     assert token[-20:] not in str(caught.value) or not token
     return caught.value.code
 
@@ -211,7 +211,7 @@ def test_a_weak_secret_is_the_deployments_fault_not_the_tasks(weak: str) -> None
         issue(SOLD, Secret(weak))
     with pytest.raises(WeakSecret) as caught:
         check(issue(SOLD, SECRET), Secret(weak))
-    assert caught.value.retry is Retry.PERMANENT
+    assert caught.value.retry is RetryClass.PERMANENT
 
 
 def test_the_digest_is_a_fixed_one() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from transport.sqlite.clocks import Moment
-from transport.sqlite.store import MEMORY, NOBODY, Claim, Store
+from transport.sqlite.store import MEMORY, NOBODY, Lease, Store
 
 TOPICS = ("clean-high", "poll", "wake")
 delays = st.sampled_from([0.0, 0.0, 0.0, 1.0, 5.0, 60.0])
@@ -86,7 +86,7 @@ class StoreMachine(RuleBasedStateMachine):
         limit=st.integers(1, 5),
         keys=st.lists(st.tuples(topics, st.sampled_from(["workers", "failure"])), min_size=1, max_size=3, unique=True),
     )
-    def claim(self, name: str, limit: int, keys: list[tuple[str, str]]) -> tuple[str, list[Claim]]:
+    def claim(self, name: str, limit: int, keys: list[tuple[str, str]]) -> tuple[str, list[Lease]]:
         known = {self.queues[key]: key for key in keys if key in self.queues}
         free = [copy for key in known.values() for copy in self.model[key] if copy.holder == NOBODY]
         due = [copy for copy in free if copy.due <= self.now]
@@ -102,14 +102,14 @@ class StoreMachine(RuleBasedStateMachine):
         assert len(served) == min(limit, sum(any(copy in due for copy in self.model[key]) for key in known.values()))
         return name, claims
 
-    def _copy(self, key: tuple[str, str], claim: Claim) -> Copy:
+    def _copy(self, key: tuple[str, str], claim: Lease) -> Copy:
         found = [copy for copy in self.model[key] if copy.message_id == claim.message_id]
         assert len(found) == 1
         assert found[0].payload == claim.payload
         return found[0]
 
     @rule(taken=consumes(claimed))
-    def ack(self, taken: tuple[str, list[Claim]]) -> None:
+    def ack(self, taken: tuple[str, list[Lease]]) -> None:
         with self.store.transaction():
             for claim in taken[1]:
                 self.store.ack(claim.row)
@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.model[key] = [copy for copy in self.model[key] if copy.message_id not in gone]
 
     @rule(taken=claimed)
-    def release(self, taken: tuple[str, list[Claim]]) -> None:
+    def release(self, taken: tuple[str, list[Lease]]) -> None:
         name, claims = taken
         freed = [copy for claim in claims if (copy := self._held(claim, self.holders[name])) is not None]
         with self.store.transaction():
@@ -127,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
         for copy in freed:
             copy.holder = NOBODY
 
-    def _held(self, claim: Claim, holder: int) -> Copy | None:
+    def _held(self, claim: Lease, holder: int) -> Copy | None:
         """The copy of a claim, if it is still there and this holder's."""
         (key,) = [key for key, queue in self.queues.items() if queue == claim.queue]
         found = [copy for copy in self.model[key] if copy.message_id == claim.message_id]

@@ -10,12 +10,12 @@ import pytest
 from consumers.runners import drain
 from producer import sweep
 from runtime.errors import BadSettings
-from runtime.scf import order_of
+from runtime.scf import parse_request
 
 TIMER = {"Type": "Timer", "TriggerName": "poll", "Time": "2026-11-25T09:00:00Z"}
 
 
-class Order(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     topics: tuple[str, ...] = ()
     older_than: Annotated[float, msgspec.Meta(ge=0)] = 600
 
@@ -31,14 +31,14 @@ class Order(msgspec.Struct, frozen=True):
     ],
 )
 def test_a_plain_timer_asks_for_nothing(event: dict[str, Any]) -> None:
-    assert order_of(event, Order) == Order()
+    assert parse_request(event, Request) == Request()
 
 
 def test_what_is_asked_for_is_read() -> None:
     message = '{"topics": ["poll", "wake"], "older_than": 0}'
-    assert order_of({**TIMER, "Message": message}, Order) == Order(("poll", "wake"), 0)
-    assert order_of({"topics": ["poll"]}, Order) == Order(("poll",))
-    assert order_of({"Message": message, "topics": ["notify"]}, Order) == Order(("notify",), 0)
+    assert parse_request({**TIMER, "Message": message}, Request) == Request(("poll", "wake"), 0)
+    assert parse_request({"topics": ["poll"]}, Request) == Request(("poll",))
+    assert parse_request({"Message": message, "topics": ["notify"]}, Request) == Request(("notify",), 0)
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_what_is_asked_for_is_read() -> None:
         ("{" * 5000, "no JSON object"),
     ],
 )
-def test_an_order_that_cannot_be_followed_is_refused_by_name(message: str, said: str) -> None:
+def test_a_request_that_cannot_be_read_is_refused_by_name(message: str, said: str) -> None:
     with pytest.raises(BadSettings, match=said):
-        order_of({**TIMER, "Message": message}, Order)
+        parse_request({**TIMER, "Message": message}, Request)
 
 
 @pytest.mark.parametrize("event", [{"topic": ["poll"]}, {"topics": "poll"}, {**TIMER, "topics": "poll"}])
 def test_so_is_one_by_hand(event: dict[str, Any]) -> None:
     with pytest.raises(BadSettings, match="topic"):
-        order_of(event, Order)
+        parse_request(event, Request)
 
 
-def test_the_functions_orders_are_these() -> None:
-    assert drain.Order.__struct_fields__ == ("topics",)
-    assert sweep.Order.__struct_fields__ == ("older_than", "cursor")
+def test_the_requests_of_the_functions() -> None:
+    assert drain.DrainRequest.__struct_fields__ == ("topics",)
+    assert sweep.SweepRequest.__struct_fields__ == ("older_than", "cursor")

@@ -31,7 +31,7 @@ async def opened(path: Path | str, *, lease: float = 60.0) -> AsyncIterator[Sqli
 async def trace(broker: SqliteBroker) -> list[str]:
     """The statements the broker runs from now on."""
     statements: list[str] = []
-    await broker._pump.submit(lambda store: store._db.set_trace_callback(statements.append), write=False)
+    await broker._delivery.submit(lambda store: store._db.set_trace_callback(statements.append), write=False)
     return statements
 
 
@@ -108,7 +108,7 @@ async def test_a_mistake_of_ours_ends_the_broker_loudly() -> None:
     receiving = asyncio.ensure_future(consumer.receive())
     await asyncio.sleep(0)
     with pytest.raises(ZeroDivisionError):
-        await broker._pump.submit(lambda _: 1 / 0)
+        await broker._delivery.submit(lambda _: 1 / 0)
     with pytest.raises(Closed):
         await receiving
     with pytest.raises(Closed):
