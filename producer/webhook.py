@@ -37,7 +37,7 @@ log = logs.get(__name__)
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Entry of the function: answers one HTTP request, in the shape of a Function URL's response."""
     with logs.context(request_id=str(context.get("request_id", ""))):
-        return instance(_SERVICE).call(lambda services: take_call(event, services))
+        return instance(_SERVICE, webhooks=True).call(lambda services: take_call(event, services))
 
 
 async def take_call(event: Mapping[str, Any], services: Services) -> dict[str, Any]:

@@ -51,12 +51,14 @@ class Instance:
         service: name of the function in its logs.
         vendors: whether it needs paid vendors.
         tickets: whether it verifies tickets.
+        webhooks: whether it verifies vendors' calls.
     """
 
-    def __init__(self, service: str, *, vendors: bool = False, tickets: bool = False) -> None:
+    def __init__(self, service: str, *, vendors: bool = False, tickets: bool = False, webhooks: bool = False) -> None:
         self._service = service
         self._vendors = vendors
         self._tickets = tickets
+        self._webhooks = webhooks
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
         self._settings: Settings | None = None
@@ -131,7 +133,13 @@ class Instance:
             return await work(self._services)
 
     async def _open(self, settings: Settings) -> Services:
-        services = open_services(settings, lambda: os.environ, vendors=self._vendors, tickets=self._tickets)
+        services = open_services(
+            settings,
+            lambda: os.environ,
+            vendors=self._vendors,
+            tickets=self._tickets,
+            webhooks=self._webhooks,
+        )
         return await self._stack.enter_async_context(services)
 
 
@@ -147,22 +155,23 @@ class _Process:
     """A process serves one function: the one instance that the platform keeps warm."""
 
     instance: Instance | None = None
-    opened: tuple[str, bool, bool] = ("", False, False)
-    """Service, vendors and tickets of the instance."""
+    opened: tuple[str, bool, bool, bool] = ("", False, False, False)
+    """Service, vendors, tickets and webhooks of the instance."""
 
 
 _process: Final = _Process()
 
 
-def instance(service: str, *, vendors: bool = False, tickets: bool = False) -> Instance:
+def instance(service: str, *, vendors: bool = False, tickets: bool = False, webhooks: bool = False) -> Instance:
     """This process's instance of its function, made at the first call.
 
     Raises:
         RuntimeError: the process serves another function already, or the same one opened otherwise.
     """
-    asked = (service, vendors, tickets)
+    asked = (service, vendors, tickets, webhooks)
     if _process.instance is None:
-        _process.instance, _process.opened = Instance(service, vendors=vendors, tickets=tickets), asked
+        _process.instance = Instance(service, vendors=vendors, tickets=tickets, webhooks=webhooks)
+        _process.opened = asked
     if asked != _process.opened:
         raise RuntimeError(
             f"this process serves {_name(*_process.opened)} and cannot serve {_name(*asked)}: each has its own process"
@@ -170,8 +179,8 @@ def instance(service: str, *, vendors: bool = False, tickets: bool = False) -> I
     return _process.instance
 
 
-def _name(service: str, vendors: bool, tickets: bool) -> str:  # noqa: FBT001 - as they are kept
-    return f"{service} (vendors={vendors}, tickets={tickets})"
+def _name(service: str, vendors: bool, tickets: bool, webhooks: bool) -> str:  # noqa: FBT001 - as they are kept
+    return f"{service} (vendors={vendors}, tickets={tickets}, webhooks={webhooks})"
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:

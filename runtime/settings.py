@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from messages.text import without_bom
 from runtime.errors import BadSettings
+from runtime.settings_rules import NETWORK, refusals
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.exporters import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
@@ -31,7 +32,6 @@ __all__ = [
     "load_settings",
     "mask_secrets",
     "require",
-    "require_tickets",
 ]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000, description="a number of seconds from 0 to 1000000")]
@@ -71,6 +71,10 @@ _HostPorts = Annotated[
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The environment. A docstring under a field is its line in the docs; an empty default means "not set"."""
 
+    environment: Literal["production", "development"] = "production"
+    """`production` refuses weak secrets and unsafe addresses; `development` is for a sandbox alone, which writes it."""
+    allow_unsafe: str = ""
+    """Variables whose unsafe addresses are accepted in production, separated by commas, such as `BACKEND_URL`."""
     broker_url: str = ""
     """Where messages travel: `sqlite:///abs/path.db`, or Pulsar: `pulsar(+ssl)://host:port`, `http(s)://host:port`."""
     broker_token: Secret = Secret("")
@@ -102,21 +106,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     backend_url: _Url = ""
     """Base URL of the backend that hears the verdicts."""
     internal_callback_secret: Secret = Secret("")
-    """Signs callbacks."""
+    """Signs callbacks; at least 32 bytes in production."""
     callback_form: Literal["steps", "task_update"] = "steps"
     """`steps` posts to /api/internal/tasks/…/callback, `task_update` to the older /internal/task/update."""
     backend_state: bool = True
     """Whether the backend is asked for its state of a step before results are shown; false where it cannot answer."""
     ticket_secret: Secret = Secret("")
-    """Verifies tickets, with 32 bytes at least; empty means INTERNAL_CALLBACK_SECRET."""
+    """Verifies tickets, with 32 bytes at least."""
     ticket_required: bool = True
-    """Whether an upload without a ticket is refused. Only a demo may turn this off."""
+    """Whether an upload without a ticket is refused. Only with `ENVIRONMENT=development` may it be false."""
     upload_limit_s: Seconds = 3600.0
     """How long after its creation a task may wait for its upload."""
     webhook_url: _Url = ""
     """Public base URL of the function `producer.webhook`, told to vendors; empty means that they call nobody."""
     webhook_secret: Secret = Secret("")
-    """Signs the webhook's paths; empty means INTERNAL_CALLBACK_SECRET."""
+    """Signs the webhook's paths; needed where WEBHOOK_URL is set, at least 32 bytes in production."""
     runninghub_url: _Url = "https://www.runninghub.cn"
     """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
     runninghub_api: Literal["v1", "v2"] = "v2"
@@ -169,6 +173,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         """The names in `work_topics`."""
         return tuple(name.strip() for name in self.work_topics.split(",") if name.strip())
 
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """The names in `allow_unsafe`."""
+        return tuple(name.strip() for name in self.allow_unsafe.split(",") if name.strip())
+
 
 SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Settings) if field.type is Secret)
 """Variables that hold a secret: each may come as `NAME_FILE` too, and is masked wherever it would be printed."""
@@ -193,8 +202,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings in an environment.
 
     Raises:
-        BadSettings: a value has the wrong form, two do not go together, or a secret's file cannot be read; the text
-            names the variables.
+        BadSettings: a value has the wrong form, two do not go together, a secret's file cannot be read, or production
+            does not take it; the text names the variables.
     """
     values = {name: value for name, value in environ.items() if name in _NAMES and value != ""}
     for name in SECRETS:
@@ -210,6 +219,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     _mask_pairs(settings)
     if settings.ledger_bucket and settings.ledger_bucket == settings.cos_bucket:
         raise BadSettings("LEDGER_BUCKET and COS_BUCKET name the same bucket: the ledger needs one of its own")
+    _check_rules(settings)
     return settings
 
 
@@ -247,23 +257,6 @@ def require(settings: Settings, *names: str) -> None:
         raise BadSettings(f"set {', '.join(missing)} (docs/configuration.md tells what each holds)")
 
 
-def require_tickets(settings: Settings) -> None:
-    """Insist on a secret that verifies tickets, where they are required: what is too short would take nothing in.
-
-    Args:
-        settings: the settings; `load_settings` has refused a TICKET_SECRET that is too short by itself.
-
-    Raises:
-        BadSettings: INTERNAL_CALLBACK_SECRET stands in for TICKET_SECRET, and is too short for it.
-    """
-    size = _size(settings.ticket_secret or settings.internal_callback_secret)
-    if settings.ticket_required and size < MIN_SECRET_BYTES:
-        raise BadSettings(
-            f"TICKET_SECRET is not set, and INTERNAL_CALLBACK_SECRET has {size} bytes, while verifying tickets needs "
-            f"{MIN_SECRET_BYTES}: set TICKET_SECRET to what the backend signs tickets with"
-        )
-
-
 def _refusal(said: str) -> str:
     """What msgspec says of a value, as a sentence with the variable and what it may hold, but not with the value."""
     info = inspect.type_info(Settings)
@@ -289,13 +282,16 @@ def _form(kind: inspect.Type) -> str:
 
 
 def _check_ticket_secret(settings: Settings) -> None:
-    size = _size(settings.ticket_secret)
+    size = len(settings.ticket_secret.reveal().encode("utf-8", "surrogatepass"))
     if 0 < size < MIN_SECRET_BYTES:
         raise BadSettings(f"TICKET_SECRET has {size} bytes, and verifying tickets needs {MIN_SECRET_BYTES}")
 
 
-def _size(secret: Secret) -> int:
-    return len(secret.reveal().encode("utf-8", "surrogatepass"))
+def _check_rules(settings: Settings) -> None:
+    if not set(settings.unsafe) <= set(NETWORK):
+        raise BadSettings(f"ALLOW_UNSAFE must be some of {', '.join(NETWORK)}, separated by commas")
+    if broken := list(refusals(settings, {name: getattr(settings, name.lower()) for name in SECRETS})):
+        raise BadSettings("; ".join(broken))
 
 
 def _secret_file(name: str, path: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
 from recipes.table import RECIPES
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
-from runtime.settings import REQUIRED, Settings, load_settings, require, require_tickets
+from runtime.settings import REQUIRED, Settings, load_settings, require
 from runtime.vendors import open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
@@ -64,7 +64,12 @@ def open_telemetry(settings: Settings, service: str) -> Exporters:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, environ: Callable[[], Mapping[str, str]], *, vendors: bool = True, tickets: bool = True
+    settings: Settings,
+    environ: Callable[[], Mapping[str, str]],
+    *,
+    vendors: bool = True,
+    tickets: bool = True,
+    webhooks: bool = False,
 ) -> AsyncGenerator[Services]:
     """Open the services, and close them in the end.
 
@@ -72,14 +77,13 @@ async def open_services(
         settings: the settings.
         environ: gives the environment as it is now: a cloud function's credentials change in it.
         vendors: whether paid vendors are needed; a producer needs none.
-        tickets: whether tickets are verified, which needs a secret that is long enough.
+        tickets: whether tickets are verified, which needs their secret where tickets are required.
+        webhooks: whether vendors' calls are verified, which needs the secret that signs their paths.
 
     Raises:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
     """
-    require(settings, *(name.lower() for name in REQUIRED))
-    if tickets:
-        require_tickets(settings)
+    require(settings, *_needed(settings, vendors=vendors, tickets=tickets, webhooks=webhooks))
     async with AsyncExitStack() as stack:
         data = _bucket(settings, settings.cos_bucket, environ)
         stack.push_async_callback(data.close)
@@ -115,8 +119,16 @@ async def open_services(
             vendors=opened,
             fetcher=fetcher,
             policy=_policy(settings),
-            webhooks=Webhooks(settings.webhook_url, settings.webhook_secret or settings.internal_callback_secret),
+            webhooks=Webhooks(settings.webhook_url, settings.webhook_secret),
         )
+
+
+def _needed(settings: Settings, *, vendors: bool, tickets: bool, webhooks: bool) -> Iterator[str]:
+    yield from (name.lower() for name in REQUIRED)
+    if tickets and settings.ticket_required:
+        yield "ticket_secret"
+    if webhooks or (vendors and settings.webhook_url):
+        yield "webhook_secret"
 
 
 def broker_options(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> BrokerOptions:
@@ -140,7 +152,7 @@ def broker_options(settings: Settings, environ: Callable[[], Mapping[str, str]])
 
 def _policy(settings: Settings) -> Policy:
     return Policy(
-        ticket_secret=settings.ticket_secret or settings.internal_callback_secret,
+        ticket_secret=settings.ticket_secret,
         ticket_required=settings.ticket_required,
         upload_limit_s=settings.upload_limit_s,
         block_suspect=settings.audit_suspect == "block",

@@ -157,6 +157,7 @@ class Sandbox:
         return {
             **inherited,
             **self._broker,
+            "ENVIRONMENT": "development",
             "TRACE_FILE": str((self._data / "trace.jsonl").resolve()),
             "TENCENTCLOUD_REGION": REGION,
             "TENCENTCLOUD_SECRET_ID": self._secrets["secret_id"],
@@ -168,6 +169,7 @@ class Sandbox:
             "INTERNAL_CALLBACK_SECRET": self._secrets["callback"],
             "TICKET_SECRET": self._secrets["ticket"],
             "WEBHOOK_URL": webhook_url,
+            "WEBHOOK_SECRET": self._secrets["webhook"],
             "RUNNINGHUB_URL": self._runninghub.url,
             "RUNNINGHUB_API_KEY": self._secrets["runninghub"],
             "RUNNINGHUB_WORKFLOWS": str(_WORKFLOWS),
@@ -183,12 +185,11 @@ def _is_inherited(name: str) -> bool:
 
 
 def _load_secrets(path: Path) -> dict[str, str]:
-    """Keys of the stand-ins: made once, kept with their data, so that a restart knows what it signed."""
-    if path.exists():
-        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
-    made = {name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "runninghub")}
+    """Keys of the stand-ins: each made once, kept with their data, so that a restart knows what it signed."""
+    kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    made = {name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "webhook", "runninghub")}
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(made), encoding="utf-8")
-    return made
+    if made.keys() - kept.keys():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({**made, **kept}), encoding="utf-8")
+    return {**made, **kept}

@@ -10,16 +10,17 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from console.doctor.checks import checks_of
 from messages.errors import ScfWorkersError
 from runtime.errors import BadSettings
-from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets, require_tickets
+from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
+from runtime.settings_rules import hosts_of, is_loopback
 from runtime.wiring import broker_options, open_services
 from services.checks import Check
 from services.errors import CheckFailed
@@ -39,8 +40,7 @@ _SPARE_BROKER: Final = "sqlite:///:memory:"
 
 def _is_here(url: str) -> bool:
     """Whether a URL leads to this very machine."""
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    return any(is_loopback(host) for host in hosts_of(url))
 
 
 def _is_of_this_machine(settings: Settings) -> bool:
@@ -52,6 +52,7 @@ def _is_of_this_machine(settings: Settings) -> bool:
 
 
 _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
+    "ENVIRONMENT": lambda settings: settings.environment != "production",
     "COS_ENDPOINT": lambda settings: bool(settings.cos_endpoint),
     "FETCH_PRIVATE_HOSTS": lambda settings: any(
         not pair.strip().endswith(":443") for pair in settings.fetch_private_hosts.split(",") if pair.strip()
@@ -97,11 +98,12 @@ async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
 def _variables(environ: Mapping[str, str]) -> list[Finding]:
     """Each variable by itself, so that every broken one is named, not just the first."""
     findings: list[Finding] = []
+    lenience = _lenience(environ)
     for field in msgspec.structs.fields(Settings):
         name = field.encode_name
         given = {key: environ[key] for key in (name, f"{name}_FILE") if environ.get(key)}
         try:
-            _try(name, load_settings(given))
+            _try(name, load_settings({**lenience, **given}))
         except BadSettings as error:
             findings.append(Finding(name, ok=False, detail=redact_text(str(error)), remedy=f"correct {name}"))
             continue
@@ -110,6 +112,16 @@ def _variables(environ: Mapping[str, str]) -> list[Finding]:
         elif given:
             findings.append(Finding(name, ok=True, detail="set"))
     return findings
+
+
+def _lenience(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that decide what others may hold; one that cannot be used itself counts as not set."""
+    found: dict[str, str] = {}
+    for name in ("ENVIRONMENT", "ALLOW_UNSAFE"):
+        with suppress(BadSettings):
+            load_settings(given := {name: environ.get(name, "")})
+            found |= given
+    return found
 
 
 def _together(environ: Mapping[str, str]) -> list[Finding]:
@@ -177,14 +189,11 @@ def _sandbox(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _ticket_key(settings: Settings) -> Finding:
-    try:
-        require_tickets(settings)
-    except BadSettings as error:
+    if settings.ticket_required and not settings.ticket_secret:
         remedy = "set TICKET_SECRET to what the backend signs tickets with"
-        return Finding("tickets", ok=False, detail=str(error), remedy=remedy)
-    name = "TICKET_SECRET" if settings.ticket_secret else "INTERNAL_CALLBACK_SECRET"
+        return Finding("tickets", ok=False, detail="TICKET_SECRET is not set", remedy=remedy)
     asked = "" if settings.ticket_required else "; none is asked for: see TICKET_REQUIRED in docs/configuration.md"
-    return Finding("tickets", ok=True, detail=f"verified with {name}{asked}")
+    return Finding("tickets", ok=True, detail=f"verified with TICKET_SECRET{asked}")
 
 
 async def _outside(environ: Mapping[str, str]) -> list[Finding]:

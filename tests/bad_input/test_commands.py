@@ -64,6 +64,7 @@ def environment(**changes: str) -> dict[str, str]:
         "COS_ENDPOINT": NOWHERE,
         "BACKEND_URL": NOWHERE,
         "INTERNAL_CALLBACK_SECRET": "the-callback-secret-of-the-tests-of-commands",
+        "TICKET_SECRET": "the-ticket-secret-of-the-tests-of-commands",
         **changes,
     }
 

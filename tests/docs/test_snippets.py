@@ -127,7 +127,7 @@ def test_an_assignment_is_one_that_the_settings_take(page: str, line: str) -> No
     if found[1] in _NO_SETTINGS:
         return
     assert found[1] in {field.encode_name for field in msgspec.structs.fields(Settings)}
-    load_settings({found[1]: found[2]})
+    load_settings({"ENVIRONMENT": "development", found[1]: found[2]})
 
 
 def _workflow() -> Workflow:

@@ -24,6 +24,8 @@ from tests.telemetry.collectors import grpc_collector, http_collector
 ROOT: Final = Path(__file__).parents[2]
 
 BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
+    "ENVIRONMENT": ({"ENVIRONMENT": "staging"},),
+    "ALLOW_UNSAFE": ({"ALLOW_UNSAFE": "TICKET_REQUIRED"},),
     "BROKER_URL": (
         {"BROKER_URL": ""},
         {"BROKER_URL": "redis://127.0.0.1"},
@@ -145,11 +147,27 @@ def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(worl
     assert "TICKET_REQUIRED" in _examine({**world.environ, "TICKET_REQUIRED": "false"})["tickets"].detail
 
 
-def test_a_callback_secret_that_is_too_short_to_verify_tickets_is_told(world: Sandbox) -> None:
-    short = {"TICKET_SECRET": "", "INTERNAL_CALLBACK_SECRET": "of-31-bytes-is-this-secret-here"}
-    found = _examine({**world.environ, **short})["tickets"]
-    assert (found.ok, "has 31 bytes" in found.detail, "TICKET_SECRET" in found.remedy) == (False, True, True)
-    assert _examine({**world.environ, **short, "TICKET_REQUIRED": "false"})["tickets"].ok
+def test_tickets_without_a_secret_of_their_own_are_told(world: Sandbox) -> None:
+    found = _examine({**world.environ, "TICKET_SECRET": ""})["tickets"]
+    assert (found.ok, found.detail, "TICKET_SECRET" in found.remedy) == (False, "TICKET_SECRET is not set", True)
+    assert _examine({**world.environ, "TICKET_SECRET": "", "TICKET_REQUIRED": "false"})["tickets"].ok
+
+
+def test_in_production_each_variable_that_only_a_sandbox_may_have_is_named(world: Sandbox) -> None:
+    unsafe = {
+        "ENVIRONMENT": "",
+        "TICKET_REQUIRED": "false",
+        "BACKEND_URL": "http://backend.example",
+        "RUNNINGHUB_URL": "http://vendor.example",
+        "ALLOW_UNSAFE": "RUNNINGHUB_URL",
+    }
+    assert {finding.name for finding in _bad({**world.environ, **unsafe})} == {"TICKET_REQUIRED", "BACKEND_URL"}
+
+
+def test_in_production_secrets_that_are_equal_are_named(world: Sandbox) -> None:
+    same = {"ENVIRONMENT": "", "WEBHOOK_SECRET": world.environ["TICKET_SECRET"]}
+    (bad,) = _bad({**world.environ, **same})
+    assert "TICKET_SECRET and WEBHOOK_SECRET have the same value" in bad.detail
 
 
 def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: Sandbox) -> None:
@@ -236,7 +254,7 @@ def test_on_the_platform_sandbox_settings_are_refused(world: Sandbox) -> None:
     bad = {
         finding.name for finding in _bad({**world.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     }
-    refused = ("COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
+    refused = ("ENVIRONMENT", "COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
     assert {f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "WEBHOOK_URL")} == bad
 
 

@@ -203,9 +203,9 @@ def test_invoke_reports_what_a_handler_leaves_running(handlers: Path) -> None:
 )
 def test_bad_usage_is_said_with_the_option_and_status_2(tmp_path: Path, arguments: list[str], named: str) -> None:
     (tmp_path / "event.json").write_text("{}", encoding="utf-8")
-    secret = "x" * 40
+    secrets = {"INTERNAL_CALLBACK_SECRET": "x" * 40, "TICKET_SECRET": "y" * 40}
     names = {"COS_BUCKET": "b-1", "LEDGER_BUCKET": "l-1", "BACKEND_URL": "http://127.0.0.1:9"}
-    lines = {**names, "BROKER_URL": f"sqlite://{tmp_path}/broker.db", "INTERNAL_CALLBACK_SECRET": secret}
+    lines = {**names, "BROKER_URL": f"sqlite://{tmp_path}/broker.db", **secrets}
     (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
     done = _run(arguments, tmp_path)
     assert done.returncode == 2, done.stderr

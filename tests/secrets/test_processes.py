@@ -104,6 +104,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         "secret_key": "TENCENTCLOUD_SECRET_KEY",
         "callback": "INTERNAL_CALLBACK_SECRET",
         "ticket": "TICKET_SECRET",
+        "webhook": "WEBHOOK_SECRET",
         "runninghub": "RUNNINGHUB_API_KEY",
     }
     (data / "secrets.json").write_text(json.dumps({name: ENVIRONMENT[variable] for name, variable in names.items()}))

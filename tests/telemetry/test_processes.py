@@ -108,6 +108,7 @@ def call(tmp_path: Path, **more: str) -> tuple[Invocation, float]:
         "LEDGER_BUCKET": "ledger-1250000000",
         "BACKEND_URL": "http://127.0.0.1:1",
         "INTERNAL_CALLBACK_SECRET": "s" * 32,
+        "TICKET_SECRET": "t" * 32,
         **more,
     }
     started = time.monotonic()
@@ -146,6 +147,7 @@ os._exit(0)  # as the platform ends it
         "LEDGER_BUCKET": "ledger-1250000000",
         "BACKEND_URL": "http://127.0.0.1:1",
         "INTERNAL_CALLBACK_SECRET": "s" * 32,
+        "TICKET_SECRET": "t" * 32,
         "TRACE_FILE": str(tmp_path / "trace.jsonl"),
     }
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)

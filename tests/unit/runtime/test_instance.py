@@ -28,5 +28,7 @@ def test_an_instance_that_was_opened_otherwise_is_refused(
     monkeypatch.setattr(scf._process, "instance", None)
     monkeypatch.setattr(scf._process, "opened", scf._process.opened)
     scf.instance("producer.webhook", tickets=True)
-    with pytest.raises(RuntimeError, match=r"serves producer\.webhook .vendors=False, tickets=True. and cannot serve"):
+    with pytest.raises(
+        RuntimeError, match=r"serves producer\.webhook .vendors=False, tickets=True, webhooks=False. and cannot serve"
+    ):
         scf.instance(service, **flags)

@@ -14,6 +14,7 @@ import pytest
 
 from runtime.errors import BadSettings
 from runtime.settings import SECRETS, Settings, load_settings, require
+from runtime.settings_rules import NETWORK
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.secrets import MASK, Secret
@@ -47,6 +48,7 @@ def test_names_that_the_backend_gave_are_kept() -> None:
 def test_values_are_read_by_their_types() -> None:
     settings = load_settings(
         {
+            "ENVIRONMENT": "development",
             "BROKER_URL": "sqlite:///:memory:",
             "WORK_CONCURRENCY": "16",
             "UPLOAD_LIMIT_S": "90.5",
@@ -96,6 +98,12 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
+        ("ENVIRONMENT", "staging", "must be one of development, production"),
+        (
+            "ALLOW_UNSAFE",
+            "BACKEND_URL, TICKET_REQUIRED",
+            f"must be some of {', '.join(NETWORK)}, separated by commas",
+        ),
         ("LOG_LEVEL", "nope", "must be one of DEBUG, ERROR, INFO, WARNING"),
         ("AUDIT_SUSPECT", "nope", "must be one of allow, block"),
         ("RUNNINGHUB_API", "v3", "must be one of v1, v2"),
@@ -192,7 +200,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 def planted_settings() -> Settings:
-    return load_settings(dict.fromkeys(SECRETS, PLANTED))
+    return load_settings({**dict.fromkeys(SECRETS, PLANTED), "ENVIRONMENT": "development"})
 
 
 def test_printing_settings_shows_no_secret() -> None:
@@ -229,7 +237,7 @@ def test_a_loaded_secret_is_masked_in_every_log_line() -> None:
 
 
 def test_everything_that_is_missing_is_named_at_once() -> None:
-    require(load_settings({"BACKEND_URL": "http://x", "TICKET_SECRET": PLANTED}), "backend_url", "ticket_secret")
+    require(load_settings({"BACKEND_URL": "https://x", "TICKET_SECRET": PLANTED}), "backend_url", "ticket_secret")
     with pytest.raises(BadSettings, match=r"^set BROKER_URL, TICKET_SECRET ") as raised:
         require(load_settings({"COS_BUCKET": "b-1"}), "broker_url", "cos_bucket", "ticket_secret")
     assert "COS_BUCKET" not in str(raised.value)

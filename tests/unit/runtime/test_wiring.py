@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from messages.keys import RunId
 from runtime.errors import BadSettings
 from runtime.settings import load_settings
 from runtime.wiring import open_services
 from sandbox.server import Server
 from services.backend import sign
+from tasks.context import Services
 from telemetry.secrets import Secret
 from transport import open_broker
 from transport.port import Broker, BrokerOptions
@@ -31,6 +33,7 @@ ENVIRON = {
     "TENCENTCLOUD_SECRET_KEY": "key-of-nobody",
     "BACKEND_URL": "http://127.0.0.1:9",
     "INTERNAL_CALLBACK_SECRET": SECRET,
+    "TICKET_SECRET": "a-ticket-secret-of-the-tests-of-the-wiring",
 }
 
 
@@ -54,20 +57,29 @@ def test_a_broker_elsewhere_goes_by_the_stores_clock_and_one_on_this_machine_by_
     asyncio.run(ask())
 
 
-@pytest.mark.parametrize("size", [8, 31])
-def test_where_tickets_are_verified_a_secret_too_short_for_it_is_refused_at_start(size: int) -> None:
-    short = {**ENVIRON, "INTERNAL_CALLBACK_SECRET": SECRET[:size]}
+async def _opened(more: Mapping[str, str], **options: bool) -> Services:
+    environ = {**ENVIRON, "ENVIRONMENT": "development", **more}
+    async with open_services(load_settings(environ), lambda: environ, **{"vendors": False, **options}) as services:
+        return services
 
-    async def opened(more: Mapping[str, str], **options: bool) -> Secret:
-        environ = {**short, **more}
-        async with open_services(load_settings(environ), lambda: environ, vendors=False, **options) as services:
-            return services.policy.ticket_secret
 
-    with pytest.raises(BadSettings, match=r"^TICKET_SECRET is not set, and INTERNAL_CALLBACK_SECRET has \d+ bytes"):
-        asyncio.run(opened({}))
-    assert asyncio.run(opened({"TICKET_SECRET": SECRET})).reveal() == SECRET
-    asyncio.run(opened({"TICKET_REQUIRED": "false"}))
-    asyncio.run(opened({}, tickets=False))
+def test_tickets_are_never_verified_with_another_secret() -> None:
+    with pytest.raises(BadSettings, match=r"^set TICKET_SECRET "):
+        asyncio.run(_opened({"TICKET_SECRET": ""}))
+    assert not asyncio.run(_opened({"TICKET_SECRET": "", "TICKET_REQUIRED": "false"})).policy.ticket_secret
+    assert not asyncio.run(_opened({"TICKET_SECRET": ""}, tickets=False)).policy.ticket_secret
+
+
+def test_a_webhooks_paths_are_never_signed_with_another_secret() -> None:
+    url = {"WEBHOOK_URL": "https://hooks.example"}
+    run = RunId("u1", "t1", 0, 0)
+    assert asyncio.run(_opened(url)).webhooks.url("runninghub", run, 1, 1) == ""
+    with pytest.raises(BadSettings, match=r"^set WEBHOOK_SECRET "):
+        asyncio.run(_opened(url, vendors=True))
+    with pytest.raises(BadSettings, match=r"^set WEBHOOK_SECRET "):
+        asyncio.run(_opened({}, webhooks=True))
+    signed = asyncio.run(_opened({**url, "WEBHOOK_SECRET": SECRET[::-1]}, vendors=True))
+    assert signed.webhooks.url("runninghub", run, 1, 1)
 
 
 def test_what_the_backend_is_told_is_signed_by_the_stores_clock() -> None:

@@ -1,0 +1,176 @@
+"""Rules of production: values that load, and that only a machine of one's own may have. Pure.
+
+With `ENVIRONMENT=production` keys are long and differ, and nothing readable or forged goes over a network: plain http,
+a broker's token without TLS, results from any host of a suffix, and addresses of a cloud's metadata are refused.
+Loopback is always allowed, and `ALLOW_UNSAFE` names the variables whose network rules are waived.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tasks.accepting.tickets import MIN_SECRET_BYTES
+from telemetry.secrets import Secret
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+
+__all__ = ["NETWORK", "SIGNING", "hosts_of", "is_loopback", "is_metadata", "refusals"]
+
+SIGNING: Final = ("INTERNAL_CALLBACK_SECRET", "TICKET_SECRET", "WEBHOOK_SECRET")
+"""Keys of an HMAC-SHA256, which wants as many bytes as its hash has (RFC 2104, section 3)."""
+
+_URLS: Final = (
+    "BROKER_URL",
+    "BROKER_ADMIN_URL",
+    "COS_ENDPOINT",
+    "BACKEND_URL",
+    "WEBHOOK_URL",
+    "RUNNINGHUB_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+)
+
+NETWORK: Final = (*_URLS, "FETCH_HOSTS", "FETCH_PRIVATE_HOSTS")
+"""Variables that name hosts: those that `ALLOW_UNSAFE` may list."""
+
+_METADATA_NAMES: Final = frozenset({"metadata.tencentyun.com", "metadata.google.internal"})
+"""Names of a cloud's metadata service: Tencent Cloud (CVM, instance metadata) and Google Cloud."""
+
+_METADATA_NETWORKS: Final = tuple(
+    ipaddress.ip_network(network) for network in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
+)
+"""Link-local addresses, which hold the metadata of most clouds, and the one of AWS over IPv6."""
+
+_HTTPS_PORT: Final = "443"
+_REGISTRIES: Final = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
+"""Second labels under which a country's registry sells names, as in `com.cn`."""
+_COUNTRY_LETTERS: Final = 2
+
+
+def refusals(settings: Settings, secrets: Mapping[str, Secret]) -> Iterator[str]:
+    """Every rule of production that the settings break, each as a sentence with the variable and the remedy.
+
+    Args:
+        settings: the settings; with `ENVIRONMENT=development` they break none.
+        secrets: every secret of them by its variable.
+    """
+    if settings.environment == "development":
+        return
+    yield from _short(secrets)
+    yield from _equal(secrets)
+    if not settings.ticket_required:
+        yield "TICKET_REQUIRED is false, which only a sandbox may have: take it out, and let the backend sign tickets"
+    allowed = settings.unsafe
+    for name, text in _unsafe(settings):
+        if name not in allowed:
+            yield f"{name} {text}, or allow it with ALLOW_UNSAFE={name}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine, by its name or in any form of its address."""
+    address = _address(host)
+    if address is None:
+        name = _plain(host)
+        return name == "localhost" or name.endswith(".localhost")
+    return address.is_loopback
+
+
+def is_metadata(host: str) -> bool:
+    """Whether a host is where a cloud gives machines their keys, by its name or in any form of its address."""
+    address = _address(host)
+    if address is None:
+        return _plain(host) in _METADATA_NAMES
+    return any(address in network for network in _METADATA_NETWORKS)
+
+
+def hosts_of(url: str) -> list[str]:
+    """The hosts in a URL; several are separated by commas, as in Pulsar's. Empty where there is none to be read."""
+    try:
+        listed = urlsplit(url).netloc.rpartition("@")[2].split(",")
+        return [host for part in listed if (host := urlsplit(f"//{part}").hostname)]
+    except ValueError:
+        return []
+
+
+def _short(secrets: Mapping[str, Secret]) -> Iterator[str]:
+    for name in SIGNING:
+        size = len(secrets[name].reveal().encode("utf-8", "surrogatepass"))
+        if 0 < size < MIN_SECRET_BYTES:
+            yield f"{name} has {size} bytes, and signing needs {MIN_SECRET_BYTES}: set a longer one, made at random"
+
+
+def _equal(secrets: Mapping[str, Secret]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for name, secret in secrets.items():
+        if secret and (other := first.setdefault(secret.reveal(), name)) != name:
+            yield f"{other} and {name} have the same value: give each a secret of its own"
+
+
+def _unsafe(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Variables that name a host which is refused, with the reason and the remedy."""
+    for name in _URLS:
+        if url := str(getattr(settings, name.lower())):
+            yield from ((name, text) for text in _unsafe_url(name, url, has_token=bool(settings.broker_token)))
+    for host in _listed(settings.fetch_hosts):
+        if host.startswith("*.") and _is_public_suffix(host.removeprefix("*.")):
+            yield "FETCH_HOSTS", f"lists {host}, under which anybody may have a host: name the hosts themselves"
+        elif is_metadata(host.removeprefix("*.")):
+            yield "FETCH_HOSTS", f"lists {host}, an address of a cloud's metadata: take it out"
+    for pair in _listed(settings.fetch_private_hosts):
+        host, _, port = pair.rpartition(":")
+        if is_metadata(host):
+            yield "FETCH_PRIVATE_HOSTS", f"lists {pair}, an address of a cloud's metadata: take it out"
+        elif port != _HTTPS_PORT and not is_loopback(host):
+            yield "FETCH_PRIVATE_HOSTS", f"lists {pair}, which may speak plain http: use port {_HTTPS_PORT}"
+
+
+def _unsafe_url(name: str, url: str, *, has_token: bool) -> Iterator[str]:
+    scheme = url.partition(":")[0].lower()
+    if scheme == "sqlite":
+        return
+    hosts = hosts_of(url)
+    if any(is_metadata(host) for host in hosts):
+        yield "leads to an address of a cloud's metadata: set the true address"
+    if hosts and all(is_loopback(host) for host in hosts):
+        return
+    if scheme == "http":
+        tls = "pulsar+ssl:// or https://" if name == "BROKER_URL" else "https://"
+        yield f"is plain http to another machine, which can be read on the way: use {tls}"
+    elif scheme == "pulsar" and has_token:
+        yield "is pulsar:// to another machine, and BROKER_TOKEN can be read on the way: use pulsar+ssl://"
+
+
+def _is_public_suffix(name: str) -> bool:
+    labels = _plain(name).split(".")
+    if len(labels) == 1:
+        return True
+    second, last = labels[-2:]
+    return len(labels) == 2 and second in _REGISTRIES and len(last) == _COUNTRY_LETTERS  # noqa: PLR2004 - both labels
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is, in every form that the system's resolver takes: 0xa9fea9fe is 169.254.169.254."""
+    plain = _plain(host)
+    try:
+        address = ipaddress.ip_address(plain.partition("%")[0])
+    except ValueError:
+        try:
+            # The system's function reads no further than a blank.
+            return None if any(map(str.isspace, plain)) else ipaddress.IPv4Address(socket.inet_aton(plain))
+        except (OSError, ValueError):
+            return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _plain(host: str) -> str:
+    return unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
