@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import signal
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
+from telemetry import redaction
 from tests.support.pulsar_part import PulsarPart
 
 # How long an example takes says nothing on a machine under load.
@@ -37,6 +39,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("killed with kill -9 at")
     for name, outcome in sorted(ended):
         terminalreporter.line(f"{name:40} {outcome}")
+
+
+@pytest.fixture(autouse=True)
+def _known_secrets() -> Iterator[None]:
+    """Forgets the secrets that a test registers: masking is a fact of the process, and its tests share one."""
+    redactor = redaction._process
+    forms, known, lasting = redactor._forms, redactor._known, set(redactor._lasting)
+    passing = {name: deque(values) for name, values in redactor._passing.items()}
+    yield
+    if redactor._forms is not forms:
+        redactor._forms, redactor._known, redactor._lasting, redactor._passing = forms, known, lasting, passing
+        redactor._seen.cache_clear()
 
 
 @pytest.fixture
