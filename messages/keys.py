@@ -175,8 +175,8 @@ def dead_key(day: str, fingerprint: str, identity: str) -> str:
 
 
 def status_key(process: str) -> str:
-    """Key of what a process says about itself; overwritten, unlike every record."""
-    return f"status/{process}"
+    """Key of what a process says about itself; overwritten, unlike every record. What keys may not hold becomes `_`."""
+    return f"status/{_UNSAFE.sub('_', process)}"
 
 
 def _day(when: float) -> str:

@@ -2,7 +2,7 @@
 
 A timer calls `main_handler(event, context)` every three minutes. It pages through the tasks that the backend lists as
 unfinished, and publishes a wake for each that has come to a stop (`producer.sweep_rules`). It runs no stage and writes
-no record, so a sweep too many is harmless.
+no record but its own status, so a sweep too many is harmless.
 
 One call does a bounded amount: it stops at its time or its last page, and tells where. The platform hands a timer's
 call nothing of the call before, so the place is kept in the process, which usually stays warm for three minutes; a new
@@ -27,6 +27,7 @@ from runtime.scf import instance, parse_request, time_limit_s
 from services.backend import UnfinishedTask
 from services.concurrency import Together
 from tasks.context import Services
+from tasks.ledger.status import ProcessStatus, write_status
 from tasks.topics import topics_of
 from tasks.view import current_trail
 from tasks.wakes import REDELIVER, SWEEP, publish_wake
@@ -116,6 +117,7 @@ async def take_turn(event: Mapping[str, Any], services: Services, until: float, 
     place.cursor = ""
     swept = await sweep(services, older_than=request.older_than, cursor=cursor, until=until)
     place.cursor = swept.cursor
+    await write_status(_status_of(swept, services.ledger.now()), services.ledger.objects)
     return swept
 
 
@@ -151,6 +153,12 @@ async def sweep(
     swept = Swept(**{action.value: look.counts[action] for action in Action}, **look.others, pages=pages, cursor=cursor)
     log.info(Event.SWEEP_DONE, **msgspec.structs.asdict(swept))
     return swept
+
+
+def _status_of(swept: Swept, now: float) -> ProcessStatus:
+    """What the sweep says about itself: one state for all its instances, because the last sweep is what counts."""
+    counts = {name: count for name, count in msgspec.structs.asdict(swept).items() if isinstance(count, int)}
+    return ProcessStatus(process=_SERVICE, at=round(now, 3), sweep=counts)
 
 
 class _Look:

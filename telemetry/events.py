@@ -119,6 +119,10 @@ class Event(StrEnum):
         "health.untold",
         "HEALTH_FILE cannot be touched; the pump works on, and its probe will not believe it",
     )
+    STATUS_UNWRITTEN = (
+        "status.unwritten",
+        "a process could not write its state to the ledger's bucket; it works on",
+    )
     BACKLOG_UNKNOWN = "backlog.unknown", "the broker did not say what waits on a topic; asked again at the next turn"
     TELEMETRY_OFF = "telemetry.off", "spans and metrics are asked for and cannot be sent from here; the work goes on"
     TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time are given up; the work goes on"

@@ -31,6 +31,11 @@ class Pauses:
             self._until[topic] = until
             log.info(Event.TOPIC_PAUSED, topic=topic, seconds=seconds)
 
+    def resting(self) -> dict[str, float]:
+        """What rests now, with the seconds left."""
+        now = self._monotonic()
+        return {topic: until - now for topic, until in self._until.items() if until > now}
+
     def left(self, topics: tuple[str, ...]) -> float:
         """Seconds until every one of the topics may be taken from again: one consumer takes them all, unasked which."""
         if not self._until:

@@ -53,6 +53,7 @@ class Dispatcher:
         self._busy: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._moved = self._loop.time()
+        self._received: float | None = None
         self.counts: Counter[DeliveryOutcome] = Counter()
 
     @property
@@ -64,6 +65,11 @@ class Dispatcher:
     def idle_s(self) -> float:
         """Seconds since anything was at work; 0 while something is."""
         return 0.0 if self._busy else self._loop.time() - self._moved
+
+    @property
+    def received_s(self) -> float | None:
+        """Seconds since work on a delivery began last; None for never."""
+        return None if self._received is None else self._loop.time() - self._received
 
     async def work(
         self,
@@ -84,6 +90,7 @@ class Dispatcher:
         if task is None:
             raise RuntimeError("a delivery is worked on in a task")
         self._busy.add(task)
+        self._received = self._loop.time()
         end = DeliveryOutcome.CUT_OFF
         try:
             message = message or try_decode(delivery.payload)

@@ -17,12 +17,14 @@ from consumers.engine.pauses import Pauses
 from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.errors import Unsettled
 from consumers.runners.pump import Pump, groups_of
+from consumers.runners.status import StatusReport
 from consumers.runners.time_budget import TimeBudget, budget_of, check_reserve
 from consumers.runners.worker import build_dispatcher, reserve_of
 from runtime.errors import BadSettings
 from runtime.scf import Instance, instance, parse_request, time_limit_s
 from runtime.settings import Settings
 from tasks.context import Services
+from tasks.ledger.status import LIMIT_S, process_name
 from telemetry import logs
 from telemetry.events import Event
 
@@ -117,6 +119,9 @@ async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str]
     counts = {end.value: dispatcher.counts[end] for end in DeliveryOutcome}
     drained = Drained(**counts, ended=ended, seconds=round(loop.time() - budget.begin, 3))
     log.info(Event.DRAIN_DONE, **msgspec.structs.asdict(drained))
+    await StatusReport(process_name(_SERVICE), pump.state, services.ledger).write(
+        min(LIMIT_S, budget.end - loop.time())
+    )
     return drained
 
 

@@ -18,11 +18,13 @@ from consumers.engine.pauses import Pauses
 from consumers.runners.backlog import watch_backlog
 from consumers.runners.dispatcher import Dispatcher, give_back
 from consumers.runners.health import watch_health
+from consumers.runners.status import PumpState
 from consumers.runners.weighted_consumer import WeightedConsumer
 from messages.bodies import Stage
 from messages.codec import Priority
 from messages.errors import Outage
 from messages.topics import WORKERS, Topic
+from tasks.ledger.status import GroupStatus
 from tasks.topics import TOPICS
 from telemetry import logs
 from telemetry.events import Event
@@ -138,6 +140,16 @@ class Pump:
     def open_s(self) -> float:
         """Seconds since every subscription is open; 0 before that."""
         return max(0.0, self._loop.time() - self._opened)
+
+    def state(self) -> PumpState:
+        """What is known of it now."""
+        return PumpState(
+            groups=[GroupStatus(tuple(group.topics), self._concurrency) for group in self._groups],
+            busy=len(self._dispatcher.busy),
+            ended={end.value: count for end, count in self._dispatcher.counts.items()},
+            pauses=self._pauses.resting(),
+            received_s=self._dispatcher.received_s,
+        )
 
     def stop(self) -> None:
         """Take no more, finish what has begun, then return from `run`."""

@@ -16,6 +16,7 @@ from consumers.engine.pauses import Pauses
 from consumers.runners.dispatcher import Dispatcher
 from consumers.runners.health import check_health_file
 from consumers.runners.pump import Pump, groups_of
+from consumers.runners.status import StatusReport
 from consumers.stages.table import STAGES
 from messages.bodies import Stage
 from messages.errors import Outage
@@ -25,6 +26,7 @@ from runtime.wiring import open_services, open_telemetry
 from services.objects.checks import winners
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.status import process_name
 from telemetry import logs
 from telemetry.events import Event
 
@@ -75,7 +77,9 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
-        await pump.run()
+        # Beside the work, not in its way: what it takes, rests and last received, for screens.
+        async with StatusReport(process_name("consumers"), pump.state, services.ledger).repeated():
+            await pump.run()
 
 
 async def check_store(ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from console.doctor.checks import checks_of
 from messages.codes import Code
-from messages.keys import INPUT_PREFIX, InputKey, RunId, dead_key, output_key, staging_prefix
+from messages.keys import INPUT_PREFIX, InputKey, RunId, dead_key, output_key, staging_prefix, status_key
 from producer.cos_event import CREATED
 from producer.webhook import take_call
 from recipes.table import RECIPES
@@ -279,5 +279,6 @@ def test_the_lifecycles_are_taken_and_fit_the_keys(tmp_path: Path) -> None:
     days = {rule["Filter"]["Prefix"]: rule.get("Expiration", {}).get("Days") for rule in LIFECYCLE["Rule"]}
     assert days["staging/"] * 86400 > max(recipe.deadline_s for recipe in RECIPES.values()) + 3 * 86400
     assert {prefix for prefix in days if prefix} == {INPUT_PREFIX, "staging/"}
-    (records,) = LEDGER_LIFECYCLE["Rule"]
-    assert records["Expiration"]["Days"] > 30
+    kept = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in LEDGER_LIFECYCLE["Rule"]}
+    assert kept.pop("") > 30
+    assert set(kept) == {status_key("")}

@@ -1,0 +1,89 @@
+"""A pump says in the ledger's bucket what it takes, what rests, and when it last had work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from services.concurrency import Together
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.status import LIMIT_S, GroupStatus, ProcessStatus, write_status
+
+__all__ = ["EVERY_S", "PumpState", "StatusReport", "status_of"]
+
+EVERY_S: Final = 15.0
+"""Seconds between two writes."""
+
+_FIRST_S: Final = 1.0
+"""Seconds until the first one: the first messages are taken before."""
+
+
+class PumpState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pump knows of itself."""
+
+    groups: Sequence[GroupStatus]
+    busy: int
+    ended: Mapping[str, int]
+    pauses: Mapping[str, float]
+    """What rests -> seconds left."""
+    received_s: float | None
+    """Seconds since work on a delivery began last; None for never."""
+
+
+def status_of(state: PumpState, process: str, now: float) -> ProcessStatus:
+    """Return what a process says about itself.
+
+    Args:
+        state: of its pump.
+        process: its name.
+        now: seconds since the epoch by the store's clock.
+    """
+    return ProcessStatus(
+        process=process,
+        at=round(now, 3),
+        groups=tuple(state.groups),
+        busy=state.busy,
+        ended=dict(state.ended),
+        pauses={name: round(now + left, 3) for name, left in state.pauses.items()},
+        received=0.0 if state.received_s is None else round(now - state.received_s, 3),
+    )
+
+
+class StatusReport:
+    """Writes the state of one pump.
+
+    Args:
+        process: name of this process.
+        state: gives the pump's state now.
+        ledger: its bucket is written to, and its time counts.
+    """
+
+    def __init__(self, process: str, state: Callable[[], PumpState], ledger: Ledger) -> None:
+        self._process = process
+        self._state = state
+        self._ledger = ledger
+
+    async def write(self, limit_s: float = LIMIT_S) -> None:
+        """Overwrite the process's status once, in some seconds; a failure is logged."""
+        status = status_of(self._state(), self._process, self._ledger.now())
+        await write_status(status, self._ledger.objects, limit_s)
+
+    @asynccontextmanager
+    async def repeated(self) -> AsyncGenerator[None]:
+        """Write again and again while the block lasts."""
+        async with Together() as group:
+            task = group.create_task(self._repeat(), name="status")
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    async def _repeat(self) -> None:
+        await asyncio.sleep(_FIRST_S)
+        while True:
+            await self.write()
+            await asyncio.sleep(EVERY_S)

@@ -1,0 +1,140 @@
+"""What a pump, a drain and a sweep say about themselves in the ledger's bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from consumers.engine.pauses import Pauses
+from consumers.runners.drain import drain
+from consumers.runners.pump import GROUPS
+from consumers.runners.status import EVERY_S, PumpState, StatusReport, status_of
+from consumers.runners.time_budget import budget_of
+from consumers.runners.worker import build_pump
+from messages.keys import status_key
+from producer.sweep import Place, take_turn
+from runtime.settings import Settings
+from services.errors import ObjectsDown
+from tasks.ledger.status import VERSION, GroupStatus, ProcessStatus, process_name
+from tests.engine.fate import raises, waits
+from tests.engine.world import World
+from tests.seams.scratch import ROOT
+
+
+@pytest.fixture
+def world() -> World:
+    return World(topics=())
+
+
+async def read(world: World, process: str) -> ProcessStatus:
+    stored = await world.ledger.objects.get(status_key(process))
+    return msgspec.json.decode(stored.body, type=ProcessStatus)
+
+
+def test_a_status_is_made_of_a_state_and_the_time() -> None:
+    state = PumpState(
+        groups=[GroupStatus(("poll",), 8)], busy=2, ended={"done": 5}, pauses={"poll": 12.5}, received_s=3.0
+    )
+    assert status_of(state, "p", 1000.0) == ProcessStatus(
+        process="p",
+        at=1000.0,
+        groups=(GroupStatus(("poll",), 8),),
+        busy=2,
+        ended={"done": 5},
+        pauses={"poll": 1012.5},
+        received=997.0,
+    )
+    idle = msgspec.structs.replace(state, received_s=None)
+    assert status_of(idle, "p", 1000.0).received == 0.0
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION == ProcessStatus(process="p", at=0.0).version
+
+
+def test_a_process_has_a_name_that_a_key_may_hold() -> None:
+    assert process_name("consumers").startswith("consumers-")
+    assert status_key("consumers-größe/7") == "status/consumers-gr__e_7"
+
+
+def test_what_rests_is_shown_while_it_rests() -> None:
+    now = 100.0
+    pauses = Pauses(lambda: now)
+    pauses.pause("poll", 30.0)
+    assert pauses.resting() == {"poll": 30.0}
+    now += 30.0
+    assert pauses.resting() == {}
+
+
+async def test_a_pump_writes_its_status_again_and_again(world: World) -> None:
+    pump = build_pump(world.out)
+    report = StatusReport("pump-1", pump.state, world.ledger)
+    run = await world.order("basic_clean")
+    async with report.repeated():
+        running = asyncio.create_task(pump.run())
+        await asyncio.sleep(2)
+        first = await read(world, "pump-1")
+        assert {topic for group in first.groups for topic in group.topics} == {
+            topic for group in GROUPS for topic in group.topics
+        }
+        assert {group.permits for group in first.groups} == {8}
+        await asyncio.sleep(2 * EVERY_S)
+        second = await read(world, "pump-1")
+        pump.stop()
+        await running
+    assert first.at < second.at <= world.now()
+    assert second.ended["done"] > 0
+    assert 0 < second.received <= second.at
+    await world.promise(run, "success")
+
+
+@pytest.mark.parametrize("fault", [raises(ObjectsDown("away")), waits(3600.0)])
+async def test_a_store_that_takes_no_status_stops_no_pump(
+    world: World, fault: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.fate.strike(f"ledger.put {status_key('pump-1')}", *[fault] * 100)
+    pump = build_pump(world.out)
+    run = await world.order("basic_clean")
+    async with StatusReport("pump-1", pump.state, world.ledger).repeated():
+        running = asyncio.create_task(pump.run())
+        await asyncio.sleep(60)
+        pump.stop()
+        await running
+    await world.promise(run, "success")
+    assert "status.unwritten" in caplog.messages
+
+
+async def test_a_drain_writes_at_its_end(world: World) -> None:
+    run = await world.order("basic_clean")
+    loop = asyncio.get_running_loop()
+    drained = await drain(world.out, budget_of(loop.time(), 900.0, 30.0), topics=("clean-normal",), settings=Settings())
+    found = await read(world, process_name("consumers.runners.drain").replace("/", "_"))
+    assert found.ended["done"] == drained.done > 0
+    assert found.groups == (GroupStatus(("clean-normal",), 8),)
+    assert run
+
+
+async def test_a_drain_without_a_store_ends_within_its_time(world: World) -> None:
+    world.fate.strike("ledger.put status/", *[waits(3600.0)] * 9)
+    loop = asyncio.get_running_loop()
+    budget = budget_of(loop.time(), 60.0, 10.0)
+    await drain(world.out, budget, topics=(), settings=Settings())
+    assert loop.time() <= budget.end
+
+
+async def test_a_sweep_writes_its_counts(world: World) -> None:
+    async def none(*_: Any) -> Any:
+        return type("Page", (), {"rows": (), "unreadable": 0, "cursor": None})
+
+    world.backend.unfinished = none  # type: ignore[attr-defined] # the house of the sweep's tests has a whole one
+    await take_turn({}, world.out, float("inf"), Place())
+    found = await read(world, "producer.sweep")
+    expected: Mapping[str, int] = {"listed": 0, "woken": 0, "pages": 1}
+    assert found.sweep.items() >= expected.items()
+    assert found.at == pytest.approx(world.now(), abs=1)
