@@ -38,6 +38,8 @@ class Delivery(msgspec.Struct, frozen=True):
     """Stable over redelivery: the same stored message always has the same id."""
     topic: str
     payload: bytes
+    holder_died: bool = False
+    """Every process that was handed it before is known to have ended: what one of them began, none of them works on."""
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -67,6 +69,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Several processes may consume one topic."""
     exact_backlog: bool
     """`backlog` counts exactly, at once; else it is an estimate that lags."""
+    knows_dead_holders: bool
+    """`Delivery.holder_died` is set where a process was killed; else it is never set, and a holder may live still."""
 
 
 class Consumer(Protocol):

@@ -107,7 +107,9 @@ class PulsarBroker:
     @property
     def capabilities(self) -> Capabilities:
         """Shared and lasting; a backlog is told late, and by a sample when much waits."""
-        return Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=False)
+        return Capabilities(
+            survives_restart=True, shared_between_processes=True, exact_backlog=False, knows_dead_holders=False
+        )
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
         """Store one message and return its id after the broker's receipt; see the port.

@@ -80,7 +80,9 @@ class SqliteBroker:
     def capabilities(self) -> Capabilities:
         """A file is shared and stays; `:memory:` is private and goes."""
         kept = not self._private
-        return Capabilities(survives_restart=kept, shared_between_processes=kept, exact_backlog=True)
+        return Capabilities(
+            survives_restart=kept, shared_between_processes=kept, exact_backlog=True, knows_dead_holders=kept
+        )
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
         """Store one message and return its id after the commit; see the port."""
@@ -246,9 +248,12 @@ class SqliteConsumer:
         for lease in leases:
             self._held[lease.message_id] = lease.row
             if not self._closed:
-                self._buffer.put_nowait(Delivery(lease.message_id, self._topics[lease.queue], lease.payload))
+                self._buffer.put_nowait(self._delivery(lease))
         if leases:
             self._order.rotate(-1 - self._order.index(leases[-1].queue))
+
+    def _delivery(self, lease: Lease) -> Delivery:
+        return Delivery(lease.message_id, self._topics[lease.queue], lease.payload, lease.holder_died)
 
     def fail(self, reason: str) -> None:
         """As `Member` says. Nothing more is fetched ahead until the next `receive`."""

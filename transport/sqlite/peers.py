@@ -132,7 +132,7 @@ class Peers(Alone):
     def reclaim(self, store: Store, now: float) -> None:
         """Remove their pipes too."""
         for name in self.dead(store):
-            store.forget(name)
+            store.inherit(name)
             self._remove(name)
         store.reclaim(now)
 

@@ -48,26 +48,32 @@ CREATE TABLE messages (
   holder INTEGER NOT NULL DEFAULT 0,
   due REAL NOT NULL,
   wall REAL NOT NULL,
+  lost INTEGER NOT NULL DEFAULT 0,
   payload BLOB NOT NULL
 );
 CREATE INDEX waiting ON messages (queue, holder, due);
 """
 # Rows and holders are AUTOINCREMENT because neither may come back: an ack that is late must never hit another message.
 # `due` is in seconds since the boot that `broker` names; `wall` is the same moment in wall time, for after a reboot.
+# `lost`: 0 while no holder lost the message, 1 when every one that did is known to be dead, 2 when one may live still.
 # `origin` is the row of a message's first copy, NULL in that copy: ids are made of it, so all subscriptions see one id.
 
 _CLAIM: Final = """
 UPDATE messages SET holder = ? WHERE row IN (
   SELECT row FROM messages WHERE queue = ? AND holder = 0 AND due <= ? ORDER BY due LIMIT ?
-) RETURNING row, coalesce(origin, row), payload
+) RETURNING row, coalesce(origin, row), payload, lost
 """
 _COPY: Final = """
 INSERT INTO messages (origin, queue, due, wall, payload)
 SELECT coalesce(origin, row), ?, due, wall, payload FROM messages
 WHERE queue IN (SELECT id FROM queues WHERE topic = ?) GROUP BY coalesce(origin, row)
 """
+_INHERIT: Final = """
+UPDATE messages SET holder = 0, lost = max(lost, 1) WHERE queue IN (SELECT id FROM queues)
+AND holder IN (SELECT id FROM holders WHERE name = ?)
+"""
 _RECLAIM: Final = """
-UPDATE messages SET holder = 0 WHERE queue IN (SELECT id FROM queues) AND holder > 0
+UPDATE messages SET holder = 0, lost = 2 WHERE queue IN (SELECT id FROM queues) AND holder > 0
 AND holder NOT IN (SELECT id FROM holders WHERE expires >= ?)
 """
 _BACKLOG: Final = """
@@ -86,6 +92,8 @@ class Lease(NamedTuple):
     message_id: str
     queue: int
     payload: bytes
+    holder_died: bool
+    """As `Delivery` says."""
 
 
 class Store:
@@ -223,7 +231,10 @@ class Store:
             queue = ready.popleft()
             share = max(1, (limit - len(leases)) // (len(ready) + 1))
             rows = self._db.execute(_CLAIM, (holder, queue, now, share)).fetchall()
-            leases += [Lease(row, f"{self._identity}-{origin}", queue, payload) for row, origin, payload in rows]
+            leases += [
+                Lease(row, f"{self._identity}-{origin}", queue, payload, lost == 1)
+                for row, origin, payload, lost in rows
+            ]
             if len(rows) == share:
                 ready.append(queue)
         return leases
@@ -258,8 +269,13 @@ class Store:
         """The names registered."""
         return {name for (name,) in self._db.execute("SELECT name FROM holders")}
 
+    def inherit(self, name: str) -> None:
+        """Strike a dead holder off, and give back what it held."""
+        self.stirred |= self._db.execute(_INHERIT, (name,)).rowcount > 0
+        self.forget(name)
+
     def forget(self, name: str) -> None:
-        """Strike a holder off; `reclaim` then gives its messages back."""
+        """Strike a holder off that may live on; `reclaim` then gives its messages back."""
         self._db.execute("DELETE FROM holders WHERE name = ?", (name,))
 
     def reclaim(self, now: float) -> None:
@@ -349,7 +365,10 @@ def _enter_boot(db: sqlite3.Connection, now: Moment) -> None:
         return
     db.execute("BEGIN IMMEDIATE")
     if not _is_of_boot(db, now.boot):
-        db.execute("UPDATE messages SET due = wall - ? + ?, holder = 0", (now.wall, now.steady))
+        db.execute(
+            "UPDATE messages SET due = wall - ? + ?, holder = 0, lost = (lost > 0 OR holder > 0)",
+            (now.wall, now.steady),
+        )
         db.execute("DELETE FROM holders")
         db.execute("UPDATE broker SET boot = ?", (now.boot,))
     db.execute("COMMIT")

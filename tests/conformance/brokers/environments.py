@@ -48,7 +48,9 @@ class Environment(Protocol):
 class SqliteFile:
     """The embedded broker in a file."""
 
-    capabilities = Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=True)
+    capabilities = Capabilities(
+        survives_restart=True, shared_between_processes=True, exact_backlog=True, knows_dead_holders=True
+    )
     volume = 25_000
     hang_limit = 1.0
 
@@ -72,7 +74,9 @@ class SqliteFile:
 class SqliteMemory:
     """The embedded broker in memory: private to its object."""
 
-    capabilities = Capabilities(survives_restart=False, shared_between_processes=False, exact_backlog=True)
+    capabilities = Capabilities(
+        survives_restart=False, shared_between_processes=False, exact_backlog=True, knows_dead_holders=False
+    )
     volume = 20_000
     hang_limit = 0.0
 
@@ -92,7 +96,9 @@ class SqliteMemory:
 class PulsarNamespace:
     """A namespace of a real Pulsar, where every connection has a token."""
 
-    capabilities = Capabilities(survives_restart=True, shared_between_processes=True, exact_backlog=False)
+    capabilities = Capabilities(
+        survives_restart=True, shared_between_processes=True, exact_backlog=False, knows_dead_holders=False
+    )
     volume = 4_000
 
     def __init__(self, folder: Path) -> None:

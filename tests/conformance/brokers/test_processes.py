@@ -24,7 +24,10 @@ async def test_a_killed_holders_messages_go_to_a_waiting_consumer_at_once(enviro
                 dying.send(signal.SIGKILL)
             await consumer.ack(receiving.result())
             rest = await finish(consumer, 2)
-        assert {delivery.message_id for delivery in [receiving.result(), *rest]} == ids
+        deliveries = [receiving.result(), *rest]
+        assert {delivery.message_id for delivery in deliveries} == ids
+        # Where the broker knows of the death, what was held need not wait for a holder that may live.
+        assert {delivery.holder_died for delivery in deliveries} == {broker.capabilities.knows_dead_holders}
         await shows(broker, "generate-runninghub-high", ready=0, in_flight=0)
 
 
@@ -64,11 +67,29 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
             finally:
                 hanging.send(signal.SIGCONT)
             assert {delivery.message_id for delivery in deliveries} == ids
+            assert not any(delivery.holder_died for delivery in deliveries)
             await hanging.tell("ack")
             assert await hanging.line() == "acked"
             await broker.publish("generate-runninghub-low", b"next")
             assert [delivery.payload for delivery in await finish(consumer, 1)] == [b"next"]
         await shows(broker, "generate-runninghub-low", ready=0, in_flight=0)
+
+
+@shared
+@pytest.mark.timeout(600)  # a stock broker notices after a minute
+async def test_the_death_of_a_later_holder_says_nothing_of_one_that_hung(environment: Environment) -> None:
+    async with opened(environment, impatient=True) as broker:
+        await publish_all(broker, "clean-low", [b"x"])
+        async with holder(environment, "clean-low", count=1, impatient=True) as hanging:
+            await hanging.freeze(broker)
+            try:
+                async with holder(environment, "clean-low", count=1, impatient=True):
+                    pass
+                consumer = await broker.subscribe(["clean-low"], "workers")
+                (delivery,) = await finish(consumer, 1, environment.hang_limit + PROMPT)
+            finally:
+                hanging.send(signal.SIGCONT)
+        assert not delivery.holder_died
 
 
 @shared
