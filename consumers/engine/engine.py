@@ -3,12 +3,14 @@
     decode -> due? -> ids to store? -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect -> ack
 
 Light messages (polls between their marked turns, wakes, dead letters) skip verdict and mark: they touch the ledger only
-when they have something to write, and a create-only write then shows them what is stored.
+when they have something to write, and a create-only write then shows them what is stored. One that may have killed a
+process is marked all the same (see `limits.is_guarded`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,7 +19,7 @@ import msgspec
 from consumers.engine.effects import Effects
 from consumers.engine.errors import AttemptsSpent, ProcessCrashed, StageTimeout
 from consumers.engine.follow_up import COPY_FLOOR, real_delay
-from consumers.engine.limits import is_marked, limit_of
+from consumers.engine.limits import is_guarded, is_marked, limit_of, may_run_again_at
 from consumers.engine.outcomes import (
     Again,
     Crashed,
@@ -38,6 +40,7 @@ from consumers.engine.time_limit import within
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, encode, try_decode
 from messages.errors import InvalidMessage, ScfWorkersError
+from messages.keys import RunId
 from tasks.calls.jobs import save_ids
 from tasks.context import Services
 from tasks.ledger.names import RecordName
@@ -205,13 +208,14 @@ class Engine:
             # One that has begun is early only here: another machine's clock was ahead.
             if early > 0 and not await self._has_begun(message, delivery):
                 return Again(early)
-            _received(header, max(0.0, -early))
+            waited = max(0.0, -early)
+            _received(header, waited)
             await save_ids(message, self._services)
-            if is_marked(header):
+            if is_guarded(header, waited, holder_died=delivery.holder_died):
                 gate = await self._gate(message, delivery)
                 if gate is not None:
                     return gate
-                if header.stage != Stage.NOTIFY:
+                if header.stage not in {Stage.NOTIFY, Stage.WAKE}:
                     task = await load_task(header.run_id, self._services)
             elif header.stage == Stage.POLL and self._is_late(header) and (expired := await self._expire(message)):
                 return expired
@@ -237,26 +241,33 @@ class Engine:
         return outcome
 
     async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
-        """Verdict, deadline, mark, attempts: None when the work may begin."""
-        header, ledger = message.header, self._services.ledger
-        run = header.run_id
-        if header.stage != Stage.NOTIFY and await ledger.verdict(run):
+        """Verdict, deadline, mark, attempts: None when the work may begin. What a wake does heeds the first two."""
+        header = message.header
+        if header.stage not in {Stage.NOTIFY, Stage.WAKE} and await self._services.ledger.verdict(header.run_id):
             return Finish()
-        if self._is_late(header) and (expired := await self._expire(message)):
+        if header.stage != Stage.WAKE and self._is_late(header) and (expired := await self._expire(message)):
             return expired
-        limit = limit_of(header.stage, self._services.recipes.get(header.kind))
-        mark = await ledger.write(run, _mark_of(message), Begun(delivery.message_id, header.attempt, limit))
-        reached(f"{header.stage}.marked")
-        if not mark.mine:
-            if mark.record.message_id != delivery.message_id:
-                return Leave()
-            if header.stage != Stage.POLL:
-                return Crashed(mark.at + mark.record.limit_s)
+        if again := await self._mark(message, delivery):
+            return again
         if header.attempt >= MAX_ATTEMPTS:
             spent = f"attempt {header.attempt} of {MAX_ATTEMPTS}"
             error = ProcessCrashed(spent) if header.isolated else AttemptsSpent(spent)
             return dead_lettered(Reason.ATTEMPTS, error, _call_of(message))
         return None
+
+    async def _mark(self, message: Message, delivery: Delivery) -> Outcome | None:
+        """Create the message's mark: None when the work is its own to do."""
+        header, ledger = message.header, self._services.ledger
+        limit = limit_of(header.stage, self._services.recipes.get(header.kind))
+        begun = Begun(delivery.message_id, header.attempt, limit)
+        mark = await ledger.write(_run_of(header), _mark_of(message, delivery), begun)
+        reached(f"{header.stage}.marked")
+        if mark.mine:
+            return None
+        if mark.record.message_id != delivery.message_id:
+            return Leave()
+        now, died = ledger.now(), delivery.holder_died
+        return Crashed(may_run_again_at(header, mark.at, mark.record.limit_s, now, holder_died=died))
 
     async def _has_begun(self, message: Message, delivery: Delivery) -> bool:
         """Whether an earlier process began this very message, and has died since.
@@ -266,7 +277,7 @@ class Engine:
         """
         if not is_marked(message.header):
             return False
-        mark = await self._services.ledger.read(message.header.run_id, _mark_of(message))
+        mark = await self._services.ledger.read(message.header.run_id, _mark_of(message, delivery))
         return mark is not None and mark.record.message_id == delivery.message_id
 
     async def _expire(self, message: Message) -> Outcome | None:
@@ -292,8 +303,17 @@ def _is_sweep(message: Message) -> bool:
     return isinstance(message.body, Wake) and message.body.why == SWEEP
 
 
-def _mark_of(message: Message) -> RecordName[Begun]:
-    return Begun.at(message.header.stage, message.header.seq, slot_of(message.body))
+def _run_of(header: Header) -> RunId:
+    """The run whose folder holds the mark; the first one where a wake does not name it."""
+    return header.run_id if header.run >= 0 else RunId(header.user, header.task, header.step, 0)
+
+
+def _mark_of(message: Message, delivery: Delivery) -> RecordName[Begun]:
+    """The mark's name. A run has many wakes with the same number: each has marks of its own, named by its message."""
+    header = message.header
+    wake = header.stage == Stage.WAKE
+    slot = 1 + zlib.crc32(delivery.message_id.encode()) if wake else slot_of(message.body)
+    return Begun.at(header.stage, header.seq, slot)
 
 
 def _call_of(message: Message) -> int:

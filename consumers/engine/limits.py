@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from consumers.engine.retry import MAX_ATTEMPTS
 from messages.bodies import Stage
 from messages.codec import Header
 from recipes.recipe import Recipe
@@ -15,8 +16,11 @@ __all__ = [
     "PREPARE_LIMIT_S",
     "RESULT_SETTLE_LIMIT_S",
     "SETTLE_LIMIT_S",
+    "UNPAID_REST_S",
+    "is_guarded",
     "is_marked",
     "limit_of",
+    "may_run_again_at",
 ]
 
 MARK_EVERY: Final = 8
@@ -42,6 +46,11 @@ SETTLE_LIMIT_S: Final = 15.0
 RESULT_SETTLE_LIMIT_S: Final = 120.0
 """Seconds for storing results that came with the answer: unlike an id, they can travel in no message."""
 
+UNPAID_REST_S: Final = 5.0
+"""Seconds until work that pays for nothing is done again though its first process may live: twice is harmless."""
+
+_PAID: Final = (Stage.GENERATE,)
+_GUARDED: Final = (Stage.POLL, Stage.WAKE)
 _ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY)
 
 
@@ -60,3 +69,39 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
     if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]
+
+
+def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:
+    """Whether a message creates a mark before its work, by its stage or because it may have killed a process.
+
+    A message that kills its process comes again and again, later each time; were it light for ever, nothing would count
+    that. So a light one is marked too where it is a crash copy, where its holder died, and where it comes later than a
+    process that lives would take.
+
+    Args:
+        header: of the message.
+        waited: seconds since it was due.
+        holder_died: as the broker says, see `transport.port.Delivery`.
+    """
+    if is_marked(header):
+        return True
+    return header.stage in _GUARDED and (header.isolated or holder_died or waited > LIMITS[header.stage])
+
+
+def may_run_again_at(header: Header, begun: float, limit_s: float, now: float, *, holder_died: bool) -> float:
+    """When work that an earlier process began may be done again; seconds since the epoch.
+
+    The copy after the last attempt is a dead letter: while that attempt may still end well, its whole limit is waited.
+
+    Args:
+        header: of the message that was begun.
+        begun: seconds since the epoch.
+        limit_s: seconds after which its writer is taken for dead.
+        now: seconds since the epoch.
+        holder_died: as the broker says, see `transport.port.Delivery`.
+    """
+    if holder_died:
+        return now
+    over = begun + limit_s
+    whole = header.stage in _PAID or header.attempt + 1 >= MAX_ATTEMPTS
+    return over if whole else min(over, now + UNPAID_REST_S)

@@ -294,6 +294,9 @@ class Wire:
         self._fate = fate
         self.sent: list[Sent] = []
         self.open: dict[str, Sent] = {}
+        self.knows_dead_holders = False
+        self.dead: set[str] = set()
+        """Messages whose holder died."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -341,7 +344,14 @@ class WireConsumer:
         return self.inner.connected
 
     async def receive(self) -> Delivery:
-        return await self.inner.receive()
+        delivery = await self.inner.receive()
+        died = self._wire.knows_dead_holders and delivery.message_id in self._wire.dead
+        return msgspec.structs.replace(delivery, holder_died=died)
+
+    async def lose_holder(self, delivery: Delivery) -> None:
+        """The process that held the message dies; the broker gives it to another."""
+        self._wire.dead.add(delivery.message_id)
+        await self.inner.release(delivery)
 
     async def ack(self, delivery: Delivery) -> None:
         place = f"broker.ack {_words(delivery.payload)}"

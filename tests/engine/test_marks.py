@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from consumers.engine.limits import UNPAID_REST_S
 from consumers.engine.retry import MAX_ATTEMPTS
 from messages.bodies import Clean, Generate, Stage
 from messages.codec import decode
@@ -19,15 +21,25 @@ from tests.engine.standins import Plan
 from tests.engine.world import World
 
 LIMITS = {"clean": 60.0, "generate": 150.0, "collect": 180.0}
+WAITS = [
+    ("clean", True, 0.0),
+    ("generate", True, 0.0),
+    ("collect", True, 0.0),
+    ("clean", False, UNPAID_REST_S),
+    ("generate", False, LIMITS["generate"]),
+    ("collect", False, UNPAID_REST_S),
+]
 PLACES = {"clean": "objects.process", "generate": "vendor.upload", "collect": "files.get .*/4"}
 CHAINS = {"clean": None, "generate": 1, "collect": None}
 """The slot of the chain of messages that a stage's marks count."""
 
 
-@pytest.mark.parametrize("stage", LIMITS)
-async def test_my_own_mark_says_that_a_process_died_a_copy_comes_after_the_limit_with_one_attempt_more_and_alone(
-    world: World, stage: str
+@pytest.mark.parametrize(("stage", "known", "wait"), WAITS)
+async def test_my_own_mark_says_that_a_process_died_and_an_isolated_copy_with_one_attempt_more_comes_in_time(
+    world: World, stage: str, known: Any, wait: float
 ) -> None:
+    """At once where the holder is known dead, soon where nothing is paid, else after the stage's limit."""
+    world.wire.knows_dead_holders = known
     run = await world.order()
     world.fate.strike(PLACES[stage], dies())
     delivery, consumer = await world.until(stage)
@@ -38,11 +50,22 @@ async def test_my_own_mark_says_that_a_process_died_a_copy_comes_after_the_limit
     (copy,) = [sent for sent in world.wire.sent if sent.header.stage == stage and sent.header.seq == 1]
     assert (copy.header.attempt, copy.header.isolated) == (1, True)
     # The store tells whole seconds.
-    assert copy.header.due_at >= begun - 1 + LIMITS[stage]
-    assert copy.header.due_at <= begun + 1.2 * LIMITS[stage]
+    assert begun - 1 + wait <= copy.header.due_at <= begun + 1.2 * wait + 0.001
     await world.drain()
     await world.promise(run, "success")
     assert len(world.vendor.paid) == 1
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_the_last_attempt_is_given_its_whole_limit_where_its_holder_may_live(world: World, known: Any) -> None:
+    """The copy after it is a dead letter, and must not overtake results that are on their way."""
+    world.wire.knows_dead_holders = known
+    await world.order()
+    world.fate.strike("objects.process", *[dies()] * MAX_ATTEMPTS)
+    await world.run(*await world.until("clean", MAX_ATTEMPTS - 1))
+    begun = world.now()
+    await world.drain()
+    assert (world.now() - begun >= LIMITS["clean"] - 1) != known
 
 
 @pytest.mark.parametrize("stage", LIMITS)
@@ -100,7 +123,7 @@ async def test_the_last_attempt_of_collect_is_not_failed_while_it_runs(world: Wo
     await world.promise(run, "success")
 
 
-async def test_a_marked_poll_that_finds_its_own_mark_just_goes_on(world: World) -> None:
+async def test_a_marked_poll_that_finds_its_own_mark_goes_on_soon_and_counts(world: World) -> None:
     world.vendor.plans.append(Plan(looks=10))
     run = await world.order()
     world.fate.strike("vendor.query", dies())
@@ -108,7 +131,39 @@ async def test_a_marked_poll_that_finds_its_own_mark_just_goes_on(world: World) 
     await world.run(delivery, consumer)
     await world.drain()
     await world.promise(run, "success")
-    assert {poll.attempt for poll in world.sent("poll")} == {0}
+    polls = world.sent("poll")
+    assert [(poll.seq, poll.attempt) for poll in polls][:3] == [(0, 0), (1, 1), (2, 1)]
+    assert polls[1].not_before <= 1.2 * UNPAID_REST_S * 1000
+
+
+@pytest.mark.parametrize(("known", "most"), [(False, 15), (True, MAX_ATTEMPTS + 1)])
+async def test_a_poll_that_kills_its_process_is_given_up_soon(world: World, known: Any, most: int) -> None:
+    """A light look has no mark; one that comes late, or from a holder that died, has, and counts."""
+    world.wire.knows_dead_holders, world.restart_s = known, 2.0
+    world.vendor.plans.append(Plan(looks=1000))
+    await world.order()
+    delivery, consumer = await world.until("poll", 3)
+    world.fate.strike("vendor.query", *[dies()] * 600)
+    await world.run(delivery, consumer)
+    await world.drain()
+    assert sum("DIED" in told for told in world.told) <= most
+    (letter,) = await world.desk()
+    assert (letter["stage"], letter["reason"], letter["error"]) == ("poll", "attempts", "ProcessCrashed")
+
+
+@pytest.mark.parametrize(("known", "most"), [(False, 30), (True, MAX_ATTEMPTS + 1)])
+@pytest.mark.parametrize("number", [0, -1])
+async def test_a_wake_that_kills_its_process_is_given_up_soon(world: World, known: Any, most: int, number: int) -> None:
+    world.wire.knows_dead_holders, world.restart_s = known, 2.0
+    run = await world.order()
+    await world.until("generate")
+    world.fate.strike("ledger.list .*/begun-", *[dies()] * 600)
+    await world.wake(run, number=number)
+    await world.wake(run, number=number)
+    while len(await world.desk()) < 2:
+        await world.step()
+    assert sum("DIED" in told for told in world.told) <= 2 * most
+    assert {letter["error"] for letter in await world.desk()} == {"ProcessCrashed"}
 
 
 @pytest.mark.parametrize("behind", [1.0, 30.0])

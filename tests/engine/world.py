@@ -109,6 +109,8 @@ class World:
         """End of a key -> what the audit finds there."""
         self.jump = 0.0
         """Seconds by which this machine's wall clock is ahead of everybody else's, and of the monotonic one."""
+        self.restart_s = 0.0
+        """Seconds until another process stands in for one that died."""
         self.told: list[str] = []
         """Every delivery that was worked on."""
         self._paint = paint
@@ -272,7 +274,8 @@ class World:
         except Died:
             self.told[-1] += " DIED"
             self.engine = self.new_engine()
-            await consumer.release(delivery)
+            await asyncio.sleep(self.restart_s)
+            await cast("WireConsumer", consumer).lose_holder(delivery)
 
     async def survives(self, work: Awaitable[object]) -> bool:
         """Do work in a process of its own; False when that dies."""
