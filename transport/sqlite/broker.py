@@ -248,11 +248,11 @@ class SqliteConsumer:
         for lease in leases:
             self._held[lease.message_id] = lease.row
             if not self._closed:
-                self._buffer.put_nowait(self._delivery(lease))
+                self._buffer.put_nowait(self._delivery_of(lease))
         if leases:
             self._order.rotate(-1 - self._order.index(leases[-1].queue))
 
-    def _delivery(self, lease: Lease) -> Delivery:
+    def _delivery_of(self, lease: Lease) -> Delivery:
         return Delivery(lease.message_id, self._topics[lease.queue], lease.payload, lease.holder_died)
 
     def fail(self, reason: str) -> None:

@@ -27,7 +27,7 @@ NOBODY: Final = 0
 """The holder of a message that nobody holds."""
 
 _APPLICATION: Final = 0x53434657
-_VERSION: Final = 2
+_VERSION: Final = 3
 _OLDEST_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING (sqlite.org/lang_returning.html, section 1)."""
 _WAL_BYTES: Final = 4 << 20

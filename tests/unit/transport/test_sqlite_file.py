@@ -128,7 +128,7 @@ async def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
         await broker.publish("wake", b"x")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA user_version = 7")
-    with pytest.raises(BadBrokerUrl, match="has schema 7, this build knows 2: drain it with the build that wrote it"):
+    with pytest.raises(BadBrokerUrl, match="has schema 7, this build knows 3: drain it with the build that wrote it"):
         await SqliteBroker.open(str(path))
 
 
