@@ -211,7 +211,8 @@ class Engine:
             waited = max(0.0, -early)
             _received(header, waited)
             await save_ids(message, self._services)
-            if is_guarded(header, waited, holder_died=delivery.holder_died):
+            # A sweep's wake was acked before: it can kill one process at most.
+            if is_guarded(header, waited, holder_died=delivery.holder_died) and not _is_sweep(message):
                 gate = await self._gate(message, delivery)
                 if gate is not None:
                     return gate
