@@ -247,5 +247,5 @@ async def _waiting(services: Services) -> Mapping[Stage, float]:
                 ages[topic.stage] = max(age, ages.get(topic.stage, 0.0))
     except Outage as error:
         # Then a wake too many is published, which is harmless; none would not be.
-        log.warning(Event.SWEEP_BLIND, error=error)
+        log.warning(Event.SWEEP_BACKLOG_UNAVAILABLE, error=error)
     return ages

@@ -328,7 +328,7 @@ class Backend:
         rows, unreadable, wrong = _rows(page.rows)
         examples = tuple(_excerpt(raw) for raw in unreadable[:_EXAMPLES])
         if wrong is not None:
-            log.error(Event.UNFINISHED_UNREADABLE, error=wrong, records=len(unreadable), why="; ".join(examples))
+            log.error(Event.BACKEND_ROWS_UNREADABLE, error=wrong, records=len(unreadable), why="; ".join(examples))
         return UnfinishedPage(rows, page.cursor, len(unreadable), examples)
 
     async def state(self, task: str, step: int) -> StepState | None:

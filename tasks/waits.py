@@ -62,4 +62,4 @@ async def record_wait(run: RunId, name: RecordName[Waits], why: str, delay: floa
             if wait is not None:
                 await ledger.write(run, name, wait)
     except (ScfWorkersError, TimeoutError) as error:
-        log.debug(Event.STAGE_FAILED, error=error)
+        log.debug(Event.WAIT_UNRECORDED, error=error)

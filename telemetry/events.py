@@ -1,6 +1,6 @@
-"""The catalogue of event names. Operators search and alarm on them, so a name once released stays.
+"""Catalogue of event names. Operators search and alarm on them, so a released name never changes.
 
-Names are `subject.what_happened`. Fields of an event are in the docs; the meaning here is one line each.
+Names have the form `subject.what_happened`. `telemetry.fields` describes the fields of an event.
 """
 
 from __future__ import annotations
@@ -17,116 +17,147 @@ class Event(StrEnum):
     meaning: str
 
     def __new__(cls, name: str, meaning: str) -> Self:
-        """A member is its name; the meaning goes along."""
+        """Create a member whose value is the name, with its meaning as an attribute."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.meaning = meaning
         return member
 
-    OBJECT_IGNORED = "object.ignored", "an upload that starts no task: another folder, another file"
+    OBJECT_IGNORED = "object.ignored", "an upload outside the input folder, or a file that is no input; no task starts"
     OBJECT_REFUSED = "object.refused", "an upload that has the shape of an input but breaks a rule"
-    TICKET_REFUSED = "ticket.refused", "no ticket sells the upload; without one of this very task nothing is done"
+    TICKET_REFUSED = "ticket.refused", "an upload without a valid ticket for this very task; nothing is done"
     TASK_ACCEPTED = "task.accepted", "a run's record `accepted` was created"
-    TASK_REFUSED = "task.refused", "an upload that cannot be done: verdict `failed`, or nothing where it is gone"
-    UPLOAD_FAILED = "upload.failed", "an upload could not be taken in now; the platform calls again"
-    TASK_CANCELLED = "task.cancelled", "a cancel was written as the run's verdict"
+    TASK_REFUSED = "task.refused", "an upload that cannot be processed: verdict `failed`, or nothing if it was deleted"
+    UPLOAD_FAILED = "upload.failed", "an upload could not be accepted now; the platform calls again"
+    TASK_CANCELLED = "task.cancelled", "a cancellation was written as the run's verdict"
 
-    MESSAGE_RECEIVED = "message.received", "a delivery was decoded and is due"
-    MESSAGE_DONE = "message.done", "its effect is stored and it was acked"
-    MESSAGE_SNOOZED = "message.snoozed", "a copy for later was published, no attempt spent"
-    MESSAGE_PUT_OFF = "message.put_off", "published anew for later, because its user has enough under way here"
+    MESSAGE_RECEIVED = "message.received", "a message was decoded and is due"
+    MESSAGE_DONE = "message.done", "a message's effect is stored and the message was acked"
+    MESSAGE_SNOOZED = "message.snoozed", "a delayed copy was published; no attempt was spent"
+    MESSAGE_THROTTLED = (
+        "message.throttled",
+        "published again with a delay, because its user has too many messages at work in this process",
+    )
+    MESSAGE_THROTTLE_FAILED = (
+        "message.throttle_failed",
+        "could not be published again with a delay, so the message is handled now",
+    )
     MESSAGE_RETRIED = "message.retried", "a copy with attempt + 1 was published after an error"
     MESSAGE_DROPPED = (
         "message.dropped",
         "acked without work: another message carries the run, or nothing was left to do",
     )
+    MESSAGE_FAILED = (
+        "message.failed",
+        "an error before the stage ran, or while its outcome was stored and published; a later event has the outcome",
+    )
     MESSAGE_ABANDONED = (
         "message.abandoned",
-        "an effect or its ack failed for good; the broker delivers it again: an alarm",
+        "an effect or the ack failed for good; the broker delivers the message again: an alarm",
     )
-    BROKER_AWAY = "broker.away", "the broker gives no messages just now; the consumer asks again"
-    SUBSCRIPTION_UNSURE = (
-        "subscription.unsure",
-        "this token may publish only: somebody else must see to it that the topic's subscription exists",
+    BROKER_AWAY = "broker.away", "the broker does not deliver or accept messages now; the call is tried again"
+    SUBSCRIPTION_UNVERIFIED = (
+        "subscription.unverified",
+        "this token may only publish, so the topic's subscription cannot be created or checked from here",
     )
-    BATCHES_FOUND = "batches.found", "somebody publishes batches: the topic is subscribed anew, with a queue of one"
-    TOKEN_STALE = "token.stale", "the broker's token could not be read anew; the last one is used on"
-    MESSAGE_RELEASED = "message.released", "given back: this process stops, has no room for it, or failed at it"
-    STAGE_FAILED = "stage.failed", "a stage raised; what followed is in the next line of the message"
-    FAILURE_STUCK = "failure.stuck", "the failure function met an error of its own and tries again: an alarm"
+    BATCHES_FOUND = "batches.found", "a producer sends batches: the topic is subscribed again with a queue of one"
+    TOKEN_STALE = "token.stale", "the broker's token could not be read again; the last one stays in use"
+    MESSAGE_RELEASED = (
+        "message.released",
+        "given back to the broker: this process stops, has no room for it, or could not handle it",
+    )
+    STAGE_FAILED = "stage.failed", "a stage raised an error; a later event has the outcome"
+    DEAD_LETTER_HANDLING_FAILED = (
+        "dead_letter.handling_failed",
+        "the failure function failed; it tries again, or in the end records what it can: an alarm",
+    )
     MESSAGE_DEAD_LETTERED = "message.dead_lettered", "published to its dead-letter topic"
     MESSAGE_UNREADABLE = "message.unreadable", "bytes, a schema or a stage this build does not know: a dead letter"
-    CRASH_FOUND = "crash.found", "a mark shows that an earlier process died on this message"
+    MESSAGE_CRASH_DETECTED = (
+        "message.crash_detected",
+        "a mark shows that an earlier process died while it handled this message",
+    )
 
-    PAID_CREATE = "paid.create", "a paid vendor call was sent and its outcome is known"
-    PAID_UNKNOWN = "paid.unknown", "a paid vendor call was sent and nobody knows whether it was accepted"
-    VENDOR_POLLED = "vendor.polled", "a job was looked at"
-    JOB_FAILED = "job.failed", "the vendor ended a job badly; `reason` has its own words"
-    JOB_MISSING = "job.missing", "the vendor does not know a job that it had accepted; looked at until the deadline"
+    VENDOR_JOB_CREATED = "vendor.job_created", "a vendor accepted a paid call: it returned a job, or the results"
+    PAID_UNKNOWN = "paid.unknown", "a paid vendor call was sent, and it is unknown whether it was accepted"
+    LEDGER_WRITE_FAILED = (
+        "ledger.write_failed",
+        "what a paid call returned could not be stored; it is tried again, or its message carries it on",
+    )
+    VENDOR_POLLED = "vendor.polled", "a vendor was asked for the state of a job"
+    JOB_FAILED = "job.failed", "a job failed at the vendor; `reason` holds the vendor's text"
+    JOB_MISSING = "job.missing", "the vendor no longer knows a job that it had accepted; polled until the deadline"
     VENDOR_CANCELLED = "vendor.cancelled", "the vendor was asked to stop a job"
     WEBHOOK_RECEIVED = "webhook.received", "a vendor's webhook became a wake"
-    WEBHOOK_REFUSED = "webhook.refused", "a webhook call that was not taken: not our path, not readable, or no broker"
-    WEBHOOK_IGNORED = "webhook.ignored", "a webhook's hint that fits no paid call of its run, or that the vendor denies"
+    WEBHOOK_REFUSED = "webhook.refused", "a webhook call was refused: unknown path, unreadable body, or no broker"
+    WEBHOOK_IGNORED = "webhook.ignored", "a webhook fits no paid call of its run, or the vendor does not confirm it"
     PAID_RECOVERED = "paid.recovered", "a webhook brought the id of a paid call whose answer was lost"
-    RESULT_STORED = "result.stored", "one result lies in staging"
+    RESULT_STORED = "result.stored", "one result was stored in staging"
 
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"
-    VERDICT_FOUND = "verdict.found", "a verdict was there already and stands"
+    VERDICT_FOUND = "verdict.found", "a verdict exists already and stands"
     CALLBACK_DELIVERED = "callback.delivered", "the backend has acknowledged a verdict"
     CALLBACK_CONFLICT = (
         "callback.conflict",
-        "answered 409; `contrary` tells whether it holds the contrary verdict: an alarm",
+        "the backend answered 409; `contrary` is true if it holds the opposite verdict: an alarm",
     )
-    CALLBACK_REFUSED = "callback.refused", "the backend refuses our signature (401, 403): an alarm"
-    CALLBACK_FAILED = "callback.failed", "a callback did not get through and will be repeated"
-    STORE_UNCHECKED = "store.unchecked", "the ledger's store could not be checked at the start; a worker asks again"
-    INDEX_LATE = "index.late", "an accepted task could not be entered in the lists; a wake does so later"
-    STATE_UNKNOWN = "state.unknown", "no answer about the state of a step: results are shown all the same"
+    CALLBACK_REFUSED = "callback.refused", "the backend rejects our signature (401, 403): an alarm"
+    CALLBACK_FAILED = "callback.failed", "a callback was not delivered and will be repeated"
+    STORE_UNCHECKED = "store.unchecked", "the ledger's store could not be checked at start; a worker checks again"
+    INDEX_LATE = "index.late", "an accepted task could not be entered in the task lists; a wake enters it later"
+    STATE_UNKNOWN = "state.unknown", "the backend gave no state of a step; results are shown nevertheless"
     CLEANUP_LATE = (
         "cleanup.late",
-        "a run is called back, but a job, its staging or results that were withdrawn are looked at once more",
+        "the callback was delivered, but cleanup (jobs, staging, withdrawn results) is not complete and is repeated",
     )
+    WAIT_UNRECORDED = "wait.unrecorded", "the reason why a run waits could not be recorded; the run goes on"
 
     STORE_REFUSED = (
         "store.refused",
-        "COS refuses this machine, or one call of it; what it refuses waits: an alarm",
+        "COS rejects this machine, or one of its calls; the affected tasks wait: an alarm",
     )
-    VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its work waits: an alarm"
+    VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its tasks wait: an alarm"
 
-    SWEEP_DONE = "sweep.done", "one sweep has paged through the backend's unfinished tasks"
-    SWEEP_ROW_ODD = "sweep.row_odd", "a row of the backend's list that no verdict may come of; `why` tells: an alarm"
-    SWEEP_BLIND = "sweep.blind", "the backlogs could not be read: no run is taken for one that waits its turn"
-    UNFINISHED_UNREADABLE = (
-        "unfinished.unreadable",
-        "rows of the backend's list that cannot be read: nobody looks after those tasks: an alarm",
+    SWEEP_DONE = "sweep.done", "a sweep has read the backend's list of unfinished tasks"
+    SWEEP_ROW_ODD = "sweep.row_odd", "a row of the backend's list for which no verdict is possible (`why`): an alarm"
+    SWEEP_BACKLOG_UNAVAILABLE = (
+        "sweep.backlog_unavailable",
+        "the backlogs could not be read: the sweep wakes also runs that only wait in a queue",
     )
-    SWEEP_ROW_FAILED = "sweep.row_failed", "one unfinished task could not be looked at; the next sweep tries again"
-    WAKE_PUBLISHED = "wake.published", "a run was asked to be looked at"
+    BACKEND_ROWS_UNREADABLE = (
+        "backend.rows_unreadable",
+        "rows of the backend's list that cannot be decoded: no sweep guards those tasks: an alarm",
+    )
+    SWEEP_ROW_FAILED = "sweep.row_failed", "one unfinished task could not be checked; the next sweep tries again"
+    WAKE_PUBLISHED = "wake.published", "a wake for a run was published"
     DEAD_LETTER_RECORDED = "dead_letter.recorded", "a dead letter was recorded in the ledger bucket"
 
-    TOPIC_PAUSED = "topic.paused", "an outage or a full vendor lets a topic rest"
+    TOPIC_PAUSED = "topic.paused", "a topic is paused, because of an outage or a full vendor"
     TOPIC_RESUMED = "topic.resumed", "a topic is consumed again"
-    WORKER_STARTED = "worker.started", "a process consumes"
-    WORKER_DRAINING = "worker.draining", "it takes no more and finishes what it has begun"
-    WORKER_STOPPED = "worker.stopped", "it has let go of everything"
-    DRAIN_DONE = "drain.done", "one call of the drain is over"
-    PUSH_DONE = "push.done", "one call of the push is over"
+    WORKER_STARTED = "worker.started", "a worker process consumes messages"
+    WORKER_DRAINING = "worker.draining", "a worker takes no more messages and finishes those in flight"
+    WORKER_STOPPED = "worker.stopped", "a worker has finished or given back every message"
+    DRAIN_DONE = "drain.done", "one call of the drain has ended"
+    PUSH_DONE = "push.done", "one call of the push has ended"
     PUSH_UNREADABLE = "push.unreadable", "a record of an event that is no message of a queue: a dead letter"
-    PUSH_HELD_BACK = "push.held_back", "no room in this call for one more; published anew"
-    PUSH_UNSETTLED = "push.unsettled", "a record could be neither done nor published anew; the platform calls again"
+    PUSH_DEFERRED = "push.deferred", "no time left in this call for a record; its message was published again"
+    PUSH_UNSETTLED = (
+        "push.unsettled",
+        "a record could be neither handled nor published again; the platform calls again",
+    )
 
-    HEALTH_UNTOLD = (
-        "health.untold",
-        "HEALTH_FILE cannot be touched; the pump works on, and its probe will not believe it",
+    HEALTH_FILE_UNWRITABLE = (
+        "health.file_unwritable",
+        "HEALTH_FILE cannot be touched; the pump works on, but its probe reports it as unhealthy",
     )
     STATUS_UNWRITTEN = (
         "status.unwritten",
-        "a process could not write its state to the ledger's bucket; it works on",
+        "a process could not write its status to the ledger's bucket; it works on",
     )
-    BACKLOG_UNKNOWN = "backlog.unknown", "the broker did not say what waits on a topic; asked again at the next turn"
-    TELEMETRY_OFF = "telemetry.off", "spans and metrics are asked for and cannot be sent from here; the work goes on"
-    TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time are given up; the work goes on"
+    BACKLOG_UNKNOWN = "backlog.unknown", "the broker did not report a topic's backlog; asked again later"
+    TELEMETRY_OFF = "telemetry.off", "a collector is configured but cannot be used from here; the work goes on"
+    TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time were dropped; the work goes on"
 
-    CALL_FAILED = "call.failed", "a call of a function raised; the platform is told the text without its causes"
-    PROCESS_CRASHED = "process.crashed", "an exception nobody caught ends the process or a thread"
+    CALL_FAILED = "call.failed", "a function's handler raised; the platform gets the error's text without its causes"
+    PROCESS_CRASHED = "process.crashed", "an uncaught exception ends the process or a thread"
     LIBRARY_LOG = "library.log", "a line of a library, in the field `message`"

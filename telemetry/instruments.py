@@ -1,7 +1,7 @@
-"""The catalogue of metrics and spans: name, kind, unit, labels or attributes, meaning. Names once released stay.
+"""Catalogue of metrics and spans: name, kind, unit, labels or attributes, meaning. Released names never change.
 
-`docs/telemetry.md` shows these tables and a test holds it against them. Labels are few and of few values (stage, kind,
-vendor, outcome), never an id; ids are attributes of spans.
+A test compares it with the tables of `docs/telemetry.md`. Labels have few values each (stage, kind, vendor, outcome)
+and are never ids; ids are attributes of spans.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Metric", "MetricKind", "SpanKind", "SpanName"]
 MetricKind = Literal["counter", "histogram", "gauge"]
 
 SpanKind = Literal["server", "consumer", "client", "internal"]
-"""As OpenTelemetry means them: server and consumer spans are entries, client spans are calls to the outside."""
+"""Kinds of OpenTelemetry: server and consumer spans are entry points, client spans are calls to other services."""
 
 
 class Metric(StrEnum):
@@ -26,7 +26,7 @@ class Metric(StrEnum):
     meaning: str
 
     def __new__(cls, name: str, kind: MetricKind, unit: str, labels: tuple[str, ...], meaning: str) -> Self:
-        """A member is its name; the rest goes along."""
+        """Create a member whose value is the name, with the rest as attributes."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.kind, member.unit, member.labels, member.meaning = kind, unit, labels, meaning
@@ -51,14 +51,14 @@ class Metric(StrEnum):
         "counter",
         "{message}",
         ("stage", "kind"),
-        "deliveries that were decoded and due",
+        "messages that were decoded and due",
     )
-    MESSAGES_PUT_OFF = (
-        "scf_workers.messages.put_off",
+    MESSAGES_THROTTLED = (
+        "scf_workers.messages.throttled",
         "counter",
         "{message}",
         ("stage",),
-        "messages that were published anew for later, because their user has enough under way in that process",
+        "messages published again with a delay, because their user has too many messages at work in that process",
     )
     MESSAGES_DONE = (
         "scf_workers.messages.done",
@@ -72,21 +72,21 @@ class Metric(StrEnum):
         "histogram",
         "s",
         ("stage", "outcome"),
-        "from a message's receipt to its stored effect",
+        "time from a message's receipt to its stored effect",
     )
     QUEUE_DELAY = (
         "scf_workers.queue.delay",
         "histogram",
         "s",
         ("stage",),
-        "from the moment a message was due to its receipt",
+        "time from the moment a message was due to its receipt",
     )
     ATTEMPTS_SPENT = (
         "scf_workers.attempts.spent",
         "counter",
         "{attempt}",
         ("stage", "why"),
-        "attempts that did not end their work, and were followed by another: `error` or `crash`",
+        "attempts that failed and were followed by another, by cause: `error` or `crash`",
     )
     VENDOR_CALLS = (
         "scf_workers.vendor.calls",
@@ -100,14 +100,14 @@ class Metric(StrEnum):
         "histogram",
         "s",
         ("vendor", "call"),
-        "how long a vendor's answer took",
+        "time until a vendor's answer",
     )
     PAID_UNKNOWN = (
         "scf_workers.paid.unknown",
         "counter",
         "{call}",
         ("vendor",),
-        "paid calls that were sent and whose outcome nobody knows: an alarm",
+        "paid calls that were sent and whose outcome is unknown: an alarm",
     )
     CALLBACKS = (
         "scf_workers.callbacks",
@@ -121,38 +121,38 @@ class Metric(StrEnum):
         "counter",
         "{message}",
         ("stage", "reason"),
-        "dead letters published; `stage` is `unreadable` where none could be read",
+        "dead letters published; `stage` is `unreadable` if the message could not be decoded",
     )
     BACKLOG = (
         "scf_workers.backlog",
         "gauge",
         "{message}",
         ("topic", "state"),
-        "messages on a topic that are `ready`, `delayed` or `in_flight`; every pump tells it, so take the maximum",
+        "messages on a topic that are `ready`, `delayed` or `in_flight`; every pump reports it, so take the maximum",
     )
     BACKLOG_AGE = (
         "scf_workers.backlog.age",
         "gauge",
         "s",
         ("topic",),
-        "how long the oldest ready message of a topic has been due",
+        "age of the oldest ready message of a topic, since it was due",
     )
 
 
 class SpanName(StrEnum):
     """Every span. Each member has `kind`, `which`, `attributes` and `meaning`.
 
-    A span is called by its member and, where `which` says so, by one word more: `consume clean`, `vendor create`.
+    The name of a span is its member's value and, where `which` is not empty, a second word: `consume clean`.
     """
 
     kind: SpanKind
     which: str
-    """What the second word of its name is; empty for none."""
+    """Meaning of the second word of its name; empty for none."""
     attributes: tuple[str, ...]
     meaning: str
 
     def __new__(cls, name: str, kind: SpanKind, which: str, attributes: tuple[str, ...], meaning: str) -> Self:
-        """A member is its name; the rest goes along."""
+        """Create a member whose value is the name, with the rest as attributes."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.kind, member.which, member.attributes, member.meaning = kind, which, attributes, meaning
@@ -164,7 +164,7 @@ class SpanName(StrEnum):
         "internal",
         "",
         ("user_id", "task_id", "taken"),
-        "an upload becomes a task; its parent is the call, or, when one call brings several uploads, linked",
+        "accepting one upload; a child of the call, or linked to it if one call brings several uploads",
     )
     CONSUME = (
         "consume",
@@ -185,16 +185,16 @@ class SpanName(StrEnum):
             "queue_delay",
             "outcome",
         ),
-        "one message from receipt to ack; its parent is the span that published it",
+        "one message from receipt to ack; a child of the span that published it",
     )
     WOKEN = (
         "woken",
         "internal",
         "",
         ("function", "user_id", "task_id", "why"),
-        "a wake has found its run: the run's own trace goes on, linked to whoever woke it",
+        "a wake has found its run: the run's own trace goes on, linked to the span that published the wake",
     )
-    PROCESS = "process", "client", "", ("key",), "the picture service makes one picture"
+    PROCESS = "process", "client", "", ("key",), "the picture service processes one picture"
     VENDOR = (
         "vendor",
         "client",
@@ -202,14 +202,14 @@ class SpanName(StrEnum):
         ("vendor", "outcome"),
         "one call of a vendor: `room`, `upload`, `create`, `query` or `cancel`",
     )
-    DOWNLOAD = "download", "client", "", ("key", "size"), "one result streams from the vendor to staging"
-    AUDIT = "audit", "client", "", ("pictures",), "the content audit looks at every picture of a result"
+    DOWNLOAD = "download", "client", "", ("key", "size"), "one result is streamed from the vendor to staging"
+    AUDIT = "audit", "client", "", ("pictures",), "the content audit checks every picture of a result"
     VERDICT = (
         "verdict",
         "client",
         "",
         ("status", "code", "mine"),
-        "the run's verdict is written; `mine` is false when another one was there already",
+        "writing the run's verdict; `mine` is false if another one existed already",
     )
-    PROMOTE = "promote", "client", "", ("files",), "the results of a success are copied to where clients look"
-    CALLBACK = "callback", "client", "", ("status", "result", "http_status"), "the backend is told the verdict"
+    PROMOTE = "promote", "client", "", ("files",), "copying the results of a success to the output folder"
+    CALLBACK = "callback", "client", "", ("status", "result", "http_status"), "sending the verdict to the backend"

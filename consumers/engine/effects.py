@@ -118,7 +118,7 @@ class Effects:
                 delay = max(0.0, not_before - self._now())
                 delay = await self._copy(message, delivery, delay=delay, attempt=attempt + 1, isolated=True)
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
-                log.warning(Event.CRASH_FOUND, delay=round(delay, 3))
+                log.warning(Event.MESSAGE_CRASH_DETECTED, delay=round(delay, 3))
 
     async def reject(self, message: Message, reject: Reject) -> None:
         """Verdict `failed`, unless a job that is alive may still make the run a success."""
@@ -191,7 +191,7 @@ class Effects:
             try:
                 await self._services.broker.publish(topic, payload, delay=delay)
             except Outage as error:
-                log.warning(Event.TOPIC_PAUSED, error=error, topic=topic)
+                log.warning(Event.BROKER_AWAY, error=error, topic=topic)
                 await asyncio.sleep(_PUBLISH_PAUSE)
             else:
                 return

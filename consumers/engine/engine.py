@@ -34,7 +34,7 @@ from consumers.engine.outcomes import (
     dead_lettered,
 )
 from consumers.engine.pauses import Pauses
-from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of, put_off_delay
+from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of, throttle_delay
 from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
@@ -116,7 +116,7 @@ class Engine:
             await consumer.ack(delivery)
             reached(f"{header.stage}.acked")
 
-    async def put_off(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
+    async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
         """Publish a message anew for later, as it is, and ack it: its user has enough under way.
 
         Returns:
@@ -129,13 +129,13 @@ class Engine:
         if self._is_late(header) or await self._has_begun(message, delivery):
             return False
         now = self._services.ledger.now()
-        delay = jittered(put_off_delay(now - header.due_at), self._services.rng)
+        delay = jittered(throttle_delay(now - header.due_at), self._services.rng)
         delay = real_delay(delay, None if header.deadline_at is None else header.deadline_at - now)
         with logs.context(_fields(header, delivery)):
             await self._effects.publish(delivery.topic, delivery.payload, delay)
             await consumer.ack(delivery)
-            log.info(Event.MESSAGE_PUT_OFF, delay=round(delay, 3))
-        metrics.count(Metric.MESSAGES_PUT_OFF, stage=header.stage)
+            log.info(Event.MESSAGE_THROTTLED, delay=round(delay, 3))
+        metrics.count(Metric.MESSAGES_THROTTLED, stage=header.stage)
         return True
 
     async def pass_on(self, delivery: Delivery, message: Message | InvalidMessage, delay: float = 1.0) -> None:
@@ -162,7 +162,7 @@ class Engine:
             else:
                 await self._effects.carry_out(outcome, message, delivery)
         except Exception as error:  # noqa: BLE001 - tried again, now or by the next sweep
-            self._tell(error)
+            _report(Event.MESSAGE_FAILED, error)
             outcome = await self._sweep_again(Snooze(OUTAGE_DELAY), message, delivery)
         _done(message, outcome, started)
 
@@ -193,7 +193,7 @@ class Engine:
         try:
             await self._effects.carry_out(outcome, message, delivery)
         except Exception as error:  # noqa: BLE001 - an effect that failed is tried again by a copy, never lost
-            self._tell(error)
+            _report(Event.MESSAGE_FAILED, error)
             outcome = self._after(error, message)
             await self._effects.carry_out(outcome, message, delivery)
         _done(message, outcome, started)
@@ -201,6 +201,7 @@ class Engine:
     async def _outcome(self, message: Message, delivery: Delivery) -> Outcome:
         header = message.header
         task: Task | None = None
+        failure = Event.MESSAGE_FAILED
         try:
             early = header.due_at - self._services.ledger.now()
             if early > _DOUBTFUL:
@@ -220,10 +221,11 @@ class Engine:
                     task = await load_task(header.run_id, self._services)
             elif header.stage == Stage.POLL and self._is_late(header) and (expired := await self._expire(message)):
                 return expired
+            failure = Event.STAGE_FAILED
             work = self._stages[header.stage](message, task, self._services)
             return await within(limit_of(header.stage, task.recipe if task else None), work)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises has an outcome; defects are logged whole
-            self._tell(error)
+            _report(failure, error)
             return self._after(error, message)
 
     def _after(self, error: Exception, message: Message) -> Outcome:
@@ -231,7 +233,7 @@ class Engine:
         outcome = outcome_of(_ours(error), header.attempt, self._services.rng, n=_call_of(message))
         if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
             # The failure function is the last one: it never dead-letters, it waits and alarms.
-            log.error(Event.FAILURE_STUCK, error=error)
+            log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
             return Snooze(jittered(OUTAGE_DELAY, self._services.rng))
         if header.stage == Stage.WAKE and isinstance(outcome, Snooze) and header.seq >= MAX_WAKES:
             # No deadline ends a wake. The sweep publishes new ones for as long as the backend misses a verdict.
@@ -292,12 +294,12 @@ class Engine:
     def _is_late(self, header: Header) -> bool:
         return header.deadline_at is not None and self._services.ledger.now() >= header.deadline_at
 
-    def _tell(self, error: Exception) -> None:
-        failed(error)
-        if isinstance(error, ScfWorkersError | TimeoutError):
-            log.warning(Event.STAGE_FAILED, error=error)
-        else:
-            log.error(Event.STAGE_FAILED, error=error)
+
+def _report(event: Event, error: Exception) -> None:
+    """Log an error and mark the span as failed; a defect is an error, an expected fault a warning."""
+    failed(error)
+    level = log.warning if isinstance(error, ScfWorkersError | TimeoutError) else log.error
+    level(event, error=error)
 
 
 def _is_sweep(message: Message) -> bool:

@@ -17,12 +17,12 @@ __all__ = [
     "MAX_DELAY",
     "OUTAGE_DELAY",
     "OUTAGE_PAUSE",
-    "PUT_OFF_LONGEST",
-    "PUT_OFF_SHORTEST",
+    "THROTTLE_LONGEST",
+    "THROTTLE_SHORTEST",
     "backoff",
     "jittered",
     "outcome_of",
-    "put_off_delay",
+    "throttle_delay",
 ]
 
 MAX_ATTEMPTS: Final = 5
@@ -40,8 +40,8 @@ OUTAGE_DELAY: Final = 15.0
 OUTAGE_PAUSE: Final = 5.0
 """Seconds a topic rests when a service as such is away."""
 
-PUT_OFF_SHORTEST: Final = 1.0
-PUT_OFF_LONGEST: Final = 30.0
+THROTTLE_SHORTEST: Final = 1.0
+THROTTLE_LONGEST: Final = 30.0
 
 JITTER: Final = 0.2
 """Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
@@ -58,13 +58,13 @@ def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) 
     return max(retry_after or 0.0, ceiling * rng.random())
 
 
-def put_off_delay(age: float) -> float:
+def throttle_delay(age: float) -> float:
     """Seconds until a message whose user has enough under way is looked at again: longer, the longer it has waited.
 
     Args:
         age: seconds since it was due.
     """
-    return min(PUT_OFF_LONGEST, max(PUT_OFF_SHORTEST, age / 4))
+    return min(THROTTLE_LONGEST, max(THROTTLE_SHORTEST, age / 4))
 
 
 def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -> Outcome:

@@ -30,7 +30,7 @@ class DeliveryOutcome(StrEnum):
 
     DONE = "done"
     """Its effect is stored and it was acked."""
-    PUT_OFF = "put_off"
+    THROTTLED = "throttled"
     """Its user has enough under way: it was published anew for later, and acked."""
     CUT_OFF = "cut_off"
     """Its time was up: a copy with the same attempt goes on, or it had not begun and was given back."""
@@ -117,8 +117,8 @@ class Dispatcher:
         user = self._cap.counted(message.header) if isinstance(message, Message) else ""
         try:
             is_over = user and self._cap.is_full(user) and may_begin()
-            if is_over and isinstance(message, Message) and await self._put_off(delivery, consumer, message):
-                return DeliveryOutcome.PUT_OFF
+            if is_over and isinstance(message, Message) and await self._throttle(delivery, consumer, message):
+                return DeliveryOutcome.THROTTLED
             if user:
                 self._cap.enter(user)
             try:
@@ -132,12 +132,12 @@ class Dispatcher:
             await give_back(delivery, consumer)
             return DeliveryOutcome.ABANDONED
 
-    async def _put_off(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
+    async def _throttle(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
         try:
-            return await self._engine.put_off(delivery, consumer, message)
+            return await self._engine.throttle(delivery, consumer, message)
         except Outage as error:
             # Given back it would come again at once. Worked on, it meets the outage and waits.
-            log.warning(Event.STAGE_FAILED, error=error)
+            log.warning(Event.MESSAGE_THROTTLE_FAILED, error=error)
             return False
         except asyncio.CancelledError:
             await give_back(delivery, consumer)

@@ -46,7 +46,7 @@ class Drained(msgspec.Struct, frozen=True):
     """Counts by outcome (`consumers.runners.dispatcher.DeliveryOutcome`) of one call, and the reason it returned."""
 
     done: int
-    put_off: int
+    throttled: int
     cut_off: int
     abandoned: int
     ended: Literal["empty", "time"]

@@ -66,7 +66,7 @@ async def watch_health(path: str, consumers: Sequence[Consumer]) -> None:
             except OSError as error:
                 # Work goes on: whoever looks for the file will not find it. Said once, until it works again.
                 if not told:
-                    log.warning(Event.HEALTH_UNTOLD, error=error)
+                    log.warning(Event.HEALTH_FILE_UNWRITABLE, error=error)
                 told = True
         await asyncio.sleep(EVERY_S)
 

@@ -53,12 +53,12 @@ class Pushed(msgspec.Struct, frozen=True):
     records: int
     done: int = 0
     """Their effect is stored, be it the next message, a copy after an error, or a dead letter."""
-    put_off: int = 0
+    throttled: int = 0
     cut_off: int = 0
     """Published anew at the call's end."""
     abandoned: int = 0
     """Published anew, because an effect failed for good."""
-    held_back: int = 0
+    deferred: int = 0
     """Published anew, because there was no time to begin them."""
     unreadable: int = 0
     """Records, counted above too, that are no envelope of a message: they became dead letters."""
@@ -164,7 +164,7 @@ class _Batch:
             async with asyncio.timeout_at(self._budget.stop):
                 await self._room.acquire()
         except TimeoutError:
-            await self._hold_back(record)
+            await self._defer(record)
             return
         try:
             await self._begin(record)
@@ -191,26 +191,26 @@ class _Batch:
         needed = self._needed(record)
         if self._budget.span_s <= needed:
             # No call is long enough, so it waits for somebody to mend that, and for its deadline.
-            await self._hold_back(record, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s")
+            await self._defer(record, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s")
         elif self.now() >= self._budget.stop or self.now() + needed >= self._budget.cut:
-            await self._hold_back(record)
+            await self._defer(record)
         else:
             await self.dispatcher.work(
                 record.delivery, self, lambda: self.now() + needed < self._budget.cut, record.message
             )
 
-    async def _hold_back(self, record: Record, delay: float = 1.0, remedy: str = "") -> None:
+    async def _defer(self, record: Record, delay: float = 1.0, remedy: str = "") -> None:
         delivery = record.delivery
         if remedy:
-            log.error(Event.PUSH_HELD_BACK, topic=delivery.topic, remedy=remedy)
+            log.error(Event.PUSH_DEFERRED, topic=delivery.topic, remedy=remedy)
         else:
-            log.info(Event.PUSH_HELD_BACK, topic=delivery.topic)
+            log.info(Event.PUSH_DEFERRED, topic=delivery.topic)
         try:
             await self.engine.pass_on(delivery, record.message, delay)
         except ScfWorkersError as error:
             log.warning(Event.BROKER_AWAY, error=error, topic=delivery.topic)
             return
-        self._others["held_back"] += 1
+        self._others["deferred"] += 1
         await self.ack(delivery)
 
     def _needed(self, record: Record) -> float:

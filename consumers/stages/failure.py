@@ -73,7 +73,7 @@ def _insist(error: Exception, header: Header) -> None:
     """Raise an error that another turn may mend: an outage, or the first few of any other."""
     if header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is RetryClass.OUTAGE):
         raise error
-    log.error(Event.FAILURE_STUCK, error=error)
+    log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
 
 
 async def _outcome(dead: Dead, run: RunId, services: Services) -> Outcome:

@@ -151,10 +151,10 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
     reached("generate.created")
     match made:
         case Created(job_id):
-            log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, job=job_id)
+            log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, job=job_id)
             return await _keep_job(Job(n, job_id, slot), task, services)
         case Results(files):
-            log.info(Event.PAID_CREATE, n=n, vendor=vendor.name, files=len(files))
+            log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, files=len(files))
             return await _keep_results(Job(n, "", slot), files, task, services)
 
 
@@ -164,7 +164,7 @@ async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
         await _surely(lambda: services.ledger.write(task.run, JobId.at(job.slot, job.n), JobId(job.id)), SETTLE_LIMIT_S)
     except ObjectsDown as error:
         # The message carries the id on, and every look tries to store it.
-        log.error(Event.STAGE_FAILED, error=error, n=job.n, job=job.id)
+        log.error(Event.LEDGER_WRITE_FAILED, error=error, n=job.n, job=job.id)
         return _poll((job,), services.ledger.now(), task, services, unsaved=True)
     reached("generate.id")
     if await services.ledger.verdict(task.run):
@@ -198,7 +198,7 @@ async def _surely(write: Callable[[], Awaitable[object]], limit: float) -> None:
                 try:
                     await write()
                 except ObjectsDown as error:
-                    log.warning(Event.STAGE_FAILED, error=error)
+                    log.warning(Event.LEDGER_WRITE_FAILED, error=error)
                     await asyncio.sleep(_SETTLE_PAUSE_S)
                 else:
                     return

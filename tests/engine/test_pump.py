@@ -243,7 +243,7 @@ async def test_what_an_earlier_process_began_is_found_and_not_put_off(world: Wor
     delivery, consumer = await held(world, "clean-normal")
     begun = Begun(delivery.message_id, 0, 60.0)
     await world.ledger.write(run, Begun.at("clean", 0), begun)
-    assert not await world.engine.put_off(delivery, consumer, decode(delivery.payload))
+    assert not await world.engine.throttle(delivery, consumer, decode(delivery.payload))
     await consumer.release(delivery)
     async with pumping(world, user_cap=1):
         await until_empty(world)

@@ -122,7 +122,7 @@ async def test_what_outlasts_the_limit_goes_on_as_a_copy_and_what_was_not_begun_
     before = world.now()
     done = await pushed(world, events, 30.0, work_concurrency=1)
     assert world.now() - before < 30
-    assert done == Pushed(3, cut_off=1, held_back=2)
+    assert done == Pushed(3, cut_off=1, deferred=2)
     assert open_stages(world) == [("clean", 1, 0)] * 3
     await bridge(world)
     for run in runs:
@@ -133,7 +133,7 @@ async def test_a_call_that_spent_its_time_on_its_start_begins_nothing(world: Wor
     run = await world.order()
     records = records_in({"EventList": await taken(world, "clean-normal", 1)})
     late = budget_of(asyncio.get_running_loop().time() - 22.0, 30.0, 30.0)
-    assert await push(records, world.out, late, Settings()) == Pushed(1, held_back=1)
+    assert await push(records, world.out, late, Settings()) == Pushed(1, deferred=1)
     assert (await world.records(run)).keys() == {"accepted"}
     await bridge(world)
     await world.promise(run, "success")
@@ -195,7 +195,7 @@ async def test_paid_work_is_not_begun_without_time_for_all_of_it(world: World) -
     run = await world.order()
     await pushed(world, await taken(world, "clean-normal", 1))
     done = await pushed(world, await taken(world, "generate-runninghub-normal", 1), 60.0)
-    assert done == Pushed(1, held_back=1)
+    assert done == Pushed(1, deferred=1)
     (copy,) = world.wire.open.values()
     assert (copy.header.stage, copy.header.attempt) == ("generate", 0)
     assert copy.delay >= 60
@@ -210,7 +210,7 @@ async def test_a_user_with_enough_under_way_waits(world: World) -> None:
     runs = [await world.order() for _ in range(3)]
     world.fate.strike("objects.process", waits(5), waits(5))
     done = await pushed(world, await taken(world, "clean-normal", 3), user_concurrency=2)
-    assert done == Pushed(3, done=2, put_off=1)
+    assert done == Pushed(3, done=2, throttled=1)
     await bridge(world)
     for run in runs:
         await world.promise(run, "success")

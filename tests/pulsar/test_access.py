@@ -125,7 +125,7 @@ async def test_a_role_that_may_publish_only_publishes_and_says_what_it_could_not
 ) -> None:
     async with opened(token=lambda: producer, admin_url="") as broker:
         assert await within(broker.publish("wake", b"x"))
-    assert Event.SUBSCRIPTION_UNSURE.value in [record.getMessage() for record in caplog.records]
+    assert Event.SUBSCRIPTION_UNVERIFIED.value in [record.getMessage() for record in caplog.records]
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ STORIES: Final[Mapping[str, Story]] = {
     ),
     "the store is away": Story(
         lambda w: w.fate.strike(r"(objects|ledger)\.(process|put_new|get|copy)", *[raises(store_down())] * 6),
-        event="stage.failed",
+        event="message.failed",
     ),
     "a defect of ours for a while": Story(
         lambda w: w.fate.strike(r"objects\.(process|put staging|copy)", *[raises(defect())] * 3), event="stage.failed"

@@ -83,7 +83,7 @@ async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
         assert sum(share["done"] for share in shares) == MANY
         assert all(share["done"] > 0 for share in shares)
         assert [share["ended"] for share in shares] == ["empty"] * 3
-        assert not any(share["cut_off"] + share["put_off"] + share["abandoned"] for share in shares)
+        assert not any(share["cut_off"] + share["throttled"] + share["abandoned"] for share in shares)
         # Whatever a frozen instance had kept, or an ack that was lost on the way, would come again now.
         assert await waiting(queue, TOPIC, WORKERS, 0) == Counter()
         assert done_in(log) == Counter(ids)

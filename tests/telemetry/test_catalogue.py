@@ -42,9 +42,7 @@ def _members(name: str) -> set[str]:
 
 
 def _ends_with(node: ast.AST, name: str) -> bool:
-    # runtime/scf.py has an Event of its own and calls this one Told.
-    names = {name, "Told"} if name == "Event" else {name}
-    return isinstance(node, ast.Name) and node.id in names
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _calls(owner: str, verbs: set[str]) -> Iterator[tuple[str, ast.Call]]:

@@ -168,7 +168,7 @@ class PulsarBroker:
                 await consumer.close()
         except BrokerRefused as error:
             # A producer's token may well be allowed to publish only.
-            log.warning(Event.SUBSCRIPTION_UNSURE, error=error, topic=topic)
+            log.warning(Event.SUBSCRIPTION_UNVERIFIED, error=error, topic=topic)
 
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> PulsarConsumer:
         """Join a subscription; see the port. What is fetched ahead is counted by topic, and by partition.

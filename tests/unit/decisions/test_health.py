@@ -100,4 +100,4 @@ async def test_that_it_cannot_be_touched_is_told_once(tmp_path: Path, monkeypatc
     monkeypatch.setattr("consumers.runners.health.asyncio.sleep", soon)
     with pytest.raises(asyncio.CancelledError):
         await watch_health(str(tmp_path / "gone/file"), [])
-    assert (len(tries), told.getvalue().count("health.untold")) == (3, 1)
+    assert (len(tries), told.getvalue().count("health.file_unwritable")) == (3, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.engine.retry import PUT_OFF_LONGEST, PUT_OFF_SHORTEST, put_off_delay
+from consumers.engine.retry import THROTTLE_LONGEST, THROTTLE_SHORTEST, throttle_delay
 from consumers.runners.user_cap import UserCap
 from messages.bodies import Stage
 from messages.codec import SCHEMA, Header
@@ -43,4 +43,4 @@ def test_without_a_cap_nothing_counts() -> None:
 
 @given(st.floats(-10, 1e6), st.floats(0, 1e6))
 def test_who_has_waited_longer_waits_longer_within_bounds(age: float, more: float) -> None:
-    assert PUT_OFF_SHORTEST <= put_off_delay(age) <= put_off_delay(age + more) <= PUT_OFF_LONGEST
+    assert THROTTLE_SHORTEST <= throttle_delay(age) <= throttle_delay(age + more) <= THROTTLE_LONGEST
