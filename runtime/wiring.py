@@ -18,6 +18,7 @@ from services.fetch import Fetcher
 from services.objects.port import Objects
 from services.vendors.instrumented import Watched
 from services.vendors.port import Vendor
+from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
@@ -120,6 +121,7 @@ async def open_services(
             fetcher=fetcher,
             policy=_policy(settings),
             webhooks=Webhooks(settings.webhook_url, settings.webhook_secret),
+            identities=CallIdentities(settings.ledger_bucket, settings.internal_callback_secret),
         )
 
 

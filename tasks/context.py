@@ -13,6 +13,7 @@ from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
 from services.vendors.port import Vendor
+from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
 from tasks.ledger.ledger import Ledger
 from telemetry.secrets import Secret
@@ -50,6 +51,8 @@ class Services:
     policy: Policy
     webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
     """Paths of the vendors' webhook calls."""
+    identities: CallIdentities = field(default_factory=lambda: CallIdentities("", Secret("")))
+    """Of paid calls, for vendors that find them."""
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
     clock: Callable[[], float] = time.time
     """This machine's clock, seconds since the epoch; the ledger's `now` is the store's."""

@@ -91,7 +91,10 @@ class Event(StrEnum):
     WEBHOOK_RECEIVED = "webhook.received", "a vendor's webhook became a wake"
     WEBHOOK_REFUSED = "webhook.refused", "a webhook call was refused: unknown path, unreadable body, or no broker"
     WEBHOOK_IGNORED = "webhook.ignored", "a webhook fits no paid call of its run, or the vendor does not confirm it"
-    PAID_RECOVERED = "paid.recovered", "a webhook brought the id of a paid call whose answer was lost"
+    PAID_RECOVERED = (
+        "paid.recovered",
+        "a webhook, or the vendor asked for it, brought the id of a call whose answer was lost",
+    )
     RESULT_STORED = "result.stored", "one result was stored in staging"
 
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"

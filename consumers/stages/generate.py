@@ -23,6 +23,7 @@ from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissin
 from services.objects.source import DownloadSource
 from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
+from tasks.calls.find import FIND_EVERY_S, can_find, find_open
 from tasks.calls.jobs import job_of, vendor_of
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
@@ -65,11 +66,13 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
     """Bring the run to a job that is at work."""
     slot = body.slot
     while True:
-        match decide(await services.ledger.calls(task.run, slot), services.ledger.now()):
-            case Watch(calls):
-                return _watch(calls, task, services)
+        calls = await services.ledger.calls(task.run, slot)
+        calls = await find_open(task.run, calls, task.recipe, services)
+        match decide(calls, services.ledger.now()):
+            case Watch(live):
+                return _watch(live, task, services)
             case Wait(delay):
-                return Snooze(delay, why=_OPEN)
+                return _wait(delay, task.recipe, services)
             case Lost(n):
                 return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n)
             case Ended(n, code):
@@ -108,7 +111,12 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         pause = jittered(OUTAGE_PAUSE, services.rng)
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
     values = {**task.recipe.values(task.params), **inputs}
-    request = JobRequest(task.recipe.kind, values, services.webhooks.url(vendor.name, task.run, slot, n))
+    request = JobRequest(
+        task.recipe.kind,
+        values,
+        webhook=services.webhooks.url(vendor.name, task.run, slot, n),
+        identity=services.identities.of(task.run, slot, n),
+    )
     reached("generate.uploaded")
     if await services.ledger.verdict(task.run):
         return Finish()
@@ -147,7 +155,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         raise
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
-        return Snooze(open_limit_of(task.recipe), why=_OPEN)
+        return _wait(open_limit_of(task.recipe), task.recipe, services)
     reached("generate.created")
     match made:
         case Created(job_id):
@@ -210,6 +218,11 @@ async def _not_accepted(slot: int, n: int, task: Task, services: Services, code:
     await _surely(
         lambda: services.ledger.write(task.run, CallEnd.at(slot, n), CallEnd("not_accepted", code)), SETTLE_LIMIT_S
     )
+
+
+def _wait(limit: float, recipe: Recipe, services: Services) -> Outcome:
+    """Wait for the outcome of an open call: until its limit, or until its vendor is asked for it again."""
+    return Snooze(min(limit, FIND_EVERY_S) if can_find(recipe, services) else limit, why=_OPEN)
 
 
 def _full(full: VendorFull, slot: int, services: Services) -> Outcome:

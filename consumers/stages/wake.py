@@ -18,6 +18,7 @@ from messages.keys import RunId
 from services.vendors.port import JobState
 from tasks.accepting.accept import NotHere, take_in
 from tasks.accepting.inputs import find_upload
+from tasks.calls.find import find_open
 from tasks.calls.hints import take_hint
 from tasks.calls.jobs import after_failure, first_success, job_of, look
 from tasks.context import Services
@@ -65,8 +66,18 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
         snapshot = await take_hint(body.job, found, services) if body.job else found
         if snapshot is None:
             return Leave()
+        snapshot = await _found(snapshot, services)
         outcome = await _do(_decide(snapshot, services), snapshot, body, services)
         return For(_resolved(header, snapshot, inner or header.traceparent), outcome)
+
+
+async def _found(snapshot: Snapshot, services: Services) -> Snapshot:
+    """The run with the jobs that its vendor finds for its open calls."""
+    recipe = services.recipes.get(_kind(snapshot))
+    if recipe is None or snapshot.verdict is not None:
+        return snapshot
+    calls = await find_open(snapshot.run, snapshot.calls, recipe, services)
+    return msgspec.structs.replace(snapshot, calls=calls)
 
 
 def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:

@@ -9,7 +9,7 @@ from typing import Final, TypeVar, final
 from messages.errors import ScfWorkersError
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.objects.port import Source
-from services.vendors.port import Created, JobRequest, JobStatus, Results, Vendor
+from services.vendors.port import Created, Find, JobRequest, JobStatus, Results, Vendor
 from telemetry import metrics
 from telemetry.instruments import Metric, SpanName
 from telemetry.tracing import note, span
@@ -52,6 +52,18 @@ class Watched:
     def upload_limit(self) -> int:
         """See the port."""
         return self._vendor.upload_limit
+
+    @property
+    def find(self) -> Find | None:
+        """See the port."""
+        find = self._vendor.find
+        if find is None:
+            return None
+
+        async def watched(identity: str) -> str:
+            return await self._watch("find", find(identity), lambda job: "ok" if job else "none")
+
+        return watched
 
     async def check_room(self) -> None:
         """See the port."""

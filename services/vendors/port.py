@@ -6,7 +6,7 @@ No vendor has an idempotency key, so `create` says exactly one of three things: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -15,7 +15,7 @@ import msgspec
 from messages.codes import Code
 from services.objects.port import Source
 
-__all__ = ["Created", "JobFile", "JobRequest", "JobState", "JobStatus", "Results", "Vendor"]
+__all__ = ["Created", "Find", "JobFile", "JobRequest", "JobState", "JobStatus", "Results", "Vendor"]
 
 
 class JobState(StrEnum):
@@ -61,6 +61,8 @@ class JobRequest(msgspec.Struct, frozen=True):
     """Input and parameter names of the recipe -> value (an uploaded file's reference, a URL, or text)."""
     webhook: str = ""
     """Unguessable URL told to the vendor; empty for none."""
+    identity: str = ""
+    """Of this call and no other, hexadecimal: for a vendor that can find a call by what was sent with it."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -75,6 +77,13 @@ class Results(msgspec.Struct, frozen=True):
 
     files: tuple[JobFile, ...]
     """In the vendor's order; their URLs are short-lived."""
+
+
+Find = Callable[[str], Awaitable[str]]
+"""Identity of a call -> id of the job that was made for it; empty where none is found, which proves nothing.
+
+Raises `services.errors.VendorDown` where it gave no usable answer.
+"""
 
 
 class Vendor(Protocol):
@@ -93,6 +102,11 @@ class Vendor(Protocol):
     @property
     def upload_limit(self) -> int:
         """Largest upload in bytes; a larger input goes as a URL."""
+        ...
+
+    @property
+    def find(self) -> Find | None:
+        """Finds the job of a call whose answer was lost; None for a vendor that cannot."""
         ...
 
     async def check_room(self) -> None:

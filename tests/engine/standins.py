@@ -20,7 +20,7 @@ from sandbox.backend.quota_account import Book, Heard
 from services.backend import Answer, Callback, Judgement, StepState, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
-from services.vendors.port import Created, JobFile, JobRequest, JobState, JobStatus
+from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus
 from tests.engine.fate import Fate
 from tests.engine.virtual import wall
 from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
@@ -81,6 +81,7 @@ class ScriptedVendor:
     name = "runninghub"
     result_hosts = frozenset({FILES_HOST})
     upload_limit = 30 << 20
+    find: Find | None = None
 
     def __init__(self, fate: Fate, count: int) -> None:
         self._fate = fate

@@ -25,6 +25,7 @@ class AnswersAtOnce:
         self.name = scripted.name
         self.result_hosts = scripted.result_hosts
         self.upload_limit = scripted.upload_limit
+        self.find = None
         self.check_room = scripted.check_room
         self.upload = scripted.upload
         self.made_for = scripted.made_for

@@ -23,7 +23,7 @@ from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull,
 from services.objects.port import Source
 from services.retry_after import wait_of
 from services.tls import Certificates
-from services.vendors.port import Created, JobRequest, JobStatus
+from services.vendors.port import Created, Find, JobRequest, JobStatus
 from services.vendors.runninghub import answers
 from services.vendors.runninghub.calls import ApiCall, Generation, cancel, webhook_detail
 from services.vendors.runninghub.multipart import Multipart
@@ -132,6 +132,11 @@ class RunningHub:
         self._transport = transport
         self._certificates = Certificates()
         self._pool: httpx.AsyncClient | None = None
+
+    @property
+    def find(self) -> Find | None:
+        """None: it lists no jobs, and takes nothing with a create that it could be asked for."""
+        return None
 
     @property
     def name(self) -> str:

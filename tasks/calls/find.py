@@ -1,0 +1,68 @@
+"""Ask a vendor that can for the job of a paid call whose answer was lost.
+
+A job that is found is recorded; that none is found proves nothing, because a vendor's lists lag.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from messages.keys import RunId
+from recipes.recipe import Recipe
+from services.concurrency import Together
+from tasks.context import Services
+from tasks.ledger.records import JobId
+from tasks.ledger.snapshot import PaidCall
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["FIND_EVERY_S", "can_find", "find_open"]
+
+FIND_EVERY_S: Final = 15.0
+"""Seconds between two questions about a call that stays open."""
+
+log = logs.get(__name__)
+
+
+def can_find(recipe: Recipe, services: Services) -> bool:
+    """Whether the vendor of a kind finds calls by their identity."""
+    vendor = services.vendors.get(recipe.vendor)
+    return vendor is not None and vendor.find is not None
+
+
+async def find_open(
+    run: RunId, calls: tuple[PaidCall, ...], recipe: Recipe, services: Services
+) -> tuple[PaidCall, ...]:
+    """Look for the job of every call whose outcome is not known, and record those that the vendor has.
+
+    Args:
+        run: the run.
+        calls: its paid calls.
+        recipe: of its kind.
+        services: the bundle of services.
+
+    Returns:
+        The calls as the ledger has them now.
+
+    Raises:
+        services.errors.VendorDown: it gave no usable answer; before it has, no call may count as unknown.
+        services.errors.ObjectsDown: an id could not be stored.
+    """
+    async with Together() as group:
+        found = [group.create_task(_find(run, call, recipe, services)) for call in calls]
+    return tuple(one.result() for one in found)
+
+
+async def _find(run: RunId, call: PaidCall, recipe: Recipe, services: Services) -> PaidCall:
+    vendor = services.vendors.get(recipe.vendor)
+    if not call.open or vendor is None or vendor.find is None:
+        return call
+    job = await vendor.find(services.identities.of(run, call.slot, call.n))
+    if not job:
+        return call
+    stored = await services.ledger.write(run, JobId.at(call.slot, call.n), JobId(job))
+    if stored.mine:
+        log.info(Event.PAID_RECOVERED, n=call.n, job=job)
+    return msgspec.structs.replace(call, job=stored.record.job)
