@@ -1,0 +1,1 @@
+"""Files of vendors: their types, and what they lose before they are shown."""

@@ -1,0 +1,306 @@
+"""Take from a picture what nobody should see: metadata, needless colour profiles, whatever hangs behind its end. Pure.
+
+Pixels are not touched: a file is described as the pieces of it that stay. Kept are what a decoder needs, a profile that
+is not plain sRGB, the orientation, and labels of AI-made content (`services.media.labels`), written as a packet of
+their own. Sources: ITU T.81 annex B (JPEG), Exif 2.3 section 4.5 and 4.6, ISO 15948 (PNG), RFC 9649 (WebP), ISO
+14496-12 section 4.2 (MP4).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from services.media.labels import label_of
+
+if TYPE_CHECKING:
+    import mmap
+
+__all__ = ["Data", "Malformed", "Piece", "Stripped", "Truncated", "strip"]
+
+Data: TypeAlias = "bytes | mmap.mmap"
+"""A whole file: in memory, or mapped."""
+
+Piece: TypeAlias = bytes | tuple[int, int]
+"""New bytes, or (begin, end) of the file."""
+
+
+class Malformed(ValueError):
+    """The file does not follow its format, so nothing is known of what it holds."""
+
+
+class Truncated(Malformed):
+    """The file ends in the middle."""
+
+
+class Stripped(msgspec.Struct, frozen=True):
+    """What stays of a file."""
+
+    pieces: tuple[Piece, ...]
+    size: int
+    label: bytes = b""
+    """The packet with its labels of AI-made content, which stays too; empty for none."""
+
+
+_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_EXIF: Final = b"Exif\0\0"
+_ICC: Final = b"ICC_PROFILE\0"
+_APPS: Final = range(0xE0, 0xF0)
+_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+"""Markers without a length: TEM and the restarts."""
+_NEXT_MARKER: Final = re.compile(rb"\xff(?![\x00\xff\xd0-\xd7])")
+_ORIENTATION: Final = 0x0112
+_PLAIN_MAX: Final = 8
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT: Final = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT cICP mDCV cLLI bKGD pHYs acTL fcTL fdAT".split()
+)
+_WEBP_KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"ICCP"})
+_WEBP_ICC, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x08, 0x04
+_BOX_HEAD: Final = 8
+_BOX_LONG_HEAD: Final = 16
+
+
+def strip(data: Data, content_type: str, label: bytes = b"") -> Stripped:
+    """Find what stays of a file.
+
+    Args:
+        data: the file.
+        content_type: by its first bytes; of a type that is not known here all of it stays.
+        label: a packet of `label_of` to be written where the file has none of its own.
+
+    Raises:
+        Truncated: it ends in the middle.
+        Malformed: it does not follow its format.
+    """
+    try:
+        return _FORMATS.get(content_type, _whole)(data, label)
+    except (struct.error, IndexError):
+        raise Truncated(f"{content_type} ends in the middle") from None
+
+
+def _whole(data: Data, _: bytes) -> Stripped:
+    return Stripped(((0, len(data)),), len(data))
+
+
+def _put_together(pieces: list[Piece], label: bytes) -> Stripped:
+    joined: list[Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if isinstance(piece, tuple) and isinstance(last, tuple) and last[1] == piece[0]:
+            joined[-1] = (last[0], piece[1])
+        else:
+            joined.append(piece)
+    size = sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in joined)
+    return Stripped(tuple(joined), size, label)
+
+
+# ---- JPEG ------------------------------------------------------------------------------------------------------------
+
+
+def _jpeg(data: Data, label: bytes) -> Stripped:
+    kept: list[Piece] = []
+    metadata = bytearray()
+    orientation = 1
+    for marker, begin, end in _segments(data):
+        body = data[begin + 4 : min(end, begin + 4 + 65_533)] if marker in _APPS or marker == _COM else b""
+        if marker == _COM or (marker in _APPS and not _is_needed(marker, body)):
+            metadata += body
+            orientation = _orientation_of(body) if body.startswith(_EXIF) else orientation
+        else:
+            kept.append((begin, end))
+    label = label_of(bytes(metadata)) or label
+    extra = (_orientation(orientation) if orientation != 1 else b"") + (_segment(0xE1, _XMP + label) if label else b"")
+    # Behind SOI, and behind JFIF's APP0, which wants to be the first.
+    first = data[2:4] == b"\xff\xe0" and len(kept) > 1 and kept[1] == (2, 4 + struct.unpack(">H", data[4:6])[0])
+    kept[1 + first : 1 + first] = [extra] if extra else []
+    return _put_together(kept, label)
+
+
+def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
+    """(marker, begin, end) of everything from SOI to EOI; what follows a SOS belongs to it."""
+    if data[:2] != b"\xff\xd8":
+        raise Malformed("no JPEG")
+    yield _SOI, 0, 2
+    at = 2
+    while True:
+        begin = at
+        if data[at] != 0xFF:  # noqa: PLR2004 - what every marker begins with
+            raise Malformed("no marker where one must be")
+        while data[at] == 0xFF:  # noqa: PLR2004 - fill bytes
+            at += 1
+        marker = data[at]
+        at += 1
+        if marker == _EOI:
+            yield marker, begin, at
+            return
+        if marker not in _ALONE:
+            at += _length(data, at)
+        if marker == _SOS:
+            found = _NEXT_MARKER.search(data, at)
+            if found is None:
+                raise Truncated("JPEG without an end")
+            at = found.start()
+        if at > len(data):
+            raise Truncated("JPEG ends in a segment")
+        # Fill bytes before a marker say nothing; a segment then begins with its last 0xFF.
+        yield marker, begin, at
+
+
+def _length(data: Data, at: int) -> int:
+    length: int = struct.unpack(">H", data[at : at + 2])[0]
+    if length < 2:  # noqa: PLR2004 - it counts itself
+        raise Malformed("a segment shorter than its length")
+    return length
+
+
+def _is_needed(marker: int, body: bytes) -> bool:
+    """Whether a decoder needs an application segment."""
+    match marker:
+        case 0xE0:
+            return body.startswith(b"JFIF\0")
+        case 0xE2:
+            return body.startswith(_ICC) and not _is_srgb(body)
+        case 0xEE:
+            return body.startswith(b"Adobe")
+        case _:
+            return False
+
+
+def _is_srgb(profile: bytes) -> bool:
+    # Its description is plain text in version 2 of ICC profiles and UTF-16 in version 4.
+    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+
+
+def _orientation_of(exif: bytes) -> int:
+    """The orientation in an EXIF segment, 1 (as stored) where it has none."""
+    tiff = exif[len(_EXIF) :]
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, at)
+        for entry in range(at + 2, at + 2 + 12 * min(count, 512), 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+            if tag == _ORIENTATION:
+                return value if 1 <= value <= _PLAIN_MAX else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def _orientation(value: int) -> bytes:
+    """An EXIF segment that says nothing but an orientation."""
+    entry = struct.pack(">HHIHH", _ORIENTATION, 3, 1, value, 0)
+    return _segment(0xE1, _EXIF + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4))
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+# ---- PNG -------------------------------------------------------------------------------------------------------------
+
+
+def _png(data: Data, label: bytes) -> Stripped:
+    if data[:8] != _PNG:
+        raise Malformed("no PNG")
+    kept: list[Piece] = [(0, 8)]
+    metadata = bytearray()
+    at, name = 8, b""
+    while name != b"IEND":
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 12 + length
+        if end > len(data):
+            raise Truncated("PNG ends in a chunk")
+        body = b"" if name in {b"IDAT", b"fdAT"} else data[at + 8 : end - 4]
+        if name not in _PNG_KEPT or (name == b"iCCP" and body.startswith(b"sRGB")):
+            metadata += name + body
+        else:
+            kept.append((at, end))
+        at = end
+    label = label_of(bytes(metadata)) or label
+    if label:
+        kept.insert(2, _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + label))
+    return _put_together(kept, label)
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+# ---- WebP ------------------------------------------------------------------------------------------------------------
+
+
+def _webp(data: Data, label: bytes) -> Stripped:
+    (size,) = struct.unpack("<I", data[4:8])
+    stop = 8 + size
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        raise Malformed("no WebP")
+    if stop > len(data):
+        raise Truncated("WebP ends in a chunk")
+    chunks: list[tuple[bytes, tuple[int, int]]] = []
+    metadata = bytearray()
+    at = 12
+    while at + 8 <= stop:
+        name, length = struct.unpack("<4sI", data[at : at + 8])
+        end = min(at + 8 + length + length % 2, stop)
+        if name not in _WEBP_KEPT or (name == b"ICCP" and _is_srgb(data[at + 8 : end])):
+            metadata += data[at + 8 : end]
+        else:
+            chunks.append((name, (at, end)))
+        at = end
+    label = label_of(bytes(metadata)) or label
+    return _webp_of(data, chunks, label)
+
+
+def _webp_of(data: Data, chunks: list[tuple[bytes, tuple[int, int]]], label: bytes) -> Stripped:
+    """The file of these chunks. Only one with a VP8X header may have metadata, which that header announces."""
+    extended = bool(chunks) and chunks[0][0] == b"VP8X"
+    label = label if extended else b""
+    kept: list[Piece] = [piece for _, piece in chunks]
+    if extended:
+        begin, end = chunks[0][1]
+        has_icc = any(name == b"ICCP" for name, _ in chunks)
+        flags = data[begin + 8] & ~(_WEBP_EXIF | _WEBP_XMP | _WEBP_ICC)
+        flags |= (_WEBP_ICC if has_icc else 0) | (_WEBP_XMP if label else 0)
+        kept[0] = data[begin : begin + 8] + bytes([flags]) + data[begin + 9 : end]
+    if label:
+        kept.append(struct.pack("<4sI", b"XMP ", len(label)) + label + bytes(len(label) % 2))
+    body = _put_together(kept, label)
+    return _put_together([struct.pack("<4sI4s", b"RIFF", body.size + 4, b"WEBP"), *body.pieces], label)
+
+
+# ---- MP4 -------------------------------------------------------------------------------------------------------------
+
+
+def _mp4(data: Data, _: bytes) -> Stripped:
+    """All of it: only that it is whole is looked at."""
+    at = 0
+    while at < len(data):
+        (size,) = struct.unpack(">I", data[at : at + 4])
+        if size == 1:
+            (size,) = struct.unpack(">Q", data[at + _BOX_HEAD : at + _BOX_LONG_HEAD])
+        if size == 0:
+            break
+        if size < _BOX_HEAD:
+            raise Malformed("a box shorter than its head")
+        at += size
+    if at > len(data):
+        raise Truncated("MP4 ends in a box")
+    return _whole(data, b"")
+
+
+_FORMATS: Final[Mapping[str, Callable[[Data, bytes], Stripped]]] = {
+    "image/jpeg": _jpeg,
+    "image/png": _png,
+    "image/webp": _webp,
+    "video/mp4": _mp4,
+}
