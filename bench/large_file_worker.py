@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from services.fetch import Fetcher, source_of
+from services.fetch import Fetcher
 from services.objects.cos import CosObjects
 from services.objects.credentials import Credentials
 from telemetry.secrets import Secret
@@ -54,7 +54,7 @@ async def _stream(cos: str, vendor: str) -> dict[str, float]:
     idle = _idle_mib()
     started = time.perf_counter()
     async with fetcher.open(f"{vendor}/video.mp4") as download:
-        await objects.put("video.mp4", source_of(download), content_type="video/mp4")
+        await objects.put("video.mp4", download, content_type="video/mp4")
     took = time.perf_counter() - started
     grown = _mib("VmHWM") - idle
     await fetcher.close()

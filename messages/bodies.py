@@ -93,6 +93,8 @@ class Collect(msgspec.Struct, frozen=True, array_like=True):
     """Bring the results of one job home."""
 
     job: Job
+    short_since: int = 0
+    """Since when the vendor has shown fewer results than were sold, milliseconds since the epoch; 0 if it has not."""
 
 
 class Wake(msgspec.Struct, frozen=True, array_like=True):

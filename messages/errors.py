@@ -60,6 +60,8 @@ class ScfWorkersError(Exception):
 
     default_code: ClassVar[Code] = Code.INTERNAL
     retry: ClassVar[RetryClass] = RetryClass.TRANSIENT
+    least_delay: ClassVar[float] = 0.0
+    """Seconds that a transient error waits at least before its next attempt."""
     whole_service: ClassVar[bool] = False
     """A service as such is away: other tasks would fare no better, so the topic rests."""
 

@@ -11,6 +11,7 @@ from producer.sweep_rules import oddity_of
 from services.backend import Backend
 from services.checks import Check
 from services.errors import CheckFailed
+from services.http_body import IDENTITY
 from tasks.calls.webhook_paths import Webhooks
 
 __all__ = ["backend_checks", "webhook_checks"]
@@ -65,8 +66,11 @@ async def _webhook(url: str) -> str:
     import httpx
 
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=_WEBHOOK_S, follow_redirects=False) as client:
-            status = (await client.get(url)).status_code
+        async with (
+            httpx.AsyncClient(headers=IDENTITY, trust_env=False, timeout=_WEBHOOK_S, follow_redirects=False) as client,
+            client.stream("GET", url) as answer,
+        ):
+            status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # Its text may quote the URL, whose end is a secret.
         raise CheckFailed(f"no answer: {type(error).__name__}") from None

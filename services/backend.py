@@ -26,6 +26,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from services.errors import BackendDown, BadQuestion
+from services.http_body import IDENTITY, read_body
 from services.retry_after import wait_of
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -251,6 +252,7 @@ class Backend:
         self._timeout = timeout
         self._asks_state = asks_state
         self._client = httpx.AsyncClient(
+            headers=IDENTITY,
             timeout=timeout,
             limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
             trust_env=False,
@@ -401,7 +403,7 @@ class Backend:
                 asyncio.timeout(limit or self._timeout),
                 self._client.stream(method, url, headers=headers, content=body or None) as response,
             ):
-                answer = await _read(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)
+                answer = await read_body(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Its text may quote what the server sent, and that what we had sent.
             raise BackendDown(f"{method} {path}: {type(error).__name__}") from None
@@ -445,16 +447,6 @@ def _output(urls: list[str]) -> Mapping[str, object]:
 
 def _step_path(task: str, step: int) -> str:
     return f"/api/internal/tasks/{quote(task, safe='')}/steps/{step}"
-
-
-async def _read(response: httpx.Response, limit: int) -> bytes:
-    """The body, as far as anybody would want to read it."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > limit:
-            break
-    return bytes(body)
 
 
 def _rows(

@@ -7,16 +7,18 @@ Outage
 ├── VendorDown         the vendor's gateway or our key as such fails; also a query that flickers
 │   └── VendorMissing  the vendor is not configured on this machine
 ├── VendorFull         the vendor's queue for our key is full: nothing was accepted
+├── FetchFailed        a file's host does not answer, answers 5xx, or breaks off
+├── AuditDown          the content audit gives no finding for a picture
 └── BackendDown        the callback endpoint does not answer, or refuses our signature
 Transient
-├── FetchFailed        a download broke off or answered 5xx
+├── ResultUnusable     a file's host answers, but not with the file: another media, nothing, a 4xx
 └── UploadFailed       the vendor did not take an upload
 Permanent
 ├── NotFound           no such object
 ├── Exists             a create-only put met an object
 ├── Changed            an If-Match that does not match any more
 ├── VendorRefused      the vendor did not accept a call, and never will
-├── FetchRefused       a URL that must not or cannot be fetched
+├── FetchRefused       a URL that must not be fetched, or a file over the limit
 ├── BadQuestion        the backend calls a question of ours wrong
 ├── CheckFailed        an examined part of a deployment answers, but not as it must
 └── WeakSecret         a configured secret is too short to sign with
@@ -33,6 +35,7 @@ from messages.codes import Code
 from messages.errors import Outage, Permanent, Rejected, Transient, Unknown
 
 __all__ = [
+    "AuditDown",
     "BackendDown",
     "BadPicture",
     "BadQuestion",
@@ -46,6 +49,7 @@ __all__ = [
     "Forbidden",
     "NotFound",
     "ObjectsDown",
+    "ResultUnusable",
     "TicketRefused",
     "UploadFailed",
     "VendorDown",
@@ -114,8 +118,22 @@ class BackendDown(Outage):
         self.refused = refused
 
 
-class FetchFailed(Transient):
-    """A download broke off or answered 5xx."""
+class FetchFailed(Outage):
+    """The host of a file does not answer, answers 5xx, or breaks off; other hosts may well work."""
+
+
+class AuditDown(Outage):
+    """The content audit gives no finding for a picture: an outage, never a pass."""
+
+
+class ResultUnusable(Transient):
+    """A file's host answers, but not with the file: another media, nothing, a 4xx, a strange redirect.
+
+    A later look may find the file, so attempts are spent slowly: five of them take at least two minutes.
+    """
+
+    default_code = Code.VENDOR_FAILED
+    least_delay = 30.0
 
 
 class UploadFailed(Transient):
@@ -141,7 +159,7 @@ class VendorRefused(Permanent):
 
 
 class FetchRefused(Permanent):
-    """A URL that must not be fetched: scheme, host, address, size or type."""
+    """A URL that must not be fetched (scheme, host), or a file over the limit: no later look would change that."""
 
 
 class BadQuestion(Permanent):

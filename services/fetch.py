@@ -4,12 +4,14 @@ A URL is fetched only over https, only from allowed hosts, and only if every add
 connection goes to an address that was checked, so a name that changes its address between check and connection
 (rebinding) changes nothing; each redirect is checked like a first URL. Errors name the host, never the URL: a result's
 URL is presigned.
+
+Each failure is one of three: an outage of the file's host (`FetchFailed`), an answer that is not the file and may be
+the file at a later look (`ResultUnusable`), or what no later look can change (`FetchRefused`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 import ssl
@@ -19,18 +21,20 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from messages.codes import Code
-from services.errors import FetchFailed, FetchRefused
-from services.objects.port import Source
+from services.addresses import is_public, may_be_private
+from services.errors import FetchFailed, FetchRefused, ResultUnusable
+from services.http_body import IDENTITY, is_encoded
+from services.media.types import HEAD, type_of
 from services.retry_after import wait_of
 from services.tls import Certificates
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Fetched", "Fetcher", "Resolve", "is_public", "source_of", "type_of"]
+__all__ = ["Fetched", "Fetcher", "Resolve"]
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> its addresses as text. Raises OSError where the host has none."""
@@ -41,59 +45,14 @@ _ADDRESSES_MAX: Final = 4
 _HTTPS_PORT: Final = 443
 _URL_MAX: Final = 8192
 _CONNECTIONS: Final = 16
-_HEAD: Final = 32
-"""Bytes that tell every type known here."""
+_LATER: Final = frozenset({408, 425, 429})
+"""The 4xx that speak of the host's load, not of the file."""
 
-_URL_SAFE: Final = re.compile(r"[!-~]+")
+_URL_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"
+"""What stands in a URL as it is; everything else is percent-encoded, as browsers do."""
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+"""Parsers disagree about these."""
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-_NO_TYPE: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-"""What stores say of a file that they were told nothing about."""
-
-_GONE: Final = frozenset({403, 404, 410})
-"""An expired or moved result: the vendor, asked again, tells a new URL."""
-
-_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-_SPECIAL: Final = tuple(
-    map(
-        ipaddress.ip_network,
-        # RFC 6890 and its registries, where `is_global` of Python 3.11 is too kind: IETF assignments, 6to4 relays;
-        # Teredo and its neighbours, documentation, 6to4. The last three of v6 can carry a private v4 address inside.
-        ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
-    )
-)
-
-_MAGIC: Final = (
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"GIF8[79]a"), "image/gif"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
-    (re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL), "image/bmp"),
-    (re.compile(rb"II\*\0|MM\0\*"), "image/tiff"),
-    (re.compile(rb"\0\0\0.ftypavi[fs]", re.DOTALL), "image/avif"),
-    (re.compile(rb"\0\0\0.ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL), "image/heic"),
-    (re.compile(rb"\0\0\0.ftypqt  ", re.DOTALL), "video/quicktime"),
-    (re.compile(rb"\0\0\0.ftyp(?:iso|mp4|avc1|M4V|dash|MSNV|3gp)", re.DOTALL), "video/mp4"),
-    (re.compile(rb"\x1aE\xdf\xa3"), "video/webm"),
-)
-
-
-def is_public(address: str) -> bool:
-    """Whether an address, as text, is one of the public internet: not private, local, mapped, shared or reserved."""
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(known, ipaddress.IPv6Address):
-        inside = known in _GLOBAL_UNICAST and known.scope_id is None
-    else:
-        inside = known.is_global and not known.is_multicast and not known.is_reserved
-    return inside and not any(known in network for network in _SPECIAL)
-
-
-def type_of(head: bytes) -> str:
-    """The media type of a picture or video by its first bytes; empty for anything else."""
-    return next((name for magic, name in _MAGIC if magic.match(head)), "")
-
 
 _PIECE: Final = 512 << 10
 """Bytes of a piece, at least; the last one may be shorter."""
@@ -106,7 +65,9 @@ class Fetched:
         self._body = body
         self._head = head
         self.size: Final = body.size
-        """Bytes in all; -1 where the server does not tell."""
+        """Bytes in all; -1 where the server does not say."""
+        self.framed: Final = body.framed
+        """Whether a body that breaks off is noticed: by a length, or by a last chunk."""
         self.content_type: Final = content_type
         """By its first bytes, whatever the server called it."""
 
@@ -132,17 +93,6 @@ class Fetched:
         return b"".join(parts)
 
 
-def source_of(fetched: Fetched) -> Source:
-    """The download as the body of a put or an upload.
-
-    Raises:
-        services.errors.FetchRefused: its size is not known.
-    """
-    if fetched.size < 0:
-        raise FetchRefused("a download without a Content-Length cannot be stored")
-    return fetched
-
-
 class _Target(NamedTuple):
     scheme: str
     host: str
@@ -163,10 +113,12 @@ class Fetcher:
 
     Args:
         allowed_hosts: exact names, or `*.suffix` for any name below it.
-        allow_private: `host:port` pairs that are allowed too, may have private addresses, and may speak plain http: a
-            sandbox; or, with port 443, a COS host that resolves to a private address inside Tencent Cloud.
+        allow_private: `host:port` pairs that are allowed too, may have private addresses, and (save with port 443) may
+            speak plain http: a sandbox; or, with port 443, a COS host that resolves to a private address inside
+            Tencent Cloud. Only for URLs that begin there: no other host may redirect to one.
         max_bytes: longest download, unless `open` says otherwise.
         timeout: seconds for the name, for connecting, and for each wait for bytes.
+        total: seconds for a whole download, unless `open` says otherwise.
         resolve: asked for addresses; by default the system, in threads of our own.
         transport: makes what carries requests; by default the network, without proxy, retry or kept connection.
     """
@@ -178,6 +130,7 @@ class Fetcher:
         allow_private: frozenset[str] = frozenset(),
         max_bytes: int,
         timeout: float,
+        total: float = 120.0,
         resolve: Resolve | None = None,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
@@ -189,6 +142,7 @@ class Fetcher:
         self._private = frozenset(pair.lower() for pair in allow_private)
         self._max_bytes = max_bytes
         self._timeout = timeout
+        self._total = total
         self._threads = ThreadPoolExecutor(4, "fetch-resolve")
         self._resolve = resolve or self._ask_system
         self._make = transport
@@ -197,25 +151,34 @@ class Fetcher:
 
     @asynccontextmanager
     async def open(
-        self, url: str, *, max_bytes: int | None = None, types: Sequence[str] = ("image/", "video/")
+        self,
+        url: str,
+        *,
+        max_bytes: int | None = None,
+        types: Sequence[str] = ("image/", "video/"),
+        total: float | None = None,
     ) -> AsyncGenerator[Fetched, None]:
         """Open a download.
 
         Args:
-            url: the whole URL.
+            url: the whole URL; what must be percent-encoded in it and is not, gets so.
             max_bytes: longest download in bytes, the fetcher's own where None.
-            types: beginnings of the media types allowed, of those that `type_of` knows.
+            types: beginnings of the media types allowed, of those that `type_of` knows. The bytes decide, whatever the
+                server calls them.
+            total: seconds for the whole download, the fetcher's own where None.
 
         Raises:
-            services.errors.FetchRefused: it must not be fetched: scheme, host, address, redirect, size or type.
-            services.errors.FetchFailed: it cannot be fetched now: no answer, 5xx, or gone (403, 404, 410).
+            services.errors.FetchRefused: it must not be fetched: scheme, host or size.
+            services.errors.FetchFailed: it cannot be fetched now: no name, no answer, 5xx, or cut.
+            services.errors.ResultUnusable: the answer is not the file: another media, nothing, a 4xx.
         """
         limit = self._max_bytes if max_bytes is None else max_bytes
-        response, host = await self._follow(url)
+        until = asyncio.get_running_loop().time() + (self._total if total is None else total)
+        response, host = await self._follow(url, until)
         # httpx calls it an iterator; it is a generator, and a reader may stop in the middle.
         raw = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
         async with aclosing(response), aclosing(raw) as pieces:
-            yield await _begin(response, pieces, host, limit=limit, types=tuple(types))
+            yield await _begin(response, pieces, host, until, limit=limit, types=tuple(types))
 
     async def close(self) -> None:
         """Drop connections and threads."""
@@ -224,42 +187,65 @@ class Fetcher:
             await transport.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _follow(self, url: str) -> tuple[httpx.Response, str]:
+    async def _follow(self, url: str, until: float) -> tuple[httpx.Response, str]:
         """The first answer that is no redirect, and the host that gave it."""
+        target = self._check(url)
         for _ in range(_REDIRECTS_MAX + 1):
-            target = self._check(url)
-            response = await self._get(target)
+            try:
+                async with asyncio.timeout_at(until):
+                    response = await self._get(target)
+            except TimeoutError:
+                raise FetchFailed(f"{target.host}: took too long to answer") from None
             if response.status_code not in _REDIRECTS:
                 return response, target.host
             await response.aclose()
-            url = _joined(url, response.headers.get("Location", ""))
-        raise FetchRefused("redirected too often")
+            url = _joined(url, response)
+            target = self._redirected(url, target)
+        raise ResultUnusable("redirected too often")
+
+    def _redirected(self, url: str, source: _Target) -> _Target:
+        """The next target: checked like a first one, but another answer may lead elsewhere.
+
+        Raises:
+            services.errors.ResultUnusable: it must not be followed.
+        """
+        try:
+            target = self._check(url)
+        except FetchRefused as refused:
+            raise ResultUnusable(f"{source.host}: redirects elsewhere: {refused}") from None
+        if target.private and not source.private:
+            raise ResultUnusable(f"{source.host}: redirects to a private host")
+        return target
 
     def _check(self, url: str) -> _Target:
-        """The parts of a URL that may be fetched.
+        """The parts of a URL that may be fetched, percent-encoded.
 
         Raises:
             services.errors.FetchRefused: scheme, credentials, host, port, or characters that parsers disagree about.
         """
-        if len(url) > _URL_MAX or not _URL_SAFE.fullmatch(url) or "\\" in url:
+        url = url.strip(" ")
+        if len(url) > _URL_MAX or _UNSAFE.search(url):
             raise FetchRefused("no URL that can be fetched")
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower(), parts.port
+            path = quote(parts.path or "/", safe=_URL_SAFE)
+            query = quote(parts.query, safe=_URL_SAFE)
         except ValueError:
             raise FetchRefused("no URL that can be fetched") from None
         if "@" in parts.netloc or parts.scheme not in {"https", "http"} or not _HOST.fullmatch(host):
             raise FetchRefused("not an https URL, or one with credentials")
         if port is None:
             port = _HTTPS_PORT if parts.scheme == "https" else 80
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         private = f"{host}:{port}" in self._private
+        if parts.scheme != "https" and not (private and port != _HTTPS_PORT):
+            raise FetchRefused(f"not https: {host}")
         if not private:
-            if parts.scheme != "https" or port != _HTTPS_PORT:
+            if port != _HTTPS_PORT:
                 raise FetchRefused(f"not https on port {_HTTPS_PORT}: {host}")
             if not self._allows(host):
                 raise FetchRefused(f"not an allowed host: {host}")
-        return _Target(parts.scheme, host, port, path, private)
+        return _Target(parts.scheme, host, port, path + (f"?{query}" if query else ""), private)
 
     def _allows(self, host: str) -> bool:
         labels = host.split(".")
@@ -275,7 +261,7 @@ class Fetcher:
             request = httpx.Request(
                 "GET",
                 httpx.URL(scheme=target.scheme, host=address, port=target.port, raw_path=target.path.encode("ascii")),
-                headers={"Host": target.authority, "Accept": "*/*", "Accept-Encoding": "identity"},
+                headers={"Host": target.authority, "Accept": "*/*", **IDENTITY},
                 extensions={
                     "timeout": httpx.Timeout(self._timeout, pool=None).as_dict(),
                     # The certificate has to be the name's, though the connection goes to the address.
@@ -297,15 +283,15 @@ class Fetcher:
 
         Raises:
             services.errors.FetchFailed: it has none.
-            services.errors.FetchRefused: one of them is not public.
+            services.errors.ResultUnusable: one of them must not be connected to; the name may get others.
         """
         try:
             async with asyncio.timeout(self._timeout):
                 found = await self._resolve(target.host, target.port)
         except (OSError, UnicodeError) as error:
             raise FetchFailed(f"{target.host}: its name does not resolve") from error
-        if not target.private and not all(is_public(address) for address in found):
-            raise FetchRefused(f"{target.host}: has an address that is not public")
+        if not all(is_public(address) or _may(address, target) for address in found):
+            raise ResultUnusable(f"{target.host}: has an address that is not public")
         return sorted(dict.fromkeys(found), key=lambda address: ":" in address)[:_ADDRESSES_MAX]
 
     async def _ask_system(self, host: str, port: int) -> Sequence[str]:
@@ -319,14 +305,25 @@ class Fetcher:
         return self._transport
 
 
-def _joined(url: str, location: str) -> str:
-    """Where a redirect leads, unchecked."""
-    if not _URL_SAFE.fullmatch(location):
-        raise FetchRefused("redirected to nowhere")
+def _may(address: str, target: _Target) -> bool:
+    return target.private and may_be_private(address)
+
+
+def _joined(url: str, response: httpx.Response) -> str:
+    """Where a redirect leads, percent-encoded and unchecked.
+
+    Raises:
+        services.errors.ResultUnusable: nowhere.
+    """
+    # As it came: httpx would guess at how bytes beyond ASCII are meant, and a path is bytes.
+    told = next((value for name, value in response.headers.raw if name.lower() == b"location"), b"").strip(b" ")
+    location = quote(told, safe=_URL_SAFE)
+    if not location or _UNSAFE.search(told.decode("latin-1")):
+        raise ResultUnusable("redirected to nowhere")
     try:
         return urljoin(url, location)
     except ValueError:
-        raise FetchRefused("redirected to nowhere") from None
+        raise ResultUnusable("redirected to nowhere") from None
 
 
 def _getaddrinfo(host: str, port: int) -> list[str]:
@@ -343,25 +340,29 @@ def _network(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
 
 
 async def _begin(
-    response: httpx.Response, pieces: AsyncIterator[bytes], host: str, *, limit: int, types: tuple[str, ...]
+    response: httpx.Response,
+    pieces: AsyncIterator[bytes],
+    host: str,
+    until: float,
+    *,
+    limit: int,
+    types: tuple[str, ...],
 ) -> Fetched:
     """Check status, size and type of an answer, reading no more than its first bytes."""
     _check_status(response, host)
-    size = _size(response, host)
-    if size > limit:
-        raise FetchRefused(f"{host}: {size} bytes are more than {limit}", code=Code.PICTURE_TOO_LARGE)
-    told = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if told not in _NO_TYPE and not told.startswith(types):
-        raise FetchRefused(f"{host}: answered with another type", code=Code.BAD_PICTURE)
-    body = _Body(pieces, host, size=size, limit=limit)
+    if is_encoded(response.headers):
+        raise ResultUnusable(f"{host}: answered with an encoding that was not asked for")
+    body = _Body(response, pieces, host, until, limit)
+    if body.size > limit:
+        raise FetchRefused(f"{host}: {body.size} bytes are more than {limit}", code=Code.PICTURE_TOO_LARGE)
     head = b""
-    while len(head) < _HEAD and (piece := await body.read()):
+    while len(head) < HEAD and (piece := await body.read()):
         head += piece
     if not head:
-        raise FetchFailed(f"{host}: an empty answer")
+        raise ResultUnusable(f"{host}: an empty answer")
     content_type = type_of(head)
     if not content_type.startswith(types):
-        raise FetchRefused(f"{host}: the content is of another type", code=Code.BAD_PICTURE)
+        raise ResultUnusable(f"{host}: the content is of another type")
     return Fetched(body, head, content_type)
 
 
@@ -369,35 +370,36 @@ def _check_status(response: httpx.Response, host: str) -> None:
     status = response.status_code
     if status == 200:  # noqa: PLR2004 - OK
         return
-    text = f"{host}: HTTP {status}"
-    if 400 <= status < 500 and status not in _GONE | {408, 425, 429}:  # noqa: PLR2004 - the client's errors
-        raise FetchRefused(text)
-    raise FetchFailed(text, retry_after=wait_of(response.headers))
-
-
-def _size(response: httpx.Response, host: str) -> int:
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchRefused(f"{host}: answered with an encoding nobody asked for")
-    told = response.headers.get("Content-Length", "")
-    return int(told) if told.isascii() and told.isdigit() else -1
+    text, wait = f"{host}: HTTP {status}", wait_of(response.headers)
+    if status >= 500 or status in _LATER:  # noqa: PLR2004 - the server's errors
+        raise FetchFailed(text, retry_after=wait)
+    raise ResultUnusable(text, retry_after=wait)
 
 
 class _Body:
     """The bytes of an answer, counted."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], host: str, *, size: int, limit: int) -> None:
+    def __init__(
+        self, response: httpx.Response, pieces: AsyncIterator[bytes], host: str, until: float, limit: int
+    ) -> None:
+        told = response.headers.get("Content-Length", "")
         self._pieces = pieces
         self._host = host
+        self._until = until
         self._limit = limit
         self._count = 0
-        self.size: Final = size
+        self.size: Final = int(told) if told.isascii() and told.isdigit() else -1
+        self.framed: Final = self.size >= 0 or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
     async def read(self) -> bytes:
         """The next bytes; none at the end."""
         import httpx
 
         try:
-            piece = await anext(self._pieces, b"")
+            async with asyncio.timeout_at(self._until):
+                piece = await anext(self._pieces, b"")
+        except TimeoutError:
+            raise FetchFailed(f"{self._host}: {self._count} bytes, and no time left for the rest") from None
         except httpx.HTTPError as error:
             raise FetchFailed(f"{self._host}: broke off after {self._count} bytes ({type(error).__name__})") from None
         self._count += len(piece)

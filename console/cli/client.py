@@ -21,6 +21,7 @@ from messages.keys import RunId, check_id
 from runtime.credentials import credentials_in
 from runtime.settings import Settings, require
 from services.errors import BackendDown
+from services.http_body import IDENTITY, read_body
 from services.objects.cos import CosObjects
 from services.objects.port import Objects
 from tasks.ledger.ledger import Ledger
@@ -30,6 +31,7 @@ __all__ = ["Client", "OutsideFolder", "Sold", "inside", "open_client"]
 
 R = TypeVar("R")
 
+_ANSWER_LIMIT: Final = 1 << 20
 _SAYS: Final[Mapping[Stage | None, str]] = {
     Stage.CLEAN: "accepted",
     Stage.GENERATE: "cleaned",
@@ -74,7 +76,7 @@ class Client:
     """
 
     def __init__(self, backend: str, data: Objects, ledger: Objects) -> None:
-        self._http = httpx.AsyncClient(base_url=backend, timeout=30, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=backend, headers=IDENTITY, timeout=30, trust_env=False)
         self._data = data
         self._ledger = Ledger(ledger, clock=time.time, nonce=lambda: secrets.token_hex(16))
 
@@ -150,10 +152,10 @@ class Client:
     async def _ask(self, method: str, path: str, kind: type[R], body: Mapping[str, Any] | None = None) -> R:
         called = f"the backend, {self._http.base_url} (BACKEND_URL),"
         try:
-            answer = await self._http.request(method, path, json=body)
-            if not answer.is_success:
-                raise BackendDown(f"{called} does not take {method} {path}: it answered {answer.status_code}")
-            return msgspec.json.decode(answer.content, type=kind)
+            async with self._http.stream(method, path, json=body) as answer:
+                if not answer.is_success:
+                    raise BackendDown(f"{called} does not take {method} {path}: it answered {answer.status_code}")
+                return msgspec.json.decode(await read_body(answer, _ANSWER_LIMIT), type=kind)
         except httpx.HTTPError as error:
             remedy = "start `scf-workers sandbox` again, or name with --env-file the file of one that runs"
             raise BackendDown(f"{called} does not answer ({type(error).__name__}): {remedy}") from error

@@ -26,6 +26,7 @@ from consumers.engine.outcomes import (
     Snooze,
 )
 from consumers.engine.pauses import Pauses
+from consumers.engine.settle import settle
 from messages.bodies import Body, Dead, Notify, Reason, Stage, slot_of
 from messages.codec import NOBODY, Message, encode, new_header
 from messages.codes import Code
@@ -198,7 +199,8 @@ class Effects:
 
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header
-        await give_verdict(header.run_id, verdict, self._services, kind=header.kind)
+        # Whatever led here, results brought home above all, would else be done all over again.
+        await settle(lambda: give_verdict(header.run_id, verdict, self._services, kind=header.kind))
         await self._finish(message)
 
     async def _finish(self, message: Message) -> None:

@@ -230,7 +230,9 @@ class Engine:
 
     def _after(self, error: Exception, message: Message) -> Outcome:
         header = message.header
-        outcome = outcome_of(_ours(error), header.attempt, self._services.rng, n=_call_of(message))
+        outcome = outcome_of(
+            _ours(error), header.attempt, self._services.rng, n=_call_of(message), waits=_waits(header)
+        )
         if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
             # The failure function is the last one: it never dead-letters, it waits and alarms.
             log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
@@ -329,6 +331,11 @@ def _ours(error: Exception) -> Exception:
     ours = StageTimeout("the stage's time limit passed")
     ours.__cause__ = error
     return ours
+
+
+def _waits(header: Header) -> int:
+    """Copies before this one that only waited; polls and creates also count looks and full vendors, which are none."""
+    return max(0, header.seq - header.attempt) if header.stage in {Stage.CLEAN, Stage.COLLECT} else 0
 
 
 def _fields(header: Header, delivery: Delivery) -> dict[str, object]:

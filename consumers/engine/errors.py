@@ -1,6 +1,6 @@
 """Errors of the engine.
 
-Transient
+Outage
 └── StageTimeout      a stage passed its time limit
 Permanent
 ├── AttemptsSpent     a message comes with all its attempts behind it
@@ -9,16 +9,13 @@ Permanent
 
 from __future__ import annotations
 
-from messages.codes import Code
-from messages.errors import Permanent, Transient
+from messages.errors import Outage, Permanent
 
 __all__ = ["AttemptsSpent", "ProcessCrashed", "StageTimeout"]
 
 
-class StageTimeout(Transient):
-    """A stage passed its time limit."""
-
-    default_code = Code.BUSY
+class StageTimeout(Outage):
+    """A stage passed its time limit: it only ever waits for what lies outside, so the task is not at fault."""
 
 
 class AttemptsSpent(Permanent):

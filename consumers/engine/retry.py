@@ -12,15 +12,18 @@ from services.errors import ObjectsDown
 
 __all__ = [
     "BASE_DELAY",
+    "FLOOR_DELAY",
     "JITTER",
     "MAX_ATTEMPTS",
     "MAX_DELAY",
     "OUTAGE_DELAY",
+    "OUTAGE_LONGEST",
     "OUTAGE_PAUSE",
     "THROTTLE_LONGEST",
     "THROTTLE_SHORTEST",
     "backoff",
     "jittered",
+    "outage_delay",
     "outcome_of",
     "throttle_delay",
 ]
@@ -34,8 +37,14 @@ BASE_DELAY: Final = 2.0
 MAX_DELAY: Final = 120.0
 """Seconds a backoff grows to."""
 
+FLOOR_DELAY: Final = 1.0
+"""Seconds that a backoff takes at least: attempts are never spent within a moment."""
+
 OUTAGE_DELAY: Final = 15.0
-"""Seconds until a message looks again whether a service is back."""
+"""Seconds until a message looks again whether a service is back; grows with each look."""
+
+OUTAGE_LONGEST: Final = 40.0
+"""Seconds between two looks of an outage, at most, unless the other side asks for more."""
 
 OUTAGE_PAUSE: Final = 5.0
 """Seconds a topic rests when a service as such is away."""
@@ -53,9 +62,9 @@ def jittered(delay: float, rng: random.Random) -> float:
 
 
 def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) -> float:
-    """Seconds until the next attempt: exponential with full jitter, and never before the other side allows it."""
+    """Seconds until the next attempt: exponential, jittered down to a floor, never before the other side allows it."""
     ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << min(attempt, 10)))
-    return max(retry_after or 0.0, ceiling * rng.random())
+    return max(retry_after or 0.0, FLOOR_DELAY + (ceiling - FLOOR_DELAY) * rng.random())
 
 
 def throttle_delay(age: float) -> float:
@@ -67,21 +76,32 @@ def throttle_delay(age: float) -> float:
     return min(THROTTLE_LONGEST, max(THROTTLE_SHORTEST, age / 4))
 
 
-def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -> Outcome:
-    """What follows from an error in a stage.
+def outage_delay(waits: int, retry_after: float | None = None) -> float:
+    """Seconds until the next look at a service that is away, before jitter.
+
+    Args:
+        waits: how often this work has waited before.
+        retry_after: seconds the other side asked us to wait, if it did.
+    """
+    return max(min(OUTAGE_LONGEST, OUTAGE_DELAY * (1 + waits / 2)), retry_after or 0.0)
+
+
+def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0, waits: int = 0) -> Outcome:
+    """The outcome of an error in a stage; `docs/reliability.md` has the table of all errors.
 
     Args:
         error: what the stage raised; one that is none of ours is a defect, and tried again like a transient one.
         attempt: of the message.
         rng: for jitter.
         n: the paid call whose results the message is about; 0 for none.
+        waits: how often this work has waited before.
     """
     ours = error if isinstance(error, ScfWorkersError) else ScfWorkersError()
     match ours.retry:
         case RetryClass.REJECTED:
             return Reject(ours.code, n)
         case RetryClass.OUTAGE | RetryClass.UNKNOWN:
-            delay = jittered(max(OUTAGE_DELAY, ours.retry_after or 0.0), rng)
+            delay = jittered(outage_delay(waits, ours.retry_after), rng)
             # Of a store that is away nothing can be recorded.
             why = "" if isinstance(ours, ObjectsDown) else type(ours).__name__
             return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if ours.whole_service else 0.0, why=why)
@@ -90,4 +110,4 @@ def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0) -
         case RetryClass.TRANSIENT:
             if attempt + 1 >= MAX_ATTEMPTS:
                 return dead_lettered(Reason.ATTEMPTS, error, n)
-            return Retry(backoff(attempt, rng, ours.retry_after))
+            return Retry(max(ours.least_delay, backoff(attempt, rng, ours.retry_after)))

@@ -6,13 +6,13 @@ See `tasks.calls.decide`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from consumers.engine.limits import PREPARE_LIMIT_S, RESULT_SETTLE_LIMIT_S, SETTLE_LIMIT_S
+from consumers.engine.limits import PREPARE_LIMIT_S, RESULT_SETTLE_LIMIT_S
 from consumers.engine.outcomes import Finish, Next, Outcome, Snooze, dead_lettered
 from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
+from consumers.engine.settle import settle
 from consumers.stages.schedule import next_poll
 from messages.bodies import Collect, Generate, Job, Poll, Reason, Stage
 from messages.codec import Header
@@ -42,7 +42,6 @@ FRESH_S: Final = 10.0
 OPEN_MARGIN_S: Final = 30.0
 """Seconds beyond the create limit that a call may stay open before its outcome counts as unknown."""
 
-_SETTLE_PAUSE_S: Final = 1.0
 _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
 
@@ -169,7 +168,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
 async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
     """Store the id of a job that was accepted, and look at it later."""
     try:
-        await _surely(lambda: services.ledger.write(task.run, JobId.at(job.slot, job.n), JobId(job.id)), SETTLE_LIMIT_S)
+        await settle(lambda: services.ledger.write(task.run, JobId.at(job.slot, job.n), JobId(job.id)))
     except ObjectsDown as error:
         # The message carries the id on, and every look tries to store it.
         log.error(Event.LEDGER_WRITE_FAILED, error=error, n=job.n, job=job.id)
@@ -183,41 +182,15 @@ async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
 async def _keep_results(job: Job, files: tuple[JobFile, ...], task: Task, services: Services) -> Outcome:
     """Store results that came with the answer, before any download: no message carries their URLs."""
     result = CallResult(tuple(file.url for file in files))
-    await _surely(
-        lambda: services.ledger.write(task.run, CallResult.at(job.slot, job.n), result), RESULT_SETTLE_LIMIT_S
-    )
+    await settle(lambda: services.ledger.write(task.run, CallResult.at(job.slot, job.n), result), RESULT_SETTLE_LIMIT_S)
     reached("generate.result")
     if await services.ledger.verdict(task.run):
         return Finish()
     return Next(Stage.COLLECT, Collect(job))
 
 
-async def _surely(write: Callable[[], Awaitable[object]], limit: float) -> None:
-    """Store what a paid call brought, trying on for a while: without it an answer would be lost.
-
-    Seconds are counted, not tries: it stands in memory alone meanwhile, and a store that hangs takes long to fail.
-
-    Raises:
-        services.errors.ObjectsDown: the ledger would not take it all that time.
-    """
-    try:
-        async with asyncio.timeout(limit):
-            while True:
-                try:
-                    await write()
-                except ObjectsDown as error:
-                    log.warning(Event.LEDGER_WRITE_FAILED, error=error)
-                    await asyncio.sleep(_SETTLE_PAUSE_S)
-                else:
-                    return
-    except TimeoutError as error:
-        raise ObjectsDown(f"the ledger took nothing for {limit:g} s") from error
-
-
 async def _not_accepted(slot: int, n: int, task: Task, services: Services, code: Code) -> None:
-    await _surely(
-        lambda: services.ledger.write(task.run, CallEnd.at(slot, n), CallEnd("not_accepted", code)), SETTLE_LIMIT_S
-    )
+    await settle(lambda: services.ledger.write(task.run, CallEnd.at(slot, n), CallEnd("not_accepted", code)))
 
 
 def _wait(limit: float, recipe: Recipe, services: Services) -> Outcome:

@@ -48,6 +48,6 @@ async def _finish_in_time(run: RunId, services: Services, *, again: bool) -> Scf
     """As `finish`; what is slow counts as away, before the stage's own limit would spend an attempt."""
     try:
         async with asyncio.timeout(_LIMIT_S):
-            return await finish(run, services, again=again)
+            return await finish(run, services, again=again, resumed=True)
     except TimeoutError as error:
         raise Outage(f"a verdict could not be brought to its end in {_LIMIT_S:g} s") from error

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from messages.errors import Transient
+from services.errors import AuditDown
 from services.objects.port import Audit, ObjectInfo, Page, PictureInfo, PictureRule, Processed, Result
 from services.retry_after import http_time
 
@@ -136,7 +137,7 @@ def audits_of(keys: Sequence[str], result: Mapping[str, Any]) -> tuple[Audit, ..
     """The findings in the order of `keys` (CI, "Batch image moderation", document 436/63593).
 
     Raises:
-        messages.errors.Transient: an element failed or is missing.
+        services.errors.AuditDown: an element failed or is missing.
     """
     found: dict[int, Mapping[str, Any]] = {}
     for row in _rows(result.get("JobsDetail")):
@@ -202,6 +203,6 @@ def _place_of(keys: Sequence[str], row: Mapping[str, Any]) -> int | None:
 
 def _result_of(key: str, row: Mapping[str, Any] | None) -> Result:
     if row is None or row.get("Code") or str(row.get("Result")) not in _RESULTS:
-        raise Transient(f"audit {key!r}: {'not answered' if row is None else row.get('Code') or 'no result'}")
+        raise AuditDown(f"audit {key!r}: {'not answered' if row is None else row.get('Code') or 'no result'}")
     violation, suspect = _RESULTS[str(row["Result"])]
     return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(row.get("Score") or 0))

@@ -54,6 +54,8 @@ class Failure(msgspec.Struct, frozen=True):
     """0: no answer."""
     code: str = ""
     request_id: str = ""
+    cut: bool = False
+    """Its body, which would name the code, broke off or cannot be read: so nothing is known but the status."""
     reason: str = ""
     """The type of what was raised on our side, where no status tells."""
     retry_after: float | None = None
@@ -72,6 +74,8 @@ def error_of(failure: Failure) -> ScfWorkersError:
         return Denied(text, date=failure.date)
     if failure.code == _FORBIDDEN:
         return Forbidden(text, date=failure.date)
+    if failure.cut and failure.status not in {401, 403}:
+        return ObjectsDown(text, retry_after=failure.retry_after, date=failure.date)
     if failure.status in _BY_STATUS and failure.code != _ARCHIVED:
         kind = _BY_STATUS[failure.status]
         return kind(text, date=failure.date) if issubclass(kind, ObjectsDown) else kind(text)

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -205,6 +206,8 @@ class Sdk:
 
     def _note(self, response: requests.Response, *_: object, **__: object) -> None:
         self._answers.last = response
+        # No encoding was asked for. One that comes all the same is not undone: a small answer would become a large one.
+        response.raw.headers.pop("Content-Encoding", None)
 
 
 def told(error: ScfWorkersError) -> ScfWorkersError:
@@ -228,15 +231,21 @@ def _failure(operation: str, key: str, response: requests.Response | None, reaso
     if response is None:
         return Failure(operation, key, reason=reason or "nothing was sent")
     status, headers = response.status_code, response.headers
-    body = b""
+    body, code, cut = b"", "", False
     if status >= 400:  # noqa: PLR2004 - HTTP's own number; below it the body may be large and unread
-        with suppress(OSError, RuntimeError):
+        try:
             body = response.content
+        except (OSError, RuntimeError):
+            cut = True
+        code = code_of(body)
+        # A 400 says nothing without its code, which only HEAD's has not.
+        cut = cut or (status == HTTPStatus.BAD_REQUEST and not code and response.request.method != "HEAD")
     return Failure(
         operation,
         key,
         status=status,
-        code=code_of(body),
+        code=code,
+        cut=cut,
         request_id=request_id_of(headers.get("x-cos-request-id", "")),
         reason=reason if status < 400 else "",  # noqa: PLR2004
         retry_after=wait_of(headers),

@@ -210,7 +210,7 @@ class Objects(Protocol):
         """Ask the content audit about stored pictures, in one batch of at most 100, answered in the order of `keys`.
 
         Raises:
-            messages.errors.Transient: the audit of an element failed.
+            services.errors.AuditDown: the audit of an element failed.
         """
         ...
 

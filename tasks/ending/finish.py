@@ -35,6 +35,9 @@ DELIVER_FOR_S: Final = 72 * 3600.0
 _AT_ONCE: Final = 4
 """Copies of one manifest at the same time."""
 
+_PAUSES_S: Final = (0.5, 2.0, None)
+"""Seconds after each round of copies of which some failed; after the last one the rest is left to a notify."""
+
 _ASIDE_S: Final = 8.0
 """Seconds that a failed run's callback waits for each part of the cleaning up: less than a notify has in all."""
 
@@ -44,7 +47,9 @@ _RECHECK_S: Final = 600.0
 log = logs.get(__name__)
 
 
-async def finish(run: RunId, services: Services, *, again: bool = False) -> ScfWorkersError | None:
+async def finish(
+    run: RunId, services: Services, *, again: bool = False, resumed: bool = False
+) -> ScfWorkersError | None:
     """Bring a run with a verdict to its end; without one this does nothing.
 
     Success: ask the backend's state once, then copy the manifest to output; where the backend holds the contrary
@@ -56,6 +61,7 @@ async def finish(run: RunId, services: Services, *, again: bool = False) -> ScfW
         services: the bundle of services.
         again: do so also when an acknowledgement is recorded, because the backend seems to have lost the verdict;
             not when it had said that it holds the contrary one.
+        resumed: an earlier call may have shown some results already: only the others are copied.
 
     Returns:
         Why the run is not cleaned up yet, though its verdict is delivered; calling again goes on from there.
@@ -74,14 +80,14 @@ async def finish(run: RunId, services: Services, *, again: bool = False) -> ScfW
         await _withdraw(run, verdict, services)
     if delivered is None or (again and not delivered.contrary):
         doubted = delivered is not None and delivered.conflict
-        answer = await _tell(run, verdict, services, doubted=doubted)
+        answer = await _tell(run, verdict, services, doubted=doubted, resumed=resumed)
         if answer.contrary and verdict.status == "success":
             # Copies that a slower process has under way may land after the withdrawal.
             late.append(Outage(f"the results of {run.stem} were withdrawn", retry_after=_RECHECK_S))
     return late[0] if late else None
 
 
-async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bool) -> Answer:
+async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bool, resumed: bool) -> Answer:
     """Show a success, deliver the verdict, and record the acknowledgement: in this order, so that a crash repeats it.
 
     Args:
@@ -90,19 +96,20 @@ async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bo
         services: the bundle of services.
         doubted: whether the backend has answered 409 before: it may have had the contrary verdict since, and results
             that were withdrawn are shown only when it agrees.
+        resumed: whether some results may be shown already.
     """
     success = verdict.status == "success"
     contrary = success and await _is_contrary(run, services)
     if contrary:
         await _withdraw(run, verdict, services)
     elif success and not doubted:
-        await _promote(verdict, services)
+        await _promote(verdict, services, resumed=resumed)
     answer = await _deliver(run, verdict, services)
     if answer.conflict:
         answer = msgspec.structs.replace(answer, contrary=answer.contrary or contrary)
         await _yield_to_backend(run, verdict, answer, services)
     elif contrary or (success and doubted):
-        await _promote(verdict, services)
+        await _promote(verdict, services, resumed=resumed)
     await _enter_done(run, services)
     reached("finish.entered")
     await _record(run, answer, services)
@@ -125,17 +132,48 @@ async def _is_contrary(run: RunId, services: Services) -> bool:
     return state.status == "failed"
 
 
-async def _promote(verdict: Verdict, services: Services) -> None:
+async def _promote(verdict: Verdict, services: Services, *, resumed: bool) -> None:
+    """Copy every result that is not shown yet; one that fails holds up no other, and is tried again by itself."""
+    items = verdict.manifest
+    with span(SpanName.PROMOTE, files=len(items)):
+        if resumed:
+            items = await _not_shown(items, services)
+        for pause in _PAUSES_S:
+            items, error = await _copy_all(items, services)
+            if error is None:
+                return
+            if pause is None:
+                raise error
+            await asyncio.sleep(pause)
+
+
+async def _not_shown(items: tuple[ManifestItem, ...], services: Services) -> tuple[ManifestItem, ...]:
+    """Results that are not at their place, by a listing: it costs less than copying them all again."""
+    shown: dict[str, str] = {}
+    for folder in {item.target.rpartition("/")[0] for item in items}:
+        shown |= {found.key: found.etag async for found in walk(services.objects, f"{folder}/")}
+    return tuple(item for item in items if shown.get(item.target) != item.etag)
+
+
+async def _copy_all(
+    items: tuple[ManifestItem, ...], services: Services
+) -> tuple[tuple[ManifestItem, ...], Outage | None]:
+    """Copy them; returns those that an outage kept from it, and that outage."""
     gate = asyncio.Semaphore(_AT_ONCE)
+    failed: dict[str, Outage] = {}
 
     async def one(item: ManifestItem) -> None:
         async with gate:
-            await _copy(item, services)
+            try:
+                await _copy(item, services)
+            except Outage as outage:
+                failed[item.target] = outage
 
-    with span(SpanName.PROMOTE, files=len(verdict.manifest)):
-        async with Together() as group:
-            for item in verdict.manifest:
-                group.create_task(one(item))
+    async with Together() as group:
+        for item in items:
+            group.create_task(one(item))
+    left = tuple(item for item in items if item.target in failed)
+    return left, failed[left[0].target] if left else None
 
 
 async def _copy(item: ManifestItem, services: Services) -> None:

@@ -27,6 +27,7 @@ from tasks.ledger.records import (
     CallEnd,
     CallResult,
     Cleaned,
+    Collected,
     DeadLetter,
     Delivered,
     Intent,
@@ -253,6 +254,14 @@ class Ledger:
     async def next_seq(self, run: RunId, stage: str) -> int:
         """Seq of a message that follows no other of its stage: one above the highest begun, else 0."""
         return Snapshot(run, begun=await self._begun(run)).next_seq(stage)
+
+    async def newest_collected(self, run: RunId) -> Collected | None:
+        """What the last try to bring results home left behind, if any did; found by a listing, so a hint."""
+        folder = record_key(run, "")
+        names = [parse_name(item.key.removeprefix(folder)) async for item in self._walk(folder + Collected.prefix())]
+        seqs = [name.seq for name in names if name is not None]
+        found = await self.read(run, Collected.at(max(seqs))) if seqs else None
+        return found.record if found else None
 
     async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:
         """Every record of every run of a step, from a listing: a hint.

@@ -108,6 +108,7 @@ MESSAGES: Mapping[str, Message] = {
     "generate, second slot": _message(Stage.GENERATE, Generate(2)),
     "poll, second slot": _message(Stage.POLL, Poll((Job(1, "1910", 2),), _CREATED, slot=2)),
     "collect, second slot": _message(Stage.COLLECT, Collect(Job(1, "1910", 2))),
+    "collect, results missing": _message(Stage.COLLECT, Collect(Job(1, "1910", 2), _CREATED), seq=1),
     "wake, by a webhook for the second slot": _message(Stage.WAKE, Wake("webhook", Job(1, "1910", 2)), deadline=0),
     "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
     "notify, again": _message(Stage.NOTIFY, Notify(_CREATED, again=True), seq=11, deadline=0, not_before=600_000),
@@ -240,6 +241,7 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
 
 
 SUPERSEDED: Final = (
+    "collect, second slot",
     "notify",
     "delivered",
     "delivered, conflict",

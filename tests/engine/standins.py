@@ -27,8 +27,9 @@ from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
 
 FILES_HOST: Final = "files.vendor.example"
 _HAIR: Final = 0.001
-JPEG: Final = b"\xff\xd8\xff\xe0" + bytes(64)
-"""As much of a picture as the guarded download and the store look at."""
+JPEG: Final = b"\xff\xd8\xff\xda\0\2" + bytes(64)
+"""As much of a picture as the guarded download and the store look at; `JPEG_END` ends it."""
+JPEG_END: Final = b"\xff\xd9"
 MP4: Final = b"\0\0\0\x18ftypisom" + bytes(64)
 """As much of a video."""
 
@@ -200,7 +201,7 @@ class Files:
         video = path.endswith(".mp4")
         png = path.endswith(".png")
         # Each download differs, so that nobody's copy can pass for another's.
-        body = self.png if png else (MP4 if video else JPEG) + f"{path} {next(self._numbers)}".encode()
+        body = self.png if png else (MP4 if video else JPEG) + f"{path} {next(self._numbers)}".encode() + JPEG_END
         await self._fate.pass_by(f"files.get {path}", done=True)
         kind = "video/mp4" if video else "image/png" if png else "image/jpeg"
         headers = {"Content-Type": kind, "Content-Length": str(len(body))}

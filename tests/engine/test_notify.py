@@ -254,7 +254,7 @@ async def test_results_promoted_long_ago_are_not_missed_when_staging_has_aged_ou
 
 async def test_results_that_can_no_longer_be_promoted_are_a_desk_record_never_a_failed_verdict(world: World) -> None:
     run = await world.order()
-    world.fate.strike("objects.copy", *[passes()] * 11, raises(ObjectsDown("away")))
+    world.fate.strike("objects.copy", *[passes()] * 11, *[raises(ObjectsDown("away"))] * 3)
     await world.pass_by("notify")
     await world.data.delete([*await world.staged(run), *await world.outputs(run)])
     await world.drain()

@@ -17,7 +17,7 @@ from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy
 from telemetry.secrets import Secret
 from tests.bad_input.shop import Shop
-from tests.engine.standins import FILES_HOST, JPEG
+from tests.engine.standins import FILES_HOST, JPEG, JPEG_END
 from tests.secrets.plants import ENVIRONMENT, Plants
 
 __all__ = ["JOB", "SIGNED", "World", "echo_of"]
@@ -127,7 +127,7 @@ def _vendor(request: httpx.Request, echo: str) -> httpx.Response:
 
 
 def _file(request: httpx.Request, _: str) -> httpx.Response:
-    body = JPEG + request.url.path.encode()
+    body = JPEG + request.url.path.encode() + JPEG_END
     headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(body))}
     return httpx.Response(200, headers=headers, stream=_Once(body))
 

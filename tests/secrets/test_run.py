@@ -89,14 +89,14 @@ STORIES: Final[Mapping[str, Story]] = {
         lambda w: w.vendor_site.order("query", coded("1501")), Code.CONTENT_VIOLATION, event="job.failed"
     ),
     "eleven of twelve": Story(
-        lambda w: w.vendor_site.order("query", results(11), results(11)), Code.INCOMPLETE_RESULTS, event="job.failed"
+        lambda w: w.vendor_site.order("query", *[results(11)] * 50), Code.INCOMPLETE_RESULTS, event="job.failed"
     ),
     "results are gone for a while": Story(
         lambda w: w.file_site.order("", *[status(403)] * 12, *(broken(kind) for kind in TRANSPORT)),
         event="message.retried",
     ),
     "results are gone for ever": Story(
-        lambda w: w.file_site.order("", *[status(404)] * 200), Code.INTERNAL, event="dead_letter.recorded"
+        lambda w: w.file_site.order("", *[status(404)] * 200), Code.VENDOR_FAILED, event="dead_letter.recorded"
     ),
     "results lie elsewhere": Story(
         lambda w: w.vendor_site.order("query", *[results(host="other.example")] * 3),

@@ -9,7 +9,7 @@ import msgspec
 
 from messages.bodies import Stage, Wake
 from messages.keys import RunId
-from services.errors import VendorDown
+from services.errors import ResultUnusable, VendorDown
 from services.vendors.port import JobState
 from telemetry import tracing
 from telemetry.instruments import Metric
@@ -213,14 +213,15 @@ def test_a_failed_job_goes_to_the_dead_letters_in_the_same_trace() -> None:
 
 def test_attempts_and_errors_are_told() -> None:
     async def story(shop: Shop) -> None:
-        shop.fate.strike("files.get", raises(httpx.ReadError("cut")))
+        shop.fate.strike("files.get", raises(ResultUnusable("HTTP 400")))
         await buy(shop)
 
     kept = play(story)
     tree(kept)
     assert kept.total(Metric.ATTEMPTS_SPENT, stage="collect", why="error") == 1
     first, second = kept.named("consume collect")
-    assert (first.failed, first.attributes["error_type"], first.attributes["outcome"]) == (True, "FetchFailed", "retry")
+    assert first.failed
+    assert (first.attributes["error_type"], first.attributes["outcome"]) == ("ResultUnusable", "retry")
     assert (second.failed, second.attributes["attempt"]) == (False, 1)
     assert second.parent_id == first.span_id
 

@@ -53,7 +53,7 @@ class ApiResponse(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
-    """Empty where the answer was longer than any true one."""
+    """Empty where the answer was compressed, or longer than any true one."""
     retry_after: float | None = None
     """Seconds the vendor asked us to wait."""
 
@@ -127,8 +127,8 @@ def job_state(told: ApiResponse, reply: ApiResponse) -> JobStatus:
     word = _text(answer.get("data")).upper()
     before = _flat(_decode(told.body))
     if word == "SUCCESS" and not _code(answer) and not _code(before):
-        # Its files come with the next look.
-        return JobStatus(JobState.WORKING)
+        # Its files are not shown yet: who brings results home looks again for a while.
+        return JobStatus(JobState.SUCCESS)
     if word != "SUCCESS":
         beside = before if word in _ENDED and not _code(answer) else answer
         status = _judge({**beside, "status": word}, frozenset())
@@ -153,7 +153,7 @@ def uploaded_name(reply: ApiResponse) -> str:
     text = _say("upload", reply, answer)
     if code in CODES:
         meaning = CODES[code]
-    elif reply.status in {401, 403, 429, 502, 503, 504}:
+    elif reply.status in {401, 403, 408, 425, 429} or reply.status >= 500:  # noqa: PLR2004 - the server's errors
         raise VendorDown(text, retry_after=reply.retry_after)
     elif reply.status == 413:  # noqa: PLR2004 - Content Too Large
         raise VendorRefused(text, code=Code.PICTURE_TOO_LARGE)

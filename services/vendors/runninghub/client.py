@@ -19,7 +19,8 @@ import msgspec
 
 from messages.codes import Code
 from messages.errors import Permanent
-from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.errors import CreateUnknown, VendorDown, VendorFull, VendorRefused
+from services.http_body import IDENTITY, read_body
 from services.objects.port import Source
 from services.retry_after import wait_of
 from services.tls import Certificates
@@ -170,11 +171,9 @@ class RunningHub:
         client = await self._pooled()
         try:
             reply = await _send(client, "POST", f"{self._base}{path}", content=body, headers=body.headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise VendorDown(f"upload: {type(error).__name__}") from error
         except httpx.HTTPError as error:
             # Here and below without the cause: its text may quote what the server sent, and that our key.
-            raise UploadFailed(f"upload: {type(error).__name__}") from None
+            raise VendorDown(f"upload: {type(error).__name__}") from None
         return answers.uploaded_name(reply)
 
     async def create(self, request: JobRequest, *, timeout: float) -> Created:  # noqa: ASYNC109 - the port's own word
@@ -284,7 +283,7 @@ class RunningHub:
         import httpx
 
         return httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key.reveal()}", "Accept-Encoding": "identity"},
+            headers={"Authorization": f"Bearer {self._key.reveal()}", **IDENTITY},
             verify=context,
             # Name, TCP and TLS end by themselves before `timeout` does: httpcore leaks a connection that is cancelled
             # while it is made, and a limit that ends here is known to have sent nothing.
@@ -327,13 +326,8 @@ async def _send(
     """One request, its answer read up to a bound; the answer says what it means, no status raises."""
     headers = headers or ({"Content-Type": "application/json"} if content else {})
     async with client.stream(method, url, content=content, headers=headers) as response:
-        body = bytearray()
-        async for piece in response.aiter_bytes():
-            body += piece
-            if len(body) > _ANSWER_LIMIT:
-                body.clear()
-                break
-        return answers.ApiResponse(response.status_code, bytes(body), wait_of(response.headers))
+        body = await read_body(response, _ANSWER_LIMIT)
+        return answers.ApiResponse(response.status_code, body, wait_of(response.headers))
 
 
 def _base_url(text: str) -> str:

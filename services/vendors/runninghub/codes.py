@@ -87,7 +87,7 @@ def _funds(name: str) -> Meaning:
 
 
 def _server(name: str) -> Meaning:
-    return Meaning(name, OnCreate.UNKNOWN, OnQuery.STATUS, OnUpload.RETRY)
+    return Meaning(name, OnCreate.UNKNOWN, OnQuery.STATUS, OnUpload.DOWN)
 
 
 def _working(name: str) -> Meaning:

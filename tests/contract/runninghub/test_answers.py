@@ -234,7 +234,7 @@ def test_outputs_of_v1_that_leave_it_to_status(told: dict[str, Any]) -> None:
     assert answers.job_state(first, reply({"code": 807, "data": None})).known is False
     done = reply({"code": 0, "data": "SUCCESS"})
     if told in NOT_FINISHED:
-        assert answers.job_state(first, done).state is JobState.WORKING
+        assert answers.job_state(first, done) == JobStatus(JobState.SUCCESS)
     else:
         with pytest.raises(VendorDown):
             answers.job_state(first, done)

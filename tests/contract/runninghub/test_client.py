@@ -310,11 +310,11 @@ async def test_each_code_of_an_upload(standin: Any, client_for: Any) -> None:
     [
         ({"kind": "unauthorized"}, VendorDown),
         ({"kind": "error", "status": 503}, VendorDown),
-        ({"kind": "error"}, UploadFailed),
+        ({"kind": "error"}, VendorDown),
         ({"kind": "error", "status": 413}, VendorRefused),
         ({"kind": "not_json"}, UploadFailed),
-        ({"kind": "cut"}, UploadFailed),
-        ({"kind": "hang"}, UploadFailed),
+        ({"kind": "cut"}, VendorDown),
+        ({"kind": "hang"}, VendorDown),
     ],
     ids=str,
 )

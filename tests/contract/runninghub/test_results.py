@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.errors import FetchFailed, FetchRefused
-from services.fetch import Fetcher, source_of
+from services.errors import FetchFailed, FetchRefused, ResultUnusable
+from services.fetch import Fetcher
 from services.vendors.port import JobRequest
 from services.vendors.runninghub.client import RunningHub
 
@@ -45,7 +45,7 @@ async def finished(standin: Any, client: RunningHub, photo: bytes) -> AsyncItera
 
 async def digest(fetcher: Fetcher, url: str) -> tuple[str, str]:
     async with fetcher.open(url) as fetched:
-        pieces = [piece async for piece in source_of(fetched)]
+        pieces = [piece async for piece in fetched]
         assert sum(map(len, pieces)) == fetched.size
         return fetched.content_type, hashlib.sha256(b"".join(pieces)).hexdigest()
 
@@ -70,7 +70,7 @@ async def test_an_expired_url_is_mended_by_asking_again(standin: Any, client_for
     async with finished(standin, client, photo) as (job, fetcher):
         standin.arm("query", "expired_urls")
         expired = (await client.query(job)).files[0]
-        with pytest.raises(FetchFailed, match="403"):
+        with pytest.raises(ResultUnusable, match="403"):
             await digest(fetcher, expired.url)
         assert await digest(fetcher, (await client.query(job)).files[0].url)
 
@@ -78,11 +78,11 @@ async def test_an_expired_url_is_mended_by_asking_again(standin: Any, client_for
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ({"kind": "missing"}, FetchFailed),
-        ({"kind": "expired"}, FetchFailed),
+        ({"kind": "missing"}, ResultUnusable),
+        ({"kind": "expired"}, ResultUnusable),
         ({"kind": "error", "status": 503}, FetchFailed),
         ({"kind": "cut"}, FetchFailed),
-        ({"kind": "html"}, FetchRefused),
+        ({"kind": "html"}, ResultUnusable),
         ({"kind": "huge"}, FetchRefused),
         ({"kind": "endless"}, FetchRefused),
     ],

@@ -10,11 +10,22 @@ from hypothesis import strategies as st
 
 from consumers.engine.faults import Fault
 from consumers.engine.outcomes import DeadLettered, Outcome, Reject, Retry, Snooze
-from consumers.engine.retry import JITTER, MAX_ATTEMPTS, MAX_DELAY, OUTAGE_DELAY, backoff, jittered, outcome_of
+from consumers.engine.retry import (
+    FLOOR_DELAY,
+    JITTER,
+    MAX_ATTEMPTS,
+    MAX_DELAY,
+    OUTAGE_DELAY,
+    OUTAGE_LONGEST,
+    backoff,
+    jittered,
+    outcome_of,
+)
 from messages.bodies import Reason
 from messages.codes import Code
 from messages.errors import InvalidKey, MessageTooLarge, Outage, Permanent, Rejected, Transient, Unknown
 from services.errors import (
+    AuditDown,
     BackendDown,
     BadPicture,
     CreateUnknown,
@@ -23,7 +34,9 @@ from services.errors import (
     Forbidden,
     NotFound,
     ObjectsDown,
+    ResultUnusable,
     TicketRefused,
+    UploadFailed,
     VendorDown,
     VendorFull,
     VendorMissing,
@@ -47,7 +60,8 @@ def kind_of(error: Exception, attempt: int = 0) -> type[Outcome]:
 
 
 @pytest.mark.parametrize(
-    "error", [Transient("x"), FetchFailed("x"), RuntimeError("a defect"), KeyError("x"), OSError()]
+    "error",
+    [Transient("x"), ResultUnusable("x"), UploadFailed("x"), RuntimeError("a defect"), KeyError("x"), OSError()],
 )
 def test_what_may_work_again_is_tried_until_its_attempts_are_spent(error: Exception) -> None:
     assert [kind_of(error, attempt) for attempt in range(MAX_ATTEMPTS)] == [Retry] * LAST + [DeadLettered]
@@ -58,7 +72,7 @@ def test_what_may_work_again_is_tried_until_its_attempts_are_spent(error: Except
     "error",
     [
         *(Outage("x"), ObjectsDown("x"), Denied("x"), VendorDown("x"), VendorMissing("x"), VendorFull("x")),
-        *(BackendDown("x"), BrokerDown("x")),
+        *(BackendDown("x"), BrokerDown("x"), FetchFailed("x"), AuditDown("x")),
     ],
 )
 @pytest.mark.parametrize("attempt", [0, LAST, MAX_ATTEMPTS, 1_000_000])
@@ -83,7 +97,7 @@ def test_the_other_classes_do_not_ask_for_the_attempt(attempt: int) -> None:
         (Rejected("x", code=Code.CONTENT_VIOLATION), 0, Reject(Code.CONTENT_VIOLATION, 3)),
         (VendorRefused("x"), 0, dead(Reason.PERMANENT, "VendorRefused", Code.VENDOR_REFUSED)),
         (VendorRefused("x", code=Code.BAD_PICTURE), 0, dead(Reason.PERMANENT, "VendorRefused", Code.BAD_PICTURE)),
-        (FetchFailed("x"), LAST, dead(Reason.ATTEMPTS, "FetchFailed", Code.INTERNAL)),
+        (ResultUnusable("x"), LAST, dead(Reason.ATTEMPTS, "ResultUnusable", Code.VENDOR_FAILED)),
         (ZeroDivisionError("x"), LAST, dead(Reason.ATTEMPTS, "ZeroDivisionError", Code.INTERNAL)),
     ],
 )
@@ -116,8 +130,23 @@ def test_the_backoff_uses_the_whole_of_a_range_that_doubles() -> None:
     rng = random.Random(7)
     for attempt, ceiling in enumerate((2.0, 4.0, 8.0, 16.0)):
         delays = [backoff(attempt, rng) for _ in range(400)]
-        assert min(delays) < 0.1 * ceiling
+        assert FLOOR_DELAY <= min(delays) < FLOOR_DELAY + 0.1 * ceiling
         assert 0.9 * ceiling < max(delays) <= ceiling
+
+
+@given(RNGS)
+def test_five_looks_at_an_unusable_result_take_two_minutes(rng: random.Random) -> None:
+    outcomes = [outcome_of(ResultUnusable("x"), attempt, rng) for attempt in range(MAX_ATTEMPTS)]
+    assert [type(outcome) for outcome in outcomes] == [Retry] * LAST + [DeadLettered]
+    assert sum(outcome.delay for outcome in outcomes if isinstance(outcome, Retry)) >= 120
+
+
+@given(RNGS, st.integers(0, 1000))
+def test_looks_at_an_outage_grow_apart_and_do_not_stop(rng: random.Random, waits: int) -> None:
+    outcome = outcome_of(FetchFailed("x"), 0, rng, waits=waits)
+    assert isinstance(outcome, Snooze)
+    assert min(OUTAGE_LONGEST, OUTAGE_DELAY * (1 + waits / 2)) <= outcome.delay <= OUTAGE_LONGEST * (1 + JITTER)
+    assert outcome.pause == 0
 
 
 @pytest.mark.parametrize(

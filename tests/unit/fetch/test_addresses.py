@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.fetch import is_public, type_of
+from services.addresses import is_public
+from services.media.types import type_of
 
 NOT_PUBLIC = [
     "0.0.0.0",  # noqa: S104 - looked at, never bound

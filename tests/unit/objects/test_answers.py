@@ -6,6 +6,7 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from messages.errors import Transient
+from services.errors import AuditDown
 from services.objects._answers import audits_of, failed_keys, info_of, page_of, processed_of, time_of, versioned_of
 from services.objects.port import ObjectInfo, PictureInfo, PictureRule
 
@@ -157,5 +158,5 @@ def test_findings_are_told_in_the_order_of_the_keys() -> None:
     ],
 )
 def test_a_picture_without_a_finding_is_not_clean(answer: dict[str, Any]) -> None:
-    with pytest.raises(Transient):
+    with pytest.raises(AuditDown):
         audits_of(["a", "b"], answer)

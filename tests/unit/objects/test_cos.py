@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from messages.errors import Permanent, ScfWorkersError, Transient
-from services.errors import BadPicture, Denied, ObjectsDown
+from services.errors import AuditDown, BadPicture, Denied, ObjectsDown
 from services.objects.cos import CosObjects, Credentials
 from services.objects.port import PictureRule
 from telemetry.events import Event
@@ -103,7 +103,7 @@ async def test_an_answer_of_somebody_else_is_no_success(
     cos: Any, objects: CosObjects, operation: str, call: Callable[[CosObjects], Awaitable[Any]], body: bytes
 ) -> None:
     cos.say(200, body)
-    with pytest.raises((ObjectsDown, Transient)):
+    with pytest.raises((ObjectsDown, AuditDown, Transient)):
         await call(objects)
 
 

@@ -1,0 +1,219 @@
+"""Bring the files of a paid job to staging, and go on where an earlier try left off.
+
+A try that ends in an error leaves `collected-{seq}` behind: what is staged already. A file is known by the digest of
+its URL's path, not by its number: vendors sign URLs anew and list files in another order at each look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from messages.bodies import Job
+from messages.codes import Code
+from messages.errors import Permanent, RetryClass, ScfWorkersError
+from messages.keys import output_key, staging_prefix
+from services.concurrency import Together
+from services.errors import BadPicture, FetchFailed, FetchRefused, ResultUnusable
+from services.fetch import Fetched
+from services.media.spool import Held, hold
+from services.media.strip import Malformed, Truncated
+from services.media.types import MOST_BYTES
+from services.objects.port import ObjectInfo, PictureRule, Source
+from services.vendors.port import JobFile
+from tasks.context import Services
+from tasks.ledger.records import Collected, ManifestItem, StagedFile
+from tasks.run import Task
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.instruments import SpanName
+from telemetry.points import reached
+from telemetry.tracing import note, span
+
+__all__ = ["Harvest"]
+
+_AT_ONCE: Final = 4
+"""Downloads of one job at the same time."""
+
+_DOWNLOAD_SHARE: Final = 2 / 3
+"""Part of the stage's limit that one download may take."""
+
+_RECORD_S: Final = 5.0
+"""Seconds for writing down what is staged, when a try leaves off."""
+
+log = logs.get(__name__)
+
+
+class Harvest:
+    """One try to bring the files of a job home.
+
+    Args:
+        task: the task.
+        job: its job.
+        seq: of the message: the number of this try.
+        services: the bundle of services.
+    """
+
+    def __init__(self, task: Task, job: Job, seq: int, services: Services) -> None:
+        self._task = task
+        self._job = job
+        self._seq = seq
+        self._services = services
+        self._staged: dict[str, StagedFile] = {}
+
+    async def bring(self, files: tuple[JobFile, ...]) -> tuple[ManifestItem, ...]:
+        """Stage every file that is not staged yet.
+
+        Raises:
+            messages.errors.ScfWorkersError: of the files that could not be had, the one that decides: what no later
+                look can change, else an outage, else what spends an attempt.
+        """
+        digests = _digests(self._job, files)
+        if self._seq:
+            await self._take_over()
+        folder = staging_prefix(self._task.run, self._services.ledger.nonce())
+        gate = asyncio.Semaphore(_AT_ONCE)
+        errors: list[ScfWorkersError] = []
+
+        async def one(n: int, file: JobFile, digest: str) -> None:
+            async with gate:
+                try:
+                    self._staged[digest] = await self._stage(n, file, digest, folder)
+                except ScfWorkersError as error:
+                    if error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}:
+                        raise
+                    # The others go on: what they bring home stays there.
+                    errors.append(error)
+
+        async with Together() as group:
+            for n, (file, digest) in enumerate(zip(files, digests, strict=True), 1):
+                if digest not in self._staged:
+                    group.create_task(one(n, file, digest))
+        if errors:
+            raise next((error for error in errors if error.retry is not RetryClass.TRANSIENT), errors[0])
+        return tuple(self._item(n, self._staged[digest]) for n, digest in enumerate(digests, 1))
+
+    async def leave_off(self) -> None:
+        """Write down what is staged, for the next try; without it that one begins from the start."""
+        files = tuple(file for file in self._staged.values() if file.digest)
+        if not files:
+            return
+        record = Collected(files)
+        try:
+            async with asyncio.timeout(_RECORD_S):
+                await self._services.ledger.write(self._task.run, Collected.at(self._seq), record)
+        except (ScfWorkersError, TimeoutError) as error:
+            log.warning(Event.LEDGER_WRITE_FAILED, error=error)
+
+    async def _take_over(self) -> None:
+        """Find what earlier tries have staged. Where that cannot be read, this try begins from the start."""
+        with suppress(ScfWorkersError):
+            found = await self._services.ledger.newest_collected(self._task.run)
+            if found is not None:
+                self._staged = {file.digest: file for file in found.files}
+
+    async def _stage(self, n: int, file: JobFile, digest: str, folder: str) -> StagedFile:
+        sold = self._task.recipe.extension
+        final, raw = folder + self._name(n), f"{folder}raw_{n:02d}"
+        try:
+            stored = await self._store(file, raw, final, sold)
+        except FetchRefused as error:
+            # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
+            raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
+        except BadPicture as error:
+            if error.code is Code.PICTURE_TOO_LARGE:
+                raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
+            raise ResultUnusable(f"result {n} is no picture: {error}") from error
+        reached("collect.staged")
+        log.info(Event.RESULT_STORED, key=stored.key, size=stored.size)
+        return StagedFile(stored.key, stored.etag, stored.size, "" if digest.startswith("#") else digest)
+
+    def _name(self, n: int) -> str:
+        return self._task.recipe.result.format(n, self._task.recipe.extension)
+
+    def _item(self, n: int, file: StagedFile) -> ManifestItem:
+        return ManifestItem(file.key, output_key(self._task.run, self._name(n)), file.etag, file.size)
+
+    async def _store(self, file: JobFile, raw: str, final: str, sold: str) -> ObjectInfo:
+        """Bring one file to staging: as it is where it is in the format that is sold, else converted."""
+        recipe = self._task.recipe
+        total, wanted, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, recipe.content_type, f"{recipe.media}/"
+        # By its bytes: vendors' names for types have been wrong.
+        with span(SpanName.DOWNLOAD, key=final):
+            async with self._services.fetcher.open(
+                file.url, types=(media,), max_bytes=MOST_BYTES[media], total=total
+            ) as download:
+                kind = download.content_type
+                if kind != wanted and recipe.media != "image":
+                    raise ResultUnusable(f"a {kind} where {wanted} is sold, and nothing here could convert it")
+                if media == "video/" and download.size >= 0:
+                    # Large, and nothing is taken off: it flows on as it comes.
+                    return await self._put(final, download, kind)
+                async with hold(download) as held:
+                    is_clean = await _strip(held, download)
+                    key = final if is_clean and kind == wanted else raw
+                    stored = await self._put(key, held, kind)
+                    label = held.label
+        if key == final:
+            return stored
+        made = await self._convert(raw, final, sold)
+        return await self._label(made, label, wanted) if label else made
+
+    async def _put(self, key: str, source: Source, content_type: str) -> ObjectInfo:
+        stored = await self._services.objects.put(key, source, content_type=content_type)
+        note(size=stored.size)
+        return stored
+
+    async def _convert(self, raw: str, final: str, sold: str) -> ObjectInfo:
+        rule = PictureRule(final, f"imageMogr2/format/{sold}/quality/95/strip")
+        with span(SpanName.PROCESS, key=final):
+            made = (await self._services.objects.process(raw, [rule])).outputs[0]
+        return ObjectInfo(made.key, made.etag, made.size, 0.0)
+
+    async def _label(self, made: ObjectInfo, label: bytes, content_type: str) -> ObjectInfo:
+        """Put back a label of AI-made content, which the picture service takes off with all other metadata."""
+        async with self._services.objects.open(made.key, if_match=made.etag) as download, hold(download) as held:
+            with suppress(Malformed):
+                await held.strip_as(content_type, label)
+            return await self._put(made.key, held, content_type)
+
+
+async def _strip(held: Held, download: Fetched) -> bool:
+    """Take off metadata and trailers; False where the picture service has to, because it reads what we cannot.
+
+    Raises:
+        services.errors.FetchFailed: it was cut short, and its server had not said how long it is.
+    """
+    try:
+        await held.strip_as(download.content_type)
+    except Truncated as error:
+        if not download.framed:
+            raise FetchFailed(f"a download without a length broke off: {error}") from None
+        return False
+    except Malformed:
+        return False
+    return True
+
+
+def _digests(job: Job, files: tuple[JobFile, ...]) -> list[str]:
+    """By what each file is known at the next look; `#` and its number where its path is not its own."""
+    paths = [_path_of(file.url) for file in files]
+    often: Mapping[str, int] = Counter(paths)
+    return [
+        hashlib.sha256(f"{job.slot} {job.n} {path}".encode(errors="replace")).hexdigest()[:32]
+        if often[path] == 1
+        else f"#{n}"
+        for n, path in enumerate(paths)
+    ]
+
+
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""

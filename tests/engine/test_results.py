@@ -1,0 +1,312 @@
+"""A paid job's results are had in the end, whatever the vendor's file host answers meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from messages.codes import Code
+from services.errors import AuditDown, ObjectsDown, VendorDown
+from services.vendors.port import JobFile, JobStatus
+from tests.engine.fate import raises
+from tests.engine.standins import JPEG, JPEG_END, Plan
+from tests.engine.virtual import wall
+from tests.engine.world import World
+
+Answer = Callable[[bytes], httpx.Response]
+HEAD = {"Content-Type": "image/jpeg"}
+
+
+class Stream(httpx.AsyncByteStream):
+    """A body whose length is not said; cut, it breaks off in the middle."""
+
+    def __init__(self, body: bytes, *, cut: bool = False) -> None:
+        self._body = body
+        self._cut = cut
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body[: len(self._body) // 2]
+        if self._cut:
+            raise httpx.RemoteProtocolError("peer closed connection")
+        yield self._body[len(self._body) // 2 :]
+
+
+def picture(request: httpx.Request) -> bytes:
+    return JPEG + request.url.path.encode() + JPEG_END
+
+
+def odd(world: World, *answers: Answer, path: str = "/3.jpg") -> list[float]:
+    """Let a file's host answer like this first, and with the file after them; returns the times of its requests."""
+    times: list[float] = []
+    left = list(answers)
+    inner = world.files._answer
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith(path):
+            return await inner(request)
+        times.append(wall())
+        return left.pop(0)(picture(request)) if left else await inner(request)
+
+    world.files._answer = answer  # type: ignore[method-assign]
+    return times
+
+
+ONCE: dict[str, Answer] = {
+    "chunked": lambda body: httpx.Response(200, headers={"Transfer-Encoding": "chunked"}, stream=Stream(body)),
+    "close-delimited": lambda body: httpx.Response(200, headers=HEAD, stream=Stream(body)),
+    "called text": lambda body: httpx.Response(200, headers={"Content-Type": "text/plain"}, stream=Stream(body)),
+    "called html": lambda body: httpx.Response(200, headers={"Content-Type": "text/html"}, stream=Stream(body)),
+}
+
+ODD: dict[str, Answer] = {
+    "an error page": lambda _: httpx.Response(200, stream=Stream(b"<html>" + bytes(99))),
+    "nothing": lambda _: httpx.Response(200, headers=HEAD, stream=Stream(b"")),
+    "gzip": lambda body: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Stream(body)),
+    "a login": lambda _: httpx.Response(302, headers={"Location": "https://login.example/"}),
+    "400": lambda _: httpx.Response(400),
+    "401": lambda _: httpx.Response(401),
+    "403": lambda _: httpx.Response(403),
+    "404": lambda _: httpx.Response(404),
+}
+
+OUTAGES: dict[str, Answer] = {
+    "500": lambda _: httpx.Response(500),
+    "503": lambda _: httpx.Response(503),
+    "429": lambda _: httpx.Response(429),
+    "cut": lambda body: httpx.Response(
+        200, headers={**HEAD, "Content-Length": str(len(body))}, stream=Stream(body, cut=True)
+    ),
+    "cut, without a length": lambda body: httpx.Response(200, headers=HEAD, stream=Stream(body[:-9])),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+async def test_a_good_file_is_taken_at_once_however_it_is_sent_and_called(world: World, name: str) -> None:
+    run = await world.order()
+    times = odd(world, ONCE[name])
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_one_odd_answer_does_not_end_the_job(world: World, name: str) -> None:
+    run = await world.order()
+    odd(world, *[ODD[name]] * 4)
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_five_odd_answers_over_at_least_two_minutes_do(world: World, name: str) -> None:
+    run = await world.order()
+    times = odd(world, *[ODD[name]] * 99)
+    await world.drain()
+    await world.promise(run, "failed", Code.VENDOR_FAILED)
+    assert len(times) == 5
+    assert times[-1] - times[0] >= 120
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+async def test_an_outage_of_the_file_host_spends_no_attempt(world: World, name: str) -> None:
+    run = await world.order()
+    odd(world, *[OUTAGES[name]] * 20)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {header.attempt for header in world.sent("collect")} == {0}
+    assert await world.desk() == []
+
+
+async def test_an_outage_of_the_file_host_is_waited_for_until_the_deadline(world: World) -> None:
+    run = await world.order()
+    times = odd(world, *[OUTAGES["503"]] * 10_000)
+    await world.drain()
+    await world.promise(run, "failed", Code.TIMEOUT)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert min(gaps) >= 15
+    assert max(gaps[:-1]) <= 60
+
+
+@pytest.mark.parametrize(
+    "where", ["files.get .*/3", "vendor.upload", "objects.audit"], ids=["refused", "upload", "audit"]
+)
+async def test_outages_of_anything_outside_spend_no_attempt(world: World, where: str) -> None:
+    error = {"files.get .*/3": httpx.ConnectError("refused"), "vendor.upload": VendorDown("HTTP 500")}.get(
+        where, AuditDown("InternalError")
+    )
+    run = await world.order()
+    world.fate.strike(where, *[raises(error)] * 12)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {sent.header.attempt for sent in world.wire.sent} == {0}
+
+
+async def test_a_name_that_does_not_resolve_spends_no_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await world.order()
+    left = [OSError("no such name")] * 12
+
+    async def resolve(host: str, port: int) -> list[str]:
+        if left:
+            raise left.pop()
+        return ["93.184.215.14"]
+
+    monkeypatch.setattr(world.out.fetcher, "_resolve", resolve)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {header.attempt for header in world.sent("collect")} == {0}
+
+
+@pytest.mark.parametrize("shown", [0, 2, 99])
+async def test_results_that_come_after_success_are_waited_for(
+    world: World, shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await world.order()
+    query, first = world.vendor.query, 0.0
+
+    async def late(job_id: str, *, kind: str = "") -> JobStatus:
+        nonlocal first
+        status = await query(job_id, kind=kind)
+        first = first or (wall() if status.files else 0.0)
+        files = status.files[:shown] if shown < 99 else (*status.files, status.files[0])
+        return status if not first or wall() - first > 40 else JobStatus(status.state, files)
+
+    monkeypatch.setattr(world.vendor, "query", late)
+    await world.drain()
+    await world.promise(run, "success")
+
+
+async def test_results_that_stay_incomplete_for_a_minute_end_the_job(world: World) -> None:
+    world.vendor.plans.append(Plan(files=11))
+    run = await world.order()
+    delivery, consumer = await world.until("collect")
+    before = wall()
+    await world.run(delivery, consumer)
+    await world.drain()
+    await world.promise(run, "failed", Code.INCOMPLETE_RESULTS)
+    assert 60 <= wall() - before < 90
+
+
+# ---- progress ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_clean_path_writes_no_record_of_progress(world: World) -> None:
+    run = await world.order()
+    await world.drain()
+    await world.promise(run, "success")
+    assert not [name for name in await world.records(run) if name.startswith("collected-")]
+    assert world.fate.count("ledger.(get|list) .*collected-") == 0
+
+
+async def test_a_try_that_leaves_off_is_taken_over_by_the_next(world: World) -> None:
+    run = await world.order()
+    odd(world, *[OUTAGES["503"]] * 2)
+    await world.drain()
+    verdict = await world.promise(run, "success")
+    # Every file came once, and the one that was away once more for each of its tries.
+    assert [world.fate.count(rf"files.get /job1/{n}\.jpg$") for n in range(1, 13)] == [1] * 12
+    records = await world.records(run)
+    assert {name for name in records if name.startswith("collected-")} == {"collected-0", "collected-1"}
+    assert len(records["collected-1"]["files"]) == 11
+    assert [item.target[-6:-4] for item in verdict.manifest] == [f"{n:02d}" for n in range(1, 13)]
+
+
+async def test_files_are_known_by_their_path_not_by_number_or_signature(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await world.order()
+    odd(world, OUTAGES["503"])
+    query, looks = world.vendor.query, 0
+
+    async def shuffled(job_id: str, *, kind: str = "") -> JobStatus:
+        nonlocal looks
+        looks += 1
+        status = await query(job_id, kind=kind)
+        files = tuple(JobFile(f"{file.url}?sign={looks}", file.type) for file in status.files)
+        return JobStatus(status.state, files if looks % 2 else files[::-1])
+
+    monkeypatch.setattr(world.vendor, "query", shuffled)
+    await world.drain()
+    await world.promise(run, "success")
+    assert sum(world.fate.count(rf"files.get /job1/{n}\.jpg$") for n in range(1, 13)) == 12
+
+
+async def test_files_that_share_a_path_are_not_taken_for_each_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await world.order()
+    query = world.vendor.query
+
+    async def by_query(job_id: str, *, kind: str = "") -> JobStatus:
+        status = await query(job_id, kind=kind)
+        files = tuple(
+            JobFile(f"{file.url.rpartition('/')[0]}/view?n={n}", file.type) for n, file in enumerate(status.files)
+        )
+        return JobStatus(status.state, files)
+
+    monkeypatch.setattr(world.vendor, "query", by_query)
+    odd(world, OUTAGES["503"], path="/view")
+    await world.drain()
+    verdict = await world.promise(run, "success")
+    assert len({item.source for item in verdict.manifest}) == 12
+
+
+@pytest.mark.parametrize("place", ["objects.audit", "ledger.put_new .*/verdict$"])
+async def test_what_is_staged_is_kept_when_what_follows_fails(world: World, place: str) -> None:
+    run = await world.order()
+    world.fate.strike(place, *[raises(ObjectsDown("away"))] * 3)
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.fate.count("files.get") == 12
+
+
+async def test_a_worker_that_is_stopped_keeps_what_it_has_staged(world: World) -> None:
+    run = await world.order()
+    delivery, consumer = await world.until("collect")
+
+    async def wait() -> None:
+        await asyncio.sleep(50)
+
+    world.fate.strike("files.get .*/12", wait)
+    work = asyncio.create_task(world.engine.run_one(delivery, consumer))
+    await asyncio.sleep(10)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    assert len((await world.records(run))["collected-0"]["files"]) == 11
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.fate.count("files.get") == 13
+
+
+async def test_a_collect_that_is_slow_leaves_off_within_its_limit_and_goes_on(world: World) -> None:
+    run = await world.order()
+
+    async def slow() -> None:
+        await asyncio.sleep(59)
+
+    world.fate.strike("files.get", *[slow] * 24)
+    await world.drain()
+    await world.promise(run, "success")
+    assert {header.attempt for header in world.sent("collect")} == {0}
+    assert world.fate.count("files.get") < 24
+
+
+async def test_promotion_goes_on_where_it_stopped(world: World) -> None:
+    run = await world.order()
+    world.fate.strike(r"objects.copy output/.*(03|07)", *[raises(ObjectsDown("away"))] * 12)
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.fate.count("objects.copy") == 10 + 12 + 2
+
+
+async def test_a_copy_that_fails_once_is_tried_again_by_itself(world: World) -> None:
+    run = await world.order()
+    world.fate.strike(r"objects.copy output/.*(03|07)", *[raises(ObjectsDown("away"))] * 2)
+    await world.drain()
+    await world.promise(run, "success")
+    assert world.fate.count("objects.copy") == 14
+    assert not world.sent("notify")
