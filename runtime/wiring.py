@@ -16,7 +16,7 @@ from runtime.vendors import open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
-from services.vendors.instrumented import Watched
+from services.vendors.instrumented import InstrumentedVendor
 from services.vendors.port import Vendor
 from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
@@ -104,9 +104,8 @@ async def open_services(
             clock=ledger.now,
         )
         stack.push_async_callback(backend.close)
-        opened = {
-            name: Watched(vendor) for name, vendor in (open_vendors(settings, RECIPES) if vendors else {}).items()
-        }
+        clients = open_vendors(settings, RECIPES) if vendors else {}
+        opened = {name: InstrumentedVendor(vendor) for name, vendor in clients.items()}
         for vendor in opened.values():
             stack.push_async_callback(vendor.close)
         fetcher = _fetcher(settings, opened)

@@ -62,7 +62,7 @@ async def open_broker(options: BrokerOptions | str, *, clock: Callable[[], float
     Raises:
         transport.errors.BadBrokerUrl: the options cannot be used; the text names the remedy.
         transport.errors.BrokerDown: the broker does not answer.
-        transport.errors.BrokerRefused: it does not take the token.
+        transport.errors.BrokerUnauthorized: it does not take the token.
     """
     if isinstance(options, str):
         options = options_of(options, lambda _: "")

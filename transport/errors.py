@@ -2,7 +2,7 @@
 
 Outage
 └── BrokerDown          no receipt or no connection; a publish may or may not be stored
-    └── BrokerRefused   it does not take our token, or the token may not do that
+    └── BrokerUnauthorized   it does not take our token, or the token may not do that
 Permanent
 ├── Closed              the broker or consumer was closed by us
 ├── Forked              opened before a fork: its connection belongs to the parent
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from messages.errors import Outage, Permanent
 
-__all__ = ["BadBrokerUrl", "BrokerDown", "BrokerRefused", "Closed", "Forked"]
+__all__ = ["BadBrokerUrl", "BrokerDown", "BrokerUnauthorized", "Closed", "Forked"]
 
 
 class BrokerDown(Outage):
     """No receipt or no connection; a publish may or may not be stored."""
 
 
-class BrokerRefused(BrokerDown):
+class BrokerUnauthorized(BrokerDown):
     """The broker does not take our token, or the token may not do that; waits until somebody mends the token."""
 
 

@@ -21,7 +21,7 @@ from runtime.handlers import find_handler
 
 __all__ = ["left_running", "run"]
 
-_WAITING: Final = frozenset({"sqlite-broker", "pulsar-keeper", "pulsar-log"})
+_WAITING: Final = frozenset({"sqlite-broker", "pulsar-watchdog", "pulsar-log"})
 """Tasks and threads that only wait between calls: the brokers' own, which hold nothing half-done."""
 
 _LOOKS: Final = 5

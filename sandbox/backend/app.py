@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from sandbox.backend.faults import Cut, Fault, Faults, wait_for_disconnect
 from sandbox.backend.quota_account import Book, Heard
-from sandbox.backend.signatures import Seals
+from sandbox.backend.signatures import Signatures
 
 __all__ = ["TICKET_SECONDS", "create_app"]
 
@@ -94,14 +94,14 @@ def create_app(
     Raises:
         ValueError: the ticket secret is too short.
     """
-    seals = Seals(secret, ticket_secret, clock, max_age_s)
+    seals = Signatures(secret, ticket_secret, clock, max_age_s)
     return _Backend(seals, clock, data_dir, new_id, demands_v2=demands_v2).app()
 
 
 class _Backend:
     def __init__(
         self,
-        seals: Seals,
+        seals: Signatures,
         clock: Callable[[], float],
         data_dir: Path | None,
         new_id: Callable[[], str],

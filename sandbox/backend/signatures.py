@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-__all__ = ["RUN", "SIGNATURE", "SIGNATURE_V2", "TIMESTAMP", "Seals"]
+__all__ = ["RUN", "SIGNATURE", "SIGNATURE_V2", "TIMESTAMP", "Signatures"]
 
 SIGNATURE: Final = "x-internal-signature"
 SIGNATURE_V2: Final = "x-internal-signature-v2"
@@ -21,7 +21,7 @@ TIMESTAMP: Final = "x-timestamp"
 _MIN_KEY_BYTES: Final = 32
 
 
-class Seals:
+class Signatures:
     """Verifies signatures and issues tickets.
 
     Args:

@@ -14,7 +14,7 @@ from telemetry import metrics
 from telemetry.instruments import Metric, SpanName
 from telemetry.tracing import note, span
 
-__all__ = ["Watched"]
+__all__ = ["InstrumentedVendor"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _OUTCOMES: Final = (
 
 
 @final
-class Watched:
+class InstrumentedVendor:
     """Passes every call on to a client and tells how it went. Implements `services.vendors.port.Vendor`.
 
     Args:

@@ -7,7 +7,7 @@ from messages.codes import Code
 from messages.keys import RunId
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import VendorDown
-from services.vendors.instrumented import Watched
+from services.vendors.instrumented import InstrumentedVendor
 from tasks.calls.find import FIND_EVERY_S
 from tasks.calls.identity import CallIdentities
 from telemetry.secrets import Secret
@@ -99,7 +99,7 @@ async def test_a_wake_asks_too(world: World) -> None:
 
 
 async def test_a_vendor_that_cannot_find_is_not_asked(world: World) -> None:
-    assert Watched(world.vendor).find is None
+    assert InstrumentedVendor(world.vendor).find is None
     world.vendor.creates.append(LOST)
     run = await world.order()
     await world.drain()
@@ -108,7 +108,7 @@ async def test_a_vendor_that_cannot_find_is_not_asked(world: World) -> None:
 
 async def test_a_question_is_seen_like_every_other_call(world: World) -> None:
     Finds(world)
-    find = Watched(world.vendor).find
+    find = InstrumentedVendor(world.vendor).find
     assert find is not None
     assert await find("nobody's") == ""
 

@@ -26,7 +26,7 @@ from tests.pulsar.conftest import Opener
 from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
 from transport import open_broker
-from transport.errors import BrokerDown, BrokerRefused
+from transport.errors import BrokerDown, BrokerUnauthorized
 from transport.pulsar import PulsarBroker, PulsarOptions
 
 pytestmark = pytest.mark.own_pulsar
@@ -56,7 +56,7 @@ async def test_plain_words_to_a_tls_port_and_tls_to_a_plain_one_are_told_apart_f
         with pytest.raises(BrokerDown) as caught:
             async with opened(url=url, tls_ca=str(own.certificate)):
                 pass
-        assert not isinstance(caught.value, BrokerRefused)
+        assert not isinstance(caught.value, BrokerUnauthorized)
 
 
 async def test_lookups_may_go_over_http_as_on_tdmq(own: LocalPulsar, opened: Opener) -> None:
@@ -82,7 +82,7 @@ async def test_a_bad_token_is_known_at_once_for_what_it_is(own: LocalPulsar, bad
         started = time.monotonic()
         await (await open_broker(PulsarOptions(url=url, token=own.token))).close()
         opened = time.monotonic()
-        with pytest.raises(BrokerRefused, match="refuses the token in BROKER_TOKEN") as caught:
+        with pytest.raises(BrokerUnauthorized, match="rejects the token in BROKER_TOKEN") as caught:
             await open_broker(PulsarOptions(url=url, token=(lambda: bad_token) if bad_token else None))
         # The client's own time-out, behind which it hides what is wrong with a token, was not waited for.
         assert time.monotonic() - opened < opened - started + PulsarOptions(url=url).operation_timeout
@@ -93,7 +93,7 @@ async def test_a_broker_that_is_not_there_is_no_matter_of_tokens(opened: Opener)
     with pytest.raises(BrokerDown) as caught:
         async with opened(url="pulsar://127.0.0.1:1"):
             pass
-    assert not isinstance(caught.value, BrokerRefused)
+    assert not isinstance(caught.value, BrokerUnauthorized)
 
 
 @pytest.fixture
@@ -104,11 +104,11 @@ def stranger(own: LocalPulsar) -> str:
 
 async def test_a_role_without_rights_is_refused_where_it_acts(opened: Opener, stranger: str) -> None:
     async with opened(token=lambda: stranger) as broker:
-        with pytest.raises(BrokerRefused, match="right"):
+        with pytest.raises(BrokerUnauthorized, match="right"):
             await within(broker.publish("wake", b"x"))
-        with pytest.raises(BrokerRefused, match="right"):
+        with pytest.raises(BrokerUnauthorized, match="right"):
             await within(broker.subscribe(["wake"], "workers"))
-        with pytest.raises(BrokerRefused):
+        with pytest.raises(BrokerUnauthorized):
             await within(broker.backlog("wake", "workers"))
 
 
@@ -192,7 +192,7 @@ def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(
     status, found, printed = doctor(world, own, BROKER_TOKEN=bad)
     assert status == 1
     assert said in found["broker"]["detail"]
-    assert found["broker"]["detail"].startswith("BrokerRefused")
+    assert found["broker"]["detail"].startswith("BrokerUnauthorized")
     assert "BROKER_TOKEN" in found["broker"]["remedy"]
     bad_ones = {name for name, finding in found.items() if not finding["ok"]}
     assert bad_ones == {"broker"} if token != "stranger" else {"broker", "topics", "backlog"}

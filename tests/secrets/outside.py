@@ -11,7 +11,7 @@ import httpx
 
 from services.backend import Backend
 from services.fetch import Fetcher
-from services.vendors.instrumented import Watched
+from services.vendors.instrumented import InstrumentedVendor
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy
@@ -186,7 +186,7 @@ class World(Shop):
         self.out = dataclasses.replace(
             self.out,
             backend=backend,
-            vendors={"runninghub": Watched(vendor)},
+            vendors={"runninghub": InstrumentedVendor(vendor)},
             fetcher=fetcher,
             webhooks=Webhooks(_HOOKS, Secret(ENVIRONMENT["WEBHOOK_SECRET"])),
             policy=Policy(ticket_secret=Secret(ENVIRONMENT["TICKET_SECRET"])),

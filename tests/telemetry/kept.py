@@ -16,7 +16,7 @@ import httpx
 
 from producer.cos_trigger import take_event
 from services.backend import Backend
-from services.vendors.instrumented import Watched
+from services.vendors.instrumented import InstrumentedVendor
 from telemetry import logs, metrics, tracing
 from telemetry.fields import FIELDS
 from telemetry.instruments import Metric, MetricKind, SpanName
@@ -121,7 +121,7 @@ class Shop(World):
             transport=httpx.MockTransport(self._answer),
         )
         self._stack.push_async_callback(client.close)
-        vendors = {name: Watched(vendor) for name, vendor in self.out.vendors.items()}
+        vendors = {name: InstrumentedVendor(vendor) for name, vendor in self.out.vendors.items()}
         self.out = dataclasses.replace(self.out, backend=client, vendors=vendors)
         self.engine = self.new_engine()
         return self

@@ -2,7 +2,7 @@
 
 - `options` is what a connection is made of: URL, token, tenant and namespace.
 - `handshake` asks the broker once, before the client does, whether it is there and takes our token.
-- `native` is the only module that touches pulsar-client, and `clientlog` brings home what that says.
+- `native` is the only module that touches pulsar-client, and `clientlog` forwards its log lines.
 - `reconnecting_producer` publishes on one topic, `topic_consumer` receives from one; both are renewed when their
   connection stays away.
 - `consumer` and `broker` are the port's face; `admin` asks the admin interface what waits.

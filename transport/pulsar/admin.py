@@ -19,10 +19,10 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 import msgspec
 
-from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerUnauthorized
 from transport.port import Backlog
 
-__all__ = ["SAMPLE", "Admin", "Seen", "positions", "tally"]
+__all__ = ["SAMPLE", "Admin", "Sampled", "estimate", "positions"]
 
 SAMPLE: Final = 16
 """Messages looked at."""
@@ -41,7 +41,7 @@ class _Stats(msgspec.Struct, frozen=True):
     subscriptions: Mapping[str, _Counts] = {}
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Sampled(msgspec.Struct, frozen=True):
     """A message of the sample. Seconds since the epoch."""
 
     published: float
@@ -73,14 +73,14 @@ class Admin:
         # No proxy: the broker is in the same network, as for the client. A broker may send us on to another one.
         self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=tls))
 
-    def knock(self, path: str) -> None:
+    def probe(self, path: str) -> None:
         """Look a topic up, to see whether somebody is there and takes our token. Any other answer says nothing.
 
         Raises:
             transport.errors.BrokerDown: nobody answers.
-            transport.errors.BrokerRefused: the token is not taken.
+            transport.errors.BrokerUnauthorized: the token is not taken.
         """
-        self._get(f"/lookup/v2/topic/{_folders(path)}")
+        self._get(f"/lookup/v2/topic/{_rest_path(path)}")
 
     def backlog(self, path: str, subscription: str) -> Backlog:
         """What waits on a topic that has no partitions; nothing if it, or the subscription, is not there.
@@ -91,9 +91,9 @@ class Admin:
 
         Raises:
             transport.errors.BrokerDown: no answer, or none that can be used.
-            transport.errors.BrokerRefused: this token may not ask.
+            transport.errors.BrokerUnauthorized: this token may not ask.
         """
-        base = f"/admin/v2/{_folders(path)}"
+        base = f"/admin/v2/{_rest_path(path)}"
         status, _, body = self._get(f"{base}/stats?getPreciseBacklog=true")
         if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
             raise BrokerDown(f"the admin interface answers HTTP {status} for {path}")
@@ -102,12 +102,12 @@ class Admin:
         except msgspec.MsgspecError as error:
             raise BrokerDown(f"what answers at {self._url} is no admin interface") from error
         counts = stats.subscriptions.get(subscription, _Counts())
-        sample: list[Seen] = []
+        sample: list[Sampled] = []
         if counts.depth > counts.held:
             peek = f"{base}/subscription/{quote(subscription, safe='')}/position"
             looks = [self._get(f"{peek}/{position}") for position in positions(counts.depth)]
-            sample = [_seen(headers) for found, headers, _ in looks if found == HTTPStatus.OK]
-        return tally(counts.depth, counts.held, sample, self._clock(), counts.delayed)
+            sample = [_sampled(headers) for found, headers, _ in looks if found == HTTPStatus.OK]
+        return estimate(counts.depth, counts.held, sample, self._clock(), counts.delayed)
 
     def _get(self, path: str) -> tuple[int, Message, bytes]:
         headers = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
@@ -118,7 +118,7 @@ class Admin:
         except HTTPError as error:
             error.close()
             if error.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                raise BrokerRefused(f"{self._url} refuses the token in BROKER_TOKEN: HTTP {error.code}") from error
+                raise BrokerUnauthorized(f"{self._url} rejects the token in BROKER_TOKEN: HTTP {error.code}") from error
             return error.code, error.headers, b""
         except (OSError, HTTPException) as error:
             raise BrokerDown(f"nobody answers at {self._url}: {type(error).__name__}") from error
@@ -131,7 +131,7 @@ def positions(depth: int) -> Sequence[int]:
     return [1 + round(number * (depth - 1) / (SAMPLE - 1)) for number in range(SAMPLE)]
 
 
-def tally(depth: int, held: int, sample: Sequence[Seen], now: float, counted: int) -> Backlog:
+def estimate(depth: int, held: int, sample: Sequence[Sampled], now: float, counted: int) -> Backlog:
     """The backlog that a sample shows.
 
     Args:
@@ -149,14 +149,14 @@ def tally(depth: int, held: int, sample: Sequence[Seen], now: float, counted: in
     return Backlog(ready=ready, delayed=delayed, in_flight=held, oldest_age=max(ages, default=0.0) if ready else 0.0)
 
 
-def _seen(headers: Message) -> Seen:
-    return Seen(_seconds(headers.get(_PUBLISHED)), _seconds(headers.get(_DUE)))
+def _sampled(headers: Message) -> Sampled:
+    return Sampled(_seconds(headers.get(_PUBLISHED)), _seconds(headers.get(_DUE)))
 
 
 def _seconds(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
-def _folders(path: str) -> str:
+def _rest_path(path: str) -> str:
     """`persistent://a/b/c` as the admin interface writes it."""
     return path.replace("://", "/", 1)

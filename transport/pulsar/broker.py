@@ -20,16 +20,16 @@ from messages.errors import MessageTooLarge
 from messages.topics import subscription_of, topic_of
 from telemetry import logs
 from telemetry.events import Event
-from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed, Forked
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerUnauthorized, Closed, Forked
 from transport.port import Backlog, Capabilities
 from transport.pulsar.admin import Admin
 from transport.pulsar.consumer import PulsarConsumer
-from transport.pulsar.handshake import greet, greet_one
+from transport.pulsar.handshake import probe, probe_any
 from transport.pulsar.native import NativeClient, Wakeups
 from transport.pulsar.options import PulsarOptions, hosts_of
-from transport.pulsar.reconnecting_producer import Outlet
-from transport.pulsar.topic_consumer import Lane
-from transport.pulsar.watchdog import Keeper
+from transport.pulsar.reconnecting_producer import ReconnectingProducer
+from transport.pulsar.topic_consumer import TopicConsumer
+from transport.pulsar.watchdog import Watchdog
 
 __all__ = ["PulsarBroker"]
 
@@ -59,16 +59,16 @@ class PulsarBroker:
         self._admin = admin
         self._executor = executor
         self._clock = clock
-        self._keeper = Keeper()
-        self._outlets: dict[str, Outlet] = {}
+        self._watchdog = Watchdog()
+        self._producers: dict[str, ReconnectingProducer] = {}
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._consumers: set[PulsarConsumer] = set()
         self._publishing = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
-        self._closed = asyncio.Lock()
-        self._left: Future[None] | None = None
+        self._close_lock = asyncio.Lock()
+        self._client_closed: Future[None] | None = None
         self._pid = os.getpid()
 
     @classmethod
@@ -82,7 +82,7 @@ class PulsarBroker:
         Raises:
             transport.errors.BadBrokerUrl: the options cannot be used.
             transport.errors.BrokerDown: nobody answers.
-            transport.errors.BrokerRefused: the broker does not take this token.
+            transport.errors.BrokerUnauthorized: the broker does not take this token.
         """
         options.check()
         executor = ThreadPoolExecutor(1, thread_name_prefix="pulsar-broker")
@@ -91,12 +91,11 @@ class PulsarBroker:
             tls = await run(executor, _tls_context, options)
             token = await run(executor, options.token) if options.token else None
             if options.is_http:
-                hello = partial(
-                    _knock, partial(run, executor), options, partial(Admin, token=options.token, tls=tls, clock=clock)
-                )
+                admin_of = partial(Admin, token=options.token, tls=tls, clock=clock)
+                probe_host = partial(_probe_http, partial(run, executor), options, admin_of)
             else:
-                hello = partial(greet, token=token, tls=tls if options.is_tls else None)
-            await greet_one(hosts_of(options.url), hello)
+                probe_host = partial(probe, token=token, tls=tls if options.is_tls else None)
+            await probe_any(hosts_of(options.url), probe_host)
             admin = Admin(options.admin_url, options.token, tls, clock) if options.admin_url else None
             client = await run(executor, NativeClient, options, Wakeups())
         except BaseException:
@@ -126,38 +125,38 @@ class PulsarBroker:
         self._publishing += 1
         self._idle.clear()
         try:
-            outlet = self._outlets.get(topic) or await self._outlet(topic)
+            producer = self._producers.get(topic) or await self._producer_of(topic)
             due = self._clock() + min(delay, _LONGEST_DELAY) if delay > 0 else None
-            return await outlet.send(payload, due)
+            return await producer.send(payload, due)
         finally:
             self._publishing -= 1
             if not self._publishing:
                 self._idle.set()
 
-    async def _outlet(self, topic: str) -> Outlet:
+    async def _producer_of(self, topic: str) -> ReconnectingProducer:
         async with self._opening[topic]:
-            if topic not in self._outlets:
+            if topic not in self._producers:
                 self._check_open()
-                with self._closed_counts():
-                    outlet = await self._open_outlet(topic)
-                self._outlets[topic] = outlet
-                self._keeper.watch(outlet)
+                with self._report_closed():
+                    producer = await self._open_producer(topic)
+                self._producers[topic] = producer
+                self._watchdog.watch(producer)
                 if self._closing:
-                    outlet.close()
-            return self._outlets[topic]
+                    producer.close()
+            return self._producers[topic]
 
-    async def _open_outlet(self, topic: str) -> Outlet:
+    async def _open_producer(self, topic: str) -> ReconnectingProducer:
         """A producer, and the subscription that its messages wait for; neither stays open without the other."""
-        opening = Outlet.open(partial(self._client.producer, topic), self._options.send_timeout)
-        outlet, home = await asyncio.gather(opening, self._ensure_home(topic), return_exceptions=True)
-        if isinstance(outlet, BaseException):
-            raise outlet
-        if isinstance(home, BaseException):
-            await outlet.drop()
-            raise home
-        return outlet
+        opening = ReconnectingProducer.open(partial(self._client.producer, topic), self._options.send_timeout)
+        producer, joined = await asyncio.gather(opening, self._ensure_subscription(topic), return_exceptions=True)
+        if isinstance(producer, BaseException):
+            raise producer
+        if isinstance(joined, BaseException):
+            await producer.drop()
+            raise joined
+        return producer
 
-    async def _ensure_home(self, topic: str) -> None:
+    async def _ensure_subscription(self, topic: str) -> None:
         """Make the topic's subscription, if need be, by joining and leaving it: without one, Pulsar keeps nothing."""
         subscription = subscription_of(topic)
         if not subscription:
@@ -166,7 +165,7 @@ class PulsarBroker:
             for path in await self._client.partitions(topic):
                 consumer = await self._client.consumer(path, subscription, 0)
                 await consumer.close()
-        except BrokerRefused as error:
+        except BrokerUnauthorized as error:
             # A producer's token may well be allowed to publish only.
             log.warning(Event.SUBSCRIPTION_UNVERIFIED, error=error, topic=topic)
 
@@ -185,28 +184,28 @@ class PulsarBroker:
         self._check_open()
         if not topics or not subscription or prefetch < 0:
             raise ValueError("a consumer needs a topic, the name of a subscription and a prefetch of at least 0")
-        consumer = PulsarConsumer(self._clock, prefetch, self._guard, self._forget)
+        consumer = PulsarConsumer(self._clock, prefetch, self._check_process, self._forget)
         self._consumers.add(consumer)
         joining = (self._join(consumer, topic, subscription, prefetch) for topic in topics)
         failed = [end for end in await asyncio.gather(*joining, return_exceptions=True) if end is not None]
         if failed or self._closing:
             await consumer.close()
         if failed:
-            with self._closed_counts():
+            with self._report_closed():
                 raise failed[0]
         return consumer
 
     async def _join(self, consumer: PulsarConsumer, topic: str, subscription: str, prefetch: int) -> None:
         for path in await self._client.partitions(topic):
             make = partial(self._client.consumer, path, subscription)
-            lane = Lane(topic, await make(prefetch), make, prefetch, consumer.arrived)
-            consumer.add(lane)
-            self._keeper.watch(lane)
+            topic_consumer = TopicConsumer(topic, await make(prefetch), make, prefetch, consumer.arrived)
+            consumer.add(topic_consumer)
+            self._watchdog.watch(topic_consumer)
 
     def _forget(self, consumer: PulsarConsumer) -> None:
         self._consumers.discard(consumer)
-        for lane in consumer.lanes:
-            self._keeper.forget(lane)
+        for topic_consumer in consumer.topic_consumers:
+            self._watchdog.forget(topic_consumer)
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         """What waits, as the admin interface tells it; see `transport.pulsar.admin`.
@@ -222,7 +221,7 @@ class PulsarBroker:
         if self._admin is None:
             held = sum(consumer.held.get(topic, 0) for consumer in self._consumers)
             return Backlog(ready=0, delayed=0, in_flight=held, oldest_age=0.0)
-        with self._closed_counts():
+        with self._report_closed():
             paths = await self._client.partitions(topic)
         found = [await self._run(partial(self._admin.backlog, path, subscription)) for path in paths]
         return Backlog(
@@ -244,41 +243,41 @@ class PulsarBroker:
         consumers = tuple(self._consumers)
         for consumer in consumers:
             consumer.stop()
-        for outlet in self._outlets.values():
-            outlet.close()
-        async with self._closed:
+        for producer in self._producers.values():
+            producer.close()
+        async with self._close_lock:
             try:
                 async with asyncio.timeout(_CLOSE_LIMIT):
                     await self._disconnect(consumers)
             except TimeoutError as error:
                 raise BrokerDown("the broker did not answer the close") from error
             finally:
-                self._leave()
+                self._close_client()
 
     async def _disconnect(self, consumers: Sequence[PulsarConsumer]) -> None:
-        await self._keeper.stop()
+        await self._watchdog.stop()
         await asyncio.gather(*(consumer.close() for consumer in consumers))
         await self._idle.wait()
-        await asyncio.shield(asyncio.wrap_future(self._leave()))
+        await asyncio.shield(asyncio.wrap_future(self._close_client()))
 
-    def _leave(self) -> Future[None]:
+    def _close_client(self) -> Future[None]:
         """Have the client closed, once. The process does not end before that is done."""
-        if self._left is None:
-            self._left = self._executor.submit(self._client.close)
+        if self._client_closed is None:
+            self._client_closed = self._executor.submit(self._client.close)
             self._executor.shutdown(wait=False)
-        return self._left
+        return self._client_closed
 
     async def _run(self, work: Callable[[], T]) -> T:
         self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def _check_open(self) -> None:
-        self._guard()
+        self._check_process()
         if self._closing:
             raise Closed("the broker is closed")
 
     @contextmanager
-    def _closed_counts(self) -> Generator[None]:
+    def _report_closed(self) -> Generator[None]:
         """What fails because the broker was closed meanwhile says so, whatever the client calls it."""
         try:
             yield
@@ -287,12 +286,12 @@ class PulsarBroker:
                 raise Closed("the broker is closed") from error
             raise
 
-    def _guard(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise Forked("this broker was opened before a fork and does not work here: open another one")
 
 
-async def _knock(
+async def _probe_http(
     run: Callable[[Callable[[], None]], Awaitable[None]],
     options: PulsarOptions,
     admin: Callable[..., Admin],
@@ -302,7 +301,7 @@ async def _knock(
     """Greet a host whose lookups go over HTTP."""
     scheme = urlsplit(options.url).scheme
     at = admin(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
-    await run(partial(at.knock, options.path(topic_of(Stage.WAKE))))
+    await run(partial(at.probe, options.path(topic_of(Stage.WAKE))))
 
 
 def _tls_context(options: PulsarOptions) -> ssl.SSLContext | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from messages.errors import MessageTooLarge, ScfWorkersError
-from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerUnauthorized, Closed
 
 __all__ = ["failure"]
 
-_REFUSED: Final = frozenset({"AuthenticationError", "AuthorizationError", "ErrorGettingAuthenticationData"})
+_UNAUTHORIZED: Final = frozenset({"AuthenticationError", "AuthorizationError", "ErrorGettingAuthenticationData"})
 _MISNAMED: Final = frozenset({"InvalidUrl", "InvalidTopicName", "InvalidConfiguration"})
 _HINTS: Final = {
     "TopicNotFound": "the topic is not there and topics are not made by themselves: make it",
@@ -37,8 +37,8 @@ def failure(found: Any, doing: str) -> ScfWorkersError:  # noqa: ANN401 - an unt
         return Closed(text)
     if name == "MessageTooBig":
         return MessageTooLarge(text)
-    if name in _REFUSED:
-        return BrokerRefused(f"{text}; does this token have the right to do that in this namespace?")
+    if name in _UNAUTHORIZED:
+        return BrokerUnauthorized(f"{text}; does this token have the right to do that in this namespace?")
     if name in _MISNAMED:
         return BadBrokerUrl(f"{text}; correct BROKER_URL, BROKER_TENANT or BROKER_NAMESPACE")
     return BrokerDown(text)

@@ -15,18 +15,18 @@ from typing import Final
 
 from telemetry import logs
 from telemetry.events import Event
-from transport.errors import BrokerDown, BrokerRefused
+from transport.errors import BrokerDown, BrokerUnauthorized
 
-__all__ = ["connect_frame", "greet", "greet_one", "refusal"]
+__all__ = ["connect_frame", "probe", "probe_any", "rejection"]
 
-_LIMIT: Final = 5.0
-_MOST: Final = 1 << 20
+_TIMEOUT: Final = 5.0
+_MAX_FRAME: Final = 1 << 20
 _CONNECT: Final = 2
 _CONNECTED: Final = 3
 _ERROR: Final = 14
 _PROTOCOL: Final = 15
 """A version of the protocol that brokers have known since 2.4."""
-_REFUSALS: Final = {3: "authentication", 4: "authorization"}
+_REJECTIONS: Final = {3: "authentication", 4: "authorization"}
 """`ServerError` of PulsarApi.proto."""
 _VARINT: Final = 0
 _BYTES: Final = 2
@@ -34,43 +34,43 @@ _BYTES: Final = 2
 log = logs.get(__name__)
 
 
-async def greet_one(hosts: Sequence[tuple[str, int]], hello: Callable[[str, int], Awaitable[None]]) -> None:
+async def probe_any(hosts: Sequence[tuple[str, int]], probe_host: Callable[[str, int], Awaitable[None]]) -> None:
     """Greet hosts in turn until one answers.
 
     Args:
         hosts: names and ports, at least one.
-        hello: greets one of them.
+        probe_host: greets one of them.
 
     Raises:
         transport.errors.BrokerDown: none of them answers; the last one's fault is told.
-        transport.errors.BrokerRefused: the broker does not take this token.
+        transport.errors.BrokerUnauthorized: the broker does not take this token.
     """
     for host, port in hosts[:-1]:
         try:
-            return await hello(host, port)
-        except BrokerRefused:
+            return await probe_host(host, port)
+        except BrokerUnauthorized:
             raise
         except BrokerDown as error:
             log.warning(Event.BROKER_AWAY, error=error)
-    return await hello(*hosts[-1])
+    return await probe_host(*hosts[-1])
 
 
-async def greet(host: str, port: int, *, token: str | None, tls: ssl.SSLContext | None) -> None:
+async def probe(host: str, port: int, *, token: str | None, tls: ssl.SSLContext | None) -> None:
     """Open a connection, say who we are, and close it.
 
     An answer that is neither yes nor no says nothing: it is the client's to find out.
 
     Raises:
         transport.errors.BrokerDown: nobody answers there, or TLS fails.
-        transport.errors.BrokerRefused: the broker does not take this token.
+        transport.errors.BrokerUnauthorized: the broker does not take this token.
     """
     try:
-        async with asyncio.timeout(_LIMIT):
+        async with asyncio.timeout(_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             try:
                 writer.write(connect_frame(token))
                 size = int.from_bytes(await reader.readexactly(4))
-                answer = await reader.readexactly(min(size, _MOST))
+                answer = await reader.readexactly(min(size, _MAX_FRAME))
             finally:
                 writer.transport.abort()  # `close` would wait for the other side's end of TLS
     except asyncio.IncompleteReadError as error:
@@ -79,20 +79,20 @@ async def greet(host: str, port: int, *, token: str | None, tls: ssl.SSLContext 
         raise BrokerDown(f"{host}:{port} is not trusted: {error.reason}; correct BROKER_TLS_CA or the name") from error
     except (OSError, TimeoutError) as error:
         raise BrokerDown(f"no broker answers at {host}:{port}: {type(error).__name__}") from error
-    if said := refusal(answer):
-        raise BrokerRefused(f"the broker at {host}:{port} refuses the token in BROKER_TOKEN ({said})")
+    if reason := rejection(answer):
+        raise BrokerUnauthorized(f"the broker at {host}:{port} rejects the token in BROKER_TOKEN ({reason})")
 
 
 def connect_frame(token: str | None) -> bytes:
     """The first thing a client says."""
-    said = _field(1, b"scf-workers") + _field(4, _PROTOCOL)
+    fields = _field(1, b"scf-workers") + _field(4, _PROTOCOL)
     if token is not None:
-        said += _field(3, token.encode()) + _field(5, b"token")
-    command = _field(1, _CONNECT) + _field(_CONNECT, said)
+        fields += _field(3, token.encode()) + _field(5, b"token")
+    command = _field(1, _CONNECT) + _field(_CONNECT, fields)
     return struct.pack(">II", len(command) + 4, len(command)) + command
 
 
-def refusal(answer: bytes) -> str:
+def rejection(answer: bytes) -> str:
     """Why a broker refuses us; empty when it does not say so.
 
     Args:
@@ -103,13 +103,13 @@ def refusal(answer: bytes) -> str:
         error = command.get(_ERROR)
         if command.get(1) != _ERROR or not isinstance(error, bytes):
             return ""
-        said = dict(_fields(error))
+        fields = dict(_fields(error))
     except (IndexError, ValueError):
         return ""
-    kind, text = said.get(2), said.get(3, b"")
-    if not isinstance(kind, int) or kind not in _REFUSALS or not isinstance(text, bytes):
+    kind, text = fields.get(2), fields.get(3, b"")
+    if not isinstance(kind, int) or kind not in _REJECTIONS or not isinstance(text, bytes):
         return ""
-    return f"{_REFUSALS[kind]}, {text.decode('utf-8', 'replace')[:200]}"
+    return f"{_REJECTIONS[kind]}, {text.decode('utf-8', 'replace')[:200]}"
 
 
 def _field(number: int, value: int | bytes) -> bytes:

@@ -36,7 +36,7 @@ _OK: Final = 0
 """A result's value; its name takes twice as long."""
 
 _PENDING: Final = 1000
-"""Messages of a topic that may wait for their receipt; `Outlet` keeps to it, so that the client never refuses one."""
+"""Unconfirmed messages allowed per topic. `ReconnectingProducer` enforces it, so the client's queue never fills."""
 
 log = logs.get(__name__)
 
@@ -140,7 +140,7 @@ class NativeClient:
         try:
             client: Any = pulsar.Client(
                 options.url,
-                authentication=pulsar.AuthenticationToken(_careful(options.token)) if options.token else None,
+                authentication=pulsar.AuthenticationToken(_never_raising(options.token)) if options.token else None,
                 operation_timeout_seconds=options.operation_timeout,
                 tls_trust_certs_file_path=options.tls_ca or None,
                 tls_validate_hostname=True,
@@ -150,7 +150,7 @@ class NativeClient:
         except (pulsar.PulsarException, ValueError) as error:
             raise failure(error, f"opening {options.url}") from error
         self._handle: Any = client._client  # noqa: SLF001 - the handle has the asynchronous calls
-        _never_free(self._handle)
+        _keep_until_exit(self._handle)
         self._pid = os.getpid()
         atexit.register(self._at_exit)
 
@@ -191,7 +191,7 @@ class NativeClient:
         """Open a topic for publishing.
 
         A batch would be handed out and given back as a whole, whatever the consumer's prefetch: every message goes
-        alone. Its queue never fills, because `Outlet` lets in fewer.
+        alone. Its queue never fills, because `ReconnectingProducer` lets in fewer.
 
         Raises:
             transport.errors.BrokerDown: the broker did not let us in.
@@ -300,7 +300,7 @@ class NativeConsumer:
 class NativeProducer:
     """A producer of one topic."""
 
-    ROOM: Final = _PENDING
+    MAX_PENDING: Final = _PENDING
 
     def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - an untyped library's
         import _pulsar
@@ -315,13 +315,13 @@ class NativeProducer:
         """Whether the broker has it on its list just now."""
         return bool(self._handle.is_connected())
 
-    async def send(self, payload: bytes, due: float | None, settled: Callable[[], None]) -> str:
+    async def send(self, payload: bytes, due: float | None, released: Callable[[], None]) -> str:
         """Send one message and wait for its receipt; the message's id.
 
         Args:
             payload: the bytes.
             due: seconds since the epoch before which it must not be delivered.
-            settled: called on the loop once the client has let go of the message, whether or not anybody waits still.
+            released: called on the loop once the client has let go of the message, whether or not anybody waits still.
 
         Raises:
             transport.errors.BrokerDown: no receipt came.
@@ -336,7 +336,7 @@ class NativeProducer:
         sent = _Answer(self._doing)
 
         def receipt(result: object, message_id: object) -> None:
-            settled()
+            released()
             sent.came(result, message_id)
 
         self._handle.send_async(message.build(), partial(self._wakeups.call, receipt))
@@ -358,7 +358,7 @@ def _seconds(due: str) -> float:
     return int(due) / 1000 if due.isascii() and due.isdigit() and len(due) <= _MILLIS_DIGITS else 0.0
 
 
-def _never_free(handle: object) -> None:
+def _keep_until_exit(handle: object) -> None:
     """Keep a client's shell, some kilobytes, until the process is gone.
 
     Else one of its threads may be the last to let go of it, and then frees our token supplier, for which it needs the
@@ -383,7 +383,7 @@ def _name(found: Any, batch: int) -> str:  # noqa: ANN401 - an untyped library's
     return entry if batch < 0 else f"{entry}:{batch}"
 
 
-def _careful(token: Callable[[], str]) -> Callable[[], str]:
+def _never_raising(token: Callable[[], str]) -> Callable[[], str]:
     """A supplier that never raises: it is called from the client's threads, where an exception ends the process."""
     last = ""
 

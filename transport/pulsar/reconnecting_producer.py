@@ -10,11 +10,11 @@ from typing import Self
 from transport.errors import BrokerDown, Closed
 from transport.pulsar.native import NativeProducer
 
-__all__ = ["Outlet"]
+__all__ = ["ReconnectingProducer"]
 
 
-class Outlet:
-    """A producer, replaced when its connection stays away. Made by `Outlet.open`.
+class ReconnectingProducer:
+    """A producer, replaced when its connection stays away. Made by `ReconnectingProducer.open`.
 
     Args:
         producer: the first one.
@@ -26,7 +26,7 @@ class Outlet:
         self._producer: NativeProducer | None = producer
         self._make = make
         self._limit = limit
-        self._room = asyncio.Semaphore(NativeProducer.ROOM)
+        self._unconfirmed = asyncio.Semaphore(NativeProducer.MAX_PENDING)
         self._usable = asyncio.Event()
         self._usable.set()
         self._closed = False
@@ -62,17 +62,17 @@ class Outlet:
         tried = False
         while True:
             await self._usable.wait()
-            await self._room.acquire()
+            await self._unconfirmed.acquire()
             producer = self._producer
             if self._closed or producer is None:
-                self._room.release()
+                self._unconfirmed.release()
                 if self._closed:
                     raise BrokerDown("the broker was closed before a receipt came") if tried else Closed("it is closed")
                 continue
             tried = True
             try:
                 # The place is given back with the receipt, not by whoever waits for it: it may have been cancelled.
-                return await producer.send(payload, due, self._room.release)
+                return await producer.send(payload, due, self._unconfirmed.release)
             except Closed:
                 if producer is self._producer and not self._closed:
                     raise

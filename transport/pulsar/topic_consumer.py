@@ -12,12 +12,12 @@ from telemetry.events import Event
 from transport.errors import BrokerDown, Closed
 from transport.pulsar.native import Arrival, NativeConsumer
 
-__all__ = ["Lane"]
+__all__ = ["TopicConsumer"]
 
 log = logs.get(__name__)
 
 
-class Lane:
+class TopicConsumer:
     """A native consumer, replaced when its connection stays away.
 
     Args:
@@ -34,33 +34,33 @@ class Lane:
         consumer: NativeConsumer,
         make: Callable[[int], Awaitable[NativeConsumer]],
         queue: int,
-        arrived: Callable[[Lane, Arrival | None], None],
+        arrived: Callable[[TopicConsumer, Arrival | None], None],
     ) -> None:
         self.topic = topic
         self.pending = 0
         """Requests under way. None can be called off, so none is made that is not wanted."""
-        self._take_on(consumer)
+        self._use(consumer)
         self._make = make
         self._queue = queue
-        self._sees_firsts_only = False
+        self._drops_batched = False
         self._arrived = arrived
         self._closed = False
 
-    def _take_on(self, consumer: NativeConsumer) -> None:
+    def _use(self, consumer: NativeConsumer) -> None:
         self._consumer = consumer
-        self._request = consumer.receiver(partial(self._came, consumer))
+        self._receive = consumer.receiver(partial(self._on_arrival, consumer))
 
     @property
     def connected(self) -> bool:
         """As `Link` says. One that must be renewed for another reason says no, too."""
-        return self._consumer.connected and not self._sees_firsts_only
+        return self._consumer.connected and not self._drops_batched
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request one message; what the client holds already arrives before this returns."""
         self.pending += 1
-        self._request()
+        self._receive()
 
-    def _came(self, consumer: NativeConsumer, arrival: Arrival | None) -> None:
+    def _on_arrival(self, consumer: NativeConsumer, arrival: Arrival | None) -> None:
         if consumer is not self._consumer or self._closed:
             return  # The broker delivers it again: that consumer is gone.
         self.pending -= 1
@@ -68,7 +68,7 @@ class Lane:
             return
         if arrival.batched and not self._queue:
             # We send no batches; whoever does must not have all but the first message of each lie here for ever.
-            self._queue, self._sees_firsts_only = 1, True
+            self._queue, self._drops_batched = 1, True
             log.warning(Event.BATCHES_FOUND, topic=self.topic)
         self._arrived(self, arrival)
 
@@ -76,7 +76,7 @@ class Lane:
         """The message is done, whichever connection it came by.
 
         Raises:
-            transport.errors.Closed: the lane was closed.
+            transport.errors.Closed: the topic_consumer was closed.
         """
         while True:
             consumer = self._consumer
@@ -102,9 +102,9 @@ class Lane:
             await fresh.close()
             return
         old = self._consumer
-        self._take_on(fresh)
+        self._use(fresh)
         # A batch may have come while the fresh one was made.
-        self._sees_firsts_only = queue != self._queue
+        self._drops_batched = queue != self._queue
         self.pending = 0
         self._arrived(self, None)
         with suppress(BrokerDown, Closed):  # it has no connection anyway

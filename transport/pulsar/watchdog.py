@@ -14,11 +14,11 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.errors import Closed
 
-__all__ = ["AWAY", "Keeper", "Link"]
+__all__ = ["AWAY", "Link", "Watchdog"]
 
 AWAY: Final = 5.0
 """Seconds without a connection after which a link is renewed; the client's first tries fall within."""
-_LOOK_EVERY: Final = 1.0
+_CHECK_EVERY: Final = 1.0
 
 log = logs.get(__name__)
 
@@ -41,14 +41,14 @@ class Link(Protocol):
         ...
 
 
-class Keeper:
+class Watchdog:
     """Looks after links from its making until `stop`. Must be made where the loop runs."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._links: dict[Link, float] = {}
-        self._looked = self._loop.time()
-        self._task = asyncio.create_task(self._run(), name="pulsar-keeper")
+        self._checked_at = self._loop.time()
+        self._task = asyncio.create_task(self._run(), name="pulsar-watchdog")
 
     def watch(self, link: Link) -> None:
         """Look after a link."""
@@ -65,16 +65,16 @@ class Keeper:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            await self._renew(self._away())
+            await asyncio.sleep(_CHECK_EVERY)
+            await self._renew(self._overdue())
 
-    def _away(self) -> list[Link]:
+    def _overdue(self) -> list[Link]:
         """Links that have been away for too long, as far as anybody looked: a function may have been frozen."""
         now = self._loop.time()
-        thawed = now - self._looked > AWAY
-        self._looked = now
+        was_frozen = now - self._checked_at > AWAY
+        self._checked_at = now
         for link in self._links:
-            if thawed or link.connected:
+            if was_frozen or link.connected:
                 self._links[link] = now
         return [link for link, seen in self._links.items() if now - seen > AWAY]
 
@@ -85,4 +85,4 @@ class Keeper:
         failed = [end for end in done if isinstance(end, Exception) and not isinstance(end, Closed)]
         if failed:
             log.warning(Event.BROKER_AWAY, error=failed[0])
-        self._looked = self._loop.time()
+        self._checked_at = self._loop.time()

@@ -18,7 +18,7 @@ from transport.errors import BrokerDown, Closed
 from transport.port import Backlog, Capabilities, Delivery
 from transport.sqlite.clocks import Clocks, machine_clocks
 from transport.sqlite.delivery import DeliveryLoop, Runner
-from transport.sqlite.peers import Alone, Peers
+from transport.sqlite.peers import NoPeers, Peers
 from transport.sqlite.store import MEMORY, Lease, Store
 
 __all__ = ["SqliteBroker", "SqliteConsumer"]
@@ -30,7 +30,7 @@ _BUSY_TIMEOUT: Final = 10.0
 class SqliteBroker:
     """A broker in one file. Made by `SqliteBroker.open`."""
 
-    def __init__(self, delivery: DeliveryLoop, peers: Alone, clocks: Clocks, *, private: bool) -> None:
+    def __init__(self, delivery: DeliveryLoop, peers: NoPeers, clocks: Clocks, *, private: bool) -> None:
         self._delivery = delivery
         self._peers = peers
         self._clocks = clocks
@@ -68,7 +68,7 @@ class SqliteBroker:
                 clocks = Clocks(clock, loop.time, "") if private else await runner.run(lambda: machine_clocks(clock))
             opening = partial(Store.open, path, now=clocks.read(), busy_timeout=busy_timeout)
             store = await runner.run(opening)
-            peers = Alone() if private else await runner.run(lambda: _peers_beside(path, lease))
+            peers = NoPeers() if private else await runner.run(lambda: _peers_beside(path, lease))
         except BaseException as error:
             runner.close()
             if isinstance(error, sqlite3.Error):
@@ -111,7 +111,7 @@ class SqliteBroker:
 
     def _join(self, store: Store, topics: Sequence[str], subscription: str, now: float) -> dict[int, str]:
         """In the store's thread: become a holder, whose death others notice, before the first claim."""
-        self._peers.tend(store, now)
+        self._peers.maintain(store, now)
         return store.subscribe(topics, subscription)
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
@@ -147,7 +147,7 @@ class SqliteConsumer:
         self._prefetch = prefetch
         self._held: dict[str, int] = {}
         self._buffer: asyncio.Queue[Delivery | BrokerDown | Closed] = asyncio.Queue()
-        self._resting = True
+        self._no_prefetch = True
         self._closed = False
         self._failed = False
         self._waiting = 0
@@ -166,7 +166,7 @@ class SqliteConsumer:
         """
         if self._closed:
             raise Closed("the consumer is closed")
-        self._resting = False
+        self._no_prefetch = False
         self._waiting += 1
         # What is at hand may have come for another call that has not run yet.
         if self._waiting > self._buffer.qsize() or self._buffer.qsize() * 2 <= self._prefetch:
@@ -205,7 +205,7 @@ class SqliteConsumer:
         if row is None or self._closed:
             return
         # Else this consumer, having room again, would take back what another should have.
-        self._resting = True
+        self._no_prefetch = True
         try:
             await self._delivery.submit(lambda store: store.release((row,), self._delivery.holder))
         except BrokerDown:
@@ -240,9 +240,9 @@ class SqliteConsumer:
         """As `Member` says."""
         if self._closed:
             return 0
-        return self._waiting + (0 if self._resting else self._prefetch) - self._buffer.qsize()
+        return self._waiting + (0 if self._no_prefetch else self._prefetch) - self._buffer.qsize()
 
-    def feed(self, leases: Sequence[Lease]) -> None:
+    def deliver(self, leases: Sequence[Lease]) -> None:
         """As `Member` says. One that was closed meanwhile only notes what it has to give back."""
         self._failed = False
         for lease in leases:
@@ -257,11 +257,11 @@ class SqliteConsumer:
 
     def fail(self, reason: str) -> None:
         """As `Member` says. Nothing more is fetched ahead until the next `receive`."""
-        self._resting = self._failed = True
+        self._no_prefetch = self._failed = True
         for _ in range(self._waiting - self._buffer.qsize()):
             self._buffer.put_nowait(BrokerDown(reason))
 
-    def lapse(self) -> list[int]:
+    def drop_prefetched(self) -> list[int]:
         """As `Member` says."""
         rows = [self._held.pop(delivery.message_id, None) for delivery in self._drain()]
         return [row for row in rows if row is not None]

@@ -16,19 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from transport.errors import BrokerDown, Closed
-from transport.sqlite.peers import Alone
+from transport.sqlite.peers import NoPeers
 from transport.sqlite.store import Lease, Store
 
-__all__ = ["Chore", "DeliveryLoop", "Member", "Runner"]
+__all__ = ["DeliveryLoop", "Maintenance", "Member", "Runner"]
 
 T = TypeVar("T")
-Chore = Callable[[Store], None]
+Maintenance = Callable[[Store], None]
 
-_MOST: Final = 500
+_MAX_REQUESTS: Final = 500
 """Requests in one transaction: other processes wait for some milliseconds at most."""
-_PAUSE: Final = 1.0
+_RETRY_AFTER: Final = 1.0
 """Seconds until leases are tried again after the file failed."""
-_TICK: Final = 0.001
+_MIN_SLEEP: Final = 0.001
 """Shortest sleep until a message is due: the broker's clock and the loop's never agree to the microsecond."""
 
 
@@ -68,7 +68,7 @@ class Member(Protocol):
         """How many messages it would take now."""
         ...
 
-    def feed(self, leases: Sequence[Lease]) -> None:
+    def deliver(self, leases: Sequence[Lease]) -> None:
         """Take over messages."""
         ...
 
@@ -76,12 +76,12 @@ class Member(Protocol):
         """The file failed: raise `BrokerDown` from every `receive` that waits."""
         ...
 
-    def lapse(self) -> list[int]:
+    def drop_prefetched(self) -> list[int]:
         """The lease ended, others may have what is not handed out yet: drop it and return its rows."""
         ...
 
     def stop(self) -> None:
-        """End every `receive` and want nothing more."""
+        """End every `receive` and demand nothing more."""
         ...
 
 
@@ -110,7 +110,7 @@ class _Request(Generic[T]):
             self.future.set_exception(error)
 
 
-class _Want:
+class _Demand:
     """What a consumer wants, and what it gets."""
 
     def __init__(self, member: Member) -> None:
@@ -120,7 +120,7 @@ class _Want:
         self.leases: list[Lease] = []
 
     @property
-    def hungry(self) -> bool:
+    def unsatisfied(self) -> bool:
         return len(self.leases) < self.limit
 
 
@@ -128,35 +128,40 @@ class _Round:
     """One trip to the store."""
 
     def __init__(
-        self, chores: Sequence[Chore], requests: Sequence[_Request[Any]], wants: Sequence[_Want], now: float
+        self,
+        maintenance: Sequence[Maintenance],
+        requests: Sequence[_Request[Any]],
+        demands: Sequence[_Demand],
+        now: float,
     ) -> None:
-        self.chores = chores
+        self.maintenance = maintenance
         self.requests = requests
-        self.wants = wants
+        self.demands = demands
         self._now = now
         self._committed = False
         self.next_due: float | None = None
-        """When somebody who went away hungry can be served."""
+        """When somebody who went away unsatisfied can be served."""
 
-    def run(self, store: Store, peers: Alone) -> None:
+    def run(self, store: Store, peers: NoPeers) -> None:
         """Do everything in one transaction, or without one if there is nothing to write."""
         if self._writes(store):
             with store.transaction():
-                for chore in self.chores:
-                    chore(store)
+                for work in self.maintenance:
+                    work(store)
                 self._serve_requests(store)
-                for want in self.wants:
-                    want.leases = store.claim(peers.holder, want.queues, want.limit, self._now)
+                for demand in self.demands:
+                    demand.leases = store.claim(peers.holder, demand.queues, demand.limit, self._now)
             self._committed = True
             peers.committed(store)
         else:
             self._serve_requests(store)
-        self.next_due = store.next_due({queue for want in self.wants if want.hungry for queue in want.queues})
+        waiting = (demand.queues for demand in self.demands if demand.unsatisfied)
+        self.next_due = store.next_due({queue for queues in waiting for queue in queues})
 
     def _writes(self, store: Store) -> bool:
-        if self.chores or any(request.write for request in self.requests):
+        if self.maintenance or any(request.write for request in self.requests):
             return True
-        return any(store.ready(want.queues, self._now) for want in self.wants)
+        return any(store.ready(demand.queues, self._now) for demand in self.demands)
 
     def _serve_requests(self, store: Store) -> None:
         for request in self.requests:
@@ -165,8 +170,8 @@ class _Round:
     def settle(self) -> None:
         for request in self.requests:
             request.settle()
-        for want in self.wants:
-            want.member.feed(want.leases)
+        for demand in self.demands:
+            demand.member.deliver(demand.leases)
 
     def abort(self, error: BaseException) -> None:
         for request in self.requests:
@@ -179,15 +184,15 @@ class _Round:
             down = BrokerDown(reason)
             down.__cause__ = error
             request.fail(down)
-        for want in self.wants:
-            want.member.feed(want.leases if self._committed else ())
-            want.member.fail(reason)
+        for demand in self.demands:
+            demand.member.deliver(demand.leases if self._committed else ())
+            demand.member.fail(reason)
 
 
 class DeliveryLoop:
     """Runs the store for a broker and its consumers, from its making until `stop`."""
 
-    def __init__(self, store: Store, runner: Runner, peers: Alone, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, runner: Runner, peers: NoPeers, clock: Callable[[], float]) -> None:
         self._store = store
         self._runner = runner
         self._peers = peers
@@ -196,7 +201,7 @@ class DeliveryLoop:
         self._requests: deque[_Request[Any]] = deque()
         self._signal = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._orphans: list[int] = []
+        self._expired_rows: list[int] = []
         self._stopping = False
         self._leaving: asyncio.Future[None] | None = None
         self._task = asyncio.create_task(self._serve(), name="sqlite-broker")
@@ -285,41 +290,41 @@ class DeliveryLoop:
 
     async def _round(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._peers.lapsed(loop.time()):
-            self._orphans += [row for member in self._members for row in member.lapse()]
-        trip = _Round(self._chores(loop.time()), self._take(), self._wants(), self._clock())
-        if trip.chores or trip.requests or trip.wants:
+        if self._peers.lease_expired(loop.time()):
+            self._expired_rows += [row for member in self._members for row in member.drop_prefetched()]
+        trip = _Round(self._maintenance(loop.time()), self._take(), self._demands(), self._clock())
+        if trip.maintenance or trip.requests or trip.demands:
             try:
                 await self._runner.run(lambda: trip.run(self._store, self._peers))
             except (sqlite3.Error, OSError) as error:
                 trip.fail(error)
-                return self._arm(loop.time() + _PAUSE)
+                return self._arm(loop.time() + _RETRY_AFTER)
             except BaseException as error:
                 trip.abort(error)
                 raise
             trip.settle()
-            self._orphans.clear()
+            self._expired_rows.clear()
             self._peers.attach(self.wake)
-        due = math.inf if trip.next_due is None else loop.time() + max(trip.next_due - self._clock(), _TICK)
-        return self._arm(min(due, self._peers.tend_at))
+        due = math.inf if trip.next_due is None else loop.time() + max(trip.next_due - self._clock(), _MIN_SLEEP)
+        return self._arm(min(due, self._peers.maintain_at))
 
-    def _chores(self, now: float) -> list[Chore]:
+    def _maintenance(self, now: float) -> list[Maintenance]:
         """What the broker does for itself; what fails is tried again by and by."""
-        chores: list[Chore] = []
-        if self._peers.due(now):
-            chores.append(lambda store: self._peers.tend(store, now))
-        if self._orphans:
-            chores.append(lambda store: store.release(self._orphans, self.holder))
-        return chores
+        maintenance: list[Maintenance] = []
+        if self._peers.maintenance_due(now):
+            maintenance.append(lambda store: self._peers.maintain(store, now))
+        if self._expired_rows:
+            maintenance.append(lambda store: store.release(self._expired_rows, self.holder))
+        return maintenance
 
     def _take(self) -> list[_Request[Any]]:
-        return [self._requests.popleft() for _ in range(min(len(self._requests), _MOST))]
+        return [self._requests.popleft() for _ in range(min(len(self._requests), _MAX_REQUESTS))]
 
-    def _wants(self) -> list[_Want]:
+    def _demands(self) -> list[_Demand]:
         """Those who wait come before those who only fetch ahead, and everybody is first in turn."""
         self._members.rotate(-1)
         members = sorted(self._members, key=lambda member: member.waiting == 0)
-        return [want for want in map(_Want, members) if want.hungry]
+        return [demand for demand in map(_Demand, members) if demand.unsatisfied]
 
     def _arm(self, at: float) -> None:
         """Come again at a time of the loop's clock, or at once if something is left over."""

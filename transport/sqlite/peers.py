@@ -1,9 +1,9 @@
 """The folder beside the file: which brokers are alive, and how to wake them.
 
 A broker that consumes is a holder, and has two named pipes in the folder:
-- `{name}.life`: the holder keeps it open for writing and never writes. Its neighbours keep it open for reading: when
+- `{name}.alive`: the holder keeps it open for writing and never writes. Its neighbours keep it open for reading: when
   the holder ends, however it ends, the kernel closes its side and their loops see the end of the file at once.
-- `{name}.bell`: the holder keeps it open for reading; whoever makes a message deliverable writes one byte.
+- `{name}.wake`: the holder keeps it open for reading; whoever makes a message deliverable writes one byte.
 
 So nobody polls: an idle consumer sleeps in the kernel, and a message or a `kill -9` wakes it in about a millisecond.
 Looking at `PRAGMA data_version` and at file locks instead would wake every process every few milliseconds; sockets
@@ -25,38 +25,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from transport.sqlite.store import NOBODY, Store
+from transport.sqlite.store import NO_HOLDER, Store
 
-__all__ = ["Alone", "Peers"]
+__all__ = ["NoPeers", "Peers"]
 
-_MESSAGE: Final = b"."
-_NEIGHBOUR: Final = b"+"
-_TURNS: Final = 4
+_NEW_MESSAGE: Final = b"."
+_NEW_PEER: Final = b"+"
+_RENEWALS: Final = 4
 """A lease is renewed this many times before it could end."""
 
 
-class Alone:
+class NoPeers:
     """What a broker without neighbours has in place of `Peers`: it is the only holder there can be."""
 
-    holder = NOBODY + 1
+    holder = NO_HOLDER + 1
     """Our number in the file."""
 
-    def due(self, now: float) -> bool:
-        """Loop: whether to `tend` at this time. `now` is monotonic seconds, here and below."""
+    def maintenance_due(self, now: float) -> bool:
+        """Loop: whether to `maintain` at this time. `now` is monotonic seconds, here and below."""
         del now
         return False
 
     @property
-    def tend_at(self) -> float:
-        """Loop: when to `tend` at the latest; monotonic seconds."""
+    def maintain_at(self) -> float:
+        """Loop: when to `maintain` at the latest; monotonic seconds."""
         return math.inf
 
-    def lapsed(self, now: float) -> bool:
+    def lease_expired(self, now: float) -> bool:
         """Loop: whether our lease ended before we came to renew it, so that others may have what we held."""
         del now
         return False
 
-    def tend(self, store: Store, now: float) -> None:
+    def maintain(self, store: Store, now: float) -> None:
         """Enter or renew, give back what the dead and the hung held, find new neighbours. Inside a transaction."""
 
     def dead(self, store: Store) -> list[str]:
@@ -80,7 +80,7 @@ class Alone:
         """Loop: let go of the neighbours."""
 
 
-class Peers(Alone):
+class Peers(NoPeers):
     """This broker as a holder, and its neighbours. Methods are for the store's thread unless they say otherwise."""
 
     def __init__(self, folder: Path, name: str, lease: float) -> None:
@@ -88,120 +88,120 @@ class Peers(Alone):
         self._name = name
         self._lease = lease
         self._pipes: dict[str, int] = {}
-        self._retired: list[int] = []
+        self._to_close: list[int] = []
         self._watched: dict[str, int] = {}
         self._found: dict[str, int] = {}
         self._listening = -1
         self._expires = 0.0
         self._renewed = 0.0
-        self._stale = False
+        self._peers_changed = False
         self._entered = False
-        self.holder = NOBODY
+        self.holder = NO_HOLDER
 
-    def due(self, now: float) -> bool:
+    def maintenance_due(self, now: float) -> bool:
         """Whether something changed, or a quarter of the lease is over."""
-        return self._stale or now >= self.tend_at
+        return self._peers_changed or now >= self.maintain_at
 
     @property
-    def tend_at(self) -> float:
+    def maintain_at(self) -> float:
         """A quarter of the lease after the last renewal."""
-        return math.inf if self.holder == NOBODY else self._expires - self._lease * (1 - 1 / _TURNS)
+        return math.inf if self.holder == NO_HOLDER else self._expires - self._lease * (1 - 1 / _RENEWALS)
 
-    def lapsed(self, now: float) -> bool:
+    def lease_expired(self, now: float) -> bool:
         """Whether this process was stopped for longer than its lease."""
-        return self.holder != NOBODY and now > self._expires
+        return self.holder != NO_HOLDER and now > self._expires
 
-    def tend(self, store: Store, now: float) -> None:
+    def maintain(self, store: Store, now: float) -> None:
         """Renew or enter, give back what the dead held, open the pipes of those who came."""
-        self._stale = False
+        self._peers_changed = False
         self._renewed = now + self._lease
-        if not store.renew(self._name, self._renewed):
+        if not store.renew_lease(self._name, self._renewed):
             self._enter(store)
         self.reclaim(store, now)
-        for name in self._names("life"):
+        for name in self._names("alive"):
             known = name == self._name or name in self._watched or name in self._found
-            pipe = None if known else _open_if_alive(self._path(name, "life"))
+            pipe = None if known else _open_if_alive(self._path(name, "alive"))
             if pipe is not None:
                 self._found[name] = pipe
 
     def dead(self, store: Store) -> list[str]:
         """Those of the file and of the folder whose pipe has no writer."""
         names = (store.holders() | self._names()) - {self._name}
-        return [name for name in names if not _is_alive(self._path(name, "life"))]
+        return [name for name in names if not _is_alive(self._path(name, "alive"))]
 
     def reclaim(self, store: Store, now: float) -> None:
         """Remove their pipes too."""
         for name in self.dead(store):
-            store.inherit(name)
+            store.remove_dead(name)
             self._remove(name)
         store.reclaim(now)
 
     def _enter(self, store: Store) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._remove(self._name)
-        self._retired += self._pipes.values()
-        for kind in ("life", "bell"):
+        self._to_close += self._pipes.values()
+        for kind in ("alive", "wake"):
             path = self._path(self._name, kind)
             os.mkfifo(path, 0o600)
-            # Open for both: the bell never ends though those who ring it leave, and neither open waits for anybody.
+            # Opened for reading and writing: reads never see an end of file, and the open never blocks.
             self._pipes[kind] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        self.holder = store.enter(self._name, self._renewed)
+        self.holder = store.register(self._name, self._renewed)
         self._entered = True
 
     def committed(self, store: Store) -> None:
-        """Ring every bell but ours; after a renewal also give free space back to the disk."""
-        note = (_NEIGHBOUR if self._entered else b"") + (_MESSAGE if store.stirred else b"")
+        """Ring every wake_pipe but ours; after a renewal also give free space back to the disk."""
+        note = (_NEW_PEER if self._entered else b"") + (_NEW_MESSAGE if store.made_deliverable else b"")
         if self._expires != self._renewed:
             self._expires = self._renewed
-            store.tidy()
+            store.vacuum()
         self._entered = False
-        for name in self._names("bell") if note else ():
+        for name in self._names("wake") if note else ():
             if name != self._name:
-                _ring(self._path(name, "bell"), note)
+                _wake_peer(self._path(name, "wake"), note)
 
     def leave(self, store: Store) -> None:
         """Remove our pipes too."""
-        if self.holder != NOBODY:
-            store.forget(self._name)
+        if self.holder != NO_HOLDER:
+            store.remove_holder(self._name)
             store.reclaim(0.0)  # no lease ends before the machine began: this gives back ours alone
             self._remove(self._name)
 
     def attach(self, wake: Callable[[], None]) -> None:
-        """Our bell, and the pipes of the neighbours."""
+        """Our wake_pipe, and the pipes of the neighbours."""
         loop = asyncio.get_running_loop()
-        bell = self._pipes.get("bell", self._listening)
-        if bell != self._listening:
-            loop.add_reader(bell, self._rung, bell, wake)
-            self._listening = bell
+        wake_pipe = self._pipes.get("wake", self._listening)
+        if wake_pipe != self._listening:
+            loop.add_reader(wake_pipe, self._on_wake, wake_pipe, wake)
+            self._listening = wake_pipe
         while self._found:
             name, pipe = self._found.popitem()
             self._watched[name] = pipe
-            loop.add_reader(pipe, self._gone, name, wake)
-        self._drop_retired()
+            loop.add_reader(pipe, self._on_death, name, wake)
+        self._close_pipes()
 
     def close(self) -> None:
         """Close every pipe."""
-        self._retired += self._pipes.values()
-        self._retired += self._found.values()
-        self._retired += self._watched.values()
+        self._to_close += self._pipes.values()
+        self._to_close += self._found.values()
+        self._to_close += self._watched.values()
         self._pipes, self._found, self._watched = {}, {}, {}
-        self._drop_retired()
+        self._close_pipes()
 
-    def _rung(self, bell: int, wake: Callable[[], None]) -> None:
+    def _on_wake(self, wake_pipe: int, wake: Callable[[], None]) -> None:
         with suppress(BlockingIOError):
-            self._stale |= _NEIGHBOUR in os.read(bell, 4096)
+            self._peers_changed |= _NEW_PEER in os.read(wake_pipe, 4096)
         wake()
 
-    def _gone(self, name: str, wake: Callable[[], None]) -> None:
-        self._retired.append(self._watched.pop(name))
-        self._drop_retired()
-        self._stale = True
+    def _on_death(self, name: str, wake: Callable[[], None]) -> None:
+        self._to_close.append(self._watched.pop(name))
+        self._close_pipes()
+        self._peers_changed = True
         wake()
 
-    def _drop_retired(self) -> None:
+    def _close_pipes(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._retired:
-            pipe = self._retired.pop()
+        while self._to_close:
+            pipe = self._to_close.pop()
             loop.remove_reader(pipe)
             os.close(pipe)
 
@@ -217,7 +217,7 @@ class Peers(Alone):
         return {file.partition(".")[0] for file in files if file.endswith(kind)}
 
     def _remove(self, name: str) -> None:
-        for kind in ("life", "bell"):
+        for kind in ("alive", "wake"):
             self._path(name, kind).unlink(missing_ok=True)
 
 
@@ -242,10 +242,10 @@ def _is_alive(life: Path) -> bool:
     return pipe is not None
 
 
-def _ring(bell: Path, note: bytes) -> None:
+def _wake_peer(wake_pipe: Path, note: bytes) -> None:
     """Write into a neighbour's bell. A full one is ringing already; one without a reader has no owner any more."""
     try:
-        pipe = os.open(bell, os.O_WRONLY | os.O_NONBLOCK)
+        pipe = os.open(wake_pipe, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
         return  # gone; and whoever is not reached looks by itself a few times a lease
     with suppress(BlockingIOError, BrokenPipeError):

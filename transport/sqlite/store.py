@@ -20,10 +20,10 @@ from transport.errors import BadBrokerUrl
 from transport.port import Backlog
 from transport.sqlite.clocks import Moment
 
-__all__ = ["MEMORY", "NOBODY", "Lease", "Store"]
+__all__ = ["MEMORY", "NO_HOLDER", "Lease", "Store"]
 
 MEMORY: Final = ":memory:"
-NOBODY: Final = 0
+NO_HOLDER: Final = 0
 """The holder of a message that nobody holds."""
 
 _APPLICATION: Final = 0x53434657
@@ -68,7 +68,7 @@ INSERT INTO messages (origin, queue, due, wall, payload)
 SELECT coalesce(origin, row), ?, due, wall, payload FROM messages
 WHERE queue IN (SELECT id FROM queues WHERE topic = ?) GROUP BY coalesce(origin, row)
 """
-_INHERIT: Final = """
+_REMOVE_DEAD: Final = """
 UPDATE messages SET holder = 0, lost = max(lost, 1) WHERE queue IN (SELECT id FROM queues)
 AND holder IN (SELECT id FROM holders WHERE name = ?)
 """
@@ -103,7 +103,7 @@ class Store:
         self._db = db
         self._identity = identity
         self._queues: dict[str, list[int]] = {}
-        self.stirred = False
+        self.made_deliverable = False
         """Whether the last transaction made a message deliverable, or may have."""
 
     @classmethod
@@ -158,8 +158,8 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """Write: all of it or nothing. `stirred` tells afterwards whether others should look."""
-        self.stirred = False
+        """Write: all of it or nothing. `made_deliverable` tells afterwards whether others should look."""
+        self.made_deliverable = False
         self._queues.clear()
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -177,7 +177,7 @@ class Store:
             sql = "INSERT INTO messages (origin, queue, due, wall, payload) VALUES (?, ?, ?, ?, ?)"
             row = self._db.execute(sql, (origin, queue, due, wall, payload)).lastrowid
             origin = origin or row
-        self.stirred = True
+        self.made_deliverable = True
         return f"{self._identity}-{origin}"
 
     def _queues_of(self, topic: str) -> list[int]:
@@ -246,7 +246,7 @@ class Store:
     def release(self, rows: Iterable[int], holder: int) -> None:
         """Give back what this holder still holds of these rows."""
         sql = "UPDATE messages SET holder = 0 WHERE row = ? AND holder = ?"
-        self.stirred |= self._db.executemany(sql, [(row, holder) for row in rows]).rowcount > 0
+        self.made_deliverable |= self._db.executemany(sql, [(row, holder) for row in rows]).rowcount > 0
 
     def backlog(self, topic: str, subscription: str, now: float) -> Backlog:
         """Exact figures; of a subscription still to come, what it will begin with."""
@@ -255,13 +255,13 @@ class Store:
         age = 0.0 if oldest is None else max(now - oldest, 0.0)
         return Backlog(ready=ready, delayed=delayed, in_flight=in_flight, oldest_age=age)
 
-    def enter(self, name: str, expires: float) -> int:
+    def register(self, name: str, expires: float) -> int:
         """Register a holder whose lease ends at `expires` and return its number, which is never given again."""
         sql = "INSERT INTO holders (name, expires) VALUES (?, ?) RETURNING id"
         ((holder,),) = self._db.execute(sql, (name, expires)).fetchall()
         return int(holder)
 
-    def renew(self, name: str, expires: float) -> bool:
+    def renew_lease(self, name: str, expires: float) -> bool:
         """Prolong a lease; False if nobody of that name is registered."""
         return self._db.execute("UPDATE holders SET expires = ? WHERE name = ?", (expires, name)).rowcount == 1
 
@@ -269,20 +269,20 @@ class Store:
         """The names registered."""
         return {name for (name,) in self._db.execute("SELECT name FROM holders")}
 
-    def inherit(self, name: str) -> None:
+    def remove_dead(self, name: str) -> None:
         """Strike a dead holder off, and give back what it held."""
-        self.stirred |= self._db.execute(_INHERIT, (name,)).rowcount > 0
-        self.forget(name)
+        self.made_deliverable |= self._db.execute(_REMOVE_DEAD, (name,)).rowcount > 0
+        self.remove_holder(name)
 
-    def forget(self, name: str) -> None:
+    def remove_holder(self, name: str) -> None:
         """Strike a holder off that may live on; `reclaim` then gives its messages back."""
         self._db.execute("DELETE FROM holders WHERE name = ?", (name,))
 
     def reclaim(self, now: float) -> None:
         """Give back every message whose holder is struck off, or has a lease that ended before `now`."""
-        self.stirred |= self._db.execute(_RECLAIM, (now,)).rowcount > 0
+        self.made_deliverable |= self._db.execute(_RECLAIM, (now,)).rowcount > 0
 
-    def tidy(self) -> None:
+    def vacuum(self) -> None:
         """Give some of the pages that are free back to the file system, if there are many. Services transactions."""
         ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
         if free > _SPARE_PAGES:

@@ -15,7 +15,7 @@ from transport.errors import Closed
 from transport.port import Delivery
 from transport.pulsar.consumer import PulsarConsumer
 from transport.pulsar.native import Arrival, NativeConsumer, Wakeups
-from transport.pulsar.topic_consumer import Lane
+from transport.pulsar.topic_consumer import TopicConsumer
 
 
 class Message:
@@ -85,8 +85,9 @@ class House:
     def __init__(self, prefetch: int = 1) -> None:
         self.sources = [Source()]
         self.consumer = PulsarConsumer(wall, prefetch, lambda: None, lambda _: None)
-        self.lane = Lane("poll", cast("NativeConsumer", self.sources[0]), self._make, 0, self.consumer.arrived)
-        self.consumer.add(self.lane)
+        native = cast("NativeConsumer", self.sources[0])
+        self.topic_consumer = TopicConsumer("poll", native, self._make, 0, self.consumer.arrived)
+        self.consumer.add(self.topic_consumer)
 
     async def _make(self, queue: int) -> NativeConsumer:
         self.sources.append(Source())
@@ -94,7 +95,7 @@ class House:
 
     async def renew(self) -> None:
         self.sources[-1].connected = False
-        await self.lane.renew()
+        await self.topic_consumer.renew()
 
     async def receive(self, entry: int, due: float = 0.0) -> Delivery:
         receiving = asyncio.ensure_future(self.consumer.receive())

@@ -1,4 +1,4 @@
-"""What the Pulsar adapter does when connections go and come: producers, consumers and their keeper, on stand-ins."""
+"""What the Pulsar adapter does when connections go and come: producers, consumers and their watchdog, on stand-ins."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from transport.errors import BrokerDown, Closed
 from transport.pulsar.broker import PulsarBroker
 from transport.pulsar.native import NativeClient, NativeConsumer, NativeProducer
 from transport.pulsar.options import PulsarOptions
-from transport.pulsar.reconnecting_producer import Outlet
-from transport.pulsar.watchdog import AWAY, Keeper
+from transport.pulsar.reconnecting_producer import ReconnectingProducer
+from transport.pulsar.watchdog import AWAY, Watchdog
 
-# -------------------------------------------------------------------------------------------------------------- keeper
+# ------------------------------------------------------------------------------------------------------------ watchdog
 
 
 class Link:
@@ -37,9 +37,9 @@ class Link:
 
 def test_a_link_is_renewed_when_it_stays_away_and_not_before() -> None:
     async def body() -> None:
-        keeper, link, other = Keeper(), Link(), Link()
-        keeper.watch(link)
-        keeper.watch(other)
+        watchdog, link, other = Watchdog(), Link(), Link()
+        watchdog.watch(link)
+        watchdog.watch(other)
         await asyncio.sleep(10)
         link.connected = False
         await asyncio.sleep(AWAY - 1)
@@ -49,45 +49,45 @@ def test_a_link_is_renewed_when_it_stays_away_and_not_before() -> None:
         assert link.connected
         await asyncio.sleep(30)
         assert (len(link.renewed), other.renewed) == (1, [])
-        await keeper.stop()
+        await watchdog.stop()
 
     virtually(body)
 
 
 def test_a_renewal_that_fails_is_tried_again_soon() -> None:
     async def body() -> None:
-        keeper, link = Keeper(), Link()
-        keeper.watch(link)
+        watchdog, link = Watchdog(), Link()
+        watchdog.watch(link)
         link.connected, link.fails = False, 3
         await asyncio.sleep(AWAY + 10)
         assert link.connected
         assert len(link.renewed) == 4
         assert link.renewed[-1] - link.renewed[0] < 5
-        await keeper.stop()
+        await watchdog.stop()
 
     virtually(body)
 
 
 def test_a_link_that_reconnects_by_itself_or_is_forgotten_is_left_alone() -> None:
     async def body() -> None:
-        keeper, link, gone = Keeper(), Link(), Link()
-        keeper.watch(link)
-        keeper.watch(gone)
+        watchdog, link, gone = Watchdog(), Link(), Link()
+        watchdog.watch(link)
+        watchdog.watch(gone)
         link.connected = gone.connected = False
         await asyncio.sleep(AWAY - 2)
         link.connected = True
-        keeper.forget(gone)
+        watchdog.forget(gone)
         await asyncio.sleep(AWAY * 3)
         assert link.renewed == gone.renewed == []
-        await keeper.stop()
+        await watchdog.stop()
 
     virtually(body)
 
 
 def test_after_a_freeze_the_client_has_its_time_to_reconnect() -> None:
     async def body() -> None:
-        keeper, link = Keeper(), Link()
-        keeper.watch(link)
+        watchdog, link = Watchdog(), Link()
+        watchdog.watch(link)
         await asyncio.sleep(3)
         cast("VirtualLoop", asyncio.get_running_loop())._leaping.elapsed += 600
         link.connected = False
@@ -95,12 +95,12 @@ def test_after_a_freeze_the_client_has_its_time_to_reconnect() -> None:
         link.connected = True
         await asyncio.sleep(AWAY)
         assert not link.renewed
-        await keeper.stop()
+        await watchdog.stop()
 
     virtually(body)
 
 
-# -------------------------------------------------------------------------------------------------------------- outlet
+# ------------------------------------------------------------------------------------------------------------ producer
 
 
 class Producer:
@@ -112,22 +112,22 @@ class Producer:
         self.sent: list[bytes] = []
         self._waiting: deque[tuple[asyncio.Future[str], Callable[[], None]]] = deque()
 
-    async def send(self, payload: bytes, due: float | None, settled: Callable[[], None]) -> str:
+    async def send(self, payload: bytes, due: float | None, released: Callable[[], None]) -> str:
         self.sent.append(payload)
         receipt: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append((receipt, settled))
+        self._waiting.append((receipt, released))
         return await receipt
 
     def confirm(self) -> None:
-        receipt, settled = self._waiting.popleft()
-        settled()
+        receipt, released = self._waiting.popleft()
+        released()
         if not receipt.done():
             receipt.set_result(f"id {len(self._waiting)}")
 
     async def close(self) -> None:
         self.closed = True
-        for receipt, settled in self._waiting:
-            settled()
+        for receipt, released in self._waiting:
+            released()
             if not receipt.done():
                 receipt.set_exception(Closed("closed"))
 
@@ -147,15 +147,15 @@ class Producers:
 
 async def test_what_a_renewed_producer_had_not_confirmed_is_sent_again() -> None:
     producers = Producers()
-    outlet = await Outlet.open(producers.make, 30.0)
-    sending = [asyncio.ensure_future(outlet.send(payload, None)) for payload in (b"1", b"2")]
+    producer = await ReconnectingProducer.open(producers.make, 30.0)
+    sending = [asyncio.ensure_future(producer.send(payload, None)) for payload in (b"1", b"2")]
     await asyncio.sleep(0)
     producers.made[0].confirm()
     await sending[0]
-    await outlet.renew()
+    await producer.renew()
     assert len(producers.made) == 1, "it came back by itself"
     producers.made[0].connected = False
-    await outlet.renew()
+    await producer.renew()
     await asyncio.sleep(0)
     assert producers.made[1].sent == [b"2"]
     producers.made[1].confirm()
@@ -165,20 +165,20 @@ async def test_what_a_renewed_producer_had_not_confirmed_is_sent_again() -> None
 def test_while_no_producer_can_be_made_messages_wait_but_not_for_ever() -> None:
     async def body() -> None:
         producers = Producers()
-        outlet = await Outlet.open(producers.make, 30.0)
+        producer = await ReconnectingProducer.open(producers.make, 30.0)
         producers.made[0].connected = False
-        first = asyncio.ensure_future(outlet.send(b"1", None))
+        first = asyncio.ensure_future(producer.send(b"1", None))
         await asyncio.sleep(0)
         producers.fails = 2
         for _ in range(2):
             with pytest.raises(BrokerDown):
-                await outlet.renew()
+                await producer.renew()
             await asyncio.sleep(10)
-        second = asyncio.ensure_future(outlet.send(b"2", None))
+        second = asyncio.ensure_future(producer.send(b"2", None))
         await asyncio.sleep(10.1)
         with pytest.raises(BrokerDown, match="no receipt in 30 s"):
             await first
-        await outlet.renew()
+        await producer.renew()
         await asyncio.sleep(0)
         assert producers.made[1].sent == [b"2"]
         producers.made[1].confirm()
@@ -214,16 +214,16 @@ async def test_a_producer_whose_subscription_cannot_be_made_does_not_stay_open()
 
 async def test_no_more_than_the_clients_room_is_sent_at_once_and_the_rest_waits() -> None:
     producers = Producers()
-    outlet = await Outlet.open(producers.make, 30.0)
-    total = NativeProducer.ROOM + 50
-    sending = [asyncio.ensure_future(outlet.send(b"x", None)) for _ in range(total)]
+    producer = await ReconnectingProducer.open(producers.make, 30.0)
+    total = NativeProducer.MAX_PENDING + 50
+    sending = [asyncio.ensure_future(producer.send(b"x", None)) for _ in range(total)]
     await asyncio.sleep(0)
     only = producers.made[0]
-    assert len(only.sent) == NativeProducer.ROOM
+    assert len(only.sent) == NativeProducer.MAX_PENDING
     sending[0].cancel()
     await asyncio.wait({sending[0]})
     await asyncio.sleep(0)
-    assert len(only.sent) == NativeProducer.ROOM, "its place is free only when the client has let go of the message"
+    assert len(only.sent) == NativeProducer.MAX_PENDING, "its place is free only after the client released the message"
     for _ in range(total):
         only.confirm()
         await asyncio.sleep(0)
@@ -231,14 +231,14 @@ async def test_no_more_than_the_clients_room_is_sent_at_once_and_the_rest_waits(
     assert len(await asyncio.gather(*sending[1:])) == total - 1
 
 
-async def test_a_closed_outlet_lets_nobody_in_and_does_not_claim_that_nothing_was_stored() -> None:
+async def test_a_closed_producer_accepts_no_message_and_does_not_claim_that_nothing_was_stored() -> None:
     producers = Producers()
-    outlet = await Outlet.open(producers.make, 30.0)
-    sending = asyncio.ensure_future(outlet.send(b"x", None))
+    producer = await ReconnectingProducer.open(producers.make, 30.0)
+    sending = asyncio.ensure_future(producer.send(b"x", None))
     await asyncio.sleep(0)
-    outlet.close()
+    producer.close()
     with pytest.raises(Closed):
-        await outlet.send(b"y", None)
+        await producer.send(b"y", None)
     await producers.made[0].close()
     with pytest.raises(BrokerDown):
         await sending

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from messages.errors import MessageTooLarge, ScfWorkersError
 from tests.support.patience import PATIENCE_S
 from transport import open_broker
-from transport.errors import BadBrokerUrl, BrokerDown, BrokerRefused, Closed
+from transport.errors import BadBrokerUrl, BrokerDown, BrokerUnauthorized, Closed
 from transport.port import Backlog
-from transport.pulsar.admin import SAMPLE, Admin, Seen, positions, tally
+from transport.pulsar.admin import SAMPLE, Admin, Sampled, estimate, positions
 from transport.pulsar.clientlog import log_file, parse
 from transport.pulsar.failures import failure
-from transport.pulsar.handshake import connect_frame, greet, greet_one, refusal
-from transport.pulsar.native import _careful
+from transport.pulsar.handshake import connect_frame, probe, probe_any, rejection
+from transport.pulsar.native import _never_raising
 from transport.pulsar.options import PulsarOptions, hosts_of
 
 REFUSED = bytes.fromhex("0000001a") + b"\x08\x0e\x72\x16\x08\x00\x10\x03\x1a\x10token is expired"
@@ -94,8 +94,8 @@ def test_both_families_of_failures_become_ours() -> None:
         "Timeout": BrokerDown,
         "ConnectError": BrokerDown,
         "ProducerBlockedQuotaExceededException": BrokerDown,
-        "AuthenticationError": BrokerRefused,
-        "AuthorizationError": BrokerRefused,
+        "AuthenticationError": BrokerUnauthorized,
+        "AuthorizationError": BrokerUnauthorized,
         "AlreadyClosed": Closed,
         "MessageTooBig": MessageTooLarge,
         "InvalidUrl": BadBrokerUrl,
@@ -122,12 +122,12 @@ def test_the_client_has_the_calls_that_its_own_interface_hides() -> None:
 
 def test_a_supplier_that_fails_leaves_the_last_token(caplog: pytest.LogCaptureFixture) -> None:
     tokens = iter(["first", "second"])
-    supply = _careful(lambda: next(tokens))
+    supply = _never_raising(lambda: next(tokens))
     assert [supply() for _ in range(4)] == ["first", "second", "second", "second"]
     assert [record.getMessage() for record in caplog.records] == ["token.stale"] * 2
 
 
-# ------------------------------------------------------------------------------------------------------------ greeting
+# ------------------------------------------------------------------------------------------------------------ handshake
 
 
 def test_the_first_frame_is_pulsars_connect() -> None:
@@ -137,12 +137,12 @@ def test_the_first_frame_is_pulsars_connect() -> None:
 
 
 def test_a_refusal_is_told_in_the_brokers_words() -> None:
-    assert refusal(REFUSED) == "authentication, token is expired"
+    assert rejection(REFUSED) == "authentication, token is expired"
 
 
 @given(st.binary(max_size=200))
-def test_no_answer_whatever_makes_the_greeting_fail_by_itself(answer: bytes) -> None:
-    assert isinstance(refusal(answer), str)
+def test_no_answer_whatever_makes_the_handshake_fail_by_itself(answer: bytes) -> None:
+    assert isinstance(rejection(answer), str)
 
 
 @asynccontextmanager
@@ -169,21 +169,21 @@ def framed(command: bytes) -> bytes:
 
 async def test_a_broker_that_refuses_the_token_is_known_at_once() -> None:
     async with answering(framed(REFUSED)) as port:
-        with pytest.raises(BrokerRefused, match=r"BROKER_TOKEN \(authentication, token is expired\)") as caught:
-            await greet("127.0.0.1", port, token="planted-token", tls=None)
+        with pytest.raises(BrokerUnauthorized, match=r"BROKER_TOKEN \(authentication, token is expired\)") as caught:
+            await probe("127.0.0.1", port, token="planted-token", tls=None)
     assert "planted-token" not in str(caught.value)
 
 
 async def test_a_broker_that_accepts_or_says_something_else_is_taken() -> None:
     for answer in (b"\x00\x00\x00\x02\x08\x03", b"", b"HTTP"):
         async with answering(framed(answer)) as port:
-            await greet("127.0.0.1", port, token=None, tls=None)
+            await probe("127.0.0.1", port, token=None, tls=None)
 
 
 async def test_what_is_no_broker_is_down() -> None:
     async with answering(b"") as port:
         with pytest.raises(BrokerDown, match="is it a broker"):
-            await greet("127.0.0.1", port, token=None, tls=None)
+            await probe("127.0.0.1", port, token=None, tls=None)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(BrokerDown, match="no broker answers at 127"):
@@ -191,14 +191,14 @@ async def test_what_is_no_broker_is_down() -> None:
 
 
 async def test_the_next_host_is_asked_when_one_is_away() -> None:
-    hello = partial(greet, token=None, tls=None)
+    probe_host = partial(probe, token=None, tls=None)
     async with answering(framed(b"\x08\x03")) as port, answering(b"") as bad:
-        await greet_one([("127.0.0.1", bad), ("127.0.0.1", port)], hello)
+        await probe_any([("127.0.0.1", bad), ("127.0.0.1", port)], probe_host)
         with pytest.raises(BrokerDown):
-            await greet_one([("127.0.0.1", bad)], hello)
+            await probe_any([("127.0.0.1", bad)], probe_host)
     async with answering(framed(REFUSED)) as port:
-        with pytest.raises(BrokerRefused):
-            await greet_one([("127.0.0.1", port), ("127.0.0.1", port)], hello)
+        with pytest.raises(BrokerUnauthorized):
+            await probe_any([("127.0.0.1", port), ("127.0.0.1", port)], probe_host)
 
 
 # ------------------------------------------------------------------------------------------------------------- backlog
@@ -215,20 +215,20 @@ def test_a_sample_is_the_whole_or_spreads_from_first_to_last(depth: int) -> None
 @given(
     st.integers(0, 1000),
     st.integers(0, 1000),
-    st.lists(st.builds(Seen, published=st.floats(0, 2000), due=st.floats(0, 2000)), max_size=SAMPLE),
+    st.lists(st.builds(Sampled, published=st.floats(0, 2000), due=st.floats(0, 2000)), max_size=SAMPLE),
     st.integers(0, 1000),
 )
-def test_a_tally_adds_up_and_is_never_negative(depth: int, held: int, sample: list[Seen], counted: int) -> None:
-    found = tally(depth, held, sample, 1000.0, counted)
+def test_an_estimate_adds_up_and_is_never_negative(depth: int, held: int, sample: list[Sampled], counted: int) -> None:
+    found = estimate(depth, held, sample, 1000.0, counted)
     assert min(found.ready, found.delayed, found.in_flight, found.oldest_age) >= 0
     assert found.depth == max(depth, held)
 
 
 def test_a_short_backlog_is_told_exactly() -> None:
-    sample = [Seen(published=900, due=0), Seen(published=100, due=990), Seen(published=800, due=5000)]
-    assert tally(3, 0, sample, 1000.0, 0) == Backlog(ready=2, delayed=1, in_flight=0, oldest_age=100.0)
-    assert tally(3, 2, sample, 1000.0, 0) == Backlog(ready=0, delayed=1, in_flight=2, oldest_age=0.0)
-    assert tally(10, 4, [], 1000.0, 5) == Backlog(ready=1, delayed=5, in_flight=4, oldest_age=0.0)
+    sample = [Sampled(published=900, due=0), Sampled(published=100, due=990), Sampled(published=800, due=5000)]
+    assert estimate(3, 0, sample, 1000.0, 0) == Backlog(ready=2, delayed=1, in_flight=0, oldest_age=100.0)
+    assert estimate(3, 2, sample, 1000.0, 0) == Backlog(ready=0, delayed=1, in_flight=2, oldest_age=0.0)
+    assert estimate(10, 4, [], 1000.0, 5) == Backlog(ready=1, delayed=5, in_flight=4, oldest_age=0.0)
 
 
 @pytest.fixture
@@ -262,15 +262,15 @@ async def test_of_several_http_hosts_the_next_is_asked_too(admin: Callable[[int,
     there = admin(401, b"")._url.removeprefix("http://")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with pytest.raises(BrokerRefused):
+        with pytest.raises(BrokerUnauthorized):
             await open_broker(f"http://127.0.0.1:{closed.getsockname()[1]},{there}")
 
 
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (401, b"", BrokerRefused),
-        (403, b"", BrokerRefused),
+        (401, b"", BrokerUnauthorized),
+        (403, b"", BrokerUnauthorized),
         (500, b"", BrokerDown),
         (200, b"<html>", BrokerDown),
         (200, b'{"subscriptions": []}', BrokerDown),

@@ -124,7 +124,7 @@ async def test_a_lapsed_lease_gives_back_what_was_fetched_ahead_and_keeps_what_w
             await broker.publish("wake", str(number).encode())
         handed = await consumer.receive()
         lapses = iter([True])
-        broker._peers.lapsed = lambda _: next(lapses, False)  # type: ignore[method-assign] # a process cannot stop itself
+        broker._peers.lease_expired = lambda now: next(lapses, False)  # type: ignore[method-assign] # a process cannot stop itself
         assert (await broker.backlog("wake", "workers")).in_flight == 4
         rest = {(await consumer.receive()).payload for _ in range(3)}
         assert rest == {b"0", b"1", b"2", b"3"} - {handed.payload}

@@ -40,7 +40,7 @@ async def test_only_the_owner_can_read_what_is_stored(path: Path) -> None:
         await broker.subscribe(["wake"], "workers")
         found = await asyncio.to_thread(modes)
     files = {"db": 0o600, "db-wal": 0o600, "db-shm": 0o600}
-    assert found == files | {"peers": 0o700, "life": 0o600, "bell": 0o600}
+    assert found == files | {"peers": 0o700, "alive": 0o600, "wake": 0o600}
 
 
 def test_nothing_but_the_file_stays_when_all_have_left(path: Path) -> None:

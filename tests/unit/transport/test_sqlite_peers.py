@@ -26,7 +26,7 @@ class Neighbour:
         self.folder = Path(f"{path}.peers")
         self.peers = Peers(self.folder, name, 60.0)
         with self.store.transaction():
-            self.peers.tend(self.store, 1e6)
+            self.peers.maintain(self.store, 1e6)
         self.peers.committed(self.store)
 
     def take(self) -> str:
@@ -65,7 +65,7 @@ async def test_the_living_keep_what_they_hold(neighbour: Neighbour) -> None:
     await broker.subscribe(["wake"], "workers")
     assert (await broker.backlog("wake", "workers")).in_flight == 1
     await broker.close()
-    assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.life", "neighbour.bell"}
+    assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.alive", "neighbour.wake"}
 
 
 async def test_looking_at_the_backlog_gives_back_what_the_dead_held(neighbour: Neighbour) -> None:
@@ -90,11 +90,11 @@ async def test_a_holder_without_a_pipe_is_dead(neighbour: Neighbour) -> None:
 
 
 async def test_a_pipe_without_a_holder_is_removed(neighbour: Neighbour) -> None:
-    await asyncio.to_thread(lambda: os.mkfifo(neighbour.folder / "half-made.life"))
+    await asyncio.to_thread(lambda: os.mkfifo(neighbour.folder / "half-made.alive"))
     broker = await opened(neighbour)
     await broker.subscribe(["wake"], "workers")
     await broker.close()
-    assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.life", "neighbour.bell"}
+    assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.alive", "neighbour.wake"}
 
 
 async def test_a_file_under_two_names_has_one_folder(neighbour: Neighbour) -> None:
@@ -107,12 +107,12 @@ async def test_a_file_under_two_names_has_one_folder(neighbour: Neighbour) -> No
 
 
 async def test_a_neighbour_that_does_not_listen_holds_nobody_up(neighbour: Neighbour) -> None:
-    bell = neighbour.peers._pipes["bell"]
+    wake_pipe = neighbour.peers._pipes["wake"]
     with suppress(BlockingIOError):
-        while os.write(bell, b"." * 4096):
+        while os.write(wake_pipe, b"." * 4096):
             pass
     with pytest.raises(BlockingIOError):
-        os.write(bell, b".")
+        os.write(wake_pipe, b".")
     broker = await opened(neighbour)
     await asyncio.wait_for(broker.publish("wake", b"x"), PATIENCE_S)
     neighbour.die()

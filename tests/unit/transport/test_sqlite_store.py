@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from transport.sqlite.clocks import Moment
-from transport.sqlite.store import MEMORY, NOBODY, Lease, Store
+from transport.sqlite.store import MEMORY, NO_HOLDER, Lease, Store
 
 TOPICS = ("clean-high", "poll", "wake")
 delays = st.sampled_from([0.0, 0.0, 0.0, 1.0, 5.0, 60.0])
@@ -24,7 +24,7 @@ class Copy:
     message_id: str
     payload: bytes
     due: float
-    holder: int = NOBODY
+    holder: int = NO_HOLDER
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -40,7 +40,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.queues: dict[tuple[str, str], int] = {}
         self.published = 0
         with self.store.transaction():
-            self.holders = {name: self.store.enter(name, 1e9) for name in ("one", "two")}
+            self.holders = {name: self.store.register(name, 1e9) for name in ("one", "two")}
 
     def teardown(self) -> None:
         self.store.close()
@@ -55,7 +55,7 @@ class StoreMachine(RuleBasedStateMachine):
         payload, due = str(self.published).encode(), self.now + delay
         with self.store.transaction():
             message_id = self.store.publish(topic, payload, due, due)
-        assert self.store.stirred
+        assert self.store.made_deliverable
         assert message_id not in {copy.message_id for copies in self.model.values() for copy in copies}
         names = [key for key in self.model if key[0] == topic] or [(topic, "")]
         for key in names:
@@ -88,7 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
     )
     def claim(self, name: str, limit: int, keys: list[tuple[str, str]]) -> tuple[str, list[Lease]]:
         known = {self.queues[key]: key for key in keys if key in self.queues}
-        free = [copy for key in known.values() for copy in self.model[key] if copy.holder == NOBODY]
+        free = [copy for key in known.values() for copy in self.model[key] if copy.holder == NO_HOLDER]
         due = [copy for copy in free if copy.due <= self.now]
         assert self.store.next_due(known) == min((copy.due for copy in free), default=None)
         with self.store.transaction():
@@ -123,9 +123,9 @@ class StoreMachine(RuleBasedStateMachine):
         freed = [copy for claim in claims if (copy := self._held(claim, self.holders[name])) is not None]
         with self.store.transaction():
             self.store.release([claim.row for claim in claims], self.holders[name])
-        assert self.store.stirred == bool(freed)
+        assert self.store.made_deliverable == bool(freed)
         for copy in freed:
-            copy.holder = NOBODY
+            copy.holder = NO_HOLDER
 
     def _held(self, claim: Lease, holder: int) -> Copy | None:
         """The copy of a claim, if it is still there and this holder's."""
@@ -139,25 +139,25 @@ class StoreMachine(RuleBasedStateMachine):
         ended = self.holders[name]
         with self.store.transaction():
             if leased:
-                assert self.store.renew(name, 1.0)
+                assert self.store.renew_lease(name, 1.0)
             else:
-                self.store.forget(name)
+                self.store.remove_holder(name)
             self.store.reclaim(2.0)
             if leased:
-                assert self.store.renew(name, 1e9)
+                assert self.store.renew_lease(name, 1e9)
             else:
-                assert not self.store.renew(name, 1e9)
-                self.holders[name] = self.store.enter(name, 1e9)
+                assert not self.store.renew_lease(name, 1e9)
+                self.holders[name] = self.store.register(name, 1e9)
         assert leased or self.holders[name] > max(ended, min(self.holders.values()))
         for copies in self.model.values():
             for copy in copies:
-                copy.holder = NOBODY if copy.holder == ended else copy.holder
+                copy.holder = NO_HOLDER if copy.holder == ended else copy.holder
 
     @invariant()
     def figures_agree(self) -> None:
         for topic, subscription in self.model:
             copies = self.model[topic, subscription]
-            free = [copy.due for copy in copies if copy.holder == NOBODY]
+            free = [copy.due for copy in copies if copy.holder == NO_HOLDER]
             due = [moment for moment in free if moment <= self.now]
             backlog = self.store.backlog(topic, subscription or "workers", self.now)
             assert (backlog.ready, backlog.delayed) == (len(due), len(free) - len(due))
