@@ -75,6 +75,8 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     """The vendor's id."""
     slot: int = 1
     """From 1."""
+    label: str = ""
+    """Of the vendor's key that looks at it; empty for any."""
 
 
 class Poll(msgspec.Struct, frozen=True, array_like=True):

@@ -50,6 +50,9 @@ _Bucket = Annotated[
 _Region = Annotated[
     str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z", description="a region's name, such as ap-guangzhou")
 ]
+_Label = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="up to 32 of a-z, 0-9, _ and -")
+]
 _PulsarName = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z", description="letters, digits and . _ = : -")
 ]
@@ -127,12 +130,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Generation of RunningHub's interface; `v1` is deprecated there but works, and tells no free slots beforehand."""
     runninghub_api_key: Secret = Secret("")
     """Key of RunningHub."""
+    runninghub_label: _Label = "main"
+    """Names the account of `RUNNINGHUB_API_KEY`: a new key of it keeps the label, another account gets another."""
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
     vendor_expected_s: Seconds = 0.0
     """How long the vendor usually takes; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
-    """How long a topic rests when the vendor is full."""
+    """How long the paid calls of a vendor's key rest when it is full."""
     fetch_hosts: _Hosts = ""
     """Hosts results may come from besides the vendor's own, separated by commas."""
     fetch_private_hosts: _HostPorts = ""

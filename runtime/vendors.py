@@ -89,6 +89,7 @@ def _runninghub(settings: Settings, recipes: Mapping[str, Recipe]) -> Vendor | N
         return RunningHub(
             base_url=settings.runninghub_url,
             api_key=settings.runninghub_api_key,
+            label=settings.runninghub_label,
             workflows=workflows,
             api=settings.runninghub_api,
         )

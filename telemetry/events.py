@@ -135,7 +135,8 @@ class Event(StrEnum):
     WAKE_PUBLISHED = "wake.published", "a wake for a run was published"
     DEAD_LETTER_RECORDED = "dead_letter.recorded", "a dead letter was recorded in the ledger bucket"
 
-    TOPIC_PAUSED = "topic.paused", "a topic is paused, because of an outage or a full vendor"
+    TOPIC_PAUSED = "topic.paused", "a topic is paused, because of an outage"
+    VENDOR_PAUSED = "vendor.paused", "a vendor's key is full: paid calls with it are paused"
     TOPIC_RESUMED = "topic.resumed", "a topic is consumed again"
     WORKER_STARTED = "worker.started", "a worker process consumes messages"
     WORKER_DRAINING = "worker.draining", "a worker takes no more messages and finishes those in flight"

@@ -53,6 +53,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "wanted": "number of files expected",
         "pictures": "number of pictures",
         "vendor": "short name of the vendor",
+        "label": "label of the vendor's key, which names its account",
         "slot": "slot of a paid call: its number among those that a run needs at once, from 1",
         "n": "number of the paid call in its slot",
         "job": "the vendor's id of a job",

@@ -100,9 +100,9 @@ class Effects:
         match outcome:
             case Next(stage, body, delay, seq):
                 await self._follow(message, delivery.topic, stage=stage, body=body, seq=seq, delay=delay)
-            case Snooze(delay, pause, body, why):
+            case Snooze(delay, pause, body, why, key):
                 if pause:
-                    self._pauses.pause(delivery.topic, pause)
+                    self._pauses.pause(key or delivery.topic, pause)
                 delay = await self._copy(message, delivery, delay=delay, body=body, attempt=attempt)
                 await self._record_wait(why, delay, message)
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))

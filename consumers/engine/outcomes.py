@@ -8,6 +8,7 @@ from consumers.engine.faults import Fault, fault_of
 from messages.bodies import Body, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
+from services.vendors.port import VendorKey
 from tasks.ledger.records import ManifestItem
 
 __all__ = [
@@ -48,11 +49,13 @@ class Snooze(msgspec.Struct, frozen=True):
 
     delay: float
     pause: float = 0.0
-    """Seconds the whole topic rests, because its next messages would fare no better."""
+    """Seconds the whole topic rests, or everything that needs `key`, because its next messages would fare no better."""
     body: Body | None = None
     """Of the copy, when it differs."""
     why: str = ""
     """What it waits for, as `tasks.ledger.records.Waits` says it; empty for a vendor at work."""
+    key: VendorKey | None = None
+    """The vendor's key that rests instead of the topic: it is full."""
 
 
 class Reject(msgspec.Struct, frozen=True):

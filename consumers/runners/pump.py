@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -24,6 +24,7 @@ from messages.bodies import Stage
 from messages.codec import Priority
 from messages.errors import Outage
 from messages.topics import WORKERS, Topic
+from services.vendors.port import VendorKey
 from tasks.ledger.status import GroupStatus
 from tasks.topics import TOPICS
 from telemetry import logs
@@ -50,6 +51,8 @@ class Group(msgspec.Struct, frozen=True):
     subscription: str = WORKERS
     paid: bool = False
     """Whether its work may pay: then it is begun only with time enough for all of it."""
+    vendor: str = ""
+    """Whose paid calls it carries: while every key of the vendor is full it rests."""
 
 
 def groups_in(table: Sequence[Topic]) -> tuple[Group, ...]:
@@ -62,8 +65,9 @@ def groups_in(table: Sequence[Topic]) -> tuple[Group, ...]:
             {topic.name: _WEIGHTS[topic.priority] if stage is not Stage.DEAD else 1 for topic in topics},
             topics[0].subscription,
             paid=stage is Stage.GENERATE,
+            vendor=vendor,
         )
-        for (stage, _), topics in members.items()
+        for (stage, vendor), topics in members.items()
     )
 
 
@@ -98,6 +102,7 @@ class Pump:
         dispatcher: works on them.
         pauses: topics that rest; shared with the engine.
         groups: what to take.
+        keys: vendor -> its keys on this machine.
         concurrency: messages of one group at once.
         prefetch: messages fetched ahead of each topic. More than none is quicker where a message takes well under a
             millisecond, and keeps them from other workers while this one is busy.
@@ -114,6 +119,7 @@ class Pump:
         pauses: Pauses,
         *,
         groups: Sequence[Group] = GROUPS,
+        keys: Mapping[str, Sequence[VendorKey]] | None = None,
         concurrency: int = 8,
         prefetch: int = 0,
         grace: float = 30.0,
@@ -125,6 +131,7 @@ class Pump:
         self._dispatcher = dispatcher
         self._pauses = pauses
         self._groups = groups
+        self._keys = keys or {}
         self._concurrency = concurrency
         self._prefetch = prefetch
         self._grace = grace
@@ -205,11 +212,11 @@ class Pump:
 
     async def _serve_permit(self, group: Group, consumer: Consumer) -> None:
         """Work on one message after the other."""
-        topics = tuple(group.topics)
+        topics, keys = tuple(group.topics), self._keys.get(group.vendor, ())
         may_begin = partial(self._may_begin, group)
         while may_begin():
-            if self._pauses.left(topics):
-                await self._pauses.wait(topics)
+            if self._pauses.left(topics, keys):
+                await self._pauses.wait(topics, keys)
             try:
                 delivery = await consumer.receive()
             except Closed:
@@ -217,11 +224,11 @@ class Pump:
                     return
                 raise
             except Outage as error:
-                if not self._pauses.left(topics):
+                if not self._pauses.left(topics, keys):
                     log.warning(Event.BROKER_AWAY, error=error)
                     self._pauses.pause(topics[0], _BROKER_PAUSE_S)
                 continue
-            if self._pauses.left(topics):
+            if self._pauses.left(topics, keys):
                 await give_back(delivery, consumer)
             else:
                 await self._dispatcher.work(delivery, consumer, may_begin)

@@ -24,13 +24,14 @@ from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_services, open_telemetry
 from services.objects.checks import winners
+from services.vendors.port import VendorKey, key_of
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.status import process_name
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["build_dispatcher", "build_pump", "check_store", "reserve_of", "run_worker"]
+__all__ = ["build_dispatcher", "build_pump", "check_store", "keys_of", "reserve_of", "run_worker"]
 
 _WRITERS: Final = 8
 """Create-only writes of one key at the start of a worker, of which exactly one must succeed."""
@@ -113,6 +114,11 @@ def reserve_of(services: Services) -> float:
     return max(limit_of(Stage.GENERATE, recipe) for recipe in services.recipes.values())
 
 
+def keys_of(services: Services) -> dict[str, tuple[VendorKey, ...]]:
+    """Vendor -> its keys on this machine."""
+    return {name: (key_of(vendor),) for name, vendor in services.vendors.items()}
+
+
 def build_pump(
     services: Services,
     *,
@@ -134,6 +140,7 @@ def build_pump(
         build_dispatcher(services, pauses, user_cap),
         pauses,
         groups=groups_of(topics),
+        keys=keys_of(services),
         concurrency=concurrency,
         prefetch=prefetch,
         grace=grace,

@@ -21,7 +21,7 @@ from messages.errors import Permanent
 from recipes.recipe import Recipe
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
-from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor
+from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor, VendorKey, key_of
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
 from tasks.calls.jobs import job_of, vendor_of
@@ -100,15 +100,16 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
     """Make the n-th call of a slot; None when somebody else has begun it."""
     try:
         vendor = vendor_of(task.recipe.vendor, services.vendors)
-        async with asyncio.timeout(PREPARE_LIMIT_S):
-            await vendor.check_room()
-            inputs = await _inputs(task, vendor, services)
-    except VendorFull as full:
-        return _full(full, slot, services)
     except VendorMissing as missing:
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
         pause = jittered(OUTAGE_PAUSE, services.rng)
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
+    try:
+        async with asyncio.timeout(PREPARE_LIMIT_S):
+            await vendor.check_room()
+            inputs = await _inputs(task, vendor, services)
+    except VendorFull as full:
+        return _full(full, slot, key_of(vendor), services)
     values = {**task.recipe.values(task.params), **inputs}
     request = JobRequest(
         task.recipe.kind,
@@ -124,7 +125,7 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         return Snooze(1.0)
     age = _Age(services)
     open_s = open_limit_of(task.recipe)
-    intent = await services.ledger.write(task.run, Intent.at(slot, n), Intent(vendor.name, open_s))
+    intent = await services.ledger.write(task.run, Intent.at(slot, n), Intent(vendor.name, open_s, vendor.label))
     reached("generate.intent")
     if not intent.mine:
         return None
@@ -148,7 +149,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         made = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
         await _not_accepted(slot, n, task, services, Code.BUSY)
-        return _full(full, slot, services)
+        return _full(full, slot, key_of(vendor), services)
     except VendorRefused as refused:
         await _not_accepted(slot, n, task, services, refused.code)
         raise
@@ -159,10 +160,10 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
     match made:
         case Created(job_id):
             log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, job=job_id)
-            return await _keep_job(Job(n, job_id, slot), task, services)
+            return await _keep_job(Job(n, job_id, slot, vendor.label), task, services)
         case Results(files):
             log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, files=len(files))
-            return await _keep_results(Job(n, "", slot), files, task, services)
+            return await _keep_results(Job(n, "", slot, vendor.label), files, task, services)
 
 
 async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
@@ -198,9 +199,10 @@ def _wait(limit: float, recipe: Recipe, services: Services) -> Outcome:
     return Snooze(min(limit, FIND_EVERY_S) if can_find(recipe, services) else limit, why=_OPEN)
 
 
-def _full(full: VendorFull, slot: int, services: Services) -> Outcome:
+def _full(full: VendorFull, slot: int, key: VendorKey, services: Services) -> Outcome:
+    """Come again later; the paid calls with this key rest meanwhile."""
     pause = jittered(max(services.policy.vendor_full_pause_s, full.retry_after or 0.0), services.rng)
-    return Snooze(pause, pause=pause, body=Generate(slot), why="vendor_full")
+    return Snooze(pause, pause=pause, body=Generate(slot), why="vendor_full", key=key)
 
 
 async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:

@@ -44,6 +44,11 @@ class InstrumentedVendor:
         return self._vendor.name
 
     @property
+    def label(self) -> str:
+        """See the port."""
+        return self._vendor.label
+
+    @property
     def result_hosts(self) -> frozenset[str]:
         """See the port."""
         return self._vendor.result_hosts

@@ -15,7 +15,18 @@ import msgspec
 from messages.codes import Code
 from services.objects.port import Source
 
-__all__ = ["Created", "Find", "JobFile", "JobRequest", "JobState", "JobStatus", "Results", "Vendor"]
+__all__ = [
+    "Created",
+    "Find",
+    "JobFile",
+    "JobRequest",
+    "JobState",
+    "JobStatus",
+    "Results",
+    "Vendor",
+    "VendorKey",
+    "key_of",
+]
 
 
 class JobState(StrEnum):
@@ -79,6 +90,17 @@ class Results(msgspec.Struct, frozen=True):
     """In the vendor's order; their URLs are short-lived."""
 
 
+class VendorKey(msgspec.Struct, frozen=True, order=True):
+    """A vendor's key, by the label of the account that it belongs to."""
+
+    vendor: str
+    label: str
+
+    def __str__(self) -> str:
+        """Vendor and label, as logs and screens show it."""
+        return f"{self.vendor}/{self.label}"
+
+
 Find = Callable[[str], Awaitable[str]]
 """Identity of a call -> id of the job that was made for it; empty where none is found, which proves nothing.
 
@@ -92,6 +114,11 @@ class Vendor(Protocol):
     @property
     def name(self) -> str:
         """Short name for logs, metrics and ledger records."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Names the account of our key: a new key of the account keeps it, another account never gets it."""
         ...
 
     @property
@@ -175,3 +202,8 @@ class Vendor(Protocol):
     async def close(self) -> None:
         """Drop connections."""
         ...
+
+
+def key_of(vendor: Vendor) -> VendorKey:
+    """Return the key that a client uses."""
+    return VendorKey(vendor.name, vendor.label)

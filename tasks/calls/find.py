@@ -12,6 +12,7 @@ import msgspec
 from messages.keys import RunId
 from recipes.recipe import Recipe
 from services.concurrency import Together
+from tasks.calls.jobs import vendor_of
 from tasks.context import Services
 from tasks.ledger.records import JobId
 from tasks.ledger.snapshot import PaidCall
@@ -56,10 +57,10 @@ async def find_open(
 
 
 async def _find(run: RunId, call: PaidCall, recipe: Recipe, services: Services) -> PaidCall:
-    vendor = services.vendors.get(recipe.vendor)
-    if not call.open or vendor is None or vendor.find is None:
+    if not call.open or not can_find(recipe, services):
         return call
-    job = await vendor.find(services.identities.of(run, call.slot, call.n))
+    find = vendor_of(recipe.vendor, services.vendors, call.label).find
+    job = await find(services.identities.of(run, call.slot, call.n)) if find else ""
     if not job:
         return call
     stored = await services.ledger.write(run, JobId.at(call.slot, call.n), JobId(job))

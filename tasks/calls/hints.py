@@ -47,7 +47,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         return None if _is_taken_care_of(snapshot) else snapshot
     doubt = _doubt(call)
     try:
-        doubt = doubt or await _unproven(hint, snapshot, services)
+        doubt = doubt or await _unproven(hint, call.label if call else "", snapshot, services)
     except Outage:
         # The hint tells of a job that has ended: once the run is over too, it is worth no second question.
         if _is_over(snapshot, services):
@@ -80,12 +80,12 @@ def _doubt(call: PaidCall | None) -> str:
     return "the paid call was not accepted" if call.end else ""
 
 
-async def _unproven(hint: Job, snapshot: Snapshot, services: Services) -> str:
+async def _unproven(hint: Job, label: str, snapshot: Snapshot, services: Services) -> str:
     """Why the vendor does not bear a hint out; empty when it does."""
     if snapshot.accepted is None:
         return "the run was not accepted"
     recipe = known_recipe(snapshot.accepted.kind, services.recipes)
-    vendor = vendor_of(recipe.vendor, services.vendors)
+    vendor = vendor_of(recipe.vendor, services.vendors, label)
     if not (await vendor.query(hint.id, kind=recipe.kind)).known:
         return "the vendor does not know the job"
     url = await vendor.made_for(hint.id)

@@ -25,16 +25,27 @@ __all__ = ["After", "after_failure", "first_success", "job_of", "look", "save_id
 log = logs.get(__name__)
 
 
-def vendor_of(name: str, vendors: Mapping[str, Vendor]) -> Vendor:
+def vendor_of(name: str, vendors: Mapping[str, Vendor], label: str = "") -> Vendor:
     """The vendor's client.
 
+    Args:
+        name: of the vendor.
+        vendors: name -> client.
+        label: of the key that a call was made with: no other account knows its job. Empty for any.
+
     Raises:
-        services.errors.VendorMissing: it is not configured here. That is this machine's fault, so no task's.
+        services.errors.VendorMissing: it, or that key, is not configured here. That is this machine's fault, so no
+            task's.
     """
     vendor = vendors.get(name)
     if vendor is None:
         log.error(Event.VENDOR_MISSING, vendor=name)
         raise VendorMissing(f"the vendor {name!r} is not configured here: set its key")
+    if label and vendor.label != label:
+        log.error(Event.VENDOR_MISSING, vendor=name, label=label)
+        raise VendorMissing(
+            f"the vendor {name!r} has the key {vendor.label!r} here, and a call was made with {label!r}"
+        )
     return vendor
 
 
@@ -51,7 +62,7 @@ async def save_ids(message: Message, services: Services) -> None:
 
 def job_of(call: PaidCall) -> Job:
     """The vendor's job of a paid call, as messages carry it; without an id where the answer was the result."""
-    return Job(call.n, call.job, call.slot)
+    return Job(call.n, call.job, call.slot, call.label)
 
 
 async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Services) -> Mapping[Job, JobStatus]:
@@ -73,7 +84,7 @@ async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Serv
 
 async def _status(run: RunId, job: Job, recipe: Recipe, services: Services) -> JobStatus:
     if job.id:
-        return await vendor_of(recipe.vendor, services.vendors).query(job.id, kind=recipe.kind)
+        return await vendor_of(recipe.vendor, services.vendors, job.label).query(job.id, kind=recipe.kind)
     stored = await services.ledger.read(run, CallResult.at(job.slot, job.n))
     if stored is None:
         return JobStatus(JobState.WORKING)

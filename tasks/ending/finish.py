@@ -225,7 +225,7 @@ async def _cancel(run: RunId, call: PaidCall, services: Services) -> None:
     intent = await services.ledger.read(run, Intent.at(call.slot, call.n))
     if intent is None:
         raise Permanent(f"paid call {call.n} of {run.stem} has no record any more: its job cannot be stopped")
-    vendor = vendor_of(intent.record.vendor, services.vendors)
+    vendor = vendor_of(intent.record.vendor, services.vendors, intent.record.label)
     await vendor.cancel(call.job)
     log.info(Event.VENDOR_CANCELLED, n=call.n, vendor=vendor.name)
 

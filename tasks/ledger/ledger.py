@@ -206,6 +206,7 @@ class Ledger:
             end=ended.record if ended else None,
             slot=slot,
             answered=answered is not None,
+            label=intent.record.label,
         )
 
     async def snapshot(self, run: RunId) -> Snapshot:

@@ -111,6 +111,8 @@ class Intent(OfCall, frozen=True):
     vendor: str
     open_s: float
     """How long its outcome may stay open before it counts as unknown: the create limit and 30 s."""
+    label: str = ""
+    """Of the vendor's key that it uses; empty for any."""
 
 
 class JobId(OfCall, frozen=True):

@@ -22,6 +22,8 @@ class PaidCall(msgspec.Struct, frozen=True):
     slot: int = 1
     answered: bool = False
     """The vendor's answer was the result: there is no job."""
+    label: str = ""
+    """Of the vendor's key that it uses; empty for any."""
 
     @property
     def live(self) -> bool:

@@ -72,6 +72,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
         {"RUNNINGHUB_API_KEY": "wrong-key", "RUNNINGHUB_API": "v1"},
         {"RUNNINGHUB_API_KEY": ""},
     ),
+    "RUNNINGHUB_LABEL": ({"RUNNINGHUB_LABEL": "Our Account"},),
     "RUNNINGHUB_WORKFLOWS": (
         {"RUNNINGHUB_WORKFLOWS": ""},
         {"RUNNINGHUB_WORKFLOWS": "/nowhere"},

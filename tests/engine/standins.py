@@ -82,6 +82,7 @@ class ScriptedVendor:
     name = "runninghub"
     result_hosts = frozenset({FILES_HOST})
     upload_limit = 30 << 20
+    label = "main"
     find: Find | None = None
 
     def __init__(self, fate: Fate, count: int) -> None:

@@ -13,8 +13,8 @@ from messages.codec import decode
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import Denied, ObjectsDown
-from services.vendors.port import JobState
-from tasks.ledger.records import JobId, Verdict
+from services.vendors.port import JobState, key_of
+from tasks.ledger.records import Intent, JobId, Verdict
 from tests.engine.fate import calls, raises, waits
 from tests.engine.standins import Create, Plan
 from tests.engine.world import World
@@ -56,7 +56,7 @@ async def test_a_full_vendor_is_not_asked_to_create(world: World) -> None:
     delivery, consumer = await world.until("generate")
     await world.run(delivery, consumer)
     assert "call-1-1" not in await world.records(run)
-    assert world.pauses.left(("generate-runninghub-normal",)) >= 30
+    assert world.pauses.left((), (key_of(world.vendor),)) >= 30
     await world.drain()
     await world.promise(run, "success")
     assert {header.attempt for header in world.sent("generate")} == {0}
@@ -68,7 +68,7 @@ async def test_a_create_refused_as_full_is_ended_snoozed_and_made_as_the_next_n(
     run = await world.order()
     delivery, consumer = await world.until("generate")
     await world.run(delivery, consumer)
-    assert world.pauses.left(("generate-runninghub-normal",)) >= 30
+    assert world.pauses.left((), (key_of(world.vendor),)) >= 30
     await world.drain()
     await world.promise(run, "success")
     records = await world.records(run)
@@ -287,3 +287,28 @@ async def test_the_webhook_between_unknown_and_failure_saves_the_run(world: Worl
     await world.drain()
     await world.promise(run, "success")
     assert [letter["verdict"] for letter in await world.desk()] == ["leave"]
+
+
+@pytest.mark.parametrize("stage", ["poll", "collect", "wake"])
+async def test_another_accounts_key_never_asks_about_a_job(world: World, stage: str) -> None:
+    run = await world.order()
+    if stage == "wake":
+        await world.pass_by("poll")
+        await world.wake(run)
+    delivery, consumer = await world.until(stage)
+    asked = world.fate.count("vendor.query job1")
+    world.vendor.label = "another"
+    await world.run(delivery, consumer)
+    assert world.fate.count("vendor.query job1") == asked
+    world.vendor.label = "main"
+    await world.drain()
+    await world.promise(run, "success")
+    assert await world.desk() == []
+
+
+async def test_a_call_is_recorded_with_its_vendor_and_the_label_of_its_key(world: World) -> None:
+    run = await world.order()
+    await world.drain()
+    intent = await world.ledger.read(run, Intent.at(1, 1))
+    assert intent is not None
+    assert (intent.record.vendor, intent.record.label) == ("runninghub", "main")

@@ -11,6 +11,7 @@ import pytest
 
 from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.pump import Pump
+from consumers.runners.worker import keys_of
 from messages.bodies import Clean, Stage
 from messages.codec import Priority, decode
 from messages.topics import WORKERS
@@ -34,7 +35,7 @@ def world() -> World:
 async def pumping(world: World, *, concurrency: int = 8, grace: float = 30.0, user_cap: int = 0) -> AsyncIterator[Pump]:
     """A pump at work, which is stopped at the end and must then return."""
     dispatcher = Dispatcher(world.engine, user_cap=user_cap)
-    pump = Pump(world.wire, dispatcher, world.pauses, concurrency=concurrency, grace=grace)
+    pump = Pump(world.wire, dispatcher, world.pauses, keys=keys_of(world.out), concurrency=concurrency, grace=grace)
     running = asyncio.create_task(pump.run())
     try:
         yield pump

@@ -26,6 +26,7 @@ class AnswersAtOnce:
         self.result_hosts = scripted.result_hosts
         self.upload_limit = scripted.upload_limit
         self.find = None
+        self.label = scripted.label
         self.check_room = scripted.check_room
         self.upload = scripted.upload
         self.made_for = scripted.made_for

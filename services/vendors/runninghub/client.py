@@ -95,6 +95,7 @@ class RunningHub:
     Args:
         base_url: `https://www.runninghub.cn` or `https://www.runninghub.ai`: accounts, keys and workflows differ.
         api_key: the key.
+        label: of the account that the key belongs to.
         workflows: kind -> how it is run.
         api: the generation of the interface that is spoken.
         timeout: seconds for one call; an upload has them for connecting and for each piece.
@@ -105,11 +106,12 @@ class RunningHub:
         messages.errors.Permanent: a key that no header can carry, or a base URL that is none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a rule of its own
         self,
         *,
         base_url: str,
         api_key: Secret,
+        label: str = "main",
         workflows: Mapping[str, Workflow],
         api: Literal["v1", "v2"] = "v2",
         timeout: float = 15.0,
@@ -124,6 +126,7 @@ class RunningHub:
             # h11 would quote the whole header, key and all, in its error.
             raise Permanent("the RunningHub key is empty or holds what no header can carry")
         self.result_hosts: Final = result_hosts
+        self.label: Final = label
         self._base = _base_url(base_url)
         self._encrypted = self._base.startswith("https:")
         self._key = api_key

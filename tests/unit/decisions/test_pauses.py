@@ -13,8 +13,11 @@ from consumers.runners.pump import groups_in
 from messages.bodies import Stage
 from messages.codec import Priority
 from messages.topics import topic_of, topic_table
+from services.vendors.port import VendorKey
+from tests.engine.virtual import virtually
 from tests.support.patience import PATIENCE_S
 
+KEY = VendorKey("runninghub", "main")
 GENERATE = tuple(topic_of(Stage.GENERATE, priority, vendor="runninghub") for priority in Priority)
 
 
@@ -71,11 +74,26 @@ def test_topics_that_share_a_consumer_rest_together(pauses: Pauses, topic: str) 
 
 def test_a_full_vendor_holds_up_no_other(pauses: Pauses) -> None:
     groups = groups_in(topic_table(("full", "other")))
-    pauses.pause("generate-full-low", 30.0)
-    rests = {tuple(group.topics): pauses.left(tuple(group.topics)) for group in groups}
+    keys = {name: (VendorKey(name, "main"),) for name in ("full", "other")}
+    pauses.pause(VendorKey("full", "main"), 30.0)
+    rests = {tuple(group.topics): pauses.left(tuple(group.topics), keys.get(group.vendor, ())) for group in groups}
     full = tuple(topic_of(Stage.GENERATE, priority, vendor="full") for priority in Priority)
     assert rests.pop(full) == 30.0
     assert set(rests.values()) == {0.0}
+
+
+def test_a_vendor_rests_while_every_one_of_its_keys_is_full(pauses: Pauses) -> None:
+    keys = (VendorKey("v", "one"), VendorKey("v", "two"))
+    pauses.pause(keys[0], 30.0)
+    assert pauses.left(GENERATE, keys) == 0.0
+    assert pauses.left(GENERATE, keys[:1]) == 30.0
+    pauses.pause(keys[1], 10.0)
+    assert pauses.left(GENERATE, keys) == 10.0
+    assert pauses.left(GENERATE, keys[:1]) == 30.0
+    assert pauses.left(GENERATE, (VendorKey("other", "one"),)) == 0.0
+    pauses.pause(GENERATE[0], 20.0)
+    assert pauses.left(GENERATE, keys) == 20.0
+    assert pauses.resting() == {"v/one": 30.0, "v/two": 10.0, GENERATE[0]: 20.0}
 
 
 async def test_waiting_ends_at_once_when_nothing_rests(pauses: Pauses) -> None:
@@ -83,26 +101,28 @@ async def test_waiting_ends_at_once_when_nothing_rests(pauses: Pauses) -> None:
         await pauses.wait(GENERATE)
 
 
-async def test_waiting_lasts_as_long_as_the_rest() -> None:
-    loop = asyncio.get_running_loop()
-    pauses = Pauses(loop.time)
-    pauses.pause(GENERATE[1], 0.05)
-    began = loop.time()
-    async with asyncio.timeout(PATIENCE_S):
-        await pauses.wait(GENERATE)
-    assert loop.time() - began >= 0.05
+@pytest.mark.parametrize("what", [GENERATE[1], KEY])
+def test_waiting_lasts_as_long_as_the_rest(what: str | VendorKey) -> None:
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        pauses = Pauses(loop.time)
+        pauses.pause(what, 30.0)
+        await pauses.wait(GENERATE, (KEY,))
+        assert loop.time() == pytest.approx(30.0)
+
+    virtually(play)
 
 
-async def test_a_rest_made_longer_meanwhile_is_waited_for_too(clock: Clock, pauses: Pauses) -> None:
-    pauses.pause("poll", 0.01)
-    waiting = asyncio.create_task(pauses.wait(("poll",)))
-    await asyncio.sleep(0)
-    pauses.pause("poll", 3600.0)
-    clock.now += 1.0
-    done, _ = await asyncio.wait([waiting], timeout=0.1)
-    assert not done
-    waiting.cancel()
-    await asyncio.wait([waiting])
+def test_a_rest_made_longer_meanwhile_is_waited_for_too() -> None:
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        pauses = Pauses(loop.time)
+        pauses.pause("poll", 10.0)
+        loop.call_later(5.0, pauses.pause, "poll", 3600.0)
+        await pauses.wait(("poll",))
+        assert loop.time() == pytest.approx(3605.0)
+
+    virtually(play)
 
 
 @given(st.lists(st.tuples(st.sampled_from(GENERATE), st.floats(0, 100)), max_size=8))
