@@ -1,1 +1,1 @@
-"""What a person uses: the command line."""
+"""User interfaces: the command line and the doctor."""

@@ -1,4 +1,4 @@
-"""What travels: messages, their codec, topic names, object keys, the exception root and the catalogue of codes.
+"""Messages and their codec, topic names, object keys, the root of the exceptions and the catalogue of codes.
 
-Pure: no I/O, no clock, nothing but msgspec.
+Pure: no I/O, no clock, no library but msgspec.
 """

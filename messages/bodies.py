@@ -1,7 +1,9 @@
-"""What a message says beyond its header, one struct a stage.
+"""Message bodies, one struct for each stage.
 
-Encoded as JSON arrays, so fields are only ever appended, with defaults: an old reader skips what it does not know, a
-new reader fills in what is not there. URLs, secrets and contents never travel; object keys come from the ledger.
+They are encoded as JSON arrays, so fields are only appended, with defaults: an old reader ignores fields that it does
+not
+know, and a new reader uses the defaults of those that are missing. URLs, secrets and contents never travel in messages;
+object keys are read from the ledger.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ __all__ = [
 
 
 class Stage(StrEnum):
-    """Where a run is, or what a message asks for."""
+    """Stage of a run, or the action that a message requests."""
 
     CLEAN = "clean"
     GENERATE = "generate"
@@ -41,29 +43,29 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a message became a dead letter."""
+    """Reason why a message became a dead letter."""
 
     ATTEMPTS = "attempts"
-    """Its attempts are spent, or it killed its process too often."""
+    """Its attempts are spent, or it crashed its process too often."""
     PERMANENT = "permanent"
-    """An error that no repeat would mend."""
+    """An error that a retry cannot fix."""
     VENDOR = "vendor"
     """The vendor ended the job as failed."""
     UNKNOWN = "unknown"
     """The outcome of a paid call stayed unknown."""
     UNREADABLE = "unreadable"
-    """No message this build can read; the task gets no verdict from it."""
+    """Bytes that this build cannot decode; they give the task no verdict."""
 
 
 class Clean(msgspec.Struct, frozen=True, array_like=True):
-    """Make the inputs fit for the vendor, or (kinds without a vendor) the result itself."""
+    """Prepare the inputs for the vendor, or (for kinds without a vendor) make the result itself."""
 
 
 class Generate(msgspec.Struct, frozen=True, array_like=True):
     """Start the paid job of a slot."""
 
     slot: int = 1
-    """Which of the paid calls that the run needs at once, from 1."""
+    """Number of the slot (one of the paid calls that the run needs at once), from 1."""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -80,19 +82,19 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Poll(msgspec.Struct, frozen=True, array_like=True):
-    """Look at the jobs of a slot."""
+    """Ask the vendor for the state of a slot's jobs."""
 
     jobs: tuple[Job, ...]
     since: int
-    """When the first of them was created, milliseconds since the epoch."""
+    """Creation of the first job, in milliseconds since the epoch."""
     unsaved: bool = False
-    """The ledger could not take the ids yet: each look tries to store them first."""
+    """The ids are not in the ledger yet: each poll tries to store them first."""
     slot: int = 1
     """From 1."""
 
 
 class Collect(msgspec.Struct, frozen=True, array_like=True):
-    """Bring the results of one job home."""
+    """Download the results of one job."""
 
     job: Job
     short_since: int = 0
@@ -100,45 +102,45 @@ class Collect(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Wake(msgspec.Struct, frozen=True, array_like=True):
-    """Look at the run once, now."""
+    """Check the run once, now."""
 
     why: str
     """sweep, redeliver, webhook, cancel or index; replay is reserved."""
     job: Job | None = None
-    """A webhook's hint."""
+    """The job that a webhook named; unverified."""
     since: int = 0
-    """When the backend created the task, milliseconds since the epoch; 0 when the waker does not know."""
+    """Creation of the task at the backend, in milliseconds since the epoch; 0 if unknown."""
 
 
 class Notify(msgspec.Struct, frozen=True, array_like=True):
-    """Bring an existing verdict to its end: promotion or clean-up, callback, `delivered`."""
+    """Finish an existing verdict: promotion or cleanup, callback, `delivered`."""
 
     since: int
-    """When the first try failed, or a wake found the verdict, milliseconds since the epoch."""
+    """First failure of the callback, or the time when a wake found the verdict, in milliseconds since the epoch."""
     again: bool = False
-    """Also when `delivered` exists: the backend lists the task all the same."""
+    """Deliver again although `delivered` exists, because the backend still lists the task."""
 
 
 class Dead(msgspec.Struct, frozen=True, array_like=True):
-    """A dead letter: what was given up, and why."""
+    """Dead letter: the original message and the reason."""
 
     reason: Reason
     topic: str
     message_id: str
     stage: str
-    """Stage of the original; empty when unreadable."""
+    """Stage of the original message; empty if it was unreadable."""
     code: str
     """Code of the catalogue."""
     error: str
     """Class of the error."""
     fingerprint: str
-    """Groups dead letters with one cause."""
+    """Equal for dead letters with the same cause."""
     original: str
-    """The original bytes: text, or base64 when `encoding` says so."""
+    """Original bytes: text, or base64 if `encoding` is not `text`."""
     encoding: str = "text"
-    """text, base64, or cut (the head of an oversized foreign message, base64)."""
+    """text, base64, or cut (the first bytes of an oversized foreign message, in base64)."""
     n: int = 0
-    """The paid call at fault; 0 for none."""
+    """Number of the failed paid call; 0 for none."""
     detail: str = ""
     """The error's text: one line, redacted, at most 200 characters."""
     place: str = ""
@@ -156,9 +158,9 @@ BODIES: Final[dict[str, type[Body]]] = {
     Stage.NOTIFY: Notify,
     Stage.DEAD: Dead,
 }
-"""The body of each stage."""
+"""Stage -> type of its body."""
 
 
 def slot_of(body: Body) -> int | None:
-    """The slot whose chain of messages a body belongs to; None where messages belong to the run."""
+    """Return the slot that a body belongs to; None for messages of the whole run."""
     return body.slot if isinstance(body, Generate | Poll) else None

@@ -1,9 +1,9 @@
-"""Messages and their bytes: a small stable header and a body that is decoded in a second step, by stage.
+"""Encoding and decoding of messages: a small stable header, and a body that is decoded in a second step, by stage.
 
-A message is the JSON array `[header, body]`, header and body being arrays themselves: text, because EventBridge carries
-only text and operators read it in the cloud console. A stage or schema this build does not know raises
-`InvalidMessage`, and so does everything else that is no message: nothing but a valid message or that one error ever
-comes out of `decode`.
+A message is the JSON array `[header, body]`, and header and body are arrays too. JSON text was chosen because
+EventBridge
+carries only text and operators can read it in the cloud console. `decode` returns a valid message or raises
+`InvalidMessage`, also for a stage or schema that this build does not know; it raises nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from messages.keys import ID_PATTERN, RunId
 __all__ = [
     "MAX_COUNT",
     "MAX_MESSAGE_BYTES",
-    "NOBODY",
+    "NO_ID",
     "SCHEMA",
     "Count",
     "Header",
@@ -35,24 +35,24 @@ __all__ = [
 ]
 
 MAX_MESSAGE_BYTES: Final = 8192
-"""Largest message a broker takes. Ours stay under 300 bytes; what is larger carries something that must not travel."""
+"""Largest message in bytes. Ours stay under 300 bytes; a larger one would carry data that must not travel."""
 
 SCHEMA: Final = 1
-"""Raised only when fields change their meaning; appended fields need no new schema."""
+"""Increased only if fields change their meaning; appended fields keep the schema."""
 
-NOBODY: Final = "-"
-"""User and task of a dead letter whose original could not be read."""
+NO_ID: Final = "-"
+"""User and task in a dead letter whose original could not be decoded."""
 
 Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID_PATTERN}\Z")]
 MAX_COUNT: Final = 1_000_000
-"""Largest step, run, seq or attempt that a message carries."""
+"""Largest step, run, seq or attempt of a message."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
 
 
 class Priority(IntEnum):
-    """How soon a task is taken, among those that wait."""
+    """Priority of a task among those that wait."""
 
     HIGH = 0
     NORMAL = 1
@@ -60,7 +60,7 @@ class Priority(IntEnum):
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """What every message carries. Times are milliseconds; fields are only appended, with defaults."""
+    """Header of every message. Times are in milliseconds; fields are only appended, with defaults."""
 
     version: int
     stage: str
@@ -68,55 +68,55 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     task: Id
     step: Count
     run: Annotated[int, msgspec.Meta(ge=-1, le=MAX_COUNT)]
-    """-1 in a wake means the highest run that was accepted."""
+    """-1 in a wake means the highest accepted run."""
     seq: Count
-    """Counts the messages of a stage: 0 for the first, +1 for each copy."""
+    """Number of the message in its stage: 0 for the first, +1 for each copy."""
     attempt: Count
-    """+1 only after an error of the task or a crash, never for waiting."""
+    """Failed attempts so far: +1 only after an error of the task or a crash, never for waiting."""
     created: Millis
-    """Since the epoch."""
+    """Milliseconds since the epoch."""
     not_before: Millis = 0
-    """After `created`."""
+    """Milliseconds after `created` before which the message must not be handled."""
     deadline: Millis = 0
-    """After `created`; 0 for none."""
+    """Milliseconds after `created`; 0 for none."""
     priority: Priority = Priority.NORMAL
     kind: Annotated[str, msgspec.Meta(max_length=64)] = ""
     traceparent: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """W3C trace context."""
     isolated: bool = False
-    """A copy made because its process died: it runs isolated, so that the next crash is its own."""
+    """The copy was made after a crash, so it runs isolated: another crash affects no other message."""
 
     @property
     def run_id(self) -> RunId:
-        """The run it belongs to."""
+        """Run of the message."""
         return RunId(self.user, self.task, self.step, self.run)
 
     @property
     def due_at(self) -> float:
-        """Seconds since the epoch before which it must not be worked on."""
+        """Seconds since the epoch before which the message must not be handled."""
         return (self.created + self.not_before) / 1000
 
     @property
     def deadline_at(self) -> float | None:
-        """Seconds since the epoch at which the run is out of time; None for none."""
+        """Deadline of the run in seconds since the epoch; None for none."""
         return (self.created + self.deadline) / 1000 if self.deadline else None
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A header with its decoded body."""
+    """Header and decoded body."""
 
     header: Header
     body: Body
 
 
 def new_header(run: RunId, stage: Stage, now: float, traceparent: str = "") -> Header:
-    """The header of a message that follows no other: first of its stage, due at once, without a deadline.
+    """Return the header of a message that follows no other: first of its stage, due at once, without a deadline.
 
     Args:
-        run: what it is about.
-        stage: of the message.
+        run: run of the message.
+        stage: stage of the message.
         now: seconds since the epoch, by the store's clock.
-        traceparent: W3C trace context to go on from.
+        traceparent: W3C trace context to continue.
     """
     return Header(
         version=SCHEMA,
@@ -143,7 +143,7 @@ _BODIES: Final = {stage: msgspec.json.Decoder(body) for stage, body in BODIES.it
 
 
 def encode(message: Message) -> bytes:
-    """The message as bytes.
+    """Encode a message.
 
     Raises:
         MessageTooLarge: over `MAX_MESSAGE_BYTES`.
@@ -157,10 +157,10 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes) -> Message:
-    """The message in the bytes.
+    """Decode a message.
 
     Raises:
-        InvalidMessage: they hold none that this build can read.
+        InvalidMessage: the bytes are no message that this build knows.
     """
     try:
         wire = _WIRE.decode(data)
@@ -169,12 +169,12 @@ def decode(data: bytes) -> Message:
             raise InvalidMessage(f"schema {wire.header.version}, stage {wire.header.stage[:32]!r} is not known here")
         return Message(wire.header, decoder.decode(wire.body))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
-        # msgspec lets the last three through on hostile bytes.
+        # Hostile bytes make msgspec raise the last three too.
         raise InvalidMessage(f"not a message: {type(error).__name__}") from error
 
 
 def try_decode(data: bytes) -> Message | InvalidMessage:
-    """The message in the bytes, or why they hold none that this build can read."""
+    """Decode a message; return the error instead of raising it."""
     try:
         return decode(data)
     except InvalidMessage as error:

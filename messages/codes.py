@@ -1,7 +1,8 @@
-"""The catalogue: every code a failed task can carry, with the one text an end user may read.
+"""Catalogue of codes: every code of a failed task, with the only text that end users read.
 
-Callbacks and the command line take their words from here and from nowhere else, so no vendor's text, URL or key can
-leave. 生成超时 and 内容违规 are the words the backend expects (docs/backend.md).
+Callbacks and the command line take their texts from here alone, so no text, URL or key of a vendor can leak. The
+backend
+expects the texts 生成超时 and 内容违规 (docs/backend.md).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ __all__ = ["Code", "code_of", "text_of"]
 
 
 class Code(StrEnum):
-    """Why a task failed. Values are stable: operators search and alarm on them."""
+    """Reason why a task failed. Values are stable: operators search and alarm on them."""
 
     TIMEOUT = "timeout"
     NOT_UPLOADED = "not_uploaded"
@@ -63,7 +64,7 @@ _TEXT: dict[Code, str] = {
 
 
 def code_of(text: str) -> Code:
-    """The code that a record or message names; one of a newer build reads as an internal error."""
+    """Return the code with this value; `INTERNAL` for a code of a newer build."""
     try:
         return Code(text)
     except ValueError:
@@ -71,5 +72,5 @@ def code_of(text: str) -> Code:
 
 
 def text_of(code: str) -> str:
-    """The text for a code; one of a newer build reads as an internal error."""
+    """Return the text of a code; for a code of a newer build, the text of `INTERNAL`."""
     return _TEXT[code_of(code)]

@@ -1,16 +1,16 @@
-"""The root of every error this product raises on purpose.
+"""Root of every error that this product raises on purpose.
 
     ScfWorkersError          code and retry class, as data on the class
-    ├── Transient            this call failed and may work again: an attempt is spent
-    ├── Outage               a service as such is down or full: wait, no attempt is spent
-    ├── Permanent            will not work however often it is tried: dead letter
+    ├── Transient            this call failed and may succeed later: an attempt is spent
+    ├── Outage               a whole service is down or full: wait, no attempt is spent
+    ├── Permanent            retries cannot help: dead letter
     │   ├── InvalidMessage   bytes that are no message of ours
     │   └── MessageTooLarge  over the limit of one message
-    ├── Unknown              a paid call whose outcome nobody knows
-    └── Rejected             the task's own fault: verdict `failed` straight away
+    ├── Unknown              a paid call whose outcome is unknown
+    └── Rejected             the task's own fault: verdict `failed` at once
         └── InvalidKey       an object key or an id that breaks the key rules
 
-Each package has its own leaves in its own `errors` module; every one descends from a class drawn here.
+Other packages define subclasses, most of them in a module named `errors`; every one descends from a class shown here.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ __all__ = [
 
 
 class RetryClass(StrEnum):
-    """What the engine does about an error."""
+    """Reaction of the engine to an error."""
 
     TRANSIENT = "transient"
     """Publish a copy with attempt + 1 after a backoff."""
     OUTAGE = "outage"
-    """Publish a copy with the same attempt and let the topic rest."""
+    """Publish a copy with the same attempt and pause the topic."""
     PERMANENT = "permanent"
     """Dead letter."""
     UNKNOWN = "unknown"
-    """Leave the paid call open; its limit decides."""
+    """Leave the paid call open until its limit has passed."""
     REJECTED = "rejected"
     """Verdict `failed` with the error's code."""
 
@@ -54,8 +54,8 @@ class ScfWorkersError(Exception):
 
     Args:
         message: for operators; never leaves the system.
-        code: overrides the class's code of the catalogue.
-        retry_after: seconds the other side asked us to wait, if it did.
+        code: replaces the class's code.
+        retry_after: seconds to wait that the other side asked for, if it did.
     """
 
     default_code: ClassVar[Code] = Code.INTERNAL
@@ -63,7 +63,7 @@ class ScfWorkersError(Exception):
     least_delay: ClassVar[float] = 0.0
     """Seconds that a transient error waits at least before its next attempt."""
     whole_service: ClassVar[bool] = False
-    """A service as such is away: other tasks would fare no better, so the topic rests."""
+    """The whole service is unavailable: other tasks would fail too, so the topic is paused."""
 
     def __init__(self, message: str = "", *, code: Code | None = None, retry_after: float | None = None) -> None:
         super().__init__(message or type(self).__name__)
@@ -72,33 +72,33 @@ class ScfWorkersError(Exception):
 
 
 class Transient(ScfWorkersError):
-    """This task's call failed and may work again."""
+    """This task's call failed and may succeed later."""
 
     retry = RetryClass.TRANSIENT
 
 
 class Outage(ScfWorkersError):
-    """A service as such is down, or full."""
+    """A whole service is down or full."""
 
     default_code = Code.BUSY
     retry = RetryClass.OUTAGE
 
 
 class Permanent(ScfWorkersError):
-    """Will not work however often it is tried."""
+    """Retries cannot help."""
 
     retry = RetryClass.PERMANENT
 
 
 class Unknown(ScfWorkersError):
-    """A paid call was sent and nobody knows whether it was accepted."""
+    """A paid call was sent, and it is unknown whether it was accepted."""
 
     default_code = Code.VENDOR_UNKNOWN
     retry = RetryClass.UNKNOWN
 
 
 class Rejected(ScfWorkersError):
-    """The task's own fault; nothing here would help by trying again."""
+    """The task's own fault; retries cannot help."""
 
     retry = RetryClass.REJECTED
 

@@ -1,4 +1,4 @@
-"""Object-key rules: which uploads are inputs, and where everything we write lies.
+"""Object-key rules: which uploads are inputs, and the keys of everything this product writes.
 
 input/{user}/{task}/original.{jpg,jpeg,png,webp}     one picture             (data bucket, written by clients)
 input/{user}/{task}/task.json                        several inputs          (data bucket, written by clients)
@@ -43,13 +43,13 @@ __all__ = [
 ]
 
 INPUT_PREFIX: Final = "input/"
-"""Where clients upload and the COS trigger listens; nothing of ours is ever written there."""
+"""Folder of clients' uploads, on which the COS trigger listens; the product writes nothing there."""
 
 INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "png", "webp")
-"""Of pictures that may be uploaded."""
+"""Extensions of pictures that may be uploaded."""
 
 ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
-"""Of an id in keys, messages and webhook paths; a dash alone stands for no id (`messages.codec.NOBODY`)."""
+"""Form of an id in keys, messages and webhook paths; a dash alone stands for no id (`messages.codec.NO_ID`)."""
 
 _ID: Final = re.compile(rf"(?!-\Z){ID_PATTERN}\Z")
 _NAME: Final = re.compile(rf"original\.(?:{'|'.join(INPUT_EXTENSIONS)})\Z|task\.json\Z")
@@ -58,7 +58,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class RunId(msgspec.Struct, frozen=True, order=True):
-    """One run of one step of one task: what a verdict is about."""
+    """One run of one step of one task. Each run gets one verdict."""
 
     user: str
     task: str
@@ -72,7 +72,7 @@ class RunId(msgspec.Struct, frozen=True, order=True):
 
 
 class InputKey(msgspec.Struct, frozen=True):
-    """An upload that starts a task."""
+    """Key of an upload that starts a task."""
 
     user: str
     task: str
@@ -88,7 +88,7 @@ def check_id(value: str, field: str) -> str:
     """Return a task or user id that is safe in keys and URLs: 1 to 64 of `A-Z a-z 0-9 _ -`, not `-` alone.
 
     Raises:
-        InvalidKey: it is not; the message names `field`.
+        InvalidKey: it is not safe; the message names `field`.
     """
     if not _ID.match(value):
         raise InvalidKey(f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ - (not - alone), got {value[:80]!r}")
@@ -96,10 +96,10 @@ def check_id(value: str, field: str) -> str:
 
 
 def parse_input_key(key: str) -> InputKey | None:
-    """The task an upload belongs to; None for a key that starts none (another file, another folder).
+    """Return the task of an upload; None if the key starts no task (another file or folder).
 
     Raises:
-        InvalidKey: it has the shape of an input, but its ids are not safe.
+        InvalidKey: the key has the shape of an input, but its ids are not safe.
     """
     parts = key.split("/")
     if len(parts) != 4 or f"{parts[0]}/" != INPUT_PREFIX or not _NAME.match(parts[3]):  # noqa: PLR2004 - the rule above
@@ -108,33 +108,33 @@ def parse_input_key(key: str) -> InputKey | None:
 
 
 def record_key(run: RunId, name: str) -> str:
-    """Key of a ledger record."""
+    """Return the key of a ledger record."""
     return f"ledger/{run.stem}/{name}"
 
 
 def runs_prefix(run: RunId) -> str:
-    """Folder of every run of the same step: what follows is `{run}/{record}`."""
+    """Return the common prefix of all runs of the same step; `{run}/{record}` follows it."""
     return f"ledger/{run.user}/{run.task}/{run.step}-"
 
 
 def staging_prefix(run: RunId, nonce: str = "") -> str:
-    """Folder of results before the verdict, with a trailing slash: of one writer, or of the whole run."""
+    """Return the folder of results before the verdict, with a trailing slash: of one writer, or of the whole run."""
     return f"staging/{run.stem}/{nonce}/" if nonce else f"staging/{run.stem}/"
 
 
 def output_key(run: RunId, name: str) -> str:
-    """Key of a result of a success; later steps of a pipeline have a folder each."""
+    """Return the key of a success's result; later steps of a pipeline have folders of their own."""
     step = f"step_{run.step}/" if run.step else ""
     return f"output/{run.user}/{run.task}/{step}{name}"
 
 
 def index_keys(user: str, task: str, created: float) -> tuple[str, str, str]:
-    """Keys of the index entries of a task: by user, by day and by task; newest first in key order.
+    """Return the keys of a task's index entries: by user, by day and by task; newest first in key order.
 
     Args:
-        user: its user.
-        task: its id.
-        created: when it was accepted, seconds since the epoch.
+        user: user of the task.
+        task: id of the task.
+        created: time of acceptance, in seconds since the epoch.
     """
     reverse = _reverse(created)
     return (
@@ -145,37 +145,37 @@ def index_keys(user: str, task: str, created: float) -> tuple[str, str, str]:
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the key of a delivered run says about it, so that statistics need no object but a listing."""
+    """Facts in the key of a delivered run, so that a listing alone is enough for statistics."""
 
     ended: float
-    """When its verdict was stored, seconds since the epoch."""
+    """Time of its verdict, in seconds since the epoch."""
     kind: str
     state: str
     """success, failed or cancelled."""
     code: str
     """Of the catalogue; empty for a success."""
     wait_s: int
-    """Seconds from its acceptance until work on it began."""
+    """Seconds from acceptance until work began."""
     run_s: int
-    """Seconds from then until its verdict."""
+    """Seconds from the begin of work until the verdict."""
     cost: str
-    """What its vendor charged, in the vendor's words; empty where nothing is known."""
+    """Cost as the vendor reports it; empty if unknown."""
 
 
 def done_key(run: RunId, facts: Facts) -> str:
-    """Key of the entry of a delivered run: newest first in key order within its day (UTC); `-` for what is empty."""
+    """Return the key of a delivered run's entry: newest first within its day (UTC); `-` stands for an empty part."""
     said = (facts.kind, facts.state, facts.code, facts.wait_s, facts.run_s, facts.cost)
     tail = "/".join(_UNSAFE.sub("_", str(part)) or "-" for part in said)
     return f"done/{_day(facts.ended)}/{_reverse(facts.ended)}/{run.stem}/{tail}"
 
 
 def dead_key(day: str, fingerprint: str, identity: str) -> str:
-    """Key of a record of the dead letters; `day` is `YYYY-MM-DD`, UTC."""
+    """Return the key of a dead letter's record; `day` is `YYYY-MM-DD`, UTC."""
     return f"dead/{day}/{fingerprint}/{identity}"
 
 
 def status_key(process: str) -> str:
-    """Key of what a process says about itself; overwritten, unlike every record. What keys may not hold becomes `_`."""
+    """Return the key of a process's status, which is overwritten, unlike every record; unsafe characters become `_`."""
     return f"status/{_UNSAFE.sub('_', process)}"
 
 

@@ -1,4 +1,4 @@
-"""JSON and text files of other people: a byte order mark in front of UTF-8 is no part of what they say."""
+"""Text files from outside: the byte order mark in front of UTF-8 is removed, other encodings are rejected."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _OTHERS: Final = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-"""Byte order mark -> encoding. UTF-32's first: the little-endian one begins like UTF-16's."""
+"""Byte order mark -> encoding. UTF-32 comes first, because its little-endian mark begins like that of UTF-16."""
 
 
 class WrongEncoding(UnicodeError):
-    """A text whose byte order mark says that it is no UTF-8; the error's text says what it is and what to do."""
+    """Text with the byte order mark of another encoding than UTF-8; the message names the encoding and the remedy."""
 
 
 def without_bom(raw: bytes) -> bytes:
-    """The bytes of a UTF-8 text without its byte order mark, which Windows' editors write and JSON forbids.
+    """Remove the byte order mark of a UTF-8 text; Windows' editors write one, and JSON forbids it.
 
     Args:
         raw: the file's bytes.
 
     Raises:
-        WrongEncoding: it begins with the mark of UTF-16 or UTF-32, as what PowerShell's `>` writes.
+        WrongEncoding: it begins with the mark of UTF-16 (PowerShell's `>` writes one) or UTF-32.
     """
     for mark, name in _OTHERS.items():
         if raw.startswith(mark):

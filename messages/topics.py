@@ -1,6 +1,6 @@
-"""The topics, each with its subscription: one table, made for the vendors that the recipes pay.
+"""Table of topics, each with its subscription, made for the vendors that recipes use.
 
-Dead-letter topics are named as TDMQ names them since engine 2.9.2: `{topic}-{subscription}-DLQ`.
+Dead-letter topics have the names that TDMQ gives them since engine 2.9.2: `{topic}-{subscription}-DLQ`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from messages.codec import Priority
 __all__ = ["FAILURE", "WORKERS", "Topic", "dead_letter_topic", "subscription_of", "topic_of", "topic_table"]
 
 WORKERS: Final = "workers"
-"""The subscription of the consumers."""
+"""Subscription of the consumers."""
 FAILURE: Final = "failure"
-"""The subscription of the failure function, on dead-letter topics."""
+"""Subscription of the failure function, on dead-letter topics."""
 
 _DEAD_LETTERS: Final = f"-{WORKERS}-DLQ"
 _BY_PRIORITY: Final = (Stage.CLEAN, Stage.GENERATE)
@@ -34,34 +34,34 @@ _WORK: Final = re.compile(
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One row of the table."""
+    """Row of the table."""
 
     name: str
     stage: Stage
-    """What its messages are for; `Stage.DEAD` on a dead-letter topic."""
+    """Stage of its messages; `Stage.DEAD` for a dead-letter topic."""
     subscription: str = WORKERS
-    """Must exist before the first message: a broker may keep nothing for a topic without one."""
+    """Must exist before the first message: a broker may drop messages of a topic without a subscription."""
     vendor: str = ""
-    """Of a generate topic: whose calls it carries. A pause of it holds up no other vendor."""
+    """Vendor whose calls a generate topic carries. Pausing it delays no other vendor."""
     priority: Priority = Priority.NORMAL
-    """Of a topic that has siblings of other priorities; consumers take from them by weight."""
+    """Priority, if there is a topic for each; consumers take from them by weight."""
 
     @property
     def group(self) -> tuple[Stage, str]:
-        """Topics of the same group share their permits: those of a stage, of a vendor, or all dead letters."""
+        """Group of topics that share their permits: those of a stage, of a vendor, or all dead letters."""
         return self.stage, self.vendor
 
 
 def topic_of(stage: Stage, priority: Priority = Priority.NORMAL, *, vendor: str = "") -> str:
-    """The topic that carries a stage; dead letters have topics of their own.
+    """Return the topic of a stage; dead letters have topics of their own.
 
     Args:
-        stage: of the message.
-        priority: of the message; heeded where the stage has a topic for each.
-        vendor: who is paid; heeded where the stage has topics for each vendor.
+        stage: stage of the message.
+        priority: its priority; used if the stage has a topic for each.
+        vendor: the vendor to be paid; used if the stage has topics for each vendor.
 
     Raises:
-        ValueError: a stage that needs a vendor's name got none, or text that is no such name.
+        ValueError: the stage needs a vendor's name, and `vendor` is not a valid one.
     """
     if stage not in _BY_PRIORITY:
         return stage.value
@@ -73,14 +73,14 @@ def topic_of(stage: Stage, priority: Priority = Priority.NORMAL, *, vendor: str 
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Where the dead letters of a topic go; those of a dead-letter topic stay on it."""
+    """Return the topic for the dead letters of a topic; those of a dead-letter topic stay on it."""
     return topic if topic.endswith(_DEAD_LETTERS) else f"{topic}{_DEAD_LETTERS}"
 
 
 def subscription_of(topic: str) -> str:
-    """The subscription of a topic by the form of its name, whatever vendors this build knows; empty for a foreign one.
+    """Return the subscription of a topic by the form of its name, for any vendor; empty for a foreign topic.
 
-    For whoever meets a name without the table: a broker's adapter.
+    Broker adapters use it, because they have no table.
     """
     if _WORK.fullmatch(topic):
         return WORKERS
@@ -88,13 +88,13 @@ def subscription_of(topic: str) -> str:
 
 
 def topic_table(vendors: Iterable[str]) -> tuple[Topic, ...]:
-    """Every topic: first those of the consumers, then their dead-letter topics in the same order.
+    """Return every topic: first those of the consumers, then their dead-letter topics in the same order.
 
     Args:
-        vendors: names of all vendors that a recipe pays.
+        vendors: names of all vendors that recipes use.
 
     Raises:
-        ValueError: text that cannot be a vendor's name.
+        ValueError: a text that cannot be a vendor's name.
     """
     work = (
         *(Topic(topic_of(Stage.CLEAN, each), Stage.CLEAN, priority=each) for each in Priority),

@@ -1,1 +1,1 @@
-"""Ways in: each turns something that happened outside into records and messages."""
+"""Entry points: each turns an outside event (an upload, a webhook, a timer) into records and messages."""

@@ -1,6 +1,6 @@
-"""COS events, read leniently: documents and real events differ in small things. Pure.
+"""Lenient parsing of COS events: real events differ from the documentation in small details. Pure.
 
-Source: SCF developer guide, COS trigger; the shape of a real event differs from it in the size's type and extra fields.
+Source: SCF developer guide, COS trigger. Real events differ from it in the type of the size and in additional fields.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import msgspec
 __all__ = ["CREATED", "Upload", "uploads_in"]
 
 CREATED: Final = "cos:ObjectCreated:"
-"""Prefix of every event about an object that was made."""
+"""Prefix of the names of all events about a created object."""
 
 _PARTS: Final = 3
-"""A key in an event is `/{appid}/{bucket name}/{object key}`."""
+"""Parts of a key in an event: `/{appid}/{bucket name}/{object key}`."""
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """One object that was created."""
+    """A created object."""
 
     bucket: str
-    """With the appid: `name-1250000000`."""
+    """Bucket with the appid: `name-1250000000`."""
     key: str
-    """Without a leading slash, as the event spells it."""
+    """Key without a leading slash, as the event spells it."""
 
 
 def uploads_in(event: object) -> tuple[tuple[Upload, ...], int]:
-    """Objects that an event reports as created, and how many records were something else.
+    """Return the objects that an event reports as created, and the number of other records.
 
-    The uploader's Authorization, which an event carries, is not read and never leaves this function.
+    The event also carries the uploader's Authorization, which is neither read nor returned.
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
     rows: list[Any] = records if isinstance(records, list) else []

@@ -1,7 +1,7 @@
-"""The COS trigger: an upload becomes a task.
+"""The COS trigger: it accepts an upload as a task.
 
-The platform calls `main_handler(event, context)` asynchronously and repeats it when it raises, so everything here may
-be done twice. Every record of an event is tried before an error is raised.
+The platform calls `main_handler(event, context)` asynchronously and repeats a call that raised, so every step may run
+twice. All records of an event are handled before an error is raised.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ log = logs.get(__name__)
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
-    """Entry of the function. Returns how many records were accepted, accepted before, ended, refused or ignored.
+    """Handle an event of the platform. Returns how many records were accepted, known, ended, refused or ignored.
 
     Raises:
-        messages.errors.ScfWorkersError: something outside did not work; the platform calls again.
+        messages.errors.ScfWorkersError: another service failed; the platform calls again.
     """
     with logs.context(request_id=str(context.get("request_id", ""))):
         return instance(_SERVICE, tickets=True).call(lambda services: take_event(event, services))
 
 
 async def take_event(event: Mapping[str, Any], services: Services) -> dict[str, int]:
-    """Take in every upload of an event."""
+    """Accept every upload of an event."""
     uploads, others = uploads_in(event)
     if others or not uploads:
         log.info(Event.OBJECT_IGNORED, records=others, why="no record of an upload")
@@ -65,7 +65,7 @@ async def _take(upload: Upload, services: Services, *, apart: bool) -> str:
     try:
         found = _parse(upload.key)
     except Rejected as rejected:
-        # No task can be known from such a key, so there is nobody to tell.
+        # The key names no task, so no verdict can be written.
         log.warning(Event.OBJECT_REFUSED, error=rejected)
         return "refused"
     if found is None:
@@ -75,5 +75,5 @@ async def _take(upload: Upload, services: Services, *, apart: bool) -> str:
 
 
 def _parse(key: str) -> InputKey | None:
-    """The task of a key. Events have been seen with raw and with percent-encoded keys; ids never hold a `%`."""
+    """Return the task of a key. Real events hold raw or percent-encoded keys; ids never hold a `%`."""
     return parse_input_key(unquote(key) if "%" in key else key)

@@ -1,12 +1,12 @@
-"""The sweep: the last guard of every deadline, whatever a broker has lost.
+"""The sweep: last guard of every deadline, even if a broker loses messages.
 
-A timer calls `main_handler(event, context)` every three minutes. It pages through the tasks that the backend lists as
-unfinished, and publishes a wake for each that has come to a stop (`producer.sweep_rules`). It runs no stage and writes
-no record but its own status, so a sweep too many is harmless.
+A timer calls `main_handler(event, context)` every three minutes. It reads the pages of the tasks that the backend lists
+as unfinished, and publishes a wake for each stalled task (`producer.sweep_rules`). It runs no stage and writes no
+record but its own status, so an additional sweep is harmless.
 
-One call does a bounded amount: it stops at its time or its last page, and tells where. The platform hands a timer's
-call nothing of the call before, so the place is kept in the process, which usually stays warm for three minutes; a new
-process begins with the oldest task, which is the most urgent. A call by hand may say where to go on.
+A call is bounded: it stops at its time limit or at the last page, and returns its position. A timer's call gets no data
+from the call before, so the position is kept in the process, which usually stays warm for three minutes; a new process
+begins with the oldest task, which is the most urgent. A call by hand may set the position.
 """
 
 from __future__ import annotations
@@ -34,89 +34,89 @@ from tasks.wakes import REDELIVER, SWEEP, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["MAX_PAGES", "Place", "SweepRequest", "Swept", "main_handler", "sweep", "take_turn"]
+__all__ = ["MAX_PAGES", "SweepPosition", "SweepRequest", "Swept", "main_handler", "resume_sweep", "sweep"]
 
 MAX_PAGES: Final = 200
-"""Pages of one call; the backend decides how long a page is."""
+"""Pages read in one call; the backend decides how long a page is."""
 
 _SERVICE: Final = "producer.sweep"
 _AT_ONCE: Final = 16
-"""Tasks looked at at the same time: each is one listing and perhaps one publish."""
+"""Tasks checked at the same time: each takes one listing and at most one publish."""
 _MARGIN_S: Final = 5.0
-"""Left of the platform's time limit when a call stops, for the answer and for what it has begun."""
+"""Seconds before the platform's time limit at which a call stops, to finish work in flight and to answer."""
 
 log = logs.get(__name__)
 
 
 class SweepRequest(msgspec.Struct, frozen=True):
-    """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
+    """Parameters of a call: fields of its event, or of the JSON in the timer's `Message`."""
 
     older_than: Annotated[float, msgspec.Meta(ge=0)] = OLDER_THAN_S
-    """Seconds below which neither a task nor a record is looked at."""
+    """Age in seconds below which neither a task nor a record is checked."""
     cursor: str = ""
-    """Where to go on; empty begins with the oldest task."""
+    """Position to continue from; empty begins with the oldest task."""
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """What one call did."""
+    """Counts of one call."""
 
     listed: int = 0
-    """Tasks looked at."""
+    """Tasks checked."""
     woken: int = 0
     redelivered: int = 0
     fresh: int = 0
     given_up: int = 0
     errors: int = 0
     odd: int = 0
-    """Rows with an alarm: no verdict may come of them."""
+    """Rows that raised an alarm: no verdict is possible for them."""
     pages: int = 0
     cursor: str = ""
-    """Where it stopped; empty when it saw everything."""
+    """Position where it stopped; empty after the last page."""
 
 
-class Place:
-    """Where the last call of this process stopped."""
+class SweepPosition:
+    """Position where the last call of this process stopped."""
 
     cursor: str = ""
 
 
-_place: Final = Place()
+_position: Final = SweepPosition()
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Entry of the function: one sweep, within the function's time limit. Returns the counts.
+    """Sweep once within the function's time limit. Returns the counts.
 
     Raises:
-        messages.errors.ScfWorkersError: the call asks for what there is not, or the backend's list could not be read;
+        messages.errors.ScfWorkersError: a parameter of the call is invalid, or the backend's list could not be read;
             the platform calls again.
     """
     limit = time_limit_s(context)
     until = time.monotonic() + limit - min(_MARGIN_S, limit / 4)
     with logs.context(request_id=str(context.get("request_id", ""))):
-        swept = instance(_SERVICE).call(lambda services: take_turn(event, services, until, _place))
+        swept = instance(_SERVICE).call(lambda services: resume_sweep(event, services, until, _position))
     return dict(msgspec.structs.asdict(swept))
 
 
-async def take_turn(event: Mapping[str, Any], services: Services, until: float, place: Place) -> Swept:
-    """One call's sweep: goes on where its event says, else where the call before stopped.
+async def resume_sweep(event: Mapping[str, Any], services: Services, until: float, position: SweepPosition) -> Swept:
+    """Sweep from the event's position, or else from where the previous call stopped.
 
     Args:
-        event: the timer's.
+        event: the timer's event.
         services: the bundle of services.
-        until: when to stop, by the monotonic clock.
-        place: of this process.
+        until: time to stop at, by the monotonic clock.
+        position: position of this process.
 
     Raises:
-        runtime.errors.BadSettings: the event asks for what there is not.
+        runtime.errors.BadSettings: a parameter of the event is invalid.
         services.errors.BackendDown: the backend's list could not be read.
-        services.errors.BadQuestion: the backend calls `older_than` or the cursor wrong.
+        services.errors.BadQuestion: the backend rejects `older_than` or the cursor.
     """
     request = parse_request(event, SweepRequest)
-    cursor = request.cursor or place.cursor
-    # A list that cannot be read from there is read from its beginning the next time.
-    place.cursor = ""
+    cursor = request.cursor or position.cursor
+    # If the list cannot be read from there, the next call begins with its first page.
+    position.cursor = ""
     swept = await sweep(services, older_than=request.older_than, cursor=cursor, until=until)
-    place.cursor = swept.cursor
+    position.cursor = swept.cursor
     await write_status(_status_of(swept, services.ledger.now()), services.ledger.objects)
     return swept
 
@@ -124,19 +124,19 @@ async def take_turn(event: Mapping[str, Any], services: Services, until: float, 
 async def sweep(
     services: Services, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
 ) -> Swept:
-    """Look at every unfinished task once, and wake those that have come to a stop.
+    """Check every unfinished task once, and wake those that are stalled.
 
     Args:
         services: the bundle of services.
-        older_than: seconds below which neither a task nor a record is looked at.
-        cursor: of the page to begin with.
-        until: when to begin no more, by the monotonic clock; a page that was not done then comes again.
+        older_than: age in seconds below which neither a task nor a record is checked.
+        cursor: cursor of the first page.
+        until: time after which no new task is checked, by the monotonic clock; an incomplete page is read again.
 
     Raises:
-        services.errors.BackendDown: its list could not be read.
-        services.errors.BadQuestion: the backend calls `older_than` or the cursor wrong.
+        services.errors.BackendDown: the backend's list could not be read.
+        services.errors.BadQuestion: the backend rejects `older_than` or the cursor.
     """
-    # Even the first question is signed by the store's time. If it does not tell, the rows will show what is wrong.
+    # The first request to the backend is signed with the store's time too. If the store fails, the rows show the error.
     with suppress(ScfWorkersError):
         await services.ledger.ask_time()
     look = _Look(services, older_than, await _waiting(services), until)
@@ -156,19 +156,19 @@ async def sweep(
 
 
 def _status_of(swept: Swept, now: float) -> ProcessStatus:
-    """What the sweep says about itself: one state for all its instances, because the last sweep is what counts."""
+    """Return the sweep's status: one object for all instances, because only the last sweep counts."""
     counts = {name: count for name, count in msgspec.structs.asdict(swept).items() if isinstance(count, int)}
     return ProcessStatus(process=_SERVICE, at=round(now, 3), sweep=counts)
 
 
 class _Look:
-    """Looks at rows and counts.
+    """Checks rows and counts the results.
 
     Args:
         services: the bundle of services.
         older_than: see `sweep`.
         waiting: see `producer.sweep_rules.choose`.
-        until: when to begin no more, by the monotonic clock.
+        until: time after which no new task is checked, by the monotonic clock.
     """
 
     def __init__(self, services: Services, older_than: float, waiting: Mapping[Stage, float], until: float) -> None:
@@ -182,18 +182,18 @@ class _Look:
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     def in_time(self) -> bool:
-        """Whether there is time for one more."""
+        """Return True while a new task may be checked."""
         return asyncio.get_running_loop().time() < self._until
 
     async def page(self, rows: tuple[UnfinishedTask, ...]) -> bool:
-        """Look at the rows; an error in one stops no other. False when time ran out before all of them."""
+        """Check the rows; an error in one does not stop the others. Returns False if time ran out before the last."""
         async with Together() as group:
             seen = [group.create_task(self._row(row)) for row in rows]
         return all(one.result() for one in seen)
 
     async def _row(self, row: UnfinishedTask) -> bool:
         async with self._room:
-            # What has begun is never cut off: nothing may run on when the platform freezes the instance.
+            # A check in progress is never cut off: nothing may run on when the platform freezes the instance.
             if not self.in_time():
                 return False
             self.others["listed"] += 1
@@ -205,20 +205,20 @@ class _Look:
             except ScfWorkersError as error:
                 self.others["errors"] += 1
                 log.warning(Event.SWEEP_ROW_FAILED, error=error, task_id=row.task, step=row.step)
-            except Exception as error:  # noqa: BLE001 - a defect that one row shows must not leave the others unguarded
+            except Exception as error:  # noqa: BLE001 - a defect in one row must not stop the others
                 self.others["errors"] += 1
                 log.error(Event.SWEEP_ROW_FAILED, error=error, task_id=row.task, step=row.step)
             return True
 
     def _report(self, row: UnfinishedTask, why: str) -> None:
-        """Raise an alarm for a row that no verdict may come of: without one nobody would look."""
+        """Raise an alarm for a row for which no verdict is possible, so that an operator sees it."""
         self.others["odd"] += 1
         log.error(Event.SWEEP_ROW_ODD, task_id=row.task, user_id=row.user, step=row.step, why=why)
 
     async def _act(self, row: UnfinishedTask, *, since: float) -> Action:
         run = run_of(row)
         trail = current_trail(await self._services.ledger.trail(run))
-        # One moment for all rows; the first listing has told the store's time.
+        # One time for all rows; the first listing has brought the store's time.
         self._now = self._now or self._services.ledger.now()
         action = choose(
             trail,
@@ -233,12 +233,12 @@ class _Look:
         elif action is Action.REDELIVERED:
             await publish_wake(run, REDELIVER, self._services, since=since)
         elif action is Action.GIVEN_UP:
-            self._report(row, "its verdict was acknowledged more than 72 h ago, and it is listed all the same")
+            self._report(row, "its verdict was acknowledged more than 72 h ago, but the backend still lists it")
         return action
 
 
 async def _waiting(services: Services) -> Mapping[Stage, float]:
-    """Stage -> age of the oldest message that is due on its topics; nothing where the broker cannot tell."""
+    """Return stage -> age of the oldest due message on its topics; nothing if the broker does not answer."""
     ages: dict[Stage, float] = {}
     try:
         for topic in topics_of(services.recipes):
@@ -246,6 +246,6 @@ async def _waiting(services: Services) -> Mapping[Stage, float]:
                 age = (await services.broker.backlog(topic.name, topic.subscription)).oldest_age
                 ages[topic.stage] = max(age, ages.get(topic.stage, 0.0))
     except Outage as error:
-        # Then a wake too many is published, which is harmless; none would not be.
+        # Without ages too many wakes are published, which is harmless; too few would not be.
         log.warning(Event.SWEEP_BACKLOG_UNAVAILABLE, error=error)
     return ages

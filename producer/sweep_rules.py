@@ -1,7 +1,7 @@
-"""What the sweep does about one unfinished task: pure.
+"""Decision of the sweep about one unfinished task: pure.
 
-Everything rests on when the run's newest record was stored. A message that is alive leaves records (marks, results,
-verdicts), so a run without a new one for its limit has come to a stop: whatever a broker lost, this finds it.
+It depends on the time of the run's newest record. A message in progress leaves records (marks, results, verdicts), so a
+run without a new record for longer than its limit is stalled, whatever the cause, such as a message lost by a broker.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ __all__ = [
 ]
 
 OLDER_THAN_S: Final = 600.0
-"""Age below which neither a task nor a record is looked at."""
+"""Age in seconds below which neither a task nor a record is checked."""
 
 REDELIVER_EVERY_S: Final = 3600.0
+"""Seconds between two deliveries of a verdict that the backend acknowledged and still lists as missing."""
 
 _SAME_TIME_S: Final = 1.0
-"""The store tells whole seconds: of records closer than that, nobody knows which is the newest."""
+"""Resolution of the store's times: the order of records closer than that is unknown."""
 
 _OLDEST: Final = 1e9
 _AHEAD_S: Final = 3600.0
-"""Seconds that the backend's clock may be ahead: then a task ends so much later."""
+"""Tolerated lead of the backend's clock, in seconds; a task's deadline is later by as much."""
 
 _SLACK_S: Final = 60.0
-"""A run's message is a little younger than the record it follows from."""
+"""Tolerance in seconds: a message is slightly younger than the record that it follows."""
 
 _ACCEPTED: Final = Accepted.at().text
 _VERDICT: Final = Verdict.at().text
@@ -51,16 +52,16 @@ _DELIVERED: Final = Delivered.at().text
 
 
 class Action(StrEnum):
-    """What becomes of a row; the sweep counts by these names."""
+    """Action for a row; the sweep counts by these names."""
 
     WOKEN = "woken"
-    """It has come to a stop: wake it."""
+    """The run is stalled: wake it."""
     FRESH = "fresh"
-    """It moves, or nothing is due: leave it."""
+    """The run is in progress, or nothing is due: leave it."""
     REDELIVERED = "redelivered"
-    """The verdict was acknowledged, and the backend lists the task all the same: deliver it once more."""
+    """The backend acknowledged the verdict but still lists the task: deliver it again."""
     GIVEN_UP = "given_up"
-    """As that, for longer than it is worth trying: a person should look at the backend."""
+    """As above, for so long that only an operator can help: report it."""
 
 
 def choose(
@@ -72,16 +73,16 @@ def choose(
     waiting: Mapping[Stage, float],
     older_than: float = OLDER_THAN_S,
 ) -> Action:
-    """What to do about a task that the backend lists as unfinished.
+    """Choose the action for a task that the backend lists as unfinished.
 
     Args:
-        trail: record -> when it was stored, of the run that counts; empty when nobody has accepted the task.
-        now: when the sweep began, seconds since the epoch by the store's clock.
-        recipe: of the task's kind, if this build knows it.
-        longest_s: the longest deadline of any kind, in seconds: what counts where the kind is not known. A wake that
-            comes before the run's own deadline ends nothing.
-        waiting: stage -> age of the oldest message that is due on its topics, seconds.
-        older_than: seconds a run may be without a new record at least.
+        trail: record -> time when it was stored, of the current run; empty if the task was not accepted.
+        now: begin of the sweep, in seconds since the epoch by the store's clock.
+        recipe: recipe of the task's kind, if this build knows it.
+        longest_s: longest deadline of any kind, in seconds, used if the kind is unknown. A wake before the run's own
+            deadline ends nothing.
+        waiting: stage -> age of the oldest due message on its topics, in seconds.
+        older_than: least age in seconds of the newest record of a stalled run.
     """
     if not trail:
         return Action.WOKEN
@@ -98,10 +99,10 @@ def choose(
 
 
 def run_of(row: UnfinishedTask) -> RunId:
-    """Return the run that counts of a row's step.
+    """Return the current run of a row's step.
 
     Raises:
-        messages.errors.InvalidKey: the row can be no task of ours; the message names the field.
+        messages.errors.InvalidKey: the row cannot be a task of ours; the message names the field.
     """
     user, task = check_id(row.user, "user"), check_id(row.task, "task")
     if not 0 <= row.step <= MAX_COUNT:
@@ -110,10 +111,10 @@ def run_of(row: UnfinishedTask) -> RunId:
 
 
 def oddity_of(row: UnfinishedTask, now: float) -> str:
-    """Why a row cannot be acted on, or no deadline be counted from it; empty where all is well.
+    """Return why a row cannot be acted on, or its deadline not be computed; empty for a valid row.
 
     Args:
-        row: of the backend's list.
+        row: row of the backend's list.
         now: seconds since the epoch by the store's clock.
     """
     try:
@@ -126,21 +127,21 @@ def oddity_of(row: UnfinishedTask, now: float) -> str:
 
 
 def _after_delivery(age: float) -> Action:
-    """Stateless: sweeps come once a period, so exactly one of each hour of the age falls into its first period."""
+    """Choose the action without stored state: there is one sweep a period, so one sweep of each hour redelivers."""
     if age > DELIVER_FOR_S:
         return Action.GIVEN_UP
     return Action.REDELIVERED if age % REDELIVER_EVERY_S < SWEEP_PERIOD_S else Action.FRESH
 
 
 def _is_late(trail: Mapping[str, float], now: float, deadline_s: float) -> bool:
-    """Whether the run is out of time and has no verdict: then no backlog excuses it."""
+    """Return True if the run has no verdict and its deadline has passed: then no backlog excuses it."""
     if _ACCEPTED not in trail or _VERDICT in trail:
         return False
     return now >= trail[_ACCEPTED] + deadline_s
 
 
 def _own_limit(stage: Stage, recipe: Recipe | None) -> float:
-    """How long one message of a stage may work, where that is longer than every run's ten minutes."""
+    """Return the time limit of one message of a stage, if it is longer than `OLDER_THAN_S`; else 0."""
     if recipe is None:
         return 0.0
     limit = {Stage.GENERATE: recipe.create_limit_s, Stage.COLLECT: recipe.collect_limit_s}.get(stage, 0.0)

@@ -1,1 +1,1 @@
-"""What a kind of work is: one small declarative module a kind, one table. Pure."""
+"""Kinds of work as data: one small declarative module for each kind, and one table. Pure."""

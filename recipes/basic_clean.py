@@ -1,6 +1,6 @@
 """Basic retouching: background removal, size, format and compression, all done by the picture service.
 
-Pixels never pass the worker; one `result_NN` an input.
+Pixels never pass through the worker; each input becomes one `result_NN`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class BasicCleanParams(Params, frozen=True):
     """Parameters of `basic_clean`."""
 
     format: Format = ""
-    """Of the result; empty keeps the input's, or png when the background is removed."""
+    """Format of the result; empty keeps the input's, or png if the background is removed."""
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 85
-    """Compression of jpg and webp."""
+    """Compression quality of jpg and webp."""
     max_side: Annotated[int, msgspec.Meta(ge=64, le=10_000)] = 4096
-    """Pixels; larger pictures are made smaller, smaller ones stay as they are."""
+    """Longest side in pixels; larger pictures are scaled down, smaller ones stay as they are."""
     background: Background = "keep"
-    """What is cut out of its background, if anything."""
+    """Subject to cut out of the background; `keep` cuts out nothing."""
 
 
 def _clean(params: BasicCleanParams, extension: str) -> Plan:

@@ -1,4 +1,4 @@
-"""Twelve poses of a model from one photo, by a RunningHub workflow: twelve pictures, or the task has failed."""
+"""Twelve poses of a model from one photo, by a RunningHub workflow; fewer than twelve pictures are a failure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from recipes.recipe import Params, Plan, Recipe
 __all__ = ["MODEL_POSE12", "ModelPose12Params"]
 
 _FIT: Final = "imageMogr2/auto-orient/thumbnail/4096x4096>/format/jpg/quality/92/strip"
-"""At most 4096 pixels a side as jpg stays far below RunningHub's 30 MB an upload (its API page 425761099)."""
+"""A jpg of at most 4096 pixels a side stays far below RunningHub's limit of 30 MB (its API page 425761099)."""
 
 
 class ModelPose12Params(Params, frozen=True):
     """Parameters of `model_pose12`."""
 
     prompt: Annotated[str, msgspec.Meta(max_length=500)] = ""
-    """What the model should look like; empty leaves it to the workflow."""
+    """Description of the model; empty leaves it to the workflow."""
 
 
 def _clean(_: ModelPose12Params, __: str) -> Plan:

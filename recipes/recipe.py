@@ -1,4 +1,4 @@
-"""What a kind of work is, as data: one `Recipe` a kind, one small module each, no I/O."""
+"""Definition of a kind of work as data: the struct `Recipe`. No I/O."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FORMATS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "video": MappingProxyType({"mp4": "video/mp4"}),
     }
 )
-"""Media of results -> extension -> content type: all that can be sold."""
+"""Media of results -> extension -> content type, for everything that can be sold."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+", re.ASCII)
-_SAID: Final = 200
-"""Characters that are told of what is wrong with parameters."""
+_MAX_ERROR_CHARS: Final = 200
+"""Characters of an error about parameters that are reported."""
 
 
 class BadParameters(Rejected):
-    """Parameters that the recipe does not take; the message names the field."""
+    """Parameters that the recipe does not accept; the message names the field."""
 
     default_code = Code.BAD_PARAMETERS
 
@@ -39,16 +39,16 @@ class BadRecipe(Permanent):
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every recipe's parameters: unknown names are refused."""
+    """Base of every recipe's parameters; unknown names are rejected."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the picture service does to one input: each pass reads what the pass before it stored."""
+    """Passes of the picture service over one input; each reads the product of the one before."""
 
     passes: tuple[str, ...]
     """Rules in the language of `services.objects.port.PictureRule`."""
     extension: str
-    """Of the last product, without a dot: jpg, png or webp."""
+    """Extension of the last product, without a dot: jpg, png or webp."""
 
 
 def _no_values(_: Params) -> Mapping[str, str]:
@@ -56,46 +56,46 @@ def _no_values(_: Params) -> Mapping[str, str]:
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of work. One that cannot work is refused when its module is imported.
+    """One kind of work. A recipe that cannot work is rejected when its module is imported.
 
     Raises:
-        BadRecipe: a field contradicts another, or holds what is not known here.
+        BadRecipe: a field contradicts another, or has an unknown value.
     """
 
     kind: str
     params: type[Params]
     deadline_s: int
-    """From acceptance to the verdict, queueing included."""
+    """Seconds from acceptance to the verdict, queueing included."""
     least_inputs: int = 1
-    """A task with fewer inputs is refused at the door, before anything is paid."""
+    """A task with fewer inputs is rejected at acceptance, before anything is paid."""
     most_inputs: int = 1
-    """A task with more inputs is refused as well."""
+    """A task with more inputs is rejected as well."""
     clean: Callable[[Any, str], Plan]
-    """(parameters, extension of the input) -> what the picture service does. Raises `BadParameters`."""
+    """(parameters, extension of the input) -> passes of the picture service. Raises `BadParameters`."""
     vendor: str = ""
-    """Name of the vendor; empty when the clean product is the result."""
+    """Name of the vendor; empty if the clean product is the result."""
     values: Callable[[Any], Mapping[str, str]] = _no_values
-    """Parameters -> what is sent to the vendor, besides the inputs. A kind with a vendor says it, if only `{}`."""
+    """Parameters -> values sent to the vendor besides the inputs. Required for a kind with a vendor, even if empty."""
     inputs: tuple[str, ...] = ("photo",)
-    """Names that the vendor knows the inputs by, in the order of the task's inputs."""
+    """The vendor's names of the inputs, in the order of the task's inputs."""
     count: int = 1
-    """Results that a vendor's job must bring; fewer or more is a failure."""
+    """Number of results of a vendor's job; any other number is a failure."""
     result: str = "result_{:02d}.{}"
-    """Name of the n-th result (from 1), by its number and extension."""
+    """Template of the n-th result's name (from 1): number and extension."""
     media: str = "image"
-    """Of a vendor's results: `image` or `video`."""
+    """Media of a vendor's results: `image` or `video`."""
     extension: str = "jpg"
-    """Format of a vendor's results as they are sold. Pictures are converted to it; a video must come in it."""
+    """Format of a vendor's results as sold. Pictures are converted to it; a video must already have it."""
     audit: Literal["pictures", "none"] = "pictures"
-    """Audit of a vendor's results: `pictures`, or `none` where it must not be needed: there is none of video here."""
+    """Audit of a vendor's results: `pictures`, or `none` for video, which cannot be audited here."""
     expected_s: float = 60.0
-    """How long the vendor usually takes."""
+    """Usual duration of the vendor's job, in seconds."""
     create_limit_s: float = 90.0
-    """How long the create call may take."""
+    """Limit of the create call, in seconds."""
     synchronous: bool = False
-    """Whether the vendor's answer to the create is the result, rather than a job to look at later."""
+    """True if the vendor answers the create call with the results, instead of a job to poll."""
     collect_limit_s: float = 180.0
-    """How long bringing the results home may take."""
+    """Limit of the download of the results, in seconds."""
 
     @property
     def content_type(self) -> str:
@@ -108,7 +108,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield each field that is wrong, and why."""
+    """Yield each wrong field with the reason."""
     if not _NAME.fullmatch(recipe.kind):
         yield "kind", "must be lower-case letters, digits and underscores, at most 32"
     if recipe.deadline_s <= 0:
@@ -148,15 +148,18 @@ def _vendor_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if not _NAME.fullmatch(recipe.vendor):
         yield "vendor", "must be lower-case letters, digits and underscores, at most 32"
     if recipe.values is _no_values:
-        yield "values", "must say what is sent to the vendor besides the inputs: `lambda _: {}` for nothing"
+        yield (
+            "values",
+            "is required for a kind with a vendor: `lambda _: {}` if it sends nothing besides the inputs",
+        )
     if len(recipe.inputs) != recipe.most_inputs:
         yield "inputs", f"names {len(recipe.inputs)} inputs, and `most_inputs` is {recipe.most_inputs}"
     if len(set(recipe.inputs)) < len(recipe.inputs) or not all(recipe.inputs):
         yield "inputs", "must be names that differ"
     if recipe.media == "video" and recipe.audit != "none":
-        yield "audit", "must be `none` for media 'video': there is no audit of video here, and the recipe must own that"
+        yield "audit", "must be `none` for media 'video': there is no audit of video here, so the recipe must state it"
     if recipe.media == "image" and recipe.audit != "pictures":
-        yield "audit", "must be `pictures` for media 'image': nothing is shown that has not passed it"
+        yield "audit", "must be `pictures` for media 'image': every picture is audited before it is shown"
     for field in ("expected_s", "create_limit_s", "collect_limit_s"):
         if getattr(recipe, field) <= 0:
             yield field, "must be above 0"
@@ -166,7 +169,7 @@ def _vendor_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _faults_without_vendor(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield what only a vendor could make true: without one, each input's clean product is a result."""
+    """Yield fields that need a vendor; without one, each input's clean product is a result."""
     if recipe.values is not _no_values:
         yield "values", "needs a vendor"
     if recipe.count != 1:
@@ -176,13 +179,13 @@ def _faults_without_vendor(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def parse_params(recipe: Recipe, values: Mapping[str, Any]) -> Params:
-    """The recipe's parameters, validated.
+    """Validate parameters of a recipe.
 
     Raises:
-        BadParameters: a name it does not know, or a value of the wrong type or range; the message names the field.
+        BadParameters: an unknown name, or a value of the wrong type or range; the message names the field.
     """
     try:
         return msgspec.convert(dict(values), recipe.params)
     except msgspec.ValidationError as error:
-        # It quotes names that it does not know, and an uploader may make them as long as he likes.
-        raise BadParameters(f"parameters of {recipe.kind}: {str(error)[:_SAID]}") from error
+        # The error quotes unknown names, which an uploader may make arbitrarily long.
+        raise BadParameters(f"parameters of {recipe.kind}: {str(error)[:_MAX_ERROR_CHARS]}") from error

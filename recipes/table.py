@@ -1,4 +1,4 @@
-"""The one table of kinds. A new kind is a module beside this one and a line here."""
+"""Table of all kinds. A new kind needs a module in this package and a row here."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class UnknownKind(Rejected):
 
 
 def recipe_of(kind: str, recipes: Mapping[str, Recipe] = RECIPES) -> Recipe:
-    """The recipe of a kind.
+    """Return the recipe of a kind.
 
     Raises:
-        UnknownKind: there is none; the message names those there are.
+        UnknownKind: there is no such kind; the message lists the known ones.
     """
     try:
         return recipes[kind]

@@ -1,4 +1,4 @@
-"""What a person may have typed wrong: options and arguments are checked before anything is done, bought or written."""
+"""Checks of options and arguments, before a command buys or writes anything."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ __all__ = [
     "check_photo",
     "check_url",
     "check_user",
-    "photos_in_turn",
+    "photos_for_tasks",
     "read_event",
     "read_params",
     "reason",
 ]
 
-_OWN_PHOTO: Final = Path(__file__).parents[2] / "sandbox/photos/portrait.jpg"
+_SAMPLE_PHOTO: Final = Path(__file__).parents[2] / "sandbox/photos/portrait.jpg"
 
 
 class BadUsage(ValueError):
-    """An option or argument that cannot be used; the text names it and the remedy."""
+    """An option or argument that cannot be used; the message names it and the remedy."""
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in its own words, without the path: that is said as it was given."""
+    """Return the system's error text without the path; the caller adds the path as the user gave it."""
     return error.strerror or type(error).__name__
 
 
 def check_photo(path: Path) -> Path:
-    """The file, if it can be submitted under its name.
+    """Return the photo if it can be submitted.
 
     Raises:
-        BadUsage: it is none that can be read, or its extension is none of an input's.
+        BadUsage: the file cannot be read, or its extension is not one of an input's.
     """
     if path.is_dir():
         raise BadUsage(f"{path} is a folder: name the photos in it")
@@ -55,29 +55,29 @@ def check_photo(path: Path) -> Path:
     if path.suffix.lstrip(".").lower() not in INPUT_EXTENSIONS:
         raise BadUsage(f"{path}: the extension must be one of {', '.join(sorted(INPUT_EXTENSIONS))}")
     if not os.access(path, os.R_OK):
-        raise BadUsage(f"{path} cannot be read: its permissions do not let this user")
+        raise BadUsage(f"{path} cannot be read: permission denied")
     return path
 
 
-def photos_in_turn(photos: Sequence[Path], tasks: int) -> tuple[Path, ...]:
-    """A photo for each task: those given, or the one that comes along, over and over.
+def photos_for_tasks(photos: Sequence[Path], tasks: int) -> tuple[Path, ...]:
+    """Return a photo for each task, cycling through the given ones, or through the bundled sample.
 
     Args:
-        photos: what was given.
-        tasks: how many tasks; 0: one a photo.
+        photos: the given photos.
+        tasks: number of tasks; 0 for one per photo.
 
     Raises:
         BadUsage: a photo that cannot be submitted.
     """
-    given = [check_photo(photo) for photo in photos or [_OWN_PHOTO]]
+    given = [check_photo(photo) for photo in photos or [_SAMPLE_PHOTO]]
     return tuple(given[n % len(given)] for n in range(tasks or len(given)))
 
 
 def check_choice(option: str, value: str, choices: Sequence[str]) -> Any:  # noqa: ANN401 - a literal once it is checked
-    """The value, if it is one of the choices.
+    """Return the value if it is one of the choices.
 
     Raises:
-        BadUsage: it is none.
+        BadUsage: it is not.
     """
     if value not in choices:
         raise BadUsage(f"{option} must be one of {', '.join(choices)}, not {value!r}")
@@ -85,10 +85,10 @@ def check_choice(option: str, value: str, choices: Sequence[str]) -> Any:  # noq
 
 
 def check_kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
-    """The kind, if there is such a recipe.
+    """Return the kind if a recipe for it exists.
 
     Raises:
-        BadUsage: there is none.
+        BadUsage: there is no such kind.
     """
     from recipes.table import RECIPES
 
@@ -96,10 +96,10 @@ def check_kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
 
 
 def check_user(user: str) -> str:
-    """The user's id, if it can be one.
+    """Return the user's id if it is valid.
 
     Raises:
-        BadUsage: it cannot.
+        BadUsage: it is not valid.
     """
     try:
         return check_id(user, "--user")
@@ -108,10 +108,10 @@ def check_user(user: str) -> str:
 
 
 def check_url(option: str, url: str) -> str:
-    """The URL, if it is empty or can be posted to.
+    """Return the URL if it is empty or an HTTP URL.
 
     Raises:
-        BadUsage: it cannot.
+        BadUsage: it is neither.
     """
     try:
         parts = urlsplit(url)
@@ -124,7 +124,7 @@ def check_url(option: str, url: str) -> str:
 
 
 def check_folder(option: str, folder: Path) -> Path:
-    """The folder, made if it was not there, if files can be written to it.
+    """Return the folder, created if need be, if files can be written to it.
 
     Raises:
         BadUsage: they cannot.
@@ -140,14 +140,14 @@ def check_folder(option: str, folder: Path) -> Path:
 
 
 def read_params(text: str, kind: str) -> dict[str, Any]:
-    """Parameters of a kind: a backend sells no others.
+    """Parse and validate the parameters of a kind.
 
     Args:
-        text: what was given.
-        kind: a kind that there is.
+        text: JSON from the command line.
+        kind: a known kind.
 
     Raises:
-        BadUsage: the text is no JSON object, or the kind does not take such parameters.
+        BadUsage: the text is no JSON object, or the kind does not accept the parameters.
     """
     from recipes.recipe import BadParameters, parse_params
     from recipes.table import RECIPES
@@ -165,8 +165,8 @@ def read_params(text: str, kind: str) -> dict[str, Any]:
     return value
 
 
-def read_event(name: str) -> Any:  # noqa: ANN401 - whatever the platform would hand over
-    """An event in a file; `-` is standard input.
+def read_event(name: str) -> Any:  # noqa: ANN401 - any event of the platform
+    """Read an event from a JSON file; `-` is standard input.
 
     Raises:
         BadUsage: it cannot be read, or is no JSON.

@@ -1,4 +1,4 @@
-"""A Pulsar broker on this machine: the one of `scf-workers broker`, and the one a demo runs on."""
+"""A local Pulsar broker: for `scf-workers broker`, and for the demo."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from console.cli.terminal import warn
 from sandbox.pulsar import VERSION, LocalPulsar
 from tasks.topics import TOPICS
 
-__all__ = ["FOLDER", "describe_broker", "homes", "start_broker", "stop_broker", "variables_for_demo"]
+__all__ = ["FOLDER", "describe_broker", "required_subscriptions", "start_broker", "stop_broker", "variables_for_demo"]
 
 FOLDER: Final = Path(".sandbox/pulsar")
-"""Where `scf-workers broker` keeps its broker unless told otherwise."""
+"""Default folder of `scf-workers broker`."""
 
 
 def start_broker(folder: Path) -> dict[str, str]:
-    """Start the broker in a folder unless it runs; the variables that point the product at it.
+    """Start the broker of a folder unless it runs. Returns the variables that point the product at it.
 
     Raises:
-        sandbox.pulsar.BrokerFailed: it did not come up, or is not to be had on this machine.
+        sandbox.pulsar.BrokerFailed: the broker did not start, or cannot run on this machine.
     """
     return _variables(LocalPulsar(folder).start())
 
 
 def stop_broker(folder: Path) -> bool:
-    """Stop the broker in a folder; whether one ran. What waits in it stays."""
+    """Stop the broker of a folder and keep its messages. Returns False if none ran."""
     broker = _existing(folder)
     if broker is None or not broker.pid:
         return False
@@ -38,7 +38,7 @@ def stop_broker(folder: Path) -> bool:
 
 
 def describe_broker(folder: Path) -> dict[str, str]:
-    """How the broker in a folder is; empty when none runs."""
+    """Return the state of the broker of a folder; empty if none runs."""
     broker = _existing(folder)
     if broker is None or not (pid := broker.pid):
         return {}
@@ -46,32 +46,32 @@ def describe_broker(folder: Path) -> dict[str, str]:
     return {"STATE": state, "PID": str(pid), "VERSION": VERSION, **_variables(broker)}
 
 
-def homes() -> list[tuple[str, str]]:
-    """Every topic with the subscription that must exist on it before the first message; the doctor's own last."""
+def required_subscriptions() -> list[tuple[str, str]]:
+    """Return each topic with the subscription that must exist before its first message; the doctor's pair is last."""
     return [*((topic.name, topic.subscription) for topic in TOPICS), ("doctor", "doctor")]
 
 
 @contextmanager
 def variables_for_demo(kind: str, data: Path) -> Generator[dict[str, str]]:
-    """The variables of a broker for one demo, for as long as that lasts.
+    """Provide the variables of a broker for the duration of one demo.
 
     Args:
-        kind: `sqlite` leaves it to the world. `pulsar` takes what PULSAR_URL names, with PULSAR_ADMIN_URL, PULSAR_TOKEN
-            and PULSAR_NAMESPACE; else a new namespace of the broker that `scf-workers broker` started; else it starts
-            one for the demo alone.
+        kind: `sqlite` provides none, so the sandbox uses its own. `pulsar` uses the broker that PULSAR_URL names (with
+            PULSAR_ADMIN_URL, PULSAR_TOKEN and PULSAR_NAMESPACE); else a new namespace of the broker that
+            `scf-workers broker` started; else a broker started for the demo alone.
         data: folder of the demo.
 
     Raises:
-        sandbox.pulsar.BrokerFailed: there is no Pulsar to be had.
+        sandbox.pulsar.BrokerFailed: no Pulsar is available.
     """
     if kind != "pulsar" or os.environ.get("PULSAR_URL"):
-        yield _given() if kind == "pulsar" else {}
+        yield _external() if kind == "pulsar" else {}
         return
     running = _existing(FOLDER)
     broker = running if running is not None and running.ready() else LocalPulsar(data / "pulsar")
     name = f"demo-{secrets.token_hex(6)}"
     try:
-        warn("waiting for Pulsar; the first time, 250 MB are fetched")
+        warn("waiting for Pulsar; the first start downloads 250 MB")
         broker.start().make_namespace(name)
         yield {**_variables(broker), "BROKER_NAMESPACE": name}
     finally:
@@ -81,8 +81,8 @@ def variables_for_demo(kind: str, data: Path) -> Generator[dict[str, str]]:
             broker.wipe()
 
 
-def _given() -> dict[str, str]:
-    """Somebody else's broker, as the environment names it."""
+def _external() -> dict[str, str]:
+    """Return the variables of an existing broker that the environment names."""
     names = ("URL", "ADMIN_URL", "TOKEN", "NAMESPACE")
     return {f"BROKER_{name}": value for name in names if (value := os.environ.get(f"PULSAR_{name}"))}
 

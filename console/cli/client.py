@@ -1,4 +1,4 @@
-"""What a client of the product does: buy a task, upload the photo with its ticket, wait, look at the results."""
+"""Client of the product: buys a task, uploads the photo with its ticket, and reads status and results."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = ["Client", "OutsideFolder", "Sold", "inside", "open_client"]
 R = TypeVar("R")
 
 _ANSWER_LIMIT: Final = 1 << 20
-_SAYS: Final[Mapping[Stage | None, str]] = {
+_PROGRESS: Final[Mapping[Stage | None, str]] = {
     Stage.CLEAN: "accepted",
     Stage.GENERATE: "cleaned",
     Stage.POLL: "waiting for the vendor",
-    Stage.COLLECT: "bringing the results home",
+    Stage.COLLECT: "downloading the results",
     Stage.NOTIFY: "verdict written",
 }
-"""Where a run is -> how far it has come, in words."""
+"""Stage of a run -> its progress as text."""
 
 
 class Sold(msgspec.Struct, frozen=True):
-    """A task the backend has sold."""
+    """A task that the backend has sold."""
 
     task_id: str
     user_id: str
@@ -53,7 +53,7 @@ class Sold(msgspec.Struct, frozen=True):
 
     @property
     def run(self) -> RunId:
-        """Its first run."""
+        """First run of the task."""
         return RunId(self.user_id, self.task_id)
 
 
@@ -67,12 +67,12 @@ class _Status(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """Talks to the backend as the shop does, and to COS with the real SDK.
+    """Calls the backend as a shop would, and COS with the real SDK.
 
     Args:
         backend: base URL of the backend.
         data: the data bucket.
-        ledger: the ledger's bucket, read only to show how far a task is.
+        ledger: the ledger's bucket, read only to show progress.
     """
 
     def __init__(self, backend: str, data: Objects, ledger: Objects) -> None:
@@ -84,8 +84,8 @@ class Client:
         """Buy a task; this charges quota.
 
         Raises:
-            services.errors.BackendDown: the backend does not answer, or does not sell it.
-            messages.errors.InvalidKey: the task's id is none.
+            services.errors.BackendDown: the backend does not answer, or rejects the purchase.
+            messages.errors.InvalidKey: the backend's task id is not valid.
         """
         order = {"user_id": user, "kind": kind, "params": dict(params)}
         receipt = await self._ask("POST", "/api/tasks", _Receipt, order)
@@ -102,7 +102,7 @@ class Client:
         return key
 
     async def status(self, sold: Sold) -> str:
-        """The backend's word: `pending` or the like until a verdict, then success, failed or cancelled.
+        """Return the backend's status: such as `pending`, and after a verdict success, failed or cancelled.
 
         Raises:
             services.errors.BackendDown: the backend does not answer, or does not know the task.
@@ -110,15 +110,15 @@ class Client:
         return (await self._ask("GET", f"/api/tasks/{sold.task_id}", _Status)).status
 
     async def progress(self, sold: Sold) -> str:
-        """How far the ledger says the run is, in words, from one listing."""
+        """Return the progress of the run as text, read from the ledger with one listing."""
         trail = (await self._ledger.trail(sold.run)).get(sold.run.run, {})
         view = view_of(sold.run, trail, {})
         if view.state == "delivered":
             return "verdict delivered"
-        return _SAYS.get(view.stage, "uploaded")
+        return _PROGRESS.get(view.stage, "uploaded")
 
     async def view(self, sold: Sold) -> View:
-        """What the ledger says of the run.
+        """Return the ledger's view of the run.
 
         Raises:
             services.errors.ObjectsDown: the store does not answer.
@@ -126,10 +126,10 @@ class Client:
         return await read_view(sold.run, self._ledger)
 
     async def download(self, sold: Sold, folder: Path) -> list[Path]:
-        """Copy the outputs of a task to a folder of its own.
+        """Download the outputs of a task into a folder named by its id.
 
         Raises:
-            OutsideFolder: a key of the store would be written elsewhere; nothing is written of that one.
+            OutsideFolder: a key would be written outside of that folder; that file is not written.
         """
         prefix = f"output/{sold.user_id}/{sold.task_id}/"
         paths: list[Path] = []
@@ -141,12 +141,12 @@ class Client:
         return paths
 
     async def outputs(self, sold: Sold) -> list[str]:
-        """Keys of the task's outputs."""
+        """Return the keys of the task's outputs."""
         page = await self._data.list(f"output/{sold.user_id}/{sold.task_id}/")
         return [item.key for item in page.items]
 
     async def close(self) -> None:
-        """Drop connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def _ask(self, method: str, path: str, kind: type[R], body: Mapping[str, Any] | None = None) -> R:
@@ -154,28 +154,28 @@ class Client:
         try:
             async with self._http.stream(method, path, json=body) as answer:
                 if not answer.is_success:
-                    raise BackendDown(f"{called} does not take {method} {path}: it answered {answer.status_code}")
+                    raise BackendDown(f"{called} rejects {method} {path}: it answered {answer.status_code}")
                 return msgspec.json.decode(await read_body(answer, _ANSWER_LIMIT), type=kind)
         except httpx.HTTPError as error:
-            remedy = "start `scf-workers sandbox` again, or name with --env-file the file of one that runs"
+            remedy = "start `scf-workers sandbox` again, or name the environment file of a running one with --env-file"
             raise BackendDown(f"{called} does not answer ({type(error).__name__}): {remedy}") from error
         except msgspec.MsgspecError as error:
-            raise BackendDown(f"{called} answers {method} {path} with something else: is that URL right?") from error
+            raise BackendDown(f"{called} answers {method} {path} with unexpected content: check that URL") from error
 
 
 class OutsideFolder(ScfWorkersError):
-    """A file that would lie outside the folder that it was to be written to."""
+    """A file would be written outside the intended folder."""
 
 
 def inside(folder: Path, name: Path) -> Path:
-    """The path of a file in a folder, whatever its name says and wherever links that are there lead.
+    """Return the path of a file in a folder; neither the name nor existing links may lead outside.
 
     Args:
-        folder: where it must lie; it may be a link itself, for the user named it.
-        name: of the file, from a store or a backend.
+        folder: the folder; it may be a link itself, because the user chose it.
+        name: name of the file, from a store or a backend.
 
     Raises:
-        OutsideFolder: it would lie elsewhere.
+        OutsideFolder: the path would be outside the folder.
     """
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()) or path.resolve() == folder.resolve():
@@ -190,7 +190,7 @@ def _write(path: Path, body: bytes) -> None:
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncGenerator[Client]:
-    """A client of the configured backend and buckets.
+    """Open a client of the configured backend and buckets.
 
     Raises:
         runtime.errors.BadSettings: a variable is missing.

@@ -27,16 +27,16 @@ __all__ = ["DemoOptions", "DemoReport", "DemoTask", "Progress", "WorkerDied", "i
 
 _WORKERS: Final = 2
 _UPLOADS_AT_ONCE: Final = 4
-_LOOK_EVERY_S: Final = 0.25
+_POLL_EVERY_S: Final = 0.25
 _USER: Final = "u-1024"
 
 
 class WorkerDied(RuntimeError):
-    """A worker process ended by itself; the text has the end of its log."""
+    """A worker process ended by itself; the message holds the end of its log."""
 
 
 class DemoTask(msgspec.Struct, frozen=True):
-    """How one task went."""
+    """Result of one task."""
 
     task_id: str
     user_id: str
@@ -52,7 +52,7 @@ class DemoTask(msgspec.Struct, frozen=True):
 
 
 class DemoReport(msgspec.Struct, frozen=True):
-    """How all went: what `--json` prints."""
+    """Results of all tasks, as `--json` prints them."""
 
     broker: str
     tasks: tuple[DemoTask, ...]
@@ -60,15 +60,15 @@ class DemoReport(msgspec.Struct, frozen=True):
 
 
 class Progress(Protocol):
-    """Shows how far each task is."""
+    """Display of each task's progress."""
 
     def update(self, number: int, text: str, *, done: bool) -> None:
-        """Task `number` (from 0) stands at `text`."""
+        """Show the progress of task `number` (from 0)."""
         ...
 
 
 class DemoOptions(msgspec.Struct, frozen=True):
-    """What a demo does."""
+    """Options of a demo."""
 
     photos: tuple[Path, ...]
     kind: str
@@ -79,22 +79,22 @@ class DemoOptions(msgspec.Struct, frozen=True):
 
 
 def is_right_end(report: DemoReport) -> bool:
-    """Whether every task got exactly one delivered verdict and the quota account balances."""
+    """Return True if every task got exactly one delivered verdict and the quota account balances."""
     for task in report.tasks:
-        heard = {call["status"] for call in task.callbacks if call["http_status"] < 300}  # noqa: PLR2004 - 2xx
-        if len(heard) != 1 or task.status not in {"success", "failed"}:
+        statuses = {call["status"] for call in task.callbacks if call["http_status"] < 300}  # noqa: PLR2004 - 2xx
+        if len(statuses) != 1 or task.status not in {"success", "failed"}:
             return False
     succeeded = sum(task.status == "success" for task in report.tasks)
     return report.quota["charged"] - report.quota["refunded"] == succeeded
 
 
 def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager[Progress]]) -> DemoReport:
-    """Run the demo and stop everything at the end, whatever happens.
+    """Run the demo, and stop all processes at the end, also after an error.
 
     Raises:
         WorkerDied: a worker process ended by itself.
-        sandbox.pulsar.BrokerFailed: there is no Pulsar to be had.
-        TimeoutError: tasks were still open at the limit.
+        sandbox.pulsar.BrokerFailed: no Pulsar is available.
+        TimeoutError: tasks had no verdict at the time limit.
     """
     signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
@@ -109,7 +109,7 @@ def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager
 
 
 def _leave(_number: int, _frame: object) -> None:
-    """End as after an exception: workers and stand-ins are stopped on the way out."""
+    """Exit by an exception, so that workers and stand-ins are stopped."""
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -151,7 +151,7 @@ class _Demo:
         while (status := await client.status(sold)) == "pending":
             self._check_workers()
             self._shown.update(number, f"{sold.task_id}  {await client.progress(sold)}", done=False)
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_POLL_EVERY_S)
         elapsed = time.monotonic() - started
         self._shown.update(number, f"{sold.task_id}  {status} in {elapsed:.1f} s", done=True)
         return sold, elapsed
@@ -190,5 +190,5 @@ class _Demo:
     def _sheets(self, tasks: Sequence[DemoTask]) -> None:
         pictures = [Path(path) for path in itertools.chain.from_iterable(task.files for task in tasks)]
         if pictures:
-            columns = 4 if len(pictures) <= 12 else 12  # noqa: PLR2004 - one job's dozen
+            columns = 4 if len(pictures) <= 12 else 12  # noqa: PLR2004 - pictures of one job
             contact_sheet(pictures, inside(self._options.out, Path("contact_sheet.jpg")), columns=columns)

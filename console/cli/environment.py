@@ -1,4 +1,4 @@
-"""The environment of a command: the process's own, or the file that `scf-workers sandbox` leaves."""
+"""Environment of a command: of the process, or from the file that `scf-workers sandbox` writes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from runtime.settings import SECRETS, is_product_variable
 __all__ = ["ENV_FILE", "OF_THE_PROCESS", "env_lines", "read_env_file", "use_environment"]
 
 ENV_FILE: Final = Path(".sandbox/env")
-"""Where the sandbox writes its environment unless told otherwise, and where the other commands look for it."""
+"""Default path to which the sandbox writes its environment, and from which other commands read it."""
 
 OF_THE_PROCESS: Final = frozenset({"HEALTH_FILE", "LOG_LEVEL"})
-"""Variables that belong to one process, not to a deployment, and stay beside those of a file."""
+"""Variables of one process, not of a deployment; they are kept beside those of a file."""
 
 
 def env_lines(environ: Mapping[str, str]) -> str:
-    """`NAME=value` lines that a shell can read too."""
+    """Return `NAME=value` lines that a shell can read too."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in environ.items())
 
 
@@ -31,7 +31,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     """Read `NAME=value` lines; quotes as in a shell, `#` begins a comment.
 
     Raises:
-        runtime.errors.BadSettings: the file cannot be read, or a line is no assignment; the text names it.
+        runtime.errors.BadSettings: the file cannot be read, or a line is no assignment; the message names it.
     """
     try:
         return _assignments(path, path.read_bytes())
@@ -60,29 +60,29 @@ def _words(line: str, where: str) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError as error:
-        # Its words: "No closing quotation", "No escaped character".
+        # The texts are "No closing quotation" and "No escaped character".
         raise BadSettings(
             f"{where}: {str(error).lower()}; a value with quotes or spaces is quoted as in a shell"
         ) from error
 
 
 def use_environment(path: Path | None) -> Path | None:
-    """Bring the variables of a file into this process's environment. Two sources are never mixed.
+    """Load the variables of a file into this process's environment. Two sources are never mixed.
 
-    Where a file is used, it alone says what the product works with: variables of the product that the process was
-    started with are dropped, so that no file can have a deployment's keys sent to hosts of its own choice. Only what
-    names neither host nor key stays: `OF_THE_PROCESS`.
+    If a file is used, variables of the product from the process's own environment are removed; otherwise a file could
+    have a deployment's keys sent to hosts of its choice. Only `OF_THE_PROCESS`, which name neither hosts nor keys,
+    stay.
 
     Args:
-        path: the file; None looks for the sandbox's own, and only when no BROKER_URL is set. Of that one only the
-            product's variables are taken, and none that names a further file with a secret.
+        path: the file; None uses the sandbox's file, if it exists and BROKER_URL is not set. From that file only the
+            product's variables are loaded, and none that names another file with a secret.
 
     Returns:
         The file that was used, if any.
 
     Raises:
-        runtime.errors.BadSettings: the file cannot be used; or it was found, not named, and others may have written or
-            read it.
+        runtime.errors.BadSettings: the file cannot be used; or it was found by default, and other users may have read
+            or written it.
     """
     if path is None:
         if os.environ.get("BROKER_URL") or not ENV_FILE.exists():
@@ -104,7 +104,7 @@ def use_environment(path: Path | None) -> Path | None:
 
 
 def _found_file(path: Path) -> dict[str, str]:
-    """Read a file that nobody named: it lies in the folder where the command happens to be run."""
+    """Read a file that was found in the current folder, not named by the user, so it is checked first."""
     try:
         with path.open("rb") as file:
             _check_owner(path, os.fstat(file.fileno()))
@@ -112,15 +112,17 @@ def _found_file(path: Path) -> dict[str, str]:
     except OSError as error:
         raise BadSettings(f"the environment file {path} cannot be read: {type(error).__name__}") from error
     if named := [name for name in values if name.removesuffix("_FILE") in SECRETS and name not in SECRETS]:
-        raise BadSettings(f"{path} names a file in {named[0]}: such a file is used only where --env-file names {path}")
+        raise BadSettings(f"{path} names a file in {named[0]}: allowed only if --env-file names {path}")
     return values
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    remedy = f"if it is meant, name it with --env-file {path}"
+    remedy = f"to use it, name it with --env-file {path}"
     if not stat.S_ISREG(status.st_mode):
         raise BadSettings(f"{path} is no file: {remedy}")
     if status.st_uid != os.geteuid():
-        raise BadSettings(f"{path} belongs to another user, and is not used: {remedy}")
+        raise BadSettings(f"{path} belongs to another user, so it is not used: {remedy}")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise BadSettings(f"{path} is open to other users, and is not used: chmod 600 {path} if it is yours; {remedy}")
+        raise BadSettings(
+            f"{path} is open to other users, so it is not used: chmod 600 {path} if it is yours; {remedy}"
+        )

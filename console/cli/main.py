@@ -1,4 +1,4 @@
-"""The command line. Heavy parts are imported by the command that needs them."""
+"""The command line. Each command imports its heavy modules itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from console.cli.arguments import (
     check_photo,
     check_url,
     check_user,
-    photos_in_turn,
+    photos_for_tasks,
     read_event,
     read_params,
 )
@@ -68,7 +68,7 @@ _KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
 
 EnvFile = Annotated[
     Path | None,
-    typer.Option("--env-file", help=f"Read variables from this file; default: {ENV_FILE} if BROKER_URL is not set."),
+    typer.Option("--env-file", help=f"File with the environment (default: {ENV_FILE} if BROKER_URL is not set)."),
 ]
 
 
@@ -84,15 +84,15 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
 def _options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Entry of the command `scf-workers`."""
-    # What libraries say, and what nobody caught, passes the filter as everything else does.
+    """Run the command `scf-workers`."""
+    # Logs of libraries and uncaught exceptions pass through redaction too.
     logs.setup(sys.stderr, "WARNING", "console")
     forbid_core_dumps()
     mask_secrets(os.environ)
@@ -101,30 +101,32 @@ def main() -> None:
     except BadUsage as error:
         _fail(str(error), _USAGE)
     except BrokenPipeError:
-        # The reader of our output has left, as `head` does.
+        # The reader of the output has exited, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_FAILED) from None
     except BadSettings as error:
         _fail(f"BadSettings: {error}{_hint(str(error))}", _FAILED)
     except ScfWorkersError as error:
         _fail(f"{type(error).__name__}: {error}", _FAILED)
-    except Exception:  # noqa: BLE001 - told whole, but without what is secret in it
+    except Exception:  # noqa: BLE001 - printed with its traceback, redacted
         _fail(traceback.format_exc(), _FAILED)
 
 
 @app.command()
 def demo(
-    photos: Annotated[list[Path] | None, typer.Argument(help="Photos; default: the one that comes along.")] = None,
+    photos: Annotated[list[Path] | None, typer.Argument(help="Photos to submit (default: bundled sample).")] = None,
     kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
-    tasks: Annotated[int, typer.Option(min=0, help="Tasks over the photos in turn; 0: one a photo.")] = 0,
+    tasks: Annotated[
+        int, typer.Option(min=0, help="Number of tasks, cycling through the photos (0 = one per photo).")
+    ] = 0,
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real one, for which Java is needed.")] = "sqlite",
-    as_json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
+    broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java.")] = "sqlite",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Show the whole way on this machine: stand-ins, workers, uploads, results.
+    """Run the full pipeline locally: stand-ins, workers, uploads, results.
 
-    Exit status 0: every task got exactly one delivered verdict, and the quota book balances.
+    Exit status 0: every task got exactly one delivered verdict, and the quota account balances.
     """
     import msgspec
 
@@ -133,7 +135,7 @@ def demo(
     from sandbox.pulsar import BrokerFailed
 
     options = DemoOptions(
-        photos=photos_in_turn(photos or (), tasks),
+        photos=photos_for_tasks(photos or (), tasks),
         kind=check_kind(kind),
         params=read_params(params, kind),
         limit_s=120 + 10 * tasks,
@@ -154,14 +156,15 @@ def demo(
 
 @app.command()
 def sandbox(
-    data: Annotated[Path, typer.Option(help="Folder for what the stand-ins keep.")] = Path(".sandbox/data"),
-    env_file: Annotated[Path, typer.Option(help="Where to write the environment.")] = ENV_FILE,
-    event_url: Annotated[str, typer.Option(help="Post COS events here instead of running the handler.")] = "",
-    duration: Annotated[float, typer.Option(min=0.0, help="Seconds a vendor's job takes.")] = 2.0,
+    data: Annotated[Path, typer.Option(help="Data directory.")] = Path(".sandbox/data"),
+    env_file: Annotated[Path, typer.Option(help="File to write the environment to.")] = ENV_FILE,
+    event_url: Annotated[str, typer.Option(help="URL to post COS events to, instead of running the handler.")] = "",
+    duration: Annotated[float, typer.Option(min=0.0, help="Duration of a vendor's job, in seconds.")] = 2.0,
 ) -> None:
     """Run the stand-ins until Ctrl-C, and write the environment that points the product at them.
 
-    Messages travel by a file of its own, unless BROKER_URL names another broker. A second one needs places of its own.
+    The broker is a file of its own, unless BROKER_URL names another. A second sandbox needs its own --data and
+    --env-file.
     """
     from console.cli.sandbox import run_sandbox
 
@@ -170,15 +173,15 @@ def sandbox(
 
 @app.command()
 def submit(
-    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    photo: Annotated[Path, typer.Argument(help="Photo to submit.")],
     kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict; 0: do not wait.")] = 600.0,
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict (0 = do not wait).")] = 600.0,
     env_file: EnvFile = None,
 ) -> None:
-    """Do what a client does: buy a task, upload the photo with its ticket, wait for the verdict.
+    """Act as a client: buy a task, upload the photo with its ticket, wait for the verdict.
 
     Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
     """
@@ -196,11 +199,13 @@ def submit(
 
 @app.command()
 def work(
-    topics: Annotated[list[str] | None, typer.Argument(help="Topics to take; default: all.")] = None,
-    concurrency: Annotated[int, typer.Option(min=0, help="Messages of a group of topics at once; 0: setting.")] = 0,
+    topics: Annotated[list[str] | None, typer.Argument(help="Topics to consume (default: all).")] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=0, help="Messages at once per group of topics (0 = WORK_CONCURRENCY).")
+    ] = 0,
     env_file: EnvFile = None,
 ) -> None:
-    """Run a pump until SIGTERM or Ctrl-C: it takes no more, finishes what it has begun, and leaves."""
+    """Run a worker until SIGTERM or Ctrl-C, then finish in-flight messages and exit."""
     from consumers.runners.worker import run_worker
 
     _use(env_file)
@@ -212,22 +217,22 @@ def work(
 
 @app.command()
 def healthy(
-    file: Annotated[Path | None, typer.Option(help="The pump's file; default: the setting HEALTH_FILE.")] = None,
-    oldest: Annotated[float, typer.Option(min=0.0, help="Seconds since it was last touched, at most.")] = 20.0,
+    file: Annotated[Path | None, typer.Option(help="Health file of the worker (default: HEALTH_FILE).")] = None,
+    oldest: Annotated[float, typer.Option(min=0.0, help="Greatest age of the file, in seconds.")] = 20.0,
 ) -> None:
-    """Tell whether a pump takes work, for a container's health check.
+    """Check that a worker takes messages, for a container's health check.
 
-    Exit status 0: it does; 1: it does not, because it is gone, blocked, or its broker is away.
+    Exit status 0: it does; 1: it does not, because it has ended, is blocked, or cannot reach its broker.
     """
     from consumers.runners.health import is_healthy
 
     path = file or Path(os.environ.get("HEALTH_FILE", ""))
     if not path.name:
-        _fail("name the pump's file with --file, or set HEALTH_FILE", _USAGE)
+        _fail("name the worker's health file with --file, or set HEALTH_FILE", _USAGE)
     if path.is_dir():
-        _fail(f"{path} is a folder: name the pump's file in it", _USAGE)
+        _fail(f"{path} is a folder: name the worker's health file in it", _USAGE)
     if not is_healthy(path, oldest):
-        _fail(f"{path} was not touched within {oldest:g} s: the pump takes no work", _FAILED)
+        _fail(f"{path} was not touched within {oldest:g} s: the worker takes no messages", _FAILED)
 
 
 @app.command()
@@ -235,9 +240,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Examine the deployment: every variable, everything outside, and the rules the ledger rests on.
+    """Check the deployment: every variable, every service it uses, and the rules that the ledger relies on.
 
-    Exit status 0: all well; 1: something is wrong, and is named with its remedy.
+    Exit status 0: all well; 1: something is wrong; each finding has a remedy.
     """
     import asyncio
 
@@ -256,15 +261,15 @@ def doctor(
 @app.command()
 def sweep(
     older_than: Annotated[
-        float, typer.Option(min=0.0, help="Seconds: younger tasks, and tasks that moved since, are left alone.")
+        float, typer.Option(min=0.0, help="Age in seconds below which tasks and records are not checked.")
     ] = 600.0,
-    cursor: Annotated[str, typer.Option(help="Go on where an earlier sweep stopped.")] = "",
+    cursor: Annotated[str, typer.Option(help="Cursor at which an earlier sweep stopped.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Sweep once by hand: wake every unfinished task that has come to a stop. `scf-workers work` then looks at them.
+    """Sweep once: wake every stalled unfinished task, for `scf-workers work` to continue.
 
-    Exit status 1: a task could not be looked at.
+    Exit status 1: a task could not be checked.
     """
     import msgspec
 
@@ -282,16 +287,17 @@ def sweep(
 @app.command()
 def cancel(
     task: Annotated[str, typer.Argument(help="Id of the task.")],
-    user: Annotated[str, typer.Option(help="The user whose task it is.")],
-    step: Annotated[int, typer.Option(min=0, help="Step of a pipeline.")] = 0,
+    user: Annotated[str, typer.Option(help="User who bought the task.")],
+    step: Annotated[int, typer.Option(min=0, help="Step of the pipeline.")] = 0,
     not_uploaded: Annotated[
-        bool, typer.Option("--not-uploaded", help="Cancel it although nothing is known of it: its upload is to come.")
+        bool,
+        typer.Option("--not-uploaded", help="Cancel it even if it is unknown, because its upload is still to come."),
     ] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Cancel a task: verdict `cancelled` unless it has another, the vendor's job stopped, the backend told.
+    """Cancel a task: write the verdict `cancelled` unless it has one, stop the vendor's job, notify the backend.
 
-    Exit status 0: it is cancelled; 1: another verdict stands, or that user has no such task.
+    Exit status 0: it is cancelled; 1: it has another verdict, or that user has no such task.
     """
     from console.cli.sweep import NoSuchTask, cancel_by_hand
 
@@ -307,13 +313,13 @@ def cancel(
 @app.command()
 def invoke(
     handler: Annotated[str, typer.Argument(help="Module with a main_handler, such as producer.cos_trigger.")],
-    event: Annotated[str, typer.Option(help="File with the event as JSON, or - for standard input.")],
-    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds.")] = 60.0,
+    event: Annotated[str, typer.Option(help="File with the event as JSON; - for standard input.")],
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Time limit in seconds.")] = 60.0,
     env_file: EnvFile = None,
 ) -> None:
-    """Call a handler as the platform would: a fresh process, its context, its time limit.
+    """Call a handler as the platform does: in a fresh process, with a context and a time limit.
 
-    Prints the result as JSON. Exit status 0: it returned; 1: it raised or died; 124: its time was up.
+    Prints the result as JSON. Exit status 0: it returned; 1: it raised or crashed; 124: its time limit passed.
     """
     from console.processes.invoke import invoke as call
 
@@ -331,14 +337,14 @@ def invoke(
 @app.command()
 def trace(
     wanted: Annotated[
-        str, typer.Argument(metavar="[TASK_OR_TRACE_ID]", help="Id of a task, or of a trace; default: the last task.")
+        str, typer.Argument(metavar="[TASK_OR_TRACE_ID]", help="Id of a task or a trace (default: the last task).")
     ] = "",
-    file: Annotated[Path | None, typer.Option(help="Trace file; default: the setting TRACE_FILE.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Trace file (default: TRACE_FILE).")] = None,
     env_file: EnvFile = None,
 ) -> None:
-    """Show what happened to a task, from the upload to the callback, as its spans tell it.
+    """Show the spans of a task, from the upload to the callback.
 
-    Exit status 0: found; 1: the file tells nothing of it.
+    Exit status 0: found; 1: the file has no span of it.
     """
     from console.cli.trace import find_traces, last_task, read_spans, show_trace
 
@@ -352,24 +358,22 @@ def trace(
     for one in found:
         show_trace(one)
     if not found:
-        _fail(f"{path} tells nothing of {wanted or 'any task'}", _FAILED)
+        _fail(f"{path} has no span of {wanted or 'any task'}", _FAILED)
 
 
-_broker_app = typer.Typer(
-    help="A Pulsar broker on this machine, for work and tests. Java is needed.", no_args_is_help=True
-)
+_broker_app = typer.Typer(help="A local Pulsar broker, for development and tests. Needs Java.", no_args_is_help=True)
 app.add_typer(_broker_app, name="broker")
 
-_BrokerFolder = Annotated[Path, typer.Option("--folder", help="Where it keeps what it has.")]
+_BrokerFolder = Annotated[Path, typer.Option("--folder", help="Data directory.")]
 
 
 @_broker_app.command("start")
 def broker_start(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
-    """Start it, and print the variables that point the product at it. What an earlier one was sent is still there."""
+    """Start the broker, and print the variables that point the product at it. Earlier messages are kept."""
     from console.cli.broker import start_broker
     from sandbox.pulsar import BrokerFailed
 
-    warn("starting Pulsar; the first time, 250 MB are fetched")
+    warn("starting Pulsar; the first start downloads 250 MB")
     try:
         _print_variables(start_broker(folder))
     except BrokerFailed as error:
@@ -378,7 +382,7 @@ def broker_start(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
 
 @_broker_app.command("stop")
 def broker_stop(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
-    """Stop it. Exit status 1: none ran."""
+    """Stop the broker. Exit status 1: none ran."""
     from console.cli.broker import stop_broker
 
     if not stop_broker(folder):
@@ -387,7 +391,7 @@ def broker_stop(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
 
 @_broker_app.command("status")
 def broker_status(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
-    """Print how it is. Exit status 1: none runs."""
+    """Print the state of the broker. Exit status 1: none runs."""
     from console.cli.broker import describe_broker
 
     described = describe_broker(folder)
@@ -398,10 +402,10 @@ def broker_status(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
 
 @_broker_app.command("topics")
 def broker_topics() -> None:
-    """Print every topic with its subscription, for a broker on which both are made beforehand. Needs no broker."""
-    from console.cli.broker import homes
+    """Print every topic with its subscription, to create them on a broker beforehand. Needs no broker."""
+    from console.cli.broker import required_subscriptions
 
-    for topic, subscription in homes():
+    for topic, subscription in required_subscriptions():
         say(f"{topic} {subscription}")
 
 
@@ -411,7 +415,7 @@ def _print_variables(variables: Mapping[str, str]) -> None:
 
 
 def _hint(text: str) -> str:
-    """Where settings come from, for whoever has none."""
+    """Return a hint about environments for a person who has set none."""
     if os.environ.get("BROKER_URL") or not text.startswith("set "):
         return ""
     return "; on this machine start `scf-workers sandbox`, or name the file of a deployment with --env-file"

@@ -1,6 +1,6 @@
-"""Rich's console, with foreign text escaped.
+"""Rich console that escapes foreign text.
 
-A module of its own, because rich is slow to import and `scf-workers work` needs none.
+It has a module of its own, because rich is slow to import and `scf-workers work` does not need it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["SafeConsole"]
 
 
 class SafeConsole(Console):
-    """A rich console that escapes what a text would have the terminal do; its own colours and cursor moves stay."""
+    """Rich console that escapes control characters in texts; its own colours and cursor movements stay."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as rich does, each text escaped."""
+        """Render as rich does, and escape each text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)

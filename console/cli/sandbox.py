@@ -1,4 +1,4 @@
-"""`scf-workers sandbox`: the stand-ins until a signal comes, and the file that points the other commands at them."""
+"""`scf-workers sandbox`: runs the stand-ins, and writes the environment file for the other commands."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from sandbox.environment import Sandbox
 
 __all__ = ["run_sandbox"]
 
-_TOLD: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "BACKEND_URL", "BROKER_URL")
+_SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "BACKEND_URL", "BROKER_URL")
 
 
 def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> None:
     """Run the stand-ins until SIGINT or SIGTERM.
 
     Args:
-        data: folder for what they keep; one sandbox at a time has it.
-        env_file: gets their environment, for as long as they run.
-        event_url: where COS events are posted; empty runs the handler.
-        duration: seconds a vendor's job takes.
+        data: data directory of the stand-ins; one sandbox at a time may use it.
+        env_file: file that holds their environment while they run.
+        event_url: URL to post COS events to; empty runs the handler.
+        duration: duration of a vendor's job, in seconds.
 
     Raises:
-        console.cli.arguments.BadUsage: a place cannot be written, or another sandbox has it.
+        console.cli.arguments.BadUsage: a path cannot be written, or another sandbox uses it.
     """
-    # Keys and pictures are written here, by handlers too: for the owner alone.
+    # Keys and pictures are written here, by handlers too: only the owner may read them.
     os.umask(0o077)
     stop = threading.Event()
 
@@ -48,16 +48,16 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         pid = _own(stack, "--data", data, data / "sandbox.pid")
         written = _own(stack, "--env-file", env_file, env_file)
         print(os.getpid(), file=pid, flush=True)
-        world = stack.enter_context(Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, broker=broker))
-        print(env_lines(world.environ), end="", file=written, flush=True)
-        for name in _TOLD:
-            say(f"{name:16} {world.environ[name]}")
+        sandbox = stack.enter_context(Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, broker=broker))
+        print(env_lines(sandbox.environ), end="", file=written, flush=True)
+        for name in _SHOWN:
+            say(f"{name:16} {sandbox.environ[name]}")
         say(f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one")
         stop.wait()
 
 
 def _own(stack: ExitStack, option: str, given: Path, path: Path) -> TextIO:
-    """A file that this process has to itself until the stack is left."""
+    """Lock a file for this process until the stack is closed."""
     try:
         return stack.enter_context(own_file(path))
     except InUse as taken:
@@ -66,4 +66,4 @@ def _own(stack: ExitStack, option: str, given: Path, path: Path) -> TextIO:
             f"{option} {given}: a sandbox runs there already{pid}; end it, or give this one --data and --env-file"
         ) from taken
     except OSError as error:
-        raise BadUsage(f"{option} {given} cannot be written: {reason(error)}; name a place that can") from error
+        raise BadUsage(f"{option} {given} cannot be written: {reason(error)}; name another place") from error

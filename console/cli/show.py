@@ -1,4 +1,4 @@
-"""What a person sees: a line a task while it runs, a table at the end."""
+"""Output for people: progress lines while tasks run, a table at the end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Lines:
 
 
 class _Plain:
-    """For a pipe: one line whenever a task has come further."""
+    """Progress for a pipe: prints a line when the text of a task changes."""
 
     def __init__(self, console: SafeConsole, count: int) -> None:
         self._console = console
@@ -45,7 +45,7 @@ class _Plain:
 
 @contextmanager
 def show_progress(count: int) -> Generator[Progress]:
-    """Show a line a task on standard error."""
+    """Show one line for each task on standard error."""
     console = SafeConsole(stderr=True)
     if not console.is_terminal:
         yield _Plain(console, count)
@@ -55,7 +55,7 @@ def show_progress(count: int) -> Generator[Progress]:
 
 
 def show_report(report: DemoReport, out: Path) -> None:
-    """Print how each task went."""
+    """Print the results of the tasks."""
     console = SafeConsole(stderr=True)
     table = Table("task", "kind", "verdict", "files", "paid calls", "callbacks", "seconds")
     for task in report.tasks:
@@ -80,7 +80,7 @@ def show_report(report: DemoReport, out: Path) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Print what the doctor found, a line a check."""
+    """Print the findings of the doctor, one line for each check."""
     console = SafeConsole()
     for finding in findings:
         mark = _MARKS[finding.ok]

@@ -1,4 +1,4 @@
-"""`scf-workers submit`: one task from a client's side."""
+"""`scf-workers submit`: submits one task as a client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from console.cli.client import Client, Sold, open_client
-from console.cli.ending import tell_ending
+from console.cli.ending import describe_ending
 from console.cli.show import show_progress
 from console.cli.terminal import say
 from runtime.settings import load_settings
@@ -17,11 +17,11 @@ from telemetry.tracing import trace_id
 
 __all__ = ["submit_photo"]
 
-_LOOK_EVERY_S = 0.5
+_POLL_EVERY_S = 0.5
 
 
 def submit_photo(photo: Path, kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float) -> bool:
-    """Submit one photo and show how it goes. Returns whether it succeeded, or was not waited for."""
+    """Submit one photo and show its progress. Returns True if it succeeded, or was not waited for."""
     return asyncio.run(_submit(photo, kind, params, user=user, out=out, wait_s=wait_s))
 
 
@@ -38,7 +38,7 @@ async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: st
             files = await client.download(sold, out)
             say(f"success: {len(files)} files in {out / sold.task_id}")
         else:
-            ending, remedy = tell_ending(status, view.verdict, await client.progress(sold), wait_s)
+            ending, remedy = describe_ending(status, view.verdict, await client.progress(sold), wait_s)
             say(f"{ending}\n-> {remedy}")
         if view.accepted:
             say(f"trace {trace_id(view.accepted.traceparent)}")
@@ -52,7 +52,7 @@ async def _wait(client: Client, sold: Sold, wait_s: float) -> str:
             async with asyncio.timeout(wait_s):
                 while (status := await client.status(sold)) == "pending":
                     shown.update(0, f"{sold.task_id}  {await client.progress(sold)}", done=False)
-                    await asyncio.sleep(_LOOK_EVERY_S)
+                    await asyncio.sleep(_POLL_EVERY_S)
         except TimeoutError:
             return status
         shown.update(0, f"{sold.task_id}  {status}", done=True)

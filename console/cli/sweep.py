@@ -1,4 +1,4 @@
-"""`scf-workers sweep` and `scf-workers cancel`: what the timer and the backend start, done by hand."""
+"""`scf-workers sweep` and `scf-workers cancel`: manual versions of the timer's and the backend's calls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["NoSuchTask", "cancel_by_hand", "cancel_known", "sweep_by_hand"]
 
 
 class NoSuchTask(LookupError):
-    """Nothing is known of a task, so that its ids may be mistyped; the text names them and the remedy."""
+    """The task is unknown, so its ids may be mistyped; the message names them and the remedy."""
 
 
 def sweep_by_hand(older_than: float, cursor: str) -> Swept:
-    """Sweep once, without a limit of time, and log to standard error.
+    """Sweep once without a time limit, and log to standard error.
 
     Raises:
         messages.errors.ScfWorkersError: the environment cannot be used, or the backend's list cannot be read.
@@ -34,28 +34,28 @@ def sweep_by_hand(older_than: float, cursor: str) -> Swept:
 
 
 def cancel_by_hand(user: str, task: str, step: int, *, not_uploaded: bool) -> Verdict:
-    """Cancel a task's current run. Returns the verdict that stands.
+    """Cancel a task's current run. Returns its verdict, which may be another one.
 
     Raises:
-        NoSuchTask: nothing is known of it, and `not_uploaded` does not say that this is right.
-        messages.errors.InvalidKey: an id that can be none.
-        messages.errors.ScfWorkersError: the environment cannot be used, or something outside did not work.
+        NoSuchTask: the task is unknown, and `not_uploaded` is not set.
+        messages.errors.InvalidKey: an id is not valid.
+        messages.errors.ScfWorkersError: the environment cannot be used, or a service failed.
     """
     run = RunId(check_id(user, "user"), check_id(task, "task"), step, LATEST)
     return asyncio.run(_cancel(run, not_uploaded=not_uploaded))
 
 
 async def cancel_known(run: RunId, services: Services, *, not_uploaded: bool) -> Verdict:
-    """Cancel a run of a task that is known here: any other one's verdict would refund what goes on under its true ids.
+    """Cancel a run of a known task. A verdict under mistyped ids could refund a task that goes on under its true ids.
 
     Args:
-        run: which; its number may be `LATEST`.
+        run: the run; its number may be `LATEST`.
         services: the bundle of services.
-        not_uploaded: cancel an unknown task too: its upload is still to come.
+        not_uploaded: cancel an unknown task too, because its upload is still to come.
 
     Raises:
-        NoSuchTask: nothing is known of it.
-        messages.errors.ScfWorkersError: something outside did not work; cancelling again is harmless.
+        NoSuchTask: the task is unknown.
+        messages.errors.ScfWorkersError: a service failed; cancelling again is harmless.
     """
     run = await current_run(run, services.ledger)
     if not not_uploaded and not await _is_known(run, services):
@@ -67,7 +67,7 @@ async def cancel_known(run: RunId, services: Services, *, not_uploaded: bool) ->
 
 
 async def _is_known(run: RunId, services: Services) -> bool:
-    """Whether there is an upload, which starts step 0 only, or a record that every run has sooner or later."""
+    """Return True if the step has an upload (step 0 only), an acceptance or a verdict."""
     if await services.ledger.accepted(run) or await services.ledger.verdict(run):
         return True
     return run.step == 0 and await find_upload(run.user, run.task, services.objects) is not None

@@ -1,4 +1,4 @@
-"""The way of every command to the terminal: foreign text is escaped, and a stream that takes nothing stops no work."""
+"""Terminal output of all commands: foreign text is escaped, and a broken stream stops no worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def say(text: str) -> None:
     """Print a line on standard output.
 
     Raises:
-        OSError: it takes no more: the answer of a command must not be lost in silence.
+        OSError: the line cannot be written; a command must not lose its answer silently.
     """
     print(printable(text), flush=True)
 
@@ -24,14 +24,14 @@ def say_json(document: object) -> None:
     """Print a JSON document on one line of standard output.
 
     Raises:
-        OSError: it takes no more.
+        OSError: it cannot be written.
     """
-    # A lone surrogate, which no UTF-8 stream takes, becomes its JSON escape.
+    # A lone surrogate cannot be encoded as UTF-8; it becomes its JSON escape.
     text = json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     print(json_safe(text), flush=True)
 
 
 def warn(text: str) -> None:
-    """Print a line on standard error, if that takes one: a full disk behind it must stop no worker."""
+    """Print a line on standard error, and ignore errors: a full disk must stop no worker."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)

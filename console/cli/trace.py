@@ -1,4 +1,4 @@
-"""`scf-workers trace`: what happened to a task, as the spans in a local trace file tell it."""
+"""`scf-workers trace`: shows the spans of a task from a local trace file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from runtime.errors import BadSettings
 __all__ = ["Row", "Trace", "find_traces", "last_task", "read_spans", "show_trace"]
 
 _ENTRIES: Final = frozenset({"server", "consumer"})
-"""Kinds of spans that begin a function's work: they follow one another, and do not nest."""
+"""Kinds of spans that begin a function's work: they are shown one after another, not nested."""
 
 _KNOWN: Final = frozenset({"function", "user_id", "task_id", "step", "run", "stage", "topic", "message_id", "kind"})
-"""Attributes that a line needs not repeat."""
+"""Attributes that are not repeated on each line."""
 
 _FEW: Final = 3
-"""Calls that are shown one by one."""
+"""Greatest number of equal calls that are shown one by one."""
 
 _WIDE: Final = 200
-"""Columns for a pipe, which has no width of its own: 80 would fold the table."""
+"""Width in columns for a pipe: rich's default of 80 would fold the table."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One span of the file; see `telemetry.trace_file`."""
+    """One span of the file (`telemetry.trace_file`)."""
 
     trace_id: str
     span_id: str
@@ -46,30 +46,30 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def function(self) -> str:
-        """The function whose work it begins; empty for what is done inside."""
+        """Function whose work the span begins; empty for an inner span."""
         return str(self.attributes.get("function", ""))
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """The spans of one trace: each function's work by its start, and inside it what it did."""
+    """Spans of one trace: the work of each function by its begin, and its inner spans below it."""
 
     trace_id: str
     rows: tuple[tuple[int, Row], ...]
-    """Each with how deep it lies in its function's work."""
+    """Spans with their depth below the function's span."""
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """Every function that took part, in the order in which they began."""
+        """Every function of the trace, in the order of their begins."""
         return tuple(dict.fromkeys(row.function for _, row in self.rows if row.function))
 
     @property
     def seconds(self) -> float:
-        """From its first begin to its last end."""
+        """Seconds from the first begin to the last end."""
         return max(row.start + row.duration for _, row in self.rows) - min(row.start for _, row in self.rows)
 
 
 def read_spans(path: Path) -> list[Row]:
-    """The spans in a trace file. A line that is none, cut by a crash say, is left out.
+    """Read the spans of a trace file. Invalid lines, such as one cut by a crash, are skipped.
 
     Raises:
         runtime.errors.BadSettings: the file cannot be read.
@@ -89,7 +89,7 @@ def read_spans(path: Path) -> list[Row]:
 
 
 def last_task(rows: Iterable[Row]) -> str:
-    """Id of the task whose work began last; empty when there is none."""
+    """Return the id of the task whose work began last; empty if there is none."""
     begun: dict[str, float] = {}
     for row in sorted(rows, key=lambda row: row.start):
         if task := str(row.attributes.get("task_id", "")):
@@ -98,9 +98,9 @@ def last_task(rows: Iterable[Row]) -> str:
 
 
 def find_traces(rows: Iterable[Row], wanted: str) -> list[Trace]:
-    """The traces of a task, or the one with this id, oldest first.
+    """Return the traces of a task, or the trace with this id, oldest first.
 
-    A waker's trace may tell of many tasks: asked for one of them, it is cut down to that one.
+    A waker's trace may contain several tasks; if one of them is wanted, only its spans are returned.
     """
     by_trace: dict[str, list[Row]] = {}
     for row in rows:
@@ -115,7 +115,7 @@ def find_traces(rows: Iterable[Row], wanted: str) -> list[Trace]:
 
 
 def show_trace(trace: Trace, console: SafeConsole | None = None) -> None:
-    """Print a trace: one line a span, indented by what it is part of; many alike, side by side, are one line."""
+    """Print a trace: one line for each span, indented by its depth; equal calls below one span share a line."""
     console = console or _console()
     begin = trace.rows[0][1].start
     table = Table("at", "took", "span", "what", box=None, pad_edge=False, header_style="dim")
@@ -141,7 +141,7 @@ def _console() -> SafeConsole:
 
 
 def _ordered(rows: Sequence[Row], task: str) -> tuple[tuple[int, Row], ...]:
-    """Rows in the order of a reader: each function's work by its begin, and inside it what it did."""
+    """Return the rows in reading order: each function's work by its begin, and its inner spans below it."""
     ids = {row.span_id for row in rows}
     inside: dict[str, list[Row]] = {}
     tops: list[Row] = []
@@ -164,25 +164,25 @@ def _descend(row: Row, depth: int, inside: Mapping[str, Sequence[Row]], ordered:
 
 
 def _together(rows: Sequence[tuple[int, Row]]) -> list[tuple[int, Row, int]]:
-    """Rows with how many each stands for: calls that went well and are alike in all but their object become one."""
+    """Merge equal successful calls below the same span. Returns rows, each with its number of calls."""
     alike: dict[tuple[str, str], list[Row]] = {}
     for _, row in rows:
         if row.kind == "client" and not row.failed:
             alike.setdefault((row.parent, row.name), []).append(row)
-    told: list[tuple[int, Row, int]] = []
+    merged: list[tuple[int, Row, int]] = []
     for depth, row in rows:
         same = alike.get((row.parent, row.name), [])
         if len(same) <= _FEW or row not in same:
-            told.append((depth, row, 1))
+            merged.append((depth, row, 1))
         elif row is same[0]:
             end = max(each.start + each.duration for each in same)
-            told.append((depth, msgspec.structs.replace(row, duration=end - row.start), len(same)))
-    return told
+            merged.append((depth, msgspec.structs.replace(row, duration=end - row.start), len(same)))
+    return merged
 
 
 def _details(row: Row) -> str:
-    told = [f"{name}={_short(name, value)}" for name, value in row.attributes.items() if name not in _KNOWN]
-    return " ".join([*told, f"linked to trace {row.link.split('-')[1]}"] if row.link else told)
+    parts = [f"{name}={_short(name, value)}" for name, value in row.attributes.items() if name not in _KNOWN]
+    return " ".join([*parts, f"linked to trace {row.link.split('-')[1]}"] if row.link else parts)
 
 
 def _short(name: str, value: object) -> str:

@@ -1,1 +1,1 @@
-"""Child processes of the command line: workers and handlers, and files that one process owns."""
+"""Child processes of the command line (workers and handlers), and lock files."""

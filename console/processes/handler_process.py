@@ -1,7 +1,8 @@
-"""The child of `scf-workers invoke`: calls one handler as the platform would, in a process of its own.
+"""Child process of `scf-workers invoke`: calls one handler as the platform does.
 
-Reads `{"event", "context"}` from standard input and writes one JSON object to the file descriptor named as its second
-argument: the result or the error, and what still ran when the handler returned. Then the process ends at once.
+It reads `{"event", "context"}` from standard input and writes one JSON object to the file descriptor given as its
+second
+argument: the result or the error, and the work still running when the handler returned. Then it exits at once.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from runtime.handlers import find_handler
 __all__ = ["left_running", "run"]
 
 _WAITING: Final = frozenset({"sqlite-broker", "pulsar-watchdog", "pulsar-log"})
-"""Tasks and threads that only wait between calls: the brokers' own, which hold nothing half-done."""
+"""Tasks and threads that only wait between calls: those of the brokers, which leave nothing half-done."""
 
-_LOOKS: Final = 5
-_BETWEEN_LOOKS_S: Final = 0.01
+_CHECKS: Final = 5
+_BETWEEN_CHECKS_S: Final = 0.01
 
 
 def run(handler: str, answer_fd: int) -> None:
-    """Call `main_handler` of the module and report; never returns."""
+    """Call `main_handler` of the module and write the answer; never returns."""
     call = json.load(sys.stdin)
     answer: dict[str, Any]
     try:
@@ -42,31 +43,31 @@ def run(handler: str, answer_fd: int) -> None:
     sys.stderr.flush()
     with os.fdopen(answer_fd, "w", encoding="utf-8") as out:
         json.dump(answer, out, ensure_ascii=False, default=str)
-    # As the platform does: what still runs is not waited for.
+    # As on the platform, running work is not waited for.
     os._exit(0)
 
 
 def _detail(error: BaseException) -> str:
-    """What the error says, or for one that nobody raised on purpose its traceback; without what is secret in it."""
+    """Return the message of an expected error, or the traceback of any other; redacted."""
     from runtime.settings import mask_secrets
     from telemetry.redaction import redact_text
 
     mask_secrets(os.environ)
-    meant = isinstance(error, ScfWorkersError)
-    return redact_text(str(error) if meant else "".join(traceback.format_exception(error)))
+    expected = isinstance(error, ScfWorkersError)
+    return redact_text(str(error) if expected else "".join(traceback.format_exception(error)))
 
 
 def left_running() -> list[str]:
-    """What would be frozen half-done: threads at work, child processes, unfinished tasks of the loop.
+    """List work that the platform would freeze half-done: busy threads, child processes, unfinished tasks of the loop.
 
-    A thread that has just handed over its result needs a moment to become idle, so it is looked at more than once.
+    A thread that has just returned its result needs a moment to become idle, so the check is repeated.
     """
     left: list[str] = []
-    for _ in range(_LOOKS):
+    for _ in range(_CHECKS):
         left = [*_threads(), *_children(), *_tasks()]
         if not left:
             break
-        time.sleep(_BETWEEN_LOOKS_S)
+        time.sleep(_BETWEEN_CHECKS_S)
     return left
 
 
@@ -77,7 +78,7 @@ def _threads() -> list[str]:
         frame = frames.get(thread.ident or 0)
         if thread is threading.main_thread() or frame is None:
             continue
-        # A pool's idle worker waits for its queue, at the bottom of its own loop.
+        # An idle worker of a pool waits for its queue, in its outermost function.
         if frame.f_code.co_name not in {"_worker", "wait", "get", "select", "poll"} and thread.name not in _WAITING:
             busy.append(f"thread {thread.name} in {frame.f_code.co_name}")
     return busy

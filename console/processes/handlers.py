@@ -1,4 +1,4 @@
-"""The product's functions as commands, for a sandbox to run."""
+"""Commands that run the product's functions, for the sandbox."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ HANDLERS: Final = Handlers(
     uploaded=(*_CALL, "producer.cos_trigger"),
     called_back=(*_CALL, "producer.webhook"),
 )
-"""Each call is a process of its own, as on the platform."""
+"""Each command runs in a process of its own, as on the platform."""

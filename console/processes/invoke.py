@@ -1,4 +1,4 @@
-"""Call a handler as the platform would: a fresh process, its context, its time limit."""
+"""Call of a handler as the platform does it: a fresh process, a context, a time limit."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["Invocation", "invoke"]
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """How a call ended."""
+    """Result of a call."""
 
     ok: bool
     result: Any = None
     error: str = ""
-    """Class of what the handler raised, `TimeLimit`, or `ProcessDied`."""
+    """Class of the exception that the handler raised, `TimeLimit`, or `ProcessDied`."""
     detail: str = ""
-    """What it says; for one that nobody raised on purpose, its traceback."""
+    """Message of an expected error, or the traceback of any other."""
     left: tuple[str, ...] = ()
-    """What still ran when the handler returned; it was killed."""
+    """Work still running when the handler returned; it was killed."""
 
 
 def invoke(
     handler: str,
-    event: Any,  # noqa: ANN401 - whatever the platform would hand over
+    event: Any,  # noqa: ANN401 - any event of the platform
     *,
     environ: Mapping[str, str],
     time_limit_s: float = 60.0,
@@ -42,10 +42,10 @@ def invoke(
 
     Args:
         handler: the module, such as `producer.cos_trigger`.
-        event: its event.
-        environ: its environment.
-        time_limit_s: seconds after which it is killed.
-        memory_mb: told in the context.
+        event: the event.
+        environ: environment of the process.
+        time_limit_s: seconds after which the process is killed.
+        memory_mb: memory size in the context.
     """
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as answers:
@@ -72,7 +72,7 @@ def invoke(
 
 
 def _context(handler: str, time_limit_s: float, memory_mb: int) -> dict[str, Any]:
-    """The context of an event function (SCF product introduction, how it works)."""
+    """Return the context of an event function (SCF product introduction, how it works)."""
     return {
         "request_id": str(uuid.uuid4()),
         "function_name": handler.replace(".", "_"),

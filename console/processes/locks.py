@@ -1,4 +1,4 @@
-"""Files that one living process has to itself: however that ends, the kernel lets go of its lock (flock(2))."""
+"""Lock files owned by one living process; the kernel releases the lock however that process ends (flock(2))."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["InUse", "own_file"]
 
 
 class InUse(Exception):
-    """Another process that lives has the file.
+    """Another living process owns the file.
 
     Args:
-        pid: its id, if the file begins with one.
+        pid: its process id, if the file begins with one.
     """
 
     def __init__(self, pid: str) -> None:
@@ -27,14 +27,14 @@ class InUse(Exception):
 
 @contextmanager
 def own_file(path: Path) -> Generator[TextIO]:
-    """Have a file to oneself: empty, open for writing, for the owner only; it is gone in the end.
+    """Lock a file for exclusive use: empty, open for writing, readable by the owner only; deleted at the end.
 
     Args:
-        path: the file; folders above it are made. One that a dead process left is taken over.
+        path: the file; its folders are created. A file left by a dead process is taken over.
 
     Raises:
-        InUse: another process has it.
-        OSError: it cannot be made there.
+        InUse: another process owns the file.
+        OSError: the file cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
@@ -45,7 +45,7 @@ def own_file(path: Path) -> Generator[TextIO]:
         try:
             yield file
         finally:
-            # Only what is ours: somebody may have put another file in its place.
+            # Delete only our own file: another may have been put in its place.
             if _is_at(file, path):
                 path.unlink()
 
@@ -60,7 +60,7 @@ def _locked(path: Path) -> TextIO:
                 file.seek(0)
                 first = file.readline().strip()
                 raise InUse(first if first.isdigit() else "") from None
-        # Between opening and locking, the one before us may have ended and taken the file away.
+        # Between opening and locking, the previous owner may have ended and deleted the file.
         if _is_at(file, path):
             return file
         file.close()

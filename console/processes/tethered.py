@@ -1,10 +1,10 @@
-"""A command that ends when the process that started it does, however that one ends.
+"""A command that ends when the process that started it ends, however that happens.
 
     python -m console.processes.tethered work …
 
-Standard input is a pipe whose other end the starter holds and writes nothing to. The kernel closes it also after a
-SIGKILL of the starter, and then this process gets a SIGTERM of its own, and a SIGKILL if it is not gone in time. (Linux
-has PR_SET_PDEATHSIG for that; a pipe works everywhere, and is not tied to the starter's thread.)
+Standard input is a pipe; the starter holds its other end and writes nothing to it. The kernel closes the pipe even
+after a SIGKILL of the starter; then this process sends itself a SIGTERM, and a SIGKILL if it has not ended in time.
+(Linux has PR_SET_PDEATHSIG for that; a pipe works everywhere and does not depend on the starter's thread.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRACE_S: Final = 10.0
 
 
 def main() -> None:
-    """Run the command line's command, tethered to standard input."""
+    """Run a command of the command line, tied to standard input."""
     threading.Thread(target=_watch, args=(os.dup(sys.stdin.fileno()),), name="tether", daemon=True).start()
     from console.cli.main import main as command
 

@@ -13,13 +13,13 @@ __all__ = ["Workers"]
 
 
 class Workers:
-    """Pumps, each a process of its own, between entering and leaving. They end when this process does, however it ends.
+    """Context manager that runs worker processes. They end when this process ends, however that happens.
 
     Args:
-        count: how many.
+        count: number of processes.
         environ: their environment.
-        log: file that takes what they print.
-        arguments: of `scf-workers work`.
+        log: file for their output.
+        arguments: arguments of `scf-workers work`.
     """
 
     def __init__(self, count: int, environ: Mapping[str, str], log: Path, arguments: Sequence[str] = ()) -> None:
@@ -50,5 +50,5 @@ class Workers:
                 process.stdin.close()
 
     def died(self) -> int | None:
-        """Exit status of a worker that ended by itself; None while all work."""
+        """Return the exit status of a worker that ended by itself; None while all run."""
         return next((code for process in self._processes if (code := process.poll()) is not None), None)

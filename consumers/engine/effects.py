@@ -28,7 +28,7 @@ from consumers.engine.outcomes import (
 from consumers.engine.pauses import Pauses
 from consumers.engine.settle import settle
 from messages.bodies import Body, Dead, Notify, Reason, Stage, slot_of
-from messages.codec import NOBODY, Message, encode, new_header
+from messages.codec import NO_ID, Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
 from messages.keys import RunId
@@ -136,7 +136,7 @@ class Effects:
 
     async def dead_letter(self, given_up: DeadLettered, delivery: Delivery, message: Message | None) -> None:
         """Record why the message was given up, then publish its dead letter."""
-        header = message.header if message else new_header(RunId(NOBODY, NOBODY), Stage.DEAD, self._now())
+        header = message.header if message else new_header(RunId(NO_ID, NO_ID), Stage.DEAD, self._now())
         if message is not None:
             await self._record_stop(given_up, message)
         stage, fault = (header.stage if message else ""), given_up.fault

@@ -11,7 +11,7 @@ import msgspec
 
 from consumers.engine.outcomes import Finish, Leave, Outcome, Reject
 from messages.bodies import Dead, Reason, Stage
-from messages.codec import NOBODY, Header
+from messages.codec import NO_ID, Header
 from messages.codes import code_of
 from messages.errors import RetryClass, ScfWorkersError
 from messages.keys import RunId, dead_key
@@ -146,7 +146,7 @@ async def _record(header: Header, dead: Dead, outcome: Outcome, services: Servic
         place=dead.place,
     )
     await services.ledger.record_dead_letter(dead_key(day, *identity_of(dead)), letter)
-    alarm = header.task == NOBODY or isinstance(outcome, Leave)
+    alarm = header.task == NO_ID or isinstance(outcome, Leave)
     (log.error if alarm else log.warning)(
         Event.DEAD_LETTER_RECORDED, reason=dead.reason, code=dead.code, topic=dead.topic
     )

@@ -41,7 +41,10 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "results below a file": (("demo", "--out", "file/out"), ("--out file/out cannot be written", "another folder")),
     "results that nobody can write": (("demo", "--out", "/proc/out"), ("--out /proc/out cannot be written",)),
     "a folder for a photo": (("demo", "folder"), ("folder is a folder: name the photos in it",)),
-    "a folder that is to be healthy": (("healthy", "--file", "folder"), ("folder is a folder: name the pump's file",)),
+    "a folder that is to be healthy": (
+        ("healthy", "--file", "folder"),
+        ("folder is a folder: name the worker's health file",),
+    ),
     "no such photo": (("submit", "gone.jpg"), ("gone.jpg: no such file",)),
     "data below a file": (("sandbox", "--data", "file/data"), ("--data file/data cannot be written",)),
     "an environment below a file": (("sandbox", "--env-file", "file/env"), ("--env-file file/env cannot be written",)),

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
-from messages.codec import NOBODY, Header, Message, Priority, encode
+from messages.codec import NO_ID, Header, Message, Priority, encode
 from messages.codes import Code
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
@@ -134,8 +134,8 @@ MESSAGES: Mapping[str, Message] = {
     "dead, unreadable": _message(
         Stage.DEAD,
         _dead(reason=Reason.UNREADABLE, stage="", code="unreadable", original=_PNG_HEAD, encoding="base64"),
-        user=NOBODY,
-        task=NOBODY,
+        user=NO_ID,
+        task=NO_ID,
         deadline=0,
         kind="",
         traceparent="",
@@ -143,8 +143,8 @@ MESSAGES: Mapping[str, Message] = {
     "dead, unreadable and cut": _message(
         Stage.DEAD,
         _dead(reason=Reason.UNREADABLE, stage="", code="unreadable", original=_PNG_HEAD, encoding="cut"),
-        user=NOBODY,
-        task=NOBODY,
+        user=NO_ID,
+        task=NO_ID,
         deadline=0,
     ),
 }

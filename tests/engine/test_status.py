@@ -17,7 +17,7 @@ from consumers.runners.status import EVERY_S, PumpState, StatusReport, status_of
 from consumers.runners.time_budget import budget_of
 from consumers.runners.worker import build_pump
 from messages.keys import status_key
-from producer.sweep import Place, take_turn
+from producer.sweep import SweepPosition, resume_sweep
 from runtime.settings import Settings
 from services.errors import ObjectsDown
 from tasks.ledger.status import VERSION, GroupStatus, ProcessStatus, process_name
@@ -133,7 +133,7 @@ async def test_a_sweep_writes_its_counts(world: World) -> None:
         return type("Page", (), {"rows": (), "unreadable": 0, "cursor": None})
 
     world.backend.unfinished = none  # type: ignore[attr-defined] # the house of the sweep's tests has a whole one
-    await take_turn({}, world.out, float("inf"), Place())
+    await resume_sweep({}, world.out, float("inf"), SweepPosition())
     found = await read(world, "producer.sweep")
     expected: Mapping[str, int] = {"listed": 0, "woken": 0, "pages": 1}
     assert found.sweep.items() >= expected.items()

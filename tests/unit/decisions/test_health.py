@@ -57,7 +57,7 @@ def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:
 
     path = tmp_path / "health"
     gone = healthy("--file", str(path))
-    assert (gone.returncode, "takes no work" in gone.stderr) == (1, True)
+    assert (gone.returncode, "takes no messages" in gone.stderr) == (1, True)
     path.touch()
     assert healthy("--file", str(path)).returncode == 0
     assert healthy().returncode == 2

@@ -213,7 +213,7 @@ def test_a_recipe_that_cannot_work_names_its_kind_and_the_field(
 
 
 def test_a_vendor_without_values_is_refused() -> None:
-    with pytest.raises(BadRecipe, match="`values` must say"):
+    with pytest.raises(BadRecipe, match="`values` is required"):
         Recipe(kind="k", params=Params, deadline_s=900, clean=MODEL_POSE12.clean, vendor="runninghub")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from messages.codec import MAX_MESSAGE_BYTES
 from messages.codes import Code
-from producer.sweep import MAX_PAGES, Place, Swept, sweep, take_turn
+from producer.sweep import MAX_PAGES, SweepPosition, Swept, resume_sweep, sweep
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.errors import BadSettings
@@ -221,15 +221,15 @@ async def test_out_of_time_it_stops_and_goes_on_there_the_next_time(house: House
     house.backend.sell_many(2 * PAGE_SIZE + 1)
     await asyncio.sleep(601)
     loop = asyncio.get_running_loop()
-    place = Place()
+    place = SweepPosition()
     # Time runs out within the second page.
     house.fate.strike(r"ledger.list ledger/u1/m[67]\d/", *[waits(30)] * 16)
 
-    first = await take_turn({"Type": "Timer", "Message": ""}, house.out, loop.time() + 20, place)
+    first = await resume_sweep({"Type": "Timer", "Message": ""}, house.out, loop.time() + 20, place)
     assert PAGE_SIZE < first.listed < 2 * PAGE_SIZE
     assert (first.pages, first.cursor, place.cursor) == (1, str(PAGE_SIZE), str(PAGE_SIZE))
 
-    second = await take_turn({"Type": "Timer"}, house.out, loop.time() + 20, place)
+    second = await resume_sweep({"Type": "Timer"}, house.out, loop.time() + 20, place)
     assert (second.listed, second.pages, second.cursor) == (PAGE_SIZE + 1, 2, "")
     assert place.cursor == ""
     woken = {sent.task for sent in house.sent("wake")}
@@ -257,9 +257,13 @@ async def test_an_event_may_say_where_to_begin_and_how_old(house: House) -> None
     await asyncio.sleep(1)
     loop = asyncio.get_running_loop()
     until = loop.time() + 60
-    assert (await take_turn({"Message": "not JSON"}, house.out, until, Place())).listed == 0
-    assert (await take_turn({"Message": '{"older_than":0}'}, house.out, until, Place())).listed == PAGE_SIZE + 1
-    assert (await take_turn({"older_than": 0, "cursor": str(PAGE_SIZE)}, house.out, until, Place())).listed == 1
+    assert (await resume_sweep({"Message": "not JSON"}, house.out, until, SweepPosition())).listed == 0
+    assert (
+        await resume_sweep({"Message": '{"older_than":0}'}, house.out, until, SweepPosition())
+    ).listed == PAGE_SIZE + 1
+    assert (
+        await resume_sweep({"older_than": 0, "cursor": str(PAGE_SIZE)}, house.out, until, SweepPosition())
+    ).listed == 1
 
 
 @pytest.mark.parametrize("message", ['{"older_than":"0"}', '{"olderthan":0}'])
@@ -267,16 +271,16 @@ async def test_an_event_that_asks_for_what_there_is_not_sweeps_nothing(house: Ho
     house.backend.sell_many(1)
     await asyncio.sleep(601)
     with pytest.raises(BadSettings, match="older"):
-        await take_turn({"Type": "Timer", "Message": message}, house.out, float("inf"), Place())
+        await resume_sweep({"Type": "Timer", "Message": message}, house.out, float("inf"), SweepPosition())
     assert house.sent("wake") == []
 
 
 async def test_a_list_that_cannot_be_read_is_an_error_and_begins_anew_next_time(house: House) -> None:
     house.fate.strike("backend.unfinished", raises(BackendDown("503")))
-    place = Place()
+    place = SweepPosition()
     place.cursor = "50"
     with pytest.raises(BackendDown):
-        await take_turn({}, house.out, asyncio.get_running_loop().time() + 60, place)
+        await resume_sweep({}, house.out, asyncio.get_running_loop().time() + 60, place)
     assert place.cursor == ""
 
 
