@@ -30,12 +30,8 @@ from tasks.ledger.records import (
     Intent,
     JobId,
     ManifestItem,
-    Prompted,
     ReopenDenied,
     Reopened,
-    Reopening,
-    SlotEnd,
-    Staged,
     Stopped,
     Verdict,
     Waits,
@@ -60,17 +56,13 @@ _AT_ONCE: Final = 8
 _AFTER: Final[Mapping[type[RecordBase], Stage]] = MappingProxyType(
     {
         Accepted: Stage.CLEAN,
-        Reopening: Stage.CLEAN,
         Reopened: Stage.CLEAN,
         Cleaned: Stage.GENERATE,
-        Prompted: Stage.GENERATE,
         Intent: Stage.GENERATE,
         CallEnd: Stage.GENERATE,
         JobId: Stage.POLL,
         CallResult: Stage.COLLECT,
-        SlotEnd: Stage.COLLECT,
         Collected: Stage.COLLECT,
-        Staged: Stage.COLLECT,
         Verdict: Stage.NOTIFY,
         Delivered: Stage.NOTIFY,
         Withdrawn: Stage.NOTIFY,
@@ -241,7 +233,7 @@ def _stage(found: _Found) -> Stage | None:
     collecting = any(parsed.kind is Begun and parsed.stage == Stage.COLLECT for parsed in names)
     ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is CallEnd}
     live = {parsed.kind for parsed in names if parsed.kind in _LIVE and (parsed.slot, parsed.n) not in ended}
-    if (live and collecting) or CallResult in live or any(found.has(kind) for kind in (SlotEnd, Collected, Staged)):
+    if (live and collecting) or CallResult in live or found.has(Collected):
         return Stage.COLLECT
     if live:
         return Stage.POLL
@@ -255,16 +247,15 @@ def _calls(found: _Found) -> tuple[PaidCall, ...]:
         job, end = found.one(JobId.at(slot, n)), found.one(CallEnd.at(slot, n))
         answered = CallResult.at(slot, n).text in found.trail
         job_id = job.job if job else ""
-        calls.append(PaidCall(n, found.trail[text], intent.open_s, job_id, end, slot, answered))
+        calls.append(PaidCall(n, found.trail[text], intent.open_s, job_id, end, slot, answered, intent.label))
     return tuple(sorted(calls, key=lambda call: (call.slot, call.n)))
 
 
 def _progress(found: _Found) -> Progress:
     slots = max([1, *(parsed.slot for parsed in found.names.values())])
     verdict = found.one(Verdict.at())
-    if verdict is not None and verdict.status == "success":
-        return Progress(slots, slots)
-    return Progress(sum(record.how == "good" for _, record in found.all(SlotEnd)), slots)
+    done = verdict is not None and verdict.status == "success"
+    return Progress(slots if done else 0, slots)
 
 
 def _waits(found: _Found) -> Waits | None:

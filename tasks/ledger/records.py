@@ -13,7 +13,7 @@ import msgspec
 
 from messages.codec import Priority
 from messages.codes import Code
-from tasks.ledger.names import OfCall, OfMessage, OfSlot, OfTurn, Once, RecordBase, pattern_of
+from tasks.ledger.names import OfCall, OfMessage, OfTurn, Once, RecordBase, pattern_of
 
 __all__ = [
     "RECORDS",
@@ -31,12 +31,8 @@ __all__ = [
     "ManifestItem",
     "ParsedName",
     "Product",
-    "Prompted",
     "ReopenDenied",
     "Reopened",
-    "Reopening",
-    "SlotEnd",
-    "Staged",
     "StagedFile",
     "Status",
     "Stopped",
@@ -141,20 +137,6 @@ class CallEnd(OfCall, frozen=True):
     code: Code = Code.VENDOR_FAILED
 
 
-class SlotEnd(OfSlot, frozen=True):
-    """`slot-{slot}`: the end of a slot."""
-
-    template: ClassVar[str] = "slot-{slot}"
-
-    how: Literal["good", "bad"]
-    n: int = 0
-    """The paid call that decided it; 0 for none."""
-    code: str = ""
-    """Of a bad end, of the catalogue."""
-    cost: str = ""
-    """What the vendor charged, in the vendor's words."""
-
-
 class ManifestItem(msgspec.Struct, frozen=True):
     """One result: where it was staged, where it is shown."""
 
@@ -180,25 +162,6 @@ class Collected(OfTurn, frozen=True):
     template: ClassVar[str] = "collected-{seq}"
 
     files: tuple[StagedFile, ...]
-
-
-class Staged(Once, frozen=True):
-    """`staged`: the run's set of results."""
-
-    template: ClassVar[str] = "staged"
-
-    manifest: tuple[ManifestItem, ...]
-    audits: tuple[str, ...] = ()
-    """Ids of audits that take long."""
-
-
-class Prompted(Once, frozen=True):
-    """`prompted`: the text that every slot reads."""
-
-    template: ClassVar[str] = "prompted"
-
-    text: str
-    source: Literal["model", "cache", "template"]
 
 
 class Waits(OfMessage, frozen=True):
@@ -268,12 +231,6 @@ class Withdrawn(Once, frozen=True):
     template: ClassVar[str] = "withdrawn"
 
 
-class Reopening(Once, frozen=True):
-    """`reopening`: the backend is about to be asked for a replay."""
-
-    template: ClassVar[str] = "reopening"
-
-
 class Reopened(Once, frozen=True):
     """`reopened`: the backend agreed to a replay, which no command starts yet."""
 
@@ -318,21 +275,17 @@ class DeadLetter(msgspec.Struct, frozen=True):
 RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Accepted,
     Cleaned,
-    Prompted,
     Begun,
     Intent,
     JobId,
     CallResult,
     CallEnd,
-    SlotEnd,
     Collected,
-    Staged,
     Waits,
     Stopped,
     Verdict,
     Delivered,
     Withdrawn,
-    Reopening,
     Reopened,
     ReopenDenied,
 )

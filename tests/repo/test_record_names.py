@@ -18,7 +18,7 @@ PLANTED = {
     "consumers/stages/poll.py": '"call-1-1-end"',
     "consumers/engine/engine.py": '"begun-clean-0"',
     "consumers/engine/effects.py": 'f"begun-{_DOUBTFUL}-0"',
-    "tasks/next_step.py": '"slot-1"',
+    "tasks/next_step.py": '"collected-1"',
     "tasks/wakes.py": '"reopen_denied"',
     "producer/sweep_rules.py": '"accepted"',
     "producer/sweep.py": '"ledger/u/t/0-0/verdict"',

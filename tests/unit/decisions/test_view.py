@@ -23,13 +23,12 @@ from tasks.ledger.records import (
     CallEnd,
     CallResult,
     Cleaned,
+    Collected,
     Delivered,
     Intent,
     JobId,
     ManifestItem,
     Reopened,
-    SlotEnd,
-    Staged,
     Stopped,
     Verdict,
     Waits,
@@ -128,13 +127,11 @@ def test_results_that_came_with_the_answer_are_brought_home_and_their_urls_are_n
     assert view(*answered, (CallEnd.at(1, 1), CallEnd("failed"))).stage is Stage.GENERATE
 
 
-def test_slots_that_ended_well_are_the_progress() -> None:
-    slots: list[Pair] = [
-        (SlotEnd.at(1), SlotEnd("good", 1)),
-        (SlotEnd.at(2), SlotEnd("bad")),
-        (Intent.at(3, 1), Intent("v", 1.0)),
-    ]
-    assert view(LIFE[0], *slots).progress == Progress(1, 3)
+def test_slots_that_a_run_needs_are_counted() -> None:
+    slots: list[Pair] = [(Intent.at(1, 1), Intent("v", 1.0)), (Intent.at(3, 1), Intent("v", 1.0, "main"))]
+    seen = view(LIFE[0], *slots)
+    assert seen.progress == Progress(0, 3)
+    assert [(call.slot, call.label) for call in seen.calls] == [(1, ""), (3, "main")]
 
 
 def test_why_a_run_waits_until_it_takes_a_step() -> None:
@@ -161,7 +158,7 @@ def test_records_of_one_second_stand_in_the_order_of_a_life() -> None:
 
 NAMES: Final = [
     *[name.text for name, _ in LIFE],
-    *["delivered", "withdrawn", "reopened", "reopen_denied", "slot-1", "slot-2", "staged", "prompted", "collected-3"],
+    *["delivered", "withdrawn", "reopened", "reopen_denied", "collected-3"],
     *["waits-generate.1-0", "stopped-clean-4", "call-2-1", "call-2-1-result", "of a newer build", "begun-", "call-0-1"],
 ]
 
@@ -198,7 +195,7 @@ async def test_reading_a_run_reads_all_but_its_marks_and_survives_what_it_cannot
     objects = MemoryObjects(bucket="ledger-1250000000", clock=lambda: 1_000.0)
     ledger = Ledger(objects, clock=lambda: 1_000.0, nonce=iter("abcdefghijklmnopqrstuvwxyz").__next__)
     urls = CallResult(("https://vendor.example/1.png",))
-    for name, record in [*LIFE, (Staged.at(), Staged((ITEM,))), (CallResult.at(1, 3), urls)]:
+    for name, record in [*LIFE, (Collected.at(0), Collected(())), (CallResult.at(1, 3), urls)]:
         await ledger.write(RUN, name, record)
     await ledger.write(RunId("u1", "t1", 0, 1), Reopened.at(), Reopened())
     await objects.put(record_key(RUN, "delivered"), b"?")
@@ -207,7 +204,7 @@ async def test_reading_a_run_reads_all_but_its_marks_and_survives_what_it_cannot
     assert seen.delivered is None
     assert seen.results == (ITEM,)
     assert {entry.name for entry in seen.timeline} == {name.text for name, _ in LIFE} | {
-        "staged",
+        "collected-0",
         "delivered",
         "call-1-3-result",
     }
