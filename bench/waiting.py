@@ -10,6 +10,7 @@ from typing import Any
 from consumers.runners.worker import build_pump
 from messages.keys import RunId
 from runtime.scf import instance
+from runtime.wiring import open_services
 from tasks.context import Services
 from tasks.ledger.records import Delivered
 
@@ -21,7 +22,7 @@ _LOOK_EVERY_S = 0.5
 def main_handler(event: Mapping[str, Any], _context: Mapping[str, Any]) -> dict[str, bool]:
     """Entry of the function."""
     run = RunId(event["user"], event["task"])
-    return instance("bench.waiting", vendors=True).call(lambda services: _until_done(run, services))
+    return instance("bench.waiting", open_services).call(lambda services: _until_done(run, services))
 
 
 async def _until_done(run: RunId, services: Services) -> dict[str, bool]:

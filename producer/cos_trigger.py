@@ -15,8 +15,9 @@ from messages.errors import Rejected, ScfWorkersError
 from messages.keys import InputKey, parse_input_key
 from producer.cos_event import Upload, uploads_in
 from runtime.scf import instance
+from runtime.wiring import open_trigger
 from tasks.accepting.accept import take_in
-from tasks.context import Services
+from tasks.context import TriggerServices
 from telemetry import logs
 from telemetry.events import Event
 
@@ -34,10 +35,10 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
         messages.errors.ScfWorkersError: another service failed; the platform calls again.
     """
     with logs.context(request_id=str(context.get("request_id", ""))):
-        return instance(_SERVICE, tickets=True).call(lambda services: take_event(event, services))
+        return instance(_SERVICE, open_trigger).call(lambda services: take_event(event, services))
 
 
-async def take_event(event: Mapping[str, Any], services: Services) -> dict[str, int]:
+async def take_event(event: Mapping[str, Any], services: TriggerServices) -> dict[str, int]:
     """Accept every upload of an event."""
     uploads, others = uploads_in(event)
     if others or not uploads:
@@ -58,7 +59,7 @@ async def take_event(event: Mapping[str, Any], services: Services) -> dict[str, 
     return dict(counts)
 
 
-async def _take(upload: Upload, services: Services, *, apart: bool) -> str:
+async def _take(upload: Upload, services: TriggerServices, *, apart: bool) -> str:
     if upload.bucket != services.bucket:
         log.info(Event.OBJECT_IGNORED, bucket=upload.bucket, why="another bucket")
         return "ignored"

@@ -24,9 +24,10 @@ from messages.bodies import Stage
 from messages.errors import Outage, ScfWorkersError
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, oddity_of, run_of
 from runtime.scf import instance, parse_request, time_limit_s
+from runtime.wiring import open_sweep
 from services.backend import UnfinishedTask
 from services.concurrency import Together
-from tasks.context import Services
+from tasks.context import SweepServices
 from tasks.ledger.status import ProcessStatus, write_status
 from tasks.topics import topics_of
 from tasks.view import current_trail
@@ -93,11 +94,13 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     limit = time_limit_s(context)
     until = time.monotonic() + limit - min(_MARGIN_S, limit / 4)
     with logs.context(request_id=str(context.get("request_id", ""))):
-        swept = instance(_SERVICE).call(lambda services: resume_sweep(event, services, until, _position))
+        swept = instance(_SERVICE, open_sweep).call(lambda services: resume_sweep(event, services, until, _position))
     return dict(msgspec.structs.asdict(swept))
 
 
-async def resume_sweep(event: Mapping[str, Any], services: Services, until: float, position: SweepPosition) -> Swept:
+async def resume_sweep(
+    event: Mapping[str, Any], services: SweepServices, until: float, position: SweepPosition
+) -> Swept:
     """Sweep from the event's position, or else from where the previous call stopped.
 
     Args:
@@ -122,7 +125,7 @@ async def resume_sweep(event: Mapping[str, Any], services: Services, until: floa
 
 
 async def sweep(
-    services: Services, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
+    services: SweepServices, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
 ) -> Swept:
     """Check every unfinished task once, and wake those that are stalled.
 
@@ -171,7 +174,9 @@ class _Look:
         until: time after which no new task is checked, by the monotonic clock.
     """
 
-    def __init__(self, services: Services, older_than: float, waiting: Mapping[Stage, float], until: float) -> None:
+    def __init__(
+        self, services: SweepServices, older_than: float, waiting: Mapping[Stage, float], until: float
+    ) -> None:
         self.counts: Counter[Action] = Counter()
         self.others: Counter[str] = Counter(listed=0, errors=0, odd=0)
         self._services = services
@@ -229,15 +234,15 @@ class _Look:
             older_than=self._older_than,
         )
         if action is Action.WOKEN:
-            await publish_wake(run, SWEEP, self._services, since=since)
+            await publish_wake(run, SWEEP, self._services.broker, self._now, since=since)
         elif action is Action.REDELIVERED:
-            await publish_wake(run, REDELIVER, self._services, since=since)
+            await publish_wake(run, REDELIVER, self._services.broker, self._now, since=since)
         elif action is Action.GIVEN_UP:
             self._report(row, "its verdict was acknowledged more than 72 h ago, but the backend still lists it")
         return action
 
 
-async def _waiting(services: Services) -> Mapping[Stage, float]:
+async def _waiting(services: SweepServices) -> Mapping[Stage, float]:
     """Return stage -> age of the oldest due message on its topics; nothing if the broker does not answer."""
     ages: dict[Stage, float] = {}
     try:

@@ -17,8 +17,9 @@ from runtime.errors import BadBody
 from runtime.function_url import Request, read_json, read_request, respond
 from runtime.scf import instance
 from runtime.vendors import parse_webhook
+from runtime.wiring import open_webhook
 from tasks.calls.webhook_paths import WebhookPath, parse_path
-from tasks.context import Services
+from tasks.context import WebhookServices
 from tasks.wakes import publish_wake
 from telemetry import logs
 from telemetry.events import Event
@@ -37,10 +38,10 @@ log = logs.get(__name__)
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Answer one HTTP request, in the form of a Function URL's response."""
     with logs.context(request_id=str(context.get("request_id", ""))):
-        return instance(_SERVICE, webhooks=True).call(lambda services: take_call(event, services))
+        return instance(_SERVICE, open_webhook).call(lambda services: take_call(event, services))
 
 
-async def take_call(event: Mapping[str, Any], services: Services) -> dict[str, Any]:
+async def take_call(event: Mapping[str, Any], services: WebhookServices) -> dict[str, Any]:
     """Answer one call: 200 once its wake is published, 503 if that failed, else 400, 403, 404, 405 or 413.
 
     The path ends with a secret, so neither the log nor an answer contains it.
@@ -66,7 +67,7 @@ async def take_call(event: Mapping[str, Any], services: Services) -> dict[str, A
         return await _take(path, request, services)
 
 
-async def _take(path: WebhookPath, request: Request, services: Services) -> dict[str, Any]:
+async def _take(path: WebhookPath, request: Request, services: WebhookServices) -> dict[str, Any]:
     if not services.webhooks.verify(path):
         return _no(403, "token")
     if request.method != "POST":
@@ -77,7 +78,7 @@ async def _take(path: WebhookPath, request: Request, services: Services) -> dict
         job_id = parse_webhook(path.vendor, read_json(request.body))
         if job_id is None:
             return _no(400, "body")
-        await publish_wake(path.run, "webhook", services, job=Job(path.n, job_id, path.slot))
+        await publish_wake(path.run, "webhook", services.broker, services.clock(), job=Job(path.n, job_id, path.slot))
     except BadBody:
         return _no(400, "body")
     except Outage:

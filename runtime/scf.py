@@ -10,8 +10,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -19,8 +19,7 @@ from messages.errors import ScfWorkersError
 from runtime.credentials import forbid_core_dumps
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings, mask_secrets
-from runtime.wiring import open_services, open_telemetry
-from tasks.context import Services
+from runtime.wiring import Environ, open_telemetry
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.exporters import Exporters
@@ -28,14 +27,27 @@ from telemetry.instruments import SpanName
 from telemetry.redaction import redact_text
 from telemetry.tracing import span
 
-__all__ = ["FunctionEvent", "Instance", "close_instance", "current_loop", "instance", "parse_request", "time_limit_s"]
+__all__ = [
+    "FunctionEvent",
+    "Instance",
+    "Opener",
+    "close_instance",
+    "current_loop",
+    "instance",
+    "parse_request",
+    "time_limit_s",
+]
 
 T = TypeVar("T")
+Opened = TypeVar("Opened")
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 
 log = logs.get(__name__)
 
 FunctionEvent = Mapping[str, Any]
+
+Opener = Callable[[Settings, Environ], AbstractAsyncContextManager[Opened]]
+"""Opens the services of a function, and no more than these (`runtime.wiring`)."""
 
 _TIME_LIMIT_S: Final = 60.0
 """Where the platform does not tell a function's time limit."""
@@ -44,25 +56,21 @@ _TIMER: Final = frozenset({"Type", "TriggerName", "Time", "Message"})
 """What a timer's event consists of."""
 
 
-class Instance:
+class Instance(Generic[Opened]):
     """One instance of a function: opened at its first call, kept while it is warm.
 
     Args:
         service: name of the function in its logs.
-        vendors: whether it needs paid vendors.
-        tickets: whether it verifies tickets.
-        webhooks: whether it verifies vendors' calls.
+        opener: opens its services.
     """
 
-    def __init__(self, service: str, *, vendors: bool = False, tickets: bool = False, webhooks: bool = False) -> None:
+    def __init__(self, service: str, opener: Opener[Opened]) -> None:
         self._service = service
-        self._vendors = vendors
-        self._tickets = tickets
-        self._webhooks = webhooks
+        self._opener = opener
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
         self._settings: Settings | None = None
-        self._services: Services | None = None
+        self._services: Opened | None = None
         self._exporters: Exporters | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -78,7 +86,7 @@ class Instance:
             raise RuntimeError("the settings are read when the first call begins")
         return self._settings
 
-    def call(self, work: Callable[[Services], Awaitable[T]]) -> T:
+    def call(self, work: Callable[[Opened], Awaitable[T]]) -> T:
         """Do one call's work to its end.
 
         Raises:
@@ -119,7 +127,7 @@ class Instance:
         for task in done:
             task.result()
 
-    async def _call(self, work: Callable[[Services], Awaitable[T]]) -> T:
+    async def _call(self, work: Callable[[Opened], Awaitable[T]]) -> T:
         if self._settings is None or self._exporters is None:
             forbid_core_dumps()
             mask_secrets(os.environ)
@@ -129,18 +137,9 @@ class Instance:
             self._exporters = open_telemetry(self._settings, self._service)
         with span(SpanName.HANDLE, "", of=self._service, function=self._service):
             if self._services is None:
-                self._services = await self._open(self._settings)
+                services = self._opener(self._settings, lambda: os.environ)
+                self._services = await self._stack.enter_async_context(services)
             return await work(self._services)
-
-    async def _open(self, settings: Settings) -> Services:
-        services = open_services(
-            settings,
-            lambda: os.environ,
-            vendors=self._vendors,
-            tickets=self._tickets,
-            webhooks=self._webhooks,
-        )
-        return await self._stack.enter_async_context(services)
 
 
 def _told(error: Exception) -> ScfWorkersError:
@@ -154,24 +153,27 @@ def _told(error: Exception) -> ScfWorkersError:
 class _Process:
     """A process serves one function: the one instance that the platform keeps warm."""
 
-    instance: Instance | None = None
-    opened: tuple[str, bool, bool, bool] = ("", False, False, False)
-    """Service, vendors, tickets and webhooks of the instance."""
+    instance: Instance[Any] | None = None
+    opened: tuple[str, Opener[Any] | None] = ("", None)
+    """Service and opener of the instance."""
 
 
 _process: Final = _Process()
 
 
-def instance(service: str, *, vendors: bool = False, tickets: bool = False, webhooks: bool = False) -> Instance:
+def instance(service: str, opener: Opener[Opened]) -> Instance[Opened]:
     """This process's instance of its function, made at the first call.
+
+    Args:
+        service: name of the function in its logs.
+        opener: opens its services.
 
     Raises:
         RuntimeError: the process serves another function already, or the same one opened otherwise.
     """
-    asked = (service, vendors, tickets, webhooks)
+    asked = (service, opener)
     if _process.instance is None:
-        _process.instance = Instance(service, vendors=vendors, tickets=tickets, webhooks=webhooks)
-        _process.opened = asked
+        _process.instance, _process.opened = Instance(service, opener), asked
     if asked != _process.opened:
         raise RuntimeError(
             f"this process serves {_name(*_process.opened)} and cannot serve {_name(*asked)}: each has its own process"
@@ -179,8 +181,8 @@ def instance(service: str, *, vendors: bool = False, tickets: bool = False, webh
     return _process.instance
 
 
-def _name(service: str, vendors: bool, tickets: bool, webhooks: bool) -> str:  # noqa: FBT001 - as they are kept
-    return f"{service} (vendors={vendors}, tickets={tickets}, webhooks={webhooks})"
+def _name(service: str, opener: Opener[Any] | None) -> str:
+    return f"{service} ({getattr(opener, '__name__', opener)})"
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:

@@ -192,7 +192,7 @@ ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_
 """Where the platform puts a role's credentials, in the order id, key, token."""
 
 REQUIRED: Final = ("BROKER_URL", "COS_BUCKET", "LEDGER_BUCKET", "BACKEND_URL", "INTERNAL_CALLBACK_SECRET")
-"""Variables that no role can do without."""
+"""Variables that no consumer can do without; a producer needs some of them (`runtime.wiring`)."""
 
 
 _NAMES: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Settings))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 from recipes.table import RECIPES
 from runtime.credentials import credentials_in
@@ -20,16 +20,17 @@ from services.vendors.instrumented import InstrumentedVendor
 from services.vendors.port import Vendor
 from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
-from tasks.context import Policy, Services
+from tasks.context import Policy, Services, SweepServices, TriggerServices, WebhookServices
 from tasks.ledger.ledger import Ledger
 from telemetry.exporters import Exporters, Options, open_exporters
 from telemetry.secrets import Secret
 from transport import open_broker, options_of
-from transport.port import BrokerOptions, Clock
+from transport.port import Broker, BrokerOptions, Clock
 
-__all__ = ["broker_options", "open_services", "open_telemetry"]
+__all__ = ["Environ", "broker_options", "open_services", "open_sweep", "open_telemetry", "open_trigger", "open_webhook"]
 
-T = TypeVar("T")
+Environ = Callable[[], Mapping[str, str]]
+"""Gives the environment as it is now."""
 
 _MAX_RESULT_BYTES: Final = 2 << 30
 """Longest result that is brought home; video included."""
@@ -64,52 +65,64 @@ def open_telemetry(settings: Settings, service: str) -> Exporters:
 
 
 @asynccontextmanager
+async def open_webhook(settings: Settings, environ: Environ) -> AsyncGenerator[WebhookServices]:
+    """Open what the vendors' webhook uses: a broker, and the secret that signs its paths. See `open_services`."""
+    require(settings, "broker_url", "webhook_secret")
+    async with AsyncExitStack() as stack:
+        broker = await _Parts(settings, environ, stack).broker(time.time)
+        yield WebhookServices(broker=broker, webhooks=_webhooks(settings), clock=time.time)
+
+
+@asynccontextmanager
+async def open_sweep(settings: Settings, environ: Environ) -> AsyncGenerator[SweepServices]:
+    """Open what the sweep uses, which needs neither the pictures nor their tickets. See `open_services`."""
+    require(settings, "broker_url", "ledger_bucket", "backend_url", "internal_callback_secret")
+    async with AsyncExitStack() as stack:
+        parts = _Parts(settings, environ, stack)
+        ledger = parts.ledger()
+        broker = await parts.broker(ledger.now)
+        yield SweepServices(broker=broker, ledger=ledger, backend=parts.backend(ledger.now))
+
+
+@asynccontextmanager
+async def open_trigger(settings: Settings, environ: Environ) -> AsyncGenerator[TriggerServices]:
+    """Open what takes uploads in, which asks the backend nothing. See `open_services`."""
+    require(settings, "broker_url", "cos_bucket", "ledger_bucket", *_of_tickets(settings))
+    async with AsyncExitStack() as stack:
+        parts = _Parts(settings, environ, stack)
+        data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
+        broker = await parts.broker(ledger.now)
+        yield TriggerServices(
+            broker=broker, objects=data, bucket=settings.cos_bucket, ledger=ledger, policy=_policy(settings)
+        )
+
+
+@asynccontextmanager
 async def open_services(
-    settings: Settings,
-    environ: Callable[[], Mapping[str, str]],
-    *,
-    vendors: bool = True,
-    tickets: bool = True,
-    webhooks: bool = False,
+    settings: Settings, environ: Environ, *, vendors: bool = True, tickets: bool = True
 ) -> AsyncGenerator[Services]:
-    """Open the services, and close them in the end.
+    """Open all services, and close them in the end.
 
     Args:
         settings: the settings.
         environ: gives the environment as it is now: a cloud function's credentials change in it.
-        vendors: whether paid vendors are needed; a producer needs none.
+        vendors: whether paid vendors are needed.
         tickets: whether tickets are verified, which needs their secret where tickets are required.
-        webhooks: whether vendors' calls are verified, which needs the secret that signs their paths.
 
     Raises:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
     """
-    require(settings, *_needed(settings, vendors=vendors, tickets=tickets, webhooks=webhooks))
+    needed = [name.lower() for name in REQUIRED]
+    if tickets:
+        needed += _of_tickets(settings)
+    if vendors and settings.webhook_url:
+        needed.append("webhook_secret")
+    require(settings, *needed)
     async with AsyncExitStack() as stack:
-        data = _bucket(settings, settings.cos_bucket, environ)
-        stack.push_async_callback(data.close)
-        records = _bucket(settings, settings.ledger_bucket, environ)
-        stack.push_async_callback(records.close)
-        ledger = Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8))
-        options = broker_options(settings, environ)
-        # A broker elsewhere delays by its own clock, and this machine's may be wrong.
-        clock = time.time if options.clock is Clock.MACHINE else ledger.now
-        broker = await open_broker(options, clock=clock)
-        stack.push_async_callback(broker.close)
-        backend = Backend(
-            base_url=settings.backend_url,
-            secret=settings.internal_callback_secret,
-            form=settings.callback_form,
-            asks_state=settings.backend_state,
-            clock=ledger.now,
-        )
-        stack.push_async_callback(backend.close)
-        clients = open_vendors(settings, RECIPES) if vendors else {}
-        opened = {name: InstrumentedVendor(vendor) for name, vendor in clients.items()}
-        for vendor in opened.values():
-            stack.push_async_callback(vendor.close)
-        fetcher = _fetcher(settings, opened)
-        stack.push_async_callback(fetcher.close)
+        parts = _Parts(settings, environ, stack)
+        data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
+        broker, backend = await parts.broker(ledger.now), parts.backend(ledger.now)
+        opened = parts.vendors() if vendors else {}
         yield Services(
             broker=broker,
             objects=data,
@@ -117,22 +130,94 @@ async def open_services(
             ledger=ledger,
             backend=backend,
             vendors=opened,
-            fetcher=fetcher,
+            fetcher=parts.fetcher(opened),
             policy=_policy(settings),
-            webhooks=Webhooks(settings.webhook_url, settings.webhook_secret),
+            webhooks=_webhooks(settings),
             identities=CallIdentities(settings.ledger_bucket, settings.internal_callback_secret),
         )
 
 
-def _needed(settings: Settings, *, vendors: bool, tickets: bool, webhooks: bool) -> Iterator[str]:
-    yield from (name.lower() for name in REQUIRED)
-    if tickets and settings.ticket_required:
-        yield "ticket_secret"
-    if webhooks or (vendors and settings.webhook_url):
-        yield "webhook_secret"
+class _Parts:
+    """Opens one service after another; each is closed with the stack.
+
+    Args:
+        settings: the settings.
+        environ: gives the environment as it is now.
+        stack: closes them.
+    """
+
+    def __init__(self, settings: Settings, environ: Environ, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._stack = stack
+
+    def bucket(self, name: str) -> Objects:
+        from services.objects.cos import CosObjects
+
+        settings = self._settings
+        try:
+            bucket = CosObjects(
+                bucket=name,
+                region=settings.tencentcloud_region,
+                credentials=lambda: credentials_in(self._environ(), settings),
+                endpoint=settings.cos_endpoint,
+                audit_biz_type=settings.cos_audit_biz_type,
+            )
+        except ValueError as error:
+            names = "COS_BUCKET, LEDGER_BUCKET, TENCENTCLOUD_REGION, COS_ENDPOINT"
+            raise BadSettings(f"one of {names} cannot be used: {error}") from error
+        self._stack.push_async_callback(bucket.close)
+        return bucket
+
+    def ledger(self) -> Ledger:
+        records = self.bucket(self._settings.ledger_bucket)
+        return Ledger(records, clock=time.time, nonce=lambda: secrets.token_hex(8))
+
+    async def broker(self, now: Callable[[], float]) -> Broker:
+        options = broker_options(self._settings, self._environ)
+        # A broker elsewhere delays by its own clock, and this machine's may be wrong.
+        broker = await open_broker(options, clock=time.time if options.clock is Clock.MACHINE else now)
+        self._stack.push_async_callback(broker.close)
+        return broker
+
+    def backend(self, now: Callable[[], float]) -> Backend:
+        backend = Backend(
+            base_url=self._settings.backend_url,
+            secret=self._settings.internal_callback_secret,
+            form=self._settings.callback_form,
+            asks_state=self._settings.backend_state,
+            clock=now,
+        )
+        self._stack.push_async_callback(backend.close)
+        return backend
+
+    def vendors(self) -> dict[str, InstrumentedVendor]:
+        opened = {name: InstrumentedVendor(vendor) for name, vendor in open_vendors(self._settings, RECIPES).items()}
+        for vendor in opened.values():
+            self._stack.push_async_callback(vendor.close)
+        return opened
+
+    def fetcher(self, vendors: Mapping[str, Vendor]) -> Fetcher:
+        hosts = {host for vendor in vendors.values() for host in vendor.result_hosts}
+        fetcher = Fetcher(
+            allowed_hosts=frozenset(hosts | set(_list(self._settings.fetch_hosts))),
+            allow_private=frozenset(_list(self._settings.fetch_private_hosts)),
+            max_bytes=_MAX_RESULT_BYTES,
+            timeout=_FETCH_TIMEOUT,
+        )
+        self._stack.push_async_callback(fetcher.close)
+        return fetcher
 
 
-def broker_options(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> BrokerOptions:
+def _of_tickets(settings: Settings) -> tuple[str, ...]:
+    return ("ticket_secret",) if settings.ticket_required else ()
+
+
+def _webhooks(settings: Settings) -> Webhooks:
+    return Webhooks(settings.webhook_url, settings.webhook_secret)
+
+
+def broker_options(settings: Settings, environ: Environ) -> BrokerOptions:
     """The options of the broker that BROKER_URL names.
 
     Args:
@@ -159,32 +244,6 @@ def _policy(settings: Settings) -> Policy:
         block_suspect=settings.audit_suspect == "block",
         expected_s=settings.vendor_expected_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
-    )
-
-
-def _bucket(settings: Settings, bucket: str, environ: Callable[[], Mapping[str, str]]) -> Objects:
-    from services.objects.cos import CosObjects
-
-    try:
-        return CosObjects(
-            bucket=bucket,
-            region=settings.tencentcloud_region,
-            credentials=lambda: credentials_in(environ(), settings),
-            endpoint=settings.cos_endpoint,
-            audit_biz_type=settings.cos_audit_biz_type,
-        )
-    except ValueError as error:
-        names = "COS_BUCKET, LEDGER_BUCKET, TENCENTCLOUD_REGION, COS_ENDPOINT"
-        raise BadSettings(f"one of {names} cannot be used: {error}") from error
-
-
-def _fetcher(settings: Settings, vendors: Mapping[str, Vendor]) -> Fetcher:
-    hosts = {host for vendor in vendors.values() for host in vendor.result_hosts} | set(_list(settings.fetch_hosts))
-    return Fetcher(
-        allowed_hosts=frozenset(hosts),
-        allow_private=frozenset(_list(settings.fetch_private_hosts)),
-        max_bytes=_MAX_RESULT_BYTES,
-        timeout=_FETCH_TIMEOUT,
     )
 
 

@@ -1,4 +1,7 @@
-"""Everything a stage or a producer may touch, passed in as one value; and the rules it goes by."""
+"""Everything a stage or a producer may touch, passed in as one value; and the rules it goes by.
+
+A producer gets only what it uses, so a function needs no more settings and rights than that.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tasks.ledger.ledger import Ledger
 from telemetry.secrets import Secret
 from transport.port import Broker
 
-__all__ = ["Policy", "Services"]
+__all__ = ["Policy", "Services", "SweepServices", "TriggerServices", "WebhookServices"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,29 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Services:
-    """The world: opened by `runtime.wiring`, or put together by a test."""
+class WebhookServices:
+    """What the vendors' webhook uses: no bucket, and no secret but its own."""
+
+    broker: Broker
+    webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
+    """Paths of the vendors' webhook calls."""
+    clock: Callable[[], float] = time.time
+    """This machine's clock, seconds since the epoch; the ledger's `now` is the store's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepServices:
+    """What the sweep uses."""
+
+    broker: Broker
+    ledger: Ledger
+    backend: Backend
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerServices:
+    """What takes an upload in uses."""
 
     broker: Broker
     objects: Objects
@@ -45,15 +69,16 @@ class Services:
     bucket: str
     """Its name, with the appid."""
     ledger: Ledger
-    backend: Backend
+    policy: Policy
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services(TriggerServices, SweepServices, WebhookServices):
+    """Everything, as the consumers have it: opened by `runtime.wiring`, or put together by a test."""
+
     vendors: Mapping[str, Vendor]
     fetcher: Fetcher
-    policy: Policy
-    webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
-    """Paths of the vendors' webhook calls."""
     identities: CallIdentities = field(default_factory=lambda: CallIdentities("", Secret("")))
     """Of paid calls, for vendors that find them."""
-    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
-    clock: Callable[[], float] = time.time
-    """This machine's clock, seconds since the epoch; the ledger's `now` is the store's."""
     rng: random.Random = field(default_factory=random.Random)

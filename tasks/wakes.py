@@ -10,12 +10,12 @@ from messages.bodies import Job, Stage, Wake
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
 from messages.topics import topic_of
-from tasks.context import Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import ReopenDenied
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
+from transport.port import Broker
 
 __all__ = ["INDEX", "LATEST", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
 
@@ -40,22 +40,25 @@ LATEST: Final = -1
 log = logs.get(__name__)
 
 
-async def publish_wake(run: RunId, why: Why, services: Services, *, job: Job | None = None, since: float = 0.0) -> None:
+async def publish_wake(
+    run: RunId, why: Why, broker: Broker, now: float, *, job: Job | None = None, since: float = 0.0
+) -> None:
     """Ask for one look at a run; asking twice is harmless.
 
     Args:
         run: which; its number may be `LATEST`.
         why: the reason.
-        services: the bundle of services; only the broker is used.
+        broker: where to.
+        now: seconds since the epoch, by the store's clock where the waker knows it.
         job: a webhook's hint.
         since: when the backend created the task, seconds since the epoch; 0 if the waker does not know.
 
     Raises:
         transport.errors.BrokerDown: no receipt came.
     """
-    header = new_header(run, Stage.WAKE, services.ledger.now(), current() or new_traceparent())
+    header = new_header(run, Stage.WAKE, now, current() or new_traceparent())
     body = Wake(why, job, int(since * 1000))
-    await services.broker.publish(topic_of(Stage.WAKE), encode(Message(header, body)))
+    await broker.publish(topic_of(Stage.WAKE), encode(Message(header, body)))
     log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
 
 

@@ -200,7 +200,7 @@ class Effects:
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header
         # Whatever led here, results brought home above all, would else be done all over again.
-        await settle(lambda: give_verdict(header.run_id, verdict, self._services, kind=header.kind))
+        await settle(lambda: give_verdict(header.run_id, verdict, self._services.ledger, kind=header.kind))
         await self._finish(message)
 
     async def _finish(self, message: Message) -> None:

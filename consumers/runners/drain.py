@@ -23,6 +23,7 @@ from consumers.runners.worker import build_dispatcher, keys_of, reserve_of
 from runtime.errors import BadSettings
 from runtime.scf import Instance, instance, parse_request, time_limit_s
 from runtime.settings import Settings
+from runtime.wiring import open_services
 from tasks.context import Services
 from tasks.ledger.status import LIMIT_S, process_name
 from telemetry import logs
@@ -64,14 +65,14 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
             away while messages were at work. No message is lost: the broker delivers again what was not acked.
     """
     begin, limit = time.monotonic(), time_limit_s(context)
-    process = instance(_SERVICE, vendors=True, tickets=True)
+    process = instance(_SERVICE, open_services)
     with logs.context(request_id=str(context.get("request_id", ""))):
         drained = process.call(lambda services: _drain_within_budget(event, begin, limit, services, process))
     return dict(msgspec.structs.asdict(drained))
 
 
 async def _drain_within_budget(
-    event: Mapping[str, Any], begin: float, limit: float, services: Services, process: Instance
+    event: Mapping[str, Any], begin: float, limit: float, services: Services, process: Instance[Services]
 ) -> Drained:
     settings = process.settings
     budget = budget_of(begin, limit, settings.shutdown_grace_s)

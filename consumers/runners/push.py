@@ -32,6 +32,7 @@ from messages.codec import Message
 from messages.errors import InvalidMessage, ScfWorkersError
 from runtime.scf import instance, time_limit_s
 from runtime.settings import Settings
+from runtime.wiring import open_services
 from tasks.context import Services
 from telemetry import logs
 from telemetry.events import Event
@@ -71,7 +72,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
         messages.errors.ScfWorkersError: a record could be neither done nor published; the platform calls again.
     """
     begin, limit = time.monotonic(), time_limit_s(context)
-    process = instance(_SERVICE, vendors=True, tickets=True)
+    process = instance(_SERVICE, open_services)
 
     async def work(services: Services) -> Pushed:
         budget = budget_of(begin, limit, process.settings.shutdown_grace_s)

@@ -122,7 +122,7 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
             await services.ledger.write(run, ReopenDenied.at(), ReopenDenied())
             return Leave()
         case Expire():
-            await give_verdict(run, Verdict("failed", Code.TIMEOUT), services, kind=_kind(snapshot))
+            await give_verdict(run, Verdict("failed", Code.TIMEOUT), services.ledger, kind=_kind(snapshot))
             return _conclude(snapshot, services)
         case Look(calls):
             return await _look(tuple(job_of(call) for call in calls), snapshot, services)
@@ -161,7 +161,7 @@ async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outc
     # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
     if not _is_upload_late(body, services) or await services.ledger.accepted(run):
         return Leave()
-    await give_verdict(run, Verdict("failed", code), services)
+    await give_verdict(run, Verdict("failed", code), services.ledger)
     return _conclude(snapshot, services)
 
 

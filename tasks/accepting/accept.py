@@ -26,7 +26,7 @@ from services.objects.port import ObjectInfo
 from tasks.accepting import tickets
 from tasks.accepting.inputs import find_inputs, head_upload
 from tasks.accepting.request import TASK_FILE, TASK_FILE_LIMIT, TaskRequest, read_metadata, read_task_file, token_in
-from tasks.context import Services
+from tasks.context import TriggerServices
 from tasks.ending.verdict import give_verdict
 from tasks.ledger.records import Accepted, Verdict
 from tasks.wakes import INDEX, publish_wake
@@ -61,7 +61,7 @@ class _Found(msgspec.Struct, frozen=True):
     ticket: tickets.Ticket | None
 
 
-async def take_in(upload: InputKey, services: Services, *, apart: bool = False) -> Taken:
+async def take_in(upload: InputKey, services: TriggerServices, *, apart: bool = False) -> Taken:
     """Accept the task that an upload starts, and publish its first message. Doing it again is harmless.
 
     Args:
@@ -91,7 +91,7 @@ def _trace(accepted: Accepted | None, *, apart: bool) -> tuple[str, str]:
     return ("", here) if apart else (here, "")
 
 
-async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, services: Services) -> Taken:
+async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, services: TriggerServices) -> Taken:
     if await services.ledger.verdict(run):
         if accepted is None:
             # An earlier call refused it, and may have ended before it could say so.
@@ -121,7 +121,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
     return "accepted" if new else "again"
 
 
-async def _index(run: RunId, accepted: Accepted, services: Services) -> None:
+async def _index(run: RunId, accepted: Accepted, services: TriggerServices) -> None:
     """Enter the task in the lists; where the store fails just now, a wake does so later.
 
     Raises:
@@ -131,7 +131,7 @@ async def _index(run: RunId, accepted: Accepted, services: Services) -> None:
         await services.ledger.index(run.user, run.task, accepted.created)
     except ScfWorkersError as error:
         log.warning(Event.INDEX_LATE, error=error)
-        await publish_wake(run, INDEX, services)
+        await publish_wake(run, INDEX, services.broker, services.ledger.now())
     else:
         reached("ingest.indexed")
 
@@ -149,7 +149,7 @@ def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> M
     return Message(header, Clean())
 
 
-async def _look(upload: InputKey, run: RunId, services: Services) -> _Found:
+async def _look(upload: InputKey, run: RunId, services: TriggerServices) -> _Found:
     """The upload and the ticket that came with it.
 
     Raises:
@@ -168,7 +168,7 @@ async def _look(upload: InputKey, run: RunId, services: Services) -> _Found:
     return _Found(info, body, ticket)
 
 
-async def _accept(found: _Found, upload: InputKey, run: RunId, services: Services) -> Accepted:
+async def _accept(found: _Found, upload: InputKey, run: RunId, services: TriggerServices) -> Accepted:
     info, ticket = found.info, found.ticket
     request = read_task_file(info, found.body) if upload.name == TASK_FILE else read_metadata(info)
     now = services.ledger.now()
@@ -202,7 +202,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Service
     return record
 
 
-def _recipe(request: TaskRequest, services: Services, *, sold: bool) -> Recipe:
+def _recipe(request: TaskRequest, services: TriggerServices, *, sold: bool) -> Recipe:
     """The recipe of what is asked for.
 
     Raises:
@@ -224,18 +224,18 @@ def _recipe(request: TaskRequest, services: Services, *, sold: bool) -> Recipe:
     return recipe
 
 
-async def _task_file(info: ObjectInfo, services: Services) -> bytes:
+async def _task_file(info: ObjectInfo, services: TriggerServices) -> bytes:
     """What task.json says; nothing of one that is too long."""
     if info.size > TASK_FILE_LIMIT:
         return b""
     return (await services.objects.get(info.key, if_match=info.etag)).body
 
 
-async def _refuse(run: RunId, rejected: Rejected, services: Services) -> None:
+async def _refuse(run: RunId, rejected: Rejected, services: TriggerServices) -> None:
     """The task was sold and cannot be done: verdict `failed`; a notify message brings it to the backend."""
     log.warning(_refusal(rejected), error=rejected)
     failed(rejected)
-    await give_verdict(run, Verdict("failed", rejected.code), services)
+    await give_verdict(run, Verdict("failed", rejected.code), services.ledger)
     await _notify(run, services)
 
 
@@ -243,7 +243,7 @@ def _refusal(rejected: Rejected) -> Event:
     return Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED
 
 
-async def _notify(run: RunId, services: Services) -> None:
+async def _notify(run: RunId, services: TriggerServices) -> None:
     now = services.ledger.now()
     header = new_header(run, Stage.NOTIFY, now, current() or new_traceparent())
     await services.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(int(now * 1000)))))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from messages.keys import RunId
-from tasks.context import Services
-from tasks.ledger.ledger import Stored
+from tasks.ledger.ledger import Ledger, Stored
 from tasks.ledger.records import Verdict
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -17,20 +16,20 @@ __all__ = ["give_verdict"]
 log = logs.get(__name__)
 
 
-async def give_verdict(run: RunId, verdict: Verdict, services: Services, *, kind: str = "") -> Stored[Verdict]:
+async def give_verdict(run: RunId, verdict: Verdict, ledger: Ledger, *, kind: str = "") -> Stored[Verdict]:
     """Write a run's verdict, or find the one that stands.
 
     Args:
         run: the run.
         verdict: what it shall be.
-        services: the bundle of services; only the ledger is used.
+        ledger: where it is written.
         kind: of the task, where it is known.
 
     Raises:
         services.errors.ObjectsDown: it is not known to be stored.
     """
     with span(SpanName.VERDICT, status=verdict.status):
-        stored = await services.ledger.write(run, Verdict.at(), verdict)
+        stored = await ledger.write(run, Verdict.at(), verdict)
         note(status=stored.record.status, code=stored.record.code or None, mine=stored.mine)
     reached("verdict.stored")
     if stored.mine:

@@ -2,112 +2,49 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
+import itertools
 import json
+import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from types import SimpleNamespace
+from typing import Any, Final, cast
+from unittest.mock import AsyncMock
 
 from console.doctor.checks import checks_of
 from messages.codes import Code
 from messages.keys import INPUT_PREFIX, InputKey, RunId, dead_key, output_key, staging_prefix, status_key
 from producer.cos_event import CREATED
+from producer.cos_trigger import take_event
+from producer.sweep import SweepPosition, resume_sweep
 from producer.webhook import take_call
 from recipes.table import RECIPES
 from runtime.function_url import read_request
-from runtime.settings import REQUIRED, SECRETS, Settings
+from runtime.settings import SECRETS, Settings
 from sandbox.cos.app import create_app
 from sandbox.server import Server
+from services.backend import UnfinishedPage, UnfinishedTask
 from services.objects.port import Result
 from tasks.accepting.inputs import MAX_PICTURE_BYTES
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from tasks.calls.webhook_paths import Webhooks
+from tasks.context import WebhookServices
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
-from tests.bad_input.shop import Shop
+from tests.bad_input.shop import Shop, event
 from tests.contract.cos_standin.conftest import BUCKET, REGION, SECRET_ID, SECRET_KEY, StandIn, stop
+from tests.docs.environments import EVERYWHERE, FUNCTIONS
 from tests.docs.pages import blocks_of, text_of
-from tests.engine.virtual import VirtualLoop
+from tests.docs.rights import ACTIONS, DATA, LEDGER, OBJECTS, PICTURES, Used, allows, used_by
 from transport.sqlite import SqliteOptions
 
 PAGE: Final = "docs/how-to/deploy-on-scf.md"
 TEXT: Final = text_of(PAGE)
 JSON: Final = [json.loads(block.text) for block in blocks_of(PAGE) if block.language == "json"]
-LIFECYCLE, LEDGER_LIFECYCLE, ROLE, BESIDES, TRIGGER, UPLOADER = JSON
+LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, TRIGGER, UPLOADER = JSON
 (HCL,) = (block.text for block in blocks_of(PAGE) if block.language == "hcl")
-
-OBJECTS: Final = "qcs::cos:ap-guangzhou:uid/1250000000:"
-PICTURES: Final = "qcs::ci:ap-guangzhou:uid/1250000000:bucket/"
-DATA: Final = "data-1250000000"
-LEDGER: Final = "ledger-1250000000"
-
-ACTIONS: Final[Mapping[str, str]] = {
-    "put": "name/cos:PutObject",
-    "put_new": "name/cos:PutObject",
-    "get": "name/cos:GetObject",
-    "open": "name/cos:GetObject",
-    "read": "name/cos:GetObject",
-    "presign": "name/cos:GetObject",
-    "process": "name/cos:GetObject",
-    "head": "name/cos:HeadObject",
-    "copy": "name/cos:PutObject",
-    "delete": "name/cos:DeleteObject",
-    "list": "name/cos:GetBucket",
-    "audit": "ci:CreateAuditingPictureJob",
-    "versioned": "name/cos:GetBucketVersioning",
-}
-"""Operation of the port -> what it needs on its key. (Targets of pictures and sources of copies are in staging.)"""
-
-
-class Used(NamedTuple):
-    """What was done."""
-
-    bucket: str
-    operation: str
-    key: str
-
-
-def allows(policies: Sequence[Any], used: Used) -> bool:
-    action = ACTIONS[used.operation]
-    stem = PICTURES if action.startswith("ci:") else OBJECTS
-    resource = f"{stem}{used.bucket}/{used.key}"
-    return any(
-        statement["effect"] == "allow"
-        and action in statement["action"]
-        and any(fnmatchcase(resource, pattern) for pattern in statement["resource"])
-        for policy in policies
-        for statement in policy["statement"]
-    )
-
-
-def note(used: set[Used], bucket: str) -> Callable[..., Awaitable[None]]:
-    async def seen(operation: str, key: str, *, done: bool) -> None:
-        if not done:
-            used.add(Used(bucket, operation, key))
-
-    return seen
-
-
-def used_by(play: Callable[[Shop], Awaitable[None]]) -> set[Used]:
-    """Everything that the product asks of its buckets while it plays."""
-    used: set[Used] = set()
-
-    async def watched() -> None:
-        async with Shop() as shop:
-            shop.data.faults = note(used, DATA)
-            shop.ledger.objects.faults = note(used, LEDGER)  # type: ignore[attr-defined] # a MemoryObjects
-            await play(shop)
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(watched())
-    # The client's own.
-    return {one for one in used if not (one.operation == "put" and one.key.startswith(INPUT_PREFIX))}
 
 
 async def live(shop: Shop) -> None:
@@ -129,7 +66,7 @@ async def live(shop: Shop) -> None:
     await shop.promise(run, "success")
 
 
-def test_the_role_may_do_all_that_the_product_does() -> None:
+def test_the_consumers_role_may_do_all_that_the_product_does() -> None:
     used = used_by(live)
     assert {one.operation for one in used if one.bucket == DATA} >= {
         "head",
@@ -152,15 +89,60 @@ def test_the_role_may_do_all_that_the_product_does() -> None:
     assert [one for one in sorted(used) if not allows([ROLE], one)] == []
 
 
-def test_the_role_can_write_no_input_and_delete_no_record() -> None:
-    for operation in ("put", "delete", "copy"):
-        assert not allows([ROLE], Used(DATA, operation, "input/u-1/t-1/original.jpg"))
-    for key in ("ledger/u-1/t-1/0-0/verdict", "index/u-1/0-t-1", "dead/2026-11-25/f/i"):
-        assert not allows([ROLE, BESIDES], Used(LEDGER, "delete", key))
+async def take_uploads_in(shop: Shop) -> None:
+    """A picture, twice; a task file; one that is refused; one without a ticket."""
+    folder = [shop.sell() for _ in range(4)]
+    meta = [{"kind": "basic_clean", "ticket": shop.ticket(run)} for run in folder]
+    task = {"kind": "basic_clean", "ticket": shop.ticket(folder[1]), "inputs": ["a.jpg"]}
+    await shop.put(folder[1], "a.jpg", pictures.jpeg())
+    keys = [
+        await shop.put(folder[0], "original.jpg", pictures.jpeg(), meta[0]),
+        await shop.put(folder[1], "task.json", json.dumps(task).encode()),
+        await shop.put(folder[2], "original.jpg", b"", meta[2]),
+        await shop.put(folder[3], "original.jpg", pictures.jpeg()),
+    ]
+    assert await take_event(event(*keys), shop.out) == {"accepted": 2, "refused": 2, "ignored": 0}
+    assert (await take_event(event(keys[0]), shop.out))["again"] == 1
+
+
+def test_the_triggers_role_may_do_what_it_does_and_no_more_than_the_consumers() -> None:
+    used = used_by(take_uploads_in)
+    assert {one.operation for one in used} == {"head", "get", "put_new"}
+    assert [one for one in sorted(used) if not allows([TRIGGER_ROLE], one)] == []
+    for bucket, prefixes in ((DATA, ("input/", "staging/", "output/")), (LEDGER, ("ledger/", "dead/", "status/"))):
+        for operation, prefix in itertools.product(ACTIONS, prefixes):
+            assert allows([ROLE, BESIDES], Used(bucket, operation, prefix)) or not allows(
+                [TRIGGER_ROLE], Used(bucket, operation, prefix)
+            )
+
+
+async def sweep_once(shop: Shop) -> None:
+    """It finds a task that was accepted, and one whose upload no event told of."""
+    row = UnfinishedTask("t-1", "u-1", 0, shop.now(), "basic_clean")
+    listing = SimpleNamespace(unfinished=AsyncMock(return_value=UnfinishedPage((row,), None)))
+    out = dataclasses.replace(shop.out, backend=cast("Any", listing))
+    assert (await resume_sweep({"older_than": 0}, out, math.inf, SweepPosition())).listed == 1
+
+
+def test_the_sweeps_role_may_do_what_it_does_and_reads_nothing() -> None:
+    used = used_by(sweep_once)
+    assert {(one.bucket, one.operation) for one in used} == {(LEDGER, "list"), (LEDGER, "put")}
+    assert [one for one in sorted(used) if not allows([SWEEP_ROLE], one)] == []
+    for key in ("ledger/u-1/t-1/0-0/accepted", "index/", "dead/", "input/u-1/t-1/original.jpg", "output/"):
+        for operation in ("get", "put", "put_new", "delete"):
+            assert not any(allows([SWEEP_ROLE], Used(bucket, operation, key)) for bucket in (DATA, LEDGER))
+
+
+def test_no_role_can_write_an_input_or_delete_a_record() -> None:
+    for role in (TRIGGER_ROLE, SWEEP_ROLE, ROLE):
+        for operation in ("put", "delete", "copy"):
+            assert not allows([role], Used(DATA, operation, "input/u-1/t-1/original.jpg"))
+        for key in ("ledger/u-1/t-1/0-0/verdict", "index/u-1/0-t-1", "dead/2026-11-25/f/i"):
+            assert not allows([role, BESIDES], Used(LEDGER, "delete", key))
 
 
 def test_every_right_is_named_and_bound_to_one_of_the_two_buckets() -> None:
-    for policy in (ROLE, BESIDES, UPLOADER):
+    for policy in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, UPLOADER):
         assert policy["version"] == "2.0"
         for statement in policy["statement"]:
             assert not [action for action in statement["action"] if "*" in action]
@@ -206,11 +188,11 @@ def test_the_webhook_asks_the_buckets_nothing() -> None:
     async def call(shop: Shop) -> None:
         webhooks = Webhooks("https://webhook", Secret("w" * 32))
         run = shop.sell("model_pose12")
-        out = dataclasses.replace(shop.out, webhooks=webhooks)
+        out = WebhookServices(broker=shop.out.broker, webhooks=webhooks)
         path = webhooks.url("runninghub", run, 1, 1).removeprefix("https://webhook")
-        event = {"httpMethod": "POST", "path": path, "headers": {}, "body": json.dumps({"taskId": "1"})}
-        assert read_request(event).path == path
-        assert (await take_call(event, out))["statusCode"] == 200
+        request = {"httpMethod": "POST", "path": path, "headers": {}, "body": json.dumps({"taskId": "1"})}
+        assert read_request(request).path == path
+        assert (await take_call(request, out))["statusCode"] == 200
 
     assert used_by(call) == set()
 
@@ -237,6 +219,27 @@ def test_the_functions_are_handlers_and_their_limits_are_alike_everywhere() -> N
     assert all(len(cron.split()) == 7 for cron in crons)
 
 
+def test_the_public_function_has_a_concurrency_of_its_own_and_no_function_has_all_variables() -> None:
+    (reserved,) = re.findall(
+        r"reserved_concurrency_config\" \"webhook\" \{\n.*\[\"webhook\"\].*\n.*reserved_concurrency_mem = (\d+)",
+        HCL,
+    )
+    memory = dict(re.findall(r"^\| `(\S+)` \| .*? \| (\d+) MB, \d+ s \|", TEXT, re.MULTILINE))
+    assert divmod(int(reserved), int(memory["producer.webhook"])) == (5, 0)
+    assert "fills five instances" in TEXT
+    groups = dict(re.findall(r"^  (\w+) += (\{ [A-Z].*\})$", HCL, re.MULTILINE))
+    for handler, own in re.findall(r'handler = "(.*?)".*\n +environment = (.*)', HCL):
+        named = " ".join((groups["broker"], own, *(groups[group] for group in re.findall(r"local\.(\w+)", own))))
+        assert (
+            set(FUNCTIONS[handler].needed)
+            <= set(re.findall(r"\b([A-Z]+(?:_[A-Z]+)+) =", named))
+            <= {
+                *FUNCTIONS[handler].needed,
+                *EVERYWHERE,
+            }
+        )
+
+
 def test_the_picture_of_the_page_names_functions_that_there_are() -> None:
     (picture,) = (block.text for block in blocks_of(PAGE) if block.language == "mermaid")
     names = re.findall(r"\[((?:producer|consumers)\.[\w.]+)\]", picture)
@@ -244,15 +247,9 @@ def test_the_picture_of_the_page_names_functions_that_there_are() -> None:
     assert all(callable(import_module(name).main_handler) for name in names)
 
 
-def test_the_variables_are_settings_and_those_that_all_need_are_named_for_all() -> None:
-    (table,) = re.findall(r"^\| variables \| which functions \|\n(.*?)\n\n", TEXT, re.DOTALL | re.MULTILINE)
-    rows = [row.split("|") for row in table.splitlines()[1:]]
-    told = {tuple(re.findall(r"`([A-Z0-9_]+)`", names)): who.strip() for _, names, who, _ in rows}
-    known = {field.encode_name for field in msgspec.structs.fields(Settings)}
-    assert {name for names in told for name in names} <= known
-    (everywhere,) = (names for names, who in told.items() if who == "all" and "BROKER_URL" in names)
-    assert set(REQUIRED) <= set(everywhere)
+def test_the_secrets_are_settings() -> None:
     secrets = re.findall(r"^\| `([A-Z0-9_]+)` \| [^|]+ \|$", TEXT, re.MULTILINE)
+    assert len(secrets) == 5
     assert set(secrets) <= set(SECRETS)
     assert f"at least {MIN_SECRET_BYTES} bytes" in TEXT
 

@@ -160,10 +160,12 @@ class History:
         await self.world.take_in(self.run)
 
     async def _sweep(self) -> None:
-        await publish_wake(msgspec.structs.replace(self.run, run=LATEST), SWEEP, self.world.out)
+        await publish_wake(
+            msgspec.structs.replace(self.run, run=LATEST), SWEEP, self.world.out.broker, self.world.ledger.now()
+        )
 
     async def _redeliver(self) -> None:
-        await publish_wake(self.run, REDELIVER, self.world.out)
+        await publish_wake(self.run, REDELIVER, self.world.out.broker, self.world.ledger.now())
 
     async def _hint(self) -> None:
         """The vendor tells of a job that has ended; perhaps of another one than it says."""
@@ -171,7 +173,9 @@ class History:
         ended = [job for job in vendor.paid if not vendor.jobs[job].working]
         if ended:
             n = self.rng.randint(1, len(vendor.paid))
-            await publish_wake(self.run, "webhook", self.world.out, job=Job(n, self.rng.choice(ended)))
+            await publish_wake(
+                self.run, "webhook", self.world.out.broker, self.world.ledger.now(), job=Job(n, self.rng.choice(ended))
+            )
 
     async def _cancel(self) -> None:
         await cancel_task(self.run, self.world.out)

@@ -30,7 +30,7 @@ WHYS = ("sweep", "webhook", "cancel", "replay")
 async def sweep_until_empty(world: World, run: RunId, times: int = 4) -> None:
     """What the sweep does for a run that the backend goes on listing."""
     for _ in range(times):
-        await publish_wake(msgspec.structs.replace(run, run=LATEST), SWEEP, world.out)
+        await publish_wake(msgspec.structs.replace(run, run=LATEST), SWEEP, world.out.broker, world.ledger.now())
         await world.drain()
 
 

@@ -55,13 +55,14 @@ DEFECT: Final = AS_THE_PLATFORM.format("import planted_work; planted_work.call()
 WORK: Final = """
 import os
 from runtime.scf import instance
+from runtime.wiring import open_sweep
 async def work(out):
     try:
         raise ConnectionError(f"GET https://b.cos/a?q-signature=0123456789abcdef {dict(os.environ)}")
     except ConnectionError as error:
         raise RuntimeError(f"Authorization: {os.environ['RUNNINGHUB_API_KEY']} was not taken") from error
 def call():
-    instance("producer.planted").call(work)
+    instance("producer.planted", open_sweep).call(work)
 """
 """A defect that no client of ours has tidied up."""
 

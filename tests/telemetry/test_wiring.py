@@ -15,7 +15,7 @@ from consumers.runners.backlog import tell_backlog, watch_backlog
 from runtime.errors import BadSettings
 from runtime.scf import Instance
 from runtime.settings import Settings, load_settings
-from runtime.wiring import open_telemetry
+from runtime.wiring import open_services, open_telemetry
 from tasks.context import Services
 from telemetry import logs, tracing
 from telemetry.exporters import Exporters
@@ -49,9 +49,9 @@ class Counting:
         """Nothing to close."""
 
 
-def _warm() -> tuple[Instance, Counting]:
+def _warm() -> tuple[Instance[Services], Counting]:
     """An instance that has been opened, with nothing outside."""
-    one, exporters = Instance("producer.test"), Counting()
+    one, exporters = Instance("producer.test", open_services), Counting()
     one._settings = Settings()
     one._exporters = cast("Exporters", exporters)
     one._services = cast("Services", object())

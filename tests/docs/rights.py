@@ -1,0 +1,79 @@
+"""Rights of the policies in the docs against what the product asks of its buckets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final, NamedTuple
+
+from messages.keys import INPUT_PREFIX
+from tests.bad_input.shop import Shop
+from tests.engine.virtual import VirtualLoop
+
+OBJECTS: Final = "qcs::cos:ap-guangzhou:uid/1250000000:"
+PICTURES: Final = "qcs::ci:ap-guangzhou:uid/1250000000:bucket/"
+DATA: Final = "data-1250000000"
+LEDGER: Final = "ledger-1250000000"
+
+ACTIONS: Final[Mapping[str, str]] = {
+    "put": "name/cos:PutObject",
+    "put_new": "name/cos:PutObject",
+    "get": "name/cos:GetObject",
+    "open": "name/cos:GetObject",
+    "read": "name/cos:GetObject",
+    "presign": "name/cos:GetObject",
+    "process": "name/cos:GetObject",
+    "head": "name/cos:HeadObject",
+    "copy": "name/cos:PutObject",
+    "delete": "name/cos:DeleteObject",
+    "list": "name/cos:GetBucket",
+    "audit": "ci:CreateAuditingPictureJob",
+    "versioned": "name/cos:GetBucketVersioning",
+}
+"""Operation of the port -> what it needs on its key. (Targets of pictures and sources of copies are in staging.)"""
+
+
+class Used(NamedTuple):
+    """What was done."""
+
+    bucket: str
+    operation: str
+    key: str
+
+
+def allows(policies: Sequence[Any], used: Used) -> bool:
+    action = ACTIONS[used.operation]
+    stem = PICTURES if action.startswith("ci:") else OBJECTS
+    resource = f"{stem}{used.bucket}/{used.key}"
+    return any(
+        statement["effect"] == "allow"
+        and action in statement["action"]
+        and any(fnmatchcase(resource, pattern) for pattern in statement["resource"])
+        for policy in policies
+        for statement in policy["statement"]
+    )
+
+
+def note(used: set[Used], bucket: str) -> Callable[..., Awaitable[None]]:
+    async def seen(operation: str, key: str, *, done: bool) -> None:
+        if not done:
+            used.add(Used(bucket, operation, key))
+
+    return seen
+
+
+def used_by(play: Callable[[Shop], Awaitable[None]]) -> set[Used]:
+    """Everything that the product asks of its buckets while it plays."""
+    used: set[Used] = set()
+
+    async def watched() -> None:
+        async with Shop() as shop:
+            shop.data.faults = note(used, DATA)
+            shop.ledger.objects.faults = note(used, LEDGER)  # type: ignore[attr-defined] # a MemoryObjects
+            await play(shop)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(watched())
+    # The client's own.
+    return {one for one in used if not (one.operation == "put" and one.key.startswith(INPUT_PREFIX))}

@@ -1,0 +1,69 @@
+"""A whole task by functions of which each has its own variables and no others, in production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from sandbox.environment import Handlers, Sandbox
+from sandbox.scf import Function, Status, Timer
+from tasks.calls.webhook_paths import Webhooks
+from telemetry.secrets import Secret
+from tests.bad_input.shop import event
+from tests.docs.environments import FUNCTIONS
+from tests.serverless.functions import alone, function, shop_of, until
+
+NOTHING: Final = ("true",)
+"""The stand-ins call no function: the test does."""
+
+ROLE: Final = {
+    "TENCENTCLOUD_SECRETID": "TENCENTCLOUD_SECRET_ID",
+    "TENCENTCLOUD_SECRETKEY": "TENCENTCLOUD_SECRET_KEY",
+}
+
+
+def _own(handler: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the docs give a function, and what the platform gives one with a role."""
+    needed, besides = FUNCTIONS[handler]
+    names = {name: name for name in (*needed, *(name for name in besides if environ.get(name)))}
+    if "LEDGER_BUCKET" in needed:
+        names |= {"COS_ENDPOINT": "COS_ENDPOINT", "TENCENTCLOUD_REGION": "TENCENTCLOUD_REGION", **ROLE}
+    return {name: environ[given] for name, given in names.items()}
+
+
+def _function(handler: str, world: Sandbox, log: Path, limit_s: float) -> Function:
+    environ = _own(handler, world.environ)
+    assert "ENVIRONMENT" not in environ
+    return function(handler, {"PATH": world.environ["PATH"], **environ}, time_limit_s=limit_s, log=log)
+
+
+@alone
+async def test_each_function_works_with_its_own_settings_alone(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "data", Handlers(uploaded=NOTHING, called_back=NOTHING), duration_s=1.0) as world:
+        webhook, trigger, sweep = (
+            _function(f"producer.{name}", world, tmp_path / f"{name}.log", 60)
+            for name in ("webhook", "cos_trigger", "sweep")
+        )
+        drain = _function("consumers.runners.drain", world, tmp_path / "drain.log", 900)
+        async with shop_of(world) as shop, webhook, trigger, sweep, drain:
+            sold = await shop.buy("model_pose12")
+            key = f"input/{sold.user_id}/{sold.task_id}/original.jpg"
+            answer = await trigger.invoke(event(key, bucket=world.environ["COS_BUCKET"]))
+            assert answer.status is Status.OK, answer
+            url = Webhooks("http://h", Secret(world.environ["WEBHOOK_SECRET"])).url("runninghub", sold.run, 1, 1)
+            path = url.removeprefix("http://h")
+            answer = await webhook.invoke(
+                {"httpMethod": "POST", "path": path, "headers": {}, "body": '{"taskId": "1"}'}
+            )
+            assert answer.status is Status.OK, answer
+            assert answer.result["statusCode"] == 200
+            answer = await sweep.invoke({"older_than": 0})
+            assert answer.status is Status.OK, answer
+            assert answer.result["listed"] == 1
+            async with Timer(drain, 0.5):
+                await until(lambda: shop.has_ended(sold), "the end of the task")
+            await drain.settle()
+            row = await shop.row(sold)
+            assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
+            assert set(drain.stats.by_status) == {Status.OK}
