@@ -1,7 +1,6 @@
-"""Where spans and measurements go: nowhere, to a local file, to a collector. Opened once a process, from settings.
+"""Exporters of spans and measurements of a process: a local file, an OTLP collector, or none. Opened from settings.
 
-The OpenTelemetry libraries are imported here and only when an endpoint is set, so a process that tells nothing does not
-pay for them.
+The OpenTelemetry libraries are imported here, and only if an endpoint is set, so other processes start faster.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["CLOSE_LIMIT_S", "FLUSH_LIMIT_S", "Exporters", "Options", "open_exporters", "pairs", "service_name"]
 
 FLUSH_LIMIT_S: Final = 2.5
-"""Seconds that a function waits for its collector before it returns, at most."""
+"""Longest time in seconds that a function waits for its collector before it returns."""
 
 CLOSE_LIMIT_S: Final = 5.0
-"""Seconds that a worker waits for its collector before it ends, at most."""
+"""Longest time in seconds that a worker waits for its collector before it exits."""
 
 _NAME_MAX: Final = 63
 
@@ -36,32 +35,32 @@ log = logs.get(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is told, and where."""
+    """Settings of the exporters."""
 
     service: str
-    """Name of the function or process, as its logs have it."""
+    """Name of the function or process, as in its logs."""
     trace_file: str = ""
     """File for spans; empty for none."""
     endpoint: str = ""
     """URL of an OTLP collector; empty for none."""
     protocol: Protocol = "grpc"
     headers: Secret = field(default_factory=lambda: Secret(""))
-    """`name=value` pairs, separated by commas: sent with each request."""
+    """Comma-separated `name=value` pairs, sent with each request."""
     resource: Secret = field(default_factory=lambda: Secret(""))
-    """`name=value` pairs, separated by commas: attributes of everything sent."""
+    """Comma-separated `name=value` pairs, attributes of everything sent."""
     service_name: str = ""
-    """`service.name`; empty makes one of `service`."""
+    """`service.name`; empty derives it from `service`."""
     metrics: bool = True
-    """Whether metrics go to the collector too."""
+    """Send metrics to the collector too."""
 
 
 @final
 class Exporters:
-    """What is open.
+    """Open exporters of a process.
 
     Args:
-        sender: sends to the collector; None when there is none.
-        stack: closes the rest.
+        sender: sends to the collector; None without a collector.
+        stack: closes the other resources.
     """
 
     def __init__(self, sender: Sender | None, stack: ExitStack) -> None:
@@ -69,20 +68,20 @@ class Exporters:
         self._stack = stack
 
     def flush(self, limit_s: float = FLUSH_LIMIT_S) -> bool:
-        """Wait until all that was told has arrived, but no longer than the limit. Returns whether it has."""
+        """Wait until everything recorded has arrived, at most for the limit. Returns True if it has."""
         return self._sender is None or self._sender.flush(limit_s)
 
     def close(self, limit_s: float = CLOSE_LIMIT_S) -> None:
-        """Flush, and tell nothing from now on. Closing twice is harmless."""
+        """Flush, and stop recording. Closing twice is harmless."""
         if self._sender is not None:
             self._sender.close(limit_s)
         self._stack.close()
 
 
 def open_exporters(options: Options) -> Exporters:
-    """Open what the options ask for and tell everything there from now on.
+    """Open the exporters of the options; spans and measurements go there from now on.
 
-    A collector that cannot be served from here (its library is not installed) is told to the log, and the work goes on.
+    If the libraries for the collector are not installed, an error is logged and the work goes on.
 
     Raises:
         OSError: the trace file cannot be opened.
@@ -105,10 +104,10 @@ def open_exporters(options: Options) -> Exporters:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """`name=value` pairs as OTEL_RESOURCE_ATTRIBUTES and OTEL_EXPORTER_OTLP_HEADERS have them.
+    """Parse `name=value` pairs in the form of OTEL_RESOURCE_ATTRIBUTES and OTEL_EXPORTER_OTLP_HEADERS.
 
     Values may be percent-encoded (OpenTelemetry specification, Resource SDK, and Protocol Exporter, "Specifying
-    headers"). What is no pair is left out.
+    headers"). Invalid parts are skipped.
     """
     found: dict[str, str] = {}
     for part in text.split(","):
@@ -119,7 +118,7 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def service_name(service: str) -> str:
-    """`service.name` of a function or process: lower-case letters, digits and `-`, at most 63 (Tencent APM's rule)."""
+    """Return the `service.name` of a function or process: lower-case letters, digits, `-`; at most 63 (Tencent APM)."""
     plain = "".join(char if char.isascii() and char.isalnum() else "-" for char in service.lower())
     return f"scf-workers-{plain}"[:_NAME_MAX].strip("-")
 

@@ -1,14 +1,14 @@
-"""JSON logs: one line an event, its fields at the first level.
+"""JSON logs: one line for each event, with its fields at the first level.
 
-Tencent's log service splits a line that is one JSON object into first-level fields and cuts a line at 8 KB (CLS: SCF
-日志投递配置, limits of one request), so a line here is always shorter; long values are cut in the middle, with a mark.
+Tencent's log service splits a JSON line into its first-level fields and cuts a line at 8 KB (CLS: SCF 日志投递配置,
+limits of one request). Lines here are always shorter; long values are cut in the middle, with a mark.
 
     log = logs.get(__name__)
     with logs.context(task_id=message.task, stage="clean"):
         log.info(Event.MESSAGE_DONE, took=1.25)
         log.error(Event.CALLBACK_FAILED, error=error)
 
-A line logged inside a trace has its `trace_id`, and the `span_id` of the span that surrounds it.
+A line logged inside a trace has its `trace_id`, and the `span_id` of the surrounding span.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from telemetry.redaction import redact
 __all__ = ["MAX_LINE_BYTES", "JsonFormatter", "Log", "context", "cut", "get", "setup"]
 
 MAX_LINE_BYTES: Final = 8000
-"""Bytes of one line without its end: under the 8 KB at which the log service cuts."""
+"""Longest line in bytes, without its end: under the 8 KB at which the log service cuts."""
 
 _BOUNDS: Final = (4000, 2000, 1000, 500, 250, 100, 40)
-"""Characters a value may have: the first with which the line fits."""
+"""Longest value in characters: the first limit is used with which the line fits."""
 
 _CORE: Final = frozenset({"time", "level", "event", "service", "logger"})
 _QUIET: Final = ("httpcore", "httpx", "opentelemetry", "pulsar", "qcloud_cos", "requests", "urllib3")
-"""Libraries that print URLs and headers at INFO, and qcloud_cos even the signing key at DEBUG."""
+"""Libraries that log URLs and headers at INFO; qcloud_cos logs even the signing key at DEBUG."""
 
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -49,7 +49,7 @@ _encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 @final
 class Log:
-    """Logs events of one module."""
+    """Log of one module."""
 
     __slots__ = ("_logger",)
 
@@ -57,22 +57,22 @@ class Log:
         self._logger = logger
 
     def debug(self, event: Event, /, **fields: object) -> None:
-        """For a developer at work."""
+        """Log details for development."""
         if self._logger.isEnabledFor(logging.DEBUG):
             self._emit(logging.DEBUG, event, None, fields)
 
     def info(self, event: Event, /, **fields: object) -> None:
-        """What happened."""
+        """Log a normal event."""
         self._emit(logging.INFO, event, None, fields)
 
     def warning(self, event: Event, /, *, error: BaseException | None = None, **fields: object) -> None:
-        """What went wrong and is dealt with; an error is told by type and text."""
+        """Log a problem that is handled; of an error, its type and text."""
         if error is not None:
             fields = {**fields, **_error_fields(error)}
         self._emit(logging.WARNING, event, None, fields)
 
     def error(self, event: Event, /, *, error: BaseException | None = None, **fields: object) -> None:
-        """What a person should look at; an error is told with its traceback."""
+        """Log a problem for an operator; of an error, its traceback too."""
         self._emit(logging.ERROR, event, error, fields)
 
     def _emit(self, level: int, event: Event, error: BaseException | None, fields: Mapping[str, object]) -> None:
@@ -81,23 +81,24 @@ class Log:
             return
         info = (type(error), error, error.__traceback__) if error is not None else None
         extra = {"scf_event": event.value, "scf_fields": fields}
-        # Made here, because `logger.log` walks the stack for a file and a line that no line of ours tells.
+        # The record is made here, because `logger.log` walks the stack for a file and line, which our lines do not
+        # contain.
         logger.handle(logger.makeRecord(logger.name, level, "", 0, event.value, (), info, extra=extra))
 
 
 def get(name: str) -> Log:
-    """The log of a module; `name` is its `__name__`."""
+    """Return the log of a module; `name` is its `__name__`."""
     return Log(logging.getLogger(name))
 
 
 def context(fields: Mapping[str, object] = _NOTHING, /, **more: object) -> contextlib.AbstractContextManager[None]:
-    """Add fields to every line logged inside, by this task and those it starts; libraries' lines included."""
+    """Add fields to every line logged inside, by this task and those it starts, and by libraries."""
     return _Bound({**fields, **more} if more else fields)
 
 
 @final
 class _Bound:
-    """Fields, and those bound around them. Every message binds some, few tell of it: a line gathers them, not this."""
+    """Fields of one context. Most messages log few lines, so outer fields are merged only when a line is logged."""
 
     __slots__ = ("_fields", "_outer", "_token")
 
@@ -111,35 +112,35 @@ class _Bound:
     def __exit__(self, *_: object) -> None:
         _bound.reset(self._token)
 
-    def gathered(self) -> dict[str, object]:
-        """All of them, the inner ones first in rank."""
-        outer = self._outer.gathered() if self._outer is not None else {}
+    def merged(self) -> dict[str, object]:
+        """Return the fields of this context and the outer ones; inner fields win."""
+        outer = self._outer.merged() if self._outer is not None else {}
         return {**outer, **self._fields}
 
 
 _bound: Final[contextvars.ContextVar[_Bound | None]] = contextvars.ContextVar("telemetry_fields", default=None)
 
 
-def _gathered() -> Mapping[str, object]:
+def _context_fields() -> Mapping[str, object]:
     bound = _bound.get()
-    return bound.gathered() if bound is not None else _NOTHING
+    return bound.merged() if bound is not None else _NOTHING
 
 
 def setup(stream: TextIO, level: str, service: str) -> Callable[[], None]:
-    """Send everything the process logs through the filter to `stream`, and nowhere else.
+    """Send all logs of the process through the redaction filter to `stream`, and nowhere else.
 
-    Warnings and exceptions that nobody caught come along, so that no traceback goes past the filter.
+    Warnings and uncaught exceptions are included, so that no traceback bypasses the filter.
 
     Args:
         stream: usually standard output.
-        level: least level logged, such as `INFO`; libraries that print secrets stay at WARNING.
+        level: lowest level to log, such as `INFO`; libraries that log secrets stay at WARNING.
         service: name of the function or process, a field of each line.
 
     Returns:
-        A function that puts everything back.
+        A function that restores the previous configuration.
 
     Raises:
-        ValueError: no such level.
+        ValueError: unknown level.
     """
     root = logging.getLogger()
     handler = _Handler(stream)
@@ -167,10 +168,10 @@ def setup(stream: TextIO, level: str, service: str) -> Callable[[], None]:
 
 @final
 class JsonFormatter(logging.Formatter):
-    """Makes a record one redacted line of JSON.
+    """Formats a record as one redacted line of JSON.
 
     Args:
-        service: the field `service` of each line.
+        service: value of the field `service` of each line.
     """
 
     def __init__(self, service: str) -> None:
@@ -178,12 +179,12 @@ class JsonFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line without its end."""
         event = getattr(record, "scf_event", Event.LIBRARY_LOG.value)
         own: Mapping[str, object] | None = getattr(record, "scf_fields", None)
         if own is None:
             own = {"message": _message(record)}
-        fields: dict[str, object] = {**tracing.fields(), **_gathered(), **own}
+        fields: dict[str, object] = {**tracing.fields(), **_context_fields(), **own}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= {**_error_fields(record.exc_info[1]), "stack": self.formatException(record.exc_info)}
         core = {
@@ -198,9 +199,9 @@ class JsonFormatter(logging.Formatter):
 
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's signature
-        """Say that a line was lost; the default would print the record's arguments unredacted."""
+        """Write that a line was lost; logging's default would print the record's arguments unredacted."""
         kind = sys.exc_info()[0]
-        # The stream itself may be what failed, and then there is nobody left to tell.
+        # The stream itself may have failed; then the loss cannot be reported.
         with contextlib.suppress(Exception):
             name = kind.__name__ if kind is not None else ""
             self.stream.write(json.dumps({"level": "ERROR", "event": "log.lost", "error_type": name}) + "\n")
@@ -208,7 +209,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def cut(text: str, limit: int) -> str:
-    """At most about `limit` characters: the beginning, a mark that tells how many were left out, and the end."""
+    """Shorten a text to about `limit` characters: its beginning, a mark with the number of characters cut, its end."""
     if len(text) <= limit:
         return text
     tail = limit // 3
@@ -249,7 +250,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):
-        # A library's format string and arguments do not fit each other; its text alone still helps.
+        # The library's format string and arguments do not match; the format string alone still helps.
         return str(record.msg)
 
 

@@ -1,6 +1,6 @@
-"""The seam where metrics go: counts, distributions and levels of the metrics in `telemetry.instruments`.
+"""Entry point of all measurements: counters, histograms and gauges of `telemetry.instruments`.
 
-Until a sink is installed a call costs one comparison.
+A call costs one comparison until a sink is installed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ __all__ = ["Sink", "count", "install", "is_on", "level", "observe"]
 
 
 class Sink(Protocol):
-    """Takes measurements. It must neither block nor raise."""
+    """Receiver of measurements. It must neither block nor raise."""
 
     def count(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
         """Add to a counter."""
         ...
 
     def observe(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
-        """Note one value of a distribution."""
+        """Record one value of a histogram."""
         ...
 
     def level(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
@@ -29,37 +29,37 @@ class Sink(Protocol):
         ...
 
 
-class _Seam:
+class _Installed:
     sink: Sink | None = None
 
 
-_seam: Final = _Seam()
+_installed: Final = _Installed()
 
 
 def install(sink: Sink | None) -> Sink | None:
-    """Send measurements to `sink` from now on, or nowhere. Returns what was there before."""
-    before, _seam.sink = _seam.sink, sink
+    """Send measurements to `sink` from now on; None stops. Returns the previous sink."""
+    before, _installed.sink = _installed.sink, sink
     return before
 
 
 def is_on() -> bool:
-    """Whether anybody takes measurements: what must be asked for first need not be asked for otherwise."""
-    return _seam.sink is not None
+    """Return True if measurements are recorded; otherwise values that are costly to get need not be asked for."""
+    return _installed.sink is not None
 
 
 def count(metric: Metric, value: float = 1, **labels: str) -> None:
     """Add `value` to a counter."""
-    if _seam.sink is not None:
-        _seam.sink.count(metric, value, labels)
+    if _installed.sink is not None:
+        _installed.sink.count(metric, value, labels)
 
 
 def observe(metric: Metric, value: float, **labels: str) -> None:
-    """Note one `value` of a histogram."""
-    if _seam.sink is not None:
-        _seam.sink.observe(metric, value, labels)
+    """Record one `value` of a histogram."""
+    if _installed.sink is not None:
+        _installed.sink.observe(metric, value, labels)
 
 
 def level(metric: Metric, value: float, **labels: str) -> None:
     """Set a gauge to `value`."""
-    if _seam.sink is not None:
-        _seam.sink.level(metric, value, labels)
+    if _installed.sink is not None:
+        _installed.sink.level(metric, value, labels)

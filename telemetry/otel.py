@@ -1,7 +1,7 @@
-"""OpenTelemetry: spans and metrics over OTLP, with the SDK's own exporters. Imported only when an endpoint is set.
+"""Spans and metrics over OTLP, with the exporters of the OpenTelemetry SDK. Imported only if an endpoint is set.
 
-Recording a span puts it into a bounded queue, and a measurement into the SDK's aggregation; only the thread of
-`telemetry.sending` meets the network.
+Recording puts a span into a bounded queue and a measurement into the SDK's aggregation; only the thread of
+`telemetry.sending` uses the network.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["EXPORT_LIMIT_S", "METRICS_EVERY_S", "Otlp", "Protocol", "open_otlp"]
 
 Protocol = Literal["grpc", "http/protobuf"]
-"""As OTEL_EXPORTER_OTLP_PROTOCOL names them."""
+"""Values of OTEL_EXPORTER_OTLP_PROTOCOL."""
 
 EXPORT_LIMIT_S: Final = 2.0
-"""Seconds one request to the collector may take, its repeats included."""
+"""Time limit of one request to the collector in seconds, retries included."""
 
 METRICS_EVERY_S: Final = 60.0
-"""Seconds between two sendings of metrics that nobody waits for: the SDK's own default."""
+"""Seconds between two exports of metrics that are not awaited (the SDK's default)."""
 
 _QUEUE: Final = 4096
 _BATCH: Final = 512
@@ -56,24 +56,24 @@ _KINDS: Final[Mapping[str, SpanKind]] = {
 }
 
 _NO_PROXY: Final[Any] = (("grpc.enable_http_proxy", 0),)
-"""gRPC too would follow `https_proxy` and the like of the environment."""
+"""Without it, gRPC would use `https_proxy` and similar variables of the environment."""
 
 log = logs.get(__name__)
 
 
 def open_otlp(protocol: Protocol, endpoint: str, headers: Mapping[str, str]) -> tuple[SpanExporter, MetricExporter]:
-    """The SDK's exporters to one collector.
+    """Open the SDK's exporters to one collector.
 
     Args:
-        protocol: how it is spoken to.
+        protocol: protocol of the collector.
         endpoint: its URL, without the path that HTTP adds for each signal (OpenTelemetry specification, Protocol
             Exporter, "Endpoint URLs for OTLP/HTTP").
-        headers: of each request.
+        headers: headers of each request.
 
     Raises:
         ImportError: the exporter is not installed.
     """
-    # Header names travel in lower case, and gRPC takes no others.
+    # Header names are sent in lower case; gRPC rejects others.
     named = {name.lower(): value for name, value in headers.items()}
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics
@@ -102,7 +102,7 @@ def open_otlp(protocol: Protocol, endpoint: str, headers: Mapping[str, str]) -> 
 
 
 def _session() -> requests.Session:
-    """A session that goes straight to the endpoint: proxy variables and .netrc would hand the headers to others."""
+    """Create a session without a proxy or .netrc, which would give the headers to other hosts."""
     import requests
 
     session = requests.Session()
@@ -112,12 +112,12 @@ def _session() -> requests.Session:
 
 @final
 class Otlp:
-    """Takes spans and measurements, and sends them when asked. A sink of `telemetry.tracing` and `telemetry.metrics`.
+    """Queues spans and aggregates measurements until they are sent. A sink of `tracing` and of `metrics`.
 
     Args:
-        spans: where spans go.
-        metrics: where metrics go; None for nowhere.
-        resource: attributes of everything sent: `service.name` and the like.
+        spans: exporter of spans.
+        metrics: exporter of metrics; None drops them.
+        resource: attributes of everything sent, such as `service.name`.
     """
 
     def __init__(self, spans: SpanExporter, metrics: MetricExporter | None, resource: Mapping[str, str]) -> None:
@@ -125,19 +125,19 @@ class Otlp:
         self._resource = Resource(dict(resource))
         self._scope = InstrumentationScope(_SCOPE)
         self._queue: deque[Finished] = deque(maxlen=_QUEUE)
-        # Each is written by one thread only: by those that work, by the one that sends.
-        self._overflown, self._dropped, self._told = 0, 0, 0
+        # Each counter is written by one thread only: the first by working threads, the others by the sending thread.
+        self._overflowed, self._dropped, self._reported = 0, 0, 0
         self._meters = _Meters(metrics, self._resource) if metrics is not None else None
 
     @property
     def has_metrics(self) -> bool:
-        """Whether it takes measurements."""
+        """Return True if it records measurements."""
         return self._meters is not None
 
     def ended(self, span: Finished) -> None:
-        """Keep a span until it is sent; the oldest is lost when too many wait."""
+        """Keep a span until it is sent; if the queue is full, the oldest one is lost."""
         if len(self._queue) == _QUEUE:
-            self._overflown += 1
+            self._overflowed += 1
         self._queue.append(span)
 
     def count(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
@@ -149,15 +149,15 @@ class Otlp:
     level = count
 
     def send(self, *, awaited: bool) -> bool:
-        """Send spans, and metrics when it is their turn or somebody waits. Returns whether all arrived."""
+        """Send the spans, and the metrics if they are due or awaited. Returns True if all arrived."""
         try:
             return self._send_spans() and self._send_metrics(awaited=awaited)
-        except Exception as error:  # noqa: BLE001 - telemetry never fails the process it tells of
+        except Exception as error:  # noqa: BLE001 - telemetry never fails the process that uses it
             log.warning(Event.TELEMETRY_LOST, error=error)
             return False
 
     def close(self) -> None:
-        """Drop connections."""
+        """Close the connections."""
         self._exporter.shutdown()
         if self._meters is not None:
             self._meters.close()
@@ -168,9 +168,9 @@ class Otlp:
             done = self._exporter.export([self._readable(span) for span in batch])
             arrived = done is SpanExportResult.SUCCESS
             self._dropped += 0 if arrived else len(batch)
-        lost = self._overflown + self._dropped - self._told
+        lost = self._overflowed + self._dropped - self._reported
         if lost:
-            self._told += lost
+            self._reported += lost
             log.warning(Event.TELEMETRY_LOST, spans=lost)
         return arrived
 
@@ -178,7 +178,7 @@ class Otlp:
         return self._meters is None or not (awaited or self._meters.is_due()) or self._meters.send()
 
     def _readable(self, span: Finished) -> ReadableSpan:
-        # The SDK's own tracer would make ids of its own; what exporters take can be made directly.
+        # The SDK's own tracer would create its own ids, so the exporters' input is built directly.
         return ReadableSpan(
             name=span.name,
             context=_context(span.trace_id, span.span_id, is_remote=False),
@@ -196,10 +196,10 @@ class Otlp:
 
 @final
 class _Meters:
-    """Every metric of the catalogue, and the one reader that sends them."""
+    """Instruments of the catalogue's metrics, and the reader that sends them."""
 
     def __init__(self, exporter: MetricExporter, resource: Resource) -> None:
-        # An endless interval means: no thread of its own.
+        # An endless interval prevents a thread of its own.
         self._reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
         self._provider = MeterProvider(metric_readers=[self._reader], resource=resource, shutdown_on_exit=False)
         self.record: Mapping[Metric, Callable[[float, Mapping[str, str]], None]] = {
@@ -231,7 +231,7 @@ class _Meters:
 
 
 def _taken(queue: deque[Finished]) -> Iterator[Finished]:
-    """What waits in the queue, taken out one by one; the other end may be filled at the same time."""
+    """Take spans out of the queue one by one; other threads may append meanwhile."""
     while True:
         try:
             yield queue.popleft()

@@ -1,6 +1,6 @@
-"""Named points between the effects of a run, so that tests can stop a process exactly there.
+"""Named points between the effects of a run, at which tests can stop a process.
 
-A point is announced right after the effect it names. Until a hook is installed this costs one comparison.
+A point is reached right after the effect that it names. It costs one comparison until a hook is installed.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ POINTS: Final = (
     "finish.delivered",
     "collect.acked",
 )
-"""Every point of a task that goes well, in the order in which it is first reached; an ack may come somewhat later."""
+"""Every point of a successful task, in the order in which each is first reached; an ack may come a little later."""
 
 
-class _Seam:
+class _Installed:
     hook: Callable[[str], None] | None = None
 
 
-_seam: Final = _Seam()
+_installed: Final = _Installed()
 
 
 def install(hook: Callable[[str], None] | None) -> None:
-    """Call `hook` with each point's name from now on, or nothing."""
-    _seam.hook = hook
+    """Call `hook` with each point's name from now on; None stops."""
+    _installed.hook = hook
 
 
 def reached(point: str) -> None:
-    """The effect that the point names has happened."""
-    if _seam.hook is not None:
-        _seam.hook(point)
+    """Announce that the effect named by the point has happened."""
+    if _installed.hook is not None:
+        _installed.hook(point)

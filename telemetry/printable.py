@@ -1,8 +1,8 @@
-r"""Foreign text as a terminal and a log may show it: what would move a cursor or turn the reading order is escaped.
+r"""Escaping of foreign text for terminals and logs: characters that move the cursor or change the reading order.
 
-An escape sequence (ESC, or its one-character C1 form) can rewrite lines that stand already, set a title or ask the
-terminal to answer as if it were typed. Bidirectional controls make a text read in another order than it has
-(CVE-2021-42574). Both are shown as `\x1b`, `\u202e`, so that a person sees that they are there.
+An escape sequence (ESC, or its one-character C1 form) can rewrite earlier lines, set a title, or make the terminal
+answer as if the user had typed. Bidirectional controls change the order in which a text is read (CVE-2021-42574). Both
+are shown escaped, such as `\x1b` and `\u202e`, so that they are visible.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["json_safe", "printable"]
 _BREAKS: Final = "\u2028\u2029"
 _BIDI: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNSEEN: Final = "\u200b\u2060\ufeff\U000e0000-\U000e007f"
-"""No width: they hide in a name, and the last are letters that no terminal shows."""
+"""Characters without width: they are invisible in names. The last range are letters that no terminal shows."""
 
 _ALWAYS: Final = f"\x7f-\x9f{_BREAKS}{_BIDI}{_UNSEEN}"
 _UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f{_ALWAYS}\ud800-\udfff]")
@@ -23,12 +23,12 @@ _UNSAFE_IN_JSON: Final = re.compile(f"[{_ALWAYS}]")
 
 
 def printable(text: str) -> str:
-    r"""Escape what a terminal would obey rather than show; line ends (`\n`) and tabs stay."""
+    r"""Escape characters that a terminal would execute instead of show; line ends (`\n`) and tabs stay."""
     return _UNSAFE.sub(_escaped, text)
 
 
 def json_safe(text: str) -> str:
-    """Escape in the text of a JSON document what JSON itself allows raw. The document's value stays the same."""
+    """Escape characters that JSON allows raw, in the text of a JSON document. The document's value stays the same."""
     return _UNSAFE_IN_JSON.sub(_as_json, text)
 
 

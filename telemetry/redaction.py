@@ -1,8 +1,8 @@
-"""The one filter between what is said and what is written.
+"""Filter that masks secrets in everything that is logged or traced.
 
-Three nets, widest last: what a *name* says (a header, a field, `name=value` in a text), what a value *looks like* (a
-JWT, a Tencent key id, the query of a URL), and what the process *knows* (values given to `register`, wherever they turn
-up, also inside tracebacks). The third one needs no luck, so every configured secret is registered at start.
+It uses three rules, the strongest last: the *name* of a value (a header, a field, `name=value` in a text), its *form*
+(a JWT, a Tencent key id, the query of a URL), and the *known values* (given to `register`, masked wherever they appear,
+also in tracebacks). The third needs no guess, so every configured secret is registered at start.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from telemetry.secrets import MASK, Secret
 __all__ = ["MIN_SECRET_LENGTH", "Redactor", "is_sensitive", "redact", "redact_text", "register"]
 
 MIN_SECRET_LENGTH: Final = 6
-"""Characters; masking anything shorter would blank out ordinary words."""
+"""Characters; masking a shorter value would mask ordinary words."""
 
 _MAX_DEPTH: Final = 8
 _MAX_BITS: Final = 64
 _LAST_FEW: Final = 4
-"""Values that are masked of a secret that changes: what was begun with an old one may still tell of it."""
+"""Number of recent values masked for a secret that changes: running work may still log an old one."""
 _SHORT: Final = 64
-"""Characters of a text that is remembered with what became of it."""
+"""Longest text in characters whose masked form is cached."""
 
 _WORDS: Final = frozenset(
     {
@@ -64,26 +64,26 @@ _NAMED: Final = re.compile(
     rf"(?:{_VALUE})",
     re.IGNORECASE,
 )
-# Ids, names and sentences have nothing of this and are done at once; each pattern below needs one of them.
+# Most ids, names and sentences match nothing here and are done at once; each pattern below needs one of these.
 _HINT: Final = re.compile(r"[=:%]|-----|bearer|eyJ|AKID|sk-|/webhook/", re.IGNORECASE)
 
 
 def _rest(found: re.Match[str]) -> str:
-    """Mask what a pattern calls its rest. Where there is none, the pattern has only stepped over a run of letters."""
+    """Mask the group `rest`. If it is empty, the pattern only skipped a run of letters."""
     return found["name"] + MASK if found["rest"] else found[0]
 
 
-# Anybody may be the author of a text, so each takes time in proportion to it: what repeats has a bound, or steps over a
-# whole run at once and never back (`*+`, `++`), so that no letter is looked at anew from each letter before it.
-# Each pattern with the letters it needs, one of which must be in the lower-cased text: most lines have none of them,
-# and looking for a few letters costs a hundredth of running the pattern.
+# Texts may come from attackers, so each pattern takes linear time: repetitions have a bound, or are possessive (`*+`,
+# `++`), so that no character is matched again from each one before it.
+# Each pattern has the substrings it needs, one of which must occur in the lower-cased text: most lines have none, and
+# the search for substrings costs a hundredth of the pattern.
 _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     (
         ("-----begin",),
         re.compile(r"(?P<name>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?:[^-]|-(?!----))*"),
         rf"\g<name>{MASK}",
     ),
-    # The credentials and the query of any URL: of presigned ones, vendors' results and webhooks alike.
+    # Credentials and query of any URL: presigned URLs, vendors' results, webhooks.
     (
         ("://",),
         re.compile(r"(?P<name>[a-z][a-z0-9+.-]{1,20}://)[^\s/?#@\"'<>]*@", re.IGNORECASE),
@@ -94,7 +94,7 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[r
         re.compile(r"(?P<name>https?://[^\s?#\"'<>]*+[?#]?+)(?P<rest>[^\s\"'<>]*+)", re.IGNORECASE),
         _rest,
     ),
-    # A COS signature is one run of q-… parameters: docs "请求签名", Authorization header and presigned URL alike.
+    # A COS signature is a sequence of q-… parameters: docs "请求签名", in Authorization headers and presigned URLs.
     (("q-sign",), re.compile(r"q-sign-algorithm(?:=|%3d)[^\s\"'<>]*", re.IGNORECASE), MASK),
     (
         ("sign=", "sig=", "key="),
@@ -111,7 +111,7 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[r
         _NAMED,
         rf"\g<name>{MASK}",
     ),
-    # The end of a webhook's path is all its proof (`tasks.calls.webhook_paths`).
+    # The end of a webhook's path is its only proof (`tasks.calls.webhook_paths`).
     (("/webhook/",), re.compile(r"(?P<name>/webhook/[\w/-]{1,400}/)[0-9a-f]{64}"), rf"\g<name>{MASK}"),
     (("bearer",), re.compile(r"(?P<name>\bbearer\s+)[^\s\"'<>,;]+", re.IGNORECASE), rf"\g<name>{MASK}"),
     (("eyj",), re.compile(r"\b(?P<name>)(?:eyJ[\w-]++)(?P<rest>(?:\.[\w-]++(?:\.[\w-]*+){0,3})?+)"), _rest),
@@ -121,7 +121,7 @@ _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[r
 
 
 class Redactor:
-    """The filter, with the secret values it knows."""
+    """Filter with the known secret values."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -129,26 +129,26 @@ class Redactor:
         self._lasting: set[str] = set()
         self._passing: dict[str, deque[str]] = {}
         self._known: re.Pattern[str] | None = None
-        # Names of fields, stages, kinds and topics come again with every line.
+        # Names of fields, stages, kinds and topics are repeated on every line.
         self._seen = functools.lru_cache(maxsize=4096)(self._mask)
 
     def register(self, secret: Secret, of: str = "") -> None:
         """Mask this value wherever it appears from now on, also URL-quoted, escaped or in base64.
 
         Args:
-            secret: an empty one means "not configured" and is left out.
-            of: what has this value now and may have another one later, such as a variable: of its values the last few
-                are masked. Without it the value is masked for good.
+            secret: an empty one means "not configured" and is ignored.
+            of: name of the source (such as a variable) whose value may change: of its values, the last few are masked.
+                Without it the value is masked for ever.
 
         Raises:
-            ValueError: shorter than `MIN_SECRET_LENGTH`; such a value guards nothing and cannot be masked.
+            ValueError: shorter than `MIN_SECRET_LENGTH`; such a value protects nothing and cannot be masked.
         """
         if not secret:
             return
         value = secret.reveal()
         if len(value) < MIN_SECRET_LENGTH:
             raise ValueError(f"a secret has at least {MIN_SECRET_LENGTH} characters")
-        # A role's credentials come by with every call, from several threads, and are mostly known.
+        # A role's credentials are registered with every call, by several threads, and are mostly known already.
         with self._lock:
             if value in (self._passing.setdefault(of, deque()) if of else self._lasting):
                 return
@@ -160,7 +160,7 @@ class Redactor:
                 self._compile()
 
     def _keep(self, value: str, of: str) -> set[str]:
-        """Note a value; those that it takes the place of, and that nothing else has."""
+        """Store a value. Returns the values that it replaces and that no other source has."""
         if not of:
             self._lasting.add(value)
             return set()
@@ -172,12 +172,12 @@ class Redactor:
     def _compile(self) -> None:
         longest_first = sorted(frozenset().union(*self._forms.values()), key=len, reverse=True)
         self._known = re.compile("|".join(re.escape(form) for form in longest_first))
-        # Its cache would keep hundreds of these, each as large as all secrets together.
+        # The cache of `re` would keep hundreds of these, each as large as all secrets together.
         re.purge()
         self._seen.cache_clear()
 
     def text(self, text: str) -> str:
-        """The text with everything secret masked."""
+        """Return the text with all secrets masked."""
         return self._seen(text) if len(text) <= _SHORT else self._mask(text)
 
     def _mask(self, text: str) -> str:
@@ -192,9 +192,9 @@ class Redactor:
         return text
 
     def value(self, value: object) -> object:
-        """The value as plain JSON data with everything secret masked.
+        """Return the value as plain JSON data with all secrets masked.
 
-        Bytes are contents, and contents are never told: only their number is. What JSON cannot say becomes text.
+        Bytes are contents, which are never logged: only their number is. A value that JSON cannot hold becomes text.
         """
         return self._value(value, 0)
 
@@ -238,28 +238,29 @@ class Redactor:
         return value if math.isfinite(value) else text
 
 
-# A log filter is a fact of the process, like the root logger it serves: libraries log without being given ours.
+# The filter is global, like the root logger that it serves, because libraries log without being given an object of
+# ours.
 _process: Final = Redactor()
 
 
 def register(secret: Secret, of: str = "") -> None:
-    """Mask this value in everything the process logs from now on. See `Redactor.register`."""
+    """Mask this value in all logs of the process from now on. See `Redactor.register`."""
     _process.register(secret, of)
 
 
 def redact(value: object) -> object:
-    """The value as plain JSON data with everything secret masked. See `Redactor.value`."""
+    """Return the value as plain JSON data with all secrets masked. See `Redactor.value`."""
     return _process.value(value)
 
 
 def redact_text(text: str) -> str:
-    """The text with everything secret masked."""
+    """Return the text with all secrets masked."""
     return _process.text(text)
 
 
 @functools.lru_cache(maxsize=512)
 def is_sensitive(name: str) -> bool:
-    """Whether a header or field of this name holds a secret."""
+    """Return True if a header or field of this name holds a secret."""
     snake = _CAMEL.sub("_", name).lower().replace("-", "_").replace(".", "_")
     return not _WORDS.isdisjoint(snake.split("_")) or any(pair in snake for pair in _PAIRS)
 
@@ -269,12 +270,12 @@ def _text(value: object) -> str:
         return value.decode("utf-8", "replace")
     try:
         return str(value)
-    except Exception as error:  # noqa: BLE001 - a log line must not fail because somebody's __str__ does
+    except Exception as error:  # noqa: BLE001 - an error in a foreign __str__ must not fail a log line
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 def _forms(value: str) -> frozenset[str]:
-    """The value as it looks after the usual encodings."""
+    """Return the value in its usual encodings."""
     import base64
     import urllib.parse
 

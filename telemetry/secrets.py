@@ -1,4 +1,4 @@
-"""The type of everything that must never be printed."""
+"""Type of values that must never be printed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final, NoReturn, Self, SupportsIndex, final
 __all__ = ["MASK", "Secret"]
 
 MASK: Final = "***"
-"""What stands where a secret was."""
+"""Text printed instead of a secret."""
 
 
 @final
 class Secret:
-    """A value that prints as `***` and comes out only by `reveal`.
+    """Value that prints as `***` and is returned only by `reveal`.
 
-    Two secrets compare in constant time; an empty one is falsy. It cannot be pickled, and msgspec refuses to encode it,
-    so it cannot leave the process by accident.
+    Two secrets are compared in constant time; an empty one is falsy. It cannot be pickled, and msgspec refuses to
+    encode it, so it cannot leave the process by accident.
 
     Args:
-        value: the text to guard.
+        value: the text to protect.
     """
 
     __slots__ = ("_value",)
@@ -30,7 +30,7 @@ class Secret:
         object.__setattr__(self, "_value", value)
 
     def reveal(self) -> str:
-        """The value itself. Call it where it is used, never where it might be kept or shown."""
+        """Return the value itself. Call it where the value is used, never where it might be stored or shown."""
         return self._value
 
     def __repr__(self) -> str:
@@ -54,10 +54,10 @@ class Secret:
         return hash(("Secret", _digest(self._value)))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a Secret does not change")
+        raise AttributeError("a Secret cannot be changed")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a Secret does not change")
+        raise AttributeError("a Secret cannot be changed")
 
     def __copy__(self) -> Self:
         return self
@@ -66,9 +66,9 @@ class Secret:
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise TypeError("a Secret is not to be pickled")
+        raise TypeError("a Secret cannot be pickled")
 
 
 def _digest(value: str) -> bytes:
-    # Equal lengths, so that the comparison tells nothing about the length of either side.
+    # Digests have equal lengths, so the time of the comparison does not depend on the length of the values.
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()

@@ -1,8 +1,8 @@
-"""Sending what is told, without ever being in the way of the work.
+"""Background sending of telemetry, which never delays the work.
 
-One daemon thread sends every few seconds; whoever must not return before all is sent (a function, a worker that ends)
-waits for it, but no longer than a limit. After a failure it rests, so that a dead collector costs a function at most
-one wait in half a minute; what gathers beyond the bound in the meantime is lost, and said to be lost.
+A daemon thread sends every few seconds. A caller that must wait for it (a function before it returns, a worker before
+it exits) waits at most for a limit. After a failure the thread pauses, so a dead collector costs a function at most one
+wait in half a minute; spans over the bound are lost meanwhile, and the loss is logged.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Final, Protocol, final
 __all__ = ["EVERY_S", "REST_S", "Send", "Sender"]
 
 EVERY_S: Final = 5.0
-"""Seconds between two sendings while the process works."""
+"""Seconds between two exports while the process works."""
 
 REST_S: Final = 30.0
-"""Seconds without another try after one that failed."""
+"""Pause in seconds after a failed export."""
 
 
 class Send(Protocol):
-    """What a sender calls. It must end by itself, and must not raise."""
+    """Function that a sender calls. It must return by itself, and must not raise."""
 
     def __call__(self, *, awaited: bool) -> bool:
-        """Send what there is; `awaited` when somebody waits until all is sent. Returns whether it arrived."""
+        """Send everything recorded; `awaited` is true if a caller waits for it. Returns True if it arrived."""
         ...
 
 
@@ -34,9 +34,9 @@ class Sender:
     """Sends from a thread of its own.
 
     Args:
-        send: sends what there is.
-        every_s: seconds between two sendings that nobody asked for.
-        rest_s: seconds without a try after a failure.
+        send: sends everything recorded.
+        every_s: seconds between two exports that are not awaited.
+        rest_s: pause in seconds after a failed export.
         monotonic: seconds of a clock that never goes back.
     """
 
@@ -61,13 +61,13 @@ class Sender:
         self._thread.start()
 
     def flush(self, limit_s: float) -> bool:
-        """Wait until all that was there when this was called has been sent.
+        """Wait until everything recorded before this call has been sent.
 
         Args:
-            limit_s: seconds to wait at most; while it rests after a failure, this returns at once.
+            limit_s: longest wait in seconds; during the pause after a failure this returns at once.
 
         Returns:
-            Whether it was sent.
+            True if it was sent.
         """
         with self._changed:
             if self._closing or self._is_resting():
@@ -77,12 +77,13 @@ class Sender:
             self._changed.notify_all()
             in_time = self._changed.wait_for(lambda: self._answered >= mine, limit_s)
             if not in_time:
-                # It hangs where no limit reaches, in the resolver say: let the next caller not wait for it as well.
+                # The thread hangs outside of any time limit, such as in the resolver: the next caller must not wait as
+                # well.
                 self._rest_now()
             return not self._is_resting()
 
     def close(self, limit_s: float) -> bool:
-        """Send what is left, then end the thread. Returns whether all was sent; closing twice is harmless."""
+        """Send the rest, then end the thread. Returns True if everything was sent; closing twice is harmless."""
         sent = self.flush(limit_s)
         with self._changed:
             self._closing = True
@@ -95,11 +96,11 @@ class Sender:
                 self._changed.wait_for(lambda: self._closing or self._asked > self._answered, self._every)
                 if self._closing:
                     return
-                turn, awaited = self._asked, self._asked > self._answered
+                latest, awaited = self._asked, self._asked > self._answered
             if not self._is_resting() and not self._send(awaited=awaited):
                 self._rest_now()
             with self._changed:
-                self._answered = turn
+                self._answered = latest
                 self._changed.notify_all()
 
     def _rest_now(self) -> None:

@@ -1,6 +1,6 @@
-"""Spans in a local file, one line of JSON each: what `scf-workers trace` reads. For a machine of one's own.
+"""Spans in a local file, one line of JSON each, for `scf-workers trace`. For development machines.
 
-The file grows without bound and several processes append to it, each line with one write, so that lines never mix.
+The file grows without bound. Several processes may append to it; each line is one write, so lines never mix.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TraceFile:
     """Appends spans to a file.
 
     Args:
-        path: the file; it is made if need be.
+        path: the file; created if need be.
         service: name of the function or process.
 
     Raises:
@@ -39,7 +39,7 @@ class TraceFile:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
 
     def ended(self, span: Finished) -> None:
-        """Write one line. A line that cannot be written is lost, with a word in the log."""
+        """Write one line. If it cannot be written, it is lost, and the loss is logged."""
         try:
             os.write(self._file, _line(span, self._service))
         except OSError as error:

@@ -1,12 +1,12 @@
-"""Traces: context as W3C Trace Context (section 3.2, `traceparent`) writes it, and spans of the work done in it.
+"""Traces: context in the form of W3C Trace Context (section 3.2, `traceparent`), and spans of the work.
 
-A task's trace begins in the producer and travels in each message's header, so every message is a child of the one that
-was worked on when it was published. Until a tracer is installed nothing is recorded, and the context still travels.
+A task's trace begins in the producer and travels in each message's header, so a message's span is a child of the span
+that published it. Without a tracer no spans are recorded, but the context still travels.
 
     with span(SpanName.CONSUME, header.traceparent, of=header.stage, task_id=header.task):
-        with span(SpanName.AUDIT, pictures=12):   # below the one above
+        with span(SpanName.AUDIT, pictures=12):   # child of the one above
             ...
-        note(outcome="done")                      # of the span that surrounds it
+        note(outcome="done")                      # attribute of the surrounding span
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 Plain = str | int | float | bool
-"""What an attribute of a span may be."""
+"""Types of a span's attributes."""
 
 _LONGEST: Final = 1000
-"""Characters of an attribute: traces are kept for weeks and paid for by the byte."""
+"""Longest attribute in characters: traces are kept for weeks and paid by the byte."""
 
 _SHAPE: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
@@ -62,36 +62,36 @@ _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A span that has ended. Nothing secret is in it: everything has passed the redaction filter."""
+    """Finished span. All its values have passed the redaction filter."""
 
     name: str
     kind: SpanKind
     trace_id: str
     span_id: str
     parent_id: str
-    """Span id of its parent; empty for the first one of a trace."""
+    """Span id of its parent; empty for the first span of a trace."""
     link: str
-    """Traceparent of the span, in another trace, that caused it; empty for none."""
+    """Traceparent of the span in another trace that caused it; empty for none."""
     start_ns: int
     """Nanoseconds since the epoch."""
     duration_ns: int
     attributes: Mapping[str, Plain]
     failed: bool
-    """Whether it met an error; `error_type` and `error` among the attributes say which."""
+    """True after an error; the attributes `error_type` and `error` describe it."""
 
 
 class Sink(Protocol):
-    """Takes finished spans. It must neither block nor raise."""
+    """Receiver of finished spans. It must neither block nor raise."""
 
     def ended(self, span: Finished) -> None:
-        """One span has ended."""
+        """Receive a span that has ended."""
         ...
 
 
-class _Place:
-    """Where we are while it is entered: below a context that came from outside, and nobody records.
+class _Position:
+    """Current position in a trace that comes from elsewhere; no span is recorded.
 
-    A class rather than a generator: every message enters one, with tracing or without.
+    It is a class, which is faster than a generator: every message enters one, with or without tracing.
     """
 
     __slots__ = ("_token", "traceparent")
@@ -100,14 +100,14 @@ class _Place:
         self.traceparent = traceparent
 
     def __enter__(self) -> str:
-        self._token = _here.set(self)
+        self._token = _current.set(self)
         return self.traceparent
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object, /) -> None:
-        _here.reset(self._token)
+        _current.reset(self._token)
 
 
-_here: Final[contextvars.ContextVar[_Place | None]] = contextvars.ContextVar("telemetry_span", default=None)
+_current: Final[contextvars.ContextVar[_Position | None]] = contextvars.ContextVar("telemetry_span", default=None)
 
 
 @final
@@ -115,10 +115,10 @@ class Tracer:
     """Records spans.
 
     Args:
-        sinks: who takes them.
+        sinks: receivers of the spans.
         clock: nanoseconds since the epoch.
         steady: nanoseconds of a clock that never goes back.
-        random: gives so many random bytes.
+        random: returns a number of random bytes.
     """
 
     def __init__(
@@ -136,11 +136,11 @@ class Tracer:
     def span(
         self, name: SpanName, parent: str, link: str, of: str, attributes: dict[str, object]
     ) -> contextlib.AbstractContextManager[str]:
-        """Record one span, from now until it is left; see `telemetry.tracing.span`."""
+        """Record one span, from now until it is exited; see `telemetry.tracing.span`."""
         traceparent = child(parent, self._random)
         start, steady = self._clock(), self._steady()
 
-        def ended(place: _Span) -> None:
+        def ended(recorded: _Span) -> None:
             done = Finished(
                 name=f"{name.value} {of}" if of else name.value,
                 kind=name.kind,
@@ -150,8 +150,8 @@ class Tracer:
                 link=link if is_valid(link) else "",
                 start_ns=start,
                 duration_ns=self._steady() - steady,
-                attributes=_plain(place.attributes),
-                failed=place.failed,
+                attributes=_plain(recorded.attributes),
+                failed=recorded.failed,
             )
             for sink in self._sinks:
                 sink.ended(done)
@@ -160,8 +160,8 @@ class Tracer:
 
 
 @final
-class _Span(_Place):
-    """Where we are while a tracer records."""
+class _Span(_Position):
+    """Current position in a span that a tracer records."""
 
     __slots__ = ("_ended", "attributes", "failed")
 
@@ -172,7 +172,7 @@ class _Span(_Place):
         self._ended = ended
 
     def fail(self, error: BaseException) -> None:
-        """An error was met."""
+        """Mark the span as failed by an error."""
         self.failed = True
         self.attributes |= {"error_type": type(error).__name__, "error": error, "code": getattr(error, "code", None)}
 
@@ -183,88 +183,88 @@ class _Span(_Place):
         self._ended(self)
 
 
-class _Seam:
+class _Installed:
     tracer: Tracer | None = None
 
 
-_seam: Final = _Seam()
+_installed: Final = _Installed()
 
 
 def install(tracer: Tracer | None) -> Tracer | None:
-    """Record spans with `tracer` from now on, or not at all. Returns what was there before."""
-    before, _seam.tracer = _seam.tracer, tracer
+    """Record spans with `tracer` from now on; None stops. Returns the previous tracer."""
+    before, _installed.tracer = _installed.tracer, tracer
     return before
 
 
 def span(
     name: SpanName, parent: str | None = None, *, link: str = "", of: str = "", **attributes: object
 ) -> contextlib.AbstractContextManager[str]:
-    """One piece of work. Gives its traceparent, which what is started elsewhere inside it should carry.
+    """Record one piece of work. Returns its traceparent, for work started elsewhere on its behalf.
 
     Args:
-        name: of the catalogue.
-        parent: traceparent it is below; None for the span that surrounds it; an empty one begins a new trace.
-        link: traceparent of what caused it, when that lies in another trace.
-        of: the second word of its name, for members that have one.
-        attributes: of the catalogue; None is left out.
+        name: name of the catalogue.
+        parent: traceparent of the parent; None for the surrounding span; an empty one begins a new trace.
+        link: traceparent of the cause, if it is in another trace.
+        of: second word of the span's name, for members that have one.
+        attributes: attributes of the catalogue; None is left out.
     """
     above = current() if parent is None else parent
-    if _seam.tracer is None or _is_dropped(above):
+    if _installed.tracer is None or _is_dropped(above):
         return under(above)
-    return _seam.tracer.span(name, above, link, of, attributes)
+    return _installed.tracer.span(name, above, link, of, attributes)
 
 
 def under(traceparent: str) -> contextlib.AbstractContextManager[str]:
-    """Let what is done inside belong to a context, without a span of its own."""
-    return _Place(traceparent)
+    """Assign the work inside to a trace context, without a span of its own."""
+    return _Position(traceparent)
 
 
 def note(attributes: Mapping[str, object] = _NOTHING, /, **more: object) -> None:
-    """Add attributes to the span that surrounds the call, if one is being recorded."""
-    place = _here.get()
-    if isinstance(place, _Span):
-        place.attributes |= {**attributes, **more}
+    """Add attributes to the surrounding span, if one is recorded."""
+    position = _current.get()
+    if isinstance(position, _Span):
+        position.attributes |= {**attributes, **more}
 
 
 def failed(error: BaseException) -> None:
-    """Mark the span that surrounds the call as failed, by an error that it does not let out."""
-    place = _here.get()
-    if isinstance(place, _Span):
-        place.fail(error)
+    """Mark the surrounding span as failed by an error that is handled inside it."""
+    position = _current.get()
+    if isinstance(position, _Span):
+        position.fail(error)
 
 
 def current() -> str:
-    """Traceparent of where we are; empty outside of everything."""
-    place = _here.get()
-    return place.traceparent if place is not None else ""
+    """Return the traceparent of the current position; empty outside of every trace."""
+    position = _current.get()
+    return position.traceparent if position is not None else ""
 
 
 def onward(traceparent: str) -> str:
-    """What a message of the trace `traceparent` carries: where we are, if that is in its trace, else itself."""
+    """Return the traceparent for a new message: the current position if it is in that trace, else `traceparent`."""
     here = current()
     return here if trace_id(here) == trace_id(traceparent) else traceparent
 
 
 def fields() -> dict[str, str]:
-    """`trace_id`, and the `span_id` of a recorded span, as every log line inside has them."""
-    place = _here.get()
-    found = _match(place.traceparent) if place is not None else None
-    if place is None or found is None:
+    """Return `trace_id`, and the `span_id` of a recorded span, for the log lines inside it."""
+    position = _current.get()
+    found = _match(position.traceparent) if position is not None else None
+    if position is None or found is None:
         return {}
-    return {"trace_id": found["trace"], **({"span_id": found["span"]} if isinstance(place, _Span) else {})}
+    return {"trace_id": found["trace"], **({"span_id": found["span"]} if isinstance(position, _Span) else {})}
 
 
 def new_traceparent(random: Callable[[int], bytes] = os.urandom) -> str:
-    """Begin a trace, sampled.
+    """Begin a sampled trace.
 
     Args:
-        random: gives so many random bytes.
+        random: returns a number of random bytes.
     """
     return f"00-{_hex(random, 16)}-{_hex(random, 8)}-01"
 
 
 def child(traceparent: str, random: Callable[[int], bytes] = os.urandom) -> str:
-    """A new span in the same trace; a traceparent that is not valid begins a new trace, as the standard asks."""
+    """Return a new span in the same trace; an invalid traceparent begins a new trace, as the standard requires."""
     found = _match(traceparent)
     if found is None:
         return new_traceparent(random)
@@ -272,19 +272,19 @@ def child(traceparent: str, random: Callable[[int], bytes] = os.urandom) -> str:
 
 
 def trace_id(traceparent: str) -> str:
-    """The 32 hex digits that name the trace; empty when the traceparent is not valid."""
+    """Return the 32 hex digits of the trace; empty if the traceparent is invalid."""
     found = _match(traceparent)
     return found["trace"] if found else ""
 
 
 def span_id(traceparent: str) -> str:
-    """The 16 hex digits that name the span; empty when the traceparent is not valid."""
+    """Return the 16 hex digits of the span; empty if the traceparent is invalid."""
     found = _match(traceparent)
     return found["span"] if found else ""
 
 
 def is_valid(traceparent: str) -> bool:
-    """Whether the standard would accept it. A version after ours may carry more fields; version 00 may not."""
+    """Return True if the standard accepts it. A later version may have more fields; version 00 may not."""
     return _match(traceparent) is not None
 
 
@@ -296,21 +296,21 @@ def _match(traceparent: str) -> re.Match[str] | None:
 
 
 def _is_dropped(traceparent: str) -> bool:
-    """Whether somebody before us decided not to record this trace."""
+    """Return True if an earlier span decided not to record this trace."""
     found = _match(traceparent)
     return found is not None and not int(found["flags"], 16) & 1
 
 
 def _hex(random: Callable[[int], bytes], size: int) -> str:
     value = random(size)
-    # All zeros is the one value the standard forbids.
+    # The standard forbids the value of all zeros.
     return (value if any(value) else value[:-1] + b"\x01").hex()
 
 
 def _plain(attributes: Mapping[str, object]) -> dict[str, Plain]:
-    told = redact({name: value for name, value in attributes.items() if value is not None})
-    assert isinstance(told, dict)  # noqa: S101 - a mapping stays a mapping
-    return {name: _short(value) for name, value in told.items()}
+    values = redact({name: value for name, value in attributes.items() if value is not None})
+    assert isinstance(values, dict)  # noqa: S101 - a mapping stays a mapping
+    return {name: _short(value) for name, value in values.items()}
 
 
 def _short(value: object) -> Plain:
