@@ -1,4 +1,4 @@
-"""From COS's headers and XML to the port's structs. Pure.
+"""Conversion of COS's headers and XML to the port's structs. Pure.
 
 All values of the SDK's XML are text, an empty element is None, and an element that may repeat is a dict when it comes
 once and a list when it comes more often (COS and CI; see each function for its document).
@@ -33,7 +33,7 @@ _RESULTS: Final = {"0": (False, False), "1": (True, False), "2": (False, True)}
 
 
 def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
-    """An object from the headers of a GET or HEAD (COS, "HEAD Object").
+    """Return an object from the headers of a GET or HEAD (COS, "HEAD Object").
 
     Args:
         key: its key.
@@ -55,29 +55,29 @@ def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
 
 
 def stored_of(key: str, headers: Mapping[str, str], *, size: int, content_type: str) -> ObjectInfo:
-    """An object from the answer to its PUT (COS, "PUT Object").
+    """Return an object from the answer to its PUT (COS, "PUT Object").
 
     Raises:
         KeyError: the answer has no ETag, so it is not COS's.
     """
-    # A PUT is not told Last-Modified: the moment of the answer is as near as it gets.
+    # The answer to a PUT has no Last-Modified: the time of the answer is the nearest value.
     date = time_of(headers.get("Date"))
     etag = etag_of(headers["ETag"])
     return ObjectInfo(key=key, etag=etag, size=size, modified=date, content_type=content_type, date=date)
 
 
 def copied_of(key: str, result: Mapping[str, Any], headers: Mapping[str, str]) -> ObjectInfo:
-    """The copy from the answer to a copy, which does not tell its size (COS, "PUT Object - Copy")."""
+    """Return the copy from the answer to a copy, which does not give its size (COS, "PUT Object - Copy")."""
     date = time_of(headers.get("Date"))
     modified = time_of(result.get("LastModified")) or date
     return ObjectInfo(key=key, etag=etag_of(result["ETag"]), size=0, modified=modified, date=date)
 
 
 def page_of(listing: Mapping[str, Any], headers: Mapping[str, str]) -> Page:
-    """A page of a listing (COS, "GET Bucket (List Objects)"); the marker of the next page is its last key.
+    """Return a page of a listing (COS, "GET Bucket (List Objects)"); the marker of the next page is its last key.
 
     Raises:
-        KeyError: it does not tell what every listing tells, so it is none.
+        KeyError: it lacks a field that every listing has.
     """
     date = time_of(headers.get("Date"))
     items = tuple(
@@ -95,10 +95,10 @@ def page_of(listing: Mapping[str, Any], headers: Mapping[str, str]) -> Page:
 
 
 def versioned_of(result: Mapping[str, Any]) -> bool:
-    """Whether versioning was ever switched on: only then has the answer a Status (COS, "GET Bucket versioning").
+    """Return True if versioning was ever switched on: only then the answer has a Status (COS, "GET Bucket versioning").
 
     Raises:
-        KeyError: it is no answer about versioning.
+        KeyError: the answer is not about versioning.
     """
     if "Status" not in result and not any(name.endswith("VersioningConfiguration") for name in result):
         raise KeyError("VersioningConfiguration")
@@ -106,10 +106,10 @@ def versioned_of(result: Mapping[str, Any]) -> bool:
 
 
 def failed_keys(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Key and error code of what a batch delete left standing (COS, "DELETE Multiple Objects").
+    """Return key and error code of each object that a batch delete did not delete (COS, "DELETE Multiple Objects").
 
     Raises:
-        KeyError: it is no answer to a delete.
+        KeyError: the answer is not about a delete.
     """
     if not any(name.endswith(("DeleteResult", "Deleted", "Error")) for name in result):
         raise KeyError("DeleteResult")
@@ -117,10 +117,10 @@ def failed_keys(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def processed_of(key: str, rules: Sequence[PictureRule], result: Mapping[str, Any]) -> Processed:
-    """What the picture service did (CI, "Persistent image processing", document 460/18147).
+    """Return the result of the picture service (CI, "Persistent image processing", document 460/18147).
 
     Raises:
-        messages.errors.Transient: it does not tell of every rule, or tells of something else.
+        messages.errors.Transient: a rule is missing in it, or it names another object.
     """
     try:
         original = result["OriginalInfo"]
@@ -134,7 +134,7 @@ def processed_of(key: str, rules: Sequence[PictureRule], result: Mapping[str, An
 
 
 def audits_of(keys: Sequence[str], result: Mapping[str, Any]) -> tuple[Audit, ...]:
-    """The findings in the order of `keys` (CI, "Batch image moderation", document 436/63593).
+    """Return the findings in the order of `keys` (CI, "Batch image moderation", document 436/63593).
 
     Raises:
         services.errors.AuditDown: an element failed or is missing.
@@ -148,7 +148,7 @@ def audits_of(keys: Sequence[str], result: Mapping[str, Any]) -> tuple[Audit, ..
 
 
 def time_of(text: str | None) -> float:
-    """Seconds since the epoch of an HTTP date or of a date in COS's XML; 0 where there is none."""
+    """Return the seconds since the epoch of an HTTP date or of a date in COS's XML; 0 where there is none."""
     if not text or not text[:1].isdigit():
         return http_time(text or "") or 0.0
     try:
@@ -158,7 +158,7 @@ def time_of(text: str | None) -> float:
 
 
 def etag_of(text: str | None) -> str:
-    """An ETag without its quotes."""
+    """Return an ETag without its quotes."""
     return (text or "").strip('"')
 
 

@@ -1,4 +1,4 @@
-"""What a store accepts: checked before anything is sent, the same for every store."""
+"""Checks of arguments before anything is sent, the same for every store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_prefix(prefix: str) -> str:
     """Return the beginning of a key, which may be empty.
 
     Raises:
-        InvalidKey: no key of ours begins like that.
+        InvalidKey: no valid key begins with it.
     """
     # XML 1.0 carries no control characters and turns \r into \n: a batch delete would hit another key.
     if _UNSAFE.search(prefix):
@@ -100,7 +100,7 @@ def check_limit(limit: int) -> int:
 
 
 def check_expires(expires: int) -> int:
-    """Return for how many seconds a URL lives, at least one."""
+    """Return the lifetime of a URL in seconds, at least one."""
     if expires < 1:
         raise ValueError(f"a URL lives at least a second, not {expires}")
     return expires
@@ -123,13 +123,13 @@ def check_audit(keys: Sequence[str]) -> Sequence[str]:
 
 
 async def exact(key: str, source: Source) -> AsyncGenerator[bytes, None]:
-    """The pieces of `source`, one behind: the last is given only when the source has ended, at its size.
+    """Yield the pieces of `source`, one behind: the last one only when the source has ended at its size.
 
-    So a store that has all the bytes knows that they are the right ones, and stores nothing else.
+    So a store that has received all bytes knows that they are complete, and stores nothing else.
 
     Raises:
         messages.errors.Transient: it ended before its size, went beyond it, or raised. An error of our own tree
-            passes as it is: it knows its class better.
+            passes unchanged: its class is more precise.
     """
     size, given, held, broken = source.size, 0, b"", ""
     pieces = aiter(source)

@@ -1,4 +1,4 @@
-"""From what COS answered to the error the product knows. Pure.
+"""Conversion of COS's error answers to errors of the product. Pure.
 
 Sources: COS, "Error codes" (document 436/7730), for statuses and codes; CI's codes of persistent processing stand in
 the same table, as 400s. Which codes blame the picture is an assumption until it is seen on a real bucket:
@@ -46,7 +46,7 @@ _PICTURE: Final = {
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """One call that failed: nothing in here is secret, so all of it may be logged."""
+    """A call that failed. No field is secret: all of it may be logged."""
 
     operation: str
     key: str
@@ -55,12 +55,12 @@ class Failure(msgspec.Struct, frozen=True):
     code: str = ""
     request_id: str = ""
     cut: bool = False
-    """Its body, which would name the code, broke off or cannot be read: so nothing is known but the status."""
+    """True if its body, which names the code, broke off or cannot be read: only the status is known."""
     reason: str = ""
-    """The type of what was raised on our side, where no status tells."""
+    """Type of the exception on our side, where there is no status."""
     retry_after: float | None = None
     date: float = 0.0
-    """When the store answered, by its clock, seconds since the epoch."""
+    """Time of the store's answer by its clock, seconds since the epoch."""
 
     def __str__(self) -> str:
         details = (str(self.status or "no answer"), self.code, self.reason, self.request_id)
@@ -68,7 +68,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def error_of(failure: Failure) -> ScfWorkersError:
-    """The error for a call that failed: by status first, since HEAD has no code, then by code."""
+    """Return the error for a call that failed: by status first, since HEAD has no code, then by code."""
     text = str(failure)
     if failure.code in _REFUSED:
         return Denied(text, date=failure.date)
@@ -89,18 +89,18 @@ def error_of(failure: Failure) -> ScfWorkersError:
 
 
 def error_of_code(operation: str, key: str, code: str) -> ScfWorkersError | None:
-    """The error for one key of a batch, which has a code but no status; None where nothing is wrong."""
+    """Return the error for one key of a batch, which has a code but no status; None where nothing is wrong."""
     if code == "NoSuchKey":
         return None
     return error_of(Failure(operation, key, status=400, code=code))
 
 
 def code_of(body: bytes) -> str:
-    """COS's error code in an error body; empty where there is none. The SDK finds it only in complete bodies."""
+    """Return COS's error code in an error body; empty without one. The SDK finds it only in complete bodies."""
     found = _CODE.search(body)
     return found[1].decode() if found else ""
 
 
 def request_id_of(told: str) -> str:
-    """COS's name of a request, which is base64 or hex; anything else may be what we had sent: empty."""
+    """Return COS's name of a request (base64 or hex); empty for anything else, which may be text that we had sent."""
     return told if _REQUEST_ID.fullmatch(told) else ""

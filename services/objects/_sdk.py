@@ -1,6 +1,6 @@
-"""The COS SDK behind a fence: one call in, the answer or an error of our tree out. Blocks: called from threads only.
+"""Adapter of the COS SDK: a call returns the answer or raises an error of our tree. Blocks: called from threads only.
 
-What the fence is against (the SDK's source, 1.9.44): retries of its own, one connection pool for the whole process, a
+It avoids these traits of the SDK (its source, 1.9.44): retries of its own, one connection pool for the whole process, a
 token that `CredentialInstance` never sends, headers and Authorization in its log, exceptions such as UnboundLocalError
 for a refused connection, error codes that get lost, and answers of 3xx taken for success.
 """
@@ -40,10 +40,10 @@ log = logs.get(__name__)
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where the bucket is.
+    """Address of a bucket.
 
-    With an `endpoint` such as `http://127.0.0.1:9000` it is addressed by path: a stand-in needs no names then, and its
-    presigned URLs work for anybody.
+    With an `endpoint` such as `http://127.0.0.1:9000` it is addressed by path: a stand-in then needs no DNS names, and
+    its presigned URLs work for every client.
     """
 
     bucket: str
@@ -59,7 +59,7 @@ class Address(msgspec.Struct, frozen=True):
             raise ValueError(f"{self.endpoint!r} is no URL")
 
     def settings(self) -> dict[str, Any]:
-        """The address as the SDK wants it."""
+        """Return the address as the SDK takes it."""
         if not self.endpoint:
             return {"Region": self.region, "Scheme": self.scheme}
         parts = urlsplit(self.endpoint)
@@ -72,7 +72,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class SdkResponse(msgspec.Struct, frozen=True):
-    """An answer of COS: what the SDK made of it, and what really came."""
+    """An answer of COS: as the SDK parsed it, and as it came."""
 
     result: Any
     response: Any
@@ -80,18 +80,18 @@ class SdkResponse(msgspec.Struct, frozen=True):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Of the answer, in any case; the SDK's own are not."""
+        """Headers of the answer, case-insensitive; those of the SDK are not."""
         headers: Mapping[str, str] = self.response.headers
         return headers
 
 
 class Sdk:
-    """One bucket's SDK client. Threads share it.
+    """SDK client of one bucket. Threads share it.
 
     Args:
         address: where the bucket is.
-        credentials: asked before each call; a role's token changes while the process lives.
-        connections: how many the pool keeps.
+        credentials: called before each request; a role's token changes while the process lives.
+        connections: size of the pool.
         timeout: seconds for each read or write of a socket.
     """
 
@@ -132,10 +132,11 @@ class Sdk:
         raise told(error_of(failure))
 
     def guard(self, operation: str, key: str, work: Callable[[], T]) -> T:
-        """Let `work` read what came: whatever it raises means that the answer broke off or is not COS's.
+        """Let `work` read the answer.
 
         Raises:
-            services.errors.ObjectsDown: so it is. An error of our own tree passes as it is.
+            services.errors.ObjectsDown: `work` raised: the answer broke off or is not COS's. An error of our own tree
+                passes unchanged.
         """
         try:
             return work()
@@ -146,7 +147,7 @@ class Sdk:
         raise error_of(failure)
 
     def signed(self) -> tuple[Any, Credentials]:
-        """The SDK's client, and the credentials of this moment that it signs with.
+        """Return the SDK's client, and the current credentials that it signs with.
 
         Raises:
             services.errors.Denied: there are no credentials, or the SDK does not take them.
@@ -192,7 +193,7 @@ class Sdk:
 
         session = requests.Session()
         session.trust_env = False
-        # What is stored is what is given: nobody compresses on the way.
+        # The bytes are stored as given: nothing compresses them on the way.
         session.headers["Accept-Encoding"] = "identity"
         session.hooks["response"].append(self._note)
         for scheme in ("http://", "https://"):
@@ -211,7 +212,7 @@ class Sdk:
 
 
 def told(error: ScfWorkersError) -> ScfWorkersError:
-    """The error, with an alarm where nothing helps but a person: this machine's work waits meanwhile."""
+    """Return the error, with an alarm where only a person can help: this machine's work waits meanwhile."""
     if isinstance(error, Denied):
         log.error(Event.STORE_REFUSED, error=error)
     return error

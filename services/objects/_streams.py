@@ -18,13 +18,13 @@ _WAITING: Final = 2  # pieces between the loop and the thread: one to send while
 
 
 class Stopped(Exception):
-    """The body was given up: raised in the thread that sends it, which ends the request before its last byte."""
+    """The upload was stopped: raised in the thread that sends it, which ends the request before its last byte."""
 
 
 class Outgoing:
-    """A body that the loop feeds and one thread sends: what the SDK takes for a sized iterable.
+    """A sized iterable for the SDK: the loop feeds it and one thread sends it.
 
-    Its size makes the SDK send Content-Length; without one it would send chunks, which COS does not sign the end of.
+    Its size makes the SDK send Content-Length; without one it would send chunks, whose end COS does not sign.
 
     Args:
         size: bytes in all.
@@ -42,7 +42,7 @@ class Outgoing:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        """The pieces, in the thread that sends them."""
+        """Iterate over the pieces, in the thread that sends them."""
         while (piece := self._pieces.get()) is not None and not self._stopped:
             self._loop.call_soon_threadsafe(self._room.release)
             yield piece
@@ -50,7 +50,7 @@ class Outgoing:
             raise Stopped
 
     async def feed(self, pieces: AsyncIterator[bytes]) -> None:
-        """Hand over the pieces, as fast as they are sent; returns early when nobody sends any more."""
+        """Pass on the pieces as fast as they are sent; return early when the sending thread has ended."""
         async for piece in pieces:
             await self._room.acquire()
             if self._unread:
@@ -59,12 +59,12 @@ class Outgoing:
         self._pieces.put(None)
 
     def stop(self) -> None:
-        """Give up: the sending thread raises `Stopped` at its next piece."""
+        """Stop the upload: the sending thread raises `Stopped` at its next piece."""
         self._stopped = True
         self._pieces.put(None)
 
     def abandon(self) -> None:
-        """The sending thread has ended: nobody takes pieces any more. Called on the loop."""
+        """Note that the sending thread has ended and takes no more pieces. Called on the loop."""
         self._unread = True
         self._room.release()
 
@@ -73,7 +73,7 @@ class Incoming:
     """An object being read, piece by piece, each piece in a thread.
 
     Args:
-        info: what is being read.
+        info: the object.
         read: gives the next piece, or nothing at the end.
     """
 
@@ -83,17 +83,17 @@ class Incoming:
 
     @property
     def info(self) -> ObjectInfo:
-        """What is being read."""
+        """The object."""
         return self._info
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces, at most 1 MiB each."""
+        """Iterate over the pieces, at most 1 MiB each."""
         while piece := await self._read():
             yield piece
 
 
 def pieces_of(body: Any) -> Iterator[bytes]:  # noqa: ANN401 - the SDK has no types
-    """The bytes of the SDK's body as stored: no Content-Encoding is undone, so no small object becomes a large one.
+    """Return the bytes of the SDK's body as stored: no Content-Encoding is decoded, so a small object stays small.
 
     Piece by piece, because urllib3 notices an answer that broke off only when it is asked for more than came.
     """

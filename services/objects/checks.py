@@ -1,4 +1,4 @@
-"""What is examined about the two buckets: rights, the picture service, the audit, create-only writes, the clock."""
+"""Checks of the two buckets: rights, picture service, audit, create-only writes, clock."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ RACERS: Final = 50
 _PICTURE: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR42mNsaGhgIAUwMZAIRjWMahg6GgDJTAGg54KQ4AAAAABJRU5ErkJggg=="
 )
-"""A small grey picture for the picture service."""
+"""Return a small grey picture for the picture service."""
 
 
 def data_checks(
     objects: Objects, *, credentials: str, nonce: Callable[[], str], clock: Callable[[], float]
 ) -> Sequence[Check]:
-    """What is examined about the bucket of inputs and results.
+    """Return the checks of the bucket of inputs and results.
 
     Args:
         objects: the bucket.
         credentials: the variables that lead to it and open it, for remedies.
-        nonce: makes a new text, for keys that are nobody else's.
+        nonce: makes a new text, for keys that no other process uses.
         clock: this machine's clock, seconds since the epoch.
     """
 
@@ -72,7 +72,7 @@ def data_checks(
 
 
 def ledger_checks(objects: Objects, *, credentials: str, nonce: Callable[[], str]) -> Sequence[Check]:
-    """What is examined about the bucket of the ledger; arguments as for `data_checks`."""
+    """Return the checks of the bucket of the ledger; arguments as for `data_checks`."""
     return (
         Check(
             "ledger: versioning",
@@ -89,14 +89,14 @@ def ledger_checks(objects: Objects, *, credentials: str, nonce: Callable[[], str
 
 
 async def winners(objects: Objects, key: str, writers: int) -> int:
-    """Let so many create-only writes of one key meet, and count those that succeed: it must be exactly one.
+    """Start many create-only writes of one key at once, and return how many succeed: exactly one must.
 
-    The object is deleted afterwards, where this process may delete.
+    The object is deleted afterwards if this process may delete.
 
     Args:
         objects: the bucket.
-        key: a new one, where this process may write.
-        writers: how many.
+        key: a new key that this process may write.
+        writers: number of writes.
 
     Raises:
         services.errors.ObjectsDown: the store did not answer.
@@ -120,7 +120,7 @@ async def winners(objects: Objects, key: str, writers: int) -> int:
 
 @asynccontextmanager
 async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
-    """Clear away what a check has made. An error of that is raised only where nothing went wrong before."""
+    """Delete an object that a check has made; raise its error only if nothing failed before."""
     try:
         yield
     except BaseException:
@@ -142,7 +142,7 @@ async def _data(objects: Objects, stem: str) -> str:
 
 @asynccontextmanager
 async def _converted(objects: Objects, stem: str, rule: str) -> AsyncGenerator[str]:
-    """Key of a picture that the picture service has made; gone in the end."""
+    """Yield the key of a picture that the picture service has made; delete it at the end."""
     keys = [f"{stem}.png", f"{stem}.jpg"]
     async with _tidied(lambda: objects.delete(keys)):
         await objects.put(keys[0], _PICTURE, content_type="image/png")
@@ -156,7 +156,7 @@ async def _pictures(objects: Objects, stem: str) -> str:
 
 
 async def _audit(objects: Objects, stem: str) -> str:
-    # An audit looks at nothing too small to show something.
+    # The audit skips pictures that are too small to show anything.
     async with _converted(objects, stem, "imageMogr2/thumbnail/256x256!/format/jpg") as key:
         await objects.audit([key])
     return "a picture was audited"

@@ -1,7 +1,7 @@
 """The object store on COS and CI, over cos-python-sdk-v5.
 
-The SDK blocks, so each call runs in a thread of this store's own. Uploads that stream have threads of their own: they
-wait for their source, which may be a download of this very store, and must not take the threads that it needs.
+The SDK blocks, so each call runs in a thread of this store's own. Uploads that stream have separate threads: they wait
+for their source, which may be a download of this same store and needs a thread too.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ _BATCH: Final = 1000  # keys of one batch delete (COS, "DELETE Multiple Objects"
 
 
 class CosObjects(Objects):
-    """One bucket of COS. Nothing is imported or opened before the first call.
+    """A bucket of COS. Nothing is imported or opened before the first call.
 
     Args:
         bucket: with the account's number, such as `pictures-1250000000`.
         region: such as `ap-guangzhou`.
-        credentials: asked before each call, in a thread.
+        credentials: called before each request, in a thread.
         endpoint: a stand-in's URL; the bucket is then addressed by path.
         scheme: `https` or `http`, where no endpoint is given.
-        pool: calls at a time, and as many streaming uploads besides.
+        pool: concurrent calls, and as many streaming uploads beside them.
         timeout: seconds for each read or write of a socket; connecting takes at most 5.
         audit_biz_type: the audit policy; empty for the bucket's default.
 
     Raises:
-        ValueError: a bucket, region or endpoint that cannot be one.
+        ValueError: bucket, region or endpoint is malformed.
     """
 
-    def __init__(  # noqa: PLR0913 - all that a bucket can be told, by keyword
+    def __init__(  # noqa: PLR0913 - every setting of a bucket, by keyword
         self,
         *,
         bucket: str,
@@ -107,7 +107,7 @@ class CosObjects(Objects):
         return await self._run(self._put, "put_new", key, body, headers=headers, content_type=content_type)
 
     async def get(self, key: str, *, if_match: str = "", limit: int = 1 << 20) -> Content:
-        """A whole small object; see the port."""
+        """Return a whole small object; see the port."""
         arguments = self._reading(checks.check_key(key), if_match)
 
         def read(client: Any) -> bytes:  # noqa: ANN401 - the SDK has no types
@@ -129,7 +129,7 @@ class CosObjects(Objects):
         return self._open(checks.check_key(key), if_match)
 
     async def head(self, key: str) -> ObjectInfo:
-        """What the store knows of the object; see the port."""
+        """Return the object's size, time and metadata; see the port."""
         arguments = {"Bucket": self._bucket, "Key": checks.check_key(key)}
         return await self._call(
             "head",
@@ -164,7 +164,7 @@ class CosObjects(Objects):
             await self._delete_many(safe[first : first + _BATCH])
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """One page of a listing; see the port."""
+        """Return one page of a listing; see the port."""
         arguments = {
             "Bucket": self._bucket,
             "Prefix": checks.check_prefix(prefix),
@@ -179,7 +179,7 @@ class CosObjects(Objects):
         )
 
     async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
-        """A URL that works for anybody; see the port. It is a secret while it lives: do not log it."""
+        """Return a presigned URL; see the port. It is a secret while it lives: do not log it."""
         return await self._run(self._presign, checks.check_key(key), checks.check_expires(expires), method)
 
     async def process(self, key: str, rules: Sequence[PictureRule]) -> Processed:
@@ -210,7 +210,7 @@ class CosObjects(Objects):
         )
 
     async def versioned(self) -> bool:
-        """Whether the bucket keeps or ever kept versions; see the port."""
+        """Return True if the bucket keeps or ever kept versions; see the port."""
         return await self._call(
             "versioned",
             "",

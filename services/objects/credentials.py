@@ -1,4 +1,4 @@
-"""What signs a request to COS."""
+"""Credentials for requests to COS."""
 
 from __future__ import annotations
 

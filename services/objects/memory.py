@@ -1,7 +1,7 @@
 """The object store in memory: for tests and for the simulation, with the semantics of the port and of COS.
 
-It keeps to what COS tells, so that nothing is built on more: times are whole seconds, a listing has no metadata, a copy
-has no size. It never waits for anything, but lets the loop go on at every call, so that calls interleave.
+It returns no more than COS does, so that no code depends on more: times are whole seconds, a listing has no metadata, a
+copy has no size. It never waits, but yields to the loop at every call, so that calls interleave.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from services.objects.port import (
 
 __all__ = ["Faults", "MemoryObjects", "ProcessedPicture"]
 
-_AS_IT_IS: Final = "imageMogr2/strip"  # changes neither format nor size: tells them of the original
+_AS_IT_IS: Final = "imageMogr2/strip"  # changes neither format nor size: returns those of the original
 _CLEAN: Final = Result(violation=False, suspect=False, label="Normal", score=0)
 
 
 class ProcessedPicture(Protocol):
-    """What the picture processor makes of a picture by one rule."""
+    """Result of the picture processor for one rule."""
 
     @property
     def body(self) -> bytes:
@@ -64,19 +64,19 @@ class ProcessedPicture(Protocol):
 
 
 class Faults(Protocol):
-    """What goes wrong: awaited before (`done` is False) and after (True) the effect of an operation on a key.
+    """Injected fault: awaited before (`done` is False) and after (True) the effect of an operation on a key.
 
-    What it raises, the caller gets: raised after a write, it is an answer cut off behind a write that is stored.
-    Operations are named as the methods of the port, and `read` is each piece of a download.
+    The caller gets the exception that it raises; after a write, that is an answer cut off though the write is stored.
+    Operations have the names of the port's methods; `read` is each piece of a download.
     """
 
     def __call__(self, operation: str, key: str, *, done: bool) -> Awaitable[None]:
-        """Return to let it go on, wait to hold it back, raise to break it."""
+        """Return to continue the operation, wait to delay it, raise to fail it."""
         ...
 
 
 class MemoryObjects(Objects):
-    """One bucket in memory.
+    """A bucket in memory.
 
     Args:
         bucket: its name.
@@ -84,8 +84,8 @@ class MemoryObjects(Objects):
         process: the picture processor: bytes and rule to a picture; raises `services.errors.BadPicture` for bytes that
             are no picture and `messages.errors.Permanent` for a rule it does not know. It runs on the loop.
         audit: the content audit: key and bytes to a finding; without it all is clean.
-        faults: what goes wrong; may be set at any time.
-        keeps_versions: the bucket keeps versions, where create-only puts are none (COS, "PUT Object",
+        faults: injected faults; may be set at any time.
+        keeps_versions: the bucket keeps versions, so create-only puts overwrite (COS, "PUT Object",
             x-cos-forbid-overwrite).
     """
 
@@ -132,7 +132,7 @@ class MemoryObjects(Objects):
         return msgspec.structs.replace(info, content_type=content_type)
 
     async def get(self, key: str, *, if_match: str = "", limit: int = 1 << 20) -> Content:
-        """A whole small object; see the port."""
+        """Return a whole small object; see the port."""
         checks.check_key(key)
         await self._before("get", key)
         content = self._found("get", key, if_match)
@@ -146,7 +146,7 @@ class MemoryObjects(Objects):
         return self._open(checks.check_key(key), if_match)
 
     async def head(self, key: str) -> ObjectInfo:
-        """What the store knows of the object; see the port."""
+        """Return the object's size, time and metadata; see the port."""
         checks.check_key(key)
         await self._before("head", key)
         content = self._found("head", key, "")
@@ -171,7 +171,7 @@ class MemoryObjects(Objects):
             await self._after("delete", key)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """One page of a listing; see the port."""
+        """Return one page of a listing; see the port."""
         checks.check_prefix(prefix)
         first = checks.check_prefix(after).encode()
         most = checks.check_limit(limit)
@@ -186,7 +186,7 @@ class MemoryObjects(Objects):
         return Page(items, next_after=items[-1].key if len(later) > most else "", date=date)
 
     async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
-        """A `memory://` URL for `visit`; see the port."""
+        """Return a `memory://` URL for `visit`; see the port."""
         checks.check_key(key)
         checks.check_expires(expires)
         await self._before("presign", key)
@@ -195,7 +195,7 @@ class MemoryObjects(Objects):
         return f"memory://{self._bucket}/{quote(key)}?method={method}&expires={end}"
 
     async def visit(self, url: str, *, method: str = "GET", body: bytes = b"") -> bytes:
-        """What a stranger gets who has a presigned URL: the object, or nothing after a PUT.
+        """Make the request of a client with a presigned URL: return the object, or None after a PUT.
 
         Raises:
             services.errors.Denied: the URL has expired, or is for another method or bucket.
@@ -244,12 +244,12 @@ class MemoryObjects(Objects):
         return tuple(Audit(key, found[key]) for key in safe)
 
     async def versioned(self) -> bool:
-        """Whether the bucket keeps versions; see the port."""
+        """Return True if the bucket keeps versions; see the port."""
         await self._before("versioned", "")
         return self._keeps_versions
 
     async def close(self) -> None:
-        """Nothing to drop: what is stored stays."""
+        """Do nothing: the stored objects stay."""
 
     @asynccontextmanager
     async def _open(self, key: str, if_match: str) -> AsyncGenerator[Download, None]:

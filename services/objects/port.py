@@ -1,7 +1,7 @@
-"""The object-store port: what the product needs of COS and its picture service CI, and nothing more.
+"""The object-store port: the operations of COS and its picture service CI that the product needs.
 
-One `Objects` is one bucket. Keys have no leading slash. ETags are the bare hex digits, without quotes.
-Every answer carries the store's own time, because the ledger's rules count in store time.
+An `Objects` is one bucket. Keys have no leading slash. ETags are the bare hex digits, without quotes.
+Every answer carries the store's own time, because the rules of the ledger use it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
-    """What the store knows of one object."""
+    """Size, time and metadata of an object."""
 
     key: str
     etag: str
@@ -39,7 +39,7 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     meta: Mapping[str, str] = {}
     """User metadata: lower-case names without the `x-cos-meta-` prefix."""
     date: float = 0.0
-    """The store's clock when it answered (Date), seconds since the epoch."""
+    """Time of the answer by the store's clock (Date), seconds since the epoch."""
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -50,13 +50,13 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a listing, in key order. A listing is a hint: the truth is a GET."""
+    """A page of a listing, in key order. A listing is a hint: only a GET is reliable."""
 
     items: tuple[ObjectInfo, ...]
     next_after: str = ""
     """Pass as `after` for the next page; empty on the last one."""
     date: float = 0.0
-    """The store's clock when it answered (Date), seconds since the epoch."""
+    """Time of the answer by the store's clock (Date), seconds since the epoch."""
 
 
 class PictureInfo(msgspec.Struct, frozen=True):
@@ -69,18 +69,18 @@ class PictureInfo(msgspec.Struct, frozen=True):
     width: int
     height: int
     size: int = 0
-    """Bytes; 0 for the original, whose size the service does not tell."""
+    """Bytes; 0 for the original, whose size the service does not return."""
 
 
 class PictureRule(msgspec.Struct, frozen=True):
-    """One persistent operation: `rule` in the picture service's language, stored under `key`."""
+    """A persistent operation: `rule` in the picture service's language, stored under `key`."""
 
     key: str
     rule: str
 
 
 class Processed(msgspec.Struct, frozen=True):
-    """What a persistent operation did: the original it read, and what it stored, in the order of the rules."""
+    """Result of a persistent operation: the original, and the new objects in the order of the rules."""
 
     original: PictureInfo
     outputs: tuple[PictureInfo, ...]
@@ -120,7 +120,7 @@ class Download(Protocol):
 
     @property
     def info(self) -> ObjectInfo:
-        """What is being read."""
+        """The object."""
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -129,10 +129,10 @@ class Download(Protocol):
 
 
 class Objects(Protocol):
-    """One bucket.
+    """A bucket.
 
     Every method may raise `services.errors.ObjectsDown` (no answer, or 5xx: a write may or may not be stored) and its
-    `services.errors.Denied`. Nothing is retried here: who calls knows whether a repeat is harmless.
+    `services.errors.Denied`. Nothing is retried here: only the caller knows whether a repeat is harmless.
     """
 
     async def put(
@@ -149,12 +149,12 @@ class Objects(Protocol):
         """Store an object only if none is there (`x-cos-forbid-overwrite: true`).
 
         Raises:
-            services.errors.Exists: something is stored already, perhaps by an earlier try of this very call.
+            services.errors.Exists: an object is stored already, perhaps by an earlier try of this call.
         """
         ...
 
     async def get(self, key: str, *, if_match: str = "", limit: int = 1 << 20) -> Content:
-        """A whole small object.
+        """Return a whole small object.
 
         Raises:
             services.errors.NotFound: no such object.
@@ -168,7 +168,7 @@ class Objects(Protocol):
         ...
 
     async def head(self, key: str) -> ObjectInfo:
-        """What the store knows of the object.
+        """Return the object's size, time and metadata.
 
         Raises:
             services.errors.NotFound: no such object.
@@ -176,7 +176,7 @@ class Objects(Protocol):
         ...
 
     async def copy(self, source: str, target: str, *, if_match: str = "") -> ObjectInfo:
-        """Copy inside the bucket, on the server's side; the answer's size is 0 where the store does not tell it.
+        """Copy inside the bucket, on the server's side; the answer's size is 0 where the store does not return it.
 
         Raises:
             services.errors.NotFound: no such source.
@@ -185,15 +185,15 @@ class Objects(Protocol):
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; one that is not there is fine. Any number of keys."""
+        """Delete any number of objects; a missing one is no error."""
         ...
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """Objects whose key begins with `prefix`, after the key `after`."""
+        """Return one page of the objects whose key begins with `prefix`, after the key `after`."""
         ...
 
     async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
-        """A URL that works for anybody for `expires` seconds (less if the STS token ends sooner)."""
+        """Return a presigned URL that is valid for `expires` seconds (less if the STS token ends sooner)."""
         ...
 
     async def process(self, key: str, rules: Sequence[PictureRule]) -> Processed:
@@ -215,7 +215,7 @@ class Objects(Protocol):
         ...
 
     async def versioned(self) -> bool:
-        """Whether the bucket keeps (or ever kept) versions: a ledger must never lie in such a bucket."""
+        """Return True if the bucket keeps or ever kept versions: a ledger must never lie in such a bucket."""
         ...
 
     async def close(self) -> None:

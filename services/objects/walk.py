@@ -1,4 +1,4 @@
-"""Every object under a prefix, page after page."""
+"""Listing of all objects under a prefix, page by page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["pages", "walk"]
 
 
 async def pages(objects: Objects, prefix: str) -> AsyncIterator[Page]:
-    """Every page of a listing, the last one included if it is empty."""
+    """Yield every page of a listing, also an empty last one."""
     after = ""
     while True:
         page = await objects.list(prefix, after=after)
@@ -21,7 +21,7 @@ async def pages(objects: Objects, prefix: str) -> AsyncIterator[Page]:
 
 
 async def walk(objects: Objects, prefix: str) -> AsyncIterator[ObjectInfo]:
-    """Objects whose key begins with `prefix`, in key order. A listing is a hint: the truth is a GET."""
+    """Yield the objects whose key begins with `prefix`, in key order. A listing is a hint: only a GET is reliable."""
     async for page in pages(objects, prefix):
         for item in page.items:
             yield item
