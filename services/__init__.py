@@ -1,1 +1,1 @@
-"""What lies outside: object stores, the ledger on them, the backend, downloads, tickets, vendors."""
+"""Clients of outside services: object stores, the backend, downloads, vendors."""

@@ -1,4 +1,4 @@
-"""Which addresses a URL of others may lead to. Pure."""
+"""Check of addresses that URLs from outside may lead to. Pure."""
 
 from __future__ import annotations
 

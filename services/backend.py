@@ -60,19 +60,19 @@ log = logs.get(__name__)
 _UNFINISHED: Final = "/api/internal/tasks/unfinished"
 _CONNECTIONS: Final = 4
 _STATE_S: Final = 2.0
-"""Seconds that its state of a step is waited for: results are shown without it, only later."""
+"""Seconds to wait for the backend's state of a step; without an answer results are shown all the same."""
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_LIST_BYTES: Final = 16 << 20
-"""Of a page of unfinished tasks: about 100,000 rows."""
+"""Bytes of a page of unfinished tasks: about 100,000 rows."""
 _EXAMPLES: Final = 3
 _EXAMPLE_BYTES: Final = 200
 _SHOWN: Final = 2_000
 """Characters kept of a callback's body and of its answer."""
 _NOES: Final = frozenset({404, 409, 410})
 _PASSING: Final = frozenset({401, 403, 404, 408, 409, 425, 429})
-"""Of the 4xx those that may be otherwise later, when a key, a route or the load has changed."""
+"""The 4xx statuses that may change later, with a key, a route or the load."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises at JSON that is none, or not ours."""
+"""Exceptions of msgspec for malformed or foreign JSON."""
 
 _STATES: Final[Mapping[str, str]] = {
     "success": "success",
@@ -80,11 +80,11 @@ _STATES: Final[Mapping[str, str]] = {
     "failed": "failed",
     "cancelled": "failed",
 }
-"""What a backend may call its state -> the verdict it equals. A cancelled task is a failed one to it (refunded)."""
+"""Name of a backend's state -> the verdict it equals. A cancelled task counts as failed (refunded)."""
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """One verdict as the backend is to hear it."""
+    """A verdict as it is sent to the backend."""
 
     task: str
     step: int = 0
@@ -97,7 +97,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     """Of a failure: the catalogue's code."""
     vendor_task_id: str = ""
-    """The vendor's id of the (last) job, if there was one; only the older form tells it."""
+    """The vendor's id of the last job, if there was one; only the older form has it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -106,27 +106,27 @@ class Answer(msgspec.Struct, frozen=True):
     delivered: bool
     """The backend has our verdict."""
     conflict: bool
-    """The backend does not say that it has our verdict, and what it has stands: an alarm."""
+    """The backend does not confirm our verdict, and its own state stands: an alarm."""
     http_status: int
     contrary: bool = False
-    """It says that it holds the contrary verdict."""
+    """The backend holds the contrary verdict."""
     sent: str = ""
-    """The callback's body, for people: redacted and cut."""
+    """The callback's body for people: redacted and cut."""
     answered: str = ""
     """The answer's body, likewise."""
 
 
 class StepState(msgspec.Struct, frozen=True):
-    """The backend's state of a step, as it says it when asked."""
+    """The backend's state of a step, as its answer gives it."""
 
     status: str = ""
     """The verdict that it equals, `success` or `failed`; empty for every other state."""
     user: str = ""
-    """The user it sold the task to; empty where it does not say."""
+    """The user of the task; empty where the answer has none."""
 
 
 class UnfinishedTask(msgspec.Struct, frozen=True):
-    """A step that the backend has sold and heard no verdict for."""
+    """A sold step whose verdict the backend does not have."""
 
     task: str
     user: str
@@ -134,35 +134,35 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
     created: float
     """Seconds since the epoch."""
     kind: str | None = None
-    """Without it the task is looked at all the same, but nothing is known of its limits."""
+    """Kind of the task; without it the task is looked at, but its limits are unknown."""
 
 
 class UnfinishedPage(msgspec.Struct, frozen=True):
-    """One page of them, oldest first."""
+    """A page of unfinished tasks, oldest first."""
 
     rows: tuple[UnfinishedTask, ...]
     cursor: str | None = None
-    """Ask for the next page with it; None or empty on the last one."""
+    """Cursor of the next page; None or empty on the last one."""
     unreadable: int = 0
-    """Rows left out, because they are none: nobody looks after those tasks until the backend lists them rightly."""
+    """Rows that cannot be read: the sweep cannot look at those tasks until the backend lists them correctly."""
     examples: tuple[str, ...] = ()
     """The first of those rows as they came, each cut short."""
 
 
 class _Page(msgspec.Struct):
-    """As it is sent. Rows are read one by one: an odd one must not hide the others."""
+    """The page as it is sent. Rows are decoded one by one: an odd one must not hide the others."""
 
     rows: tuple[msgspec.Raw, ...]
     cursor: str | None = None
 
 
 class Judgement(StrEnum):
-    """What an HTTP answer to a callback means."""
+    """Meaning of an HTTP answer to a callback."""
 
     DELIVERED = "delivered"
     CONFLICT = "conflict"
     REFUSED = "refused"
-    """Our signature is not accepted: try slowly, raise an alarm."""
+    """The signature is not accepted: retry slowly, raise an alarm."""
     RETRY = "retry"
 
 
@@ -195,13 +195,13 @@ def judge(http_status: int, body: bytes, status: str) -> Judgement:
 
 
 def sign(secret: Secret, *parts: str | int | bytes) -> str:
-    """HMAC-SHA256 of the parts written one after the other, in hex."""
+    """Return the HMAC-SHA256 of the concatenated parts, in hex."""
     text = b"".join(part if isinstance(part, bytes) else str(part).encode() for part in parts)
     return hmac.new(secret.reveal().encode(), text, hashlib.sha256).hexdigest()
 
 
 def sign_v2(secret: Secret, method: str, target: str, timestamp: int, run: str, body: bytes) -> str:
-    """HMAC-SHA256 in hex over the whole of a call, each part on a line of its own.
+    """Return the HMAC-SHA256 in hex over a whole call, each part on a line of its own.
 
     The lines, with a line feed between them: `v2`, method, path and query, timestamp, run, SHA-256 of the body in hex.
     No part but the last may hold a line feed, so no two calls have the same text.
@@ -220,15 +220,15 @@ def sign_v2(secret: Secret, method: str, target: str, timestamp: int, run: str, 
 
 
 class Backend:
-    """A client of one backend. Calls are sent once; whoever calls decides about repeating.
+    """A client of the backend. Calls are sent once; the caller decides about repeating.
 
     Args:
         base_url: `BACKEND_URL`, without the path; a trailing slash does no harm.
         secret: `INTERNAL_CALLBACK_SECRET`.
         clock: seconds since the epoch, for `X-Timestamp`; the store's time, for a machine's own may err.
-        form: which callback the backend understands.
+        form: form of the callback that the backend understands.
         timeout: seconds for one call as a whole.
-        asks_state: whether the backend is asked for its state of a step (`state`).
+        asks_state: ask the backend for its state of a step (`state`).
         transport: instead of the network, for tests.
     """
 
@@ -261,7 +261,7 @@ class Backend:
         )
 
     async def deliver(self, callback: Callback) -> Answer:
-        """Tell the backend a verdict. Repeating it is harmless.
+        """Send a verdict to the backend. Repeating it is harmless.
 
         Returns:
             The backend's final answer: it has the verdict, or it holds the contrary one.
@@ -309,7 +309,7 @@ class Backend:
         )
 
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
-        """One page of the steps that wait for a verdict.
+        """Return one page of the steps that wait for a verdict.
 
         Args:
             older_than: seconds since they were created, at least.
@@ -317,7 +317,7 @@ class Backend:
 
         Raises:
             services.errors.BackendDown: no usable answer.
-            services.errors.BadQuestion: the backend calls it wrong, such as for a cursor that it never gave.
+            services.errors.BadQuestion: the backend rejects it as malformed, such as for a cursor that it never gave.
         """
         query = urlencode({"older_than": older_than, **({"cursor": cursor} if cursor else {})})
         reply = await self._send("GET", _UNFINISHED, signed=(_UNFINISHED,), query=query)
@@ -334,10 +334,10 @@ class Backend:
         return UnfinishedPage(rows, page.cursor, len(unreadable), examples)
 
     async def state(self, task: str, step: int) -> StepState | None:
-        """Ask for its state of a step, once.
+        """Ask once for the backend's state of a step.
 
         Returns:
-            None where it does not say: no answer in 2 s, none that can be read, or a backend without that question.
+            None without a usable answer: none within 2 s, one that cannot be read, or a backend without that question.
         """
         if not self._asks_state:
             return None
@@ -360,7 +360,7 @@ class Backend:
 
         Raises:
             services.errors.BackendDown: no usable answer.
-            services.errors.BadQuestion: the backend calls it wrong.
+            services.errors.BadQuestion: the backend rejects it as malformed.
         """
         path = f"{_step_path(task, step)}/reopen"
         reply = await self._send("POST", path, signed=(path,), body=b"{}")
@@ -452,7 +452,7 @@ def _step_path(task: str, step: int) -> str:
 def _rows(
     listed: Sequence[msgspec.Raw],
 ) -> tuple[tuple[UnfinishedTask, ...], list[msgspec.Raw], Exception | None]:
-    """Those that can be read, those that cannot, and what is wrong with the last of them."""
+    """Return the rows that can be read, those that cannot, and the error of the last of these."""
     found: list[UnfinishedTask] = []
     unreadable: list[msgspec.Raw] = []
     wrong: Exception | None = None
@@ -466,7 +466,7 @@ def _rows(
 
 
 def _shown(body: bytes) -> str:
-    """A body as people may see it. Redacted before it is cut: half a secret would not be known again."""
+    """Return a body as people may see it. Redacted before it is cut: half a secret would not be recognised."""
     return redact_text(body[: 8 * _SHOWN].decode("utf-8", "replace"))[:_SHOWN]
 
 

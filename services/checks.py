@@ -1,4 +1,4 @@
-"""Examinations of a deployment: each adapter lists its own, and the doctor runs them.
+"""Checks of a deployment: each adapter lists its own, and the doctor runs them.
 
 A broker's are in `transport.port`, which knows no services.
 """
@@ -13,15 +13,15 @@ __all__ = ["Check"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing to examine about a deployment."""
+    """A check of a deployment."""
 
     name: str
     run: Callable[[], Awaitable[str]]
-    """Returns what it saw.
+    """Run the check and return what it saw.
 
     Raises `services.errors.CheckFailed`, or another `messages.errors.ScfWorkersError`, when something is wrong.
     """
     remedy: str
-    """What to do when it fails."""
+    """Remedy for its failure."""
     needs: str = ""
-    """Name of the check before it without which it would only fail too, with a remedy for what is not wrong."""
+    """Name of the check that must pass first: without it this one would fail too, with the wrong remedy."""

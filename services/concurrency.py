@@ -1,4 +1,4 @@
-"""Several things at once, all awaited, with the one error that matters."""
+"""A task group that raises a plain error instead of a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of everything outside.
+"""Errors of the outside services.
 
 Outage
 ├── ObjectsDown        COS does not answer, or answers 5xx
@@ -19,8 +19,8 @@ Permanent
 ├── Changed            an If-Match that does not match any more
 ├── VendorRefused      the vendor did not accept a call, and never will
 ├── FetchRefused       a URL that must not be fetched, or a file over the limit
-├── BadQuestion        the backend calls a question of ours wrong
-├── CheckFailed        an examined part of a deployment answers, but not as it must
+├── BadQuestion        the backend rejects a question of ours as malformed
+├── CheckFailed        a checked part of a deployment answers wrongly
 └── WeakSecret         a configured secret is too short to sign with
 Unknown
 └── CreateUnknown      a paid create was sent and its outcome is not known
@@ -78,11 +78,11 @@ class ObjectsDown(Outage):
 
 
 class Denied(ObjectsDown):
-    """Credentials, clock or bucket refuse this machine: no task's fault, so tasks wait for another or for a person."""
+    """The store refuses this machine (credentials, clock, bucket): tasks wait for another machine or for a person."""
 
 
 class Forbidden(Denied):
-    """One call is refused, and nothing tells that the next would be: only this piece of work waits.
+    """The store refuses one call, and the next one may be accepted: only this piece of work waits.
 
     An object encrypted with a key that the role lacks, say, or frozen; but also a role without the right as such.
     """
@@ -95,7 +95,7 @@ class VendorDown(Outage):
 
 
 class VendorMissing(VendorDown):
-    """The vendor is not configured on this machine: another one must do the work, or a person set the key."""
+    """The vendor is not configured on this machine: another machine must do the work, or a person set the key."""
 
 
 class VendorFull(Outage):
@@ -107,7 +107,7 @@ class BackendDown(Outage):
 
     Args:
         message: for operators.
-        refused: it answered 401 or 403: nothing helps but a person, so try slowly and raise an alarm.
+        refused: it answered 401 or 403: only a person can help, so retry slowly and raise an alarm.
         retry_after: seconds it asked us to wait, if it did.
     """
 
@@ -119,7 +119,7 @@ class BackendDown(Outage):
 
 
 class FetchFailed(Outage):
-    """The host of a file does not answer, answers 5xx, or breaks off; other hosts may well work."""
+    """The host of a file does not answer, answers 5xx, or breaks off; other hosts may work."""
 
 
 class AuditDown(Outage):
@@ -163,22 +163,22 @@ class FetchRefused(Permanent):
 
 
 class BadQuestion(Permanent):
-    """The backend calls a question of ours wrong: a defect on one of the two sides, which no repeat would mend.
+    """The backend rejects a question as malformed: a defect on one of the two sides, which no repeat mends.
 
-    Never for a callback: a verdict is brought on, whatever is answered.
+    Never raised for a callback: a verdict is delivered whatever the backend answers.
     """
 
 
 class CheckFailed(Permanent):
-    """An examined part of a deployment answers, but not as it must. Its text is for operators, and complete."""
+    """A checked part of a deployment answers wrongly. The text is for operators, and complete."""
 
 
 class WeakSecret(Permanent):
-    """A configured secret is too short to sign with: a fault of the deployment, never of the task."""
+    """A configured secret is too short to sign with: an error of the deployment, never of the task."""
 
 
 class CreateUnknown(Unknown):
-    """A paid create was sent and its outcome is not known."""
+    """A paid create was sent and its outcome is unknown."""
 
 
 class BadPicture(Rejected):

@@ -1,4 +1,4 @@
-"""Retry-After: how long an answer asks us to wait (RFC 9110, section 10.2.3). Pure."""
+"""Retry-After: the wait that an answer asks for (RFC 9110, section 10.2.3). Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 __all__ = ["MAX_WAIT_S", "http_time", "wait_of"]
 
 MAX_WAIT_S: Final = 3600.0
-"""Nobody is waited for longer than this: what a server says may be anything, and it becomes the delay of a message."""
+"""Longest wait in seconds: a server may send any value, and it becomes the delay of a message."""
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks us to wait, from 0 to `MAX_WAIT_S`; None where it does not say.
+    """Return the seconds that an answer asks us to wait, from 0 to `MAX_WAIT_S`; None without a request.
 
     Args:
         headers: of the answer, found in any case. A date is measured against the answer's own `Date`, so that no clock
-            but the server's counts; without that a date says nothing.
+            but the server's counts; without that a date is ignored.
     """
     told = headers.get("Retry-After", "").strip()
     if told.isascii() and told.isdigit():
@@ -30,7 +30,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 
 
 def http_time(text: str) -> float | None:
-    """Seconds since the epoch of an HTTP date (RFC 9110, section 5.6.7); None if it is none."""
+    """Return the seconds since the epoch of an HTTP date (RFC 9110, section 5.6.7); None for other text."""
     try:
         date = parsedate_to_datetime(text)
         # HTTP's dates are all in UTC, whatever else is written there.

@@ -1,1 +1,1 @@
-"""One module a vendor, each a client of the port in `port`; what outsiders write is read in its `_…_answers`."""
+"""The vendor port, and a folder for each vendor: client, answers, codes."""

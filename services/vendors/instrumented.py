@@ -1,4 +1,4 @@
-"""A vendor's client whose calls are seen: a span and counts around each, so that no client has to think of it."""
+"""Instrumentation of a vendor's client: a span and counts around each call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OUTCOMES: Final = (
 
 @final
 class InstrumentedVendor:
-    """Passes every call on to a client and tells how it went. Implements `services.vendors.port.Vendor`.
+    """A client with a span and counts around each call. Implements `services.vendors.port.Vendor`.
 
     Args:
         vendor: the client.

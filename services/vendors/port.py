@@ -1,7 +1,7 @@
-"""The vendor port: a job is created once, looked at, and perhaps cancelled.
+"""The vendor port: create a job once, look at it, cancel it.
 
-No vendor has an idempotency key, so `create` says exactly one of three things: an id, "not accepted" (`VendorFull`,
-`VendorRefused`), or nobody knows (`CreateUnknown`). A client of this port never repeats a create by itself.
+Most vendors have no idempotency key, so `create` has exactly three outcomes: accepted, "not accepted" (`VendorFull`,
+`VendorRefused`), or unknown (`CreateUnknown`). A client of this port never repeats a create by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """State of a job."""
 
     WORKING = "working"
     """Queued or running: look again later."""
@@ -40,7 +40,7 @@ class JobState(StrEnum):
 
 
 class JobFile(msgspec.Struct, frozen=True):
-    """One result. Its URL is short-lived and never leaves the worker."""
+    """A result. Its URL is short-lived and never leaves the worker."""
 
     url: str
     type: str
@@ -48,7 +48,7 @@ class JobFile(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """The vendor's answer to one look."""
+    """The vendor's answer to a look at a job."""
 
     state: JobState
     files: tuple[JobFile, ...] = ()
@@ -58,22 +58,22 @@ class JobStatus(msgspec.Struct, frozen=True):
     reason: str = ""
     """Of a failed job: the vendor's own words, for operators only."""
     cost: str = ""
-    """What the vendor charged, as it says it, for the log."""
+    """The vendor's charge as text, for the log."""
     known: bool = True
-    """Whether the vendor knows the job; of a failed one only. One that it had accepted it may know again later."""
+    """False if the vendor does not know the job; only for a failed one. An accepted job may be known again later."""
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """What is asked of the vendor."""
+    """A request for a job."""
 
     kind: str
-    """The task's kind: what the vendor's configuration of it is found by."""
+    """The task's kind: key of its configuration at the vendor."""
     values: Mapping[str, str]
     """Input and parameter names of the recipe -> value (an uploaded file's reference, a URL, or text)."""
     webhook: str = ""
-    """Unguessable URL told to the vendor; empty for none."""
+    """Unguessable URL for the vendor's webhook; empty for none."""
     identity: str = ""
-    """Of this call and no other, hexadecimal: for a vendor that can find a call by what was sent with it."""
+    """Identity of this call, hexadecimal: for a vendor that can find a call by what was sent with it."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ Raises `services.errors.VendorDown` where it gave no usable answer.
 
 
 class Vendor(Protocol):
-    """One vendor, one key."""
+    """A vendor, with one key of ours."""
 
     @property
     def name(self) -> str:
@@ -137,11 +137,11 @@ class Vendor(Protocol):
         ...
 
     async def check_room(self) -> None:
-        """Return when the vendor has a free slot for our key.
+        """Return if the vendor has room for another job of our key.
 
         Raises:
-            services.errors.VendorFull: it has none.
-            services.errors.VendorDown: it cannot say.
+            services.errors.VendorFull: it has no room.
+            services.errors.VendorDown: it gave no usable answer.
         """
         ...
 
@@ -164,7 +164,7 @@ class Vendor(Protocol):
         Raises:
             services.errors.VendorFull: not accepted, come again later.
             services.errors.VendorRefused: not accepted, and never will be.
-            services.errors.CreateUnknown: sent, and nobody knows.
+            services.errors.CreateUnknown: sent, with an unknown outcome.
         """
         ...
 
@@ -184,7 +184,7 @@ class Vendor(Protocol):
         """Show which paid call a job was made for: the proof of a webhook's hint.
 
         Returns:
-            The webhook URL that the job was created with: a secret. Empty for a vendor that shows it of no job.
+            The webhook URL that the job was created with: a secret. Empty for a vendor that shows it for no job.
 
         Raises:
             services.errors.VendorDown: it does not show it now, or not yet.

@@ -1,4 +1,4 @@
-"""What RunningHub's answers mean. Pure: bytes in, a value or one error of the tree out.
+"""Interpretation of RunningHub's answers. Pure: bytes in, a value or an error of the tree out.
 
 Answers are read leniently, field by field: numbers come as strings and strings as numbers, fields go missing, and an id
 lost to a strict decoder is a job that is paid for and thrown away (docs/reference/vendors.md).
@@ -53,13 +53,13 @@ class ApiResponse(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
-    """Empty where the answer was compressed, or longer than any true one."""
+    """Empty if the answer was compressed or longer than any genuine one."""
     retry_after: float | None = None
     """Seconds the vendor asked us to wait."""
 
 
 def accepted_id(reply: ApiResponse) -> str:
-    """The id in the answer to a create.
+    """Return the id in the answer to a create.
 
     An id is an id, whatever code, status or node errors stand beside it: the job exists.
 
@@ -83,7 +83,7 @@ def accepted_id(reply: ApiResponse) -> str:
 
 
 def job_status(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus:
-    """The state in the answer to a look by v2.
+    """Return the state in the answer to a look by v2.
 
     Args:
         reply: the answer.
@@ -100,7 +100,7 @@ def job_status(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus:
 
 
 def job_outputs(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus | None:
-    """The state in v1's answer to `outputs`; None where `status` has to be asked too.
+    """Return the state in v1's answer to `outputs`; None where `status` has to be asked too.
 
     Args:
         reply: the answer.
@@ -113,7 +113,7 @@ def job_outputs(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus | No
 
 
 def job_state(told: ApiResponse, reply: ApiResponse) -> JobStatus:
-    """The state in v1's answer to `status`.
+    """Return the state in v1's answer to `status`.
 
     Args:
         told: the answer to `outputs`, which did not decide: an error, or (in older answers) success
@@ -138,7 +138,7 @@ def job_state(told: ApiResponse, reply: ApiResponse) -> JobStatus:
 
 
 def uploaded_name(reply: ApiResponse) -> str:
-    """The file's name in the answer to an upload.
+    """Return the file's name in the answer to an upload.
 
     Raises:
         services.errors.UploadFailed: may work again.
@@ -167,7 +167,7 @@ def uploaded_name(reply: ApiResponse) -> str:
 
 
 def check_room(reply: ApiResponse) -> None:
-    """Return when the answer to a look at the queue leaves room, or when the vendor has no such look.
+    """Return if the answer to a look at the queue leaves room, or if the vendor has no such look.
 
     An answer without figures (or 404 and 405) lets the create find out: its 421 is proof that nothing was accepted.
 
@@ -187,7 +187,7 @@ def check_room(reply: ApiResponse) -> None:
 
 
 def check_stopped(reply: ApiResponse) -> None:
-    """Return when a cancel was answered: done, ended already, or not known.
+    """Return if a cancel was answered: done, ended already, or job unknown.
 
     Raises:
         services.errors.VendorDown: no answer about the job.
@@ -201,7 +201,7 @@ def check_stopped(reply: ApiResponse) -> None:
 
 
 def webhook_url(reply: ApiResponse) -> str:
-    """The webhook URL in the answer to getWebhookDetail: a secret.
+    """Return the webhook URL in the answer to getWebhookDetail: a secret.
 
     Raises:
         services.errors.VendorDown: there is none, or none yet: "webhook event not exists" says no more.
@@ -214,7 +214,7 @@ def webhook_url(reply: ApiResponse) -> str:
 
 
 def _decode(body: bytes) -> Mapping[str, object]:
-    """The JSON object in `body`, empty when it holds none. Hostile bytes also raise Unicode and recursion errors."""
+    """Return the JSON object in `body`, empty without one. Hostile bytes also raise Unicode and recursion errors."""
     try:
         return _map(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -222,10 +222,10 @@ def _decode(body: bytes) -> Mapping[str, object]:
 
 
 def _about_job(reply: ApiResponse) -> Mapping[str, object]:
-    """The answer to a look at a job.
+    """Return the decoded answer to a look at a job.
 
     Raises:
-        services.errors.VendorDown: it is none, or it is about our key or our rate.
+        services.errors.VendorDown: it cannot be read, or it is about our key or our rate.
     """
     answer = _decode(reply.body)
     if reply.status != _OK or not answer:
@@ -237,7 +237,7 @@ def _about_job(reply: ApiResponse) -> Mapping[str, object]:
 
 
 def _judge(answer: Mapping[str, object], outputs: AbstractSet[str]) -> JobStatus | None:
-    """What an answer says of a job, None for nothing."""
+    """Return the state of a job in an answer; None without one."""
     meaning = CODES.get(_code(answer), UNLISTED)
     status = _text(answer.get("status")).upper()
     if meaning.query is OnQuery.WORKING or (status in _WORKING and meaning.query is not OnQuery.ENDED):
@@ -250,7 +250,7 @@ def _judge(answer: Mapping[str, object], outputs: AbstractSet[str]) -> JobStatus
 
 
 def _flat(answer: Mapping[str, object]) -> Mapping[str, object]:
-    """v1's answer to `outputs` in v2's words: files are success, and each tells what the job cost."""
+    """Return v1's answer to `outputs` in v2's form: files mean success, and each has the cost of the job."""
     data = answer.get("data")
     if isinstance(data, list) and not _code(answer):
         files = cast("list[object]", data)
@@ -263,7 +263,7 @@ def _map(value: object) -> Mapping[str, object]:
 
 
 def _text(value: object) -> str:
-    """A string or a whole number as text; anything else is empty."""
+    """Return a string or a whole number as text; empty for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return str(value).strip()
@@ -275,7 +275,7 @@ def _number(value: object) -> int | None:
 
 
 def _code(answer: Mapping[str, object]) -> str:
-    """The error code, empty for none: v2 writes it in `errorCode`, envelopes write it in `code`."""
+    """Return the error code, empty for none: v2 writes it in `errorCode`, envelopes write it in `code`."""
     for name in ("errorCode", "code"):
         code = _text(answer.get(name))
         if code not in _NO_ERROR:
@@ -284,7 +284,7 @@ def _code(answer: Mapping[str, object]) -> str:
 
 
 def _job_id(answer: Mapping[str, object]) -> str:
-    """The id at the top (v2), in `data` (v1), or as a bare `data` (docs/reference/vendors.md, oddities)."""
+    """Return the id at the top (v2), in `data` (v1), or as a bare `data` (docs/reference/vendors.md, oddities)."""
     data = answer.get("data")
     for found in (answer.get("taskId"), _map(data).get("taskId")):
         text = _text(found)
@@ -320,7 +320,7 @@ def _files(answer: Mapping[str, object], outputs: AbstractSet[str]) -> Iterator[
 
 
 def _type(told: str, url: str) -> str:
-    """The file type: as told, else the suffix of the URL's path, else empty."""
+    """Return the file type: as given, else the suffix of the URL's path, else empty."""
     told = told.lower().lstrip(".")
     if _TYPE.fullmatch(told):
         return told
@@ -343,7 +343,7 @@ def _wait(reply: ApiResponse, meaning: Meaning) -> float | None:
 
 
 def _say(call: str, reply: ApiResponse, answer: Mapping[str, object]) -> str:
-    """For operators: the call, the status, the code with its name, and the vendor's words without URLs and keys."""
+    """Return a text for operators: call, status, code with its name, and the vendor's words without URLs and keys."""
     if not answer:
         return f"{call}: HTTP {reply.status}, no JSON object"
     code = _code(answer)

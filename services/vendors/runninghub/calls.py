@@ -1,4 +1,4 @@
-"""What a generation of RunningHub's interface is to the client: where its calls go, and how a look is read. Pure."""
+"""Port of a generation of RunningHub's interface: paths of its calls, and how a look is read. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ApiCall", "Ask", "Generation", "cancel", "webhook_detail"]
 
 
 class ApiCall(msgspec.Struct, frozen=True):
-    """One request. Its body may hold the key: neither is it logged nor shown."""
+    """A request. Its body may hold the key: it is neither logged nor shown."""
 
     path: str
     body: Mapping[str, object] | None = None
@@ -32,22 +32,22 @@ Ask = Callable[[ApiCall], Awaitable[ApiResponse]]
 
 
 class Generation(Protocol):
-    """What differs between v1 and v2; all else is the client's."""
+    """Differences between v1 and v2; everything else is in the client."""
 
     def room(self) -> ApiCall:
-        """A look at the queue, or what comes next to it."""
+        """Return the call that looks at the queue, or the nearest to it."""
         ...
 
     def upload(self) -> tuple[str, Mapping[str, str]]:
-        """Path of an upload, and the form's fields beside the file."""
+        """Return the path of an upload, and the form's fields beside the file."""
         ...
 
     def create(self, workflow_id: str, order: Mapping[str, object]) -> ApiCall:
-        """The paid call.
+        """Return the paid call.
 
         Args:
-            workflow_id: what is run.
-            order: what both generations write alike.
+            workflow_id: the workflow that is run.
+            order: the part of the body that both generations share.
         """
         ...
 
@@ -66,10 +66,10 @@ class Generation(Protocol):
 
 
 def cancel(key: Secret, job_id: str) -> ApiCall:
-    """Stop a job: v1's call for both, v2 has none (docs/reference/vendors.md)."""
+    """Return the call that stops a job: v1's call for both, v2 has none (docs/reference/vendors.md)."""
     return ApiCall("/task/openapi/cancel", {"apiKey": key.reveal(), "taskId": job_id})
 
 
 def webhook_detail(key: Secret, job_id: str) -> ApiCall:
-    """What was sent to a job's webhook, and where to: v1's call for both, v2 has none (docs/reference/vendors.md)."""
+    """Return the call for a job's webhook delivery: v1's call for both, v2 has none (docs/reference/vendors.md)."""
     return ApiCall("/task/openapi/getWebhookDetail", {"apiKey": key.reveal(), "taskId": job_id})

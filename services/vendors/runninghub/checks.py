@@ -1,4 +1,4 @@
-"""What is examined about RunningHub: nothing that costs anything."""
+"""Checks of RunningHub that cost nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["checks"]
 
 
 def checks(vendor: Vendor | None) -> Sequence[Check]:
-    """Whether it takes our key.
+    """Return the check of our key.
 
     Args:
         vendor: its client; None where it has workflows but no key.

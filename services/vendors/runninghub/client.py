@@ -46,7 +46,7 @@ RESULT_HOSTS: Final = frozenset(
         "*.rhart.ai",
     }
 )
-"""Where results were seen (docs/reference/vendors.md). A pattern over all of COS would let in anybody's bucket."""
+"""Hosts of results (docs/reference/vendors.md). A pattern over all of COS would allow every bucket of strangers."""
 
 _UPLOAD_LIMIT: Final = 30 * 1024 * 1024
 """30 MB a file, else code 809 (docs/reference/vendors.md)."""
@@ -57,22 +57,22 @@ _HEADER_SAFE: Final = re.compile(r"[!-~]+")
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One field of one node of a workflow's API export."""
+    """A field of a node of a workflow's API export."""
 
     node_id: str
     field: str
 
 
 class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a kind is run: decoded from one JSON file a kind."""
+    """Configuration of a kind's workflow, decoded from its JSON file."""
 
     workflow_id: str
     inputs: Mapping[str, Node]
-    """Input name -> where its reference goes. Every one is asked for in every job."""
+    """Input name -> node of its reference. Every job needs all of them."""
     params: Mapping[str, Node] = {}
-    """Parameter name -> where its text goes. One that is not given keeps what the workflow was saved with."""
+    """Parameter name -> node of its text. A missing parameter keeps the value saved in the workflow."""
     url_inputs: Mapping[str, Node] = {}
-    """Input name -> where the URL of one goes that is larger than an upload may be."""
+    """Input name -> node of the URL of an input that is too large to upload."""
     outputs: tuple[str, ...] = ()
     """Ids of the nodes whose files are results; empty for all."""
     instance_type: str = "default"
@@ -90,23 +90,23 @@ class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunningHub:
-    """One RunningHub key. Implements `services.vendors.port.Vendor`.
+    """A client with one RunningHub key. Implements `services.vendors.port.Vendor`.
 
     Args:
         base_url: `https://www.runninghub.cn` or `https://www.runninghub.ai`: accounts, keys and workflows differ.
         api_key: the key.
         label: of the account that the key belongs to.
-        workflows: kind -> how it is run.
+        workflows: kind -> its workflow.
         api: the generation of the interface that is spoken.
         timeout: seconds for one call; an upload has them for connecting and for each piece.
         result_hosts: where results may be downloaded from.
         transport: makes the transport of a new client; by default one over the network, without proxy or retry.
 
     Raises:
-        messages.errors.Permanent: a key that no header can carry, or a base URL that is none.
+        messages.errors.Permanent: no header can carry the key, or the base URL is malformed.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a rule of its own
+    def __init__(  # noqa: PLR0913 - each is an independent setting
         self,
         *,
         base_url: str,
@@ -118,7 +118,7 @@ class RunningHub:
         result_hosts: frozenset[str] = RESULT_HOSTS,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        # httpx loads httpcore at its first request; inside the loop either would hold up everybody.
+        # httpx loads httpcore at its first request; inside the loop either import would block every task.
         import_module("httpx")
         import_module("httpcore")
 
@@ -139,7 +139,7 @@ class RunningHub:
 
     @property
     def find(self) -> Find | None:
-        """None: it lists no jobs, and takes nothing with a create that it could be asked for."""
+        """Return None: it lists no jobs, and a create carries nothing to find it by."""
         return None
 
     @property
@@ -153,7 +153,7 @@ class RunningHub:
         return _UPLOAD_LIMIT
 
     async def check_room(self) -> None:
-        """See the port. An answer without figures counts as room: the create itself tells."""
+        """See the port. An answer without figures counts as room: the create itself shows it."""
         answers.check_room(await self._ask(self._api.room()))
 
     async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
@@ -224,7 +224,7 @@ class RunningHub:
             await pool.aclose()
 
     def _order(self, request: JobRequest) -> ApiCall:
-        """The call of a create.
+        """Return the call of a create.
 
         Raises:
             services.errors.VendorRefused: the configuration has no place for what is asked, or an input is missing: the
@@ -279,7 +279,7 @@ class RunningHub:
     async def _tls(self) -> ssl.SSLContext:
         if self._encrypted and self._transport is None:
             return await self._certificates.context()
-        # Not asked for; and a context without certificates trusts nobody.
+        # Never used for a connection; a context without certificates trusts no server.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def _client(self, context: ssl.SSLContext, timeout: float) -> httpx.AsyncClient:
@@ -298,7 +298,7 @@ class RunningHub:
 
 
 def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
-    """Where a value goes.
+    """Return the node field of a value.
 
     Raises:
         services.errors.VendorRefused: the workflow's file has no place for it.
@@ -326,7 +326,7 @@ async def _send(
     content: bytes | AsyncIterable[bytes],
     headers: Mapping[str, str] | None = None,
 ) -> answers.ApiResponse:
-    """One request, its answer read up to a bound; the answer says what it means, no status raises."""
+    """Send a request and read its answer up to a bound; no status raises."""
     headers = headers or ({"Content-Type": "application/json"} if content else {})
     async with client.stream(method, url, content=content, headers=headers) as response:
         body = await read_body(response, _ANSWER_LIMIT)

@@ -1,4 +1,4 @@
-"""RunningHub's codes: one row for each code of its error reference, and what each of our calls does about it.
+"""RunningHub's codes: a row for each code of its error reference, with its meaning for each of our calls.
 
 Source: docs/reference/vendors.md (the vendor's own table, apifox.com/apidoc/docs-site/5441421/doc-6913925, and two
 fuller lists of its users). A code that has no row: a create's outcome is unknown, a query has to come again.
@@ -18,18 +18,18 @@ __all__ = ["CODES", "HTTP_ON_CREATE", "UNLISTED", "Meaning", "OnCreate", "OnQuer
 
 
 class OnCreate(StrEnum):
-    """What a code means as the answer to a paid create."""
+    """Meaning of a code in the answer to a paid create."""
 
     FULL = "full"
     """Not accepted; the same call may be accepted later."""
     REFUSED = "refused"
     """Not accepted, and never will be."""
     UNKNOWN = "unknown"
-    """Nobody knows whether a job exists."""
+    """A job may exist or not."""
 
 
 class OnQuery(StrEnum):
-    """What a code means as the answer to a look at a job."""
+    """Meaning of a code in the answer to a look at a job."""
 
     WORKING = "working"
     """The job goes on, whatever status stands beside the code."""
@@ -42,10 +42,10 @@ class OnQuery(StrEnum):
 
 
 class OnUpload(StrEnum):
-    """What a code means as the answer to an upload."""
+    """Meaning of a code in the answer to an upload."""
 
     DOWN = "down"
-    """The vendor or our key as such: wait."""
+    """The vendor or our key fails as such: wait."""
     RETRY = "retry"
     """This upload failed and may work again."""
     REFUSED = "refused"
@@ -53,18 +53,18 @@ class OnUpload(StrEnum):
 
 
 class Meaning(msgspec.Struct, frozen=True):
-    """One row."""
+    """A row of the table."""
 
     name: str
     create: OnCreate
     query: OnQuery
     upload: OnUpload
     code: Code | None = None
-    """The catalogue's code where it is not the usual one of the call."""
+    """The catalogue's code if it is not the usual one of the call."""
     wait: float | None = None
     """Seconds the vendor asks us to wait."""
     known: bool = True
-    """False where the code says that there is no such job for our key."""
+    """False if the code means that our key has no such job."""
 
 
 def _never(name: str, code: Code | None = None, query: OnQuery = OnQuery.STATUS) -> Meaning:

@@ -1,4 +1,4 @@
-"""One file, and perhaps fields, as a `multipart/form-data` body: streamed, of known length, flat in memory."""
+"""A file and optional fields as a `multipart/form-data` body: streamed, of known length, flat in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 
 
 class Multipart:
-    """A body of one file, the last of its parts.
+    """A body with one file as its last part.
 
     Args:
         source: the file, read once.
@@ -53,14 +53,14 @@ class Multipart:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Type and length of the whole body."""
+        """Headers with type and length of the whole body."""
         return {
             "Content-Type": f"multipart/form-data; boundary={self._boundary}",
             "Content-Length": str(len(self._head) + self._source.size + len(self._tail)),
         }
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces.
+        """Yield the pieces.
 
         Raises:
             services.errors.UploadFailed: the source is not as long as it said.
