@@ -1,6 +1,6 @@
-"""How messages travel: the port in `transport.port`, and adapters that are opened by URL and imported only then.
+"""Message transport: the broker port (`transport.port`) and its adapters, each imported only when its URL is used.
 
-An adapter is a folder with a package variable `Options`, which names its struct of options, and one row here.
+An adapter is a package with a variable `Options` (its struct of options) and a row in `_ADAPTERS` below.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Adapter(msgspec.Struct, frozen=True):
     folder: str
     schemes: frozenset[str]
     form: str
-    """Its URLs, as the remedy for a wrong one lists them."""
+    """Forms of its URLs, for the error about an unknown URL."""
 
 
 _ADAPTERS: Final = (
@@ -33,21 +33,21 @@ _ADAPTERS: Final = (
 
 
 def options_of(url: str, variables: Variables) -> BrokerOptions:
-    """The options of the broker that a URL names, each read by its adapter.
+    """Read the options of the broker that a URL names.
 
     Args:
-        url: its scheme names the adapter.
-        variables: value of a variable of the environment as it is now; empty where it is not set.
+        url: its scheme selects the adapter.
+        variables: returns the current value of an environment variable, or "" if it is not set.
 
     Raises:
-        transport.errors.BadBrokerUrl: no adapter opens such a URL, or its adapter cannot use it or another variable;
-            the text names the remedy.
+        transport.errors.BadBrokerUrl: no adapter has this scheme, or the URL or a variable is invalid; the text names
+            the remedy.
     """
     scheme = urlsplit(url).scheme
     found = next((adapter for adapter in _ADAPTERS if scheme in adapter.schemes), None)
     if found is None:
         forms = ", or ".join(adapter.form for adapter in _ADAPTERS)
-        raise BadBrokerUrl(f"no broker is known by the URL scheme {scheme!r}: use {forms}")
+        raise BadBrokerUrl(f"no broker has the URL scheme {scheme!r}: use {forms}")
     kind: type[BrokerOptions] = import_module(f"transport.{found.folder}").Options
     return kind.read(url, variables)
 
@@ -56,13 +56,13 @@ async def open_broker(options: BrokerOptions | str, *, clock: Callable[[], float
     """Open a broker.
 
     Args:
-        options: of one adapter; or a URL, for that adapter's defaults.
-        clock: wall time in seconds; due times and ages are counted by it.
+        options: options of an adapter, or a URL to use that adapter's defaults.
+        clock: returns the wall time in seconds, for due times and ages.
 
     Raises:
-        transport.errors.BadBrokerUrl: the options cannot be used; the text names the remedy.
+        transport.errors.BadBrokerUrl: the options are invalid; the text names the remedy.
         transport.errors.BrokerDown: the broker does not answer.
-        transport.errors.BrokerUnauthorized: it does not take the token.
+        transport.errors.BrokerUnauthorized: the broker rejects the token.
     """
     if isinstance(options, str):
         options = options_of(options, lambda _: "")

@@ -1,4 +1,4 @@
-"""What can be examined about any broker. Adapters list what fits them, with remedies of their own."""
+"""Checks that suit any broker. Each adapter lists those that apply to it, with its own remedies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TOPIC: Final = "doctor"
 
 
 async def round_trip(broker: Broker, _: Sequence[Topic]) -> str:
-    """Publish a message, receive it and ack it, on a topic of its own."""
+    """Publish a message, receive it and ack it, on a topic that only this check uses."""
     sent = await broker.publish(_TOPIC, b"doctor")
     consumer = await broker.subscribe((_TOPIC,), _TOPIC)
     try:
         await _receive(consumer, sent)
     except BaseException:
-        # Closing may fail for the same reason, which is the one to report.
+        # The close may fail for the same reason; report the first error.
         with contextlib.suppress(ScfWorkersError):
             await consumer.close()
         raise
@@ -39,13 +39,13 @@ async def _receive(consumer: Consumer, sent: str) -> None:
 
 
 async def topics(broker: Broker, table: Sequence[Topic]) -> str:
-    """Join the subscription of every topic of a table."""
+    """Join and leave the subscription of every topic of a table."""
     for topic in table:
-        # Joined and left at once, it takes nothing.
+        # With a prefetch of 0 the consumer takes no message.
         await (await broker.subscribe((topic.name,), topic.subscription, prefetch=0)).close()
     return f"{len(table)} topics, each with its subscription"
 
 
 async def backlog(broker: Broker, _: Sequence[Topic]) -> str:
-    """Ask what waits on the topic of `round_trip`."""
-    return f"{(await broker.backlog(_TOPIC, _TOPIC)).depth} messages of other examinations wait"
+    """Read the backlog of the topic that `round_trip` uses."""
+    return f"{(await broker.backlog(_TOPIC, _TOPIC)).depth} messages of other doctor runs wait"

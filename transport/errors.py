@@ -2,11 +2,11 @@
 
 Outage
 └── BrokerDown          no receipt or no connection; a publish may or may not be stored
-    └── BrokerUnauthorized   it does not take our token, or the token may not do that
+    └── BrokerUnauthorized   the broker rejects our token, or the token lacks a permission
 Permanent
-├── Closed              the broker or consumer was closed by us
+├── Closed              this process closed the broker or the consumer
 ├── Forked              opened before a fork: its connection belongs to the parent
-└── BadBrokerUrl        a broker URL nobody here can open
+└── BadBrokerUrl        no adapter can open this broker URL
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class BrokerDown(Outage):
 
 
 class BrokerUnauthorized(BrokerDown):
-    """The broker does not take our token, or the token may not do that; waits until somebody mends the token."""
+    """The broker rejects our token, or the token lacks a permission. Messages wait until the token is fixed."""
 
 
 class Closed(Permanent):
@@ -33,4 +33,4 @@ class Forked(Permanent):
 
 
 class BadBrokerUrl(Permanent):
-    """A broker URL whose scheme or path cannot be opened."""
+    """No adapter opens a broker URL with this scheme, path or setting."""

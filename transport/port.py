@@ -1,7 +1,7 @@
-"""The broker port: how messages travel, on one screen.
+"""The broker port: the interface that every broker adapter implements.
 
-Retry, backoff and dead letters are no broker features here: the engine publishes the copy (or the dead letter), waits
-for the receipt and only then acks the original. So a broker needs five verbs, and every adapter passes
+Retry, backoff and dead letters are not broker features here. The engine publishes the copy (or the dead letter), waits
+for the receipt and only then acks the original. So a broker needs few operations, and every adapter passes
 `tests/conformance`.
 """
 
@@ -28,29 +28,30 @@ __all__ = [
 ]
 
 Variables = Callable[[str], str]
-"""Name of a variable -> its value as it is now; empty where it is not set."""
+"""Function from the name of a variable to its current value, or to "" if it is not set."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One message handed to one consumer."""
+    """A message delivered to a consumer."""
 
     message_id: str
-    """Stable over redelivery: the same stored message always has the same id."""
+    """Id of the stored message; a redelivery has the same id."""
     topic: str
     payload: bytes
     holder_died: bool = False
-    """Every process that was handed it before is known to have ended: what one of them began, none of them works on."""
+    """True if every process that received the message earlier is known to have ended, so none of them still works on
+    it."""
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits on a topic for one subscription."""
+    """Unacked messages of a topic for one subscription."""
 
     ready: int
-    """Messages due and held by nobody."""
+    """Messages that are due and held by no consumer."""
     delayed: int
     """Messages not due yet."""
     in_flight: int
-    """Messages handed to a consumer and not acked."""
+    """Messages delivered to a consumer and not acked."""
     oldest_age: float
     """Seconds since the oldest ready message became due; 0.0 when none waits."""
 
@@ -61,89 +62,92 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a broker cannot do is said here and has a test of its own; nothing is skipped silently."""
+    """Optional features of a broker. The conformance tests check what each adapter declares."""
 
     survives_restart: bool
     """Confirmed messages outlive the process that published them."""
     shared_between_processes: bool
     """Several processes may consume one topic."""
     exact_backlog: bool
-    """`backlog` counts exactly, at once; else it is an estimate that lags."""
+    """`backlog` is exact and immediate. If false, it is an estimate that lags."""
     knows_dead_holders: bool
-    """`Delivery.holder_died` is set where a process was killed; else it is never set, and a holder may live still."""
+    """The broker sets `Delivery.holder_died` after a process was killed. If false, it never sets it, and an earlier
+    holder may still be alive."""
 
 
 class Consumer(Protocol):
-    """Deliveries of some topics to one member of a subscription."""
+    """Member of a subscription; it receives messages of one or more topics."""
 
     @property
     def connected(self) -> bool:
-        """Whether a message published now would come here, if it is asked for: false while the broker is away."""
+        """True while the broker can deliver to this consumer; false while the connection is down."""
         ...
 
     async def receive(self) -> Delivery:
-        """Wait for the next due message, of any of the topics.
+        """Wait for the next due message of any of the topics.
 
-        Cancelling the call loses nothing.
+        Cancelling the call loses no message.
 
         Raises:
             transport.errors.Closed: the consumer was closed.
-            transport.errors.BrokerDown: the broker is away; ask again later.
+            transport.errors.BrokerDown: the broker is unreachable; call again later.
         """
         ...
 
     async def ack(self, delivery: Delivery) -> None:
-        """The message is done: never deliver it again. Acking twice, or after a redelivery elsewhere, is harmless.
+        """Mark a message as done: it is never delivered again.
+
+        A second ack, or an ack after a redelivery to another consumer, is harmless.
 
         Raises:
-            transport.errors.Closed: the consumer was closed, and the message given back.
-            transport.errors.BrokerDown: the broker is away; the message may be delivered again.
+            transport.errors.Closed: the consumer was closed and the message released.
+            transport.errors.BrokerDown: the broker is unreachable; the message may be delivered again.
         """
         ...
 
     async def release(self, delivery: Delivery) -> None:
-        """Give back at once what was not begun: another consumer may have it now."""
+        """Return a message that was not started, so that another consumer can receive it at once."""
         ...
 
     async def close(self) -> None:
-        """Flush acks, give back everything unacked, and end every `receive`. Closing twice is harmless."""
+        """Flush acks, release all unacked messages and end every `receive`. A second close is harmless."""
         ...
 
 
 @runtime_checkable
 class Broker(Protocol):
-    """One connection to a broker. Opened by `transport.open_broker`."""
+    """A connection to a broker, opened by `transport.open_broker`."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this broker can do."""
+        """Optional features of this broker."""
         ...
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
-        """Store one message and return its id once the broker has confirmed it.
+        """Store a message and return its id after the broker has confirmed it.
 
         Args:
-            topic: a name of `messages.topics`; it comes into being at first use.
+            topic: a name of `messages.topics`; the broker creates the topic at first use.
             payload: at most `messages.codec.MAX_MESSAGE_BYTES` bytes.
-            delay: seconds before which it must not be delivered.
+            delay: seconds to wait before the message may be delivered.
 
         Raises:
             messages.errors.MessageTooLarge: over the limit; nothing was stored.
-            transport.errors.BrokerDown: no receipt came; it may or may not be stored.
+            transport.errors.BrokerDown: no receipt arrived; the message may or may not be stored.
             transport.errors.Closed: the broker was closed.
         """
         ...
 
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> Consumer:
-        """Join a shared subscription on every topic given. A message goes to one member; no order is promised.
+        """Join a shared subscription on every given topic. Each message goes to one member; order is not guaranteed.
 
-        A subscription that did not exist begins with the oldest message still stored on the topic.
+        A new subscription starts with the oldest message still stored on the topic.
 
         Args:
             topics: at least one.
             subscription: `workers`, or `failure` on dead-letter topics.
-            prefetch: messages held ahead of `receive`; keep it small, so that a second worker gets work at once. 0
-                takes one only when asked.
+            prefetch: messages fetched ahead of `receive`. Keep it small, so that a second worker gets work at once. 0
+                fetches a message only when `receive` is called.
 
         Raises:
             ValueError: no topic, an empty subscription, or a negative prefetch.
@@ -151,55 +155,55 @@ class Broker(Protocol):
         ...
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
-        """What waits on the topic for the subscription."""
+        """Count the unacked messages of the topic for the subscription."""
         ...
 
     async def close(self) -> None:
-        """Close every consumer, flush, disconnect. Closing twice is harmless."""
+        """Close every consumer, flush and disconnect. A second close is harmless."""
         ...
 
 
 class Clock(StrEnum):
-    """Whose clock a broker counts delays by."""
+    """Clock by which a broker measures delays."""
 
     MACHINE = "machine"
-    """This machine's: the broker is part of it."""
+    """The local clock: the broker runs on this machine."""
     SERVER = "server"
-    """A server's: this machine's clock may be wrong, so ages are counted by the time of the object store."""
+    """The clock of a server. The local clock may differ, so ages are computed from the object store's time."""
 
 
 class BrokerCheck(msgspec.Struct, frozen=True):
-    """One thing to examine about a broker of a deployment."""
+    """A check that `doctor` runs against the broker of a deployment."""
 
     name: str
     run: Callable[[Broker, Sequence[Topic]], Awaitable[str]]
-    """Examines a broker that is to carry a table of topics.
+    """Checks the broker and the topics it must carry.
 
-    Returns what it saw; raises a `messages.errors.ScfWorkersError` when something is wrong.
+    Returns a line that describes the result; raises a `messages.errors.ScfWorkersError` if the check fails.
     """
     remedy: str
-    """What to do when it fails."""
+    """Advice for the operator if the check fails."""
 
 
 class BrokerOptions(Protocol):
-    """What one adapter is opened with: each adapter has a struct of its own."""
+    """Options of an adapter; each adapter defines its own struct."""
 
     clock: ClassVar[Clock]
-    """Whose clock its brokers count delays by."""
+    """Clock by which its brokers measure delays."""
     remedy: ClassVar[str]
-    """What to look at when the broker cannot be used."""
+    """Advice for the operator if the broker cannot be used."""
 
     @property
     def url(self) -> str:
-        """Names the broker."""
+        """URL of the broker."""
         ...
 
     @classmethod
     def read(cls, url: str, variables: Variables) -> Self:
-        """The options in an environment.
+        """Read the options from the URL and the environment.
 
         Raises:
-            transport.errors.BadBrokerUrl: the URL or a variable cannot be used; the text names the remedy.
+            transport.errors.BadBrokerUrl: the URL or a variable is invalid; the text names the remedy.
         """
         ...
 
@@ -208,5 +212,5 @@ class BrokerOptions(Protocol):
         ...
 
     def checks(self) -> Sequence[BrokerCheck]:
-        """What a deployment should have examined about it."""
+        """List the checks that `doctor` runs against this broker."""
         ...

@@ -178,11 +178,11 @@ def doctor(world: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        ("none", "refuses the token in BROKER_TOKEN (authentication, "),
-        ("forged", "refuses the token in BROKER_TOKEN (authentication, "),
-        ("expired", "refuses the token in BROKER_TOKEN (authentication, "),
-        ("no token at all", "refuses the token in BROKER_TOKEN (authentication, "),
-        ("stranger", "does this token have the right to do that in this namespace?"),
+        ("none", "rejects the token in BROKER_TOKEN (authentication, "),
+        ("forged", "rejects the token in BROKER_TOKEN (authentication, "),
+        ("expired", "rejects the token in BROKER_TOKEN (authentication, "),
+        ("no token at all", "rejects the token in BROKER_TOKEN (authentication, "),
+        ("stranger", "grant this token's role the right to produce and consume in this namespace"),
     ],
 )
 def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(

@@ -1,14 +1,15 @@
 """Apache Pulsar, and TDMQ for Pulsar, behind the port.
 
-- `options` is what a connection is made of: URL, token, tenant and namespace.
-- `handshake` asks the broker once, before the client does, whether it is there and takes our token.
-- `native` is the only module that touches pulsar-client, and `clientlog` forwards its log lines.
-- `reconnecting_producer` publishes on one topic, `topic_consumer` receives from one; both are renewed when their
-  connection stays away.
-- `consumer` and `broker` are the port's face; `admin` asks the admin interface what waits.
+- `options`: URL, token, tenant, namespace and time-outs of a connection.
+- `handshake`: checks before the client starts that the broker is reachable and accepts the token.
+- `native`: the only module that calls pulsar-client; `clientlog` forwards the client's log lines.
+- `reconnecting_producer` publishes on one topic, `topic_consumer` receives from one topic; `watchdog` renews both when
+  their connection stays down.
+- `consumer` and `broker` implement the port; `admin` reads backlogs from the admin interface.
 
-What Pulsar could do and is not used: its redelivery count does not rise when a process dies, so it finds no message
-that kills; its own retry and dead letters rest on that count; batches are handed out and given back as a whole.
+Pulsar features that are not used, and why: the redelivery count does not rise when a process dies, so it cannot find a
+message that crashes its worker; Pulsar's own retry and dead letters depend on that count; a batch is delivered and
+released only as a whole.
 """
 
 from __future__ import annotations
@@ -19,4 +20,4 @@ from transport.pulsar.options import PulsarOptions
 __all__ = ["Options", "PulsarBroker", "PulsarOptions"]
 
 Options = PulsarOptions
-"""As `transport` finds it."""
+"""Name under which `transport` looks up the options of an adapter."""

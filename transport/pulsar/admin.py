@@ -1,7 +1,7 @@
-"""What waits on a topic, by the admin interface (Pulsar: REST API, `admin/v2/persistent`).
+"""Backlogs, read from the admin interface (Pulsar: REST API, `admin/v2/persistent`).
 
-The broker counts delayed messages only while a consumer that takes messages is connected, and knows nothing of the
-oldest message that is due. So a sample of the backlog is looked at: exact while little waits, else an estimate.
+The broker counts delayed messages only while an active consumer is connected, and it does not report the age of the
+oldest due message. So this module peeks at a sample of the backlog: exact for a short backlog, else an estimate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transport.port import Backlog
 __all__ = ["SAMPLE", "Admin", "Sampled", "estimate", "positions"]
 
 SAMPLE: Final = 16
-"""Messages looked at."""
+"""Messages to peek at, at most."""
 _TIMEOUT: Final = 10.0
 _DUE: Final = "X-Pulsar-deliver-at-time"
 _PUBLISHED: Final = "X-Pulsar-publish-time"
@@ -42,23 +42,23 @@ class _Stats(msgspec.Struct, frozen=True):
 
 
 class Sampled(msgspec.Struct, frozen=True):
-    """A message of the sample. Seconds since the epoch."""
+    """A message of the sample: when it was published and when it is due, in seconds since the epoch."""
 
     published: float
     due: float
 
 
 class Admin:
-    """Asks the admin interface. Blocks: use it off the loop.
+    """Client of the admin interface. Its calls block: run them in a thread.
 
     Args:
-        url: its base URL.
-        token: gives the token.
-        tls: verifies `https`.
-        clock: wall time in seconds.
+        url: base URL of the admin interface.
+        token: returns the current token.
+        tls: verifies the certificate of an `https` URL.
+        clock: returns the wall time in seconds.
 
     Raises:
-        transport.errors.BadBrokerUrl: that is no such URL.
+        transport.errors.BadBrokerUrl: the URL is not of this form.
     """
 
     def __init__(
@@ -66,41 +66,41 @@ class Admin:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-            raise BadBrokerUrl("BROKER_ADMIN_URL is http:// or https://, then host:port, and nothing else")
+            raise BadBrokerUrl("BROKER_ADMIN_URL must be http://host:port or https://host:port")
         self._url = url.rstrip("/")
         self._token = token
         self._clock = clock
-        # No proxy: the broker is in the same network, as for the client. A broker may send us on to another one.
+        # No proxy: the broker is in the same network, as for the client. Redirects to another broker are followed.
         self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=tls))
 
     def probe(self, path: str) -> None:
-        """Look a topic up, to see whether somebody is there and takes our token. Any other answer says nothing.
+        """Look a topic up, to check that the broker is reachable and accepts the token; any other answer passes.
 
         Raises:
-            transport.errors.BrokerDown: nobody answers.
-            transport.errors.BrokerUnauthorized: the token is not taken.
+            transport.errors.BrokerDown: no answer.
+            transport.errors.BrokerUnauthorized: the broker rejects the token.
         """
         self._get(f"/lookup/v2/topic/{_rest_path(path)}")
 
     def backlog(self, path: str, subscription: str) -> Backlog:
-        """What waits on a topic that has no partitions; nothing if it, or the subscription, is not there.
+        """Read the backlog of a topic without partitions; zero if the topic or the subscription does not exist.
 
         Args:
             path: `persistent://tenant/namespace/topic`.
-            subscription: its name.
+            subscription: name of the subscription.
 
         Raises:
-            transport.errors.BrokerDown: no answer, or none that can be used.
-            transport.errors.BrokerUnauthorized: this token may not ask.
+            transport.errors.BrokerDown: no answer, or an unusable one.
+            transport.errors.BrokerUnauthorized: the token lacks the permission.
         """
         base = f"/admin/v2/{_rest_path(path)}"
         status, _, body = self._get(f"{base}/stats?getPreciseBacklog=true")
         if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
-            raise BrokerDown(f"the admin interface answers HTTP {status} for {path}")
+            raise BrokerDown(f"the admin interface answered HTTP {status} for {path}")
         try:
             stats = msgspec.json.decode(body, type=_Stats) if status == HTTPStatus.OK else _Stats()
         except msgspec.MsgspecError as error:
-            raise BrokerDown(f"what answers at {self._url} is no admin interface") from error
+            raise BrokerDown(f"the server at {self._url} is not a Pulsar admin interface") from error
         counts = stats.subscriptions.get(subscription, _Counts())
         sample: list[Sampled] = []
         if counts.depth > counts.held:
@@ -121,25 +121,25 @@ class Admin:
                 raise BrokerUnauthorized(f"{self._url} rejects the token in BROKER_TOKEN: HTTP {error.code}") from error
             return error.code, error.headers, b""
         except (OSError, HTTPException) as error:
-            raise BrokerDown(f"nobody answers at {self._url}: {type(error).__name__}") from error
+            raise BrokerDown(f"no answer from {self._url}: {type(error).__name__}") from error
 
 
 def positions(depth: int) -> Sequence[int]:
-    """Which messages of a backlog to look at: all of a short one, else some, evenly spread, the first and last too."""
+    """Choose the positions to peek at: all of a short backlog, else evenly spread ones that include both ends."""
     if depth <= SAMPLE:
         return range(1, depth + 1)
     return [1 + round(number * (depth - 1) / (SAMPLE - 1)) for number in range(SAMPLE)]
 
 
 def estimate(depth: int, held: int, sample: Sequence[Sampled], now: float, counted: int) -> Backlog:
-    """The backlog that a sample shows.
+    """Estimate a backlog from a sample.
 
     Args:
-        depth: all messages not acked.
-        held: those that consumers hold.
-        sample: those looked at; any of them may be held.
+        depth: number of unacked messages.
+        held: number of messages that consumers hold.
+        sample: the messages peeked at; consumers may hold some of them.
         now: seconds since the epoch.
-        counted: delayed messages as the broker counts them; stands in for a sample that could not be had.
+        counted: number of delayed messages by the broker's count, used if the sample is empty.
     """
     waiting = max(depth - held, 0)
     later = sum(seen.due > now for seen in sample)
@@ -158,5 +158,5 @@ def _seconds(text: str | None) -> float:
 
 
 def _rest_path(path: str) -> str:
-    """`persistent://a/b/c` as the admin interface writes it."""
+    """Convert `persistent://a/b/c` to the form in REST paths, `persistent/a/b/c`."""
     return path.replace("://", "/", 1)

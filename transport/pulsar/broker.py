@@ -1,4 +1,4 @@
-"""The port's face of Pulsar."""
+"""Broker port on Pulsar: `PulsarBroker`."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ __all__ = ["PulsarBroker"]
 T = TypeVar("T")
 
 _LONGEST_DELAY: Final = 864_000.0
-"""Ten days, TDMQ's limit (product page "使用限制"). Whoever receives looks whether it is due."""
+"""Seconds; TDMQ's limit of ten days (product page "使用限制"). The engine checks on receipt that a message is due."""
 _CLOSE_LIMIT: Final = 10.0
-"""Seconds a close may wait for a broker that does not answer."""
+"""Seconds that `close` waits for a broker that does not answer."""
 
 log = logs.get(__name__)
 
 
 class PulsarBroker:
-    """A connection to Pulsar. Made by `PulsarBroker.open`."""
+    """A connection to Pulsar. Use `PulsarBroker.open`."""
 
     def __init__(
         self,
@@ -73,16 +73,16 @@ class PulsarBroker:
 
     @classmethod
     async def open(cls, options: PulsarOptions, *, clock: Callable[[], float] = time.time) -> Self:
-        """Connect.
+        """Probe the broker and start the client.
 
         Args:
-            options: where the broker is, and who we are there.
-            clock: wall time in seconds, for due times and ages.
+            options: URL, token and namespace of the broker.
+            clock: returns the wall time in seconds, for due times and ages.
 
         Raises:
-            transport.errors.BadBrokerUrl: the options cannot be used.
-            transport.errors.BrokerDown: nobody answers.
-            transport.errors.BrokerUnauthorized: the broker does not take this token.
+            transport.errors.BadBrokerUrl: the options are invalid.
+            transport.errors.BrokerDown: the broker does not answer.
+            transport.errors.BrokerUnauthorized: the broker rejects this token.
         """
         options.check()
         executor = ThreadPoolExecutor(1, thread_name_prefix="pulsar-broker")
@@ -105,19 +105,18 @@ class PulsarBroker:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Shared and lasting; a backlog is told late, and by a sample when much waits."""
+        """Shared and durable; backlogs lag and are estimates when long."""
         return Capabilities(
             survives_restart=True, shared_between_processes=True, exact_backlog=False, knows_dead_holders=False
         )
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
-        """Store one message and return its id after the broker's receipt; see the port.
+        """Store a message and return its id after the broker's receipt; see the port.
 
-        Waits while the broker is away or too many messages are under way. Without a connection it gives up after the
-        send time-out.
+        Waits while the broker is unreachable or too many messages are unconfirmed, at most for the send time-out.
 
         Raises:
-            transport.errors.Forked: another process opened it.
+            transport.errors.Forked: another process opened this broker.
         """
         self._check_open()
         if len(payload) > MAX_MESSAGE_BYTES:
@@ -146,7 +145,7 @@ class PulsarBroker:
             return self._producers[topic]
 
     async def _open_producer(self, topic: str) -> ReconnectingProducer:
-        """A producer, and the subscription that its messages wait for; neither stays open without the other."""
+        """Open a producer and ensure the topic's subscription. If the subscription fails, drop the producer."""
         opening = ReconnectingProducer.open(partial(self._client.producer, topic), self._options.send_timeout)
         producer, joined = await asyncio.gather(opening, self._ensure_subscription(topic), return_exceptions=True)
         if isinstance(producer, BaseException):
@@ -157,7 +156,10 @@ class PulsarBroker:
         return producer
 
     async def _ensure_subscription(self, topic: str) -> None:
-        """Make the topic's subscription, if need be, by joining and leaving it: without one, Pulsar keeps nothing."""
+        """Create the topic's subscription, if missing, by joining and leaving it.
+
+        Without a subscription Pulsar does not keep the topic's messages.
+        """
         subscription = subscription_of(topic)
         if not subscription:
             return
@@ -166,20 +168,20 @@ class PulsarBroker:
                 consumer = await self._client.consumer(path, subscription, 0)
                 await consumer.close()
         except BrokerUnauthorized as error:
-            # A producer's token may well be allowed to publish only.
+            # A producer's token may be allowed to publish only.
             log.warning(Event.SUBSCRIPTION_UNVERIFIED, error=error, topic=topic)
 
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> PulsarConsumer:
-        """Join a subscription; see the port. What is fetched ahead is counted by topic, and by partition.
+        """Join a subscription; see the port. `prefetch` applies to each topic and each partition separately.
 
-        With a prefetch of 0 the client delivers only the first message of a batch. We send none; where others do, the
-        topic is subscribed anew after some seconds, with a queue of one message.
+        With a prefetch of 0 the client delivers only the first message of a batch. This adapter sends no batches. If
+        another program does, the topic is subscribed again after some seconds with a queue of one message.
 
         Raises:
             ValueError: no topic, no subscription name, or a negative prefetch.
             transport.errors.Closed: the broker was closed.
-            transport.errors.BrokerDown: the broker did not let us in.
-            transport.errors.Forked: another process opened it.
+            transport.errors.BrokerDown: the broker did not accept the subscription.
+            transport.errors.Forked: another process opened this broker.
         """
         self._check_open()
         if not topics or not subscription or prefetch < 0:
@@ -208,14 +210,14 @@ class PulsarBroker:
             self._watchdog.forget(topic_consumer)
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
-        """What waits, as the admin interface tells it; see `transport.pulsar.admin`.
+        """Read the backlog from the admin interface; see `transport.pulsar.admin`.
 
-        Without an admin interface nobody tells: then it is what this connection's consumers hold, and nothing else.
+        Without an admin interface it counts only the messages that this connection's consumers hold, as `in_flight`.
 
         Raises:
             transport.errors.Closed: the broker was closed.
             transport.errors.BrokerDown: no answer.
-            transport.errors.Forked: another process opened it.
+            transport.errors.Forked: another process opened this broker.
         """
         self._check_open()
         if self._admin is None:
@@ -225,20 +227,20 @@ class PulsarBroker:
             paths = await self._client.partitions(topic)
         found = [await self._run(partial(self._admin.backlog, path, subscription)) for path in paths]
         return Backlog(
-            ready=sum(one.ready for one in found),
-            delayed=sum(one.delayed for one in found),
-            in_flight=sum(one.in_flight for one in found),
-            oldest_age=max(one.oldest_age for one in found),
+            ready=sum(partition.ready for partition in found),
+            delayed=sum(partition.delayed for partition in found),
+            in_flight=sum(partition.in_flight for partition in found),
+            oldest_age=max(partition.oldest_age for partition in found),
         )
 
     async def close(self) -> None:
-        """Close every consumer, wait for receipts, disconnect; see the port. Gives up after some seconds.
+        """Close every consumer, wait for receipts and disconnect; see the port. Gives up after 10 s.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not answer; it notices by itself.
+            transport.errors.BrokerDown: the broker did not answer; it drops the connection by itself.
         """
         if os.getpid() != self._pid:
-            return  # It is the parent's to close.
+            return  # The parent process closes it.
         self._closing = True
         consumers = tuple(self._consumers)
         for consumer in consumers:
@@ -261,7 +263,7 @@ class PulsarBroker:
         await asyncio.shield(asyncio.wrap_future(self._close_client()))
 
     def _close_client(self) -> Future[None]:
-        """Have the client closed, once. The process does not end before that is done."""
+        """Close the client in the broker's thread, once. The process ends only after that."""
         if self._client_closed is None:
             self._client_closed = self._executor.submit(self._client.close)
             self._executor.shutdown(wait=False)
@@ -278,7 +280,7 @@ class PulsarBroker:
 
     @contextmanager
     def _report_closed(self) -> Generator[None]:
-        """What fails because the broker was closed meanwhile says so, whatever the client calls it."""
+        """Raise `Closed` in place of a `BrokerDown` if the broker was closed meanwhile."""
         try:
             yield
         except BrokerDown as error:
@@ -288,7 +290,7 @@ class PulsarBroker:
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
-            raise Forked("this broker was opened before a fork and does not work here: open another one")
+            raise Forked("this broker was opened before a fork and does not work in the child: open a new one")
 
 
 async def _probe_http(
@@ -298,7 +300,7 @@ async def _probe_http(
     host: str,
     port: int,
 ) -> None:
-    """Greet a host whose lookups go over HTTP."""
+    """Probe a host whose lookups use HTTP."""
     scheme = urlsplit(options.url).scheme
     at = admin(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
     await run(partial(at.probe, options.path(topic_of(Stage.WAKE))))
@@ -312,4 +314,4 @@ def _tls_context(options: PulsarOptions) -> ssl.SSLContext | None:
     try:
         return ssl.create_default_context(cafile=options.tls_ca or certifi.where())
     except (OSError, ssl.SSLError) as error:
-        raise BadBrokerUrl(f"BROKER_TLS_CA names {options.tls_ca!r}, which cannot be used: {error}") from error
+        raise BadBrokerUrl(f"BROKER_TLS_CA is {options.tls_ca!r}, which cannot be loaded: {error}") from error

@@ -1,8 +1,8 @@
-"""What pulsar-client says, as lines of our logs.
+"""Log lines of pulsar-client, forwarded to our logs.
 
-The client offers to call a Python logger from its own threads. It does so while it holds its own locks, and a thread
-that holds the interpreter's lock and waits for one of those then never ends. So it writes to a pipe, which needs no
-interpreter, and a thread of ours reads the other end.
+The client can call a Python logger from its own threads. It does so while it holds locks of its own; a thread that
+holds the GIL and waits for one of those locks then deadlocks. So the client writes to a pipe instead, which needs no
+GIL, and a Python thread reads the other end.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _LEVELS: Final = {"ERROR": logging.ERROR, "FATAL": logging.ERROR, "WARN": loggin
 
 
 def log_file() -> str:
-    """The path to give the client, once a process: its logger is one for all clients of a process."""
+    """Return the log path for the client; the same path for every client of this process, which share one logger."""
     return _log_file(os.getpid())
 
 
 @functools.cache
 def _log_file(_pid: int) -> str:
-    """A pipe of one process: a forked child has its parent's, but nobody who reads it."""
+    """Open the pipe of one process. A forked child needs its own: the reader thread does not survive the fork."""
     read, write = os.pipe()
     threading.Thread(target=_pass_on, args=(read,), name="pulsar-log", daemon=True).start()
     return f"/dev/fd/{write}"
 
 
 def parse(line: str) -> tuple[int, str]:
-    """Level and text of a line of the client's; what has another form is kept whole."""
+    """Return the level and text of a log line of the client; a line of unknown form is a warning, kept whole."""
     found = _LINE.match(line)
     return (_LEVELS.get(found["level"], logging.DEBUG), found["text"]) if found else (logging.WARNING, line.strip())
 

@@ -1,4 +1,4 @@
-"""One member of a subscription."""
+"""Consumer port on Pulsar: `PulsarConsumer`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from transport.pulsar.topic_consumer import TopicConsumer
 __all__ = ["PulsarConsumer"]
 
 _EARLY_KEPT: Final = 5.0
-"""Seconds by which a message may come early and is kept until it is due; a broker delivers up to a tick early, which is
-a second by default. One that comes earlier still has met another clock, and is handed out: the engine looks again."""
+"""Seconds: a message delivered early by less than this is kept until it is due. A broker delivers up to a tick early, a
+second by default. A larger difference comes from another clock: it is delivered at once; the engine checks again."""
 
 _REMEMBERED: Final = 8192
-"""Acks remembered. A broker that crashes forgets those of its last moments, and delivers the messages again."""
+"""Number of acks remembered: a broker that crashes loses its latest acks and delivers those messages again."""
 _FORGOTTEN: Final = 600.0
-"""Seconds after which an ack is no more counted upon: a broker whose storage was wiped gives out the same ids anew."""
+"""Seconds for which an ack is remembered: a broker whose storage was wiped issues the same ids again."""
 
 _MAX_EARLY: Final = 64
-"""Messages kept because they came early; when so many are kept, no more are requested until one is due."""
+"""Early messages kept at most; when the limit is reached, no more are requested until one is due."""
 
 
 class PulsarConsumer:
-    """A topic_consumer a topic, and one queue for what they bring. Made by `PulsarBroker.subscribe`.
+    """A topic consumer for each topic and partition, and a common queue. Made by `PulsarBroker.subscribe`.
 
     Args:
-        clock: wall time in seconds.
-        prefetch: what each topic_consumer's client fetches ahead.
+        clock: returns the wall time in seconds.
+        prefetch: messages that the client fetches ahead for each topic consumer.
         check_process: raises in a forked child.
-        on_close: called when it is closed.
+        on_close: called when the consumer is closed.
     """
 
     def __init__(
@@ -63,22 +63,22 @@ class PulsarConsumer:
         self._close_lock = asyncio.Lock()
 
     def add(self, topic_consumer: TopicConsumer) -> None:
-        """Take a topic_consumer in, before the first `receive`."""
+        """Add a topic consumer; only before the first `receive`."""
         self._topic_consumers.append(topic_consumer)
 
     @property
     def topic_consumers(self) -> Sequence[TopicConsumer]:
-        """Its topic_consumers."""
+        """Its topic consumers."""
         return tuple(self._topic_consumers)
 
     @property
     def connected(self) -> bool:
-        """Whether every topic_consumer can bring messages just now."""
+        """True while every topic consumer is connected."""
         return all(topic_consumer.connected for topic_consumer in self._topic_consumers)
 
     @property
     def held(self) -> Mapping[str, int]:
-        """Topic -> messages that came and are not acked."""
+        """Number of delivered, unacked messages of each topic."""
         return Counter(topic_consumer.topic for topic_consumer, _ in self._held.values())
 
     async def receive(self) -> Delivery:
@@ -86,7 +86,7 @@ class PulsarConsumer:
 
         Raises:
             transport.errors.Closed: the consumer or the broker was closed.
-            transport.errors.Forked: another process opened it.
+            transport.errors.Forked: another process opened the broker.
         """
         self._check_process()
         self._no_prefetch = False
@@ -102,11 +102,11 @@ class PulsarConsumer:
         return self._ready.popleft()
 
     async def ack(self, delivery: Delivery) -> None:
-        """The message is done; the client tells the broker within some 100 ms, and at the latest in `close`.
+        """Ack a message; the client sends the ack within about 100 ms, and at the latest in `close`.
 
         Raises:
-            transport.errors.Closed: the consumer was closed, and has given the message back.
-            transport.errors.Forked: another process opened it.
+            transport.errors.Closed: the consumer was closed and has released the message.
+            transport.errors.Forked: another process opened the broker.
         """
         self._check_process()
         if self._closed:
@@ -121,10 +121,10 @@ class PulsarConsumer:
         await topic_consumer.ack(arrival.handle)
 
     async def release(self, delivery: Delivery) -> None:
-        """Give a message back. Until the next `receive`, whatever else comes goes back too.
+        """Release a message. Until the next `receive`, every other arriving message is released too.
 
         Raises:
-            transport.errors.Forked: another process opened it.
+            transport.errors.Forked: another process opened the broker.
         """
         self._check_process()
         if self._closed:
@@ -136,10 +136,10 @@ class PulsarConsumer:
         self._request()
 
     async def close(self) -> None:
-        """Flush acks, give back everything unacked, and end every `receive`; see the port.
+        """Flush acks, release all unacked messages and end every `receive`; see the port.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not answer; it gives everything back by itself.
+            transport.errors.BrokerDown: the broker did not answer; it releases the messages by itself.
         """
         self.stop()
         self._on_close(self)
@@ -162,7 +162,7 @@ class PulsarConsumer:
                 waiter.set_result(None)
 
     def arrived(self, topic_consumer: TopicConsumer, arrival: Arrival | None) -> None:
-        """Take what a topic_consumer brings; None only tells that it has room for requests."""
+        """Accept a message of a topic consumer; None means only that its requests were dropped."""
         if arrival is not None and not self._closed:
             self._take(topic_consumer, arrival)
         if not self._requesting:
@@ -173,7 +173,7 @@ class PulsarConsumer:
         if self._clock() - self._acked.get(message_id, -math.inf) < _FORGOTTEN:
             topic_consumer.ack_again(arrival.handle)
         elif message_id in self._held:
-            # The broker forgot that it is here. Of a batch, only acks by its newest ids count together.
+            # Redelivered while held here: keep the newest handle. Acks for a batch count only by its newest ids.
             self._held[message_id] = (topic_consumer, arrival)
         else:
             self._held[message_id] = (topic_consumer, arrival)
@@ -187,7 +187,7 @@ class PulsarConsumer:
                 self._put(message_id, topic_consumer, arrival)
 
     def _is_due(self, message_id: str) -> None:
-        """Hand over a message that came early, or give it back when nobody wants it."""
+        """Queue a message that arrived early, or release it if no `receive` waits."""
         del self._early[message_id]
         if self._unserved() <= 0:
             self._give_back(message_id)
@@ -201,14 +201,14 @@ class PulsarConsumer:
             held[0].release(held[1].handle)
 
     def _request(self) -> None:
-        """Request as many messages as are waited for, from every topic_consumer, each time from another one first.
+        """Request messages for the waiting calls from every topic consumer, starting with a different one each time.
 
-        A client that fetches ahead hands over what it holds while it is asked, so one request that is left open is
-        enough to hear of more, and a busy topic wakes the loop once for many messages.
+        With a prefetch, the client delivers the messages it holds during the request. So one open request is enough,
+        and a busy topic wakes the loop once for many messages.
         """
         if self._requesting or self._closed:
             return
-        self._requesting = True  # what is at hand arrives while it is asked for
+        self._requesting = True  # messages that the client holds arrive during the request
         try:
             self._topic_consumers.rotate(-1)
             for topic_consumer in tuple(self._topic_consumers):
@@ -218,16 +218,16 @@ class PulsarConsumer:
             self._requesting = False
 
     def _wanted(self) -> int:
-        """Requests a topic_consumer should have under way."""
+        """Return the number of requests that each topic consumer should have under way."""
         if len(self._early) >= _MAX_EARLY:
             return 0
         if not self._prefetch:
             return self._unserved()
-        # A client that fetches ahead does so while nobody receives, too: what it holds is asked for, to be given back.
+        # A client with a prefetch fetches also while no `receive` waits: request what it holds, to release it.
         return 1 if self._no_prefetch or self._unserved() > 0 else 0
 
     def _unserved(self) -> int:
-        """Calls of `receive` that nothing is at hand for."""
+        """Return the number of waiting `receive` calls without a queued message."""
         return self._waiting - len(self._ready)
 
     def _put(self, message_id: str, topic_consumer: TopicConsumer, arrival: Arrival) -> None:
@@ -235,7 +235,7 @@ class PulsarConsumer:
         self._wake_one()
 
     async def _wait_for_ready(self) -> None:
-        """Return after something was put into `_ready`. An `asyncio.Queue` takes as long for it as the client does."""
+        """Wait for a message in `_ready`. An `asyncio.Queue` would take as much CPU time as the client itself."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -245,7 +245,7 @@ class PulsarConsumer:
                 with suppress(ValueError):
                     self._waiters.remove(waiter)
             else:
-                self._wake_one()  # it was this one's turn
+                self._wake_one()  # this waiter was already woken: pass the wake-up on
             raise
 
     def _wake_one(self) -> None:

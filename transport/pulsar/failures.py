@@ -1,8 +1,8 @@
-"""The client's failures become ours.
+"""Translation of pulsar-client's failures into errors of `transport.errors`.
 
-pulsar-client has two families that know nothing of each other: exceptions named after a result (`_pulsar.Timeout`), and
-results that asynchronous calls hand over (`Result.Timeout`), wrapped by `pulsar.asyncio` in exceptions of its own. The
-result's name is in all of them, and decides.
+pulsar-client has two unrelated families of failures: exceptions named after a result (`_pulsar.Timeout`), and results
+that asynchronous calls pass to their callback (`Result.Timeout`), which `pulsar.asyncio` wraps in exceptions of its
+own. All of them carry the name of the result, and the translation uses that name.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ __all__ = ["failure"]
 _UNAUTHORIZED: Final = frozenset({"AuthenticationError", "AuthorizationError", "ErrorGettingAuthenticationData"})
 _MISNAMED: Final = frozenset({"InvalidUrl", "InvalidTopicName", "InvalidConfiguration"})
 _HINTS: Final = {
-    "TopicNotFound": "the topic is not there and topics are not made by themselves: make it",
-    "ProducerBlockedQuotaExceededError": "the backlog quota is used up",
-    "ProducerBlockedQuotaExceededException": "the backlog quota is used up",
-    "Timeout": "no answer in time",
+    "TopicNotFound": "the topic does not exist and the broker does not create topics automatically: create it",
+    "ProducerBlockedQuotaExceededError": "the backlog quota is exceeded",
+    "ProducerBlockedQuotaExceededException": "the backlog quota is exceeded",
+    "Timeout": "the broker did not answer in time",
 }
 
 
-def failure(found: Any, doing: str) -> ScfWorkersError:  # noqa: ANN401 - an untyped library's
-    """Our error for one of the client's.
+def failure(found: Any, doing: str) -> ScfWorkersError:  # noqa: ANN401 - the library is untyped
+    """Translate a failure of the client into one of our errors.
 
     Args:
         found: a result, or an exception of either family.
-        doing: what was tried, such as `publishing on poll`.
+        doing: the operation that failed, such as `publishing on poll`.
     """
     name = getattr(found, "name", None) or type(found).__name__
     text = f"{doing}: {_HINTS.get(name, name)}"
@@ -38,7 +38,7 @@ def failure(found: Any, doing: str) -> ScfWorkersError:  # noqa: ANN401 - an unt
     if name == "MessageTooBig":
         return MessageTooLarge(text)
     if name in _UNAUTHORIZED:
-        return BrokerUnauthorized(f"{text}; does this token have the right to do that in this namespace?")
+        return BrokerUnauthorized(f"{text}; grant this token's role the right to produce and consume in this namespace")
     if name in _MISNAMED:
         return BadBrokerUrl(f"{text}; correct BROKER_URL, BROKER_TENANT or BROKER_NAMESPACE")
     return BrokerDown(text)

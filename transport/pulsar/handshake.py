@@ -1,8 +1,8 @@
-"""Asks a broker whether it is there and takes our token.
+"""Connection probe: checks that a broker is reachable and accepts our token.
 
-The client cannot tell: an unreachable broker, a missing token, a forged and an expired one all look like a time-out
-after its whole operation limit. The broker itself says it at once, in its first answer. So one connection is opened
-before the client's, and says CONNECT (Pulsar's binary protocol: two lengths and a `BaseCommand` of PulsarApi.proto).
+pulsar-client reports an unreachable broker and a missing, forged or expired token alike: as a time-out after its whole
+operation limit. The broker itself reports the cause at once, in its first answer. So this module opens a connection
+before the client does and sends CONNECT (Pulsar's binary protocol: two lengths and a `BaseCommand` of PulsarApi.proto).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _CONNECT: Final = 2
 _CONNECTED: Final = 3
 _ERROR: Final = 14
 _PROTOCOL: Final = 15
-"""A version of the protocol that brokers have known since 2.4."""
+"""Protocol version; supported by brokers since Pulsar 2.4."""
 _REJECTIONS: Final = {3: "authentication", 4: "authorization"}
-"""`ServerError` of PulsarApi.proto."""
+"""Values of `ServerError` (PulsarApi.proto) that concern the token."""
 _VARINT: Final = 0
 _BYTES: Final = 2
 
@@ -35,15 +35,15 @@ log = logs.get(__name__)
 
 
 async def probe_any(hosts: Sequence[tuple[str, int]], probe_host: Callable[[str, int], Awaitable[None]]) -> None:
-    """Greet hosts in turn until one answers.
+    """Probe hosts one after the other until one answers.
 
     Args:
         hosts: names and ports, at least one.
-        probe_host: greets one of them.
+        probe_host: probes one host.
 
     Raises:
-        transport.errors.BrokerDown: none of them answers; the last one's fault is told.
-        transport.errors.BrokerUnauthorized: the broker does not take this token.
+        transport.errors.BrokerDown: no host answers; the error is that of the last host.
+        transport.errors.BrokerUnauthorized: the broker rejects this token.
     """
     for host, port in hosts[:-1]:
         try:
@@ -56,13 +56,14 @@ async def probe_any(hosts: Sequence[tuple[str, int]], probe_host: Callable[[str,
 
 
 async def probe(host: str, port: int, *, token: str | None, tls: ssl.SSLContext | None) -> None:
-    """Open a connection, say who we are, and close it.
+    """Open a connection, send CONNECT with the token, read the first answer and close the connection.
 
-    An answer that is neither yes nor no says nothing: it is the client's to find out.
+    Only an authentication or authorization error in the answer raises. Any other answer passes: the client will report
+    what is wrong.
 
     Raises:
-        transport.errors.BrokerDown: nobody answers there, or TLS fails.
-        transport.errors.BrokerUnauthorized: the broker does not take this token.
+        transport.errors.BrokerDown: no broker answers there, or TLS fails.
+        transport.errors.BrokerUnauthorized: the broker rejects this token.
     """
     try:
         async with asyncio.timeout(_TIMEOUT):
@@ -72,9 +73,11 @@ async def probe(host: str, port: int, *, token: str | None, tls: ssl.SSLContext 
                 size = int.from_bytes(await reader.readexactly(4))
                 answer = await reader.readexactly(min(size, _MAX_FRAME))
             finally:
-                writer.transport.abort()  # `close` would wait for the other side's end of TLS
+                writer.transport.abort()  # `close` would wait for the peer's TLS shutdown
     except asyncio.IncompleteReadError as error:
-        raise BrokerDown(f"{host}:{port} closes the connection: is it a broker, with TLS or without?") from error
+        raise BrokerDown(
+            f"{host}:{port} closed the connection: check that it is a Pulsar broker and whether it expects TLS"
+        ) from error
     except ssl.SSLError as error:
         raise BrokerDown(f"{host}:{port} is not trusted: {error.reason}; correct BROKER_TLS_CA or the name") from error
     except (OSError, TimeoutError) as error:
@@ -84,7 +87,7 @@ async def probe(host: str, port: int, *, token: str | None, tls: ssl.SSLContext 
 
 
 def connect_frame(token: str | None) -> bytes:
-    """The first thing a client says."""
+    """Build the CONNECT frame, the first frame of a client."""
     fields = _field(1, b"scf-workers") + _field(4, _PROTOCOL)
     if token is not None:
         fields += _field(3, token.encode()) + _field(5, b"token")
@@ -93,10 +96,10 @@ def connect_frame(token: str | None) -> bytes:
 
 
 def rejection(answer: bytes) -> str:
-    """Why a broker refuses us; empty when it does not say so.
+    """Return the reason for which a broker rejects the token; "" if its answer is not such an error.
 
     Args:
-        answer: its first frame, without the first length.
+        answer: the broker's first frame, without the leading length.
     """
     try:
         command = dict(_fields(answer[4 : 4 + int.from_bytes(answer[:4])]))
@@ -120,18 +123,18 @@ def _field(number: int, value: int | bytes) -> bytes:
 
 def _varint(value: int) -> bytes:
     out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
+    while value > 0x7F:  # noqa: PLR2004 - seven bits per byte
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a protobuf message, whose wire types are varints and bytes.
+    """Yield number and value of each field of a protobuf message; wire types varint and bytes only.
 
     Raises:
-        ValueError: another wire type.
-        IndexError: it ends too soon.
+        ValueError: a field has another wire type.
+        IndexError: the data is truncated.
     """
     at = 0
     while at < len(data):
@@ -143,7 +146,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield key >> 3, data[at : at + value]
             at += value
         else:
-            raise ValueError("a wire type that no answer has")
+            raise ValueError("unsupported protobuf wire type")
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
@@ -153,5 +156,5 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         at += 1
         value |= (byte & 0x7F) << shift
         shift += 7
-        if byte <= 0x7F:  # noqa: PLR2004 - seven bits a byte
+        if byte <= 0x7F:  # noqa: PLR2004 - seven bits per byte
             return value, at

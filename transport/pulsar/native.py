@@ -1,9 +1,10 @@
-"""The one module that touches pulsar-client.
+"""Wrapper of pulsar-client; the only module that imports it.
 
-Its asynchronous calls take a callback that comes from one of its threads, or at once when the answer is at hand. The
-package's own `pulsar.asyncio` wakes the loop for each of them, forgets a message whose `receive` was cancelled, and
-raises in the client's thread, which ends the process, when the loop is gone. So the calls are made here, on the handles
-below it: `subscribe_async`, `create_producer_async`, `receive_async`, `send_async`, `acknowledge_async`, `close_async`.
+The client's asynchronous calls take a callback, which runs in one of the client's threads, or during the call when the
+answer is available. The package's own `pulsar.asyncio` wakes the loop for every callback, loses a message whose
+`receive` was cancelled, and raises in the client's thread when the loop is closed, which ends the process. So this
+module calls the handles below it: `subscribe_async`, `create_producer_async`, `receive_async`, `send_async`,
+`acknowledge_async`, `close_async`.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from transport.pulsar.options import PulsarOptions
 __all__ = ["DUE", "Arrival", "NativeClient", "NativeConsumer", "NativeProducer", "Wakeups"]
 
 DUE: Final = "due"
-"""Property of a delayed message: milliseconds since the epoch. Brokers may deliver early; consumers see it by this."""
+"""Message property: due time of a delayed message in milliseconds since the epoch. Consumers detect early delivery
+by it."""
 
 _MILLIS_DIGITS: Final = 15
 
 _OK: Final = 0
-"""A result's value; its name takes twice as long."""
+"""Value of the result Ok; comparing by value takes half the time of comparing by name."""
 
 _PENDING: Final = 1000
 """Unconfirmed messages allowed per topic. `ReconnectingProducer` enforces it, so the client's queue never fills."""
@@ -42,9 +44,9 @@ log = logs.get(__name__)
 
 
 class Wakeups:
-    """Brings calls from the client's threads to the loop, and wakes it once for many of them.
+    """Runs calls from the client's threads on the loop, and wakes the loop once for many calls.
 
-    Must be made where the loop runs.
+    Construct it in the loop's thread.
     """
 
     def __init__(self) -> None:
@@ -54,7 +56,7 @@ class Wakeups:
         self._woken = False
 
     def call(self, what: Callable[..., None], *arguments: object) -> None:
-        """Call something on the loop: at once if this is the loop's thread, else soon."""
+        """Run a function on the loop: at once if this is the loop's thread, else soon."""
         if threading.get_ident() == self._thread:
             what(*arguments)
             return
@@ -65,30 +67,34 @@ class Wakeups:
         try:
             self._loop.call_soon_threadsafe(self._run)
         except RuntimeError:
-            # The loop is closed: nobody waits any more, and an exception here would end the process.
+            # The loop is closed, so no task waits; an exception in the client's thread would end the process.
             self._calls.clear()
 
-    async def ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - an untyped library's
-        """Start an asynchronous call of the client's and wait for its end: its value, or our error."""
+    async def ask(self, start: Callable[..., None], *arguments: object, doing: str) -> Any:  # noqa: ANN401 - the library is untyped
+        """Start an asynchronous call of the client and wait for its result.
+
+        Raises:
+            messages.errors.ScfWorkersError: the call failed; translated by `transport.pulsar.failures`.
+        """
         answer = _Answer(doing)
         start(*arguments, partial(self.call, answer.came))
         return await answer.wait()
 
     def _run(self) -> None:
-        # Before the calls: what is appended from here on wakes the loop again.
+        # Reset before the calls run: a call appended from here on wakes the loop again.
         self._woken = False
         while self._calls:
             call = self._calls.popleft()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 - the calls behind it must not wait for the next one to come
+            except Exception as error:  # noqa: BLE001 - the calls behind it must still run now
                 self._loop.call_exception_handler(
-                    {"message": "a call of the Pulsar client's failed", "exception": error}
+                    {"message": "a callback of the Pulsar client failed", "exception": error}
                 )
 
 
 class _Answer:
-    """What a call brings. Many bring it before they return, and then there is no future to wait for."""
+    """Result of an asynchronous call. Many calls complete before they return; then no future is needed."""
 
     __slots__ = ("_doing", "_future", "_has_come", "_result", "_value")
 
@@ -97,18 +103,18 @@ class _Answer:
         self._future: asyncio.Future[None] | None = None
         self._has_come = False
 
-    def came(self, result: Any, value: object = None) -> None:  # noqa: ANN401 - an untyped library's
-        """The call has ended, with this value if the result is good."""
+    def came(self, result: Any, value: object = None) -> None:  # noqa: ANN401 - the library is untyped
+        """Store the result of the call and its value."""
         self._result, self._value = result, value
         self._has_come = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    async def wait(self) -> Any:  # noqa: ANN401 - an untyped library's
+    async def wait(self) -> Any:  # noqa: ANN401 - the library is untyped
         """Wait for the value.
 
         Raises:
-            messages.errors.ScfWorkersError: the call has failed.
+            messages.errors.ScfWorkersError: the call failed.
         """
         if not self._has_come:
             self._future = asyncio.get_running_loop().create_future()
@@ -119,16 +125,16 @@ class _Answer:
 
 
 class NativeClient:
-    """One client: connections and threads for all topics.
+    """A pulsar-client: the connections and threads for all topics.
 
-    Making it reads files and starts threads: make it off the loop.
+    The constructor reads files and starts threads: call it outside the loop's thread.
 
     Args:
-        options: where the broker is.
-        wakeups: of the loop that uses it.
+        options: URL, token and time-outs.
+        wakeups: runs callbacks on the loop that uses the client.
 
     Raises:
-        transport.errors.BadBrokerUrl: the client does not understand the URL.
+        transport.errors.BadBrokerUrl: the client rejects the URL.
     """
 
     def __init__(self, options: PulsarOptions, wakeups: Wakeups) -> None:
@@ -155,26 +161,26 @@ class NativeClient:
         atexit.register(self._at_exit)
 
     async def partitions(self, topic: str) -> list[str]:
-        """Full names of the topics that make up a topic: itself, or its partitions.
+        """Return the full names of a topic's partitions, or its own full name if it has none.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not tell.
+            transport.errors.BrokerDown: the broker did not answer the lookup.
         """
         path = self._options.path(topic)
         found = await self._wakeups.ask(self._handle.get_topic_partitions_async, path, doing=f"looking up {topic}")
         return [str(name) for name in found]
 
     async def consumer(self, path: str, subscription: str, queue: int) -> NativeConsumer:
-        """Join a Shared subscription, the only kind that TDMQ delays messages on.
+        """Join a Shared subscription, the only type for which TDMQ supports delayed messages.
 
         Args:
-            path: full name of a topic that has no partitions.
-            subscription: made, from the oldest message on, if it is not there.
-            queue: messages the client fetches ahead; 0 fetches one for each `receive`, but of a batch the client then
-                hands out only the first message.
+            path: full name of a topic without partitions.
+            subscription: created if it does not exist, starting with the oldest message.
+            queue: messages that the client fetches ahead. With 0 it fetches one for each request, but delivers only
+                the first message of a batch.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not let us in.
+            transport.errors.BrokerDown: the broker did not accept the subscription.
         """
         import _pulsar
 
@@ -188,13 +194,13 @@ class NativeClient:
         return NativeConsumer(handle, self._wakeups, doing)
 
     async def producer(self, topic: str) -> NativeProducer:
-        """Open a topic for publishing.
+        """Open a producer for a topic.
 
-        A batch would be handed out and given back as a whole, whatever the consumer's prefetch: every message goes
-        alone. Its queue never fills, because `ReconnectingProducer` lets in fewer.
+        Batching is off: a batch is delivered and released only as a whole, regardless of the consumer's prefetch. The
+        producer's queue never fills, because `ReconnectingProducer` limits the unconfirmed messages.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not let us in.
+            transport.errors.BrokerDown: the broker did not open the producer.
         """
         import _pulsar
 
@@ -209,16 +215,15 @@ class NativeClient:
         return NativeProducer(handle, self._wakeups, doing)
 
     def close(self) -> None:
-        """Close whatever is open, and wait for the client's threads. Blocks: call it off the loop.
+        """Close all connections and wait for the client's threads. Blocks: call it outside the loop's thread.
 
-        Only this form will do. Told by a callback that all is closed, this process may end while the client's thread
-        is still in that callback, and needs an interpreter that is gone: a segmentation fault, in one end of thirty.
-
-        A client that nobody closes is closed when the process ends, for the same reason.
+        Only the blocking close is safe. With `close_async` the process could exit while the client's thread is still in
+        the callback and needs the interpreter: a segmentation fault in about one exit of thirty. For the same reason a
+        client that is still open is closed when the process exits.
 
         Raises:
-            transport.errors.BrokerDown: that did not work out; the connection is given up.
-            transport.errors.Closed: it was closed before.
+            transport.errors.BrokerDown: the close failed; the connection is dropped.
+            transport.errors.Closed: the client was closed before.
         """
         atexit.unregister(self._at_exit)
         try:
@@ -227,24 +232,24 @@ class NativeClient:
             raise failure(error, "closing") from error
 
     def _at_exit(self) -> None:
-        # A forked child has none of its threads.
+        # A forked child has none of the client's threads: only the process that opened it closes it.
         if os.getpid() == self._pid:
             with suppress(ScfWorkersError):
                 self.close()
 
 
 class Arrival:
-    """A message as the client has it, taken apart."""
+    """A received message: the client's handle, and the fields that the adapter needs."""
 
     __slots__ = ("batched", "due", "handle", "message_id", "payload")
 
-    def __init__(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
+    def __init__(self, message: Any) -> None:  # noqa: ANN401 - the library is untyped
         found = message.message_id()
         batch = found.batch_index()
         self.handle: Any = message
-        """What the client acks by; it takes twice as long by the id."""
+        """The client's message, used to ack; acking by id takes twice as long."""
         self.batched = batch >= 0
-        """Whether it came in one entry with others."""
+        """True if the message is part of a batch."""
         self.message_id = _name(found, batch)
         self.payload: bytes = message.data()
         due = message.properties().get(DUE)
@@ -252,57 +257,60 @@ class Arrival:
 
 
 class NativeConsumer:
-    """A consumer of one topic."""
+    """The client's consumer of one topic."""
 
-    def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - an untyped library's
+    def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - the library is untyped
         self._handle = handle
         self._wakeups = wakeups
         self._doing = doing
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has it on its list just now."""
+        """True while the consumer is registered with the broker."""
         return bool(self._handle.is_connected())
 
     def receiver(self, then: Callable[[Arrival | None], None]) -> Callable[[], None]:
-        """A function that requests one message: `then` is called on the loop with it, or with None if none will come.
+        """Return a function that requests one message.
 
-        A request cannot be called off. What the client has fetched already is handed over before it returns.
+        A request cannot be cancelled. A message that the client has already fetched arrives before the request returns.
+
+        Args:
+            then: called on the loop with the message, or with None if the request failed.
         """
         return partial(self._handle.receive_async, partial(self._wakeups.call, _hand_over, then))
 
-    def ack(self, message: Any) -> Awaitable[None]:  # noqa: ANN401 - an untyped library's
-        """The message is done. The client gathers acks for some 100 ms and tells nobody when they are stored.
+    def ack(self, message: Any) -> Awaitable[None]:  # noqa: ANN401 - the library is untyped
+        """Ack a message. The client collects acks for about 100 ms and does not report when the broker has stored them.
 
         Raises:
             transport.errors.Closed: the consumer was closed.
         """
         return self._wakeups.ask(self._handle.acknowledge_async, message, doing=self._doing)
 
-    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
-        """As `ack`, for one that came again because the broker forgot; if it forgets once more, it comes once more."""
+    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - the library is untyped
+        """Ack a redelivered message without waiting. If this ack is lost too, the message is delivered again."""
         self._handle.acknowledge_async(message, _ignore)
 
-    def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
-        """Give a message back; it comes again, here or elsewhere, after some 100 ms."""
+    def release(self, message: Any) -> None:  # noqa: ANN401 - the library is untyped
+        """Release a message; the broker redelivers it, to any consumer, after about 100 ms."""
         self._handle.negative_acknowledge(message)
 
     async def close(self) -> None:
-        """Send the acks gathered, leave the subscription, give back everything unacked.
+        """Send the collected acks, leave the subscription and release all unacked messages.
 
         Raises:
             transport.errors.BrokerDown: the broker did not answer.
-            transport.errors.Closed: it was closed before.
+            transport.errors.Closed: the consumer was closed before.
         """
         await self._wakeups.ask(self._handle.close_async, doing=self._doing)
 
 
 class NativeProducer:
-    """A producer of one topic."""
+    """The client's producer of one topic."""
 
     MAX_PENDING: Final = _PENDING
 
-    def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - an untyped library's
+    def __init__(self, handle: Any, wakeups: Wakeups, doing: str) -> None:  # noqa: ANN401 - the library is untyped
         import _pulsar
 
         self._library: Any = _pulsar
@@ -312,20 +320,20 @@ class NativeProducer:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has it on its list just now."""
+        """True while the producer is registered with the broker."""
         return bool(self._handle.is_connected())
 
     async def send(self, payload: bytes, due: float | None, released: Callable[[], None]) -> str:
-        """Send one message and wait for its receipt; the message's id.
+        """Send a message, wait for its receipt and return its id.
 
         Args:
-            payload: the bytes.
-            due: seconds since the epoch before which it must not be delivered.
-            released: called on the loop once the client has let go of the message, whether or not anybody waits still.
+            payload: bytes of the message.
+            due: earliest delivery, in seconds since the epoch.
+            released: called on the loop when the client no longer holds the message, even if this call was cancelled.
 
         Raises:
-            transport.errors.BrokerDown: no receipt came.
-            transport.errors.Closed: the producer was closed; the message may be stored all the same.
+            transport.errors.BrokerDown: no receipt arrived.
+            transport.errors.Closed: the producer was closed; the message may be stored nevertheless.
         """
         message = self._library.MessageBuilder()
         message.content(payload)
@@ -344,54 +352,54 @@ class NativeProducer:
         return _name(stored, stored.batch_index())
 
     async def close(self) -> None:
-        """Close it; what has no receipt yet fails.
+        """Close the producer; unconfirmed sends fail.
 
         Raises:
             transport.errors.BrokerDown: the broker did not answer.
-            transport.errors.Closed: it was closed before.
+            transport.errors.Closed: the producer was closed before.
         """
         await self._wakeups.ask(self._handle.close_async, doing=self._doing)
 
 
 def _seconds(due: str) -> float:
-    """When a message is due; whatever somebody else may have written there means at once."""
+    """Parse the property `due` into seconds; a malformed value, written by another program, means due at once."""
     return int(due) / 1000 if due.isascii() and due.isdigit() and len(due) <= _MILLIS_DIGITS else 0.0
 
 
 def _keep_until_exit(handle: object) -> None:
-    """Keep a client's shell, some kilobytes, until the process is gone.
+    """Keep a client's Python object, some kilobytes, until the process exits.
 
-    Else one of its threads may be the last to let go of it, and then frees our token supplier, for which it needs the
-    interpreter: at the end of a process that is gone, and the client's thread aborts the process.
+    Otherwise one of the client's threads may drop the last reference. It then frees our token supplier, which needs the
+    interpreter; during process exit the interpreter is gone, and the thread aborts the process.
     """
     import ctypes
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
 
 
-def _hand_over(then: Callable[[Arrival | None], None], result: Any, message: object) -> None:  # noqa: ANN401 - an untyped library's
+def _hand_over(then: Callable[[Arrival | None], None], result: Any, message: object) -> None:  # noqa: ANN401 - the library is untyped
     then(Arrival(message) if result.value == _OK else None)
 
 
 def _ignore(result: object) -> None:
-    """A callback for calls whose end nobody waits for."""
+    """Callback for calls whose result is not needed."""
 
 
-def _name(found: Any, batch: int) -> str:  # noqa: ANN401 - an untyped library's
-    """An id as text, the same at the publisher and at every delivery. Ledgers are never shared between topics."""
+def _name(found: Any, batch: int) -> str:  # noqa: ANN401 - the library is untyped
+    """Format a message id; equal for the publisher and every delivery. Unique, as topics never share a ledger."""
     entry = f"{found.ledger_id()}:{found.entry_id()}"
     return entry if batch < 0 else f"{entry}:{batch}"
 
 
 def _never_raising(token: Callable[[], str]) -> Callable[[], str]:
-    """A supplier that never raises: it is called from the client's threads, where an exception ends the process."""
+    """Wrap a token supplier so that it never raises: an exception in the client's threads would end the process."""
     last = ""
 
     def supply() -> str:
         nonlocal last
         try:
             last = token()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the last token may still be good
+        except Exception as error:  # noqa: BLE001 - whatever the error, the last token may still be valid
             log.warning(Event.TOKEN_STALE, error=error)
         return last
 

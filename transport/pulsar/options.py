@@ -1,4 +1,4 @@
-"""What a connection is made of."""
+"""Options of the Pulsar adapter."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ __all__ = ["PulsarOptions", "hosts_of"]
 
 _PORTS: Final = {"pulsar": 6650, "pulsar+ssl": 6651, "http": 8080, "https": 8443}
 _NAME: Final = re.compile(r"[A-Za-z0-9_.=:-]{1,128}\Z")
-_FORM: Final = "a Pulsar URL is pulsar://, pulsar+ssl://, http:// or https://, then host:port, and nothing else"
+_FORM: Final = "a Pulsar URL must be pulsar://, pulsar+ssl://, http:// or https:// followed by host:port only"
 
 
 class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the broker is, and who we are there."""
+    """URL, token, namespace and time-outs of a Pulsar connection."""
 
     clock: ClassVar[Clock] = Clock.SERVER
     remedy: ClassVar[str] = (
-        "BROKER_URL, BROKER_TENANT, BROKER_NAMESPACE, BROKER_TOKEN: does the broker run, and may we publish and"
-        " consume?"
+        "check that the broker runs and that BROKER_TOKEN may produce and consume (BROKER_URL, BROKER_TENANT,"
+        " BROKER_NAMESPACE)"
     )
 
     url: str
-    """`pulsar://`, `pulsar+ssl://`, or `http(s)://` for lookups over HTTP, as TDMQ's access addresses are."""
+    """`pulsar://`, `pulsar+ssl://`, or `http(s)://` for lookups over HTTP, the form of TDMQ's access addresses."""
     token: Callable[[], str] | None = None
-    """Gives the token as it is now; asked at every connection and whenever the broker asks again."""
+    """Returns the current token; called at every connection and at every challenge of the broker."""
     tenant: str = "public"
-    """The cluster's id on TDMQ, such as `pulsar-xxxx`."""
+    """Tenant; on TDMQ the cluster's id, such as `pulsar-xxxx`."""
     namespace: str = "default"
     admin_url: str = ""
-    """Base URL of the admin interface, for backlogs; empty where there is none, as on TDMQ."""
+    """Base URL of the admin interface, for backlogs; empty if there is none, as on TDMQ."""
     tls_ca: str = ""
-    """PEM file of the authorities that TLS is verified with; empty takes the usual ones."""
+    """PEM file of the CA certificates that verify TLS; empty for the default ones."""
     operation_timeout: int = 10
     """Seconds after which opening a topic fails."""
     send_timeout: float = 30.0
-    """Seconds to wait for a receipt; messages are kept while the broker is away."""
+    """Seconds to wait for a receipt; the client keeps the message and retries while the broker is unreachable."""
 
     @classmethod
     def read(cls, url: str, variables: Variables) -> Self:
-        """The options in an environment; see the port. A token is read again whenever it is needed."""
+        """Read the options from the URL and the environment; see the port. The token is read again at each use."""
         options = cls(
             url=url,
             token=(lambda: variables("BROKER_TOKEN")) if variables("BROKER_TOKEN") else None,
@@ -59,13 +59,13 @@ class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
         return options
 
     async def open(self, clock: Callable[[], float]) -> Broker:
-        """Connect; see the port."""
+        """Connect to the broker; see the port."""
         from transport.pulsar.broker import PulsarBroker
 
         return await PulsarBroker.open(self, clock=clock)
 
     def checks(self) -> Sequence[BrokerCheck]:
-        """Whether messages travel, every topic lets us in, and the admin interface belongs to this broker."""
+        """List the checks: a message round trip, every topic's subscription, and the admin interface."""
         from transport.checks import backlog, round_trip, topics
 
         return (
@@ -73,46 +73,46 @@ class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
             BrokerCheck(
                 "topics",
                 topics,
-                "make the topic and its subscription, and let this token consume: docs/how-to/run-on-pulsar.md",
+                "create the topic and its subscription, and allow this token to consume: docs/how-to/run-on-pulsar.md",
             ),
             BrokerCheck(
                 "backlog",
                 backlog,
-                "BROKER_ADMIN_URL must be the admin interface of BROKER_URL's broker; or leave it empty",
+                "set BROKER_ADMIN_URL to the admin interface of BROKER_URL's broker, or leave it empty",
             ),
         )
 
     def check(self) -> None:
-        """Refuse what cannot be opened.
+        """Validate the URL, tenant and namespace.
 
         Raises:
-            transport.errors.BadBrokerUrl: the text names the remedy.
+            transport.errors.BadBrokerUrl: one of them is invalid; the text names the remedy.
         """
         hosts_of(self.url)
         for name, value in (("BROKER_TENANT", self.tenant), ("BROKER_NAMESPACE", self.namespace)):
             if not _NAME.match(value):
-                raise BadBrokerUrl(f"{name} is {value!r}: letters, digits and _ . = : - only")
+                raise BadBrokerUrl(f"{name} is {value!r}: use only letters, digits and _ . = : -")
 
     def path(self, topic: str) -> str:
-        """The topic's full name."""
+        """Return the full name of a topic."""
         return f"persistent://{self.tenant}/{self.namespace}/{topic}"
 
     @property
     def is_http(self) -> bool:
-        """Whether lookups go over HTTP."""
+        """True if lookups use HTTP."""
         return self.url.startswith("http")
 
     @property
     def is_tls(self) -> bool:
-        """Whether the connection is encrypted."""
+        """True if the connection uses TLS."""
         return urlsplit(self.url).scheme in {"pulsar+ssl", "https"}
 
 
 def hosts_of(url: str) -> list[tuple[str, int]]:
-    """The hosts and ports in a URL; several are separated by commas.
+    """Return the hosts and ports in a URL; a URL may list several, separated by commas.
 
     Raises:
-        transport.errors.BadBrokerUrl: it is none of ours.
+        transport.errors.BadBrokerUrl: the URL is not a Pulsar URL.
     """
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.netloc or "@" in parts.netloc:
@@ -124,8 +124,8 @@ def hosts_of(url: str) -> list[tuple[str, int]]:
 
 def _host(text: str, default: int) -> tuple[str, int]:
     try:
-        one = urlsplit(f"//{text}")
-        host, port = one.hostname, one.port or default
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port or default
     except ValueError as error:
         raise BadBrokerUrl(_FORM) from error
     if not host:

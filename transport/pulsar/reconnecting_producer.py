@@ -1,4 +1,4 @@
-"""Publishes on one topic."""
+"""Producer of one topic that survives the loss of its connection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["ReconnectingProducer"]
 
 
 class ReconnectingProducer:
-    """A producer, replaced when its connection stays away. Made by `ReconnectingProducer.open`.
+    """Publishes on one topic; `renew` replaces the native producer. Use `ReconnectingProducer.open`.
 
     Args:
-        producer: the first one.
-        make: makes another.
-        limit: seconds a message may wait for its receipt, whatever happens meanwhile.
+        producer: the first native producer.
+        make: opens another native producer.
+        limit: seconds to wait for a message's receipt, renewals included.
     """
 
     def __init__(self, producer: NativeProducer, make: Callable[[], Awaitable[NativeProducer]], limit: float) -> None:
@@ -33,30 +33,30 @@ class ReconnectingProducer:
 
     @classmethod
     async def open(cls, make: Callable[[], Awaitable[NativeProducer]], limit: float) -> Self:
-        """Open it.
+        """Open the first native producer.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not let us in.
+            transport.errors.BrokerDown: the broker did not open the producer.
         """
         return cls(await make(), make, limit)
 
     @property
     def connected(self) -> bool:
-        """As `Link` says."""
+        """True while the native producer is registered with the broker; see `transport.pulsar.watchdog.Link`."""
         return self._producer is not None and self._producer.connected
 
     async def send(self, payload: bytes, due: float | None) -> str:
-        """Send one message and wait for its receipt; the message's id. Waits its turn while too many are under way.
+        """Send a message, wait for its receipt and return its id. Waits while too many messages are unconfirmed.
 
         Raises:
-            transport.errors.BrokerDown: no receipt came.
-            transport.errors.Closed: it was closed.
+            transport.errors.BrokerDown: no receipt arrived in time.
+            transport.errors.Closed: the producer was closed.
         """
         try:
             async with asyncio.timeout(self._limit):
                 return await self._send(payload, due)
         except TimeoutError as error:
-            raise BrokerDown(f"no receipt in {self._limit:g} s") from error
+            raise BrokerDown(f"no receipt from the broker in {self._limit:g} s") from error
 
     async def _send(self, payload: bytes, due: float | None) -> str:
         tried = False
@@ -67,19 +67,21 @@ class ReconnectingProducer:
             if self._closed or producer is None:
                 self._unconfirmed.release()
                 if self._closed:
-                    raise BrokerDown("the broker was closed before a receipt came") if tried else Closed("it is closed")
+                    if tried:
+                        raise BrokerDown("the producer was closed before a receipt arrived")
+                    raise Closed("the producer is closed")
                 continue
             tried = True
             try:
-                # The place is given back with the receipt, not by whoever waits for it: it may have been cancelled.
+                # The receipt releases the semaphore, not this task: the task may be cancelled before.
                 return await producer.send(payload, due, self._unconfirmed.release)
             except Closed:
                 if producer is self._producer and not self._closed:
                     raise
-                # It is being renewed. If the old one had the message stored, there are two now, and none is lost.
+                # A renewal is under way: send again. If the first send was stored, the message is now stored twice.
 
     async def renew(self) -> None:
-        """As `Link` says. The old one goes first, else it might come back and send everything too."""
+        """Replace the native producer. The old one is closed first, or it might reconnect and send its messages too."""
         if self.connected:
             return
         self._usable.clear()
@@ -92,13 +94,13 @@ class ReconnectingProducer:
         self._usable.set()
 
     async def drop(self) -> None:
-        """Close the producer; what it had not confirmed waits for the next one."""
+        """Close the native producer; unconfirmed messages are sent again by the next one."""
         old, self._producer = self._producer, None
         if old is not None:
-            with suppress(BrokerDown, Closed):  # it has no connection, or the broker notices by itself
+            with suppress(BrokerDown, Closed):  # no connection, or closed already: the broker cleans up by itself
                 await old.close()
 
     def close(self) -> None:
-        """Let nobody in any more; those inside get their receipt."""
+        """Accept no further message; messages already sent still get their receipt."""
         self._closed = True
         self._usable.set()

@@ -1,4 +1,4 @@
-"""Receives from one topic for one consumer."""
+"""Consumer of one topic (or partition) that survives the loss of its connection."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logs.get(__name__)
 
 
 class TopicConsumer:
-    """A native consumer, replaced when its connection stays away.
+    """Receives from one topic or partition; `renew` replaces the native consumer.
 
     Args:
-        topic: as the port names it.
-        consumer: the first one.
-        make: makes another, with a queue of so many messages.
-        queue: of the first one.
-        arrived: takes what comes; None when the connection's replacement made the client forget a request.
+        topic: the topic's name at the port.
+        consumer: the first native consumer.
+        make: opens another native consumer with a given queue size.
+        queue: queue size of the first native consumer, in messages.
+        arrived: called with each message; with None after a renewal, which dropped the requests under way.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TopicConsumer:
     ) -> None:
         self.topic = topic
         self.pending = 0
-        """Requests under way. None can be called off, so none is made that is not wanted."""
+        """Requests under way. A request cannot be cancelled, so request only messages that are wanted."""
         self._use(consumer)
         self._make = make
         self._queue = queue
@@ -52,31 +52,31 @@ class TopicConsumer:
 
     @property
     def connected(self) -> bool:
-        """As `Link` says. One that must be renewed for another reason says no, too."""
+        """True while registered with the broker; false also when it must be renewed because of batches (see `Link`)."""
         return self._consumer.connected and not self._drops_batched
 
     def request(self) -> None:
-        """Request one message; what the client holds already arrives before this returns."""
+        """Request one message. If the client holds one already, it arrives before this returns."""
         self.pending += 1
         self._receive()
 
     def _on_arrival(self, consumer: NativeConsumer, arrival: Arrival | None) -> None:
         if consumer is not self._consumer or self._closed:
-            return  # The broker delivers it again: that consumer is gone.
+            return  # From a replaced or closed consumer: the broker delivers the message again.
         self.pending -= 1
         if arrival is None:
             return
         if arrival.batched and not self._queue:
-            # We send no batches; whoever does must not have all but the first message of each lie here for ever.
+            # Another program sends batches. With a queue of 0 the client would never deliver their other messages.
             self._queue, self._drops_batched = 1, True
             log.warning(Event.BATCHES_FOUND, topic=self.topic)
         self._arrived(self, arrival)
 
-    async def ack(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
-        """The message is done, whichever connection it came by.
+    async def ack(self, message: Any) -> None:  # noqa: ANN401 - the library is untyped
+        """Ack a message, also one that arrived before a renewal.
 
         Raises:
-            transport.errors.Closed: the topic_consumer was closed.
+            transport.errors.Closed: the consumer was closed.
         """
         while True:
             consumer = self._consumer
@@ -86,16 +86,19 @@ class TopicConsumer:
                 if consumer is self._consumer:
                     raise
 
-    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
-        """As `ack`, for a message that was acked before and came again."""
+    def ack_again(self, message: Any) -> None:  # noqa: ANN401 - the library is untyped
+        """Ack a message that was acked before and was delivered again; does not wait."""
         self._consumer.ack_again(message)
 
-    def release(self, message: Any) -> None:  # noqa: ANN401 - an untyped library's
-        """Give a message back."""
+    def release(self, message: Any) -> None:  # noqa: ANN401 - the library is untyped
+        """Return a message to the broker for redelivery."""
         self._consumer.release(message)
 
     async def renew(self) -> None:
-        """As `Link` says. What the old one held comes again, and acks go by ids, which stay."""
+        """Replace the native consumer.
+
+        Its unacked messages are delivered again under the same ids, so acks of earlier deliveries stay valid.
+        """
         queue = self._queue
         fresh = await self._make(queue)
         if self._closed or self.connected:
@@ -103,19 +106,19 @@ class TopicConsumer:
             return
         old = self._consumer
         self._use(fresh)
-        # A batch may have come while the fresh one was made.
+        # A batch may have arrived while the new consumer was opened.
         self._drops_batched = queue != self._queue
         self.pending = 0
         self._arrived(self, None)
-        with suppress(BrokerDown, Closed):  # it has no connection anyway
+        with suppress(BrokerDown, Closed):  # the old consumer has no connection
             await old.close()
 
     async def close(self) -> None:
-        """Send acks, leave, give back everything unacked.
+        """Send pending acks, leave the subscription and release all unacked messages. A second close is harmless.
 
         Raises:
-            transport.errors.BrokerDown: the broker did not answer; it notices by itself.
+            transport.errors.BrokerDown: the broker did not answer; it releases the messages by itself.
         """
         self._closed = True
-        with suppress(Closed):  # twice is harmless
+        with suppress(Closed):
             await self._consumer.close()

@@ -1,8 +1,8 @@
-"""Renews what has lost its connection for too long.
+"""Connection watchdog: reopens producers and consumers whose connection stays down.
 
-The client reconnects by itself, but waits longer each time, up to a minute: after an outage of some minutes a worker
-would stand idle that long beside a broker that is up. What stays away for some seconds is therefore opened anew, which
-the client tries with short pauses.
+The client reconnects by itself with a growing backoff, up to a minute. After an outage of some minutes a worker would
+stay idle for up to a minute although the broker is up again. So a producer or consumer that is disconnected for some
+seconds is reopened; the client retries a new one with short pauses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transport.errors import Closed
 __all__ = ["AWAY", "Link", "Watchdog"]
 
 AWAY: Final = 5.0
-"""Seconds without a connection after which a link is renewed; the client's first tries fall within."""
+"""Seconds without a connection after which a link is renewed; long enough for the client's first retries."""
 _CHECK_EVERY: Final = 1.0
 
 log = logs.get(__name__)
@@ -28,21 +28,21 @@ class Link(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has it on its list just now."""
+        """True while the link is registered with the broker."""
         ...
 
     async def renew(self) -> None:
-        """Open it anew in place of the old one.
+        """Replace the client's producer or consumer with a new one.
 
         Raises:
-            transport.errors.BrokerDown: not yet.
-            transport.errors.Closed: it is not needed any more.
+            transport.errors.BrokerDown: the broker is still unreachable.
+            transport.errors.Closed: the link was closed.
         """
         ...
 
 
 class Watchdog:
-    """Looks after links from its making until `stop`. Must be made where the loop runs."""
+    """Renews watched links from construction until `stop`. Construct it inside a running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -51,15 +51,15 @@ class Watchdog:
         self._task = asyncio.create_task(self._run(), name="pulsar-watchdog")
 
     def watch(self, link: Link) -> None:
-        """Look after a link."""
+        """Start watching a link."""
         self._links[link] = self._loop.time()
 
     def forget(self, link: Link) -> None:
-        """Leave it alone."""
+        """Stop watching a link."""
         self._links.pop(link, None)
 
     async def stop(self) -> None:
-        """Leave all alone; what is being renewed is given up."""
+        """Stop watching all links; cancels renewals under way."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -69,7 +69,7 @@ class Watchdog:
             await self._renew(self._overdue())
 
     def _overdue(self) -> list[Link]:
-        """Links that have been away for too long, as far as anybody looked: a function may have been frozen."""
+        """Return links that were disconnected for too long, not counting time during which this process was frozen."""
         now = self._loop.time()
         was_frozen = now - self._checked_at > AWAY
         self._checked_at = now

@@ -1,10 +1,11 @@
-"""The embedded broker: one SQLite file for several processes on one machine, or `:memory:` for one object.
+"""Embedded broker: a SQLite file shared by processes of one machine, or `:memory:` for a single broker object.
 
-- `options` is what it is opened with.
-- `store` is the file: schema and statements, nothing else touches SQL.
-- `peers` is the folder beside the file: who else is alive, and how to wake them.
-- `delivery` is the one task that talks to both: it groups what many tasks ask for into one transaction.
-- `broker` is the port's face.
+- `options`: the URL.
+- `store`: the file, its schema and all SQL statements.
+- `peers`: the folder beside the file; detects dead processes and wakes the others.
+- `delivery`: the task that uses both; it groups the requests of many tasks into one transaction.
+- `clocks`: due times that survive a change of the wall clock and a reboot.
+- `broker`: implements the port.
 """
 
 from __future__ import annotations
@@ -15,4 +16,4 @@ from transport.sqlite.options import SqliteOptions
 __all__ = ["Options", "SqliteBroker", "SqliteOptions"]
 
 Options = SqliteOptions
-"""As `transport` finds it."""
+"""Name under which `transport` looks up the options of an adapter."""

@@ -1,4 +1,4 @@
-"""The port's face of the embedded broker: `SqliteBroker` and its consumers."""
+"""Broker port on SQLite: `SqliteBroker` and `SqliteConsumer`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BUSY_TIMEOUT: Final = 10.0
 
 
 class SqliteBroker:
-    """A broker in one file. Made by `SqliteBroker.open`."""
+    """A broker in a SQLite file. Use `SqliteBroker.open`."""
 
     def __init__(self, delivery: DeliveryLoop, peers: NoPeers, clocks: Clocks, *, private: bool) -> None:
         self._delivery = delivery
@@ -46,18 +46,18 @@ class SqliteBroker:
         lease: float = _LEASE,
         busy_timeout: float = _BUSY_TIMEOUT,
     ) -> Self:
-        """Open a file, creating it (readable by its owner only) and its folders if need be.
+        """Open a broker file; creates it (readable by its owner only) and its folder if missing.
 
         Args:
-            path: absolute, on a local disk; or `:memory:`.
-            clock: wall time in seconds: due times are kept by it over a reboot.
-            clocks: all the clocks, in place of this machine's and `clock`. Those of `:memory:` are the loop's.
-            lease: seconds after which a process that hangs loses its messages. One that dies loses them at once; one
-                that is stopped within a commit keeps the file locked until it goes on or dies.
+            path: absolute path on a local disk, or `:memory:`.
+            clock: returns the wall time in seconds; due times are restored from it after a reboot.
+            clocks: replaces `clock` and the machine's clocks. By default `:memory:` uses the loop's clock.
+            lease: seconds after which a hanging process loses its messages. A process that dies loses them at once. A
+                process that is stopped during a commit keeps the file locked until it continues or dies.
             busy_timeout: seconds to wait for other processes that write.
 
         Raises:
-            transport.errors.BadBrokerUrl: no broker file of this build can lie there.
+            transport.errors.BadBrokerUrl: the path is not usable, or holds another file or schema.
             transport.errors.BrokerDown: the disk failed, or another process keeps the file locked.
         """
         private = path == MEMORY
@@ -72,20 +72,20 @@ class SqliteBroker:
         except BaseException as error:
             runner.close()
             if isinstance(error, sqlite3.Error):
-                raise BrokerDown(f"the broker file {path} does not open: {error}") from error
+                raise BrokerDown(f"the broker file {path} cannot be opened: {error}") from error
             raise
         return cls(DeliveryLoop(store, runner, peers, clocks.steady), peers, clocks, private=private)
 
     @property
     def capabilities(self) -> Capabilities:
-        """A file is shared and stays; `:memory:` is private and goes."""
-        kept = not self._private
+        """A file is shared and durable; `:memory:` is neither."""
+        file = not self._private
         return Capabilities(
-            survives_restart=kept, shared_between_processes=kept, exact_backlog=True, knows_dead_holders=kept
+            survives_restart=file, shared_between_processes=file, exact_backlog=True, knows_dead_holders=file
         )
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
-        """Store one message and return its id after the commit; see the port."""
+        """Store a message and return its id after the commit; see the port."""
         if len(payload) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(f"a message of {len(payload)} bytes for {topic}: the limit is {MAX_MESSAGE_BYTES}")
         now, wait = self._clocks.read(), max(delay, 0.0)
@@ -94,7 +94,7 @@ class SqliteBroker:
         )
 
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> SqliteConsumer:
-        """Join a subscription; see the port. Nothing is fetched ahead before the first `receive`.
+        """Join a subscription; see the port. Prefetching starts with the first `receive`.
 
         Raises:
             ValueError: no topic, no subscription name, or a negative prefetch.
@@ -110,12 +110,12 @@ class SqliteBroker:
         return consumer
 
     def _join(self, store: Store, topics: Sequence[str], subscription: str, now: float) -> dict[int, str]:
-        """In the store's thread: become a holder, whose death others notice, before the first claim."""
+        """Register as a holder before the first claim, so that peers notice our death. Runs in the store's thread."""
         self._peers.maintain(store, now)
         return store.subscribe(topics, subscription)
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
-        """Exact figures; what a process that died held is given back first. A message fetched ahead is in flight."""
+        """Count exactly; see the port. Messages of dead processes are released first. A prefetched one is in flight."""
         now = asyncio.get_running_loop().time()
         if await self._delivery.submit(self._peers.dead, write=False):
             await self._delivery.submit(lambda store: self._peers.reclaim(store, now))
@@ -123,22 +123,22 @@ class SqliteBroker:
         return await self._delivery.submit(lambda store: store.backlog(topic, subscription, steady), write=False)
 
     async def close(self) -> None:
-        """Give back everything unacked, end every `receive`, close the file; see the port.
+        """Release all unacked messages, end every `receive` and close the file; see the port.
 
         Raises:
-            transport.errors.BrokerDown: the file failed; others give back what we held.
+            transport.errors.BrokerDown: the file failed; peers release our messages.
         """
         self._delivery.stop()
         await self._delivery.finished()
 
 
 def _peers_beside(path: str, lease: float) -> Peers:
-    """The neighbours on a file, whatever name it was opened by."""
+    """Return the peers of a file. The resolved path makes them the same for every alias of the file."""
     return Peers(Path(f"{Path(path).resolve()}.peers"), secrets.token_hex(8), lease)
 
 
 class SqliteConsumer:
-    """One member of a subscription. Made by `SqliteBroker.subscribe`."""
+    """A member of a subscription, made by `SqliteBroker.subscribe`; also the `Member` of the delivery loop."""
 
     def __init__(self, delivery: DeliveryLoop, queues: Mapping[int, str], prefetch: int) -> None:
         self._delivery = delivery
@@ -154,7 +154,7 @@ class SqliteConsumer:
 
     @property
     def connected(self) -> bool:
-        """Whether it is open, and the file did not fail the last time."""
+        """True while the consumer is open and the last access to the file succeeded."""
         return not self._closed and not self._failed
 
     async def receive(self) -> Delivery:
@@ -168,7 +168,7 @@ class SqliteConsumer:
             raise Closed("the consumer is closed")
         self._no_prefetch = False
         self._waiting += 1
-        # What is at hand may have come for another call that has not run yet.
+        # A buffered message may belong to another call that was woken but has not run yet.
         if self._waiting > self._buffer.qsize() or self._buffer.qsize() * 2 <= self._prefetch:
             self._delivery.wake()
         try:
@@ -182,10 +182,10 @@ class SqliteConsumer:
         raise item
 
     async def ack(self, delivery: Delivery) -> None:
-        """Remove a message for good; returns after the commit.
+        """Delete a message; returns after the commit.
 
         Raises:
-            transport.errors.Closed: the consumer was closed, and has given the message back.
+            transport.errors.Closed: the consumer was closed and has released the message.
             transport.errors.BrokerDown: the file failed; ack again.
         """
         if self._closed:
@@ -196,7 +196,7 @@ class SqliteConsumer:
             self._held.pop(delivery.message_id, None)
 
     async def release(self, delivery: Delivery) -> None:
-        """Give a message back; returns after the commit. Nothing more is fetched ahead until the next `receive`.
+        """Release a message; returns after the commit. Prefetching stops until the next `receive`.
 
         Raises:
             transport.errors.BrokerDown: the file failed; release again.
@@ -204,7 +204,7 @@ class SqliteConsumer:
         row = self._held.pop(delivery.message_id, None)
         if row is None or self._closed:
             return
-        # Else this consumer, having room again, would take back what another should have.
+        # Otherwise this consumer would prefetch the released message again.
         self._no_prefetch = True
         try:
             await self._delivery.submit(lambda store: store.release((row,), self._delivery.holder))
@@ -213,37 +213,37 @@ class SqliteConsumer:
             raise
 
     async def close(self) -> None:
-        """Give back everything unacked and end every `receive`; returns after the commit.
+        """Release all unacked messages and end every `receive`; returns after the commit.
 
         Raises:
-            transport.errors.BrokerDown: the file failed; what was held stays held until the broker is closed.
+            transport.errors.BrokerDown: the file failed; the messages stay held until the broker is closed.
         """
         if self._closed:
             return
         self.stop()
         self._delivery.remove(self)
-        # What is held is looked up only then: a claim may be under way, and comes to `feed` before this runs.
+        # Read `_held` inside the request: a claim under way reaches `deliver` before the request runs.
         await self._delivery.submit(lambda store: store.release(tuple(self._held.values()), self._delivery.holder))
 
     @property
     def queues(self) -> Sequence[int]:
-        """As `Member` says."""
+        """See `Member`."""
         return tuple(self._order)
 
     @property
     def waiting(self) -> int:
-        """As `Member` says."""
+        """See `Member`."""
         return self._waiting
 
     @property
     def wanted(self) -> int:
-        """As `Member` says."""
+        """See `Member`."""
         if self._closed:
             return 0
         return self._waiting + (0 if self._no_prefetch else self._prefetch) - self._buffer.qsize()
 
     def deliver(self, leases: Sequence[Lease]) -> None:
-        """As `Member` says. One that was closed meanwhile only notes what it has to give back."""
+        """See `Member`. A closed consumer only records the messages, so that `close` releases them."""
         self._failed = False
         for lease in leases:
             self._held[lease.message_id] = lease.row
@@ -256,24 +256,24 @@ class SqliteConsumer:
         return Delivery(lease.message_id, self._topics[lease.queue], lease.payload, lease.holder_died)
 
     def fail(self, reason: str) -> None:
-        """As `Member` says. Nothing more is fetched ahead until the next `receive`."""
+        """See `Member`. Prefetching stops until the next `receive`."""
         self._no_prefetch = self._failed = True
         for _ in range(self._waiting - self._buffer.qsize()):
             self._buffer.put_nowait(BrokerDown(reason))
 
     def drop_prefetched(self) -> list[int]:
-        """As `Member` says."""
+        """See `Member`."""
         rows = [self._held.pop(delivery.message_id, None) for delivery in self._drain()]
         return [row for row in rows if row is not None]
 
     def stop(self) -> None:
-        """As `Member` says."""
+        """See `Member`."""
         if not self._closed:
             self._closed = True
             self._drain()
             self._buffer.put_nowait(Closed("the consumer is closed"))
 
     def _drain(self) -> list[Delivery]:
-        """Take back what was not handed out."""
+        """Empty the buffer and return the messages in it."""
         items = [self._buffer.get_nowait() for _ in range(self._buffer.qsize())]
         return [item for item in items if isinstance(item, Delivery)]

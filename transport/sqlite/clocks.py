@@ -1,9 +1,9 @@
-"""The clocks of the broker file: due times must not move when the wall clock of the machine is set.
+"""Clocks of the broker file: setting the machine's wall clock must not move due times.
 
-Delays are counted in seconds since the machine began, which run on while it sleeps and cannot be set (CLOCK_BOOTTIME,
-clock_gettime(2)); all its processes see the same. They mean nothing after a reboot, which the kernel's boot id shows
-(proc(5), /proc/sys/kernel/random/boot_id): the first process of a new boot counts anew from the wall time at which each
-message is due, which is stored beside it. A system without such an id keeps to the wall clock.
+Delays are measured in seconds since boot: this clock runs during sleep, cannot be set, and is the same for all
+processes (CLOCK_BOOTTIME, clock_gettime(2)). Its values are meaningless after a reboot. The kernel's boot id reveals a
+reboot (proc(5), /proc/sys/kernel/random/boot_id); the first process of a new boot then recomputes every due time from
+the wall time stored beside it. A system without a boot id uses the wall clock.
 """
 
 from __future__ import annotations
@@ -17,52 +17,52 @@ __all__ = ["Clocks", "Moment", "boot_id", "machine_clocks", "time_since_boot"]
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _WALL: Final = "wall"
-"""Stands for the boot where the system names none: then wall time counts, before a reboot and after it."""
+"""Placeholder for the boot id on a system without one; due times are then wall times."""
 
 
 class Moment(NamedTuple):
-    """One reading of the clocks."""
+    """A reading of the clocks."""
 
     wall: float
     """Seconds since the epoch."""
     steady: float
-    """Seconds since the machine began."""
+    """Seconds since boot."""
     boot: str
-    """Names the boot in which `steady` was read."""
+    """Id of the boot in which `steady` was read."""
 
 
 class Clocks(NamedTuple):
-    """Where the broker reads the time."""
+    """Clocks that the broker reads."""
 
     wall: Callable[[], float]
     """Seconds since the epoch."""
     steady: Callable[[], float]
-    """Seconds since the machine began."""
+    """Seconds since boot."""
     boot: str
-    """Names the boot."""
+    """Id of the current boot."""
 
     def read(self) -> Moment:
-        """The time now."""
+        """Read both clocks."""
         return Moment(self.wall(), self.steady(), self.boot)
 
 
 def machine_clocks(wall: Callable[[], float]) -> Clocks:
-    """The clocks that all processes of this machine share.
+    """Return the clocks that all processes of this machine share.
 
     Args:
-        wall: seconds since the epoch.
+        wall: returns seconds since the epoch.
     """
     boot = boot_id()
     return Clocks(wall, wall if boot == _WALL else time_since_boot, boot)
 
 
 def time_since_boot() -> float:
-    """Seconds since the machine began, sleep included."""
+    """Return the seconds since boot, including sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:
-    """The kernel's name of this boot; `wall` where the system has none."""
+    """Return the kernel's id of this boot, or `wall` on a system without one."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip() or _WALL
     except OSError:

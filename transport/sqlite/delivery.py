@@ -1,8 +1,8 @@
-"""The one task between the loop and the file.
+"""Delivery loop: the only task that accesses the broker file.
 
-Whatever tasks ask for (publish, ack, release, …) is queued; each round takes all of it, adds what consumers want, and
-does it in one transaction: many tasks share one commit and one trip to the store's thread. `:memory:` takes the same
-way without a thread, on the loop, so that virtual time works.
+Requests of other tasks (publish, ack, release, …) are queued. Each round executes the queued requests and the claims
+for the consumers in one transaction, so many tasks share a commit and a trip to the store's thread. `:memory:` works
+the same way without a thread, on the loop, so that virtual time works.
 """
 
 from __future__ import annotations
@@ -25,68 +25,68 @@ T = TypeVar("T")
 Maintenance = Callable[[Store], None]
 
 _MAX_REQUESTS: Final = 500
-"""Requests in one transaction: other processes wait for some milliseconds at most."""
+"""Requests per transaction, at most: other processes then wait for only some milliseconds."""
 _RETRY_AFTER: Final = 1.0
-"""Seconds until leases are tried again after the file failed."""
+"""Seconds until the next round after the file failed."""
 _MIN_SLEEP: Final = 0.001
-"""Shortest sleep until a message is due: the broker's clock and the loop's never agree to the microsecond."""
+"""Shortest sleep until a message is due, in seconds: the broker's clock and the loop's differ by microseconds."""
 
 
 class Runner:
-    """Where the store runs: a thread of its own, or on the loop."""
+    """Executes the store's blocking calls, in a dedicated thread or on the loop."""
 
     def __init__(self, *, threaded: bool) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite-broker") if threaded else None
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work."""
+        """Execute a blocking function and return its result."""
         if self._executor is None:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def close(self) -> None:
-        """Let the thread end after what it does."""
+        """End the thread after its current work; does not wait."""
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
 
 class Member(Protocol):
-    """A consumer as the pump sees it."""
+    """A consumer, as the delivery loop uses it."""
 
     @property
     def queues(self) -> Sequence[int]:
-        """Queues to claim from, the one whose turn it is first."""
+        """Queues to claim from, in round-robin order."""
         ...
 
     @property
     def waiting(self) -> int:
-        """Calls of `receive` that wait."""
+        """Number of waiting `receive` calls."""
         ...
 
     @property
     def wanted(self) -> int:
-        """How many messages it would take now."""
+        """Number of messages that the consumer can take now."""
         ...
 
     def deliver(self, leases: Sequence[Lease]) -> None:
-        """Take over messages."""
+        """Accept claimed messages."""
         ...
 
     def fail(self, reason: str) -> None:
-        """The file failed: raise `BrokerDown` from every `receive` that waits."""
+        """Raise `BrokerDown` in every waiting `receive`, because the file failed."""
         ...
 
     def drop_prefetched(self) -> list[int]:
-        """The lease ended, others may have what is not handed out yet: drop it and return its rows."""
+        """Drop the messages that `receive` has not returned, because the lease expired; return their rows."""
         ...
 
     def stop(self) -> None:
-        """End every `receive` and demand nothing more."""
+        """End every `receive`; `wanted` is 0 from now on."""
         ...
 
 
 class _Request(Generic[T]):
-    """One thing to do in the store, and who waits for it."""
+    """A function to run on the store, and the future of its result."""
 
     def __init__(self, work: Callable[[Store], T], *, write: bool) -> None:
         self._work = work
@@ -111,7 +111,7 @@ class _Request(Generic[T]):
 
 
 class _Demand:
-    """What a consumer wants, and what it gets."""
+    """The demand of a consumer in a round, and the messages claimed for it."""
 
     def __init__(self, member: Member) -> None:
         self.member = member
@@ -125,7 +125,7 @@ class _Demand:
 
 
 class _Round:
-    """One trip to the store."""
+    """A round: the maintenance, requests and claims of one trip to the store."""
 
     def __init__(
         self,
@@ -140,10 +140,10 @@ class _Round:
         self._now = now
         self._committed = False
         self.next_due: float | None = None
-        """When somebody who went away unsatisfied can be served."""
+        """Due time of the next message for a consumer whose demand is not met; None if there is none."""
 
     def run(self, store: Store, peers: NoPeers) -> None:
-        """Do everything in one transaction, or without one if there is nothing to write."""
+        """Execute everything in one transaction; without a transaction if there is nothing to write."""
         if self._writes(store):
             with store.transaction():
                 for work in self.maintenance:
@@ -178,7 +178,7 @@ class _Round:
             request.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Tell everybody. If it went wrong after the commit, what was claimed is ours nevertheless."""
+        """Fail all requests and waiting consumers. After a failure that follows the commit, the claims are kept."""
         reason = f"the broker file failed: {error}"
         for request in self.requests:
             down = BrokerDown(reason)
@@ -190,7 +190,7 @@ class _Round:
 
 
 class DeliveryLoop:
-    """Runs the store for a broker and its consumers, from its making until `stop`."""
+    """Executes requests and claims for a broker and its consumers, from construction until `stop`."""
 
     def __init__(self, store: Store, runner: Runner, peers: NoPeers, clock: Callable[[], float]) -> None:
         self._store = store
@@ -208,13 +208,17 @@ class DeliveryLoop:
 
     @property
     def holder(self) -> int:
-        """Whose name leases are made in."""
+        """Our holder number in the file; leases are made under it."""
         return self._peers.holder
 
     def submit(self, work: Callable[[Store], T], *, write: bool = True) -> asyncio.Future[T]:
-        """Have something done in the next transaction; `write=False` for what only reads.
+        """Run a function on the store in the next round and return the future of its result.
 
         Cancelling the future only stops the waiting.
+
+        Args:
+            work: the function.
+            write: false if the function only reads.
 
         Raises:
             transport.errors.Closed: after `stop`.
@@ -227,11 +231,11 @@ class DeliveryLoop:
         return request.future
 
     def wake(self) -> None:
-        """Somebody wants messages, or there may be some."""
+        """Start a round: a consumer wants messages, or new messages may be deliverable."""
         self._signal.set()
 
     def add(self, member: Member) -> None:
-        """Serve a consumer.
+        """Start serving a consumer.
 
         Raises:
             transport.errors.Closed: after `stop`.
@@ -240,7 +244,7 @@ class DeliveryLoop:
         self._members.append(member)
 
     def remove(self, member: Member) -> None:
-        """Serve it no more."""
+        """Stop serving a consumer."""
         if member in self._members:
             self._members.remove(member)
 
@@ -249,7 +253,7 @@ class DeliveryLoop:
             raise Closed("the broker is closed")
 
     def stop(self) -> None:
-        """Do what was submitted, give back everything, close the store."""
+        """Execute the submitted requests, release all messages and close the store."""
         if not self._stopping:
             self._leaving = self.submit(self._peers.leave)
             self._end()
@@ -260,7 +264,7 @@ class DeliveryLoop:
             member.stop()
 
     async def finished(self) -> None:
-        """Wait for the end, and once raise what went wrong, if anything did."""
+        """Wait for the end; the first call raises the error of the shutdown, if there was one."""
         await asyncio.wait({self._task})
         leaving, self._leaving = self._leaving, None
         self._task.result()
@@ -283,7 +287,7 @@ class DeliveryLoop:
             self._runner.close()
 
     def _abort(self, error: BaseException) -> None:
-        """The loop ends, or a mistake of ours: leave nobody waiting."""
+        """Fail all queued requests: the event loop ends, or an unexpected error occurred."""
         self._end()
         while self._requests:
             self._requests.popleft().fail(error)
@@ -292,24 +296,24 @@ class DeliveryLoop:
         loop = asyncio.get_running_loop()
         if self._peers.lease_expired(loop.time()):
             self._expired_rows += [row for member in self._members for row in member.drop_prefetched()]
-        trip = _Round(self._maintenance(loop.time()), self._take(), self._demands(), self._clock())
-        if trip.maintenance or trip.requests or trip.demands:
+        round_ = _Round(self._maintenance(loop.time()), self._take(), self._demands(), self._clock())
+        if round_.maintenance or round_.requests or round_.demands:
             try:
-                await self._runner.run(lambda: trip.run(self._store, self._peers))
+                await self._runner.run(lambda: round_.run(self._store, self._peers))
             except (sqlite3.Error, OSError) as error:
-                trip.fail(error)
+                round_.fail(error)
                 return self._arm(loop.time() + _RETRY_AFTER)
             except BaseException as error:
-                trip.abort(error)
+                round_.abort(error)
                 raise
-            trip.settle()
+            round_.settle()
             self._expired_rows.clear()
             self._peers.attach(self.wake)
-        due = math.inf if trip.next_due is None else loop.time() + max(trip.next_due - self._clock(), _MIN_SLEEP)
+        due = math.inf if round_.next_due is None else loop.time() + max(round_.next_due - self._clock(), _MIN_SLEEP)
         return self._arm(min(due, self._peers.maintain_at))
 
     def _maintenance(self, now: float) -> list[Maintenance]:
-        """What the broker does for itself; what fails is tried again by and by."""
+        """Return the broker's own work for this round; failed work is repeated in a later round."""
         maintenance: list[Maintenance] = []
         if self._peers.maintenance_due(now):
             maintenance.append(lambda store: self._peers.maintain(store, now))
@@ -321,13 +325,13 @@ class DeliveryLoop:
         return [self._requests.popleft() for _ in range(min(len(self._requests), _MAX_REQUESTS))]
 
     def _demands(self) -> list[_Demand]:
-        """Those who wait come before those who only fetch ahead, and everybody is first in turn."""
+        """Return the demands: consumers with a waiting `receive` before those that only prefetch, in rotation."""
         self._members.rotate(-1)
         members = sorted(self._members, key=lambda member: member.waiting == 0)
         return [demand for demand in map(_Demand, members) if demand.unsatisfied]
 
     def _arm(self, at: float) -> None:
-        """Come again at a time of the loop's clock, or at once if something is left over."""
+        """Schedule the next round at a time of the loop's clock, or at once if requests are left."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if at == math.inf else asyncio.get_running_loop().call_at(at, self._signal.set)

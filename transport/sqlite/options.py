@@ -1,4 +1,4 @@
-"""What the embedded broker is opened with."""
+"""Options of the embedded broker."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ _REMEDY: Final = "use sqlite:///absolute/path/file.db or sqlite:///:memory:"
 
 
 class SqliteOptions(msgspec.Struct, frozen=True):
-    """Where the broker's file lies."""
+    """Location of the broker file."""
 
     clock: ClassVar[Clock] = Clock.MACHINE
-    remedy: ClassVar[str] = "BROKER_URL: can its file be written, on a local disk?"
+    remedy: ClassVar[str] = "check that BROKER_URL names a writable file on a local disk"
 
     url: str
-    """`sqlite:///absolute/path/file.db` (several processes may open the same file), or `sqlite:///:memory:` (private to
-    the object that is opened)."""
+    """`sqlite:///absolute/path/file.db` (shared: several processes may open it), or `sqlite:///:memory:` (private to
+    one broker object)."""
 
     @classmethod
-    def read(cls, url: str, variables: Variables) -> Self:  # noqa: ARG003 - the URL says all
-        """The options in an environment; see the port."""
+    def read(cls, url: str, variables: Variables) -> Self:  # noqa: ARG003 - the URL is the only option
+        """Read the options from the URL; see the port."""
         options = cls(url)
         _ = options.path
         return options
 
     @property
     def path(self) -> str:
-        """The path in the URL, or `:memory:`.
+        """Path in the URL, or `:memory:`.
 
         Raises:
-            transport.errors.BadBrokerUrl: it has none; the text names the remedy.
+            transport.errors.BadBrokerUrl: the URL has no valid path; the text names the remedy.
         """
         parts = urlsplit(self.url)
         path = unquote(parts.path)
         if parts.netloc or parts.query or parts.fragment or not self.url.startswith("sqlite:///"):
-            raise BadBrokerUrl(f"a sqlite URL has three slashes, an absolute path and nothing else: {_REMEDY}")
+            raise BadBrokerUrl(f"a sqlite URL must be three slashes and an absolute path only: {_REMEDY}")
         if path == "/:memory:":
             return ":memory:"
         if path.endswith("/") or "\0" in path:
-            raise BadBrokerUrl(f"a sqlite URL names a file: {_REMEDY}")
+            raise BadBrokerUrl(f"a sqlite URL must name a file: {_REMEDY}")
         return path
 
     async def open(self, clock: Callable[[], float]) -> Broker:
@@ -57,7 +57,7 @@ class SqliteOptions(msgspec.Struct, frozen=True):
         return await SqliteBroker.open(self.path, clock=clock)
 
     def checks(self) -> Sequence[BrokerCheck]:
-        """Whether messages travel, and every topic can be had."""
+        """List the checks: a message round trip, every topic's subscription, and the backlog."""
         from transport.checks import backlog, round_trip, topics
 
         return (

@@ -1,17 +1,17 @@
-"""The folder beside the file: which brokers are alive, and how to wake them.
+"""Peers of a broker: liveness detection and wake-ups, by named pipes in a folder beside the file.
 
-A broker that consumes is a holder, and has two named pipes in the folder:
-- `{name}.alive`: the holder keeps it open for writing and never writes. Its neighbours keep it open for reading: when
-  the holder ends, however it ends, the kernel closes its side and their loops see the end of the file at once.
-- `{name}.wake`: the holder keeps it open for reading; whoever makes a message deliverable writes one byte.
+A broker that consumes is a holder and has two named pipes in the folder:
+- `{name}.alive`: the holder keeps it open for writing and never writes. Its peers keep it open for reading: when the
+  holder's process ends, in any way, the kernel closes its side and the peers' loops see the end of file at once.
+- `{name}.wake`: the holder keeps it open for reading; a process that makes a message deliverable writes one byte.
 
-So nobody polls: an idle consumer sleeps in the kernel, and a message or a `kill -9` wakes it in about a millisecond.
-Looking at `PRAGMA data_version` and at file locks instead would wake every process every few milliseconds; sockets
-would do as well as pipes, but their paths end at 108 bytes (unix(7)). A process that is stopped, not dead, keeps its
-pipe: its lease, kept in the file, tells. Leases are measured in monotonic time, which is one for all processes of a
-machine, does not leap when the wall clock is set and does not run while a laptop sleeps (clock_gettime(2)).
+So no process polls: an idle consumer sleeps in the kernel, and a message or a `kill -9` wakes it in about a
+millisecond. Polling `PRAGMA data_version` and file locks would wake every process every few milliseconds. Sockets would
+work too, but their paths are limited to 108 bytes (unix(7)). A process that is stopped, not dead, keeps its pipe open;
+its lease, recorded in the file, detects it. Leases use monotonic time: it is the same for all processes of a machine,
+does not jump when the wall clock is set and does not run while a laptop sleeps (clock_gettime(2)).
 
-The folder changes only inside a write transaction, so no process ever sees a half-made or half-removed neighbour.
+The folder changes only inside a write transaction, so no process sees a partly created or partly removed peer.
 A child forked without exec inherits the pipe and hides its parent's death until the lease ends: do not fork consumers.
 """
 
@@ -36,52 +36,52 @@ _RENEWALS: Final = 4
 
 
 class NoPeers:
-    """What a broker without neighbours has in place of `Peers`: it is the only holder there can be."""
+    """Null object in place of `Peers` for `:memory:`, whose only holder is this broker."""
 
     holder = NO_HOLDER + 1
     """Our number in the file."""
 
     def maintenance_due(self, now: float) -> bool:
-        """Loop: whether to `maintain` at this time. `now` is monotonic seconds, here and below."""
+        """Loop: True if `maintain` should run now. `now` is monotonic seconds, here and below."""
         del now
         return False
 
     @property
     def maintain_at(self) -> float:
-        """Loop: when to `maintain` at the latest; monotonic seconds."""
+        """Loop: latest time of the next `maintain`, in monotonic seconds."""
         return math.inf
 
     def lease_expired(self, now: float) -> bool:
-        """Loop: whether our lease ended before we came to renew it, so that others may have what we held."""
+        """Loop: True if our lease expired before it was renewed, so that peers may hold our messages now."""
         del now
         return False
 
     def maintain(self, store: Store, now: float) -> None:
-        """Enter or renew, give back what the dead and the hung held, find new neighbours. Inside a transaction."""
+        """Register or renew our lease, release messages of dead and hanging peers, find new peers. In a transaction."""
 
     def dead(self, store: Store) -> list[str]:
-        """Neighbours that ended without leaving."""
+        """Return the peers that ended without leaving."""
         del store
         return []
 
     def reclaim(self, store: Store, now: float) -> None:
-        """Strike the dead off and give back what they held, and what the hung held. Inside a transaction."""
+        """Remove dead peers and release the messages of dead and hanging peers. In a transaction."""
 
     def committed(self, store: Store) -> None:
-        """After a commit: wake the neighbours if there is a message for them, or if we are new."""
+        """Wake the peers if a message became deliverable or this broker is new. After a commit."""
 
     def leave(self, store: Store) -> None:
-        """Strike ourselves off and give back everything we hold. Inside a transaction."""
+        """Remove this broker as a holder and release all messages it holds. In a transaction."""
 
     def attach(self, wake: Callable[[], None]) -> None:
-        """Loop: call `wake` whenever a neighbour wakes us or dies, also for neighbours found since."""
+        """Loop: call `wake` whenever a peer wakes us or dies; repeat the call to include newly found peers."""
 
     def close(self) -> None:
-        """Loop: let go of the neighbours."""
+        """Loop: close the pipes."""
 
 
 class Peers(NoPeers):
-    """This broker as a holder, and its neighbours. Methods are for the store's thread unless they say otherwise."""
+    """This broker as a holder, and its peers. Methods run in the store's thread unless marked `Loop`."""
 
     def __init__(self, folder: Path, name: str, lease: float) -> None:
         self._folder = folder
@@ -99,20 +99,20 @@ class Peers(NoPeers):
         self.holder = NO_HOLDER
 
     def maintenance_due(self, now: float) -> bool:
-        """Whether something changed, or a quarter of the lease is over."""
+        """Loop: True if a peer came or died, or a quarter of the lease is over."""
         return self._peers_changed or now >= self.maintain_at
 
     @property
     def maintain_at(self) -> float:
-        """A quarter of the lease after the last renewal."""
+        """Loop: a quarter of the lease after the last renewal."""
         return math.inf if self.holder == NO_HOLDER else self._expires - self._lease * (1 - 1 / _RENEWALS)
 
     def lease_expired(self, now: float) -> bool:
-        """Whether this process was stopped for longer than its lease."""
+        """Loop: True if this process was stopped for longer than its lease."""
         return self.holder != NO_HOLDER and now > self._expires
 
     def maintain(self, store: Store, now: float) -> None:
-        """Renew or enter, give back what the dead held, open the pipes of those who came."""
+        """Renew our lease or register, release messages of dead peers, open the pipes of new peers."""
         self._peers_changed = False
         self._renewed = now + self._lease
         if not store.renew_lease(self._name, self._renewed):
@@ -125,12 +125,12 @@ class Peers(NoPeers):
                 self._found[name] = pipe
 
     def dead(self, store: Store) -> list[str]:
-        """Those of the file and of the folder whose pipe has no writer."""
+        """Return the holders in the file and the names in the folder whose `alive` pipe has no writer."""
         names = (store.holders() | self._names()) - {self._name}
         return [name for name in names if not _is_alive(self._path(name, "alive"))]
 
     def reclaim(self, store: Store, now: float) -> None:
-        """Remove their pipes too."""
+        """Release the messages of dead and hanging peers; remove the pipes of dead peers."""
         for name in self.dead(store):
             store.remove_dead(name)
             self._remove(name)
@@ -149,7 +149,7 @@ class Peers(NoPeers):
         self._entered = True
 
     def committed(self, store: Store) -> None:
-        """Ring every wake_pipe but ours; after a renewal also give free space back to the disk."""
+        """Write to every wake pipe but ours; after a renewal also return free space to the disk."""
         note = (_NEW_PEER if self._entered else b"") + (_NEW_MESSAGE if store.made_deliverable else b"")
         if self._expires != self._renewed:
             self._expires = self._renewed
@@ -160,14 +160,14 @@ class Peers(NoPeers):
                 _wake_peer(self._path(name, "wake"), note)
 
     def leave(self, store: Store) -> None:
-        """Remove our pipes too."""
+        """Remove this broker as a holder, release its messages and remove its pipes."""
         if self.holder != NO_HOLDER:
             store.remove_holder(self._name)
-            store.reclaim(0.0)  # no lease ends before the machine began: this gives back ours alone
+            store.reclaim(0.0)  # no lease ends before boot: this releases only our messages
             self._remove(self._name)
 
     def attach(self, wake: Callable[[], None]) -> None:
-        """Our wake_pipe, and the pipes of the neighbours."""
+        """Loop: watch our wake pipe and the `alive` pipes of the peers."""
         loop = asyncio.get_running_loop()
         wake_pipe = self._pipes.get("wake", self._listening)
         if wake_pipe != self._listening:
@@ -180,7 +180,7 @@ class Peers(NoPeers):
         self._close_pipes()
 
     def close(self) -> None:
-        """Close every pipe."""
+        """Loop: close every pipe."""
         self._to_close += self._pipes.values()
         self._to_close += self._found.values()
         self._to_close += self._watched.values()
@@ -209,7 +209,7 @@ class Peers(NoPeers):
         return self._folder / f"{name}.{kind}"
 
     def _names(self, kind: str = "") -> set[str]:
-        """Those that have a pipe in the folder."""
+        """Return the names that have a pipe of a kind in the folder."""
         try:
             files = os.listdir(self._folder)  # noqa: PTH208 - runs at every commit: names are all it needs
         except FileNotFoundError:
@@ -222,13 +222,13 @@ class Peers(NoPeers):
 
 
 def _open_if_alive(life: Path) -> int | None:
-    """The pipe, open for reading, if somebody keeps it open for writing."""
+    """Open an `alive` pipe for reading; return None if no process has it open for writing."""
     try:
         pipe = os.open(life, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:
-        os.read(pipe, 1)  # the end of the file: nobody writes
+        os.read(pipe, 1)  # returns at once, with an end of file, if there is no writer
     except BlockingIOError:
         return pipe
     os.close(pipe)
@@ -243,11 +243,11 @@ def _is_alive(life: Path) -> bool:
 
 
 def _wake_peer(wake_pipe: Path, note: bytes) -> None:
-    """Write into a neighbour's bell. A full one is ringing already; one without a reader has no owner any more."""
+    """Write to a peer's wake pipe. A full pipe wakes the peer already; a pipe without a reader has no owner."""
     try:
         pipe = os.open(wake_pipe, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
-        return  # gone; and whoever is not reached looks by itself a few times a lease
+        return  # the peer is gone; a live peer that is missed here looks for messages at its next lease renewal
     with suppress(BlockingIOError, BrokenPipeError):
         os.write(pipe, note)
     os.close(pipe)

@@ -1,7 +1,8 @@
-"""The file: schema, statements and transactions. Everything here blocks and runs in the broker's one thread.
+"""Broker file: schema, statements and transactions. All functions block and run in the broker's only thread.
 
-A queue is one (topic, subscription). A message is one row a queue and goes when it is acked, so the file holds only
-what waits. A topic nobody has subscribed to yet has a nameless queue, which the first subscription takes over.
+A queue is a pair (topic, subscription). A message is one row per queue. The ack deletes the row, so the file holds only
+unacked messages. A topic without a subscription has a queue with an empty subscription name, which the first
+subscription takes over.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ __all__ = ["MEMORY", "NO_HOLDER", "Lease", "Store"]
 
 MEMORY: Final = ":memory:"
 NO_HOLDER: Final = 0
-"""The holder of a message that nobody holds."""
+"""Value of `holder` for a message without a holder."""
 
 _APPLICATION: Final = 0x53434657
 _VERSION: Final = 3
 _OLDEST_SQLITE: Final = (3, 35, 0)
-"""The first with RETURNING (sqlite.org/lang_returning.html, section 1)."""
+"""First version with RETURNING (sqlite.org/lang_returning.html, section 1)."""
 _WAL_BYTES: Final = 4 << 20
-"""What the write-ahead log is cut back to after a checkpoint; SQLite checkpoints at 1000 pages, which is as much."""
+"""Size limit of the write-ahead log after a checkpoint; equals the 1000 pages at which SQLite checkpoints."""
 _SPARE_PAGES: Final = 1024
-"""Free pages kept for reuse; more are given back to the file system, as many at a time."""
+"""Free pages kept for reuse; surplus pages are returned to the file system, this many at a time."""
 
 _SCHEMA: Final = """
 CREATE TABLE broker (identity TEXT NOT NULL, boot TEXT NOT NULL);
@@ -53,10 +54,10 @@ CREATE TABLE messages (
 );
 CREATE INDEX waiting ON messages (queue, holder, due);
 """
-# Rows and holders are AUTOINCREMENT because neither may come back: an ack that is late must never hit another message.
-# `due` is in seconds since the boot that `broker` names; `wall` is the same moment in wall time, for after a reboot.
-# `lost`: 0 while no holder lost the message, 1 when every one that did is known to be dead, 2 when one may live still.
-# `origin` is the row of a message's first copy, NULL in that copy: ids are made of it, so all subscriptions see one id.
+# Rows and holders are AUTOINCREMENT so that numbers are never reused: a late ack must not delete another message.
+# `due`: seconds since the boot named in `broker`; `wall`: the same moment in wall time, needed after a reboot.
+# `lost`: 0 if no holder lost the message, 1 if every holder that lost it is known to be dead, 2 if one may be alive.
+# `origin`: row of the message's first copy, NULL in that copy. Ids contain it, so all subscriptions see the same id.
 
 _CLAIM: Final = """
 UPDATE messages SET holder = ? WHERE row IN (
@@ -86,39 +87,39 @@ FROM messages WHERE queue IN (SELECT id FROM queues WHERE topic = :topic AND sub
 
 
 class Lease(NamedTuple):
-    """A message that is now ours."""
+    """A message claimed by this broker."""
 
     row: int
     message_id: str
     queue: int
     payload: bytes
     holder_died: bool
-    """As `Delivery` says."""
+    """See `transport.port.Delivery`."""
 
 
 class Store:
-    """One open broker file. Made by `Store.open`."""
+    """An open broker file. Use `Store.open`."""
 
     def __init__(self, db: sqlite3.Connection, identity: str) -> None:
         self._db = db
         self._identity = identity
         self._queues: dict[str, list[int]] = {}
         self.made_deliverable = False
-        """Whether the last transaction made a message deliverable, or may have."""
+        """True if the last transaction made a message deliverable, or may have."""
 
     @classmethod
     def open(cls, path: str, *, now: Moment, busy_timeout: float) -> Self:
-        """Open a file, creating it and its folders if need be.
+        """Open a broker file; creates it and its folder if missing.
 
         Args:
-            path: absolute, or `:memory:`.
-            now: a new file is named by its wall time, so that ids of a file made later never repeat; in a file of an
-                earlier boot, due times are counted from it.
+            path: absolute path, or `:memory:`.
+            now: current time. Its wall time becomes the identity of a new file, so that ids of different files differ;
+                in a file of an earlier boot, due times are recomputed from it.
             busy_timeout: seconds to wait for other processes.
 
         Raises:
-            transport.errors.BadBrokerUrl: no broker file of this build can lie there.
-            sqlite3.Error: the disk, or another process that keeps the file locked.
+            transport.errors.BadBrokerUrl: the path is not usable, or holds another file or schema.
+            sqlite3.Error: the disk failed, or another process keeps the file locked.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise BadBrokerUrl(
@@ -131,7 +132,7 @@ class Store:
             try:
                 return cls._open(path, now, busy_timeout)
             except sqlite3.OperationalError as error:
-                # Turning a new file to WAL does not wait for another process that is doing the same.
+                # Switching a new file to WAL fails at once if another process is doing the same.
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.005)
@@ -153,12 +154,12 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the file; the last to leave also removes the write-ahead log."""
+        """Close the file; the last process to close it also removes the write-ahead log."""
         self._db.close()
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """Write: all of it or nothing. `made_deliverable` tells afterwards whether others should look."""
+        """Run a write transaction; it sets `made_deliverable`."""
         self.made_deliverable = False
         self._queues.clear()
         self._db.execute("BEGIN IMMEDIATE")
@@ -171,7 +172,14 @@ class Store:
             raise
 
     def publish(self, topic: str, payload: bytes, due: float, wall: float) -> str:
-        """Store a message for every subscription of the topic and return its id; `due` and `wall` are one moment."""
+        """Store a message for every subscription of the topic and return its id.
+
+        Args:
+            topic: name of the topic.
+            payload: bytes of the message.
+            due: earliest delivery, in seconds since boot.
+            wall: the same moment in wall time.
+        """
         origin: int | None = None
         for queue in self._queues_of(topic):
             sql = "INSERT INTO messages (origin, queue, due, wall, payload) VALUES (?, ?, ?, ?, ?)"
@@ -181,7 +189,7 @@ class Store:
         return f"{self._identity}-{origin}"
 
     def _queues_of(self, topic: str) -> list[int]:
-        """The queues a message of the topic goes to; looked up once a transaction."""
+        """Return the queues of a topic; looked up once per transaction."""
         queues = self._queues.get(topic)
         if queues is None:
             queues = [id_ for (id_,) in self._db.execute("SELECT id FROM queues WHERE topic = ?", (topic,))]
@@ -194,7 +202,7 @@ class Store:
         return int(queue)
 
     def subscribe(self, topics: Iterable[str], subscription: str) -> dict[int, str]:
-        """The queues of a subscription and their topics; one that is new begins with the oldest message stored."""
+        """Return the queues of a subscription, each with its topic. Creates missing queues; see `Broker.subscribe`."""
         return {self._subscribe(topic, subscription): topic for topic in topics}
 
     def _subscribe(self, topic: str, subscription: str) -> int:
@@ -211,11 +219,11 @@ class Store:
         return queue
 
     def ready(self, queues: Iterable[int], now: float) -> list[int]:
-        """Those queues that hold a message which is due and held by nobody."""
+        """Return the queues with a message that is due and has no holder."""
         return [queue for queue in queues if (due := self._first_due(queue)) is not None and due <= now]
 
     def next_due(self, queues: Iterable[int]) -> float | None:
-        """When the first message of these queues that nobody holds is due, if there is one."""
+        """Return the earliest due time of the messages without a holder; None if there are none."""
         return min((due for queue in queues if (due := self._first_due(queue)) is not None), default=None)
 
     def _first_due(self, queue: int) -> float | None:
@@ -224,7 +232,7 @@ class Store:
         return None if found is None else float(found[0])
 
     def claim(self, holder: int, queues: Sequence[int], limit: int, now: float) -> list[Lease]:
-        """Take up to `limit` due messages, shared out evenly over the queues, beginning with the first."""
+        """Claim up to `limit` due messages, spread evenly over the queues, starting with the first queue."""
         leases: list[Lease] = []
         ready = deque(self.ready(queues, now))
         while ready and len(leases) < limit:
@@ -240,66 +248,67 @@ class Store:
         return leases
 
     def ack(self, row: int) -> None:
-        """Remove a message, whoever holds it by now."""
+        """Delete a message, regardless of its current holder."""
         self._db.execute("DELETE FROM messages WHERE row = ?", (row,))
 
     def release(self, rows: Iterable[int], holder: int) -> None:
-        """Give back what this holder still holds of these rows."""
+        """Release those rows that this holder still holds."""
         sql = "UPDATE messages SET holder = 0 WHERE row = ? AND holder = ?"
         self.made_deliverable |= self._db.executemany(sql, [(row, holder) for row in rows]).rowcount > 0
 
     def backlog(self, topic: str, subscription: str, now: float) -> Backlog:
-        """Exact figures; of a subscription still to come, what it will begin with."""
+        """Count the messages of a subscription exactly; for a future subscription, those it will start with."""
         values = {"topic": topic, "subscription": subscription, "now": now}
         ready, delayed, in_flight, oldest = self._db.execute(_BACKLOG, values).fetchone()
         age = 0.0 if oldest is None else max(now - oldest, 0.0)
         return Backlog(ready=ready, delayed=delayed, in_flight=in_flight, oldest_age=age)
 
     def register(self, name: str, expires: float) -> int:
-        """Register a holder whose lease ends at `expires` and return its number, which is never given again."""
+        """Register a holder whose lease ends at `expires` and return its number, which is never reused."""
         sql = "INSERT INTO holders (name, expires) VALUES (?, ?) RETURNING id"
         ((holder,),) = self._db.execute(sql, (name, expires)).fetchall()
         return int(holder)
 
     def renew_lease(self, name: str, expires: float) -> bool:
-        """Prolong a lease; False if nobody of that name is registered."""
+        """Extend a holder's lease; return False if no holder of that name is registered."""
         return self._db.execute("UPDATE holders SET expires = ? WHERE name = ?", (expires, name)).rowcount == 1
 
     def holders(self) -> set[str]:
-        """The names registered."""
+        """Return the names of the registered holders."""
         return {name for (name,) in self._db.execute("SELECT name FROM holders")}
 
     def remove_dead(self, name: str) -> None:
-        """Strike a dead holder off, and give back what it held."""
+        """Remove a dead holder and release its messages."""
         self.made_deliverable |= self._db.execute(_REMOVE_DEAD, (name,)).rowcount > 0
         self.remove_holder(name)
 
     def remove_holder(self, name: str) -> None:
-        """Strike a holder off that may live on; `reclaim` then gives its messages back."""
+        """Remove a holder that may still be alive; `reclaim` then releases its messages."""
         self._db.execute("DELETE FROM holders WHERE name = ?", (name,))
 
     def reclaim(self, now: float) -> None:
-        """Give back every message whose holder is struck off, or has a lease that ended before `now`."""
+        """Release every message whose holder is not registered, or whose holder's lease ended before `now`."""
         self.made_deliverable |= self._db.execute(_RECLAIM, (now,)).rowcount > 0
 
     def vacuum(self) -> None:
-        """Give some of the pages that are free back to the file system, if there are many. Services transactions."""
+        """Return some free pages to the file system, if there are many. Must run outside a transaction."""
         ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
         if free > _SPARE_PAGES:
-            # As a script: the first is stepped once a page, which `execute` does not do. The second cuts the file.
+            # `incremental_vacuum` frees one page per step and `execute` does only one step, so run it as a script. The
+            # checkpoint then truncates the file.
             self._db.executescript(f"PRAGMA incremental_vacuum({_SPARE_PAGES}); PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _create(path: Path) -> None:
-    """Make an empty file that only its owner may read, unless there is one.
+    """Create an empty file that only its owner may read, unless the file exists.
 
-    It is made under another name and then linked: a process that opens and closes a database file by itself would
-    drop the locks its own SQLite holds on it (sqlite.org/howtocorrupt.html, section 2.2). Of the folders above it only
-    the nearest is made: a mistyped path would give whoever uses it an empty broker of its own.
+    The file is created under a temporary name and then linked: opening and closing a database file directly would drop
+    the locks that this process's SQLite holds on it (sqlite.org/howtocorrupt.html, section 2.2). Only the nearest
+    folder is created: otherwise a process with a mistyped path would work on a separate, empty broker.
     """
     if not path.parent.parent.is_dir():
         raise BadBrokerUrl(
-            f"no broker file can be made at {path}: make the folder {path.parent.parent}, or name another"
+            f"cannot create the broker file {path}: create the folder {path.parent.parent}, or name another path"
         )
     try:
         path.parent.mkdir(exist_ok=True)
@@ -313,11 +322,11 @@ def _create(path: Path) -> None:
         finally:
             Path(draft).unlink()
     except OSError as error:
-        raise BadBrokerUrl(f"no broker file can be made at {path} ({error.strerror}): name another folder") from error
+        raise BadBrokerUrl(f"cannot create the broker file {path} ({error.strerror}): name another folder") from error
 
 
 def _is_ours(db: sqlite3.Connection, path: str) -> bool:
-    """Whether the file holds our tables; False if it is empty, an error if it holds anything else."""
+    """Return True if the file holds our tables, False if it is empty; raise `BadBrokerUrl` for any other content."""
     try:
         ((tables,),) = db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except sqlite3.OperationalError:
@@ -327,28 +336,28 @@ def _is_ours(db: sqlite3.Connection, path: str) -> bool:
     ((application,),) = db.execute("PRAGMA application_id").fetchall()
     ((version,),) = db.execute("PRAGMA user_version").fetchall()
     if tables and application != _APPLICATION:
-        raise BadBrokerUrl(f"{path} is the database of another program: name another file")
+        raise BadBrokerUrl(f"{path} is a database of another program: name another file")
     if tables and version != _VERSION:
         raise BadBrokerUrl(
-            f"{path} has schema {version}, this build knows {_VERSION}: drain it with the build that wrote it, "
-            "or name another file"
+            f"{path} has schema {version}, but this build needs {_VERSION}: process its messages with the build that "
+            "wrote it, or name another file"
         )
     return bool(tables)
 
 
 def _tune(db: sqlite3.Connection, path: str) -> None:
-    """Set what a file needs; the first line works only before its first table is made."""
+    """Set the pragmas of a file; `auto_vacuum` takes effect only before the first table is created."""
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     ((mode,),) = db.execute("PRAGMA journal_mode = WAL").fetchall()
     if mode != "wal":
-        raise BadBrokerUrl(f"{path} lies on a file system without shared memory: name a folder on a local disk")
-    # A process that dies loses nothing; a machine that loses power may lose the last moments, never the file.
+        raise BadBrokerUrl(f"{path} is on a file system without shared memory: name a folder on a local disk")
+    # The death of a process loses nothing; a power failure may lose the latest commits but never corrupts the file.
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
 def _make_tables(db: sqlite3.Connection, path: str, now: Moment) -> None:
-    """Make our tables, unless another process was quicker."""
+    """Create our tables, unless another process has created them."""
     db.execute("BEGIN IMMEDIATE")
     if not _is_ours(db, path):
         for statement in _SCHEMA.split(";"):
@@ -360,7 +369,7 @@ def _make_tables(db: sqlite3.Connection, path: str, now: Moment) -> None:
 
 
 def _enter_boot(db: sqlite3.Connection, now: Moment) -> None:
-    """In a file of an earlier boot, count due times anew, by the wall clock; every holder of that boot has ended."""
+    """Adopt a file of an earlier boot: recompute due times from wall time and release all messages of dead holders."""
     if _is_of_boot(db, now.boot):
         return
     db.execute("BEGIN IMMEDIATE")

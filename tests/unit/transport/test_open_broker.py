@@ -20,16 +20,16 @@ from transport.sqlite.clocks import Clocks
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis://localhost", "no broker is known by the URL scheme 'redis'"),
-        ("", "no broker is known by the URL scheme ''"),
-        ("/srv/broker.db", "no broker is known by the URL scheme ''"),
+        ("redis://localhost", "no broker has the URL scheme 'redis'"),
+        ("", "no broker has the URL scheme ''"),
+        ("/srv/broker.db", "no broker has the URL scheme ''"),
         ("sqlite://broker.db", "three slashes"),
         ("sqlite:/srv/broker.db", "three slashes"),
         ("sqlite:broker.db", "three slashes"),
         ("sqlite:///srv/broker.db?mode=ro", "three slashes"),
-        ("sqlite:///srv/", "names a file"),
-        ("sqlite:///", "names a file"),
-        ("sqlite:///srv/%00.db", "names a file"),
+        ("sqlite:///srv/", "must name a file"),
+        ("sqlite:///", "must name a file"),
+        ("sqlite:///srv/%00.db", "must name a file"),
     ],
 )
 async def test_a_bad_url_is_refused_with_a_remedy(url: str, said: str) -> None:
@@ -58,7 +58,7 @@ def test_a_file_and_its_folder_are_made(tmp_path: Path) -> None:
 
 
 def test_a_path_that_looks_mistyped_makes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BadBrokerUrl, match=rf"make the folder {tmp_path}/nope, or name another"):
+    with pytest.raises(BadBrokerUrl, match=rf"create the folder {tmp_path}/nope, or name another"):
         asyncio.run(use(f"sqlite://{tmp_path}/nope/nope/broker.db"))
     assert list(tmp_path.iterdir()) == []
 

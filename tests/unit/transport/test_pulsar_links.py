@@ -176,7 +176,7 @@ def test_while_no_producer_can_be_made_messages_wait_but_not_for_ever() -> None:
             await asyncio.sleep(10)
         second = asyncio.ensure_future(producer.send(b"2", None))
         await asyncio.sleep(10.1)
-        with pytest.raises(BrokerDown, match="no receipt in 30 s"):
+        with pytest.raises(BrokerDown, match="no receipt from the broker in 30 s"):
             await first
         await producer.renew()
         await asyncio.sleep(0)
