@@ -1,6 +1,6 @@
-"""Everything a stage or a producer may touch, passed in as one value; and the rules it goes by.
+"""The bundle of services of a stage or a producer, passed in as one value, and the policy of the deployment.
 
-A producer gets only what it uses, so a function needs no more settings and rights than that.
+A producer gets only the services that it uses, so its function needs no other settings and rights.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Policy:
     upload_limit_s: float = 3600.0
     block_suspect: bool = True
     expected_s: float = 0.0
-    """How long the vendor usually takes; 0 takes the recipe's figure."""
+    """Usual seconds of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookServices:
-    """What the vendors' webhook uses: no bucket, and no secret but its own."""
+    """Services of the vendors' webhook: no bucket, and no secret but its own."""
 
     broker: Broker
     webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
@@ -51,7 +51,7 @@ class WebhookServices:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepServices:
-    """What the sweep uses."""
+    """Services of the sweep."""
 
     broker: Broker
     ledger: Ledger
@@ -61,7 +61,7 @@ class SweepServices:
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerServices:
-    """What takes an upload in uses."""
+    """Services of the acceptance of uploads."""
 
     broker: Broker
     objects: Objects

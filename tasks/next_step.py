@@ -1,4 +1,4 @@
-"""What a wake does: `next_step(snapshot, now)` is pure and alone decides."""
+"""The decision of a wake: `next_step(snapshot, now)`. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class FinishRun(msgspec.Struct, frozen=True):
-    """A verdict is there: finish."""
+    """A verdict is stored: finish."""
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class AskInput(msgspec.Struct, frozen=True):
-    """Nobody accepted the task: accept it if its input is there."""
+    """The task has no `accepted`: accept it if its input is there."""
 
 
 class AskReopen(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class AskReopen(msgspec.Struct, frozen=True):
 
 
 class AwaitBuild(msgspec.Struct, frozen=True):
-    """There is work, and this build does not know the kind: another one must do it."""
+    """Work is due, and this build does not know the kind: another build must do it."""
 
 
 class DenyReopen(msgspec.Struct, frozen=True):
@@ -80,12 +80,12 @@ Step = FinishRun | Nothing | AskInput | AskReopen | AwaitBuild | DenyReopen | Ex
 
 
 def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
-    """The next step of a run that somebody asked to look at.
+    """Return the next step of a run.
 
     Args:
-        snapshot: what the ledger says.
+        snapshot: the run's state by the ledger.
         now: seconds since the epoch, by the store's clock.
-        vendor: whether the kind has a paid call; None where this build does not know the kind. Then it may end the run,
+        vendor: True if the kind has a paid call; None if this build does not know the kind. Then it may end the run,
             but neither work on it nor ask for it to be sold once more.
     """
     accepted = snapshot.accepted

@@ -26,11 +26,11 @@ class Task(msgspec.Struct, frozen=True):
 
 
 def known_recipe(kind: str, recipes: Mapping[str, Recipe]) -> Recipe:
-    """The recipe of an accepted task.
+    """Return the recipe of an accepted task.
 
     Raises:
         messages.errors.Outage: this build does not know the kind. The build that accepted it does and still runs
-            somewhere: a rolling deploy must refund nobody.
+            somewhere: a rolling deploy must cause no refund.
     """
     try:
         return recipe_of(kind, recipes)
@@ -39,15 +39,15 @@ def known_recipe(kind: str, recipes: Mapping[str, Recipe]) -> Recipe:
 
 
 async def load_task(run: RunId, services: Services) -> Task:
-    """The run as it was accepted.
+    """Return the run as it was accepted.
 
     Raises:
-        messages.errors.Permanent: nobody accepted it: the message came out of nowhere.
-        messages.errors.Outage: its kind or parameters are none that this build knows.
+        messages.errors.Permanent: the run was never accepted.
+        messages.errors.Outage: this build does not know its kind or parameters.
     """
     accepted = await services.ledger.accepted(run)
     if accepted is None:
-        raise Permanent(f"nobody accepted {run.stem}")
+        raise Permanent(f"{run.stem} was never accepted")
     recipe = known_recipe(accepted.kind, services.recipes)
     try:
         return Task(run, accepted, recipe, parse_params(recipe, accepted.params))

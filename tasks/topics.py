@@ -15,7 +15,7 @@ __all__ = ["DEAD_LETTER_TOPICS", "TOPICS", "WORK_TOPICS", "topic_for", "topics_o
 
 
 def topics_of(recipes: Mapping[str, Recipe]) -> tuple[Topic, ...]:
-    """The table of topics that some recipes need."""
+    """Return the table of topics that some recipes need."""
     return topic_table(recipe.vendor for recipe in recipes.values() if recipe.vendor)
 
 
@@ -30,7 +30,7 @@ DEAD_LETTER_TOPICS: Final = tuple(topic.name for topic in TOPICS if topic.subscr
 
 
 def topic_for(stage: Stage, header: Header, recipes: Mapping[str, Recipe], *, default: str) -> str:
-    """The topic of a message.
+    """Return the topic of a message.
 
     Args:
         stage: of the message.

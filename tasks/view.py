@@ -1,6 +1,6 @@
 """The read model of a run: stage, progress, why it waits, timeline, calls, results. Every screen and the sweep use it.
 
-`view_of` is pure: it says what the records of a run say. `read_view` lists and reads them.
+`view_of` is pure: it computes the view from records. `read_view` lists and reads them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ State = Literal["absent", "working", "ended", "delivered"]
 _R = TypeVar("_R", bound=RecordBase)
 
 _UNREAD: Final = (Begun, CallResult)
-"""Records of which only the name is looked at."""
+"""Records whose contents are not read."""
 
 _AT_ONCE: Final = 8
 """Records of one run that are read at the same time."""
@@ -88,22 +88,22 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How many of the slots of a run have brought their result."""
+    """Number of a run's slots with a result."""
 
     done: int
     of: int
 
 
 class View(msgspec.Struct, frozen=True):
-    """What the ledger says of one run."""
+    """View of a run, from its records."""
 
     run: RunId
     state: State
     stage: Stage | None
-    """Where the run is; None where no work is due: absent or delivered."""
+    """Stage of the run; None where no work is due: absent or delivered."""
     progress: Progress
     waits: Waits | None
-    """Why it waits, where it has waited since its newest step."""
+    """Reason of its wait, if it has waited since its newest step."""
     timeline: tuple[Entry, ...]
     """Every record, the oldest first."""
     accepted: Accepted | None
@@ -136,7 +136,7 @@ def stage_after(name: str) -> Stage:
 
 
 def view_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, RecordBase]) -> View:
-    """Return what the records of a run say.
+    """Return the view of a run.
 
     Args:
         run: the run.
@@ -176,7 +176,7 @@ async def read_view(run: RunId, ledger: Ledger) -> View:
             try:
                 stored = await ledger.read(run, name)
             except Permanent:
-                # It stays in the timeline, without what it says.
+                # It stays in the timeline, without its contents.
                 return None
             return stored.record if stored else None
 
@@ -221,7 +221,7 @@ def _state(found: _Found) -> State:
 
 
 def _stage(found: _Found) -> Stage | None:
-    """Return where the run is, from names alone."""
+    """Return the state of the run, from names alone."""
     match _state(found):
         case "delivered" | "absent":
             return None

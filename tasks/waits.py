@@ -1,6 +1,6 @@
-"""Why a run waits, as records: at the first snooze for a reason, then at each doubling of the wait.
+"""Records of a run's waits: at the first snooze for a reason, then at each doubling of the wait.
 
-They are for people who look at a run. Nothing rests on them: one that cannot be written is left out.
+They are for people who look at a run. Nothing depends on them: a failed write is ignored.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ RESUMED_S: Final = 60.0
 """Seconds after a wait may have ended within which the next one for the same reason continues it."""
 
 _LIMIT_S: Final = 2.0
-"""Seconds for reading and writing: a message is not held up by a note about it."""
+"""Seconds for reading and writing: a note must not delay its message."""
 
 log = logs.get(__name__)
 
 
 def next_wait(last: Waits | None, why: str, now: float, until: float) -> Waits | None:
-    """Return the record of a wait; None where the last one says enough.
+    """Return the record of a wait; None if the last one still covers it.
 
     Args:
         last: the run's newest record of a wait.
@@ -46,7 +46,7 @@ def next_wait(last: Waits | None, why: str, now: float, until: float) -> Waits |
 
 
 async def record_wait(run: RunId, name: RecordName[Waits], why: str, delay: float, ledger: Ledger) -> None:
-    """Write why a run waits, if that is news.
+    """Record why a run waits, if that is new.
 
     Args:
         run: the run.

@@ -1,4 +1,4 @@
-"""Wakes: "look at this run now". Whoever wants something of a run publishes one; only the wake stage acts."""
+"""Wakes: "look at this run now". Sweep, webhook, cancel and replay publish them; only the wake stage acts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transport.port import Broker
 __all__ = ["INDEX", "LATEST", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
 
 Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "replay"]
-"""Who wakes, and what for. Nothing wakes for a `replay` yet."""
+"""Reasons of a wake. Nothing publishes `replay` yet."""
 
 SWEEP: Final = "sweep"
 """A run that may have come to a stop. Such a wake is acked before its effects and goes stale: the sweep comes again."""
@@ -43,7 +43,7 @@ log = logs.get(__name__)
 async def publish_wake(
     run: RunId, why: Why, broker: Broker, now: float, *, job: Job | None = None, since: float = 0.0
 ) -> None:
-    """Ask for one look at a run; asking twice is harmless.
+    """Publish a wake for a run; twice is harmless.
 
     Args:
         run: which; its number may be `LATEST`.
@@ -51,7 +51,7 @@ async def publish_wake(
         broker: where to.
         now: seconds since the epoch, by the store's clock where the waker knows it.
         job: a webhook's hint.
-        since: when the backend created the task, seconds since the epoch; 0 if the waker does not know.
+        since: when the backend created the task, seconds since the epoch; 0 if unknown.
 
     Raises:
         transport.errors.BrokerDown: no receipt came.
@@ -63,7 +63,7 @@ async def publish_wake(
 
 
 async def current_run(run: RunId, ledger: Ledger) -> RunId:
-    """The run that counts: of a numbered one itself; of `LATEST` the highest accepted and not denied, else run 0."""
+    """Return the run that counts: a numbered one; for `LATEST` the highest accepted and not denied, else run 0."""
     if run.run != LATEST:
         return run
     latest = await ledger.latest_run(run.user, run.task, run.step) or msgspec.structs.replace(run, run=0)

@@ -1,1 +1,1 @@
-"""From an upload to `accepted`: what is asked, the ticket that proves it was sold, the inputs, the record."""
+"""From an upload to `accepted`: the request, the ticket that proves the sale, the inputs, the record."""

@@ -1,11 +1,11 @@
-"""Taking a task in: from an upload to `accepted` and the first message.
+"""Acceptance of a task: from an upload to `accepted` and the first message.
 
-Shared by the COS trigger and by wakes that find an upload nobody accepted. Only what was sold is done: kind and
-parameters are the uploader's word, and count only with the backend's ticket.
+Shared by the COS trigger and by wakes that find an upload without `accepted`. Only work that was sold is done: the
+uploader writes kind and parameters, so they count only with the backend's ticket.
 
-The ticket comes first, because a callback names only the task: an upload without one that the backend signed for this
-very task of this user says nothing of it, so it is refused without a verdict. The task that was sold, if there is one,
-is then ended by the backend's own list of unfinished tasks, as one whose upload never came.
+The ticket is checked first, because a callback names only the task: an upload without a ticket for this task of this
+user proves nothing about the task, so it is refused without a verdict. If the task was sold, the backend's list of
+unfinished tasks leads to its end, as a task without an upload.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ log = logs.get(__name__)
 
 Taken = Literal["accepted", "again", "ended", "refused"]
 """accepted: new; again: accepted before, its first message published once more; ended: a verdict is there; refused:
-verdict `failed`, or none where no ticket says that the task was sold."""
+verdict `failed`, or no verdict where no ticket proves the sale."""
 
 
 class NotHere(Outage):
-    """A kind was sold that this build does not know: a rolling deploy must refund nobody.
+    """The kind was sold, but this build does not know it: a rolling deploy must cause no refund.
 
-    `code` is what a build calls it that is the newest one.
+    `code` is the code that the newest build uses.
     """
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """An upload that says of which task it is: with a ticket of ours, or where none is asked for."""
+    """An upload whose task is known: its ticket is genuine, or the deployment asks for no ticket."""
 
     info: ObjectInfo
     body: bytes
-    """What `task.json` says; empty for a picture."""
+    """Contents of `task.json`; empty for a picture."""
     ticket: tickets.Ticket | None
 
 
@@ -67,11 +67,11 @@ async def take_in(upload: InputKey, services: TriggerServices, *, apart: bool = 
     Args:
         upload: the object.
         services: the bundle of services.
-        apart: whether a new task begins a trace of its own, because the call that brings it brings others too.
+        apart: begin a trace for a new task, because the same call brings other tasks too.
 
     Raises:
         NotHere: another build may know what was sold.
-        messages.errors.ScfWorkersError: something outside did not work; the same upload may be taken in again.
+        messages.errors.ScfWorkersError: an outside service failed; the same upload may be taken in again.
     """
     run = RunId(upload.user, upload.task)
     with logs.context(user_id=run.user, task_id=run.task):
@@ -84,7 +84,7 @@ async def take_in(upload: InputKey, services: TriggerServices, *, apart: bool = 
 
 
 def _trace(accepted: Accepted | None, *, apart: bool) -> tuple[str, str]:
-    """Traceparent to go on from, and to link to: a run's trace begins once."""
+    """Return the traceparent to continue, and the one to link to: a run's trace begins once."""
     here = current()
     if accepted is not None:
         return accepted.traceparent, here
@@ -108,7 +108,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
         try:
             accepted = await _accept(found, upload, run, services)
         except Rejected as rejected:
-            # Whoever would write `failed` looks again: the same event, delivered twice, may have been quicker.
+            # `accepted` is read again before `failed` is written: a second delivery may have been quicker.
             accepted = await services.ledger.accepted(run)
             if accepted is None:
                 await _refuse(run, rejected, services)
@@ -122,10 +122,10 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
 
 
 async def _index(run: RunId, accepted: Accepted, services: TriggerServices) -> None:
-    """Enter the task in the lists; where the store fails just now, a wake does so later.
+    """Enter the task in the lists; if the store fails, publish a wake that does so later.
 
     Raises:
-        messages.errors.ScfWorkersError: neither worked; the same upload may be taken in again.
+        messages.errors.ScfWorkersError: both failed; the same upload may be taken in again.
     """
     try:
         await services.ledger.index(run.user, run.task, accepted.created)
@@ -137,7 +137,7 @@ async def _index(run: RunId, accepted: Accepted, services: TriggerServices) -> N
 
 
 def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> Message:
-    """The message that starts a run's first stage."""
+    """Return the message that starts a run's first stage."""
     header = new_header(run, Stage.CLEAN, now, onward(accepted.traceparent))
     header = msgspec.structs.replace(
         header,
@@ -150,10 +150,10 @@ def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> M
 
 
 async def _look(upload: InputKey, run: RunId, services: TriggerServices) -> _Found:
-    """The upload and the ticket that came with it.
+    """Return the upload with its ticket.
 
     Raises:
-        messages.errors.Rejected: it is gone, or nothing says that this task was sold to this user.
+        messages.errors.Rejected: it is gone, or nothing proves that this task was sold to this user.
     """
     info = await head_upload(upload.folder + upload.name, services.objects)
     services.ledger.learn(info.date)
@@ -173,7 +173,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
     request = read_task_file(info, found.body) if upload.name == TASK_FILE else read_metadata(info)
     now = services.ledger.now()
     if ticket:
-        # Good when the upload came is good: an event that was lost for hours, and found by the sweep, changes nothing.
+        # A ticket must be valid at the time of the upload: an event that was lost for hours changes nothing.
         tickets.check_sold(
             ticket,
             now=min(now, info.modified),
@@ -203,11 +203,11 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
 
 
 def _recipe(request: TaskRequest, services: TriggerServices, *, sold: bool) -> Recipe:
-    """The recipe of what is asked for.
+    """Return the recipe of the request.
 
     Raises:
-        messages.errors.Rejected: there is none, or it takes no such parameters or inputs.
-        NotHere: there is none, but it was sold.
+        messages.errors.Rejected: the kind is unknown, or does not take these parameters or inputs.
+        NotHere: the kind is unknown to this build, but it was sold.
     """
     try:
         recipe = recipe_of(request.kind, services.recipes)
@@ -225,14 +225,14 @@ def _recipe(request: TaskRequest, services: TriggerServices, *, sold: bool) -> R
 
 
 async def _task_file(info: ObjectInfo, services: TriggerServices) -> bytes:
-    """What task.json says; nothing of one that is too long."""
+    """Return the contents of `task.json`; empty if it is too long."""
     if info.size > TASK_FILE_LIMIT:
         return b""
     return (await services.objects.get(info.key, if_match=info.etag)).body
 
 
 async def _refuse(run: RunId, rejected: Rejected, services: TriggerServices) -> None:
-    """The task was sold and cannot be done: verdict `failed`; a notify message brings it to the backend."""
+    """Write the verdict `failed` of a sold task that cannot be done; a `notify` message delivers it."""
     log.warning(_refusal(rejected), error=rejected)
     failed(rejected)
     await give_verdict(run, Verdict("failed", rejected.code), services.ledger)

@@ -31,7 +31,7 @@ async def head_upload(key: str, objects: Objects) -> ObjectInfo:
 
 
 async def find_upload(user: str, task: str, objects: Objects) -> InputKey | None:
-    """The upload of a task that nobody has accepted, if it is there: `task.json` before a single picture."""
+    """Return the upload of a task without `accepted`, if it is there: `task.json` before a single picture."""
     folder = InputKey(user, task, "").folder
     for name in (TASK_FILE, *(f"original.{extension}" for extension in INPUT_EXTENSIONS)):
         try:
@@ -48,7 +48,7 @@ async def find_inputs(
     """Find the inputs that a request names, or the picture itself.
 
     Raises:
-        messages.errors.Rejected: one is not there, empty, too large, or no picture.
+        messages.errors.Rejected: an input is missing, empty, too large, or not a picture.
     """
     if not request.inputs:
         return (_input(info),)

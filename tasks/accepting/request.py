@@ -1,4 +1,4 @@
-"""What the uploader asks for: object metadata, or the file `task.json`. Pure."""
+"""The uploader's request, in object metadata or in the file `task.json`. Pure."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ TASK_FILE_LIMIT: Final = 64 << 10
 
 
 class TaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the uploader asks for: object metadata, or the file `task.json`."""
+    """The uploader's request, from object metadata or the file `task.json`."""
 
     kind: str
     params: Mapping[str, Any] = {}
     inputs: tuple[str, ...] = ()
     ticket: str = ""
-    """Read before, by `_Bearer`; here it is only a name that may be there."""
+    """Read earlier, by `_Bearer`; here only an allowed name."""
 
 
 class _Bearer(msgspec.Struct, frozen=True):
-    """Of `task.json` only what says whose task it is."""
+    """The part of `task.json` that identifies the task."""
 
     ticket: str = ""
 
@@ -42,7 +42,7 @@ def read_metadata(info: ObjectInfo) -> TaskRequest:
     """Read the request in the metadata of a picture.
 
     Raises:
-        messages.errors.Rejected: its parameters are no JSON object.
+        messages.errors.Rejected: its parameters are not a JSON object.
     """
     meta = info.meta
     text = meta.get("params", "") or "{}"
@@ -56,7 +56,7 @@ def read_metadata(info: ObjectInfo) -> TaskRequest:
 
 
 def token_in(task_file: bytes) -> str:
-    """The ticket in task.json, whatever else is wrong with it."""
+    """Return the ticket in `task.json`, even if the rest of the file is malformed."""
     try:
         return msgspec.json.decode(without_bom(task_file), type=_Bearer).ticket
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

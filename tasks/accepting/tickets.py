@@ -1,4 +1,4 @@
-"""Tickets: the backend's word for what it sold, carried by whoever uploads.
+"""Tickets: the backend's signed statement of what it sold, carried by the uploader.
 
 Uploaders write object metadata, so kind and parameters count only with a ticket: a JWT (RFC 7519) signed with HS256 by
 the backend. Its claims: `sub` the user, `task`, `step`, `kind`, `params` the digest of the parameters, `exp`, `aud`
@@ -22,7 +22,7 @@ from telemetry.secrets import Secret
 __all__ = ["AUDIENCE", "MAX_TICKET_BYTES", "MIN_SECRET_BYTES", "Ticket", "check_sold", "digest", "issue", "verify"]
 
 AUDIENCE: Final = "scf-workers/ticket"
-"""What a token must be meant for; the same secret may sign other things."""
+"""Audience of a ticket; the same secret may sign other things."""
 
 MAX_TICKET_BYTES: Final = 1500
 """A ticket travels as `x-cos-meta-ticket`, and COS allows 2 KB of user metadata in all (PUT Object, headers)."""
@@ -34,7 +34,7 @@ _EXACT_IN_DOUBLE: Final = 2.0**53
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sold: one kind of work with these parameters, for one step of one task."""
+    """Sale of a kind of work with these parameters, for one step of one task."""
 
     user: str = msgspec.field(name="sub")
     task: str
@@ -45,18 +45,18 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     expires: int = msgspec.field(name="exp")
     """Seconds since the epoch; from then on the ticket is refused."""
     inputs: int = 1
-    """How many inputs the task may have."""
+    """Most inputs that the task may have."""
     priority: Literal["high", "normal", "low"] = "normal"
-    """How soon the task is taken among those that wait."""
+    """Priority of the task among those that wait."""
 
 
 def digest(params: Mapping[str, object]) -> str:
-    """SHA-256, in hex, of the parameters as canonical JSON: sorted keys, no spaces, UTF-8 unescaped.
+    """Return the SHA-256, in hex, of the parameters as canonical JSON: sorted keys, no spaces, UTF-8 unescaped.
 
     A whole number is written without a fraction, as JavaScript does, so backends in any language agree.
 
     Raises:
-        ValueError: JSON cannot say them: NaN, infinity, half a surrogate pair, or nested too deeply.
+        ValueError: JSON cannot express them: NaN, infinity, half a surrogate pair, or nested too deeply.
     """
     try:
         text = json.dumps(
@@ -79,17 +79,17 @@ def issue(ticket: Ticket, secret: Secret) -> str:
 
 
 def verify(token: str, secret: Secret, *, user: str, task: str, step: int) -> Ticket:
-    """Return the ticket if the backend signed it for this step of this task. What it sells is for `check_sold` to say.
+    """Return the ticket if the backend signed it for this step of this task. `check_sold` checks what it sells.
 
     Args:
-        token: what the uploader gave; empty for nothing.
+        token: the uploader's token; empty for none.
         secret: shared with the backend.
-        user: whose task it must be.
-        task: the task it must be for.
-        step: the step it must be for.
+        user: user of the upload.
+        task: task of the upload.
+        step: step of the upload.
 
     Raises:
-        services.errors.TicketRefused: missing, not ours, or for another one; `code` tells which.
+        services.errors.TicketRefused: missing, not genuine, or for another step; `code` distinguishes them.
         services.errors.WeakSecret: the secret is under `MIN_SECRET_BYTES`.
     """
     if not token:
@@ -109,10 +109,10 @@ def check_sold(ticket: Ticket, *, now: float, kind: str, params: Mapping[str, ob
         now: seconds since the epoch; there is no leeway.
         kind: the kind it must sell.
         params: the parameters it must sell.
-        inputs: how many inputs it must sell, at least.
+        inputs: number of inputs of the request.
 
     Raises:
-        services.errors.TicketRefused: expired, or for something else; `code` tells which.
+        services.errors.TicketRefused: expired, or for something else; `code` distinguishes them.
     """
     if ticket.expires <= now:
         raise TicketRefused(f"expired {now - ticket.expires:.0f} s ago", code=Code.TICKET_EXPIRED)
@@ -153,7 +153,7 @@ def _digest_or_none(params: Mapping[str, object]) -> str | None:
     try:
         return digest(params)
     except ValueError:
-        # The uploader's parameters; nobody can have sold what JSON cannot say.
+        # The uploader's parameters; what JSON cannot express cannot have been sold.
         return None
 
 

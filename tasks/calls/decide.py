@@ -1,4 +1,4 @@
-"""What may be done about the paid calls of a run: pure.
+"""Decisions about the paid calls of a run. Pure.
 
 No vendor has an idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted (see
 `CallEnd.how`), and a call whose outcome stays unknown is never posted again.
@@ -18,7 +18,7 @@ __all__ = ["BEFORE_JOB", "Ended", "Lost", "MakeCall", "PaidStep", "Wait", "Watch
 
 
 BEFORE_JOB: Final = frozenset({Stage.CLEAN, Stage.GENERATE})
-"""Stages whose faults any known job outdates."""
+"""Stages whose errors no longer count once a job is known."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -28,13 +28,13 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """A call's outcome is open: wait for it."""
+    """The outcome of a call is open: wait for it."""
 
     delay: float
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A call's outcome stayed unknown."""
+    """The outcome of a call stayed unknown."""
 
     n: int
 
@@ -56,7 +56,7 @@ PaidStep = Watch | Wait | Lost | Ended | MakeCall
 
 
 def decide(calls: tuple[PaidCall, ...], now: float) -> PaidStep:
-    """The next step of a run that wants a job.
+    """Return the next step of a run that needs a job.
 
     Args:
         calls: every paid call of the run.
@@ -75,11 +75,11 @@ def decide(calls: tuple[PaidCall, ...], now: float) -> PaidStep:
 
 
 def may_fail(calls: tuple[PaidCall, ...], n: int, *, before_job: bool) -> bool:
-    """Whether a run may be failed for the fault of one message.
+    """Return True if a run may fail because of one message.
 
     Args:
         calls: every paid call of the run.
-        n: the paid call at fault; 0 for none.
+        n: the failed paid call; 0 for none.
         before_job: the message belongs to a stage before the job (clean, generate): it is behind the ledger as soon as
             any job is known.
     """

@@ -1,6 +1,6 @@
-"""Ask a vendor that can for the job of a paid call whose answer was lost.
+"""Search for the job of a paid call whose answer was lost, at vendors that support it.
 
-A job that is found is recorded; that none is found proves nothing, because a vendor's lists lag.
+A job that is found is recorded; an empty result proves nothing, because a vendor's lists lag.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logs.get(__name__)
 
 
 def can_find(recipe: Recipe, services: Services) -> bool:
-    """Whether the vendor of a kind finds calls by their identity."""
+    """Return True if the vendor of a kind finds calls by their identity."""
     vendor = services.vendors.get(recipe.vendor)
     return vendor is not None and vendor.find is not None
 
@@ -36,7 +36,7 @@ def can_find(recipe: Recipe, services: Services) -> bool:
 async def find_open(
     run: RunId, calls: tuple[PaidCall, ...], recipe: Recipe, services: Services
 ) -> tuple[PaidCall, ...]:
-    """Look for the job of every call whose outcome is not known, and record those that the vendor has.
+    """Search for the job of every call with an unknown outcome, and record the jobs that the vendor has.
 
     Args:
         run: the run.
@@ -48,7 +48,7 @@ async def find_open(
         The calls as the ledger has them now.
 
     Raises:
-        services.errors.VendorDown: it gave no usable answer; before it has, no call may count as unknown.
+        services.errors.VendorDown: it gave no usable answer; until it does, no call may count as Unknown.
         services.errors.ObjectsDown: an id could not be stored.
     """
     async with Together() as group:

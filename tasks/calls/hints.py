@@ -32,7 +32,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
     """Record the id of a paid call that has none, if the vendor shows that the job was made for it.
 
     Args:
-        hint: what the webhook told.
+        hint: contents of the webhook call.
         snapshot: the run as the ledger has it.
         services: the bundle of services.
 
@@ -40,7 +40,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         The run as the ledger has it now; None when nothing should follow: the hint is not for this run, or not news.
 
     Raises:
-        messages.errors.Outage: it cannot be asked now, or not by this build, and there is still time to ask again.
+        messages.errors.Outage: the vendor cannot be asked now, or not by this build; the deadline allows another try.
     """
     call = next((call for call in snapshot.calls if (call.slot, call.n) == (hint.slot, hint.n)), None)
     if call is not None and call.job == hint.id:
@@ -49,7 +49,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
     try:
         doubt = doubt or await _unproven(hint, call.label if call else "", snapshot, services)
     except Outage:
-        # The hint tells of a job that has ended: once the run is over too, it is worth no second question.
+        # A hint is about a job that has ended: once the run has ended too, no second question is worth its cost.
         if _is_over(snapshot, services):
             return snapshot
         raise
@@ -65,12 +65,12 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
 
 
 def _is_taken_care_of(snapshot: Snapshot) -> bool:
-    """Whether a message brings the job's results home already: a second one would do all of it again."""
+    """Return True if a `collect` of the job has begun: a second one would repeat all its work."""
     return snapshot.verdict is not None or snapshot.next_seq(Stage.COLLECT) > 0
 
 
 def _doubt(call: PaidCall | None) -> str:
-    """Why a hint cannot be for this paid call; empty when it can."""
+    """Return why a hint cannot be for this paid call; empty if it can."""
     if call is None:
         return "there is no such paid call"
     if call.job:
@@ -81,7 +81,7 @@ def _doubt(call: PaidCall | None) -> str:
 
 
 async def _unproven(hint: Job, label: str, snapshot: Snapshot, services: Services) -> str:
-    """Why the vendor does not bear a hint out; empty when it does."""
+    """Return why the vendor does not confirm a hint; empty if it does."""
     if snapshot.accepted is None:
         return "the run was not accepted"
     recipe = known_recipe(snapshot.accepted.kind, services.recipes)

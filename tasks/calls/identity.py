@@ -1,6 +1,6 @@
-"""The identity of a paid call: what a vendor is given with the create, and may be asked to find the call by.
+"""The identity of a paid call: sent with the create, so that the vendor can find the call by it.
 
-An HMAC-SHA256 over deployment, run, slot and number: it says nobody's name, and no two calls of any two deployments
+An HMAC-SHA256 over deployment, run, slot and number: it reveals no name, and no two calls of any two deployments
 share one. Its key is derived from a secret, so that nothing else that is signed with the secret can serve as one. Pure.
 """
 
@@ -21,11 +21,11 @@ _DIGITS: Final = 50
 
 
 class CallIdentities:
-    """Makes identities.
+    """Maker of identities.
 
     Args:
-        deployment: what no other deployment has: the name of its ledger's bucket.
-        secret: what they are derived from.
+        deployment: unique name of the deployment: its ledger's bucket.
+        secret: key from which the identities' key is derived.
     """
 
     def __init__(self, deployment: str, secret: Secret) -> None:

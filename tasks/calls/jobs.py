@@ -1,4 +1,4 @@
-"""One look at the jobs of a run: shared by the poll chain, wakes and collect."""
+"""A look at the jobs of a run: shared by the poll chain, wakes and collect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logs.get(__name__)
 
 
 def vendor_of(name: str, vendors: Mapping[str, Vendor], label: str = "") -> Vendor:
-    """The vendor's client.
+    """Return the vendor's client.
 
     Args:
         name: of the vendor.
@@ -34,8 +34,7 @@ def vendor_of(name: str, vendors: Mapping[str, Vendor], label: str = "") -> Vend
         label: of the key that a call was made with: no other account knows its job. Empty for any.
 
     Raises:
-        services.errors.VendorMissing: it, or that key, is not configured here. That is this machine's fault, so no
-            task's.
+        services.errors.VendorMissing: the vendor or that key is not configured on this machine: no task's fault.
     """
     vendor = vendors.get(name)
     if vendor is None:
@@ -52,7 +51,7 @@ def vendor_of(name: str, vendors: Mapping[str, Vendor], label: str = "") -> Vend
 async def save_ids(message: Message, services: Services) -> None:
     """Store the ids that a poll carries because the ledger was away when their paid calls brought them.
 
-    Also when the run has ended since: without its id nobody could stop a job.
+    Also if the run has ended since: a job without a stored id could never be cancelled.
     """
     body = message.body
     if isinstance(body, Poll) and body.unsaved:
@@ -61,14 +60,14 @@ async def save_ids(message: Message, services: Services) -> None:
 
 
 def job_of(call: PaidCall) -> Job:
-    """The vendor's job of a paid call, as messages carry it; without an id where the answer was the result."""
+    """Return the vendor's job of a paid call, as messages carry it; without an id if the answer was the result."""
     return Job(call.n, call.job, call.slot, call.label)
 
 
 async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Services) -> Mapping[Job, JobStatus]:
-    """Look once at every paid call: the vendor is asked about jobs, results that came at once are in the ledger.
+    """Look once at every paid call: ask the vendor about jobs, read immediate results from the ledger.
 
-    A job that the vendor does not know counts as at work.
+    A job that the vendor does not know counts as running.
 
     Raises:
         services.errors.VendorDown: it gave no usable answer.
@@ -92,7 +91,7 @@ async def _status(run: RunId, job: Job, recipe: Recipe, services: Services) -> J
 
 
 def _believed(job: Job, status: JobStatus) -> JobStatus:
-    """A job that was accepted and is not known now is no job that failed: it is paid for, and may well be alive.
+    """Treat an accepted job that the vendor does not know now as running: it is paid for and may be alive.
 
     A replica may lag, or another key be asked during a rotation. Where it stays unknown, the deadline ends the run.
     """
@@ -103,22 +102,22 @@ def _believed(job: Job, status: JobStatus) -> JobStatus:
 
 
 def first_success(found: Mapping[Job, JobStatus]) -> Job | None:
-    """The first job that brought results."""
+    """Return the first job with results."""
     return next((job for job, status in found.items() if status.state is JobState.SUCCESS), None)
 
 
 class After(msgspec.Struct, frozen=True):
-    """What is left of a run's paid calls after a look."""
+    """State of a run's paid calls after failed jobs were recorded."""
 
     live: tuple[PaidCall, ...]
     open: tuple[PaidCall, ...]
     code: Code
     n: int
-    """The job that failed last; 0 for none."""
+    """Number of the call whose job failed last; 0 for none."""
 
 
 async def after_failure(run: RunId, found: Mapping[Job, JobStatus], services: Services) -> After:
-    """Record the bad end of every job that failed, and tell what is left."""
+    """Record the end of every failed job, and return the calls that remain."""
     code, n = Code.VENDOR_FAILED, 0
     for job, status in found.items():
         if status.state is JobState.FAILED:

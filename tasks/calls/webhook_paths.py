@@ -1,6 +1,6 @@
-"""Paths of a vendor's webhook calls, which nobody can make up.
+"""Unguessable paths for a vendor's webhook calls.
 
-RunningHub signs no webhook (docs/reference/vendors.md), so its proof is the path that we told it with the create:
+RunningHub signs no webhook (docs/reference/vendors.md), so the proof is the path that the create has sent:
 
     /webhook/{vendor}/{user}/{task}/{step}/{run}/{slot}/{n}/{token}
 
@@ -35,19 +35,19 @@ _PATH: Final = re.compile(
 
 
 class WebhookPath(msgspec.Struct, frozen=True):
-    """What a path says, true or not."""
+    """Contents of a path, proven or not."""
 
     vendor: str
     run: RunId
     slot: int
-    """Of the paid call, from 1."""
+    """Slot of the paid call, from 1."""
     n: int
     """Number of the paid call in its slot, from 1."""
     token: str
 
 
 def parse_path(path: str) -> WebhookPath | None:
-    """What a path claims; None for one that has not the shape of ours."""
+    """Return the contents of a path; None for one of another shape."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None
@@ -56,11 +56,11 @@ def parse_path(path: str) -> WebhookPath | None:
 
 
 class Webhooks:
-    """Makes the URLs and knows them again.
+    """Maker and verifier of webhook URLs.
 
     Args:
         base_url: where vendors reach `producer.webhook`; empty when they cannot.
-        secret: what tokens are derived from; an empty one knows no path.
+        secret: key from which the tokens' key is derived; with an empty one no path is valid.
     """
 
     def __init__(self, base_url: str, secret: Secret) -> None:
@@ -68,14 +68,14 @@ class Webhooks:
         self._secret = secret
 
     def url(self, vendor: str, run: RunId, slot: int, n: int) -> str:
-        """The URL to tell the vendor with the n-th paid call of a slot: a secret. Empty when there is no base URL."""
+        """Return the URL that the n-th paid call of a slot sends to the vendor: a secret. Empty without a base URL."""
         if not self._base_url or not self._secret:
             return ""
         path = _unsigned(vendor, run, slot, n)
         return f"{self._base_url}{path}/{self._token(path)}"
 
     def is_for(self, url: str, vendor: str, run: RunId, slot: int, n: int) -> bool:
-        """Whether a URL is the one that a paid call was made with, compared in constant time.
+        """Return True if a URL is the one that a paid call has sent, compared in constant time.
 
         By its path: the base URL may have changed since.
         """
@@ -88,7 +88,7 @@ class Webhooks:
         return bool(self._secret) and hmac.compare_digest(shown[-len(own) :].encode(), own.encode())
 
     def verify(self, claim: WebhookPath) -> bool:
-        """Whether a path is one that `url` made, compared in constant time."""
+        """Return True if `url` made a path, compared in constant time."""
         expected = self._token(_unsigned(claim.vendor, claim.run, claim.slot, claim.n))
         return bool(self._secret) and hmac.compare_digest(expected.encode(), claim.token.encode())
 

@@ -1,4 +1,4 @@
-"""`finish`: the one idempotent end of a run. Whatever meets a verdict calls it, and it always says what is stored."""
+"""`finish`: the idempotent end of a run. Every message that meets a verdict calls it; it delivers what is stored."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ async def finish(
         resumed: an earlier call may have shown some results already: only the others are copied.
 
     Returns:
-        Why the run is not cleaned up yet, though its verdict is delivered; calling again goes on from there.
+        The error of an unfinished cleanup, though the verdict is delivered; calling again continues.
 
     Raises:
-        messages.errors.ScfWorkersError: something outside did not work; calling again goes on from there.
+        messages.errors.ScfWorkersError: an outside service failed; calling again continues.
     """
     verdict = await services.ledger.verdict(run)
     if verdict is None:
@@ -119,10 +119,10 @@ async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bo
 
 
 async def _is_contrary(run: RunId, services: Services) -> bool:
-    """Whether the backend plainly says that a success is none to it: then nothing is shown before the callback.
+    """Return True if the backend has failed the step itself: then nothing is shown before the callback.
 
     Raises:
-        messages.errors.Permanent: it sold the task to another user. Neither results nor a verdict are theirs.
+        messages.errors.Permanent: the task belongs to another user, who must get neither results nor verdict.
     """
     state = await services.backend.state(run.task, run.step)
     if state is None:
@@ -133,7 +133,7 @@ async def _is_contrary(run: RunId, services: Services) -> bool:
 
 
 async def _promote(verdict: Verdict, services: Services, *, resumed: bool) -> None:
-    """Copy every result that is not shown yet; one that fails holds up no other, and is tried again by itself."""
+    """Copy every result that is not shown yet; a failed copy delays no other and is tried again."""
     items = verdict.manifest
     with span(SpanName.PROMOTE, files=len(items)):
         if resumed:
@@ -148,7 +148,7 @@ async def _promote(verdict: Verdict, services: Services, *, resumed: bool) -> No
 
 
 async def _not_shown(items: tuple[ManifestItem, ...], services: Services) -> tuple[ManifestItem, ...]:
-    """Results that are not at their place, by a listing: it costs less than copying them all again."""
+    """Return the results that are not in output, by a listing: that costs less than copying all of them again."""
     shown: dict[str, str] = {}
     for folder in {item.target.rpartition("/")[0] for item in items}:
         shown |= {found.key: found.etag async for found in walk(services.objects, f"{folder}/")}
@@ -158,7 +158,7 @@ async def _not_shown(items: tuple[ManifestItem, ...], services: Services) -> tup
 async def _copy_all(
     items: tuple[ManifestItem, ...], services: Services
 ) -> tuple[tuple[ManifestItem, ...], Outage | None]:
-    """Copy them; returns those that an outage kept from it, and that outage."""
+    """Copy results; return those that an outage prevented, and that outage."""
     gate = asyncio.Semaphore(_AT_ONCE)
     failed: dict[str, Outage] = {}
 
@@ -194,7 +194,7 @@ async def _is_there(item: ManifestItem, services: Services) -> bool:
 
 
 async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
-    """Clean up after a failed run. Whatever is away, slow or wrong there holds up no refund: its error comes back."""
+    """Clean up after a failed run. Cleanup never delays the refund; its error is returned."""
     try:
         async with asyncio.timeout(_ASIDE_S):
             await work
@@ -202,7 +202,7 @@ async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
         return error
     except TimeoutError:
         return Transient(f"cleaning up took more than {_ASIDE_S:g} s", code=Code.BUSY)
-    except Exception as error:  # noqa: BLE001 - a defect is told, and the refund goes out
+    except Exception as error:  # noqa: BLE001 - a defect is logged, and the refund goes out
         log.error(Event.CLEANUP_LATE, error=error)
         return Permanent(f"cleaning up met a defect: {type(error).__name__}")
     return None
@@ -249,7 +249,7 @@ async def _deliver(run: RunId, verdict: Verdict, services: Services) -> Answer:
 
 
 async def _delivered(run: RunId, services: Services) -> Delivered | None:
-    """The acknowledgement, with what the backend said after it."""
+    """Return the acknowledgement, with a later withdrawal."""
     found = await services.ledger.read(run, Delivered.at())
     if found is None or not found.record.conflict or found.record.contrary:
         return found.record if found else None
@@ -277,7 +277,7 @@ async def _enter_done(run: RunId, services: Services) -> None:
 
 
 def _facts(accepted: Stored[Accepted] | None, begun: Stored[Begun] | None, verdict: Stored[Verdict]) -> Facts:
-    """A run that was never accepted neither waited nor ran; one that was never begun only waited."""
+    """Return the statistics of a run; without `accepted` it neither waited nor ran, without a mark it only waited."""
     came = accepted.at if accepted else verdict.at
     began = begun.at if begun else verdict.at
     return Facts(
@@ -305,7 +305,7 @@ async def _record(run: RunId, answer: Answer, services: Services) -> None:
 
 
 async def _yield_to_backend(run: RunId, verdict: Verdict, answer: Answer, services: Services) -> None:
-    """The backend keeps another verdict, and that one decides what is visible.
+    """Follow the backend's verdict where it differs: it decides what is visible.
 
     Results are withdrawn only when it says that it holds the contrary: after an answer that was lost on the way, a
     repeat may meet a bare 409.

@@ -28,7 +28,7 @@ class FinalCache(Generic[V]):
         self._values: OrderedDict[str, V] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many values are kept."""
+        """Most values that are kept."""
         return len(self._values)
 
     def get(self, key: str) -> V | None:

@@ -55,7 +55,7 @@ class Stored(msgspec.Struct, Generic[R], frozen=True):
 
     record: R
     mine: bool
-    """Whether the write that returned it created it."""
+    """True if the write that returned it created it."""
     at: float
     """When it was stored, seconds since the epoch, by the store's clock."""
 
@@ -89,7 +89,7 @@ class Ledger:
         return self._clock() + self._skew
 
     def learn(self, date: float, asked: float = 0.0) -> None:
-        """Set `now` by the store's clock, as an answer of the store tells it.
+        """Set `now` by the store's clock, from an answer of the store.
 
         Args:
             date: when the store answered, by its clock, seconds since the epoch; 0 where it does not tell.
@@ -136,7 +136,7 @@ class Ledger:
         return stored
 
     async def write_key(self, key: str, record: R) -> Stored[R]:
-        """As `write`, for records outside a run's folder."""
+        """Write a record outside a run's folder; see `write`."""
         nonce, asked = self.nonce(), self._clock()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
         try:
@@ -153,7 +153,7 @@ class Ledger:
         return Stored(record, mine=True, at=info.date or self.now())
 
     async def read(self, run: RunId, name: RecordName[N]) -> Stored[N] | None:
-        """A record, or None where there is none."""
+        """Return a record; None without one."""
         key = record_key(run, name.text)
         if (known := self.cache.get(key)) is not None:
             return known
@@ -163,7 +163,7 @@ class Ledger:
         return stored
 
     def _keep(self, key: str, stored: Stored[N]) -> None:
-        # Whoever asks again did not create it.
+        # A later caller did not create it.
         self.cache.put(key, Stored(stored.record, mine=False, at=stored.at))
 
     async def verdict(self, run: RunId) -> Verdict | None:
@@ -210,7 +210,7 @@ class Ledger:
         )
 
     async def snapshot(self, run: RunId) -> Snapshot:
-        """What `next_step` needs to know of a run."""
+        """Return the state of a run, as `next_step` needs it."""
         async with Together() as group:
             accepted = group.create_task(self.accepted(run))
             verdict = group.create_task(self.verdict(run))
@@ -257,7 +257,7 @@ class Ledger:
         return Snapshot(run, begun=await self._begun(run)).next_seq(stage)
 
     async def newest_collected(self, run: RunId) -> Collected | None:
-        """What the last try to bring results home left behind, if any did; found by a listing, so a hint."""
+        """Return the record of the last collect that left off, if there is one; found by a listing, so a hint."""
         folder = record_key(run, "")
         names = [parse_name(item.key.removeprefix(folder)) async for item in self._walk(folder + Collected.prefix())]
         seqs = [name.seq for name in names if name is not None]

@@ -72,7 +72,7 @@ class Accepted(Once, frozen=True):
 
 
 class Product(msgspec.Struct, frozen=True):
-    """One picture that the clean stage made, in staging."""
+    """A picture in staging that the clean stage made."""
 
     key: str
     etag: str
@@ -106,9 +106,9 @@ class Intent(OfCall, frozen=True):
 
     vendor: str
     open_s: float
-    """How long its outcome may stay open before it counts as unknown: the create limit and 30 s."""
+    """Seconds for which its outcome may stay open before it counts as Unknown: the create limit and 30 s."""
     label: str = ""
-    """Of the vendor's key that it uses; empty for any."""
+    """Label of the vendor's key that it uses; empty for any."""
 
 
 class JobId(OfCall, frozen=True):
@@ -120,7 +120,7 @@ class JobId(OfCall, frozen=True):
 
 
 class CallResult(OfCall, frozen=True):
-    """`call-{slot}-{n}-result`: what a vendor answered at once, stored before any download."""
+    """`call-{slot}-{n}-result`: results that came with the create's answer, stored before any download."""
 
     template: ClassVar[str] = "call-{slot}-{n}-result"
 
@@ -138,7 +138,7 @@ class CallEnd(OfCall, frozen=True):
 
 
 class ManifestItem(msgspec.Struct, frozen=True):
-    """One result: where it was staged, where it is shown."""
+    """A result: its staging key and its output key."""
 
     source: str
     target: str
@@ -147,7 +147,7 @@ class ManifestItem(msgspec.Struct, frozen=True):
 
 
 class StagedFile(msgspec.Struct, frozen=True):
-    """One result in staging, as a collect that left off has stored it."""
+    """A result in staging, as a collect that left off has stored it."""
 
     key: str
     etag: str
@@ -216,9 +216,9 @@ class Delivered(Once, frozen=True):
 
     http_status: int
     conflict: bool = False
-    """The backend did not say that it has our verdict."""
+    """The backend did not confirm our verdict."""
     contrary: bool = False
-    """It keeps the contrary one, which decides what is visible."""
+    """The backend keeps the contrary verdict, which decides what is visible."""
     sent: str = ""
     """The body of the callback, redacted and cut."""
     answered: str = ""
@@ -265,7 +265,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """When it was recorded, seconds since the epoch."""
     n: int = 0
     verdict: str = ""
-    """What the failure function saw fit: reject (verdict `failed`), finish, or leave (record only)."""
+    """Decision of the failure function: reject (verdict `failed`), finish, or leave (record only)."""
     detail: str = ""
     """The error's text, redacted and cut."""
     place: str = ""
@@ -295,7 +295,7 @@ _PATTERNS: Final = tuple((kind, pattern_of(kind.template)) for kind in RECORDS)
 
 
 class ParsedName(msgspec.Struct, frozen=True):
-    """What a record's name says."""
+    """The parts of a record's name."""
 
     kind: type[RecordBase]
     slot: int = 0

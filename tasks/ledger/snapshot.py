@@ -1,4 +1,4 @@
-"""The state of one run as its records tell it: what pure decisions are made from."""
+"""The state of a run by its records: input of pure decisions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Highest", "PaidCall", "Snapshot", "live_jobs", "open_calls"]
 
 
 class PaidCall(msgspec.Struct, frozen=True):
-    """All that is known of one paid call."""
+    """State of a paid call by its records."""
 
     n: int
     at: float
-    """When its intent was stored."""
+    """Time of its intent, seconds since the epoch by the store's clock."""
     open_s: float
     job: str = ""
     end: CallEnd | None = None
@@ -23,38 +23,38 @@ class PaidCall(msgspec.Struct, frozen=True):
     answered: bool = False
     """The vendor's answer was the result: there is no job."""
     label: str = ""
-    """Of the vendor's key that it uses; empty for any."""
+    """Label of the vendor's key that it uses; empty for any."""
 
     @property
     def live(self) -> bool:
-        """The vendor accepted it, and no bad end of it is recorded."""
+        """True if the vendor accepted it and no bad end is recorded."""
         return (bool(self.job) or self.answered) and self.end is None
 
     @property
     def open(self) -> bool:
-        """Its outcome is not known."""
+        """True while its outcome is unknown."""
         return not self.job and not self.answered and self.end is None
 
 
 class Highest(msgspec.Struct, frozen=True, order=True):
-    """How far the messages of a stage (and slot) have come."""
+    """Progress of the messages of a stage (and slot)."""
 
     stage: str
     slot: int
     """From 1; 0 for stages whose messages belong to the run."""
     seq: int
-    """The highest that was begun."""
+    """Highest seq that was begun."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What the ledger says of one run, as far as `next_step` asks."""
+    """State of a run by its records, as far as `next_step` needs it."""
 
     run: RunId
     accepted: Accepted | None = None
     verdict: Verdict | None = None
     delivered: bool = False
     conflict: bool = False
-    """The backend did not say that it has our verdict."""
+    """The backend did not confirm our verdict."""
     reopened: bool = False
     reopen_denied: bool = False
     cleaned: bool = False
@@ -73,10 +73,10 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 def live_jobs(calls: tuple[PaidCall, ...]) -> tuple[PaidCall, ...]:
-    """Jobs known and not ended."""
+    """Calls whose job is known and not ended."""
     return tuple(call for call in calls if call.live)
 
 
 def open_calls(calls: tuple[PaidCall, ...]) -> tuple[PaidCall, ...]:
-    """Paid calls whose outcome is not known."""
+    """Paid calls with an unknown outcome."""
     return tuple(call for call in calls if call.open)

@@ -1,6 +1,6 @@
-"""What a process says about itself: `status/{process}`, overwritten again and again, so that screens know who works.
+"""Status of a process: `status/{process}`, overwritten every few seconds, so that screens show which processes run.
 
-It stands outside the rules of records: it proves nothing, and nothing is decided by it.
+It is outside the rules of records: it proves nothing, and nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from telemetry.events import Event
 __all__ = ["LIMIT_S", "VERSION", "GroupStatus", "ProcessStatus", "process_name", "write_status"]
 
 VERSION: Final = "0.1.0"
-"""Of the build, as `pyproject.toml` has it: to ask for the installed one takes longer than a cold start has."""
+"""Version of the build, equal to `pyproject.toml`: reading the installed one takes too long for a cold start."""
 
 LIMIT_S: Final = 5.0
 """Seconds that one write may take."""
@@ -46,15 +46,15 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """When this was written, seconds since the epoch by the store's clock; so are all times here."""
     version: str = VERSION
-    """Of the build."""
+    """Version of the build."""
     groups: tuple[GroupStatus, ...] = ()
-    """What it takes."""
+    """Groups of topics that it takes."""
     busy: int = 0
     """Deliveries that it works on now."""
     ended: Mapping[str, int] = {}
-    """How work ended (`consumers.runners.dispatcher.DeliveryOutcome`) -> deliveries since it began."""
+    """Outcome (`consumers.runners.dispatcher.DeliveryOutcome`) -> deliveries since the process began."""
     pauses: Mapping[str, float] = {}
-    """What rests -> until when."""
+    """Paused topic or key -> end of the pause."""
     received: float = 0.0
     """When work on a delivery began last; 0 for never."""
     sweep: Mapping[str, int] = {}
@@ -67,7 +67,7 @@ def process_name(service: str) -> str:
 
 
 async def write_status(status: ProcessStatus, objects: Objects, limit_s: float = LIMIT_S) -> None:
-    """Overwrite a process's status. A store that does not take it is logged, no more.
+    """Overwrite a process's status. A failure of the store is only logged.
 
     Args:
         status: of this process.
