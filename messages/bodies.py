@@ -15,6 +15,7 @@ import msgspec
 
 __all__ = [
     "BODIES",
+    "NO_RECORD",
     "Body",
     "Clean",
     "Collect",
@@ -28,6 +29,10 @@ __all__ = [
     "Wake",
     "slot_of",
 ]
+
+
+NO_RECORD: Final = -1
+"""Instead of the number of a dead letter's record, where the engine wrote none."""
 
 
 class Stage(StrEnum):
@@ -145,6 +150,10 @@ class Dead(msgspec.Struct, frozen=True, array_like=True):
     """The error's text: one line, redacted, at most 200 characters."""
     place: str = ""
     """Module and function that raised it."""
+    seq: int = NO_RECORD
+    """Number of its `stopped-…` record, which alone is believed; older builds do not say it."""
+    slot: int = 0
+    """Of that record, from 1; 0 where messages belong to the run."""
 
 
 Body = Clean | Generate | Poll | Collect | Wake | Notify | Dead

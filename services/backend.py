@@ -5,7 +5,7 @@ Callbacks have the form `steps` or, by configuration, the older form `task_updat
     X-Timestamp               seconds since the epoch, when sent
     X-Internal-Signature      HMAC-SHA256 hex over task id + step index + timestamp
     X-Internal-Run            0; reserved for replays, to tell a late repeat of an older run
-    X-Internal-Signature-V2   HMAC-SHA256 hex over the whole call, see `sign_v2`
+    X-Internal-Signature-V2   HMAC-SHA256 hex over the whole call, see `services.signatures`
 
 The first signature has no separators and covers no body, so two callbacks of one second could be recombined; it stays
 for backends that know no other. The questions, unfinished tasks and reopening, have both too; their first one is over
@@ -16,8 +16,6 @@ ask, nor the other way round.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
@@ -28,6 +26,7 @@ import msgspec
 from services.errors import BackendDown, BadQuestion
 from services.http_body import IDENTITY, read_body
 from services.retry_after import wait_of
+from services.signatures import sign, sign_v2
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
@@ -48,8 +47,6 @@ __all__ = [
     "UnfinishedPage",
     "UnfinishedTask",
     "judge",
-    "sign",
-    "sign_v2",
 ]
 
 Form = Literal["steps", "task_update"]
@@ -123,6 +120,8 @@ class StepState(msgspec.Struct, frozen=True):
     """The verdict that it equals, `success` or `failed`; empty for every other state."""
     user: str = ""
     """The user of the task; empty where the answer has none."""
+    created: float = 0.0
+    """When the step was sold, seconds since the epoch; 0 where the answer has none."""
 
 
 class UnfinishedTask(msgspec.Struct, frozen=True):
@@ -169,6 +168,7 @@ class Judgement(StrEnum):
 class _State(msgspec.Struct):
     status: str = ""
     user: str = ""
+    created: float | None = None
 
 
 class _Reply(msgspec.Struct, frozen=True):
@@ -192,31 +192,6 @@ def judge(http_status: int, body: bytes, status: str) -> Judgement:
     if http_status == 409:  # noqa: PLR2004 - Conflict
         return Judgement.DELIVERED if _state_of(body) == status else Judgement.CONFLICT
     return Judgement.REFUSED if _is_refusal(http_status) else Judgement.RETRY
-
-
-def sign(secret: Secret, *parts: str | int | bytes) -> str:
-    """Return the HMAC-SHA256 of the concatenated parts, in hex."""
-    text = b"".join(part if isinstance(part, bytes) else str(part).encode() for part in parts)
-    return hmac.new(secret.reveal().encode(), text, hashlib.sha256).hexdigest()
-
-
-def sign_v2(secret: Secret, method: str, target: str, timestamp: int, run: str, body: bytes) -> str:
-    """Return the HMAC-SHA256 in hex over a whole call, each part on a line of its own.
-
-    The lines, with a line feed between them: `v2`, method, path and query, timestamp, run, SHA-256 of the body in hex.
-    No part but the last may hold a line feed, so no two calls have the same text.
-
-    Args:
-        secret: shared with the backend.
-        method: in capitals.
-        target: path and query as sent, from `/api/` or `/internal/` on: a prefix of the base URL is left out, because
-            a gateway may take it off.
-        timestamp: of `X-Timestamp`.
-        run: of `X-Internal-Run`; empty where a call names none.
-        body: as sent; empty for none.
-    """
-    lines = ("v2", method, target, str(timestamp), run, hashlib.sha256(body).hexdigest())
-    return sign(secret, "\n".join(lines))
 
 
 class Backend:
@@ -350,7 +325,7 @@ class Backend:
         except (BackendDown, *_UNREADABLE) as error:
             log.info(Event.STATE_UNKNOWN, error=error)
             return None
-        return StepState(_STATES.get(state.status, ""), state.user)
+        return StepState(_STATES.get(state.status, ""), state.user, state.created or 0.0)
 
     async def reopen(self, task: str, step: int) -> bool:
         """Ask for a failed step to be sold once more, for a replay (no command starts one yet). Twice is harmless.

@@ -3,7 +3,8 @@
 Permanent
 ├── VendorFailed           the vendor ended a paid job badly
 │   └── IncompleteResults  it ended well, with fewer files than were sold
-└── CallUnknown            the outcome of a paid call stayed unknown
+├── CallUnknown            the outcome of a paid call stayed unknown
+└── NotAccepted            a run that was never accepted
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from messages.codes import Code
 from messages.errors import Permanent
 
-__all__ = ["CallUnknown", "IncompleteResults", "VendorFailed"]
+__all__ = ["CallUnknown", "IncompleteResults", "NotAccepted", "VendorFailed"]
 
 
 class VendorFailed(Permanent):
@@ -30,3 +31,7 @@ class CallUnknown(Permanent):
     """The outcome of a paid call stayed unknown."""
 
     default_code = Code.VENDOR_UNKNOWN
+
+
+class NotAccepted(Permanent):
+    """A message or a letter is about a run that was never accepted: it decides nothing."""

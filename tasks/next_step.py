@@ -36,7 +36,7 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class AskInput(msgspec.Struct, frozen=True):
-    """The task has no `accepted`: accept it if its input is there."""
+    """Run 0 has no `accepted`: accept the task if its input is there."""
 
 
 class AskReopen(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
     if snapshot.verdict:
         return FinishRun()
     if accepted is None:
-        return AskInput()
+        return AskInput() if snapshot.run.run == 0 else Nothing("no such run")
     if snapshot.run.run > 0:
         if snapshot.reopen_denied:
             return Nothing("the replay was denied")

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from messages.errors import Outage, Permanent, Rejected
+from messages.codec import Header
+from messages.errors import Outage, Rejected
 from messages.keys import RunId
 from recipes.recipe import Params, Recipe, parse_params
 from recipes.table import recipe_of
 from tasks.context import Services
+from tasks.errors import NotAccepted
 from tasks.ledger.records import Accepted
 
-__all__ = ["Task", "known_recipe", "load_task"]
+__all__ = ["Task", "as_accepted", "known_recipe", "load_task"]
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -38,16 +40,22 @@ def known_recipe(kind: str, recipes: Mapping[str, Recipe]) -> Recipe:
         raise Outage(f"this build does not know the kind {kind!r}") from error
 
 
+def as_accepted(header: Header, accepted: Accepted) -> Header:
+    """Return the header with the kind, deadline and priority that stand in `accepted`."""
+    deadline = max(1, int(accepted.deadline * 1000) - header.created)
+    return msgspec.structs.replace(header, kind=accepted.kind, priority=accepted.priority, deadline=deadline)
+
+
 async def load_task(run: RunId, services: Services) -> Task:
     """Return the run as it was accepted.
 
     Raises:
-        messages.errors.Permanent: the run was never accepted.
+        tasks.errors.NotAccepted: the run was never accepted.
         messages.errors.Outage: this build does not know its kind or parameters.
     """
     accepted = await services.ledger.accepted(run)
     if accepted is None:
-        raise Permanent(f"{run.stem} was never accepted")
+        raise NotAccepted(f"{run.stem} was never accepted")
     recipe = known_recipe(accepted.kind, services.recipes)
     try:
         return Task(run, accepted, recipe, parse_params(recipe, accepted.params))

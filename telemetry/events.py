@@ -51,6 +51,10 @@ class Event(StrEnum):
         "message.failed",
         "an error before the stage ran, or while its outcome was stored and published; a later event has the outcome",
     )
+    MESSAGE_UNPROVEN = (
+        "message.unproven",
+        "a message claims what neither the ledger nor the vendor confirms; nothing is done: an alarm",
+    )
     MESSAGE_ABANDONED = (
         "message.abandoned",
         "an effect or the ack failed for good; the broker delivers the message again: an alarm",

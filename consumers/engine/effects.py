@@ -27,7 +27,7 @@ from consumers.engine.outcomes import (
 )
 from consumers.engine.pauses import Pauses
 from consumers.engine.settle import settle
-from messages.bodies import Body, Dead, Notify, Reason, Stage, slot_of
+from messages.bodies import NO_RECORD, Body, Dead, Notify, Reason, Stage, slot_of
 from messages.codec import NO_ID, Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
@@ -137,8 +137,7 @@ class Effects:
     async def dead_letter(self, given_up: DeadLettered, delivery: Delivery, message: Message | None) -> None:
         """Record why the message was given up, then publish its dead letter."""
         header = message.header if message else new_header(RunId(NO_ID, NO_ID), Stage.DEAD, self._now())
-        if message is not None:
-            await self._record_stop(given_up, message)
+        seq = NO_RECORD if message is None else await self._record_stop(given_up, message)
         stage, fault = (header.stage if message else ""), given_up.fault
         original, encoding = _original(delivery.payload)
         body = Dead(
@@ -154,6 +153,8 @@ class Effects:
             n=given_up.n,
             detail=fault.detail,
             place=fault.place,
+            seq=seq,
+            slot=(slot_of(message.body) or 0) if message else 0,
         )
         letter = follow(header, self._now(), self._services.rng, stage=Stage.DEAD, body=body, attempt=header.attempt)
         await self.publish(dead_letter_topic(delivery.topic), encode(letter), 0.0)
@@ -169,15 +170,25 @@ class Effects:
             fingerprint=body.fingerprint,
         )
 
-    async def _record_stop(self, given_up: DeadLettered, message: Message) -> None:
-        """Create `stopped-…`, unless the message is a wake that knows no run."""
-        header, fault = message.header, given_up.fault
-        if header.run < 0:
-            return
-        name = Stopped.at(header.stage, header.seq, slot_of(message.body))
-        stopped = Stopped(given_up.reason, fault.code, fault.error, fault.place, fault.detail, header.attempt + 1)
-        await self._services.ledger.write(header.run_id, name, stopped)
-        reached(f"{header.stage}.stopped")
+    async def _record_stop(self, given_up: DeadLettered, message: Message) -> int:
+        """Create `stopped-…`: what is believed of a letter. Returns its number; none of a run that was not accepted.
+
+        The number is the message's, or the next one that is free: two messages may have the same (all wakes have 0),
+        and what is recorded of one must not be believed of the other.
+        """
+        header, fault, ledger = message.header, given_up.fault, self._services.ledger
+        if header.run < 0 or not await ledger.is_accepted(header.run_id):
+            return NO_RECORD
+        stopped = Stopped(
+            given_up.reason, fault.code, fault.error, fault.place, fault.detail, header.attempt + 1, given_up.n
+        )
+        seq, slot = header.seq, slot_of(message.body)
+        while True:
+            stored = await ledger.write(header.run_id, Stopped.at(header.stage, seq, slot), stopped)
+            if stored.mine or _decide_alike(stored.record, stopped):
+                reached(f"{header.stage}.stopped")
+                return seq
+            seq += 1
 
     async def _record_wait(self, why: str, delay: float, message: Message) -> None:
         """Light messages record nothing: while a vendor is away, each of its jobs would be a listing more."""
@@ -281,6 +292,10 @@ class Effects:
 
     def _now(self) -> float:
         return self._services.ledger.now()
+
+
+def _decide_alike(one: Stopped, other: Stopped) -> bool:
+    return (one.reason, one.code, one.n) == (other.reason, other.code, other.n)
 
 
 def _fingerprint(stage: str, given_up: DeadLettered) -> str:

@@ -1,6 +1,10 @@
 """The engine: one message from delivery to ack.
 
-    decode -> due? -> ids to store? -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect -> ack
+    decode -> due? -> ids to store? -> facts -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect
+    -> ack
+
+A message is a hint with an address: deadline, kind, priority and attempts are those of the ledger before anything is
+decided by them (`facts`).
 
 Light messages (polls between their marked turns, wakes, dead letters) skip verdict and mark: they touch the ledger only
 when they have something to write, and a create-only write then shows them what is stored. One that may have killed a
@@ -39,13 +43,14 @@ from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, encode, try_decode
-from messages.errors import InvalidMessage, ScfWorkersError
+from messages.errors import InvalidMessage, Outage, ScfWorkersError
 from messages.keys import RunId
-from tasks.calls.jobs import save_ids
+from tasks.calls.hints import save_ids
 from tasks.context import Services
+from tasks.errors import NotAccepted
 from tasks.ledger.names import RecordName
 from tasks.ledger.records import Begun
-from tasks.run import Task, load_task
+from tasks.run import Task, as_accepted, load_task
 from tasks.wakes import SWEEP, SWEEP_PERIOD_S
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -64,6 +69,9 @@ MAX_WAKES: Final = 40
 
 _DOUBTFUL: Final = 5.0
 """Seconds by which a message may be early without a doubt in this machine's clock: brokers deliver a second early."""
+
+_OF_A_RUN: Final = (Stage.CLEAN, Stage.GENERATE, Stage.POLL, Stage.COLLECT)
+"""Stages whose messages belong to a run that was accepted."""
 
 log = logs.get(__name__)
 
@@ -194,13 +202,14 @@ class Engine:
             await self._effects.carry_out(outcome, message, delivery)
         except Exception as error:  # noqa: BLE001 - an effect that failed is tried again by a copy, never lost
             _report(Event.MESSAGE_FAILED, error)
-            outcome = self._after(error, message)
+            attempt = outcome.header.attempt if isinstance(outcome, For) else message.header.attempt
+            outcome = self._after(error, message, attempt=attempt)
             await self._effects.carry_out(outcome, message, delivery)
         _done(message, outcome, started)
 
     async def _outcome(self, message: Message, delivery: Delivery) -> Outcome:
         header = message.header
-        task: Task | None = None
+        known: Message | None = None
         failure = Event.MESSAGE_FAILED
         try:
             early = header.due_at - self._services.ledger.now()
@@ -211,28 +220,75 @@ class Engine:
                 return Again(early)
             waited = max(0.0, -early)
             _received(header, waited)
-            await save_ids(message, self._services)
+            guarded = is_guarded(header, waited, holder_died=delivery.holder_died)
+            known = await self._known(await self._save_ids(message), guarded=guarded)
             # A sweep's wake was acked before: it can kill one process at most.
-            if is_guarded(header, waited, holder_died=delivery.holder_died) and not _is_sweep(message):
-                gate = await self._gate(message, delivery)
-                if gate is not None:
-                    return gate
-                if header.stage not in {Stage.NOTIFY, Stage.WAKE}:
-                    task = await load_task(header.run_id, self._services)
-            elif header.stage == Stage.POLL and self._is_late(header) and (expired := await self._expire(message)):
-                return expired
-            failure = Event.STAGE_FAILED
-            work = self._stages[header.stage](message, task, self._services)
-            return await within(limit_of(header.stage, task.recipe if task else None), work)
+            task = await self._begin(known, delivery, guarded=guarded and not _is_sweep(message))
+            if isinstance(task, Task | None):
+                failure = Event.STAGE_FAILED
+                work = self._stages[header.stage](known, task, self._services)
+                outcome = await within(limit_of(header.stage, task.recipe if task else None), work)
+            else:
+                outcome = task
         except Exception as error:  # noqa: BLE001 - whatever a stage raises has an outcome; defects are logged whole
             _report(failure, error)
-            return self._after(error, message)
+            outcome = self._after(error, known or message, attempt=known.header.attempt if known else 0)
+        return outcome if known is None or known.header == header else For(known.header, outcome)
 
-    def _after(self, error: Exception, message: Message) -> Outcome:
+    async def _begin(self, message: Message, delivery: Delivery, *, guarded: bool) -> Outcome | Task | None:
+        """Return the outcome if the work must not begin; else its task, if it has one."""
         header = message.header
-        outcome = outcome_of(
-            _ours(error), header.attempt, self._services.rng, n=_call_of(message), waits=_waits(header)
-        )
+        if guarded:
+            gate = await self._gate(message, delivery)
+            if gate is not None or header.stage in {Stage.NOTIFY, Stage.WAKE}:
+                return gate
+            return await load_task(header.run_id, self._services)
+        if header.stage == Stage.POLL and self._is_late(header):
+            return await self._expire(message)
+        return None
+
+    async def _save_ids(self, message: Message) -> Message:
+        """Store the ids that a poll carries; one that is still to be stored stays in the message."""
+        try:
+            return await save_ids(message, self._services)
+        except Outage:
+            # What cannot be asked of the vendor now is asked again, while there is time.
+            if self._is_late((await self._known(message, guarded=True)).header):
+                return message
+            raise
+
+    async def _known(self, message: Message, *, guarded: bool) -> Message:
+        """Return the message with the facts of the ledger in its header, if anything may be decided by them.
+
+        Args:
+            message: as it came.
+            guarded: whether it is to be marked; a light message needs the facts only to end its run.
+
+        Raises:
+            tasks.errors.NotAccepted: the run was never accepted. Nothing is written into it: a mark would turn the
+                task's own first message away.
+        """
+        header = message.header
+        if header.stage not in _OF_A_RUN or not (guarded or self._is_late(header)):
+            return message
+        accepted = await self._services.ledger.accepted(header.run_id)
+        if accepted is None:
+            raise NotAccepted(f"a {header.stage} message of {header.run_id.stem}, which was not accepted")
+        facts = as_accepted(header, accepted)
+        if header.attempt and header.stage != Stage.POLL:
+            facts = msgspec.structs.replace(facts, attempt=await self._proven_attempt(message))
+        return message if facts == header else Message(facts, message.body)
+
+    async def _proven_attempt(self, message: Message) -> int:
+        """Return the attempts that marks of earlier messages of the same chain confirm."""
+        header = message.header
+        ledger, slot = self._services.ledger, slot_of(message.body)
+        last = await ledger.last_begun(header.run_id, header.stage, slot, header.seq)
+        return min(header.attempt, last.attempt + 1 if last else 0)
+
+    def _after(self, error: Exception, message: Message, *, attempt: int) -> Outcome:
+        header = message.header
+        outcome = outcome_of(_ours(error), attempt, self._services.rng, n=_call_of(message), waits=_waits(header))
         if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
             # The failure function is the last one: it never dead-letters, it waits and alarms.
             log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
@@ -248,9 +304,13 @@ class Engine:
     async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
         """Verdict, deadline, mark, attempts: None when the work may begin. What a wake does heeds the first two."""
         header = message.header
-        if header.stage not in {Stage.NOTIFY, Stage.WAKE} and await self._services.ledger.verdict(header.run_id):
+        verdict = None if header.stage == Stage.WAKE else await self._services.ledger.verdict(header.run_id)
+        if header.stage == Stage.NOTIFY:
+            if verdict is None:
+                return Leave()
+        elif verdict is not None:
             return Finish()
-        if header.stage != Stage.WAKE and self._is_late(header) and (expired := await self._expire(message)):
+        elif header.stage != Stage.WAKE and self._is_late(header) and (expired := await self._expire(message)):
             return expired
         if again := await self._mark(message, delivery):
             return again

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from consumers.engine.outcomes import Done, Outcome, Snooze, dead_lettered
+from consumers.engine.outcomes import Done, Leave, Outcome, Snooze, dead_lettered
 from consumers.stages.audit import audited
 from consumers.stages.bring_home import Harvest
 from consumers.stages.schedule import LONGEST
-from messages.bodies import Collect, Job, Reason
+from messages.bodies import Collect, Job, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
@@ -17,7 +17,7 @@ from services.vendors.port import JobState, JobStatus
 from tasks.calls.jobs import after_failure, look
 from tasks.context import Services
 from tasks.errors import IncompleteResults, VendorFailed
-from tasks.ledger.records import CallEnd, ManifestItem
+from tasks.ledger.records import Begun, CallEnd, ManifestItem
 from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
@@ -40,6 +40,8 @@ log = logs.get(__name__)
 async def collect(header: Header, body: Collect, task: Task, services: Services) -> Outcome:
     """Stage and audit every result of a job that has ended well."""
     job = body.job
+    if (other := await _other_end(job, task, services)) is not None:
+        return other
     found = await look(task.run, (job,), task.recipe, services)
     status = found[job]
     if status.state is JobState.WORKING:
@@ -62,7 +64,9 @@ def _later(header: Header) -> float:
 async def _incomplete(header: Header, body: Collect, status: JobStatus, task: Task, services: Services) -> Outcome:
     """Look again for a while; then the job has ended badly."""
     job, now = body.job, services.ledger.now()
-    short_since = body.short_since / 1000 or now
+    first = await services.ledger.read(task.run, Begun.at(Stage.COLLECT, 0))
+    # No message has seen too few before the first one that looked.
+    short_since = max(body.short_since / 1000 or now, first.at if first else now)
     log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=task.recipe.count)
     left = short_since + INCOMPLETE_S - now
     # Results that came with the answer are in the ledger: they stay as they are.
@@ -98,3 +102,15 @@ async def _audit(manifest: tuple[ManifestItem, ...], job: Job, task: Task, servi
         # Recorded as the job's end, so that no later look brings the same results home again.
         await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", rejected.code))
         raise
+
+
+async def _other_end(job: Job, task: Task, services: Services) -> Outcome | None:
+    """Return the outcome if the message's job is no live call of this run; None if it is one."""
+    call = await services.ledger.call(task.run, job.slot, job.n)
+    if call is None or call.open or call.job != job.id:
+        log.warning(Event.MESSAGE_UNPROVEN, n=job.n, job=job.id, why="the job is none of this run's")
+        return Leave()
+    if call.end is None:
+        return None
+    # An earlier look has recorded its bad end, and perhaps died before it could say so.
+    return dead_lettered(Reason.VENDOR, VendorFailed(f"job {job.id}", code=call.end.code), job.n)

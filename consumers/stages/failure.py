@@ -10,18 +10,19 @@ from typing import Final
 import msgspec
 
 from consumers.engine.outcomes import Finish, Leave, Outcome, Reject
-from messages.bodies import Dead, Reason, Stage
-from messages.codec import NO_ID, Header
+from messages.bodies import BODIES, NO_RECORD, Dead, Reason, Stage, slot_of
+from messages.codec import MAX_COUNT, NO_ID, Header, Message, try_decode
 from messages.codes import code_of
 from messages.errors import RetryClass, ScfWorkersError
 from messages.keys import RunId, dead_key
 from tasks.calls.decide import BEFORE_JOB, may_fail
 from tasks.context import Services
-from tasks.ledger.records import DeadLetter
+from tasks.ledger.names import RecordName
+from tasks.ledger.records import DeadLetter, Stopped
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["failure", "identity_of", "is_before_job", "must_only_record"]
+__all__ = ["failure", "identity_of", "is_before_job", "must_only_record", "record_of"]
 
 _WHOLE_RUN: Final = (Reason.VENDOR, Reason.UNKNOWN)
 """Reasons that speak of the run, whatever message they were found with."""
@@ -37,27 +38,30 @@ _LINE: Final = 200
 log = logs.get(__name__)
 
 
-def must_only_record(dead: Dead) -> bool:
-    """Whether a dead letter is only recorded: it says nothing about its run that a verdict could rest on."""
-    if dead.reason is Reason.UNREADABLE or dead.stage == Stage.NOTIFY:
+def must_only_record(stage: str, reason: str) -> bool:
+    """Return True if a given-up message is only recorded, because no verdict can rest on it."""
+    if reason == Reason.UNREADABLE or stage == Stage.NOTIFY:
         return True
     # A poll or a wake that fails by itself leaves the job as it is; the sweep looks again.
-    return dead.stage in {Stage.POLL, Stage.WAKE} and dead.reason not in _WHOLE_RUN
+    return stage in {Stage.POLL, Stage.WAKE} and reason not in _WHOLE_RUN
 
 
-def is_before_job(dead: Dead) -> bool:
-    """Whether any job that is known outdates the dead letter."""
-    return dead.stage in BEFORE_JOB or dead.reason is Reason.UNKNOWN
+def is_before_job(stage: str, reason: str) -> bool:
+    """Return True if any known job outdates the given-up message."""
+    return stage in BEFORE_JOB or reason == Reason.UNKNOWN
 
 
 async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
     """Record the letter; then verdict `failed`, unless a verdict is there or a job is alive.
 
+    A letter is only a pointer: what it says of itself is shown to people, and decides nothing. What is believed is the
+    engine's own record `stopped-…`, written before the letter was published.
+
     A letter that cannot be handled after a few turns, though nothing outside is away, is recorded as far as it can be.
     """
     outcome: Outcome = Leave()
     try:
-        outcome = await _outcome(dead, header.run_id, services)
+        outcome = await _outcome(header.run_id, dead, services)
     except Exception as error:  # noqa: BLE001 - a letter must not come again for ever, whatever its fault
         _insist(error, header)
         dead = _minimal(dead)
@@ -76,14 +80,34 @@ def _insist(error: Exception, header: Header) -> None:
     log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
 
 
-async def _outcome(dead: Dead, run: RunId, services: Services) -> Outcome:
-    if must_only_record(dead):
+async def _outcome(run: RunId, dead: Dead, services: Services) -> Outcome:
+    name = record_of(dead)
+    found = await services.ledger.read(run, name) if name else None
+    if found is None:
+        return Leave()
+    stage, stopped = dead.stage, found.record
+    if must_only_record(stage, stopped.reason):
         return Leave()
     if await services.ledger.verdict(run):
         return Finish()
-    if may_fail(await services.ledger.calls(run), dead.n, before_job=is_before_job(dead)):
-        return Reject(code_of(dead.code), dead.n, before_job=is_before_job(dead))
+    before_job = is_before_job(stage, stopped.reason)
+    if may_fail(await services.ledger.calls(run), stopped.n, before_job=before_job):
+        return Reject(code_of(stopped.code), stopped.n, before_job=before_job)
     return Leave()
+
+
+def record_of(dead: Dead) -> RecordName[Stopped] | None:
+    """Return the name of the record that a letter points to; None if it points to none."""
+    if dead.reason is Reason.UNREADABLE or dead.stage not in BODIES:
+        return None
+    if dead.seq != NO_RECORD:
+        ours = 0 <= dead.seq <= MAX_COUNT and 0 <= dead.slot <= MAX_COUNT
+        return Stopped.at(dead.stage, dead.seq, dead.slot or None) if ours else None
+    # A letter of an older build: its record has the number of its original.
+    original = try_decode(dead.original.encode("utf-8", "surrogatepass")) if dead.encoding == "text" else None
+    if not isinstance(original, Message) or original.header.stage != dead.stage:
+        return None
+    return Stopped.at(dead.stage, original.header.seq, slot_of(original.body))
 
 
 def _minimal(dead: Dead) -> Dead:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from consumers.engine.limits import PREPARE_LIMIT_S, RESULT_SETTLE_LIMIT_S
-from consumers.engine.outcomes import Finish, Next, Outcome, Snooze, dead_lettered
+from consumers.engine.outcomes import Finish, Leave, Next, Outcome, Snooze, dead_lettered
 from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
 from consumers.engine.settle import settle
 from consumers.stages.schedule import next_poll
@@ -45,6 +45,9 @@ OPEN_MARGIN_S: Final = 30.0
 _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
 
+_SLOTS: Final = 1
+"""Of every kind."""
+
 _OPEN: Final = "call_open"
 """Why a run waits whose call's outcome is not known."""
 
@@ -64,6 +67,9 @@ def open_limit_of(recipe: Recipe) -> float:
 async def generate(_header: Header, body: Generate, task: Task, services: Services) -> Outcome:
     """Bring the run to a job that is at work."""
     slot = body.slot
+    if slot > _SLOTS or await services.ledger.read(task.run, Cleaned.at()) is None:
+        log.warning(Event.MESSAGE_UNPROVEN, slot=slot, why="no such slot was sold, or its inputs are not ready")
+        return Leave()
     while True:
         calls = await services.ledger.calls(task.run, slot)
         calls = await find_open(task.run, calls, task.recipe, services)

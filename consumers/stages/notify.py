@@ -14,6 +14,7 @@ from messages.errors import Outage, Permanent, ScfWorkersError
 from messages.keys import RunId
 from tasks.context import Services
 from tasks.ending.finish import DELIVER_FOR_S, finish
+from tasks.ledger.records import Verdict
 from telemetry import logs
 from telemetry.events import Event
 
@@ -38,10 +39,16 @@ async def notify(header: Header, body: Notify, services: Services) -> Outcome:
         event, late = Event.CALLBACK_FAILED, error
     if late is None:
         return Leave()
-    if elapsed > GIVE_UP_S or isinstance(late, Permanent):
+    if isinstance(late, Permanent) or (elapsed > GIVE_UP_S and await _age(header.run_id, services) > GIVE_UP_S):
         return dead_lettered(Reason.ATTEMPTS, late)
     log.warning(event, error=late)
     return Snooze(max(notify_delay(elapsed), late.retry_after or 0.0), why=type(late).__name__)
+
+
+async def _age(run: RunId, services: Services) -> float:
+    """Return the seconds since the verdict was stored: the age in a message is only a hint."""
+    stored = await services.ledger.read(run, Verdict.at())
+    return services.ledger.now() - stored.at if stored else 0.0
 
 
 async def _finish_in_time(run: RunId, services: Services, *, again: bool) -> ScfWorkersError | None:

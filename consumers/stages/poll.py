@@ -2,49 +2,83 @@
 
 from __future__ import annotations
 
-from consumers.engine.outcomes import Finish, Next, Outcome, Snooze, dead_lettered
-from consumers.stages.schedule import next_poll
-from messages.bodies import Collect, Job, Poll, Reason, Stage
+import msgspec
+
+from consumers.engine.outcomes import Finish, Leave, Next, Outcome, Snooze, dead_lettered
+from consumers.stages.schedule import LONGEST, next_poll
+from messages.bodies import Collect, Poll, Reason, Stage
 from messages.codec import Header
 from services.errors import VendorDown
 from services.vendors.port import JobState
-from tasks.calls.jobs import after_failure, first_success, job_of, look
+from tasks.calls.decide import Ended, Lost, Wait, decide
+from tasks.calls.jobs import after_failure, first_success, is_own, job_of, look
 from tasks.context import Services
-from tasks.errors import VendorFailed
-from tasks.ledger.snapshot import live_jobs
+from tasks.errors import CallUnknown, VendorFailed
+from tasks.ledger.snapshot import PaidCall, live_jobs
 from tasks.run import Task, known_recipe
+from telemetry import logs
+from telemetry.events import Event
 from telemetry.points import reached
 
 __all__ = ["poll"]
 
+log = logs.get(__name__)
+
 
 async def poll(header: Header, body: Poll, task: Task | None, services: Services) -> Outcome:
     """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
-    jobs = await _known(body, task, services)
+    since = body.since / 1000
+    if task is not None:
+        calls = await services.ledger.calls(task.run, body.slot)
+        live = live_jobs(calls)
+        if not live:
+            return _without_job(calls, body, services)
+        body = msgspec.structs.replace(body, jobs=tuple(job_of(call) for call in live))
+        since = min(call.at for call in live)
+    if not body.jobs:
+        log.warning(Event.MESSAGE_UNPROVEN, why="it names no job of this run")
+        return Leave()
+    return await _look(header, body, since, services)
+
+
+def _without_job(calls: tuple[PaidCall, ...], body: Poll, services: Services) -> Outcome:
+    """Return the outcome of a look where the ledger has no live job."""
+    match decide(calls, services.ledger.now()):
+        case Wait(delay):
+            return Snooze(min(delay, LONGEST), body=body)
+        case Lost(n):
+            return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {body.slot}"), n)
+        case Ended(n, code):
+            return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n} of slot {body.slot}", code=code), n)
+        case _:
+            log.warning(Event.MESSAGE_UNPROVEN, why="no paid call of this run has a job")
+            return Leave()
+
+
+async def _look(header: Header, body: Poll, since: float, services: Services) -> Outcome:
+    run, jobs = header.run_id, body.jobs
     recipe = known_recipe(header.kind, services.recipes)
-    elapsed = services.ledger.now() - body.since / 1000
+    elapsed = max(0.0, services.ledger.now() - since)
     delay = next_poll(elapsed, services.policy.expected_s or recipe.expected_s)
-    again = Snooze(delay, body=Poll(jobs, body.since, slot=body.slot))
+    again = Snooze(delay, body=msgspec.structs.replace(body, since=int(since * 1000)))
     try:
-        found = await look(header.run_id, jobs, recipe, services)
+        found = await look(run, jobs, recipe, services)
     except VendorDown as down:
         # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
         return Snooze(max(delay, down.retry_after or 0.0), body=again.body, why=type(down).__name__)
     reached("poll.looked")
-    if winner := first_success(found):
-        return Next(Stage.COLLECT, Collect(winner))
     if all(status.state is JobState.WORKING for status in found.values()):
         return again
-    left = await after_failure(header.run_id, found, services)
+    # Something follows from the look: now it counts whose jobs these are.
+    own = {job: status for job, status in found.items() if await is_own(run, job, services)}
+    if len(own) < len(found):
+        log.warning(Event.MESSAGE_UNPROVEN, why="it names a job that is none of this run's")
+        return Leave()
+    if winner := first_success(own):
+        return Next(Stage.COLLECT, Collect(winner))
+    left = await after_failure(run, own, services)
     if left.live or left.open:
-        return Snooze(delay, body=Poll(tuple(job_of(call) for call in left.live), body.since, slot=body.slot))
-    if await services.ledger.verdict(header.run_id):
+        return Snooze(delay, body=Poll(tuple(job_of(call) for call in left.live), int(since * 1000), slot=body.slot))
+    if await services.ledger.verdict(run):
         return Finish()
     return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {left.n}", code=left.code), left.n)
-
-
-async def _known(body: Poll, task: Task | None, services: Services) -> tuple[Job, ...]:
-    if task is None:
-        return body.jobs
-    calls = live_jobs(await services.ledger.calls(task.run, body.slot))
-    return tuple(job_of(call) for call in calls) or body.jobs

@@ -18,6 +18,7 @@ from messages.keys import RunId
 from services.vendors.port import JobState
 from tasks.accepting.accept import NotHere, take_in
 from tasks.accepting.inputs import find_upload
+from tasks.accepting.overdue import is_overdue
 from tasks.calls.find import find_open
 from tasks.calls.hints import take_hint
 from tasks.calls.jobs import after_failure, first_success, job_of, look
@@ -40,7 +41,7 @@ from tasks.next_step import (
     Step,
     next_step,
 )
-from tasks.run import known_recipe
+from tasks.run import as_accepted, known_recipe
 from tasks.wakes import INDEX, REDELIVER, current_run
 from telemetry import logs
 from telemetry.events import Event
@@ -85,14 +86,7 @@ def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
     accepted = snapshot.accepted
     if accepted is None:
         return msgspec.structs.replace(header, run=snapshot.run.run, traceparent=traceparent)
-    return msgspec.structs.replace(
-        header,
-        run=snapshot.run.run,
-        kind=accepted.kind,
-        priority=accepted.priority,
-        deadline=max(1, int(accepted.deadline * 1000) - header.created),
-        traceparent=traceparent,
-    )
+    return msgspec.structs.replace(as_accepted(header, accepted), run=snapshot.run.run, traceparent=traceparent)
 
 
 def _decide(snapshot: Snapshot, services: Services) -> Step:
@@ -148,20 +142,25 @@ def _conclude(snapshot: Snapshot, services: Services, *, again: bool = False) ->
 
 
 async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
-    run, code = snapshot.run, Code.NOT_UPLOADED
+    run, code, patience = snapshot.run, Code.NOT_UPLOADED, 1
     try:
         if await _take_in(run, services):
             return Leave()
     except Exception as error:
-        if not _is_upload_late(body, services, patience=_patience_with(error)):
+        patience = _patience_with(error)
+        if not _is_upload_late(body, services, patience=patience):
             raise
         # Whatever is wrong with an upload must not leave its task without a verdict.
         log.error(Event.UPLOAD_FAILED, error=error)
         code = error.code if isinstance(error, ScfWorkersError) else Code.INTERNAL
-    # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
-    if not _is_upload_late(body, services) or await services.ledger.accepted(run):
+    # The message's age only says when it is worth asking; the backend's own word decides.
+    late = _is_upload_late(body, services, patience=patience)
+    if not late or not await is_overdue(run, patience * services.policy.upload_limit_s, services):
         return Leave()
-    await give_verdict(run, Verdict("failed", code), services.ledger)
+    # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
+    if await services.ledger.accepted(run):
+        return Leave()
+    await give_verdict(run, Verdict("failed", code), services.ledger, at_door=True)
     return _conclude(snapshot, services)
 
 
@@ -171,7 +170,7 @@ async def _take_in(run: RunId, services: Services) -> bool:
     return upload is not None and await take_in(upload, services) != "refused"
 
 
-def _is_upload_late(body: Wake, services: Services, *, patience: int = 1) -> bool:
+def _is_upload_late(body: Wake, services: Services, *, patience: int) -> bool:
     return body.since > 0 and services.ledger.now() >= body.since / 1000 + patience * services.policy.upload_limit_s
 
 

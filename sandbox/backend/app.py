@@ -273,7 +273,7 @@ class _Backend:
         found = await self._do(self._book.state, request.path_params["task"], request.path_params["step"])
         if found is None:
             return _json({"error": "no such step"}, 404)
-        return _json({"status": found[0], "user": found[1]})
+        return _json({"status": found[0], "user": found[1], "created": found[2]})
 
     async def _reopen(self, request: Request) -> Response:
         return await self._ask(request, "reopen", request.path_params["task"], self._do_reopen)

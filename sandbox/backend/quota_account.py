@@ -125,12 +125,13 @@ class Book:
             )
         return http_status, state
 
-    def state(self, task: str, step: int) -> tuple[str, str] | None:
-        """A step's state and its task's user; None for what was never sold."""
+    def state(self, task: str, step: int) -> tuple[str, str, float] | None:
+        """A step's state, its task's user and when it was sold; None for what was never sold."""
         row = self._one(
-            "SELECT status, user_id FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?", task, step
+            "SELECT status, user_id, created FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?",
+            *(task, step),
         )
-        return (row["status"], row["user_id"]) if row else None
+        return (row["status"], row["user_id"], row["created"]) if row else None
 
     def cancel(self, task: str) -> str | None:
         """Cancel what is pending and refund. Returns the state that stands, or None for an unknown task."""

@@ -29,6 +29,7 @@ from tasks.accepting.request import TASK_FILE, TASK_FILE_LIMIT, TaskRequest, rea
 from tasks.context import TriggerServices
 from tasks.ending.verdict import give_verdict
 from tasks.ledger.records import Accepted, Verdict
+from tasks.run import as_accepted
 from tasks.wakes import INDEX, publish_wake
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -138,15 +139,8 @@ async def _index(run: RunId, accepted: Accepted, services: TriggerServices) -> N
 
 def first_message(run: RunId, accepted: Accepted, now: float, seq: int = 0) -> Message:
     """Return the message that starts a run's first stage."""
-    header = new_header(run, Stage.CLEAN, now, onward(accepted.traceparent))
-    header = msgspec.structs.replace(
-        header,
-        seq=seq,
-        deadline=max(1, int(accepted.deadline * 1000) - header.created),
-        priority=accepted.priority,
-        kind=accepted.kind,
-    )
-    return Message(header, Clean())
+    header = as_accepted(new_header(run, Stage.CLEAN, now, onward(accepted.traceparent)), accepted)
+    return Message(msgspec.structs.replace(header, seq=seq), Clean())
 
 
 async def _look(upload: InputKey, run: RunId, services: TriggerServices) -> _Found:
@@ -235,7 +229,7 @@ async def _refuse(run: RunId, rejected: Rejected, services: TriggerServices) -> 
     """Write the verdict `failed` of a sold task that cannot be done; a `notify` message delivers it."""
     log.warning(_refusal(rejected), error=rejected)
     failed(rejected)
-    await give_verdict(run, Verdict("failed", rejected.code), services.ledger)
+    await give_verdict(run, Verdict("failed", rejected.code), services.ledger, at_door=True)
     await _notify(run, services)
 
 

@@ -1,8 +1,10 @@
-"""A webhook's hint: the id of a job that has ended, and perhaps the only news of a paid call whose answer was lost.
+"""Ids of jobs that messages bring, and what must be shown before one is written.
 
-The path that brought it proves who may send hints for a paid call, not that the id is true: so before anything is
-written the vendor is asked with our own key, and must itself show that the job was made for this very call. A hint that
-is not borne out changes nothing; where a vendor can show nothing, a hint only wakes.
+A webhook's hint is the id of a job that has ended, and perhaps the only news of a paid call whose answer was lost. A
+poll brings the ids that the ledger could not take when their paid calls brought them. Neither is believed: an id is
+written only for a call whose outcome is open, and only after the vendor was asked with our own key whether the job was
+made for this very call. Where a vendor can show nothing, a hint only wakes; an id that
+comes in a poll, which the internet cannot publish, is written.
 """
 
 from __future__ import annotations
@@ -11,19 +13,22 @@ from typing import Final
 
 import msgspec
 
-from messages.bodies import Job, Stage
+from messages.bodies import Job, Poll, Stage
+from messages.codec import Message
 from messages.errors import Outage
+from messages.keys import RunId
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
-from tasks.ledger.records import JobId
+from tasks.ledger.records import Accepted, JobId
 from tasks.ledger.snapshot import PaidCall, Snapshot
 from tasks.run import known_recipe
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["take_hint"]
+__all__ = ["save_ids", "take_hint"]
 
-_ONLY_WAKES: Final = "the vendor does not show what the job was made for"
+_NOT_SHOWN: Final = "the vendor does not show what the job was made for"
+_NOT_KNOWN: Final = "the vendor does not know the job"
 
 log = logs.get(__name__)
 
@@ -47,7 +52,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         return None if _is_taken_care_of(snapshot) else snapshot
     doubt = _doubt(call)
     try:
-        doubt = doubt or await _unproven(hint, call.label if call else "", snapshot, services)
+        doubt = doubt or await _unproven(hint, call, snapshot.run, snapshot.accepted, services)
     except Outage:
         # A hint is about a job that has ended: once the run has ended too, no second question is worth its cost.
         if _is_over(snapshot, services):
@@ -55,13 +60,51 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         raise
     if call is None or doubt:
         log.warning(Event.WEBHOOK_IGNORED, n=hint.n, job=hint.id, why=doubt)
-        return snapshot if doubt == _ONLY_WAKES else None
+        return snapshot if doubt == _NOT_SHOWN else None
     stored = await services.ledger.write(snapshot.run, JobId.at(hint.slot, hint.n), JobId(hint.id))
     if stored.mine:
         log.info(Event.PAID_RECOVERED, n=hint.n, job=hint.id)
     found = msgspec.structs.replace(call, job=stored.record.job)
     calls = tuple(found if (one.slot, one.n) == (found.slot, found.n) else one for one in snapshot.calls)
     return msgspec.structs.replace(snapshot, calls=calls)
+
+
+async def save_ids(message: Message, services: Services) -> Message:
+    """Store the ids that a poll carries because the ledger was away when their paid calls brought them.
+
+    Also if the run has ended since: a job without a stored id could never be cancelled.
+
+    Returns:
+        The message with what is left of it: jobs that are none of this run's are out, and `unsaved` stays as long as
+        one waits for the vendor to know it.
+
+    Raises:
+        messages.errors.Outage: ledger or vendor is away.
+    """
+    body, run = message.body, message.header.run_id
+    if not (isinstance(body, Poll) and body.unsaved):
+        return message
+    jobs, waits = [], False
+    for job in body.jobs:
+        doubt = await _save_id(run, job, services)
+        waits = waits or doubt == _NOT_KNOWN
+        if doubt and doubt != _NOT_KNOWN:
+            log.warning(Event.MESSAGE_UNPROVEN, n=job.n, job=job.id, why=doubt)
+        else:
+            jobs.append(job)
+    return Message(message.header, msgspec.structs.replace(body, jobs=tuple(jobs), unsaved=waits))
+
+
+async def _save_id(run: RunId, job: Job, services: Services) -> str:
+    """Store an id of a poll; return why it was not stored, empty if it is."""
+    call = await services.ledger.call(run, job.slot, job.n)
+    if call is not None and call.job == job.id:
+        return ""
+    doubt = _doubt(call) or await _unproven(job, call, run, await services.ledger.accepted(run), services)
+    if doubt and doubt != _NOT_SHOWN:
+        return doubt
+    stored = await services.ledger.write(run, JobId.at(job.slot, job.n), JobId(job.id))
+    return "" if stored.record.job == job.id else "the paid call has another id"
 
 
 def _is_taken_care_of(snapshot: Snapshot) -> bool:
@@ -80,18 +123,18 @@ def _doubt(call: PaidCall | None) -> str:
     return "the paid call was not accepted" if call.end else ""
 
 
-async def _unproven(hint: Job, label: str, snapshot: Snapshot, services: Services) -> str:
-    """Return why the vendor does not confirm a hint; empty if it does."""
-    if snapshot.accepted is None:
+async def _unproven(job: Job, call: PaidCall | None, run: RunId, accepted: Accepted | None, services: Services) -> str:
+    """Return why the vendor does not confirm that a job was made for a paid call; empty if it does."""
+    if accepted is None:
         return "the run was not accepted"
-    recipe = known_recipe(snapshot.accepted.kind, services.recipes)
-    vendor = vendor_of(recipe.vendor, services.vendors, label)
-    if not (await vendor.query(hint.id, kind=recipe.kind)).known:
-        return "the vendor does not know the job"
-    url = await vendor.made_for(hint.id)
+    recipe = known_recipe(accepted.kind, services.recipes)
+    vendor = vendor_of(recipe.vendor, services.vendors, call.label if call else "")
+    if not (await vendor.query(job.id, kind=recipe.kind)).known:
+        return _NOT_KNOWN
+    url = await vendor.made_for(job.id)
     if not url:
-        return _ONLY_WAKES
-    made = services.webhooks.is_for(url, vendor.name, snapshot.run, hint.slot, hint.n)
+        return _NOT_SHOWN
+    made = services.webhooks.is_for(url, vendor.name, run, job.slot, job.n)
     return "" if made else "the job was made for another call"
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from messages.bodies import Job, Poll
-from messages.codec import Message
+from messages.bodies import Job
 from messages.codes import Code
 from messages.keys import RunId
 from recipes.recipe import Recipe
@@ -20,7 +19,7 @@ from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["After", "after_failure", "first_success", "job_of", "look", "save_ids", "vendor_of"]
+__all__ = ["After", "after_failure", "first_success", "is_own", "job_of", "look", "vendor_of"]
 
 log = logs.get(__name__)
 
@@ -48,15 +47,12 @@ def vendor_of(name: str, vendors: Mapping[str, Vendor], label: str = "") -> Vend
     return vendor
 
 
-async def save_ids(message: Message, services: Services) -> None:
-    """Store the ids that a poll carries because the ledger was away when their paid calls brought them.
-
-    Also if the run has ended since: a job without a stored id could never be cancelled.
-    """
-    body = message.body
-    if isinstance(body, Poll) and body.unsaved:
-        for job in body.jobs:
-            await services.ledger.write(message.header.run_id, JobId.at(job.slot, job.n), JobId(job.id))
+async def is_own(run: RunId, job: Job, services: Services) -> bool:
+    """Return True if the ledger has a job that a message names as that of a paid call of this run."""
+    if not job.id:
+        return await services.ledger.read(run, CallResult.at(job.slot, job.n)) is not None
+    stored = await services.ledger.read(run, JobId.at(job.slot, job.n))
+    return stored is not None and stored.record.job == job.id
 
 
 def job_of(call: PaidCall) -> Job:

@@ -30,7 +30,7 @@ async def cancel_task(run: RunId, services: Services) -> Verdict:
         messages.errors.ScfWorkersError: something outside did not work; cancelling again is harmless.
     """
     run = await current_run(run, services.ledger)
-    stored = await give_verdict(run, Verdict("cancelled", Code.CANCELLED), services.ledger)
+    stored = await give_verdict(run, Verdict("cancelled", Code.CANCELLED), services.ledger, at_door=True)
     status = stored.record.status
     event = Event.TASK_CANCELLED if stored.mine else Event.VERDICT_FOUND
     log.info(event, user_id=run.user, task_id=run.task, step=run.step, run=run.run, status=status)

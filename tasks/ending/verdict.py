@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from messages.keys import RunId
+from tasks.errors import NotAccepted
 from tasks.ledger.ledger import Ledger, Stored
 from tasks.ledger.records import Verdict
 from telemetry import logs, metrics
@@ -16,7 +17,9 @@ __all__ = ["give_verdict"]
 log = logs.get(__name__)
 
 
-async def give_verdict(run: RunId, verdict: Verdict, ledger: Ledger, *, kind: str = "") -> Stored[Verdict]:
+async def give_verdict(
+    run: RunId, verdict: Verdict, ledger: Ledger, *, kind: str = "", at_door: bool = False
+) -> Stored[Verdict]:
     """Write a run's verdict, or find the one that stands.
 
     Args:
@@ -24,10 +27,15 @@ async def give_verdict(run: RunId, verdict: Verdict, ledger: Ledger, *, kind: st
         verdict: what it shall be.
         ledger: where it is written.
         kind: of the task, where it is known.
+        at_door: whether the task need not have been accepted, because it is refused, was never uploaded, or is
+            cancelled. Only run 0 may have such a verdict.
 
     Raises:
+        tasks.errors.NotAccepted: the run was never accepted.
         services.errors.ObjectsDown: it is not known to be stored.
     """
+    if not (at_door and run.run == 0) and not await ledger.is_accepted(run):
+        raise NotAccepted(f"no verdict {verdict.status} for {run.stem}: it was not accepted")
     with span(SpanName.VERDICT, status=verdict.status):
         stored = await ledger.write(run, Verdict.at(), verdict)
         note(status=stored.record.status, code=stored.record.code or None, mine=stored.mine)

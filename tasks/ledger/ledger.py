@@ -176,6 +176,13 @@ class Ledger:
         stored = await self.read(run, Accepted.at())
         return stored.record if stored else None
 
+    async def is_accepted(self, run: RunId) -> bool:
+        """Return True if the run has an `accepted`, readable or not."""
+        try:
+            return await self.accepted(run) is not None
+        except Permanent:
+            return True
+
     async def latest_run(self, user: str, task: str, step: int) -> RunId | None:
         """The highest run of a step that was accepted."""
         found: RunId | None = None
@@ -191,6 +198,11 @@ class Ledger:
         while intent := await self.read(run, Intent.at(slot, len(found) + 1)):
             found.append(await self._call(run, slot, len(found) + 1, intent))
         return tuple(found)
+
+    async def call(self, run: RunId, slot: int, n: int) -> PaidCall | None:
+        """Return one paid call; None if it was never begun."""
+        intent = await self.read(run, Intent.at(slot, n))
+        return await self._call(run, slot, n, intent) if intent else None
 
     async def _call(self, run: RunId, slot: int, n: int, intent: Stored[Intent]) -> PaidCall:
         async with Together() as group:
@@ -262,6 +274,23 @@ class Ledger:
         names = [parse_name(item.key.removeprefix(folder)) async for item in self._walk(folder + Collected.prefix())]
         seqs = [name.seq for name in names if name is not None]
         found = await self.read(run, Collected.at(max(seqs))) if seqs else None
+        return found.record if found else None
+
+    async def last_begun(self, run: RunId, stage: str, slot: int | None, before: int) -> Begun | None:
+        """Return the mark of the last message of a chain before a given one, from a listing; None if there is none.
+
+        Args:
+            run: the run.
+            stage: of the messages.
+            slot: of generate and poll, from 1; None for the other stages.
+            before: number of the message.
+        """
+        folder = record_key(run, "")
+        marks = self._walk(folder + Begun.prefix() + stage)
+        names = [parse_name(item.key.removeprefix(folder)) async for item in marks]
+        chain = [name.seq for name in names if name and (name.stage, name.slot) == (stage, slot or 0)]
+        last = max((seq for seq in chain if seq < before), default=None)
+        found = None if last is None else await self.read(run, Begun.at(stage, last, slot))
         return found.record if found else None
 
     async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:

@@ -194,6 +194,8 @@ class Stopped(OfMessage, frozen=True):
     """The error's text, redacted and cut."""
     attempts: int = 0
     """Attempts that were spent."""
+    n: int = 0
+    """The paid call at fault; 0 for none."""
 
 
 class Verdict(Once, frozen=True):

@@ -118,6 +118,12 @@ MESSAGES: Mapping[str, Message] = {
     "dead, with detail and place": _message(
         Stage.DEAD, _dead(detail="503 from 文字", place="services.fetch.open"), deadline=0, attempt=5
     ),
+    "dead, with the number of its record": _message(
+        Stage.DEAD,
+        _dead(detail="503", place="services.fetch.open", seq=3, slot=1),
+        deadline=0,
+        attempt=5,
+    ),
     "dead, by the vendor": _message(
         Stage.DEAD, _dead(reason=Reason.VENDOR, stage="poll", topic="poll", code="vendor_failed", n=1), deadline=0
     ),
@@ -193,6 +199,7 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
     "collected": Collected((StagedFile("staging/user_42/t1/0-0/n/raw_01", "aa", 4096, "0123456789abcdef"),)),
     "waits": Waits("busy", 1_763_888_460.5, 1_763_888_400.5),
     "stopped": Stopped("attempts", "busy", "FetchFailed", "services.fetch.open", "503", 5),
+    "stopped, for a paid call": Stopped("vendor", "vendor_failed", "VendorFailed", "", "", 1, 2),
     "delivered, with what was said": Delivered(200, sent='{"status":"success"}', answered="{}"),
     "dead letter": DeadLetter(
         reason="vendor",
@@ -264,6 +271,8 @@ SUPERSEDED: Final = (
     "dead, unreadable",
     "dead, unreadable and cut",
     "dead letter",
+    "dead, with detail and place",
+    "stopped",
 )
 """Messages and records that are read as ever, and written with a field more."""
 

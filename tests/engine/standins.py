@@ -17,7 +17,7 @@ from messages.codec import Header, decode
 from messages.codes import Code
 from messages.errors import InvalidMessage
 from sandbox.backend.quota_account import Book, Heard
-from services.backend import Answer, Callback, Judgement, StepState, judge
+from services.backend import Answer, Callback, Judgement, StepState, UnfinishedPage, UnfinishedTask, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
 from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus
@@ -248,7 +248,13 @@ class ScriptedBackend:
         found = self.book.state(task, step)
         if found is None:
             return None
-        return StepState({"success": "success", "failed": "failed", "cancelled": "failed"}.get(found[0], ""), found[1])
+        states = {"success": "success", "failed": "failed", "cancelled": "failed"}
+        return StepState(states.get(found[0], ""), found[1], found[2])
+
+    async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
+        await self.fate.pass_by("backend.unfinished", done=False)
+        rows, _ = self.book.unfinished(wall() - older_than, int(cursor or "0"))
+        return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows))
 
     async def reopen(self, task: str, step: int) -> bool:
         await self.fate.pass_by(f"backend.reopen {task}", done=False)

@@ -16,6 +16,7 @@ from messages.errors import Permanent
 from messages.keys import dead_key, record_key
 from messages.topics import dead_letter_topic
 from services.errors import ObjectsDown
+from tasks.ledger.records import Stopped
 from tests.engine.fate import raises
 from tests.engine.world import World
 
@@ -93,7 +94,8 @@ async def test_one_whose_runs_verdict_cannot_be_read_gets_a_minimal_record(world
     run = await world.order()
     await world.wire.lose(*await world.until("clean"))
     await world.ledger.objects.put(record_key(run, "verdict"), b"no record")
-    await publish(world, letter(stage="clean"), run.task)
+    await world.ledger.write(run, Stopped.at("clean", 0), Stopped("permanent", "internal", "KeyError"))
+    await publish(world, letter(stage="clean", seq=0), run.task)
     await world.drain()
     (found,) = await world.desk()
     assert (found["task"], found["verdict"], found["encoding"]) == (run.task, "leave", "cut")

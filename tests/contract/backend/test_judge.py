@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.backend import Judgement, judge, sign
+from services.backend import Judgement, judge
+from services.signatures import sign
 from telemetry.secrets import Secret
 
 SAYS_SUCCESS = b'{"status": "success"}'

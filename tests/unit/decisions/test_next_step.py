@@ -116,7 +116,10 @@ def test_a_verdict_leads_to_its_end_and_to_nothing_else() -> None:
 
 def test_only_a_run_that_nobody_accepted_asks_for_its_input() -> None:
     for snapshot, *_, step in STATES:
-        assert isinstance(step, AskInput) == (snapshot.verdict is None and snapshot.accepted is None)
+        unknown = snapshot.verdict is None and snapshot.accepted is None
+        assert isinstance(step, AskInput) == (unknown and snapshot.run.run == 0)
+        if unknown and snapshot.run.run > 0:
+            assert isinstance(step, Nothing)
 
 
 def test_nothing_is_worked_on_out_of_time_or_without_the_backends_yes() -> None:

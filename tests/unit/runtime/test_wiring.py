@@ -17,7 +17,7 @@ from runtime.errors import BadSettings
 from runtime.settings import load_settings
 from runtime.wiring import open_services
 from sandbox.server import Server
-from services.backend import sign
+from services.signatures import sign
 from tasks.context import Services
 from telemetry.secrets import Secret
 from transport import open_broker
