@@ -234,7 +234,7 @@ def test_a_worker_whose_health_file_cannot_be_written_does_not_start(desk: Path)
 def test_a_broker_file_far_below_what_is_there_is_refused(desk: Path) -> None:
     code, _, errors = run(["work"], desk, environment(BROKER_URL=f"sqlite://{desk}/nope/nope/x.db"))
     assert code == 1
-    assert f"make the folder {desk}/nope, or name another" in told(errors)
+    assert f"create the folder {desk}/nope, or name another" in told(errors)
     assert not (desk / "nope").exists()
 
 
