@@ -185,7 +185,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
         deadline=now + recipe.deadline_s,
         traceparent=current() or new_traceparent(),
         priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
-        ticket_expires=ticket.expires if ticket else 0,
+        ticket_expires=int(ticket.expires) if ticket else 0,
     )
     stored = await services.ledger.write(run, Accepted.at(), accepted)
     reached("ingest.accepted")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +13,7 @@ from messages.codes import Code
 from messages.errors import RetryClass
 from services.errors import WeakSecret
 from tasks.accepting.accept import NotHere, take_in
+from telemetry import logs
 from telemetry.secrets import Secret
 from tests.unit.producer.checks import PHOTO, assert_accepted, assert_nothing_said, assert_refused
 
@@ -144,3 +147,17 @@ async def test_a_secret_too_short_to_sign_with_fails_no_task(world: Open) -> Non
         with pytest.raises(WeakSecret):
             await take_in(PHOTO, here.out)
         assert await here.verdict() is None
+
+
+@pytest.mark.parametrize(("changes", "named"), [({"kind": "basic_clean"}, "kind"), ({"expires": 1_000}, "exp")])
+async def test_the_line_in_the_log_names_the_claim(world: Open, changes: dict[str, Any], named: str) -> None:
+    log = io.StringIO()
+    undo = logs.setup(log, "INFO", "test")
+    try:
+        async with world() as here:
+            await here.upload(ticket=here.ticket(**changes))
+            assert await take_in(PHOTO, here.out) == "refused"
+    finally:
+        undo()
+    (line,) = (line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "ticket.refused")
+    assert f"claim {named}: " in json.dumps(line)

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,7 +17,17 @@ from messages.codes import Code
 from messages.errors import RetryClass
 from services.errors import TicketRefused, WeakSecret
 from tasks.accepting import tickets
-from tasks.accepting.tickets import AUDIENCE, MAX_TICKET_BYTES, Ticket, check_sold, digest, issue, verify
+from tasks.accepting.tickets import (
+    AUDIENCE,
+    LEEWAY_S,
+    MAX_LIFETIME_S,
+    MAX_TICKET_BYTES,
+    Ticket,
+    check_sold,
+    digest,
+    issue,
+    verify,
+)
 from telemetry.secrets import Secret
 
 NOW = 1_700_000_000
@@ -113,14 +124,106 @@ def test_a_secret_of_just_enough_bytes_is_enough() -> None:
     assert check(issue(SOLD, secret), secret) == SOLD
 
 
-@pytest.mark.parametrize("name", ["iat", "nbf"])
-def test_when_it_was_issued_is_nobodys_business(name: str) -> None:
+def test_when_it_was_issued_decides_nothing() -> None:
     """The backend's clock may be ahead of ours; what counts is when the ticket ends."""
-    assert check(signed({**CLAIMS, name: 2**40})) == SOLD
+    assert check(signed({**CLAIMS, "iat": 2**40})) == SOLD
+
+
+def test_before_its_time_a_ticket_is_refused_but_for_clocks_that_differ() -> None:
+    early = msgspec.structs.replace(SOLD, not_before=NOW + LEEWAY_S + 0.5)
+    assert refusal(issue(early, SECRET)) is Code.TICKET_INVALID
+    assert check(issue(early, SECRET), now=NOW + 1) == early
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": [AUDIENCE]},
+        {"exp": float(NOW + 60)},
+        {"exp": NOW + 60.75},
+        {"nbf": NOW - 0.5},
+        {"iat": NOW - 0.25, "nbf": float(NOW)},
+        {"step": 0.0},
+        {"step": -0.0},
+        {"inputs": 1.0},
+        {"params": digest(PARAMS).upper()},
+    ],
+)
+def test_every_form_that_rfc_7519_knows_is_taken(claims: dict[str, Any]) -> None:
+    ticket = check(raw_signed(CLAIMS | claims))
+    assert (ticket.user, ticket.task, ticket.step, ticket.inputs) == ("u1", "t1", 0, 1)
+    assert NOW + 60 <= ticket.expires < NOW + 61
+    assert isinstance(ticket.step, int)
+
+
+def test_no_ticket_lives_longer_than_the_docs_say() -> None:
+    longest = msgspec.structs.replace(SOLD, expires=NOW + MAX_LIFETIME_S)
+    assert check(issue(longest, SECRET)) == longest
+    too_long = msgspec.structs.replace(SOLD, expires=NOW + MAX_LIFETIME_S + 1)
+    assert refusal(issue(too_long, SECRET)) is Code.TICKET_INVALID
+    page = " ".join((Path(__file__).parents[3] / "docs/configuration.md").read_text(encoding="utf-8").split())
+    assert f"at most {MAX_LIFETIME_S // 86400:.0f} days" in page
+    assert f"{LEEWAY_S / 60:.0f} minutes" in page
+
+
+NAMED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    *(
+        ({name: value}, {}, name)
+        for name, values in {
+            "aud": (
+                "elsewhere",
+                None,
+                [AUDIENCE, AUDIENCE],
+                [AUDIENCE, "elsewhere"],
+                [],
+                [[AUDIENCE]],
+                {"a": AUDIENCE},
+            ),
+            "exp": (str(NOW + 60), None, True, math.nan, math.inf, -1, [NOW + 60], 2**60, NOW * 1000),
+            "nbf": ("now", None, math.nan),
+            "step": ("0", True, 0.5, None, 1e300),
+            "inputs": ("3", 2.5, None),
+            "sub": (None, 5),
+            "task": (None, ["t1"]),
+            "kind": (["model_pose12"],),
+            "params": (None,),
+            "priority": ("urgent", 1),
+        }.items()
+        for value in values
+    ),
+    ({}, {"user": "u2"}, "sub"),
+    ({}, {"task": "t2"}, "task"),
+    ({}, {"step": 1}, "step"),
+    ({}, {"kind": "basic_clean"}, "kind"),
+    ({}, {"params": {}}, "params"),
+    ({}, {"inputs": 2}, "inputs"),
+    ({}, {"now": NOW + 61}, "exp"),
+]
+
+
+@pytest.mark.parametrize(("claims", "asked", "named"), NAMED)
+def test_a_refusal_names_the_claim_and_not_its_value(claims: dict[str, Any], asked: dict[str, Any], named: str) -> None:
+    with pytest.raises(TicketRefused) as caught:
+        check(raw_signed(CLAIMS | claims), **asked)
+    text = str(caught.value)
+    assert text.startswith(f"claim {named}: ")
+    assert "elsewhere" not in text.partition(": ")[2]
+
+
+@pytest.mark.parametrize("name", sorted(CLAIMS))
+def test_a_claim_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(TicketRefused, match=rf"^claim {name}: missing"):
+        check(raw_signed({key: value for key, value in CLAIMS.items() if key != name}))
+
+
+def test_a_signature_that_does_not_hold_is_named_so() -> None:
+    with pytest.raises(TicketRefused, match=r"^signature: "):
+        check(issue(SOLD, OTHER))
 
 
 def test_time_is_the_one_given_not_this_machines() -> None:
-    assert check(issue(SOLD, SECRET), now=0) == SOLD
+    ticket = msgspec.structs.replace(SOLD, expires=60)
+    assert check(issue(ticket, SECRET), now=0) == ticket
 
 
 def test_another_secret_is_refused() -> None:
