@@ -1,1 +1,1 @@
-"""One message from delivery to ack: the engine, its outcomes and effects, and its policies."""
+"""The engine: a message from delivery to ack, with its outcomes, effects and policies."""

@@ -1,4 +1,4 @@
-"""What follows from a stage's word, done before the ack: publishing, verdicts, dead letters."""
+"""Effects of a stage's outcome, carried out before the ack: publishing, verdicts, dead letters."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from transport.port import Delivery
 __all__ = ["Effects"]
 
 _PUBLISH_PAUSE: Final = 0.5
-"""Seconds between two tries of a publish that failed: a begun message is never given back."""
+"""Seconds between two tries of a failed publish: a begun message is never released."""
 
 _EARLY_REST: Final = 1.0
 """Seconds until a message that came early is published again, so that nothing can spin."""
@@ -62,11 +62,11 @@ log = logs.get(__name__)
 
 
 class Effects:
-    """Carries outcomes out.
+    """Executor of outcomes.
 
     Args:
         services: the bundle of services.
-        pauses: topics that rest.
+        pauses: paused topics and keys.
     """
 
     def __init__(self, services: Services, pauses: Pauses) -> None:
@@ -74,7 +74,7 @@ class Effects:
         self._pauses = pauses
 
     async def carry_out(self, outcome: Outcome, message: Message, delivery: Delivery) -> None:
-        """Do what the outcome says; when this returns, the original may be acked."""
+        """Carry out an outcome; when this returns, the original may be acked."""
         match outcome:
             case For(found, inner):
                 with under(found.traceparent):
@@ -95,7 +95,7 @@ class Effects:
     async def _go_on(
         self, outcome: Next | Snooze | Retry | Again | Crashed, message: Message, delivery: Delivery
     ) -> None:
-        """Publish what carries the run on."""
+        """Publish the message that continues the run."""
         attempt = message.header.attempt
         match outcome:
             case Next(stage, body, delay, seq):
@@ -122,7 +122,7 @@ class Effects:
                 log.warning(Event.MESSAGE_CRASH_DETECTED, delay=round(delay, 3))
 
     async def reject(self, message: Message, reject: Reject) -> None:
-        """Verdict `failed`, unless a job that is alive may still make the run a success."""
+        """Write the verdict `failed`, unless a live job may still make the run a success."""
         header = message.header
         calls = await self._services.ledger.calls(header.run_id)
         if not may_fail(calls, reject.n, before_job=reject.before_job or header.stage in BEFORE_JOB):
@@ -131,7 +131,7 @@ class Effects:
         await self._conclude(message, Verdict("failed", reject.code))
 
     async def expire(self, message: Message) -> None:
-        """Verdict `failed`, because the run is out of time."""
+        """Write the verdict `failed`, because the run is out of time."""
         await self._conclude(message, Verdict("failed", Code.TIMEOUT))
 
     async def dead_letter(self, given_up: DeadLettered, delivery: Delivery, message: Message | None) -> None:
@@ -198,7 +198,7 @@ class Effects:
             await record_wait(header.run_id, name, why, delay, self._services.ledger)
 
     async def publish(self, topic: str, payload: bytes, delay: float) -> None:
-        """Publish, trying on while the broker is away: who calls has begun its message and must not give it back."""
+        """Publish, and retry while the broker is down: the caller has begun its message and must not release it."""
         while True:
             try:
                 await self._services.broker.publish(topic, payload, delay=delay)
@@ -210,7 +210,7 @@ class Effects:
 
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header
-        # Whatever led here, results brought home above all, would else be done all over again.
+        # Otherwise all work so far, such as collected results, would be repeated.
         await settle(lambda: give_verdict(header.run_id, verdict, self._services.ledger, kind=header.kind))
         await self._finish(message)
 
@@ -226,7 +226,7 @@ class Effects:
                 await self._notify(message, late)
 
     async def _notify(self, message: Message, error: Exception) -> None:
-        """Go on as `notify`: with a number of its own, or the mark of an earlier one would turn it away."""
+        """Continue as `notify`, with a new number: the mark of an earlier one would stop it."""
         since = int(self._now() * 1000)
         seq = await self._services.ledger.next_seq(message.header.run_id, Stage.NOTIFY)
         await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), seq=seq, delay=_retry_after(error))
@@ -281,7 +281,7 @@ class Effects:
             isolated=isolated,
         )
         if stage is Stage.DEAD:
-            # Where it came from, which a broker says: what a letter says of itself may be anything.
+            # The broker names the topic it came from: the contents of a letter may be forged.
             topic = dead_letter_topic(source)
         else:
             topic = topic_for(stage, new.header, self._services.recipes, default=source)
@@ -299,7 +299,7 @@ def _decide_alike(one: Stopped, other: Stopped) -> bool:
 
 
 def _fingerprint(stage: str, given_up: DeadLettered) -> str:
-    """The same for dead letters of one cause: a defect in one place is one group, in two places two."""
+    """Return the fingerprint: equal for dead letters of one cause; a defect in two places makes two groups."""
     fault = given_up.fault
     cause = f"{stage}|{given_up.reason}|{fault.code}|{fault.error}|{fault.place}"
     return hashlib.sha256(cause.encode()).hexdigest()[:12]

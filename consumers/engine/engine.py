@@ -62,13 +62,13 @@ from transport.port import Consumer, Delivery
 __all__ = ["MAX_WAKES", "STALE_SWEEP", "Engine"]
 
 STALE_SWEEP: Final = SWEEP_PERIOD_S
-"""Seconds after which a sweep's wake is not worth reading: the next sweep has published another."""
+"""Seconds after which a sweep's wake is dropped: the next sweep has published another."""
 
 MAX_WAKES: Final = 40
-"""Copies of a wake that meets outages, before it is given up: about ten minutes."""
+"""Copies of a wake during outages before it is given up: about ten minutes."""
 
 _DOUBTFUL: Final = 5.0
-"""Seconds by which a message may be early without a doubt in this machine's clock: brokers deliver a second early."""
+"""Earliness (s) tolerated before the local clock is suspected: brokers deliver a second early."""
 
 _OF_A_RUN: Final = (Stage.CLEAN, Stage.GENERATE, Stage.POLL, Stage.COLLECT)
 """Stages whose messages belong to a run that was accepted."""
@@ -77,12 +77,12 @@ log = logs.get(__name__)
 
 
 class Engine:
-    """Runs messages.
+    """Runner of single messages.
 
     Args:
         services: the bundle of services.
-        stages: what each stage does.
-        pauses: topics that rest.
+        stages: function of each stage.
+        pauses: paused topics and keys.
     """
 
     def __init__(self, services: Services, stages: Mapping[Stage, StageFunction], pauses: Pauses) -> None:
@@ -93,14 +93,14 @@ class Engine:
     async def run_one(
         self, delivery: Delivery, consumer: Consumer, message: Message | InvalidMessage | None = None
     ) -> None:
-        """Work on one message, carry out what follows, and only then ack it.
+        """Work on one message, carry out its effects, and only then ack it.
 
-        Cancelled, it publishes a copy with the same attempt and acks: what was begun is never given back.
+        Cancelled, it publishes a copy with the same attempt and acks: a begun message is never released.
 
         Args:
             delivery: the message.
-            consumer: whose delivery it is.
-            message: what it says, or why it cannot be read, where the caller has read it already.
+            consumer: the consumer that received it.
+            message: its decoded contents, or the decoding error, if the caller has decoded it already.
         """
         message = message or try_decode(delivery.payload)
         if isinstance(message, InvalidMessage):
@@ -125,13 +125,13 @@ class Engine:
             reached(f"{header.stage}.acked")
 
     async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
-        """Publish a message anew for later, as it is, and ack it: its user has enough under way.
+        """Publish a message again for later, unchanged, and ack it: its user is at the cap.
 
         Returns:
             False, with nothing done, if it must not wait: its run is out of time, or an earlier process began it.
 
         Raises:
-            messages.errors.ScfWorkersError: the ledger or the broker did not work; the message may be given back.
+            messages.errors.ScfWorkersError: ledger or broker failed; the message may be released.
         """
         header = message.header
         if self._is_late(header) or await self._has_begun(message, delivery):
@@ -149,7 +149,7 @@ class Engine:
     async def pass_on(self, delivery: Delivery, message: Message | InvalidMessage, delay: float = 1.0) -> None:
         """Publish a copy with the same attempt, for a message that no broker would deliver again.
 
-        A copy rather than the message as it is: had an earlier process begun it, its mark would turn that away.
+        A copy rather than the unchanged message: if an earlier process had begun it, its mark would stop that.
         """
         if isinstance(message, InvalidMessage):
             await self._effects.dead_letter(dead_lettered(Reason.UNREADABLE, message), delivery, None)
@@ -158,7 +158,7 @@ class Engine:
             await self._effects.carry_out(Snooze(delay), message, delivery)
 
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
-        """A sweep's wake was acked before its effects, for the sweep comes again: what fails here ends here."""
+        """Run a sweep's wake, acked before its effects because the sweep comes again: errors end here."""
         started = _steady()
         try:
             if await self._is_stale(message.header):
@@ -175,10 +175,9 @@ class Engine:
         _done(message, outcome, started)
 
     async def _sweep_again(self, outcome: Snooze | Retry, message: Message, delivery: Delivery) -> Outcome:
-        """Publish a wake that broke off once more, within the time of the sweep that made it.
+        """Publish a failed wake once more, within the time of its sweep.
 
-        The copy keeps the time of its sweep: one that were young for ever would make an outage of hours gather a chain
-        for each sweep.
+        The copy keeps the time of its sweep: with a new time, an outage of hours would gather a chain for each sweep.
         """
         header = message.header
         delay = jittered(max(COPY_FLOOR, outcome.delay), self._services.rng)
@@ -191,7 +190,7 @@ class Engine:
         return outcome
 
     async def _is_stale(self, header: Header) -> bool:
-        """Whether the next sweep has published another, by the store's clock too: this machine's may err."""
+        """Return True if the next sweep has published another, by the store's clock too: the local one may err."""
         oldest = header.created / 1000 + STALE_SWEEP
         return self._services.ledger.now() > oldest and await self._services.ledger.ask_time() > oldest
 
@@ -215,7 +214,7 @@ class Engine:
             early = header.due_at - self._services.ledger.now()
             if early > _DOUBTFUL:
                 early = header.due_at - await self._services.ledger.ask_time()
-            # One that has begun is early only here: another machine's clock was ahead.
+            # Already begun elsewhere: only our clock is behind.
             if early > 0 and not await self._has_begun(message, delivery):
                 return Again(early)
             waited = max(0.0, -early)
@@ -290,19 +289,19 @@ class Engine:
         header = message.header
         outcome = outcome_of(_ours(error), attempt, self._services.rng, n=_call_of(message), waits=_waits(header))
         if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
-            # The failure function is the last one: it never dead-letters, it waits and alarms.
+            # The failure function never dead-letters: it snoozes and raises an alarm.
             log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
             return Snooze(jittered(OUTAGE_DELAY, self._services.rng))
         if header.stage == Stage.WAKE and isinstance(outcome, Snooze) and header.seq >= MAX_WAKES:
-            # No deadline ends a wake. The sweep publishes new ones for as long as the backend misses a verdict.
+            # A wake has no deadline. The sweep publishes new ones while the backend waits for a verdict.
             return dead_lettered(Reason.ATTEMPTS, error)
         if header.stage == Stage.WAKE and isinstance(outcome, Reject):
-            # A wake may not know its run, nor this build its kind: a record, for nobody is to be refunded.
+            # The run of a wake, or its kind, may be unknown: it is only recorded, and causes no refund.
             return dead_lettered(Reason.PERMANENT, error)
         return outcome
 
     async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
-        """Verdict, deadline, mark, attempts: None when the work may begin. What a wake does heeds the first two."""
+        """Check verdict, deadline, mark and attempts; None if work may begin. A wake checks the first two itself."""
         header = message.header
         verdict = None if header.stage == Stage.WAKE else await self._services.ledger.verdict(header.run_id)
         if header.stage == Stage.NOTIFY:
@@ -321,7 +320,7 @@ class Engine:
         return None
 
     async def _mark(self, message: Message, delivery: Delivery) -> Outcome | None:
-        """Create the message's mark: None when the work is its own to do."""
+        """Create the message's mark; None if this message carries the work."""
         header, ledger = message.header, self._services.ledger
         limit = limit_of(header.stage, self._services.recipes.get(header.kind))
         begun = Begun(delivery.message_id, header.attempt, limit)
@@ -335,10 +334,9 @@ class Engine:
         return Crashed(may_run_again_at(header, mark.at, mark.record.limit_s, now, holder_died=died))
 
     async def _has_begun(self, message: Message, delivery: Delivery) -> bool:
-        """Whether an earlier process began this very message, and has died since.
+        """Return True if an earlier process began this message and has died since.
 
-        Then it must not be published again as it is: that would be another message, which the mark of this one turns
-        away.
+        Then it must not be published again unchanged: the copy would be another message, which this mark stops.
         """
         if not is_marked(message.header):
             return False
@@ -346,7 +344,7 @@ class Engine:
         return mark is not None and mark.record.message_id == delivery.message_id
 
     async def _expire(self, message: Message) -> Outcome | None:
-        """Verdict `failed`, if the run is late by the store's clock too: this machine's may err."""
+        """Return the verdict `failed` if the run is late by the store's clock too: the local one may err."""
         await self._services.ledger.ask_time()
         if not self._is_late(message.header):
             return None
@@ -369,12 +367,12 @@ def _is_sweep(message: Message) -> bool:
 
 
 def _run_of(header: Header) -> RunId:
-    """The run whose folder holds the mark; the first one where a wake does not name it."""
+    """Return the run whose folder holds the mark; run 0 for a wake without a run."""
     return header.run_id if header.run >= 0 else RunId(header.user, header.task, header.step, 0)
 
 
 def _mark_of(message: Message, delivery: Delivery) -> RecordName[Begun]:
-    """The mark's name. A run has many wakes with the same number: each has marks of its own, named by its message."""
+    """Return the mark's name. Wakes of a run share a number, so each has marks named by its message id."""
     header = message.header
     wake = header.stage == Stage.WAKE
     slot = 1 + zlib.crc32(delivery.message_id.encode()) if wake else slot_of(message.body)
@@ -394,7 +392,7 @@ def _ours(error: Exception) -> Exception:
 
 
 def _waits(header: Header) -> int:
-    """Copies before this one that only waited; polls and creates also count looks and full vendors, which are none."""
+    """Return the number of earlier copies that only waited; looks and full vendors do not count."""
     return max(0, header.seq - header.attempt) if header.stage in {Stage.CLEAN, Stage.COLLECT} else 0
 
 
@@ -423,7 +421,7 @@ def _received(header: Header, waited: float) -> None:
 
 
 def _done(message: Message, outcome: Outcome, started: float) -> None:
-    """Tell that a message's effect is stored."""
+    """Log that a message's effect is stored."""
     header, took = message.header, round(_steady() - started, 3)
     name = _label(outcome.outcome if isinstance(outcome, For) else outcome)
     note(outcome=name)

@@ -3,7 +3,7 @@
 Outage
 └── StageTimeout      a stage passed its time limit
 Permanent
-├── AttemptsSpent     a message comes with all its attempts behind it
+├── AttemptsSpent     all attempts of a message are spent
 └── ProcessCrashed    a message ended its process too often
 """
 
@@ -15,11 +15,11 @@ __all__ = ["AttemptsSpent", "ProcessCrashed", "StageTimeout"]
 
 
 class StageTimeout(Outage):
-    """A stage passed its time limit: it only ever waits for what lies outside, so the task is not at fault."""
+    """A stage passed its time limit: it waits only for outside services, so it is not the task's error."""
 
 
 class AttemptsSpent(Permanent):
-    """A message comes with all its attempts behind it."""
+    """All attempts of a message are spent."""
 
 
 class ProcessCrashed(Permanent):

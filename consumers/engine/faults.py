@@ -32,13 +32,13 @@ _OURS: Final = frozenset(
         "transport",
     }
 )
-"""Packages whose frames are places."""
+"""Packages whose frames may be the place."""
 _HERE: Final = frozenset({__name__, "consumers.engine.outcomes", "consumers.engine.retry"})
-"""Modules that only hand an error on."""
+"""Modules that only pass an error on."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What is known of an error."""
+    """Class, code, text and place of an error."""
 
     error: str
     """Its class."""
@@ -52,7 +52,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def fault_of(error: Exception) -> Fault:
-    """What a dead letter says of an error; one that was not raised has its caller's place."""
+    """Return a dead letter's description of an error; one that was not raised has its caller's place."""
     code = error.code if isinstance(error, ScfWorkersError) else Code.INTERNAL
     return Fault(type(error).__name__, code, _line(str(error)), _place(error))
 

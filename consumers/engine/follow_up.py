@@ -24,13 +24,12 @@ _TIMELESS: Final = (Stage.NOTIFY, Stage.DEAD)
 
 
 def real_delay(delay: float, left: float | None) -> float:
-    """Seconds until a message is due: the delay, cut to the deadline of its run.
+    """Return the seconds until a message is due: the delay, cut to the deadline of its run.
 
-    The cut leaves a floor, and a deadline that has passed cuts nothing: what could not be done about a late run now is
-    not to be tried many times a second.
+    The cut leaves a floor, and a past deadline cuts nothing: otherwise a late run would be retried many times a second.
 
     Args:
-        delay: seconds that are asked for.
+        delay: wanted seconds.
         left: seconds until the deadline; None for none.
     """
     if left is None or left <= 0:
@@ -50,7 +49,7 @@ def follow(  # noqa: PLR0913 - a message is its parts
     delay: float = 0.0,
     isolated: bool = False,
 ) -> Message:
-    """A message of the same run, to be published now.
+    """Return a message of the same run, to be published now.
 
     Args:
         header: of the message it follows.
@@ -59,9 +58,9 @@ def follow(  # noqa: PLR0913 - a message is its parts
         stage: of the new message.
         body: of the new message.
         seq: its number in its stage.
-        attempt: how often this work was tried.
+        attempt: tries of this work so far.
         delay: seconds until it is due; jittered, and cut to the run's deadline (see `real_delay`).
-        isolated: whether it runs isolated (see `consumers.runners.dispatcher`).
+        isolated: True if it runs isolated (see `consumers.runners.dispatcher`).
     """
     created = int(now * 1000)
     wait = jittered(max(0.0, delay), rng)

@@ -1,4 +1,4 @@
-"""Time limits of the stages, and which messages create a mark before their work."""
+"""Time limits of the stages, and the choice of messages that create a mark before their work."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ LIMITS: Final[Mapping[str, float]] = {
     Stage.NOTIFY: 30.0,
     Stage.DEAD: 30.0,
 }
-"""Seconds a stage may work on one message; a recipe says its own for generate and collect."""
+"""Seconds that a stage may work on one message; a recipe has its own for generate and collect."""
 
 PREPARE_LIMIT_S: Final = 45.0
 """Seconds for what comes before a paid call, uploads included, so that the call itself always has its whole limit."""
 
 SETTLE_LIMIT_S: Final = 15.0
-"""Seconds for storing what a paid call brought."""
+"""Seconds for storing the answer of a paid call."""
 
 RESULT_SETTLE_LIMIT_S: Final = 120.0
 """Seconds for storing results that came with the answer: unlike an id, they can travel in no message."""
 
 UNPAID_REST_S: Final = 5.0
-"""Seconds until work that pays for nothing is done again though its first process may live: twice is harmless."""
+"""Seconds until unpaid work is repeated though its first process may be alive: twice is harmless."""
 
 _PAID: Final = (Stage.GENERATE,)
 _GUARDED: Final = (Stage.POLL, Stage.WAKE)
@@ -55,14 +55,14 @@ _ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.GENERATE, Stage.COLLECT, Stage.NOTIF
 
 
 def is_marked(header: Header) -> bool:
-    """Whether a message creates a mark before its work; the others are light."""
+    """Return True if a message creates a mark before its work; the others are light."""
     if header.stage == Stage.POLL:
         return header.seq % MARK_EVERY == 0
     return header.stage in _ALWAYS_MARKED
 
 
 def limit_of(stage: str, recipe: Recipe | None) -> float:
-    """Seconds the stage may work on one message."""
+    """Return the seconds that a stage may work on one message."""
     if recipe is not None and stage == Stage.GENERATE:
         settle = RESULT_SETTLE_LIMIT_S if recipe.synchronous else SETTLE_LIMIT_S
         return PREPARE_LIMIT_S + recipe.create_limit_s + settle
@@ -72,16 +72,16 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
 
 
 def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:
-    """Whether a message creates a mark before its work, by its stage or because it may have killed a process.
+    """Return True if a message creates a mark before its work, by its stage or because it may have killed a process.
 
-    A message that kills its process comes again and again, later each time; were it light for ever, nothing would count
-    that. So a light one is marked too where it is a crash copy, where its holder died, and where it comes later than a
-    process that lives would take.
+    A message that kills its process is delivered again and again; while it is light, nothing counts that. So a light
+    message is marked too if it is a crash copy, if its holder died, or if it comes later than a living process would
+    take.
 
     Args:
         header: of the message.
         waited: seconds since it was due.
-        holder_died: as the broker says, see `transport.port.Delivery`.
+        holder_died: see `transport.port.Delivery`.
     """
     if is_marked(header):
         return True
@@ -89,16 +89,16 @@ def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:
 
 
 def may_run_again_at(header: Header, begun: float, limit_s: float, now: float, *, holder_died: bool) -> float:
-    """When work that an earlier process began may be done again; seconds since the epoch.
+    """Return when work that an earlier process began may be repeated; seconds since the epoch.
 
-    The copy after the last attempt is a dead letter: while that attempt may still end well, its whole limit is waited.
+    The copy after the last attempt is a dead letter: the last attempt always has its whole limit to end well.
 
     Args:
         header: of the message that was begun.
         begun: seconds since the epoch.
-        limit_s: seconds after which its writer is taken for dead.
+        limit_s: seconds after which its writer counts as dead.
         now: seconds since the epoch.
-        holder_died: as the broker says, see `transport.port.Delivery`.
+        holder_died: see `transport.port.Delivery`.
     """
     if holder_died:
         return now

@@ -1,4 +1,4 @@
-"""What a stage says, as data. The engine turns an outcome into effects; effects come before the ack, always."""
+"""Outcomes of a stage, as data. The engine turns an outcome into effects; effects come before the ack, always."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ class Snooze(msgspec.Struct, frozen=True):
 
     delay: float
     pause: float = 0.0
-    """Seconds the whole topic rests, or everything that needs `key`, because its next messages would fare no better."""
+    """Seconds for which the topic, or all calls with `key`, pause because the next message would fare no better."""
     body: Body | None = None
-    """Of the copy, when it differs."""
+    """Body of the copy, if it differs."""
     why: str = ""
-    """What it waits for, as `tasks.ledger.records.Waits` says it; empty for a vendor at work."""
+    """Reason of the wait, see `tasks.ledger.records.Waits`; empty for a vendor at work."""
     key: VendorKey | None = None
-    """The vendor's key that rests instead of the topic: it is full."""
+    """The full vendor's key that pauses instead of the topic."""
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """The task's own fault: verdict `failed` straight away."""
+    """The task itself is wrong: verdict `failed` at once."""
 
     code: Code
     n: int = 0
-    """The paid call whose results are at fault; 0 for none."""
+    """The paid call whose results are wrong; 0 for none."""
     before_job: bool = False
-    """Any job that is known outdates it, as it does what clean and generate say."""
+    """True if any known job outdates it, as for clean and generate."""
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """A verdict is there: bring the run to its end."""
+    """A verdict is stored: finish the run."""
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """Nothing to do: somebody else carries the run, or there is only waiting."""
+    """Nothing to do: another message carries the run, or it only waits."""
 
 
 class Again(msgspec.Struct, frozen=True):
@@ -83,14 +83,14 @@ class Again(msgspec.Struct, frozen=True):
 
 
 class Crashed(msgspec.Struct, frozen=True):
-    """An earlier process died on this message, or still runs it: a copy once that is decided, isolated."""
+    """An earlier process died on this message or still runs it: an isolated copy, due when that is decided."""
 
     not_before: float
     """Seconds since the epoch."""
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """The task's call failed and may work again: a copy with one attempt more."""
+    """The task's call failed and may succeed later: a copy with one more attempt."""
 
     delay: float
 
@@ -101,16 +101,16 @@ class DeadLettered(msgspec.Struct, frozen=True):
     reason: Reason
     fault: Fault
     n: int = 0
-    """The paid call at fault; 0 for none."""
+    """The failed paid call; 0 for none."""
 
 
 def dead_lettered(reason: Reason, error: Exception, n: int = 0) -> DeadLettered:
-    """Give a message up for an error, raised or not."""
+    """Give up a message because of an error, raised or not."""
     return DeadLettered(reason, fault_of(error), n)
 
 
 class For(msgspec.Struct, frozen=True):
-    """An outcome for another header than the message's own: a wake that found its run."""
+    """An outcome with another header than the message's own: a wake that found its run."""
 
     header: Header
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""What rests for a while: a topic whose next messages would fare no better, and a vendor's key that is full."""
+"""Pauses of topics whose next message would fare no better, and of full vendor keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logs.get(__name__)
 
 
 class Pauses:
-    """Until when each topic and each vendor's key rests.
+    """End of the pause of each topic and each vendor's key.
 
     Args:
         monotonic: seconds of a clock that never goes back: the loop's.
@@ -26,7 +26,7 @@ class Pauses:
         self._until: dict[str | VendorKey, float] = {}
 
     def pause(self, what: str | VendorKey, seconds: float) -> None:
-        """Let a topic or a key rest; a longer rest that is under way stays."""
+        """Pause a topic or a key; a longer pause that is under way stays."""
         until = self._monotonic() + seconds
         if until <= self._until.get(what, 0.0):
             return
@@ -37,16 +37,16 @@ class Pauses:
             log.info(Event.TOPIC_PAUSED, topic=what, seconds=seconds)
 
     def resting(self) -> dict[str, float]:
-        """Topics and keys that rest now, with the seconds left."""
+        """Return the paused topics and keys, with the seconds left."""
         now = self._monotonic()
         return {str(what): until - now for what, until in self._until.items() if until > now}
 
     def left(self, topics: Sequence[str], keys: Sequence[VendorKey] = ()) -> float:
-        """Seconds until work of some topics may be begun.
+        """Return the seconds until work of some topics may begin.
 
         Args:
-            topics: one consumer takes them all, unasked which: so the longest rest counts.
-            keys: of the vendor whose calls they carry, if any: a call may use any, so the shortest rest counts.
+            topics: topics of one consumer, which cannot choose among them: the longest pause counts.
+            keys: keys of the vendor whose calls they carry, if any: a call may use any, so the shortest pause counts.
         """
         if not self._until:
             return 0.0

@@ -1,4 +1,4 @@
-"""Which error leads to which outcome, and after how long: pure."""
+"""Outcome and delay of each error. Pure."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ BASE_DELAY: Final = 2.0
 """Seconds; doubles with each attempt."""
 
 MAX_DELAY: Final = 120.0
-"""Seconds a backoff grows to."""
+"""Longest backoff in seconds."""
 
 FLOOR_DELAY: Final = 1.0
-"""Seconds that a backoff takes at least: attempts are never spent within a moment."""
+"""Shortest backoff in seconds: attempts are never spent within a moment."""
 
 OUTAGE_DELAY: Final = 15.0
-"""Seconds until a message looks again whether a service is back; grows with each look."""
+"""Seconds until a message tries a failed service again; grows with each try."""
 
 OUTAGE_LONGEST: Final = 40.0
-"""Seconds between two looks of an outage, at most, unless the other side asks for more."""
+"""Longest delay between two tries in an outage, in seconds, unless the service asks for more."""
 
 OUTAGE_PAUSE: Final = 5.0
-"""Seconds a topic rests when a service as such is away."""
+"""Seconds for which a topic pauses when a service as such is down."""
 
 THROTTLE_SHORTEST: Final = 1.0
 THROTTLE_LONGEST: Final = 30.0
@@ -57,18 +57,18 @@ JITTER: Final = 0.2
 
 
 def jittered(delay: float, rng: random.Random) -> float:
-    """The delay, stretched by up to a fifth; never shorter than asked."""
+    """Return the delay, stretched by up to a fifth; never shorter than asked."""
     return delay * (1 + JITTER * rng.random())
 
 
 def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) -> float:
-    """Seconds until the next attempt: exponential, jittered down to a floor, never before the other side allows it."""
+    """Return the seconds until the next attempt: exponential, jittered down to a floor, never before Retry-After."""
     ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << min(attempt, 10)))
     return max(retry_after or 0.0, FLOOR_DELAY + (ceiling - FLOOR_DELAY) * rng.random())
 
 
 def throttle_delay(age: float) -> float:
-    """Seconds until a message whose user has enough under way is looked at again: longer, the longer it has waited.
+    """Return the seconds until a message over the user cap is tried again: the longer, the longer it has waited.
 
     Args:
         age: seconds since it was due.
@@ -77,24 +77,24 @@ def throttle_delay(age: float) -> float:
 
 
 def outage_delay(waits: int, retry_after: float | None = None) -> float:
-    """Seconds until the next look at a service that is away, before jitter.
+    """Return the seconds until the next try of a service that is down, before jitter.
 
     Args:
-        waits: how often this work has waited before.
-        retry_after: seconds the other side asked us to wait, if it did.
+        waits: earlier waits of this work.
+        retry_after: seconds that the service asked us to wait, if any.
     """
     return max(min(OUTAGE_LONGEST, OUTAGE_DELAY * (1 + waits / 2)), retry_after or 0.0)
 
 
 def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0, waits: int = 0) -> Outcome:
-    """The outcome of an error in a stage; `docs/reliability.md` has the table of all errors.
+    """Return the outcome of an error in a stage; `docs/reliability.md` has the table of all errors.
 
     Args:
-        error: what the stage raised; one that is none of ours is a defect, and tried again like a transient one.
+        error: the stage's exception; one outside our tree is a defect, and retried like a transient error.
         attempt: of the message.
         rng: for jitter.
         n: the paid call whose results the message is about; 0 for none.
-        waits: how often this work has waited before.
+        waits: earlier waits of this work.
     """
     ours = error if isinstance(error, ScfWorkersError) else ScfWorkersError()
     match ours.retry:
@@ -102,7 +102,7 @@ def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0, w
             return Reject(ours.code, n)
         case RetryClass.OUTAGE | RetryClass.UNKNOWN:
             delay = jittered(outage_delay(waits, ours.retry_after), rng)
-            # Of a store that is away nothing can be recorded.
+            # While the store is down nothing can be recorded.
             why = "" if isinstance(ours, ObjectsDown) else type(ours).__name__
             return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if ours.whole_service else 0.0, why=why)
         case RetryClass.PERMANENT:

@@ -1,4 +1,4 @@
-"""Store what must not be lost: tried again for a while by the process that has it, for it stands in memory alone."""
+"""Persistent writes of facts that exist in memory alone: retried for a while by the process that has them."""
 
 from __future__ import annotations
 

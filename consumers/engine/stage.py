@@ -1,4 +1,4 @@
-"""Stages by what they are given: each pairs a body with a function that takes that body."""
+"""Stages by their arguments: each pairs a body type with a function that takes it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ B = TypeVar("B", bound=Body)
 _Work = Coroutine[Any, Any, Outcome]
 
 StageFunction = Callable[[Message, Task | None, Services], _Work]
-"""(message, its task if the message is marked, the services) -> what follows. Made by the functions below."""
+"""(message, its task if the message is marked, services) -> outcome. Made by the functions below."""
 
 
 def of_body(kind: type[B], work: Callable[[Header, B, Services], _Work]) -> StageFunction:
-    """A stage that looks at the ledger by itself."""
+    """Return a stage that reads the ledger itself."""
 
     def start(message: Message, _task: Task | None, services: Services) -> _Work:
         return work(message.header, _body(message, kind), services)
@@ -31,7 +31,7 @@ def of_body(kind: type[B], work: Callable[[Header, B, Services], _Work]) -> Stag
 
 
 def of_task(kind: type[B], work: Callable[[Header, B, Task, Services], _Work]) -> StageFunction:
-    """A stage whose messages are all marked: its task has been read."""
+    """Return a stage whose messages are all marked: its task has been read."""
 
     def start(message: Message, task: Task | None, services: Services) -> _Work:
         if task is None:
@@ -42,7 +42,7 @@ def of_task(kind: type[B], work: Callable[[Header, B, Task, Services], _Work]) -
 
 
 def of_task_if_marked(kind: type[B], work: Callable[[Header, B, Task | None, Services], _Work]) -> StageFunction:
-    """A stage some of whose messages are marked."""
+    """Return a stage of which some messages are marked."""
 
     def start(message: Message, task: Task | None, services: Services) -> _Work:
         return work(message.header, _body(message, kind), task, services)

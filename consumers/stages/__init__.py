@@ -1,1 +1,1 @@
-"""The stages: async functions from a message, and where they need it its task, to an outcome; `table` lists them."""
+"""The stages: async functions from a message (and its task) to an outcome; `table` lists them."""

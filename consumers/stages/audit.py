@@ -1,4 +1,4 @@
-"""The content audit of staged results: nothing is shown that has not passed it."""
+"""The content audit of staged results: only results that pass it are shown."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["audited", "is_blocked"]
 
 
 def is_blocked(result: Result, *, block_suspect: bool) -> bool:
-    """Whether a finding keeps a picture from being shown."""
+    """Return True if a picture with this finding must not be shown."""
     return result.violation or (result.suspect and block_suspect)
 
 
 async def audited(keys: Sequence[str], services: Services) -> None:
-    """Let the audit look at every picture, in one batch.
+    """Audit every picture, in one batch.
 
     Raises:
-        messages.errors.Rejected: one of them may not be shown (内容违规).
+        messages.errors.Rejected: one of them must not be shown (内容违规).
     """
     with span(SpanName.AUDIT, pictures=len(keys)):
         audits = await services.objects.audit(keys)

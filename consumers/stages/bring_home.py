@@ -1,7 +1,7 @@
-"""Bring the files of a paid job to staging, and go on where an earlier try left off.
+"""Download the files of a paid job to staging, and continue where an earlier try left off.
 
-A try that ends in an error leaves `collected-{seq}` behind: what is staged already. A file is known by the digest of
-its URL's path, not by its number: vendors sign URLs anew and list files in another order at each look.
+A try that ends in an error writes `collected-{seq}`: the files that are staged already. A file is identified by the
+digest of its URL's path, not by its number: at each look, vendors may sign new URLs and list files in another order.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _AT_ONCE: Final = 4
 """Downloads of one job at the same time."""
 
 _DOWNLOAD_SHARE: Final = 2 / 3
-"""Part of the stage's limit that one download may take."""
+"""Share of the stage's limit for one download."""
 
 _RECORD_S: Final = 5.0
-"""Seconds for writing down what is staged, when a try leaves off."""
+"""Seconds for recording the staged files when a try leaves off."""
 
 log = logs.get(__name__)
 
 
 class Harvest:
-    """One try to bring the files of a job home.
+    """A try to bring the files of a job to staging.
 
     Args:
         task: the task.
@@ -70,8 +70,8 @@ class Harvest:
         """Stage every file that is not staged yet.
 
         Raises:
-            messages.errors.ScfWorkersError: of the files that could not be had, the one that decides: what no later
-                look can change, else an outage, else what spends an attempt.
+            messages.errors.ScfWorkersError: the decisive error of the files that failed: a permanent one, else an
+                outage, else one that spends an attempt.
         """
         digests = _digests(self._job, files)
         if self._seq:
@@ -99,7 +99,7 @@ class Harvest:
         return tuple(self._item(n, self._staged[digest]) for n, digest in enumerate(digests, 1))
 
     async def leave_off(self) -> None:
-        """Write down what is staged, for the next try; without it that one begins from the start."""
+        """Record the staged files for the next try, which otherwise begins from the start."""
         files = tuple(file for file in self._staged.values() if file.digest)
         if not files:
             return
@@ -111,7 +111,7 @@ class Harvest:
             log.warning(Event.LEDGER_WRITE_FAILED, error=error)
 
     async def _take_over(self) -> None:
-        """Find what earlier tries have staged. Where that cannot be read, this try begins from the start."""
+        """Find the files that earlier tries have staged. If that cannot be read, this try begins from the start."""
         with suppress(ScfWorkersError):
             found = await self._services.ledger.newest_collected(self._task.run)
             if found is not None:
@@ -140,7 +140,7 @@ class Harvest:
         return ManifestItem(file.key, output_key(self._task.run, self._name(n)), file.etag, file.size)
 
     async def _store(self, file: JobFile, raw: str, final: str, sold: str) -> ObjectInfo:
-        """Bring one file to staging: as it is where it is in the format that is sold, else converted."""
+        """Bring one file to staging: unchanged if it is in the sold format, else converted."""
         recipe = self._task.recipe
         total, wanted, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, recipe.content_type, f"{recipe.media}/"
         # By its bytes: vendors' names for types have been wrong.
@@ -176,7 +176,7 @@ class Harvest:
         return ObjectInfo(made.key, made.etag, made.size, 0.0)
 
     async def _label(self, made: ObjectInfo, label: bytes, content_type: str) -> ObjectInfo:
-        """Put back a label of AI-made content, which the picture service takes off with all other metadata."""
+        """Restore the label of AI-made content, which the picture service removes with all other metadata."""
         async with self._services.objects.open(made.key, if_match=made.etag) as download, hold(download) as held:
             with suppress(Malformed):
                 await held.strip_as(content_type, label)
@@ -184,7 +184,7 @@ class Harvest:
 
 
 async def _strip(held: Held, download: Fetched) -> bool:
-    """Take off metadata and trailers; False where the picture service has to, because it reads what we cannot.
+    """Remove metadata and trailers; False if the picture service must do it, because we cannot read the format.
 
     Raises:
         services.errors.FetchFailed: it was cut short, and its server had not said how long it is.
@@ -201,7 +201,7 @@ async def _strip(held: Held, download: Fetched) -> bool:
 
 
 def _digests(job: Job, files: tuple[JobFile, ...]) -> list[str]:
-    """By what each file is known at the next look; `#` and its number where its path is not its own."""
+    """Return the identity of each file at the next look; `#` and its number where two files share a path."""
     paths = [_path_of(file.url) for file in files]
     often: Mapping[str, int] = Counter(paths)
     return [

@@ -1,6 +1,6 @@
-"""Clean: the picture service makes the inputs fit for the vendor, or (kinds without a vendor) the result itself.
+"""Clean: the picture service prepares the inputs for the vendor, or (kinds without a vendor) makes the result.
 
-Pixels never pass the worker: the service reads the upload and stores its product in staging.
+Pixels never pass through the worker: the service reads the upload and stores its product in staging.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["clean"]
 
 
 async def clean(_header: Header, _body: Clean, task: Task, services: Services) -> Outcome:
-    """Make the products; what an earlier clean has stored counts instead."""
+    """Make the products; those of an earlier clean count instead."""
     if not task.recipe.vendor:
         products = await _products(task, services)
         await audited([product.key for product in products], services)

@@ -1,4 +1,4 @@
-"""Collect: bring a job's results home. Staged, audited in one batch, then the verdict."""
+"""Collect: bring a job's results to staging, audit them in one batch, then write the verdict."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from telemetry.points import reached
 __all__ = ["INCOMPLETE_S", "collect"]
 
 INCOMPLETE_S: Final = 60.0
-"""Seconds for which a job that has ended well may show fewer results than were sold: vendors are consistent in time."""
+"""Seconds for which a successful job may show fewer results than were sold: vendors are eventually consistent."""
 
 _TOO_EARLY_S: Final = 5.0
-"""Seconds until a job that works again, or shows too few results, is looked at once more; each time so much longer."""
+"""Seconds until a job that runs again, or shows too few results, is looked at again; each time longer by as much."""
 
 _LEAVE_S: Final = 10.0
-"""Seconds of the stage's limit that are kept for leaving off in good order."""
+"""Seconds of the stage's limit that are reserved for recording the staged files."""
 
 log = logs.get(__name__)
 
 
 async def collect(header: Header, body: Collect, task: Task, services: Services) -> Outcome:
-    """Stage and audit every result of a job that has ended well."""
+    """Stage and audit every result of a successful job."""
     job = body.job
     if (other := await _other_end(job, task, services)) is not None:
         return other
@@ -62,7 +62,7 @@ def _later(header: Header) -> float:
 
 
 async def _incomplete(header: Header, body: Collect, status: JobStatus, task: Task, services: Services) -> Outcome:
-    """Look again for a while; then the job has ended badly."""
+    """Look again for a while; then the job counts as failed."""
     job, now = body.job, services.ledger.now()
     first = await services.ledger.read(task.run, Begun.at(Stage.COLLECT, 0))
     # No message has seen too few before the first one that looked.
@@ -80,7 +80,7 @@ async def _incomplete(header: Header, body: Collect, status: JobStatus, task: Ta
 async def _bring_home(
     header: Header, job: Job, status: JobStatus, task: Task, services: Services
 ) -> tuple[ManifestItem, ...]:
-    """Stage and audit, within the stage's limit; what is staged when this leaves off is kept for the next try."""
+    """Stage and audit within the stage's limit; files that are staged by then are kept for the next try."""
     harvest = Harvest(task, job, header.seq, services)
     try:
         async with asyncio.timeout(max(1.0, task.recipe.collect_limit_s - _LEAVE_S)):

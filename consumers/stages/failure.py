@@ -1,4 +1,4 @@
-"""Failure: what becomes of dead letters. The only one that turns them into a record, a verdict and a callback."""
+"""Failure: the consumer of dead letters, which turns them into a record, a verdict and a callback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from telemetry.events import Event
 __all__ = ["failure", "identity_of", "is_before_job", "must_only_record", "record_of"]
 
 _WHOLE_RUN: Final = (Reason.VENDOR, Reason.UNKNOWN)
-"""Reasons that speak of the run, whatever message they were found with."""
+"""Reasons that concern the run, whatever message they were found with."""
 
 _TURNS: Final = 4
 """Copies of a letter before it gets a minimal record: about a minute."""
@@ -54,10 +54,10 @@ def is_before_job(stage: str, reason: str) -> bool:
 async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
     """Record the letter; then verdict `failed`, unless a verdict is there or a job is alive.
 
-    A letter is only a pointer: what it says of itself is shown to people, and decides nothing. What is believed is the
-    engine's own record `stopped-…`, written before the letter was published.
+    A letter is only a pointer: its contents are shown to people and decide nothing. The engine's own record
+    `stopped-…`, written before the letter was published, decides.
 
-    A letter that cannot be handled after a few turns, though nothing outside is away, is recorded as far as it can be.
+    A letter that cannot be handled after a few tries, though no service is down, is recorded as far as possible.
     """
     outcome: Outcome = Leave()
     try:
@@ -74,7 +74,7 @@ async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
 
 
 def _insist(error: Exception, header: Header) -> None:
-    """Raise an error that another turn may mend: an outage, or the first few of any other."""
+    """Raise an error that another try may mend: an outage, or the first few of any other."""
     if header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is RetryClass.OUTAGE):
         raise error
     log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
@@ -111,7 +111,7 @@ def record_of(dead: Dead) -> RecordName[Stopped] | None:
 
 
 def _minimal(dead: Dead) -> Dead:
-    """What is left of a letter that cannot be recorded as it is: nothing in it is longer than a line."""
+    """Return the minimal record of a letter that cannot be recorded whole: no field is longer than a line."""
     return msgspec.structs.replace(
         dead,
         topic=dead.topic[:_LINE],
@@ -128,7 +128,7 @@ def _minimal(dead: Dead) -> Dead:
 
 
 def identity_of(dead: Dead) -> tuple[str, str]:
-    """Fingerprint and name of a letter's record: hashed where they are not what we write, for they stand in a key."""
+    """Return fingerprint and name of a letter's record, hashed if malformed, because they are part of a key."""
     fingerprint = dead.fingerprint if _FINGERPRINT.fullmatch(dead.fingerprint) else _digest(dead.fingerprint)
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in dead.message_id)
     # Two ids that differ in other characters are two letters.

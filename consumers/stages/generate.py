@@ -1,4 +1,4 @@
-"""Generate: the paid call. Made at most once for each n, by the message that created its intent.
+"""Generate: the paid call, made at most once for each n, by the message that created its intent.
 
 See `tasks.calls.decide`.
 """
@@ -40,7 +40,7 @@ FRESH_S: Final = 10.0
 """Seconds after the intent was sent in which the paid call may go out: a process that froze must not send it later."""
 
 OPEN_MARGIN_S: Final = 30.0
-"""Seconds beyond the create limit that a call may stay open before its outcome counts as unknown."""
+"""Seconds beyond the create limit for which a call may stay open before it counts as Unknown."""
 
 _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
@@ -49,13 +49,13 @@ _SLOTS: Final = 1
 """Of every kind."""
 
 _OPEN: Final = "call_open"
-"""Why a run waits whose call's outcome is not known."""
+"""Reason of the wait for a call with an unknown outcome."""
 
 log = logs.get(__name__)
 
 
 def expected_of(task: Task, services: Services) -> float:
-    """How long the vendor usually takes for this task."""
+    """Return the usual seconds of the vendor's work for this task."""
     return services.policy.expected_s or task.recipe.expected_s
 
 
@@ -65,7 +65,7 @@ def open_limit_of(recipe: Recipe) -> float:
 
 
 async def generate(_header: Header, body: Generate, task: Task, services: Services) -> Outcome:
-    """Bring the run to a job that is at work."""
+    """Lead the run to a running job."""
     slot = body.slot
     if slot > _SLOTS or await services.ledger.read(task.run, Cleaned.at()) is None:
         log.warning(Event.MESSAGE_UNPROVEN, slot=slot, why="no such slot was sold, or its inputs are not ready")
@@ -97,13 +97,13 @@ def _watch(calls: tuple[PaidCall, ...], task: Task, services: Services) -> Outco
 def _poll(jobs: tuple[Job, ...], since: float, task: Task, services: Services, *, unsaved: bool = False) -> Outcome:
     delay = next_poll(services.ledger.now() - since, expected_of(task, services))
     if unsaved:
-        # Who looks at the ledger meanwhile sees an open call, and gives it up once that is too old.
+        # Other readers of the ledger see an open call meanwhile, and give it up once it is too old.
         delay = min(delay, _UNSAVED_S)
     return Next(Stage.POLL, Poll(jobs, int(since * 1000), unsaved, jobs[0].slot), delay)
 
 
 async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | None:
-    """Make the n-th call of a slot; None when somebody else has begun it."""
+    """Make the n-th call of a slot; None if another message has begun it."""
     try:
         vendor = vendor_of(task.recipe.vendor, services.vendors)
     except VendorMissing as missing:
@@ -138,7 +138,7 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
     if age.seconds() >= FRESH_S:
         await _not_accepted(slot, n, task, services, Code.BUSY)
         return Snooze(jittered(1.0, services.rng))
-    # A paid call is never cut off half-way: whoever cancels this waits for its answer, which has a limit of its own.
+    # A paid call is never cut off half-way: a cancellation waits for its answer, which has its own time limit.
     sent = asyncio.create_task(_post(slot, n, vendor, request, task, services), name=f"paid call {n}")
     try:
         return await asyncio.shield(sent)
@@ -173,7 +173,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
 
 
 async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
-    """Store the id of a job that was accepted, and look at it later."""
+    """Store the id of an accepted job, and look at it later."""
     try:
         await settle(lambda: services.ledger.write(task.run, JobId.at(job.slot, job.n), JobId(job.id)))
     except ObjectsDown as error:
@@ -206,7 +206,7 @@ def _wait(limit: float, recipe: Recipe, services: Services) -> Outcome:
 
 
 def _full(full: VendorFull, slot: int, key: VendorKey, services: Services) -> Outcome:
-    """Come again later; the paid calls with this key rest meanwhile."""
+    """Snooze, and pause the paid calls with this key."""
     pause = jittered(max(services.policy.vendor_full_pause_s, full.retry_after or 0.0), services.rng)
     return Snooze(pause, pause=pause, body=Generate(slot), why="vendor_full", key=key)
 
@@ -223,7 +223,7 @@ async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, s
 
 
 async def _upload(product: Product, vendor: Vendor, task: Task, services: Services) -> str:
-    """What the vendor is told of an input: its own reference to an upload, else a URL, as secret as the picture."""
+    """Return the vendor's value for an input: its reference to an upload, else a URL, as secret as the picture."""
     if product.size > vendor.upload_limit:
         return await services.objects.presign(product.key, expires=task.recipe.deadline_s)
     async with services.objects.open(product.key, if_match=product.etag) as download:
@@ -234,7 +234,7 @@ async def _upload(product: Product, vendor: Vendor, task: Task, services: Servic
 
 
 class _Age:
-    """Time since it was made, by the wall clock and by the monotonic one, the larger: a thaw shows in one of them."""
+    """Stopwatch by wall clock and monotonic clock, the larger counts: a freeze shows in one of them."""
 
     def __init__(self, services: Services) -> None:
         self._wall_clock, self._steady_clock = services.clock, asyncio.get_running_loop().time

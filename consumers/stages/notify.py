@@ -1,4 +1,4 @@
-"""Notify: bring a verdict to its end, however long the backend takes to listen. It knows no task deadline."""
+"""Notify: finish a run with a verdict, however long the backend is down. It has no task deadline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from telemetry.events import Event
 __all__ = ["GIVE_UP_S", "notify"]
 
 GIVE_UP_S: Final = DELIVER_FOR_S
-"""Seconds after which a verdict that nobody would hear becomes a dead letter: a record and an alarm."""
+"""Seconds after which an undelivered verdict becomes a dead letter: a record and an alarm."""
 
 _LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0
 """Seconds for one try: a little less than the stage has."""
@@ -30,7 +30,7 @@ log = logs.get(__name__)
 
 
 async def notify(header: Header, body: Notify, services: Services) -> Outcome:
-    """Finish once; what fails comes again with growing delays, and costs no attempt."""
+    """Finish once; a failure is retried with growing delays and costs no attempt."""
     elapsed = services.ledger.now() - body.since / 1000
     event = Event.CLEANUP_LATE
     try:
@@ -52,7 +52,7 @@ async def _age(run: RunId, services: Services) -> float:
 
 
 async def _finish_in_time(run: RunId, services: Services, *, again: bool) -> ScfWorkersError | None:
-    """As `finish`; what is slow counts as away, before the stage's own limit would spend an attempt."""
+    """Call `finish`; slowness counts as an outage before the stage's own limit would spend an attempt."""
     try:
         async with asyncio.timeout(_LIMIT_S):
             return await finish(run, services, again=again, resumed=True)

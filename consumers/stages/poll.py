@@ -1,4 +1,4 @@
-"""Poll: look at the run's jobs, and come again as a delayed message, so that waiting costs no function time."""
+"""Poll: look at the run's jobs, then continue as a delayed message, so that waiting costs no function time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logs.get(__name__)
 
 
 async def poll(header: Header, body: Poll, task: Task | None, services: Services) -> Outcome:
-    """Look once. A marked turn (task given) first asks the ledger which jobs there are."""
+    """Look once. A marked poll (task given) first reads the jobs from the ledger."""
     since = body.since / 1000
     if task is not None:
         calls = await services.ledger.calls(task.run, body.slot)

@@ -1,4 +1,4 @@
-"""When to look at a vendor's job next: a pure function of elapsed and expected time."""
+"""Time of the next look at a vendor's job, from elapsed and expected time. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NOTIFY_LONGEST: Final = 600.0
 
 
 def next_poll(elapsed: float, expected: float) -> float:
-    """Seconds until the next look.
+    """Return the seconds until the next look.
 
-    Nothing before most of the expected time has passed; then ten looks in that time; then ever fewer, in proportion to
-    how late the job is.
+    The first look comes when most of the expected time has passed; then ten in that time; then fewer, in proportion to
+    the job's lateness.
 
     Args:
         elapsed: seconds since the job was created.
@@ -33,5 +33,5 @@ def next_poll(elapsed: float, expected: float) -> float:
 
 
 def notify_delay(elapsed: float) -> float:
-    """Seconds until the next callback, growing with the time since the first one failed, to ten minutes."""
+    """Return the seconds until the next callback, growing with the time since the first one failed, to ten minutes."""
     return min(NOTIFY_LONGEST, max(NOTIFY_FIRST, elapsed / 2))

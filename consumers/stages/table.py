@@ -1,4 +1,4 @@
-"""The one table of stages."""
+"""The table of stages."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ STAGES: Final[Mapping[Stage, StageFunction]] = MappingProxyType(
         Stage.DEAD: of_body(Dead, failure),
     }
 )
-"""What each stage does, and with which body."""
+"""Function and body type of each stage."""

@@ -1,4 +1,4 @@
-"""Wake: look at a run once and leave. What is done about it, `next_step` alone decides.
+"""Wake: look at a run once and leave. `next_step` alone decides what is done.
 
 Before that, a webhook's hint may bring the id of a paid call whose answer was lost; see `tasks.calls.hints`.
 """
@@ -73,7 +73,7 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
 
 
 async def _found(snapshot: Snapshot, services: Services) -> Snapshot:
-    """The run with the jobs that its vendor finds for its open calls."""
+    """Return the run with the jobs that its vendor finds for its open calls."""
     recipe = services.recipes.get(_kind(snapshot))
     if recipe is None or snapshot.verdict is not None:
         return snapshot
@@ -82,7 +82,7 @@ async def _found(snapshot: Snapshot, services: Services) -> Snapshot:
 
 
 def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
-    """The wake's header with what belongs to the run rather than to whoever woke it."""
+    """Return the wake's header with the fields of the run instead of the waker's."""
     accepted = snapshot.accepted
     if accepted is None:
         return msgspec.structs.replace(header, run=snapshot.run.run, traceparent=traceparent)
@@ -150,14 +150,14 @@ async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outc
         patience = _patience_with(error)
         if not _is_upload_late(body, services, patience=patience):
             raise
-        # Whatever is wrong with an upload must not leave its task without a verdict.
+        # An error in an upload must not leave its task without a verdict.
         log.error(Event.UPLOAD_FAILED, error=error)
         code = error.code if isinstance(error, ScfWorkersError) else Code.INTERNAL
     # The message's age only says when it is worth asking; the backend's own word decides.
     late = _is_upload_late(body, services, patience=patience)
     if not late or not await is_overdue(run, patience * services.policy.upload_limit_s, services):
         return Leave()
-    # Whoever would write `failed` looks again: another build, or the upload's own event, may have accepted it.
+    # `accepted` is read again before `failed` is written: another build, or the upload's event, may have accepted it.
     if await services.ledger.accepted(run):
         return Leave()
     await give_verdict(run, Verdict("failed", code), services.ledger, at_door=True)
@@ -165,7 +165,7 @@ async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outc
 
 
 async def _take_in(run: RunId, services: Services) -> bool:
-    """Whether there is an upload that says of this task what becomes of it."""
+    """Return True if an upload decides about this task."""
     upload = await find_upload(run.user, run.task, services.objects) if run.step == 0 else None
     return upload is not None and await take_in(upload, services) != "refused"
 
@@ -175,7 +175,7 @@ def _is_upload_late(body: Wake, services: Services, *, patience: int) -> bool:
 
 
 def _patience_with(error: Exception) -> int:
-    """How many times the upload limit an upload may fail to be taken in: an outage may yet end, a build is awaited."""
+    """Multiple of the upload limit for which acceptance may fail: an outage may end, a newer build may come."""
     return 2 if isinstance(error, Outage) and not isinstance(error, NotHere) else 1
 
 
