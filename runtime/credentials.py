@@ -1,4 +1,4 @@
-"""Credentials for COS, read anew for every call: on the platform they are a role's, and change."""
+"""Credentials for COS, read again for every call: on the platform they belong to a role, and change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["credentials_in", "forbid_core_dumps"]
 
 
 def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credentials:
-    """The role's credentials where the platform gives them, else the configured key pair.
+    """Return the role's credentials if the platform provides them, else the configured key pair.
 
     Cloud functions that run with a role have TENCENTCLOUD_SECRETID, TENCENTCLOUD_SECRETKEY and
     TENCENTCLOUD_SESSIONTOKEN (Serverless Cloud Function, environment variables).
@@ -34,7 +34,7 @@ def credentials_in(environ: Mapping[str, str], settings: Settings) -> Credential
 
 
 def forbid_core_dumps() -> None:
-    """Let a crash of this process, and of those it starts, write no memory to disk: keys are in it."""
+    """Disable core dumps of this process and its children, because memory holds keys."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

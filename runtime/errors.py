@@ -3,7 +3,7 @@
 Permanent
 ├── BadBody           the body of an HTTP request cannot be read
 ├── BadSettings       a variable is missing or cannot be used; the text names it and the remedy
-└── NoHandler         what should be a function's module is none
+└── NoHandler         a name is not that of a function's module
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class BadBody(Permanent):
 
 
 class BadSettings(Permanent):
-    """A variable is missing or cannot be used, or a call of a function asks for what there is not."""
+    """A variable is missing or cannot be used, or the request of a function's call is invalid."""
 
 
 class NoHandler(Permanent):
-    """A name that should be that of a function's module: there is none, or it has no `main_handler`."""
+    """A name is not that of a function's module: no such module, or no `main_handler` in it."""

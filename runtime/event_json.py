@@ -1,8 +1,8 @@
 """The body of a call as an event: strict where it can be, and of a batch every record that can be read. Pure.
 
-The bridge that delivers batches (`consumers.runners.push`) has taken their messages off the queue, and nobody delivers
-them again, so one record that no JSON library reads must not take the others along. JSON allows more than they take:
-half a surrogate pair, `1e400`, nesting without a bound (RFC 8259, section 9: an implementation may set limits).
+The bridge that delivers batches (`consumers.runners.push`) has removed their messages from the queue and never delivers
+them again, so a record that no JSON library reads must not spoil the others. JSON allows more than libraries take: half
+a surrogate pair, `1e400`, nesting without a bound (RFC 8259, section 9: an implementation may set limits).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ BATCH: Final = "EventList"
 _KEY: Final = json.dumps(BATCH).encode()
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What the JSON libraries raise; errors of encodings are ValueErrors."""
+"""Exceptions of the JSON libraries; errors of encodings are ValueErrors."""
 
 
 def decode_event(body: bytes) -> dict[str, Any]:
-    """The event in a call's body.
+    """Return the event in a call's body.
 
-    Of a batch a record that cannot be read is its text as it came, a `str`, for whoever takes the batch to deal with.
+    In a batch, a record that cannot be read is its text as it came, a `str`, for the consumer of the batch.
 
     Args:
         body: of the call.
 
     Raises:
-        runtime.errors.BadBody: it is no JSON object.
+        runtime.errors.BadBody: the body is not a JSON object.
     """
     try:
         event = _decode(without_bom(body))
@@ -66,7 +66,7 @@ def _decode_or_text(text: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _split(body: bytes) -> list[bytes] | None:
-    """The records of a batch as they came, by brackets and commas alone; None where there is no whole batch."""
+    """Return the records of a batch as they came, by brackets and commas alone; None if the batch is not whole."""
     records: list[bytes] = []
     depth, start, last = 0, -1, b""
     for token in _TOKEN.finditer(body):

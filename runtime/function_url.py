@@ -19,7 +19,7 @@ __all__ = ["Request", "read_json", "read_request", "respond"]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One HTTP request."""
+    """An HTTP request."""
 
     method: str
     """Upper case."""
@@ -31,12 +31,12 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def client(self) -> str:
-        """Address of who called, as the platform saw it; empty when it did not tell."""
+        """Address of the caller, as the platform saw it; empty if unknown."""
         return self.headers.get("x-scf-remote-addr", "")
 
 
 def read_request(event: Mapping[str, Any]) -> Request:
-    """The request in an event; what is missing or of another type is empty.
+    """Return the request in an event; a field that is missing or of another type is empty.
 
     Raises:
         runtime.errors.BadBody: the event says that its body is base64, and it is not.
@@ -57,10 +57,10 @@ def read_request(event: Mapping[str, Any]) -> Request:
 
 
 def read_json(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in a body, which may have come in base64 without a word about it.
+    """Return the JSON object in a body, which may be in base64 without notice.
 
     Raises:
-        runtime.errors.BadBody: there is none.
+        runtime.errors.BadBody: the body is not a JSON object.
     """
     found = _object(body)
     if found is None and (unpacked := _unpack(body)) is not None:
@@ -71,7 +71,7 @@ def read_json(body: bytes) -> Mapping[str, Any]:
 
 
 def respond(status: int, document: Mapping[str, object], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """An answer with a JSON body."""
+    """Return an answer with a JSON body."""
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json", **(headers or {})},

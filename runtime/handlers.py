@@ -1,4 +1,4 @@
-"""Handlers by name: the module that a function is made of."""
+"""Handlers by name: the module of a function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Handler = Callable[[Any, Mapping[str, Any]], Any]
 
 
 def find_handler(name: str) -> Handler:
-    """The `main_handler` of a module.
+    """Return the `main_handler` of a module.
 
     Args:
         name: the module, such as `consumers.runners.drain`.

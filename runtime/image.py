@@ -9,8 +9,8 @@ user recorded has `X-Scf-Memory: 512` and `X-Scf-Timeout: 300000`, so MB and mil
 be one in seconds (1 to 900 are allowed), and is read so. How a failed call must be answered is not written either.
 
 The standard library's server is enough, and a framework would only make the cold start longer. Each connection is read
-in a thread of its own, with one deadline for the whole request, so that one which says nothing holds up no other; the
-handler is called in the main thread, one event at a time, for there belong its event loop and the signals.
+in a thread of its own, with one deadline for the whole request, so that a silent one delays no other; the handler is
+called in the main thread, one event at a time, because its event loop and the signals belong there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PATH: Final = "/event-invoke"
 _PORT: Final = 9000
 _MAX_PORT: Final = 65535
 _REQUEST_S: Final = 30.0
-"""Seconds until a request must be here as a whole, however its pieces come."""
+"""Seconds in which a whole request must arrive, however it is split."""
 
 _ANSWER_S: Final = 30.0
 """Seconds that a caller may take to fetch its answer."""
@@ -62,11 +62,11 @@ _CONNECTIONS: Final = 64
 """Connections at once; the platform needs one."""
 
 _LOOK_EVERY_S: Final = 0.5
-"""Seconds between two looks whether a signal came. The kernel may give it to another thread, just after a thaw say, and
-then nothing wakes the main one."""
+"""Seconds between two checks for a signal. The kernel may give it to another thread, such as just after a thaw, and
+then nothing wakes the main thread."""
 
 _MAX_BODY_BYTES: Final = 6 << 20
-"""What the platform lets through."""
+"""Largest event that the platform passes on, in bytes."""
 
 _CREDENTIALS: Final = {
     "x-scf-secret-id": "TENCENTCLOUD_SECRETID",
@@ -88,7 +88,7 @@ log = logs.get(__name__)
 
 
 class RequestCredentials:
-    """Puts the credentials of each call where `runtime.credentials` looks for them; those of the last one go.
+    """Credentials of the current call, in the place that `runtime.credentials` reads; the previous ones are removed.
 
     Args:
         environ: the process's environment.
@@ -147,7 +147,7 @@ def _number(text: str | None) -> int:
 
 
 class _Call:
-    """One event on its way to the main thread and back."""
+    """An event on its way to the main thread and back."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
         self.body = body
@@ -161,15 +161,15 @@ class _Call:
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """Serves one handler.
+    """Server of one handler.
 
-    It is no `HTTPServer`, which asks the resolver for this machine's name at its start, and may wait for it.
+    Not an `HTTPServer`, which resolves this machine's name at its start and may block on it.
 
     Args:
         handler: the function's `main_handler`.
         credentials: take those of each call.
         port: 0 takes a free one.
-        request_s: seconds until a request must be here as a whole.
+        request_s: seconds in which a whole request must arrive.
     """
 
     allow_reuse_address = True
@@ -189,7 +189,7 @@ class Server(ThreadingMixIn, TCPServer):
         super().__init__(("0.0.0.0", port), _Request)  # noqa: S104 - the platform calls from outside the container
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; what is at work then is finished."""
+        """Serve until SIGTERM or SIGINT; finish the event that is at work."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
         threading.Thread(target=self.serve_forever, name="accept", daemon=True).start()
@@ -215,14 +215,14 @@ class Server(ThreadingMixIn, TCPServer):
         return call
 
     def hand_over(self, body: bytes, headers: Mapping[str, str]) -> _Call:
-        """Have an event answered in the main thread, and wait for that."""
+        """Let the main thread answer an event, and wait for it."""
         call = _Call(body, headers)
         self._calls.put(call)
         call.answered.wait()
         return call
 
     def call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """Answer one event: status and JSON."""
+        """Return the answer to an event: status and JSON."""
         try:
             return self._call(body, headers)
         except Exception as error:  # noqa: BLE001 - the platform is told, and the instance lives on
@@ -231,7 +231,7 @@ class Server(ThreadingMixIn, TCPServer):
             return HTTPStatus.INTERNAL_SERVER_ERROR, _told(type(error).__name__, str(error))
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base's signature
-        """Read a connection in a thread of its own; one too many is closed."""
+        """Read a connection in a thread of its own; close it if there are too many."""
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -280,7 +280,7 @@ class _Until(io.RawIOBase):
 
 
 class _Request(BaseHTTPRequestHandler):
-    """One request. The connection ends with the answer (HTTP/1.0)."""
+    """Handler of a request. The connection ends with the answer (HTTP/1.0)."""
 
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride] - it is made for this one
 
@@ -290,7 +290,7 @@ class _Request(BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + self.server.request_s))
 
     def do_POST(self) -> None:
-        """An event, if the path is the platform's."""
+        """Take an event, if the path is the platform's."""
         if self.path.partition("?")[0] != _PATH:
             self.send_error(HTTPStatus.NOT_FOUND, f"events are posted to {_PATH}")
             return
@@ -316,10 +316,10 @@ class _Request(BaseHTTPRequestHandler):
             call.written.set()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base's signature
-        """Say nothing: calls tell of themselves."""
+        """Log nothing: calls log themselves."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Answer what is no event as everything else is answered: in JSON."""
+        """Answer an error in JSON, like every other answer."""
         status = HTTPStatus(code)
         self._answer(status, _told(status.phrase.title().replace(" ", ""), message or status.phrase))
 
@@ -347,7 +347,7 @@ def _told(code: str, message: str) -> bytes:
 def main(argv: list[str] | None = None) -> None:
     """Serve the handler that the first argument, or FUNCTION_HANDLER, names, on PORT (9000) until SIGTERM.
 
-    (SCF keeps variables that begin with `SCF_` to itself.)
+    (SCF reserves variables that begin with `SCF_`.)
 
     Args:
         argv: the arguments; None takes the command line's.

@@ -1,7 +1,7 @@
-"""The side that faces the cloud function platform: one event loop a process, and what is opened is kept while warm.
+"""Adapter to the cloud function platform: one event loop for the process, and services that stay open while warm.
 
 Nothing runs on after a handler's return, because the platform freezes the instance: the loop stands still between
-calls, and spans and metrics have been sent, or given up, before.
+calls, and spans and metrics are sent, or dropped, before the return.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ log = logs.get(__name__)
 FunctionEvent = Mapping[str, Any]
 
 Opener = Callable[[Settings, Environ], AbstractAsyncContextManager[Opened]]
-"""Opens the services of a function, and no more than these (`runtime.wiring`)."""
+"""Opener of a function's services, and no others (`runtime.wiring`)."""
 
 _TIME_LIMIT_S: Final = 60.0
-"""Where the platform does not tell a function's time limit."""
+"""Time limit in seconds if the platform does not pass one."""
 
 _TIMER: Final = frozenset({"Type", "TriggerName", "Time", "Message"})
-"""What a timer's event consists of."""
+"""Fields of a timer's event."""
 
 
 class Instance(Generic[Opened]):
-    """One instance of a function: opened at its first call, kept while it is warm.
+    """Instance of a function: opened at its first call, kept while it is warm.
 
     Args:
         service: name of the function in its logs.
@@ -76,22 +76,22 @@ class Instance(Generic[Opened]):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop, once there was a call."""
+        """The loop; None before the first call."""
         return self._loop
 
     @property
     def settings(self) -> Settings:
-        """The settings, while a call is at work."""
+        """The settings during a call."""
         if self._settings is None:
             raise RuntimeError("the settings are read when the first call begins")
         return self._settings
 
     def call(self, work: Callable[[Opened], Awaitable[T]]) -> T:
-        """Do one call's work to its end.
+        """Run the work of one call to its end.
 
         Raises:
-            messages.errors.ScfWorkersError: it failed. The platform prints what is raised, past our filter, so it has
-                no causes: their texts may hold what was signed.
+            messages.errors.ScfWorkersError: it failed. The platform prints exceptions without our redaction, so it has
+                no causes: their texts may hold signed values.
         """
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -106,7 +106,7 @@ class Instance(Generic[Opened]):
                 self._exporters.flush()
 
     def close(self) -> None:
-        """Close everything; the next call opens it anew."""
+        """Close everything; the next call opens it again."""
         if self._loop is not None:
             self._loop.run_until_complete(self._stack.aclose())
             self._loop.close()
@@ -115,11 +115,11 @@ class Instance(Generic[Opened]):
         self._loop, self._services, self._exporters = None, None, None
 
     async def disconnect(self, limit_s: float) -> None:
-        """From within a call that must end now: drop the services; the next call opens them again.
+        """Drop the services from within a call that must end now; the next call opens them again.
 
         Args:
-            limit_s: seconds to wait for what is dropped to close. A broker that is away may not be stopped in that, and
-                then goes on with it when the instance is called again.
+            limit_s: seconds to wait for the services to close. A broker that is down may take longer, and then goes on
+                closing when the instance is called again.
         """
         stack, self._stack, self._services = self._stack, AsyncExitStack(), None
         self._closing = asyncio.create_task(stack.aclose(), name="disconnect")
@@ -143,7 +143,7 @@ class Instance(Generic[Opened]):
 
 
 def _told(error: Exception) -> ScfWorkersError:
-    """The error as it may leave: its class and its text, without what is secret in it."""
+    """Return the error as it may leave the process: class and redacted text."""
     if not isinstance(error, ScfWorkersError):
         return ScfWorkersError(redact_text(f"{type(error).__name__}: {error}"))
     error.args = (redact_text(str(error)),)
@@ -151,7 +151,7 @@ def _told(error: Exception) -> ScfWorkersError:
 
 
 class _Process:
-    """A process serves one function: the one instance that the platform keeps warm."""
+    """The instance of a process: it serves one function."""
 
     instance: Instance[Any] | None = None
     opened: tuple[str, Opener[Any] | None] = ("", None)
@@ -162,7 +162,7 @@ _process: Final = _Process()
 
 
 def instance(service: str, opener: Opener[Opened]) -> Instance[Opened]:
-    """This process's instance of its function, made at the first call.
+    """Return this process's instance of its function, made at the first call.
 
     Args:
         service: name of the function in its logs.
@@ -186,7 +186,7 @@ def _name(service: str, opener: Opener[Any] | None) -> str:
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop of this process's instance, if it has been called."""
+    """Return the loop of this process's instance, if it has been called."""
     return _process.instance.loop if _process.instance else None
 
 
@@ -197,23 +197,23 @@ def close_instance() -> None:
 
 
 def time_limit_s(context: Mapping[str, Any]) -> float:
-    """Seconds that the platform lets a call take, as the call's context says."""
+    """Return the time limit of a call in seconds, from its context."""
     return float(context.get("time_limit_in_ms") or _TIME_LIMIT_S * 1000) / 1000
 
 
 def parse_request(event: FunctionEvent, kind: type[Asked]) -> Asked:
-    """What a call by a timer or by hand asks for: the event's fields, over those of the JSON in a timer's `Message`.
+    """Return the request of a call by timer or by hand: the event's fields, over those of a timer's `Message`.
 
-    A timer's `Message` may be any text (SCF, timer trigger), and asks for something when it begins as a JSON object.
-    What a trigger's event holds besides is the platform's business; an event by hand holds an order and nothing else.
+    A timer's `Message` may be any text (SCF, timer trigger), and is a request if it begins as a JSON object. Other
+    fields of a trigger's event belong to the platform; an event by hand holds the request and nothing else.
 
     Args:
         event: of the call.
-        kind: a struct whose fields, each with a default, are what may be asked for.
+        kind: a struct of the allowed fields, each with a default.
 
     Raises:
-        runtime.errors.BadSettings: it asks for what there is not, or in a form that cannot be read. Half of an order is
-            not followed: its other half may be what keeps the call to its own topics or tasks.
+        runtime.errors.BadSettings: a field is unknown or malformed. A request is never followed in part: the rest may
+            be what limits the call to its own topics or tasks.
     """
     names = tuple(field.encode_name for field in msgspec.structs.fields(kind))
     by_hand = not _TIMER & event.keys()

@@ -79,17 +79,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     allow_unsafe: str = ""
     """Variables whose unsafe addresses are accepted in production, separated by commas, such as `BACKEND_URL`."""
     broker_url: str = ""
-    """Where messages travel: `sqlite:///abs/path.db`, or Pulsar: `pulsar(+ssl)://host:port`, `http(s)://host:port`."""
+    """Broker: `sqlite:///abs/path.db`, or Pulsar: `pulsar(+ssl)://host:port`, `http(s)://host:port`."""
     broker_token: Secret = Secret("")
-    """Token for Pulsar. Read anew at every connection, so `BROKER_TOKEN_FILE` may change."""
+    """Token for Pulsar. Read again at every connection, so `BROKER_TOKEN_FILE` may change."""
     broker_tenant: _PulsarName = "public"
     """Tenant in Pulsar; on TDMQ the id of the cluster, such as `pulsar-xxxx`."""
     broker_namespace: _PulsarName = "default"
     """Namespace in Pulsar."""
     broker_admin_url: _Url = ""
-    """Base URL of Pulsar's admin interface, which tells what waits; empty where there is none, as on TDMQ."""
+    """Base URL of Pulsar's admin interface, for backlog figures; empty where there is none, as on TDMQ."""
     broker_tls_ca: str = ""
-    """PEM file of the authorities that Pulsar's TLS is verified with; empty takes the usual ones."""
+    """PEM file of the authorities that verify Pulsar's TLS; empty takes the system's."""
     tencentcloud_region: _Region = "ap-guangzhou"
     """Region of the buckets."""
     tencentcloud_secret_id: Secret = Secret("")
@@ -105,29 +105,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     cos_audit_biz_type: str = ""
     """Audit policy (BizType) of the picture audit; empty for the account's default."""
     audit_suspect: Literal["block", "allow"] = "block"
-    """What becomes of results that the audit calls suspect rather than a violation."""
+    """Treatment of results that the audit calls suspect rather than a violation."""
     backend_url: _Url = ""
-    """Base URL of the backend that hears the verdicts."""
+    """Base URL of the backend that receives the verdicts."""
     internal_callback_secret: Secret = Secret("")
     """Signs callbacks; at least 32 bytes in production."""
     callback_form: Literal["steps", "task_update"] = "steps"
     """`steps` posts to /api/internal/tasks/…/callback, `task_update` to the older /internal/task/update."""
     backend_state: bool = True
-    """Whether the backend is asked for its state of a step before results are shown; false where it cannot answer."""
+    """Ask the backend for its state of a step before results are shown; false if it cannot answer."""
     ticket_secret: Secret = Secret("")
-    """Verifies tickets, with 32 bytes at least."""
+    """Verifies tickets; at least 32 bytes."""
     ticket_required: bool = True
-    """Whether an upload without a ticket is refused. Only with `ENVIRONMENT=development` may it be false."""
+    """Refuse an upload without a ticket. Only with `ENVIRONMENT=development` may it be false."""
     upload_limit_s: Seconds = 3600.0
-    """How long after its creation a task may wait for its upload."""
+    """Time after its creation for which a task may wait for its upload."""
     webhook_url: _Url = ""
-    """Public base URL of the function `producer.webhook`, told to vendors; empty means that they call nobody."""
+    """Public base URL of the function `producer.webhook`, sent to vendors; empty: no webhooks."""
     webhook_secret: Secret = Secret("")
     """Signs the webhook's paths; needed where WEBHOOK_URL is set, at least 32 bytes in production."""
     runninghub_url: _Url = "https://www.runninghub.cn"
     """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
     runninghub_api: Literal["v1", "v2"] = "v2"
-    """Generation of RunningHub's interface; `v1` is deprecated there but works, and tells no free slots beforehand."""
+    """Generation of RunningHub's interface; `v1` is deprecated but works, and does not report free room beforehand."""
     runninghub_api_key: Secret = Secret("")
     """Key of RunningHub."""
     runninghub_label: _Label = "main"
@@ -135,9 +135,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
     vendor_expected_s: Seconds = 0.0
-    """How long the vendor usually takes; 0 takes the recipe's figure."""
+    """Usual time of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
-    """How long the paid calls of a vendor's key rest when it is full."""
+    """Pause of the paid calls of a vendor's key that is full."""
     fetch_hosts: _Hosts = ""
     """Hosts results may come from besides the vendor's own, separated by commas."""
     fetch_private_hosts: _HostPorts = ""
@@ -149,21 +149,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     work_topics: str = ""
     """Topics that a pump or drain takes, separated by commas, such as `poll,wake`; empty takes all."""
     drain_idle_s: Annotated[float, msgspec.Meta(gt=0, le=60, description="a number of seconds above 0, to 60")] = 1.0
-    """Seconds without work after which a drain takes its topics for empty and returns."""
+    """Seconds without work after which a drain returns."""
     user_concurrency: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 6
     """Pieces of work (clean, generate, collect) of one user that a pump does at once; the others wait. 0: no limit."""
     health_file: str = ""
     """File that a pump touches every two seconds while it takes work, for `scf-workers healthy`; empty for none."""
     shutdown_grace_s: Seconds = 30.0
-    """How long a pump may finish what it has begun after SIGTERM; a function never more than a fifth of its limit."""
+    """Time after SIGTERM in which a pump may finish begun messages; a function has at most a fifth of its limit."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level logged."""
     trace_file: str = ""
-    """File that spans are appended to, for `scf-workers trace`; for a machine of one's own."""
+    """File that spans are appended to, for `scf-workers trace` on a local machine."""
     otel_exporter_otlp_endpoint: _Url = ""
-    """URL of an OTLP collector that gets spans and metrics; empty tells nobody."""
+    """URL of an OTLP collector for spans and metrics; empty sends nothing."""
     otel_exporter_otlp_protocol: Literal["grpc", "http/protobuf"] = "grpc"
-    """How the collector is spoken to."""
+    """Protocol of the collector."""
     otel_exporter_otlp_headers: Secret = Secret("")
     """`name=value` pairs, separated by commas, sent to the collector with each request."""
     otel_resource_attributes: Secret = Secret("")
@@ -171,7 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     otel_service_name: str = ""
     """`service.name` of what is sent; empty makes one of the function's name, such as `scf-workers-consumers`."""
     otel_metrics_exporter: Literal["otlp", "none"] = "otlp"
-    """`none` sends spans only: for collectors that take no metrics."""
+    """`none` sends spans only, for collectors without metrics."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -189,22 +189,22 @@ SECRETS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Set
 
 
 ROLE: Final = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
-"""Where the platform puts a role's credentials, in the order id, key, token."""
+"""Variables with a role's credentials on the platform, in the order id, key, token."""
 
 REQUIRED: Final = ("BROKER_URL", "COS_BUCKET", "LEDGER_BUCKET", "BACKEND_URL", "INTERNAL_CALLBACK_SECRET")
-"""Variables that no consumer can do without; a producer needs some of them (`runtime.wiring`)."""
+"""Variables that every consumer needs; a producer needs some of them (`runtime.wiring`)."""
 
 
 _NAMES: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Settings))
 
 
 def is_product_variable(name: str) -> bool:
-    """Whether a variable is one of the product's: a setting, the file of a secret, a role's key, or telemetry's."""
+    """Return True for a variable of the product: a setting, the file of a secret, a role's key, or telemetry's."""
     return name in _NAMES or name in ROLE or name.removesuffix("_FILE") in SECRETS or name.startswith("OTEL_")
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings in an environment.
+    """Return the settings in an environment.
 
     Raises:
         BadSettings: a value has the wrong form, two do not go together, a secret's file cannot be read, or production
@@ -229,9 +229,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def mask_secrets(environ: Mapping[str, str]) -> None:
-    """Mask every secret of an environment in all that is told from now on, be the environment usable or not.
+    """Mask every secret of an environment in all later output, even if the environment is invalid.
 
-    `load_settings` masks what it reads. This is for what may be told before, such as why it could not be read.
+    `load_settings` masks what it reads. This is for earlier output, such as its own errors.
 
     Args:
         environ: the environment; the role's credentials are masked too.
@@ -248,7 +248,7 @@ def mask_secrets(environ: Mapping[str, str]) -> None:
 
 
 def require(settings: Settings, *names: str) -> None:
-    """Insist on variables that a role cannot do without.
+    """Check that the variables of a role are set.
 
     Args:
         settings: the settings.
@@ -263,7 +263,7 @@ def require(settings: Settings, *names: str) -> None:
 
 
 def _refusal(said: str) -> str:
-    """What msgspec says of a value, as a sentence with the variable and what it may hold, but not with the value."""
+    """Return msgspec's error as a sentence with the variable and its allowed values, without the value."""
     info = inspect.type_info(Settings)
     for field in info.fields if isinstance(info, inspect.StructType) else ():
         if said.endswith(f"`$.{field.encode_name}`"):
@@ -272,7 +272,7 @@ def _refusal(said: str) -> str:
 
 
 def _form(kind: inspect.Type) -> str:
-    """What a field of a type may hold."""
+    """Return the allowed values of a field by its type."""
     match kind:
         case inspect.Metadata(extra_json_schema={"description": str(words)}):
             return words
@@ -319,7 +319,7 @@ def _mask(name: str, secret: Secret) -> None:
 
 
 def _mask_pairs(settings: Settings) -> None:
-    """Mask the values of pairs one by one too: every header's, and those attributes' whose name says so."""
+    """Mask the values of pairs one by one too: those of all headers, and of attributes with a secret's name."""
     headers = pairs(settings.otel_exporter_otlp_headers.reveal()).values()
     attributes = pairs(settings.otel_resource_attributes.reveal()).items()
     for value in [*headers, *(value for name, value in attributes if is_sensitive(name))]:

@@ -1,4 +1,4 @@
-"""Rules of production: values that load, and that only a machine of one's own may have. Pure.
+"""Rules of production: values that load, but only a local machine may have. Pure.
 
 With `ENVIRONMENT=production` keys are long and differ, and nothing readable or forged goes over a network: plain http,
 a broker's token without TLS, results from any host of a suffix, and addresses of a cloud's metadata are refused.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["NETWORK", "SIGNING", "hosts_of", "is_loopback", "is_metadata", "refusals"]
 
 SIGNING: Final = ("INTERNAL_CALLBACK_SECRET", "TICKET_SECRET", "WEBHOOK_SECRET")
-"""Keys of an HMAC-SHA256, which wants as many bytes as its hash has (RFC 2104, section 3)."""
+"""Keys of an HMAC-SHA256, which must be as long as its hash (RFC 2104, section 3)."""
 
 _URLS: Final = (
     "BROKER_URL",
@@ -53,7 +53,7 @@ _COUNTRY_LETTERS: Final = 2
 
 
 def refusals(settings: Settings, secrets: Mapping[str, Secret]) -> Iterator[str]:
-    """Every rule of production that the settings break, each as a sentence with the variable and the remedy.
+    """Return every rule of production that the settings break, each as a sentence with the variable and the remedy.
 
     Args:
         settings: the settings; with `ENVIRONMENT=development` they break none.
@@ -72,7 +72,7 @@ def refusals(settings: Settings, secrets: Mapping[str, Secret]) -> Iterator[str]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this very machine, by its name or in any form of its address."""
+    """Return True if a host is this machine, by its name or in any form of its address."""
     address = _address(host)
     if address is None:
         name = _plain(host)
@@ -81,7 +81,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_metadata(host: str) -> bool:
-    """Whether a host is where a cloud gives machines their keys, by its name or in any form of its address."""
+    """Return True if a host is a cloud's metadata service, by its name or in any form of its address."""
     address = _address(host)
     if address is None:
         return _plain(host) in _METADATA_NAMES
@@ -89,7 +89,7 @@ def is_metadata(host: str) -> bool:
 
 
 def hosts_of(url: str) -> list[str]:
-    """The hosts in a URL; several are separated by commas, as in Pulsar's. Empty where there is none to be read."""
+    """Return the hosts in a URL; several are separated by commas, as in Pulsar's. Empty if none can be read."""
     try:
         listed = urlsplit(url).netloc.rpartition("@")[2].split(",")
         return [host for part in listed if (host := urlsplit(f"//{part}").hostname)]
@@ -112,7 +112,7 @@ def _equal(secrets: Mapping[str, Secret]) -> Iterator[str]:
 
 
 def _unsafe(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Variables that name a host which is refused, with the reason and the remedy."""
+    """Return variables that name a refused host, with the reason and the remedy."""
     for name in _URLS:
         if url := str(getattr(settings, name.lower())):
             yield from ((name, text) for text in _unsafe_url(name, url, has_token=bool(settings.broker_token)))
@@ -154,7 +154,7 @@ def _is_public_suffix(name: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is, in every form that the system's resolver takes: 0xa9fea9fe is 169.254.169.254."""
+    """Return the address of a host, in every form that the system's resolver takes: 0xa9fea9fe is 169.254.169.254."""
     plain = _plain(host)
     try:
         address = ipaddress.ip_address(plain.partition("%")[0])

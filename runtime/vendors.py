@@ -25,14 +25,14 @@ __all__ = ["VENDORS", "VendorEntry", "open_vendors", "parse_webhook", "vendor_ch
 
 
 class VendorEntry(msgspec.Struct, frozen=True):
-    """One vendor that this build knows."""
+    """A vendor of this build."""
 
     package: str
     """Its folder; the modules in it: `webhook` with `parse_webhook(body)`, and `checks` with `checks(vendor)`."""
     open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
-    """(settings, the recipes of its kinds) -> its client; None where its key is not set."""
+    """(settings, recipes of its kinds) -> its client; None if its key is not set."""
     is_meant: Callable[[Settings], bool]
-    """Whether the settings name something of this vendor, its key or else."""
+    """True if the settings name something of this vendor, its key or else."""
 
 
 def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str, Vendor]:
@@ -54,7 +54,7 @@ def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str,
 
 
 def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
-    """Return the job id in the body of a vendor's webhook call; None where there is none, or no such vendor."""
+    """Return the job id in the body of a vendor's webhook call; None without one, or for an unknown vendor."""
     entry = VENDORS.get(vendor)
     if entry is None:
         return None
@@ -63,7 +63,7 @@ def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
 
 
 def vendor_checks(settings: Settings, vendors: Mapping[str, Vendor]) -> Sequence[Check]:
-    """What is examined about the vendors that the settings name.
+    """Return the checks of the vendors that the settings name.
 
     Args:
         settings: the settings.
@@ -119,4 +119,4 @@ def _is_runninghub_meant(settings: Settings) -> bool:
 VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
     {"runninghub": VendorEntry("services.vendors.runninghub", _runninghub, _is_runninghub_meant)}
 )
-"""Every vendor by the name that recipes give it."""
+"""Vendors by the name that recipes use."""

@@ -30,16 +30,16 @@ from transport.port import Broker, BrokerOptions, Clock
 __all__ = ["Environ", "broker_options", "open_services", "open_sweep", "open_telemetry", "open_trigger", "open_webhook"]
 
 Environ = Callable[[], Mapping[str, str]]
-"""Gives the environment as it is now."""
+"""Returns the current environment."""
 
 _MAX_RESULT_BYTES: Final = 2 << 30
-"""Longest result that is brought home; video included."""
+"""Largest result that is downloaded, in bytes; video included."""
 
 _FETCH_TIMEOUT: Final = 30.0
 
 
 def open_telemetry(settings: Settings, service: str) -> Exporters:
-    """Tell what is done from now on where the settings want it told.
+    """Open the exporters of logs, spans and metrics that the settings name.
 
     Args:
         settings: the settings.
@@ -66,7 +66,7 @@ def open_telemetry(settings: Settings, service: str) -> Exporters:
 
 @asynccontextmanager
 async def open_webhook(settings: Settings, environ: Environ) -> AsyncGenerator[WebhookServices]:
-    """Open what the vendors' webhook uses: a broker, and the secret that signs its paths. See `open_services`."""
+    """Open the services of the vendors' webhook: a broker, and the secret that signs its paths. See `open_services`."""
     require(settings, "broker_url", "webhook_secret")
     async with AsyncExitStack() as stack:
         broker = await _Parts(settings, environ, stack).broker(time.time)
@@ -75,7 +75,7 @@ async def open_webhook(settings: Settings, environ: Environ) -> AsyncGenerator[W
 
 @asynccontextmanager
 async def open_sweep(settings: Settings, environ: Environ) -> AsyncGenerator[SweepServices]:
-    """Open what the sweep uses, which needs neither the pictures nor their tickets. See `open_services`."""
+    """Open the services of the sweep, which needs neither pictures nor tickets. See `open_services`."""
     require(settings, "broker_url", "ledger_bucket", "backend_url", "internal_callback_secret")
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
@@ -86,7 +86,7 @@ async def open_sweep(settings: Settings, environ: Environ) -> AsyncGenerator[Swe
 
 @asynccontextmanager
 async def open_trigger(settings: Settings, environ: Environ) -> AsyncGenerator[TriggerServices]:
-    """Open what takes uploads in, which asks the backend nothing. See `open_services`."""
+    """Open the services of the acceptance of uploads, which does not ask the backend. See `open_services`."""
     require(settings, "broker_url", "cos_bucket", "ledger_bucket", *_of_tickets(settings))
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
@@ -105,9 +105,9 @@ async def open_services(
 
     Args:
         settings: the settings.
-        environ: gives the environment as it is now: a cloud function's credentials change in it.
-        vendors: whether paid vendors are needed.
-        tickets: whether tickets are verified, which needs their secret where tickets are required.
+        environ: returns the current environment: a cloud function's credentials change in it.
+        vendors: True if paid vendors are needed.
+        tickets: True if tickets are verified, which needs their secret if tickets are required.
 
     Raises:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
@@ -138,11 +138,11 @@ async def open_services(
 
 
 class _Parts:
-    """Opens one service after another; each is closed with the stack.
+    """Opener of one service after another; each is closed with the stack.
 
     Args:
         settings: the settings.
-        environ: gives the environment as it is now.
+        environ: returns the current environment.
         stack: closes them.
     """
 
@@ -218,11 +218,11 @@ def _webhooks(settings: Settings) -> Webhooks:
 
 
 def broker_options(settings: Settings, environ: Environ) -> BrokerOptions:
-    """The options of the broker that BROKER_URL names.
+    """Return the options of the broker that BROKER_URL names.
 
     Args:
         settings: the settings.
-        environ: gives the environment as it is now: a token that runs out is replaced in its file.
+        environ: returns the current environment: an expiring token is replaced in its file.
 
     Raises:
         transport.errors.BadBrokerUrl: they cannot be used; the text names the remedy.

@@ -74,4 +74,4 @@ def test_a_ticket_made_as_the_docs_say_is_accepted() -> None:
     token = jwt.encode(claims, secret, algorithm="HS256")
     ticket = verify(token, Secret(secret), user="u-1", task="t-1", step=0)
     assert ticket.kind == "model_pose12"
-    check_sold(ticket, now=1_900_000_000.0, kind="model_pose12", params=params, inputs=2)
+    check_sold(ticket, now=1_999_999_000.0, kind="model_pose12", params=params, inputs=2)
