@@ -11,12 +11,16 @@ PHOTO ?=
 # Passed in the environment, so that a name with spaces stays one word.
 export PHOTO
 DEMO_ARGS ?=
+SEEDS ?= 300
+SEED ?=
+TASK ?=
+DEFECT ?=
 BUSY_TIMES ?= 10
 BUSY_TESTS ?= tests/pulsar/test_outage.py tests/pulsar/test_processes.py tests/chaos/test_broker.py tests/serverless/test_push.py
 IMAGE_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-long test-pulsar test-busy lint format image-check bench clean
+.PHONY: help setup demo test test-quick test-long test-pulsar test-busy lint format image-check simulate bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +55,10 @@ test-busy: .venv/.ready ## Run the tests that wait for processes and brokers BUS
 	PULSAR_REQUIRED=1 $(RUN)/python -m tests.support.busy $(BUSY_TIMES) -- $(BUSY_TESTS) $(TEST_ARGS)
 
 lint: .venv/.ready ## Check style, types and import layers
+simulate: .venv/.ready ## Simulate SEEDS deployments on virtual time; SEED=n replays one (TASK=name), DEFECT=name plants a defect
+	$(RUN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(TASK:%=--task %) $(DEFECT:%=--defect %)
+
+lint: .venv/.ready ## Style, types, import arrows
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports

@@ -201,8 +201,11 @@ class SqliteConsumer:
         Raises:
             transport.errors.BrokerDown: the file failed; release again.
         """
+        if self._closed:
+            # Closing gives back all that is held, this too.
+            return
         row = self._held.pop(delivery.message_id, None)
-        if row is None or self._closed:
+        if row is None:
             return
         # Otherwise this consumer would prefetch the released message again.
         self._no_prefetch = True

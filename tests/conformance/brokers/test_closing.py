@@ -57,6 +57,19 @@ async def test_a_closed_consumer_refuses_work(environment: Environment) -> None:
         await shows(broker, "wake", ready=1, in_flight=0)
 
 
+async def test_what_is_released_while_its_consumer_closes_goes_to_another(environment: Environment) -> None:
+    async with opened(environment) as broker:
+        sent = await broker.publish("wake", b"x")
+        consumer = await broker.subscribe(["wake"], "workers")
+        delivery = await within(consumer.receive())
+        closing = asyncio.ensure_future(consumer.close())
+        await asyncio.sleep(0)
+        await within(consumer.release(delivery))
+        await within(closing)
+        heir = await broker.subscribe(["wake"], "workers")
+        assert (await finish(heir, 1))[0].message_id == sent
+
+
 async def test_closing_a_broker_ends_every_consumer(environment: Environment) -> None:
     broker = await environment.open()
     consumers = [await broker.subscribe(["poll"], "workers"), await broker.subscribe(["wake"], "workers")]

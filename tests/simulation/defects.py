@@ -1,0 +1,187 @@
+"""Defects that are planted on purpose, one rule broken by each: the simulation must find all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+
+from consumers.engine import effects as effects_module
+from consumers.engine.effects import Effects
+from consumers.engine.engine import Engine
+from consumers.engine.outcomes import Finish, Next, Outcome
+from consumers.stages import generate as generate_module
+from consumers.stages import wake as wake_module
+from messages.bodies import Generate, Stage, Wake
+from messages.codec import Message
+from messages.keys import RunId, record_key
+from tasks.calls import decide as decide_module
+from tasks.calls.decide import Lost
+from tasks.ending import finish as finish_module
+from tasks.ledger.ledger import Ledger, Stored
+from tasks.ledger.records import CallEnd, Verdict
+from tasks.wakes import SWEEP
+from transport.port import Consumer, Delivery
+
+Patch = AbstractContextManager[Any]
+
+
+class Defect(NamedTuple):
+    """One defect."""
+
+    says: str
+    """The rule that it breaks."""
+    rule: str
+    """What the oracle calls that."""
+    seed: int
+    """A history that shows it."""
+    plant: Callable[[], tuple[Patch, ...]]
+
+
+def planted(name: str | None) -> AbstractContextManager[None]:
+    """Plant a defect for a while; None plants nothing."""
+    return _planted(DEFECTS[name].plant()) if name else nullcontext()
+
+
+@contextmanager
+def _planted(patches: tuple[Patch, ...]) -> Iterator[None]:
+    for one in patches:
+        one.start()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for one in patches:
+            one.stop()  # type: ignore[attr-defined]
+
+
+def _early_ack() -> tuple[Patch, ...]:
+    run_one = Engine.run_one
+
+    async def acked_first(self: Engine, delivery: Delivery, consumer: Consumer, message: Any = None) -> None:
+        await consumer.ack(delivery)
+        await run_one(self, delivery, consumer, message)
+
+    return (patch.object(Engine, "run_one", acked_first),)
+
+
+def _overwritten_verdict() -> tuple[Patch, ...]:
+    write = Ledger.write
+
+    async def overwrite(self: Ledger, run: RunId, name: Any, record: Any) -> Stored[Any]:
+        if not isinstance(record, Verdict):
+            return await write(self, run, name, record)
+        body = msgspec.json.encode({"nonce": self.nonce(), "record": record})
+        await self.objects.put(record_key(run, name.text), body)
+        return Stored(record, mine=True, at=self.now())
+
+    return (patch.object(Ledger, "write", overwrite),)
+
+
+def _early_promotion() -> tuple[Patch, ...]:
+    give = effects_module.give_verdict
+
+    async def promote_first(run: RunId, verdict: Verdict, services: Any, **more: Any) -> Any:
+        if verdict.status == "success":
+            await finish_module._promote(verdict, services)
+        return await give(run, verdict, services, **more)
+
+    return (patch.object(effects_module, "give_verdict", promote_first),)
+
+
+def _lost_notify() -> tuple[Patch, ...]:
+    async def forget(self: Effects, message: Message, error: Exception) -> None:
+        """The callback failed once, and nothing comes of it."""
+
+    return (patch.object(Effects, "_notify", forget),)
+
+
+def _repaid_unknown() -> tuple[Patch, ...]:
+    def decide(calls: Any, now: float) -> Any:
+        found = decide_module.decide(calls, now)
+        return decide_module.MakeCall(len(calls) + 1) if isinstance(found, Lost) else found
+
+    return (patch.object(generate_module, "decide", decide),)
+
+
+def _missing_deadline() -> tuple[Patch, ...]:
+    next_step = wake_module.next_step
+
+    def endless(snapshot: Any, now: float, **more: Any) -> Any:
+        if snapshot.accepted:
+            accepted = msgspec.structs.replace(snapshot.accepted, deadline=1e12)
+            snapshot = msgspec.structs.replace(snapshot, accepted=accepted)
+        return next_step(snapshot, now, **more)
+
+    return (
+        patch.object(wake_module, "next_step", endless),
+        patch.object(Engine, "_is_late", lambda _self, _header: False),
+    )
+
+
+def _redelivery_count() -> tuple[Patch, ...]:
+    copy = Effects._copy
+
+    async def same_attempt(self: Effects, message: Message, delivery: Delivery, **more: Any) -> float:
+        # A broker's count of redeliveries does not rise when a consumer's process dies.
+        if more.get("isolated"):
+            more["attempt"] = message.header.attempt
+        return await copy(self, message, delivery, **more)
+
+    return (patch.object(Effects, "_copy", same_attempt),)
+
+
+def _sweep_pays_again() -> tuple[Patch, ...]:
+    do = wake_module._do
+
+    async def restart(step: Any, snapshot: Any, body: Wake, services: Any) -> Outcome:
+        if body.why == SWEEP and snapshot.calls and not snapshot.verdict:
+            return Next(Stage.GENERATE, Generate(2))
+        return await do(step, snapshot, body, services)
+
+    return (patch.object(wake_module, "_do", restart),)
+
+
+def _finish_under_acked_wake() -> tuple[Patch, ...]:
+    conclude = wake_module._conclude
+
+    def at_once(snapshot: Any, services: Any, *, again: bool = False) -> Outcome:
+        return conclude(snapshot, services, again=True) if again else Finish()
+
+    return (patch.object(wake_module, "_conclude", at_once),)
+
+
+def _shared_fault() -> tuple[Patch, ...]:
+    read = Ledger.read
+
+    async def read_of_any(self: Ledger, run: RunId, name: Any) -> Any:
+        found = await read(self, run, name)
+        if name.kind is not CallEnd:
+            return found
+        # Kept by a key without the task.
+        ends = vars(self).setdefault("ends", {})
+        return ends.setdefault(name.text, found) if found else ends.get(name.text)
+
+    return (patch.object(Ledger, "read", read_of_any),)
+
+
+DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
+    {
+        "early_ack": Defect("effects come before the ack", "acked", 0, _early_ack),
+        "overwritten_verdict": Defect("a verdict is create-only", "final", 7, _overwritten_verdict),
+        "early_promotion": Defect("results are shown after the verdict", "promotion", 0, _early_promotion),
+        "lost_notify": Defect("a callback that failed goes on as a message", "carried", 4, _lost_notify),
+        "repaid_unknown": Defect("a call whose outcome is unknown is not sent again", "paid", 11, _repaid_unknown),
+        "missing_deadline": Defect("every run ends by its deadline", "late", 25, _missing_deadline),
+        "redelivery_count": Defect("attempts are counted by marks", "killer", 27, _redelivery_count),
+        "sweep_pays_again": Defect("a sweep runs no stage", "paid", 63, _sweep_pays_again),
+        "finish_under_acked_wake": Defect(
+            "results are shown or withdrawn under a message that is not acked", "acked", 3, _finish_under_acked_wake
+        ),
+        "shared_fault": Defect("a fault of one run fails no other", "reason", 5, _shared_fault),
+    }
+)
+"""Every defect by its name."""

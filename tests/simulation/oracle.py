@@ -1,0 +1,253 @@
+"""The promise, as rules that a history is judged by: some at every effect, the others at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from consumers.engine.retry import MAX_ATTEMPTS
+from messages.codes import Code
+from messages.keys import RunId, record_key, staging_prefix
+from services.objects.port import Content
+from tasks.ledger.records import Accepted, CallEnd, ManifestItem, Verdict
+from tests.engine.virtual import EPOCH
+from tests.simulation.events import CURRENT, Timeline
+from tests.simulation.machines import Machine
+from tests.simulation.outside import BackendState, Vendor
+from tests.simulation.queue import Entry
+from tests.simulation.script import UPLOAD_LIMIT_S, Sold
+
+GRACE_S: Final = 300.0
+"""Seconds after its deadline by which a run has its verdict at the latest: a sweep's period, a wake, and the slack of
+whole seconds and clocks."""
+
+MOST_KILLED: Final = 2 * MAX_ATTEMPTS
+"""Machines that one message's work may kill: all its attempts, and once more where a message was lost or doubled."""
+
+_OWN_EFFECTS: Final = ("broker.publish", "ledger.put_new", "objects.", "vendor.create", "backend.deliver")
+"""Effects that come before the ack of their message."""
+
+_SWEEP_EFFECTS: Final = ("objects.copy", "objects.delete", "vendor.create", "vendor.cancel", "backend.deliver")
+"""Effects that never happen under a wake that was acked: it works on no run and ends none."""
+
+
+class Violation(NamedTuple):
+    """A promise that was broken."""
+
+    rule: str
+    task: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.task or 'the deployment'}: {self.text}"
+
+
+class Oracle:
+    """Watches a history and judges it.
+
+    Args:
+        records: the ledger's bucket.
+        objects: the data bucket.
+        vendors: all of them.
+        backend: the backend.
+        timeline: of the history.
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, Content],
+        objects: Mapping[str, Content],
+        vendors: Mapping[str, Vendor],
+        backend: BackendState,
+        timeline: Timeline,
+    ) -> None:
+        self.violations: list[Violation] = []
+        self.hits: Counter[str] = Counter()
+        """Task -> faults that may have cost it an attempt."""
+        self.excuses: defaultdict[str, set[str]] = defaultdict(set)
+        """Task -> what happened to it beside that."""
+        self.kills: Counter[str] = Counter()
+        self._records = records
+        self._objects = objects
+        self._vendors = vendors
+        self._backend = backend
+        self._timeline = timeline
+
+    def report(self, rule: str, task: str, text: str) -> None:
+        """A promise is broken; each is told once a task."""
+        if any(found.rule == rule and found.task == task for found in self.violations):
+            return
+        self.violations.append(Violation(rule, task, text))
+        self._timeline.add("ORACLE", f"BROKEN {rule}: {text}", task=task)
+
+    # ---- what a run has ------------------------------------------------------------------------------------------
+
+    def verdict(self, run: RunId) -> tuple[Verdict, float] | None:
+        """The verdict that is stored, and when, in virtual seconds."""
+        return self._record(run, Verdict, "verdict")
+
+    def accepted(self, run: RunId) -> tuple[Accepted, float] | None:
+        """The record `accepted`, and when it was stored."""
+        return self._record(run, Accepted, "accepted")
+
+    def is_delivered(self, run: RunId) -> bool:
+        """Whether the backend has acknowledged its verdict."""
+        return record_key(run, "delivered") in self._records
+
+    def _record(self, run: RunId, kind: type, name: str) -> tuple | None:
+        stored = self._records.get(record_key(run, name))
+        if stored is None:
+            return None
+        record = msgspec.convert(msgspec.json.decode(stored.body)["record"], kind)
+        return record, stored.info.modified - EPOCH
+
+    # ---- at every effect -----------------------------------------------------------------------------------------
+
+    def see(self, machine: Machine, place: str, *, done: bool) -> None:
+        """Look at an effect."""
+        if done:
+            return
+        doing = CURRENT.get()
+        if doing.acked and place.startswith(_SWEEP_EFFECTS if doing.sweep else _OWN_EFFECTS):
+            self.report("acked", doing.task, f"{machine.name} does {place} after the ack of {doing.label}")
+        if place.startswith("objects.copy output/"):
+            self._see_promotion(place.partition(" ")[2])
+        elif place.startswith("ledger.put ") and place.partition(" ")[2] in self._records:
+            self.report("final", doing.task, f"the record {place.partition(' ')[2]} is overwritten")
+
+    def _see_promotion(self, target: str) -> None:
+        _, user, task, *_ = target.split("/")
+        found = self.verdict(RunId(user, task))
+        if found is None:
+            self.report("promotion", task, f"{target} is shown before any verdict")
+        elif found[0].status != "success" or target not in {item.target for item in found[0].manifest}:
+            self.report("promotion", task, f"{target} is shown, and is not of the verdict")
+
+    def see_ack(self, user: str, entry: Entry, left: int) -> None:
+        """Look at a message that is gone: another one must carry a run that is not over.
+
+        Args:
+            user: of its task.
+            entry: the message.
+            left: messages of its task that are stored still.
+        """
+        if left or not user or entry.stage in {"", "wake"} or self.excuses[entry.task] & {"lost", "left"}:
+            return
+        run = RunId(user, entry.task)
+        if self.accepted(run) and not self.is_delivered(run):
+            self.report("carried", entry.task, f"{entry.words} is acked, and no message carries the run on")
+
+    # ---- at the end ----------------------------------------------------------------------------------------------
+
+    def judge(self, sold: Sold, calm_at: float, end: float) -> None:
+        """Judge one task at the end of its history."""
+        run = RunId(sold.user, sold.id)
+        found = self.verdict(run)
+        if found is None:
+            # What the backend has ended itself, it lists no more: then no sweep finds what a broker lost.
+            lost = not self.accepted(run) or "lost" in self.excuses[sold.id]
+            if not lost or self._backend.status(sold.id) != "cancelled":
+                self.report("late", sold.id, f"it has no verdict at {end:.0f} s")
+            return
+        verdict, at = found
+        self._judge_time(sold, run, at, calm_at)
+        if not self.is_delivered(run):
+            self.report("delivered", sold.id, f"its verdict of {at:.0f} s is not delivered at {end:.0f} s")
+        if verdict.status != "success":
+            self._judge_reason(sold, verdict)
+        self._judge_backend(sold, verdict)
+        self._judge_objects(sold, run, verdict, at)
+        self._judge_money(sold, run)
+        if verdict.status != "success":
+            self._judge_jobs(sold, run)
+
+    def _judge_time(self, sold: Sold, run: RunId, at: float, calm_at: float) -> None:
+        accepted = self.accepted(run)
+        deadline = accepted[0].deadline - EPOCH if accepted else sold.at + 2 * UPLOAD_LIMIT_S
+        if at > max(deadline, calm_at) + GRACE_S:
+            self.report("late", sold.id, f"its verdict came at {at:.0f} s; its deadline was {deadline:.0f} s")
+
+    def _judge_reason(self, sold: Sold, verdict: Verdict) -> None:
+        """A run fails for a reason of its own: of its script, or of what happened to its own work."""
+        code, hits = Code(verdict.code), self.hits[sold.id]
+        if code in sold.may_fail_with:
+            return
+        if code in {Code.INTERNAL, Code.BUSY} and hits >= MAX_ATTEMPTS:
+            return
+        if code == Code.VENDOR_UNKNOWN and (hits or "unheard" in self.excuses[sold.id]):
+            return
+        if code == Code.TIMEOUT and self._timeline.faults:
+            return
+        self.report("reason", sold.id, f"it failed with {code} after {hits} faults of its own")
+
+    def _judge_backend(self, sold: Sold, verdict: Verdict) -> None:
+        (row,) = self._backend.book.steps(sold.id)
+        told = "success" if verdict.status == "success" else "failed"
+        heard = {call.status for call in self._backend.heard if call.task == sold.id}
+        if heard - {told}:
+            self.report("callbacks", sold.id, f"the backend heard {sorted(heard)}, the verdict is {verdict.status}")
+        if row["status"] not in {told, "cancelled"}:
+            self.report("backend", sold.id, f"the backend's state is {row['status']}, the verdict is {verdict.status}")
+        wanted = 0 if row["status"] == "success" else 1
+        if (row["charges"], row["refunds"]) != (1, wanted):
+            self.report("refund", sold.id, f"{row['status']}: charged {row['charges']}, refunded {row['refunds']}")
+
+    def _judge_objects(self, sold: Sold, run: RunId, verdict: Verdict, at: float) -> None:
+        prefix = f"output/{run.user}/{run.task}/"
+        shown = {key: content for key, content in self._objects.items() if key.startswith(prefix)}
+        state = self._backend.status(sold.id)
+        if state == "cancelled" and "forgot" in self.excuses[sold.id]:
+            # It had acknowledged the success before, and has not told that it is none any more.
+            return
+        wanted = verdict.manifest if state == "success" else ()
+        if sorted(shown) != sorted(item.target for item in wanted):
+            self.report("output", sold.id, f"{sorted(shown)} is shown of a task that is {state}")
+        for item in wanted:
+            self._judge_result(sold, item, shown.get(item.target))
+        if verdict.status == "success":
+            return
+        for key, content in self._objects.items():
+            if key.startswith(staging_prefix(run)) and content.info.modified - EPOCH < at - 1:
+                self.report("staging", sold.id, f"{key} is older than the verdict and is there still")
+
+    def _judge_result(self, sold: Sold, item: ManifestItem, content: Content | None) -> None:
+        if content is None:
+            return
+        if content.info.etag != item.etag:
+            self.report("output", sold.id, f"{item.target} is not what was audited")
+        if sold.id.encode() not in content.body:
+            self.report("output", sold.id, f"{item.target} is another task's")
+
+    def _judge_money(self, sold: Sold, run: RunId) -> None:
+        refused = 0
+        for key, content in self._records.items():
+            if key.startswith(record_key(run, "call-")) and key.endswith("-end"):
+                end = msgspec.convert(msgspec.json.decode(content.body)["record"], CallEnd)
+                refused += end.how == "not_accepted"
+        posts = sum(vendor.posts[sold.id] for vendor in self._vendors.values())
+        paid = [job.id for vendor in self._vendors.values() for job in vendor.paid(sold.id)]
+        if len(paid) > 1:
+            self.report("paid", sold.id, f"paid for {', '.join(paid)}")
+        elif posts > 1 + refused:
+            self.report("paid", sold.id, f"{posts} paid calls went out, {refused} of them not accepted")
+
+    def _judge_jobs(self, sold: Sold, run: RunId) -> None:
+        """Nothing goes on at the vendor's, as far as anybody can know its id."""
+        for vendor in self._vendors.values():
+            for n, job in enumerate(vendor.paid(sold.id), 1):
+                known = record_key(run, f"call-1-{n}-id") in self._records
+                if job.working and known and not vendor.instant:
+                    self.report("job", sold.id, f"{job.id} goes on at the vendor's")
+
+    def judge_kills(self, sold: Sold) -> None:
+        """A message that kills its machine is given up after its attempts."""
+        if self.kills[sold.id] > MOST_KILLED:
+            self.report("killer", sold.id, f"its work killed {self.kills[sold.id]} machines")
+
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return asyncio.get_running_loop().time()

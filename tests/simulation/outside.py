@@ -1,0 +1,191 @@
+"""Vendors and backend as one machine of a deployment sees them; what they hold is shared by all machines."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sandbox.backend.quota_account import Book
+from services.backend import Answer, Callback, UnfinishedPage, UnfinishedTask
+from services.errors import BackendDown, VendorFull, VendorRefused
+from services.vendors.port import JobFile, JobRequest, JobStatus, Results
+from tasks.calls.webhook_paths import parse_path
+from tests.engine.standins import FILES_HOST, Plan, ScriptedBackend, ScriptedJob, ScriptedVendor
+from tests.engine.virtual import wall
+from tests.simulation.machines import Machine
+
+EVER: Final = 1 << 30
+_BACKEND_LIMIT_S: Final = 10.0
+"""Seconds after which the product's client gives a call of the backend up."""
+
+
+@dataclass
+class Vendor:
+    """What a vendor holds: jobs, and how those will go.
+
+    Args:
+        name: of the vendor.
+        count: results of a job.
+        room: jobs at work at once.
+        instant: whether the answer to the create is the result.
+    """
+
+    name: str
+    count: int
+    room: int
+    instant: bool = False
+    jobs: dict[str, ScriptedJob] = field(default_factory=dict)
+    posts: Counter[str] = field(default_factory=Counter)
+    """Task -> creates that arrived."""
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """Task -> how its jobs go."""
+    answers: dict[str, list[str]] = field(default_factory=dict)
+    """Task -> what its next creates answer: `full`, `refused`, `lost` (accepted) or `unheard` (not accepted)."""
+    forgets_until: float = 0.0
+    """Until then it knows no job, by the loop's clock."""
+    on_accept: Callable[[ScriptedJob], None] = lambda _: None
+
+    @property
+    def busy(self) -> int:
+        """Jobs at work."""
+        return sum(job.working for job in self.jobs.values())
+
+    def paid(self, task: str) -> list[ScriptedJob]:
+        """Jobs accepted for a task."""
+        return [job for job in self.jobs.values() if task_of(job.webhook) == task]
+
+
+def task_of(webhook: str) -> str:
+    """The task that a webhook URL belongs to."""
+    claim = parse_path(urlsplit(webhook).path)
+    return claim.run.task if claim else ""
+
+
+class VendorClient(ScriptedVendor):
+    """A vendor, asked by one machine."""
+
+    def __init__(self, machine: Machine, vendor: Vendor) -> None:
+        super().__init__(machine, vendor.count)
+        self.name = vendor.name
+        self.jobs = vendor.jobs
+        self._vendor = vendor
+
+    async def check_room(self) -> None:
+        await self._fate.pass_by("vendor.room", done=False)
+        if self._vendor.busy >= self._vendor.room:
+            raise VendorFull("no room")
+
+    async def _create(self, webhook: str) -> str:
+        task = task_of(webhook)
+        place = f"vendor.create {task}"
+        await self._fate.pass_by(place, done=False)
+        self._vendor.posts[task] += 1
+        answers = self._vendor.answers.get(task)
+        answer = answers.pop(0) if answers else ""
+        if answer == "full" or self._vendor.busy >= self._vendor.room:
+            raise VendorFull("queue limit")
+        if answer == "refused":
+            raise VendorRefused("not with this workflow")
+        job = "" if answer == "unheard" else self._accept(webhook)
+        if self._vendor.instant and job:
+            # It works while the caller waits.
+            await asyncio.sleep(min(self.jobs[job].plan.within, 3600.0))
+        await self._fate.pass_by(place, done=True)
+        if answer in {"lost", "unheard"}:
+            await asyncio.sleep(3600.0)
+        return job
+
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
+        self.forgets = self._vendor.forgets_until > asyncio.get_running_loop().time()
+        return await super().query(job_id, kind=kind)
+
+    async def made_for(self, job_id: str) -> str:
+        await self._fate.pass_by(f"vendor.made_for {job_id}", done=False)
+        job = self.jobs.get(job_id)
+        return job.webhook if job else ""
+
+    def _accept(self, webhook: str) -> str:
+        task = task_of(webhook)
+        number = len(self._vendor.paid(task)) + 1
+        plan = self._vendor.plans.get(task) or Plan(looks=EVER, within=60.0)
+        job = ScriptedJob(f"job-{task}-{number}", plan, wall(), webhook)
+        self.jobs[job.id] = job
+        self._vendor.on_accept(job)
+        return job.id
+
+
+class InstantClient:
+    """A vendor whose answer to the create is the result, asked by one machine."""
+
+    def __init__(self, machine: Machine, vendor: Vendor) -> None:
+        self._inner = VendorClient(machine, vendor)
+        self._count = vendor.count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def create(self, request: JobRequest, *, timeout: float) -> Results:  # noqa: ASYNC109 - the port's word
+        created = await self._inner.create(request, timeout=timeout)
+        urls = (f"https://{FILES_HOST}/{created.id}/{n}.jpg" for n in range(1, self._count + 1))
+        return Results(tuple(JobFile(url, "jpg") for url in urls))
+
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
+        raise AssertionError(f"asked about {job_id!r} of {kind}")
+
+    async def cancel(self, job_id: str) -> None:
+        raise AssertionError(f"told to stop {job_id!r}")
+
+
+@dataclass
+class BackendState:
+    """What the backend holds, and how it fares."""
+
+    book: Book = field(default_factory=lambda: Book(":memory:"))
+    heard: list[Callback] = field(default_factory=list)
+    slow_until: float = 0.0
+    """Until then it answers after its caller has given up, by the loop's clock."""
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def forget(self, task: str) -> bool:
+        """Lose what it heard of a task, as after a restore from a backup. False if there was nothing."""
+        done = self.book._db.execute(
+            "UPDATE steps SET status = 'pending' WHERE task_id = ? AND status IN ('success', 'failed')", (task,)
+        )
+        self.book._db.execute("UPDATE tasks SET refunds = 0 WHERE task_id = ? AND ? > 0", (task, done.rowcount))
+        return done.rowcount > 0
+
+    def status(self, task: str) -> str:
+        """Its state of a task."""
+        found = self.book.state(task, 0)
+        return found[0] if found else ""
+
+
+class BackendClient(ScriptedBackend):
+    """The backend, asked by one machine."""
+
+    def __init__(self, machine: Machine, state: BackendState) -> None:
+        super().__init__(machine, state.book, state.heard)
+        self._state = state
+
+    async def deliver(self, callback: Callback) -> Answer:
+        if self._state.slow_until > asyncio.get_running_loop().time():
+            # Each other call arrives all the same; nobody waits for its answer.
+            if next(self._state.numbers) % 2:
+                await super().deliver(callback)
+            await asyncio.sleep(_BACKEND_LIMIT_S)
+            raise BackendDown("no answer in time")
+        return await super().deliver(callback)
+
+    async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
+        await self.fate.pass_by("backend.unfinished", done=False)
+        rows, last = self.book.unfinished(wall() - older_than, int(cursor or 0))
+        return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows), str(last) if last else None)
+
+
+NEVER_ENDS: Final = Plan(looks=EVER, within=math.inf)

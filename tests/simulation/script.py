@@ -1,0 +1,231 @@
+"""What a seed decides before anything happens: who is there, what is sold, and what may go wrong."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from messages.codec import Priority
+from messages.codes import Code
+from recipes.basic_clean import BASIC_CLEAN
+from recipes.model_pose12 import MODEL_POSE12
+from recipes.recipe import Recipe
+from services.vendors.port import JobState
+from tests.engine.standins import Plan
+from tests.simulation.outside import EVER
+
+POSES: Final = 3
+RUNNINGHUB: Final = "runninghub"
+INSTANT: Final = "instant"
+UPLOAD_LIMIT_S: Final = 900.0
+MARGIN_S: Final = 16.0
+"""Seconds that a slow answer may add to a vendor's own."""
+
+RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
+    {
+        "basic_clean": BASIC_CLEAN,
+        "model_pose12": msgspec.structs.replace(MODEL_POSE12, count=POSES),
+        "instant_pose": msgspec.structs.replace(
+            MODEL_POSE12, kind="instant_pose", vendor=INSTANT, synchronous=True, count=1
+        ),
+    }
+)
+"""What is sold: the kinds that there are, with fewer results, and one whose vendor answers with the results."""
+
+FAMILIES: Final = (
+    "crash",
+    "freeze",
+    "clock",
+    "store",
+    "broker",
+    "vendor",
+    "files",
+    "backend",
+    "webhook",
+    "upload",
+    "cancel",
+    "build",
+    "deploy",
+    "killer",
+)
+"""Kinds of faults; a history has some of them."""
+
+
+@dataclass
+class Sold:
+    """A task, and how it goes outside."""
+
+    id: str
+    user: str
+    kind: str
+    at: float
+    """When it is sold, virtual seconds."""
+    priority: Priority
+    upload_after: float
+    """Seconds until its photo is there; infinite for never."""
+    events: tuple[float, ...]
+    """Seconds after the upload at which an event of it arrives."""
+    plan: Plan
+    answers: list[str]
+    webhooks: tuple[float, ...]
+    """Seconds after its job's end at which the vendor calls."""
+    violation: bool = False
+    killer: str = ""
+    """A place that kills its machine, each time."""
+    cancel_after: float = math.inf
+    backend_cancel_after: float = math.inf
+    forget_after: float = math.inf
+    replaced_after: float = math.inf
+    """Seconds after the upload at which its photo is replaced by another."""
+
+    @property
+    def may_fail_with(self) -> frozenset[str]:
+        """Codes that its own part of the script may end it with."""
+        codes: set[str] = set()
+        if self.plan.end is JobState.FAILED:
+            codes.add(self.plan.code)
+        if self.plan.files is not None:
+            codes.add(Code.INCOMPLETE_RESULTS)
+        if math.isinf(self.plan.within) or self.plan.within > 600:
+            codes.add(Code.TIMEOUT)
+        too_long = self.kind == "instant_pose" and self.plan.within > RECIPES[self.kind].create_limit_s - MARGIN_S
+        if too_long or {"lost", "unheard"} & set(self.answers):
+            codes.add(Code.VENDOR_UNKNOWN)
+        if "refused" in self.answers:
+            codes.add(Code.VENDOR_REFUSED)
+        if self.violation:
+            codes.add(Code.CONTENT_VIOLATION)
+        if self.killer:
+            codes |= {Code.INTERNAL, Code.BUSY, Code.TIMEOUT}
+        if not math.isinf(self.cancel_after):
+            codes.add(Code.CANCELLED)
+        if math.isinf(self.upload_after) or not self.events:
+            codes |= {Code.NOT_UPLOADED, Code.TIMEOUT}
+        if not math.isinf(self.replaced_after):
+            codes.add(Code.INPUT_CHANGED)
+        return frozenset(codes)
+
+
+@dataclass
+class Script:
+    """One history before it happens."""
+
+    seed: int
+    rng: random.Random
+    families: frozenset[str]
+    workers: int
+    concurrency: int
+    user_cap: int
+    all_topics: bool
+    rate: float
+    """Chance of a fault at an effect."""
+    budget: int
+    """Faults at effects, at most."""
+    calm_at: float
+    """Virtual seconds from which on nothing goes wrong any more."""
+    room: int
+    tasks: list[Sold] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{task.id} {task.kind} of {task.user}" for task in self.tasks)
+        return (
+            f"seed {self.seed}: {self.workers} workers of {self.concurrency} permits a group, user cap {self.user_cap},"
+            f" room for {self.room} jobs; calm from {self.calm_at:.0f} s on;"
+            f" faults: {', '.join(sorted(self.families)) or 'none'}\n  tasks: {kinds}"
+        )
+
+
+def write_script(seed: int) -> Script:
+    """Decide everything that a seed decides."""
+    rng = random.Random(seed)
+    likely = rng.choice((0.0, 0.2, 0.4, 0.7))
+    families = frozenset(family for family in FAMILIES if rng.random() < likely)
+    script = Script(
+        seed=seed,
+        rng=rng,
+        families=families,
+        workers=rng.choice((2, 2, 3)),
+        concurrency=rng.choice((1, 2, 2, 4)),
+        user_cap=rng.choice((0, 0, 1, 2)),
+        all_topics=rng.random() < 0.15,
+        rate=rng.choice((0.003, 0.01, 0.03)),
+        budget=rng.choice((4, 12, 30)),
+        calm_at=rng.uniform(300.0, 1500.0) if families else 0.0,
+        room=rng.choice((1, 2, 4, 8)),
+    )
+    count = rng.choice((3, 5, 5, 8, 12))
+    script.tasks = [_sold(n, script) for n in range(1, count + 1)]
+    return script
+
+
+def _sold(number: int, script: Script) -> Sold:
+    rng, families = script.rng, script.families
+    kind = rng.choice(("basic_clean", "model_pose12", "model_pose12", "instant_pose"))
+    late = "upload" in families and rng.random() < 0.3
+    sold = Sold(
+        id=f"task{number:02d}",
+        user=f"user{rng.randint(1, 3)}",
+        kind=kind,
+        at=rng.choice((0.0, rng.uniform(0, 300))),
+        priority=rng.choice(tuple(Priority)) if script.all_topics else Priority.NORMAL,
+        upload_after=rng.choice((math.inf, rng.uniform(0, 600))) if late else rng.uniform(0, 5),
+        events=_events(rng, odd="upload" in families),
+        plan=_plan(rng, odd="vendor" in families, instant=kind == "instant_pose"),
+        answers=_answers(rng, odd="vendor" in families),
+        webhooks=_webhooks(rng, odd="webhook" in families),
+    )
+    if "vendor" in families and rng.random() < 0.08:
+        sold.violation = True
+    if "killer" in families and kind == "model_pose12" and rng.random() < 0.2:
+        sold.killer = rng.choice(("objects.process", "objects.put staging/"))
+    if "cancel" in families and rng.random() < 0.25:
+        sold.cancel_after = rng.choice((rng.uniform(0, 5), rng.uniform(0, 400)))
+    if "cancel" in families and rng.random() < 0.15:
+        sold.backend_cancel_after = rng.uniform(0, 400)
+    if "backend" in families and rng.random() < 0.15:
+        sold.forget_after = rng.uniform(60, 900)
+    if "upload" in families and rng.random() < 0.05:
+        sold.replaced_after = rng.uniform(0, 30)
+    return sold
+
+
+def _events(rng: random.Random, *, odd: bool) -> tuple[float, ...]:
+    if not odd or rng.random() < 0.5:
+        return (rng.uniform(0, 2),)
+    return rng.choice(((), (0.0, 0.0), (rng.uniform(0, 5), rng.uniform(0, 300)), (rng.uniform(0, 500),)))
+
+
+def _plan(rng: random.Random, *, odd: bool, instant: bool) -> Plan:
+    plan = Plan(looks=EVER, within=rng.uniform(1, 60) if instant else rng.uniform(5, 150))
+    if not odd:
+        return plan
+    luck = rng.random()
+    if instant:
+        plan.within = rng.choice((85.0, 120.0)) if luck < 0.1 else plan.within
+    elif luck < 0.06:
+        plan.end = JobState.FAILED
+    elif luck < 0.1:
+        plan.files = rng.choice((0, POSES - 1, POSES + 1))
+    elif luck < 0.16:
+        plan.within = math.inf
+    elif luck < 0.24:
+        plan.within = rng.choice((80.0, 300.0, 900.0))
+    return plan
+
+
+def _answers(rng: random.Random, *, odd: bool) -> list[str]:
+    if not odd or rng.random() < 0.7:
+        return []
+    return rng.choice((["full"], ["full", "full"], ["lost"], ["lost"], ["unheard"], ["refused"], ["full", "lost"]))
+
+
+def _webhooks(rng: random.Random, *, odd: bool) -> tuple[float, ...]:
+    if not odd:
+        return (rng.uniform(0, 2),)
+    return rng.choice(((), (0.0, 0.0), (-rng.uniform(1, 20),), (rng.uniform(100, 600),), (0.0, rng.uniform(0, 900))))
