@@ -36,7 +36,7 @@ class Event(StrEnum):
     MESSAGE_SNOOZED = "message.snoozed", "a delayed copy was published; no attempt was spent"
     MESSAGE_THROTTLED = (
         "message.throttled",
-        "published again with a delay, because its user has too many messages at work in this process",
+        "published again with a delay: its user has too many messages at work here, or it is to run isolated",
     )
     MESSAGE_THROTTLE_FAILED = (
         "message.throttle_failed",

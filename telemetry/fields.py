@@ -91,7 +91,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "cursor": "cursor at which it stopped",
         # Of a drain or a push.
         "done": "messages whose effect is stored",
-        "throttled": "messages published again with a delay, because their user has too many at work",
+        "throttled": "messages published again with a delay: too many of their user are at work, or they run isolated",
         "cut_off": "messages that were interrupted at the end of the call; copies go on",
         "abandoned": "messages given back because an effect or the ack failed for good",
         "deferred": "records published again because the call had no time left for them",

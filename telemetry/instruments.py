@@ -58,7 +58,7 @@ class Metric(StrEnum):
         "counter",
         "{message}",
         ("stage",),
-        "messages published again with a delay, because their user has too many messages at work in that process",
+        "messages published again with a delay: too many of their user are at work there, or they run isolated",
     )
     MESSAGES_DONE = (
         "scf_workers.messages.done",

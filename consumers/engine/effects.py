@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from consumers.engine.follow_up import COPY_FLOOR, follow
-from consumers.engine.limits import is_marked
+from consumers.engine.limits import is_marked, runs_isolated
 from consumers.engine.outcomes import (
     Again,
     Crashed,
@@ -117,7 +117,11 @@ class Effects:
                 await self.publish(delivery.topic, delivery.payload, delay - rest)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
-                delay = await self._copy(message, delivery, delay=delay, attempt=attempt + 1, isolated=True)
+                isolated = runs_isolated(message.header.stage, attempt + 1)
+                # It spends an attempt, so it may be due at once.
+                delay = await self._copy(
+                    message, delivery, delay=delay, attempt=attempt + 1, isolated=isolated, floor=0.0
+                )
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
                 log.warning(Event.MESSAGE_CRASH_DETECTED, delay=round(delay, 3))
 
@@ -240,10 +244,9 @@ class Effects:
         attempt: int,
         body: Body | None = None,
         isolated: bool = False,
+        floor: float = COPY_FLOOR,
     ) -> float:
         header = message.header
-        # A crash copy spends an attempt and may be due at once.
-        delay = delay if isolated else max(delay, COPY_FLOOR)
         return await self._follow(
             message,
             delivery.topic,
@@ -251,7 +254,7 @@ class Effects:
             body=message.body if body is None else body,
             seq=header.seq + 1,
             attempt=attempt,
-            delay=delay,
+            delay=max(delay, floor),
             isolated=isolated,
         )
 

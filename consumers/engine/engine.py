@@ -14,6 +14,7 @@ process is marked all the same (see `limits.is_guarded`).
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -124,21 +125,31 @@ class Engine:
             await consumer.ack(delivery)
             reached(f"{header.stage}.acked")
 
-    async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
-        """Publish a message again for later, unchanged, and ack it: its user is at the cap.
+    async def throttle(
+        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float | None = None
+    ) -> bool:
+        """Publish a message again with a delay, unchanged, and ack it.
+
+        Args:
+            delivery: the message.
+            consumer: whose delivery it is.
+            message: what it says.
+            delay: seconds until it is due; None where its user is at the cap.
 
         Returns:
-            False, with nothing done, if it must not wait: its run is out of time, or an earlier process began it.
+            False, with nothing done, if it must not wait: its run is out of time, or would have no time for an isolated
+            copy after the delay, or an earlier process began it.
 
         Raises:
             messages.errors.ScfWorkersError: ledger or broker failed; the message may be released.
         """
-        header = message.header
-        if self._is_late(header) or await self._has_begun(message, delivery):
+        header, now = message.header, self._services.ledger.now()
+        left = math.inf if header.deadline_at is None else header.deadline_at - now
+        needed = limit_of(header.stage, self._services.recipes.get(header.kind)) if header.isolated else 0.0
+        if left <= needed + (delay or 0.0) or await self._has_begun(message, delivery):
             return False
-        now = self._services.ledger.now()
-        delay = jittered(throttle_delay(now - header.due_at), self._services.rng)
-        delay = real_delay(delay, None if header.deadline_at is None else header.deadline_at - now)
+        delay = jittered(throttle_delay(now - header.due_at) if delay is None else delay, self._services.rng)
+        delay = real_delay(delay, left)
         with logs.context(_fields(header, delivery)):
             await self._effects.publish(delivery.topic, delivery.payload, delay)
             await consumer.ack(delivery)

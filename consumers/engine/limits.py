@@ -21,6 +21,7 @@ __all__ = [
     "is_marked",
     "limit_of",
     "may_run_again_at",
+    "runs_isolated",
 ]
 
 MARK_EVERY: Final = 8
@@ -86,6 +87,20 @@ def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:
     if is_marked(header):
         return True
     return header.stage in _GUARDED and (header.isolated or holder_died or waited > LIMITS[header.stage])
+
+
+def runs_isolated(stage: str, attempt: int) -> bool:
+    """Whether a crash copy runs isolated, so that the next crash is its own.
+
+    The first copy of work that takes its time does not: most processes die of something else, and their work would then
+    be done one by one. A killer takes its neighbours with it once more at most. Light work is isolated at once, because
+    only its mark counts.
+
+    Args:
+        stage: of the message.
+        attempt: of the copy.
+    """
+    return stage in _GUARDED or attempt > 1
 
 
 def may_run_again_at(header: Header, begun: float, limit_s: float, now: float, *, holder_died: bool) -> float:

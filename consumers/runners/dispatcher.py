@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Final
 
 from consumers.engine.engine import Engine
+from consumers.engine.limits import is_marked
 from consumers.runners.exclusive_gate import ExclusiveGate
 from consumers.runners.user_cap import UserCap
-from messages.codec import Message, try_decode
+from messages.codec import Header, Message, try_decode
 from messages.errors import InvalidMessage, Outage, ScfWorkersError
 from telemetry import logs
 from telemetry.events import Event
@@ -31,7 +32,7 @@ class DeliveryOutcome(StrEnum):
     DONE = "done"
     """Its effect is stored and it was acked."""
     THROTTLED = "throttled"
-    """Its user has enough under way: it was published anew for later, and acked."""
+    """Its user has enough under way, or it is to run isolated: it was published again with a delay, and acked."""
     CUT_OFF = "cut_off"
     """Its time was up: a copy with the same attempt goes on, or it had not begun and was given back."""
     ABANDONED = "abandoned"
@@ -132,9 +133,11 @@ class Dispatcher:
             await give_back(delivery, consumer)
             return DeliveryOutcome.ABANDONED
 
-    async def _throttle(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
+    async def _throttle(
+        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float | None = None
+    ) -> bool:
         try:
-            return await self._engine.throttle(delivery, consumer, message)
+            return await self._engine.throttle(delivery, consumer, message, delay)
         except Outage as error:
             # Given back it would come again at once. Worked on, it meets the outage and waits.
             log.warning(Event.MESSAGE_THROTTLE_FAILED, error=error)
@@ -150,23 +153,43 @@ class Dispatcher:
         message: Message | InvalidMessage,
         may_begin: Callable[[], bool],
     ) -> DeliveryOutcome:
-        isolated = isinstance(message, Message) and message.header.isolated
-        if not (self._gate.enter_now(isolated=isolated) or await self._enter(delivery, consumer, isolated=isolated)):
+        if not isinstance(message, Message) or _is_light(message.header, delivery):
+            # It counts no crash, so it may be beside one that is isolated.
+            return await self._begin(delivery, consumer, message, may_begin)
+        if message.header.isolated:
+            rest = await self._enter_isolated(delivery, consumer)
+            if not rest:
+                try:
+                    return await self._begin(delivery, consumer, message, may_begin)
+                finally:
+                    self._gate.leave_isolated()
+            if await self._throttle(delivery, consumer, message, rest):
+                return DeliveryOutcome.THROTTLED
+        if not (self._gate.enter_now() or await self._enter(delivery, consumer)):
             return DeliveryOutcome.CUT_OFF
         try:
-            if not may_begin():
-                await give_back(delivery, consumer)
-                return DeliveryOutcome.CUT_OFF
-            await self._engine.run_one(delivery, consumer, message)
+            return await self._begin(delivery, consumer, message, may_begin)
         finally:
-            self._gate.leave(isolated=isolated)
+            self._gate.leave()
+
+    async def _begin(
+        self,
+        delivery: Delivery,
+        consumer: Consumer,
+        message: Message | InvalidMessage,
+        may_begin: Callable[[], bool],
+    ) -> DeliveryOutcome:
+        if not may_begin():
+            await give_back(delivery, consumer)
+            return DeliveryOutcome.CUT_OFF
+        await self._engine.run_one(delivery, consumer, message)
         return DeliveryOutcome.DONE
 
-    async def _enter(self, delivery: Delivery, consumer: Consumer, *, isolated: bool) -> bool:
-        """Wait at the gate; False for one that was given back: another that runs alone keeps it out too long."""
+    async def _enter(self, delivery: Delivery, consumer: Consumer) -> bool:
+        """Wait at the gate; False for one that was given back: an isolated one keeps it out too long."""
         try:
-            async with asyncio.timeout(None if isolated else HOLD_S):
-                await self._gate.enter(isolated=isolated)
+            async with asyncio.timeout(HOLD_S):
+                await self._gate.enter()
         except TimeoutError:
             await give_back(delivery, consumer)
             return False
@@ -174,6 +197,18 @@ class Dispatcher:
             await give_back(delivery, consumer)
             raise
         return True
+
+    async def _enter_isolated(self, delivery: Delivery, consumer: Consumer) -> float:
+        """Wait at the gate; not 0 where the others inside took too long: the seconds after which to try again."""
+        try:
+            return await self._gate.enter_isolated()
+        except asyncio.CancelledError:
+            await give_back(delivery, consumer)
+            raise
+
+
+def _is_light(header: Header, delivery: Delivery) -> bool:
+    return not (is_marked(header) or header.isolated or delivery.holder_died)
 
 
 async def give_back(delivery: Delivery, consumer: Consumer) -> None:

@@ -149,7 +149,7 @@ async def test_an_event_that_comes_again_after_its_process_died_pays_nothing_aga
     assert len(world.vendor.paid) == 1
     assert await pushed(world, events) == Pushed(1, done=1)
     (copy,) = world.wire.open.values()
-    assert (copy.header.seq, copy.header.attempt, copy.header.isolated) == (1, 1, True)
+    assert (copy.header.seq, copy.header.attempt, copy.header.isolated) == (1, 1, False)
     await bridge(world)
     await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
     assert len(world.vendor.paid) == 1

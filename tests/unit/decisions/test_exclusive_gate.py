@@ -20,7 +20,11 @@ class Room:
         self.most = 0
 
     async def visit(self, name: str, *, isolated: bool, turns: int = 0, stay: asyncio.Event | None = None) -> None:
-        await self.gate.enter(isolated=isolated)
+        if isolated:
+            while rest := await self.gate.enter_isolated():  # noqa: ASYNC110 - it is told how long to wait
+                await asyncio.sleep(rest)
+        else:
+            await self.gate.enter()
         try:
             self.inside.append(name)
             self.order.append(name)
@@ -36,7 +40,7 @@ class Room:
             finally:
                 self.inside.remove(name)
         finally:
-            self.gate.leave(isolated=isolated)
+            (self.gate.leave_isolated if isolated else self.gate.leave)()
 
     def check(self) -> None:
         alone = [name for name in self.inside if name.startswith("alone")]

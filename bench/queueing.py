@@ -1,0 +1,102 @@
+"""Queueing, on virtual time: waits beside crash copies, at the cap of a user, and for a full vendor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from bench.figures import Figure
+from consumers.runners.dispatcher import Dispatcher
+from consumers.runners.pump import Pump
+from messages.bodies import Clean, Stage
+from messages.topics import WORKERS, topic_of
+from tests.engine.fate import dies, waits
+from tests.engine.virtual import VirtualLoop
+from tests.engine.world import World
+
+__all__ = ["after_a_kill", "behind_a_paid_call", "measure"]
+
+_PAID_S = 80.0
+_SHORT_S = 0.5
+_LONG_S = 40.0
+_AT_ONCE = 8
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def _pumping(world: World, *, user_cap: int = 0) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(world.engine, user_cap=user_cap)
+    pump = Pump(world.wire, dispatcher, world.pauses, concurrency=_AT_ONCE)
+    running = asyncio.create_task(pump.run())
+    try:
+        yield dispatcher
+    finally:
+        pump.stop()
+        await running
+
+
+async def _until(done: Callable[[], Awaitable[bool]]) -> None:
+    while not await done():  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.1)
+
+
+def _run(scene: Callable[[], Awaitable[T]]) -> T:
+    async def body() -> T:
+        return await scene()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(body())
+
+
+async def behind_a_paid_call() -> float:
+    """Seconds that five short tasks take where a crash copy waits behind a paid call of 80 s, 18 s after that began."""
+    async with World(topics=()) as world, _pumping(world):
+        await world.order()
+        world.fate.strike("vendor.create", waits(_PAID_S))
+        while not world.fate.count("vendor.create"):  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(18)
+        killer = await world.order("basic_clean")
+        await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=2, isolated=True)
+        world.fate.strike("objects.process", *[waits(_SHORT_S)] * 10)
+        started = world.now()
+        runs = [await world.order("basic_clean") for _ in range(5)]
+
+        async def over() -> bool:
+            return all([await world.ledger.verdict(run) for run in runs])
+
+        await _until(over)
+        took = world.now() - started
+        await asyncio.sleep(600)
+        return took
+
+
+async def after_a_kill() -> float:
+    """Seconds until eight messages of 40 s are done whose process was killed once."""
+    async with World(topics=()) as world:
+        world.wire.knows_dead_holders = True
+        runs = [await world.order("basic_clean") for _ in range(_AT_ONCE)]
+        consumer = await world.wire.subscribe([topic_of(Stage.CLEAN)], WORKERS, prefetch=0)
+        world.fate.strike("objects.process", *[dies()] * _AT_ONCE)
+        held = [await consumer.receive() for _ in runs]
+        for delivery in held:
+            await world.run(delivery, consumer)
+        await consumer.close()
+        world.fate.strike("objects.process", *[waits(_LONG_S)] * _AT_ONCE)
+        started = world.now()
+        async with _pumping(world):
+
+            async def over() -> bool:
+                return all([await world.ledger.verdict(run) for run in runs])
+
+            await _until(over)
+            return world.now() - started
+
+
+def measure() -> Iterator[Figure]:
+    """Each figure once: virtual time has no spread."""
+    yield Figure.of("isolation_five_short_tasks_behind_a_paid_call", [_run(behind_a_paid_call)], "s")
+    yield Figure.of("isolation_eight_messages_after_one_kill", [_run(after_a_kill)], "s")

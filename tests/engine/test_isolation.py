@@ -1,0 +1,112 @@
+"""Crash copies run isolated without holding up their neighbours for long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bench.queueing import after_a_kill, behind_a_paid_call
+from messages.bodies import Clean, Stage
+from tasks.ledger.records import Begun
+from tests.engine.fate import raises, waits
+from tests.engine.test_pump import pumping, seen, until_empty
+from tests.engine.world import World
+from transport.errors import BrokerDown
+
+
+@pytest.fixture
+def world() -> World:
+    return World(topics=())
+
+
+async def test_short_tasks_do_not_wait_for_a_crash_copy_that_waits_for_a_paid_call() -> None:
+    """Before the gate's wait was bounded: 62 s."""
+    assert await behind_a_paid_call() < 6
+
+
+async def test_a_process_that_was_killed_once_has_its_work_done_side_by_side() -> None:
+    """Before crash copies were isolated from the second crash on: 320 s."""
+    assert await after_a_kill() < 50
+
+
+async def crash_copy(world: World, *, left: float = 1800.0) -> str:
+    """Publish one that runs isolated, with so many seconds until its deadline."""
+    run = await world.upload("basic_clean")
+    world.fate.strike("broker.publish clean", raises(BrokerDown("away")))
+    with pytest.raises(BrokerDown):
+        await world.take_in(run)
+    deadline = int(left * 1000)
+    await world.say(run, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=2, isolated=True, deadline=deadline)
+    return run.task
+
+
+async def test_looks_go_on_beside_one_that_is_isolated(world: World) -> None:
+    await crash_copy(world)
+    world.fate.strike("objects.process", waits(50))
+    async with pumping(world):
+        await seen(world, "objects.process")
+        run = await world.order()
+        await world.wake(run)
+        before = world.now()
+        await seen(world, "ledger.list .*/begun-")
+        assert world.now() - before < 1
+        await until_empty(world)
+    await world.promise(run, "success")
+
+
+async def test_a_wait_in_vain_costs_no_attempt_and_the_copy_is_isolated_in_the_end(world: World) -> None:
+    inside: set[str] = set()
+    beside: list[set[str]] = []
+
+    async def watch(place: str, *, done: bool) -> None:
+        if place.startswith("objects.process input/"):
+            task = place.split("/")[2]
+            (inside.discard if done else inside.add)(task)
+            beside.append(set(inside))
+            await asyncio.sleep(0 if done else 20)
+
+    async def keep_busy() -> None:
+        while True:
+            await world.order("basic_clean")
+            await asyncio.sleep(7)
+
+    world.fate.hook = watch
+    async with pumping(world, concurrency=4):
+        stream = asyncio.create_task(keep_busy())
+        await seen(world, "objects.process", 3)
+        killer = await crash_copy(world)
+        await seen(world, f"objects.process input/.*/{killer}/")
+        stream.cancel()
+        await until_empty(world)
+    assert [group for group in beside if killer in group] == [{killer}]
+    copies = [sent.header for sent in world.wire.sent if sent.header.task == killer and sent.header.isolated]
+    assert len(copies) > 1
+    assert {(copy.seq, copy.attempt) for copy in copies} == {(1, 2)}
+
+
+async def test_a_copy_that_would_be_isolated_too_late_runs_beside_the_others(world: World) -> None:
+    world.fate.strike("vendor.create", waits(80))
+    async with pumping(world):
+        await world.order()
+        await seen(world, "vendor.create")
+        killer = await crash_copy(world, left=66.0)
+        before = world.now()
+        await seen(world, f"objects.process input/.*/{killer}/")
+        assert world.now() - before < 5
+        await until_empty(world)
+
+
+async def test_a_copy_whose_holder_died_again_is_found_while_the_gate_is_shut(world: World) -> None:
+    """It has a mark: published anew as it is, it would be turned away by that."""
+    world.fate.strike("vendor.create", waits(80))
+    async with pumping(world):
+        run = await world.order()
+        await seen(world, "vendor.create")
+        await crash_copy(world)
+        (copy,) = [sent for sent in world.wire.open.values() if sent.header.isolated]
+        begun = Begun(copy.id, 2, 60.0)
+        await world.ledger.write(copy.header.run_id, Begun.at("clean", 1), begun)
+        await until_empty(world)
+    await world.promise(run, "success")
+    await world.promise(copy.header.run_id, "success")
