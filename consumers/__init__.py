@@ -1,1 +1,1 @@
-"""The work: the engine that runs one message, the pure decisions, and the stages."""
+"""The work: the engine that runs a message, the stages, and the runners that divide permits and time."""

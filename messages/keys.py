@@ -58,7 +58,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class RunId(msgspec.Struct, frozen=True, order=True):
-    """One run of one step of one task. Each run gets one verdict."""
+    """A run of a step of a task. Each run gets one verdict."""
 
     user: str
     task: str

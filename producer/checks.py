@@ -1,4 +1,4 @@
-"""What is examined about the ways in: the backend's list of unfinished tasks, and the webhook's address."""
+"""Checks of the ways in: the backend's list of unfinished tasks, and the webhook's address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WEBHOOK_S: Final = 20.0
 
 
 def backend_checks(backend: Backend, *, clock: Callable[[], float]) -> Sequence[Check]:
-    """Whether the sweep can ask the backend, and can act on every row of its answer.
+    """Check that the sweep can ask the backend, and can act on every row of its answer.
 
     Args:
         backend: its client.

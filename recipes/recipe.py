@@ -56,7 +56,7 @@ def _no_values(_: Params) -> Mapping[str, str]:
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of work. A recipe that cannot work is rejected when its module is imported.
+    """A kind of work. A recipe that cannot work is rejected when its module is imported.
 
     Raises:
         BadRecipe: a field contradicts another, or has an unknown value.

@@ -1,4 +1,4 @@
-"""Guarded download: the only way in which a URL that somebody else wrote is ever opened.
+"""Guarded download (SSRF protection) for all external URLs.
 
 A URL is fetched only over https, only from allowed hosts, and only if every address of its host is public. The
 connection goes to an address that was checked, so a name that changes its address between check and connection
@@ -49,7 +49,7 @@ _LATER: Final = frozenset({408, 425, 429})
 """The 4xx that speak of the host's load, not of the file."""
 
 _URL_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"
-"""What stands in a URL as it is; everything else is percent-encoded, as browsers do."""
+"""Characters that stay in a URL; all others are percent-encoded, as browsers do."""
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 """Parsers disagree about these."""
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
@@ -67,7 +67,7 @@ class Fetched:
         self.size: Final = body.size
         """Bytes in all; -1 where the server does not say."""
         self.framed: Final = body.framed
-        """Whether a body that breaks off is noticed: by a length, or by a last chunk."""
+        """True if a truncated body is noticed: by a length, or by a last chunk."""
         self.content_type: Final = content_type
         """By its first bytes, whatever the server called it."""
 
@@ -76,7 +76,7 @@ class Fetched:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece.
+        """Return the next piece.
 
         Raises:
             services.errors.FetchFailed: the download broke off.
@@ -134,7 +134,7 @@ class Fetcher:
         resolve: Resolve | None = None,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        # httpx loads httpcore at its first request; inside the loop either would hold up everybody.
+        # httpx loads httpcore at its first request; inside the loop either import would block every task.
         import_module("httpx")
         import_module("httpcore")
 
@@ -188,7 +188,7 @@ class Fetcher:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _follow(self, url: str, until: float) -> tuple[httpx.Response, str]:
-        """The first answer that is no redirect, and the host that gave it."""
+        """Return the first answer that is not a redirect, and its host."""
         target = self._check(url)
         for _ in range(_REDIRECTS_MAX + 1):
             try:
@@ -204,10 +204,10 @@ class Fetcher:
         raise ResultUnusable("redirected too often")
 
     def _redirected(self, url: str, source: _Target) -> _Target:
-        """The next target: checked like a first one, but another answer may lead elsewhere.
+        """Return the next target: checked like a first one, but a later answer may redirect elsewhere.
 
         Raises:
-            services.errors.ResultUnusable: it must not be followed.
+            services.errors.ResultUnusable: the redirect must not be followed.
         """
         try:
             target = self._check(url)
@@ -218,7 +218,7 @@ class Fetcher:
         return target
 
     def _check(self, url: str) -> _Target:
-        """The parts of a URL that may be fetched, percent-encoded.
+        """Return the parts of a URL that may be fetched, percent-encoded.
 
         Raises:
             services.errors.FetchRefused: scheme, credentials, host, port, or characters that parsers disagree about.
@@ -279,11 +279,11 @@ class Fetcher:
         raise FetchFailed(f"{target.host}: could not connect") from failure
 
     async def _addresses(self, target: _Target) -> Sequence[str]:
-        """The host's addresses, v4 first: functions often have no way out for v6.
+        """Return the host's addresses, v4 first: functions often have no route for v6.
 
         Raises:
-            services.errors.FetchFailed: it has none.
-            services.errors.ResultUnusable: one of them must not be connected to; the name may get others.
+            services.errors.FetchFailed: the name does not resolve.
+            services.errors.ResultUnusable: an address is not public; the name may change its addresses.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -310,10 +310,10 @@ def _may(address: str, target: _Target) -> bool:
 
 
 def _joined(url: str, response: httpx.Response) -> str:
-    """Where a redirect leads, percent-encoded and unchecked.
+    """Return the target of a redirect, percent-encoded and unchecked.
 
     Raises:
-        services.errors.ResultUnusable: nowhere.
+        services.errors.ResultUnusable: it has no usable target.
     """
     # As it came: httpx would guess at how bytes beyond ASCII are meant, and a path is bytes.
     told = next((value for name, value in response.headers.raw if name.lower() == b"location"), b"").strip(b" ")
@@ -334,7 +334,7 @@ def _network(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
     import httpx
 
     # No connection is kept: one kept open for a name of this address would be reused for another name of the same
-    # address, whose certificate nobody checked; and after a freeze a kept one is dead.
+    # address, whose certificate was never checked; and after a freeze a kept one is dead.
     limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=0)
     return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits, retries=0)
 
@@ -392,7 +392,7 @@ class _Body:
         self.framed: Final = self.size >= 0 or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
     async def read(self) -> bytes:
-        """The next bytes; none at the end."""
+        """Return the next bytes; none at the end."""
         import httpx
 
         try:

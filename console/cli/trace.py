@@ -29,7 +29,7 @@ _WIDE: Final = 200
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One span of the file (`telemetry.trace_file`)."""
+    """A span of the file (`telemetry.trace_file`)."""
 
     trace_id: str
     span_id: str

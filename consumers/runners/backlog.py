@@ -1,4 +1,4 @@
-"""What waits on the topics, told as metrics while a pump runs: containers are scaled by it."""
+"""Backlog of the topics as metrics while a pump runs: containers are scaled by it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logs.get(__name__)
 
 
 async def watch_backlog(broker: Broker, topics: Sequence[tuple[str, str]]) -> None:
-    """Tell the backlog of every topic again and again, until cancelled; does nothing while nobody takes metrics.
+    """Report the backlog of every topic every few seconds, until cancelled; do nothing if no metrics are exported.
 
     Args:
         broker: the broker.
@@ -33,7 +33,7 @@ async def watch_backlog(broker: Broker, topics: Sequence[tuple[str, str]]) -> No
 
 
 async def tell_backlog(broker: Broker, topics: Sequence[tuple[str, str]]) -> None:
-    """Tell the backlog of every topic once; a topic that the broker does not tell of stays as it was."""
+    """Report the backlog of every topic once; keep the last value of a topic that the broker cannot report."""
     for topic, subscription in topics:
         try:
             found = await broker.backlog(topic, subscription)

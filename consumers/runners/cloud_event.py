@@ -2,7 +2,7 @@
 
 Source: EventBridge, "TDMQ connector" and "SCF target": one CloudEvent of type `connector:tdmq`, or, where batches are
 on, `{"EventList": [...]}`. Older events differ in spelling and types, so only what is needed is read, and leniently.
-The envelope has no property, key or redelivery count: all that matters is inside the message.
+The envelope has no property, key or redelivery count: the message holds everything needed.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _ID: Final = re.compile(r"[!-~]{1,256}")
 _PARTITION: Final = re.compile(r"-partition-\d+\Z")
 
 _HOMELESS: Final = topic_of(Stage.WAKE)
-"""Topic of what names none of ours: its dead letter has to go somewhere."""
+"""Topic of a record that names no known topic: its dead letter needs one."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record of an event."""
+    """A record of an event."""
 
     delivery: Delivery
     message: Message | InvalidMessage
-    """What the payload says, read once."""
+    """The decoded payload, or the decoding error."""
     readable: bool
-    """Whether it was the envelope of a message; else the payload is the record itself, as JSON."""
+    """True for the envelope of a message; else the payload is the record itself, as JSON."""
 
 
 def records_in(event: object) -> tuple[Record, ...]:
-    """Every record of an event; what is no envelope is a record that cannot be read. Nothing is left out."""
+    """Return every record of an event; a record that is not an envelope is unreadable, and never left out."""
     if isinstance(event, Mapping) and isinstance(listed := event.get("EventList"), list):
         return tuple(_record(entry) for entry in listed)
     return (_record(event),)
@@ -62,8 +62,8 @@ def _record(entry: object) -> Record:
     return Record(Delivery(message_id, _topic(data.get("topic"), message), payload), message, readable=True)
 
 
-def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - whatever the bridge made of it
-    """The message's bytes: text, or in base64 (how the bridge carries bytes is not documented), or parsed already."""
+def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - any JSON of the bridge
+    """Return the message's bytes: from text, base64 (the bridge's encoding is not documented), or parsed JSON."""
     if isinstance(body, str) and body:
         plain = body.encode("utf-8", "surrogatepass")
         # A message of ours begins with a bracket, which no base64 does.
@@ -73,7 +73,7 @@ def _payload(body: Any) -> bytes | None:  # noqa: ANN401 - whatever the bridge m
 
 
 def _raw(value: object) -> bytes:
-    """A record as JSON, for its dead letter, as far as JSON can say it."""
+    """Return a record as JSON for its dead letter, as far as JSON can express it."""
     try:
         return msgspec.json.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -86,7 +86,7 @@ def _raw(value: object) -> bytes:
 
 
 def _identity(value: object) -> str:
-    """An id as it came, if it can be one; else empty."""
+    """Return a message id as it came, if it is plausible; else empty."""
     text = str(value) if isinstance(value, str | int) else ""
     return text if _ID.fullmatch(text) else ""
 
@@ -99,7 +99,7 @@ def _unpack(text: bytes) -> bytes | None:
 
 
 def _topic(named: object, message: Message | InvalidMessage) -> str:
-    """The last part of the topic's name; where that is none of ours, the one on which such a message lives."""
+    """Return the last part of the topic's name; for an unknown topic, the topic of the message's stage."""
     last = _PARTITION.sub("", named.rpartition("/")[2]) if isinstance(named, str) else ""
     if subscription_of(last):
         return last

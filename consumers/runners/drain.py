@@ -1,4 +1,4 @@
-"""The drain: a function that a timer or a kick calls, and that takes messages until none is left or its time is.
+"""The drain: a function that a timer calls, and that takes messages until none is left or its time ends.
 
 Between calls the platform freezes the instance, so no consumer is open then and no message is held; the connection to
 the broker stays. Any number of instances may drain the same topics at the same time.
@@ -37,10 +37,10 @@ log = logs.get(__name__)
 
 
 class DrainRequest(msgspec.Struct, frozen=True):
-    """What a call may ask for: fields of its event, or of the JSON in the timer's `Message`."""
+    """Request of a call: fields of its event, or of the JSON in the timer's `Message`."""
 
     topics: tuple[str, ...] = ()
-    """What to take, of this function's topics; empty takes all of them."""
+    """Topics to take, of this function's topics; empty takes all of them."""
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Drained(msgspec.Struct, frozen=True):
     cut_off: int
     abandoned: int
     ended: Literal["empty", "time"]
-    """`empty`: nothing was at work for DRAIN_IDLE_S. What is not due yet, or rests, is left to a later call."""
+    """`empty`: no message was at work for DRAIN_IDLE_S. Messages not yet due, or paused, are left to a later call."""
     seconds: float
 
 
@@ -61,8 +61,8 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
     The event, or the JSON in a timer's `Message`, may narrow the topics: `{"topics": ["poll", "wake"]}`.
 
     Raises:
-        messages.errors.ScfWorkersError: the call asks for something else, nothing could be taken, or the broker went
-            away while messages were at work. No message is lost: the broker delivers again what was not acked.
+        messages.errors.ScfWorkersError: the request is invalid, no message could be taken, or the broker went down
+            while messages were at work. No message is lost: the broker redelivers every message without an ack.
     """
     begin, limit = time.monotonic(), time_limit_s(context)
     process = instance(_SERVICE, open_services)
@@ -87,16 +87,16 @@ async def _drain_within_budget(
 
 
 async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str], settings: Settings) -> Drained:
-    """Take messages until nothing was at work for a while, or until the budget says so.
+    """Take messages until none was at work for a while, or until the budget ends.
 
     Args:
         services: the bundle of services; its broker stays open.
         budget: when to stop.
-        topics: what to take; everything when empty.
-        settings: DRAIN_IDLE_S, WORK_CONCURRENCY and USER_CONCURRENCY are heeded.
+        topics: topics to take; all if empty.
+        settings: DRAIN_IDLE_S, WORK_CONCURRENCY and USER_CONCURRENCY are used.
 
     Raises:
-        consumers.runners.errors.Unsettled: at the budget's end messages were held still. The broker must be closed now.
+        consumers.runners.errors.Unsettled: messages were still held at the budget's end. Close the broker now.
         transport.errors.BrokerDown: no subscription could be opened.
     """
     loop = asyncio.get_running_loop()
@@ -140,7 +140,7 @@ async def _pump_until_over(
                 break
             await asyncio.wait([running], timeout=min(left, budget.stop - loop.time()))
         pump.stop()
-        # Not awaited itself: a pump that does not end would then hold up the cancellation too.
+        # Not awaited directly: a pump that does not end would then delay the cancellation too.
         await asyncio.wait([running])
         running.result()
     finally:
@@ -150,11 +150,10 @@ async def _pump_until_over(
 
 
 def _topics(event: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
-    """The setting's topics, narrowed to those that the call asks for.
+    """Return the setting's topics, narrowed to those of the request.
 
     Raises:
-        runtime.errors.BadSettings: a topic that does not exist, or that is not this function's; or the call asks for
-            something else.
+        runtime.errors.BadSettings: a topic does not exist or is not this function's, or the request is invalid.
     """
     mine = _named("WORK_TOPICS", settings.topics)
     wanted = _named("the event's `topics`", parse_request(event, DrainRequest).topics)

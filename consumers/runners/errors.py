@@ -1,7 +1,7 @@
-"""Errors of the ways in which the engine is run.
+"""Errors of the runners.
 
 Outage
-└── Unsettled         a call's time is over, and not every message is done or given back
+└── Unsettled         a call's time is over, and some messages are neither done nor released
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ __all__ = ["Unsettled"]
 
 
 class Unsettled(Outage):
-    """A call's time is over, and not every message is done or given back."""
+    """A call's time is over, and some messages are neither done nor released."""

@@ -1,7 +1,7 @@
-"""Whether a pump takes work: a file is touched while it would get a message that is published now.
+"""Health of a pump: it touches a file while it would receive a message that is published now.
 
-A probe then needs no port and no library: `scf-workers healthy` looks how old the file is. A loop that is blocked, a
-broker that is away and a process that is gone all leave the file to age.
+A probe then needs no port and no library: `scf-workers healthy` checks the file's age. A blocked loop, a broker that is
+down and a dead process all let the file age.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ EVERY_S: Final = 2.0
 """Seconds between two touches."""
 
 OLDEST_S: Final = 20.0
-"""Seconds after which a file that was not touched says that its pump takes no work."""
+"""Seconds after which an untouched file means that its pump takes no work."""
 
 log = logs.get(__name__)
 
 
 def check_health_file(path: str) -> None:
-    """Look whether the file can be touched, without touching it: only a pump that takes work does that.
+    """Check that the file can be touched, without touching it: only a pump that takes work does that.
 
     Args:
-        path: the file; empty is none.
+        path: the file; empty for none.
 
     Raises:
-        runtime.errors.BadSettings: it cannot.
+        runtime.errors.BadSettings: it cannot be touched.
     """
     if not path:
         return
@@ -64,7 +64,7 @@ async def watch_health(path: str, consumers: Sequence[Consumer]) -> None:
                 await asyncio.to_thread(Path(path).touch)
                 told = False
             except OSError as error:
-                # Work goes on: whoever looks for the file will not find it. Said once, until it works again.
+                # Work goes on: the probe will find the file too old. Logged once, until it works again.
                 if not told:
                     log.warning(Event.HEALTH_FILE_UNWRITABLE, error=error)
                 told = True
@@ -72,7 +72,7 @@ async def watch_health(path: str, consumers: Sequence[Consumer]) -> None:
 
 
 def is_healthy(path: Path, oldest: float = OLDEST_S) -> bool:
-    """Whether a file was touched within some seconds."""
+    """Return True if a file was touched within some seconds."""
     try:
         found = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""The pump: takes messages with bounded concurrency until it is told to stop, and finishes what it has begun.
+"""The pump: takes messages with bounded concurrency until it is stopped, and finishes the begun ones.
 
-Each group of topics has so many permits. A free permit asks for a message, one in use does not, and brokers fetch
-nothing ahead: so what a pump holds it also works on, and a second worker gets work at once.
+Each group of topics has its own permits. A free permit asks for a message, a used one does not, and brokers fetch
+nothing ahead: so a pump works on every message that it holds, and a second worker gets work at once.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from transport.port import Broker, Consumer
 __all__ = ["GROUPS", "Group", "Pump", "groups_in", "groups_of"]
 
 _BROKER_PAUSE_S: Final = 1.0
-"""Seconds until a consumer whose broker is away asks again."""
+"""Seconds until a consumer asks again after its broker was down."""
 
 _WEIGHTS: Final = {Priority.HIGH: 6, Priority.NORMAL: 3, Priority.LOW: 1}
-"""Of ten messages taken while all three wait, so many are of each priority."""
+"""Share of each priority in ten messages while all three wait."""
 
 log = logs.get(__name__)
 
@@ -47,16 +47,16 @@ class Group(msgspec.Struct, frozen=True):
     """Topics that share permits, so that no stage starves another."""
 
     topics: dict[str, int]
-    """Topic -> weight, by which they are taken from when several wait."""
+    """Topic -> weight of its turns while several wait."""
     subscription: str = WORKERS
     paid: bool = False
-    """Whether its work may pay: then it is begun only with time enough for all of it."""
+    """True if its work may make paid calls: it begins only with enough time for all of it."""
     vendor: str = ""
-    """Whose paid calls it carries: while every key of the vendor is full it rests."""
+    """Vendor of its paid calls: while all its keys are full the group pauses."""
 
 
 def groups_in(table: Sequence[Topic]) -> tuple[Group, ...]:
-    """The groups of a table of topics, in its order: a stage, a vendor's paid calls, or all dead letters."""
+    """Return the groups of a table of topics, in its order: a stage, a vendor's paid calls, or all dead letters."""
     members: dict[tuple[Stage, str], list[Topic]] = {}
     for topic in table:
         members.setdefault(topic.group, []).append(topic)
@@ -76,10 +76,10 @@ GROUPS: Final = groups_in(TOPICS)
 
 
 def groups_of(topics: Sequence[str]) -> tuple[Group, ...]:
-    """The groups, narrowed to some topics; all of them when none is named.
+    """Return the groups, narrowed to some topics; all of them if none is named.
 
     Raises:
-        ValueError: a topic that does not exist; the text names those that do.
+        ValueError: a topic does not exist; the text lists those that do.
     """
     known = [topic for group in GROUPS for topic in group.topics]
     for topic in topics:
@@ -95,24 +95,24 @@ def _narrow(group: Group, topics: Sequence[str]) -> Group:
 
 
 class Pump:
-    """Takes messages and has them worked on. Must be made where the loop runs.
+    """Taker of messages for a dispatcher. Must be made while the loop runs.
 
     Args:
-        broker: where messages travel.
-        dispatcher: works on them.
-        pauses: topics that rest; shared with the engine.
-        groups: what to take.
+        broker: the broker.
+        dispatcher: works on the messages.
+        pauses: paused topics and keys; shared with the engine.
+        groups: groups of topics to take.
         keys: vendor -> its keys on this machine.
         concurrency: messages of one group at once.
         prefetch: messages fetched ahead of each topic. More than none is quicker where a message takes well under a
             millisecond, and keeps them from other workers while this one is busy.
         grace: seconds that begun messages may take after `stop`.
-        until: when all must be over, by the loop's clock: nothing that pays is begun which might not be done by then.
-        reserve: seconds that work which pays may take.
+        until: end by the loop's clock: paid work that might not be done by then is not begun.
+        reserve: longest seconds of paid work.
         health: file that is touched while the pump takes work; empty for none.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a rule of its own
+    def __init__(  # noqa: PLR0913 - each is an independent setting
         self,
         broker: Broker,
         dispatcher: Dispatcher,
@@ -145,11 +145,11 @@ class Pump:
 
     @property
     def open_s(self) -> float:
-        """Seconds since every subscription is open; 0 before that."""
+        """Seconds since all subscriptions are open; 0 before that."""
         return max(0.0, self._loop.time() - self._opened)
 
     def state(self) -> PumpState:
-        """What is known of it now."""
+        """Return its current state."""
         return PumpState(
             groups=[GroupStatus(tuple(group.topics), self._concurrency) for group in self._groups],
             busy=len(self._dispatcher.busy),
@@ -159,7 +159,7 @@ class Pump:
         )
 
     def stop(self) -> None:
-        """Take no more, finish what has begun, then return from `run`."""
+        """Take no more messages, finish the begun ones, then return from `run`."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -198,7 +198,7 @@ class Pump:
             await self._dispatcher.finish(self._grace)
 
     async def _subscribe(self) -> list[Consumer]:
-        """One consumer a group; where a topic lets nobody in, none stays open."""
+        """Open a consumer for each group; if one cannot be opened, close the others."""
         found = await asyncio.gather(
             *(self._broker.subscribe([topic], name, prefetch=self._prefetch) for topic, name in self._homes),
             return_exceptions=True,
@@ -234,7 +234,7 @@ class Pump:
                 await self._dispatcher.work(delivery, consumer, may_begin)
 
     def _may_begin(self, group: Group) -> bool:
-        """Whether there is time for one more message."""
+        """Return True if there is time for one more message."""
         needed = self._reserve if group.paid else 0.0
         return not self._stopping.is_set() and self._loop.time() + needed < self._until
 

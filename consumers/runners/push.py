@@ -1,9 +1,9 @@
 """The push: a function that EventBridge calls with messages of the queue, one or many in an event.
 
-EventBridge has taken the messages off the queue, and nobody delivers them again: a record that cannot be done now is
-published anew, and one that cannot be read becomes a dead letter, here and now. So a call returns normally, however
-its records fare; it raises, for the platform to call again with the same event, only where a record could be neither
-done nor published. What had been done by then is found done by the second call: the marks say so.
+EventBridge has removed the messages from the queue and never delivers them again: a record that cannot be done now is
+published again, and an unreadable one becomes a dead letter at once. So a call returns normally, whatever happens to
+its records; it raises, for the platform to call again with the same event, only if a record could be neither done nor
+published. The marks show the second call which records are done.
 
 EventBridge lets such a function run for 300 s at most, and by default delivers 2,000 events a day to it (EventBridge,
 limits of the SCF target).
@@ -43,26 +43,26 @@ __all__ = ["Pushed", "main_handler", "push"]
 
 _SERVICE: Final = "consumers.runners.push"
 _MISFIT_DELAY_S: Final = 60.0
-"""Seconds until paid work comes again for which the function's time limit is too short."""
+"""Seconds until paid work comes again if the function's time limit is too short for it."""
 
 log = logs.get(__name__)
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """What one call did: how many records ended how; see `consumers.runners.dispatcher.DeliveryOutcome`."""
+    """Counts of a call's records by outcome; see `consumers.runners.dispatcher.DeliveryOutcome`."""
 
     records: int
     done: int = 0
     """Their effect is stored, be it the next message, a copy after an error, or a dead letter."""
     throttled: int = 0
     cut_off: int = 0
-    """Published anew at the call's end."""
+    """Published again at the call's end."""
     abandoned: int = 0
-    """Published anew, because an effect failed for good."""
+    """Published again, because an effect failed for good."""
     deferred: int = 0
-    """Published anew, because there was no time to begin them."""
+    """Published again, because there was no time to begin them."""
     unreadable: int = 0
-    """Records, counted above too, that are no envelope of a message: they became dead letters."""
+    """Records, counted above too, that are not an envelope of a message: they became dead letters."""
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
@@ -88,8 +88,8 @@ async def push(records: Sequence[Record], services: Services, budget: TimeBudget
     Args:
         records: of one event.
         services: the bundle of services.
-        budget: when to begin no more, and when to pass on what is at work.
-        settings: WORK_CONCURRENCY and USER_CONCURRENCY are heeded.
+        budget: end of new work, and end of running work.
+        settings: WORK_CONCURRENCY and USER_CONCURRENCY are used.
 
     Raises:
         consumers.runners.errors.Unsettled: a record could be neither done nor published.
@@ -105,14 +105,14 @@ async def push(records: Sequence[Record], services: Services, budget: TimeBudget
     log.info(Event.PUSH_DONE, **msgspec.structs.asdict(pushed))
     if left := batch.unsettled(records):
         log.error(Event.PUSH_UNSETTLED, records=left)
-        raise Unsettled(f"{left} of {len(records)} records could be neither done nor published anew")
+        raise Unsettled(f"{left} of {len(records)} records could be neither done nor published again")
     return pushed
 
 
 async def _let_go(tasks: Collection[asyncio.Task[None]], each_s: float) -> None:
-    """Cancel what still runs, and tell of every defect.
+    """Cancel the records that still run, and log every defect.
 
-    Cancelled once, a record tries to publish a copy; cancelled again, it gives that up too.
+    A record that is cancelled once tries to publish a copy; cancelled again, it gives that up too.
     """
     for _ in range(2):
         for task in tasks:
@@ -124,7 +124,7 @@ async def _let_go(tasks: Collection[asyncio.Task[None]], each_s: float) -> None:
 
 
 class _Batch:
-    """The records of one event; as a consumer (see `transport.port`) it acks by noting, and gives back by publishing.
+    """The records of one event; as a consumer (see `transport.port`) it acks by counting, and releases by publishing.
 
     Args:
         services: the bundle of services.
@@ -147,12 +147,12 @@ class _Batch:
         self._messages: dict[int, Message | InvalidMessage] = {}
 
     def told(self, records: int) -> Pushed:
-        """The counts."""
+        """Return the counts."""
         ends = {end.value: self.dispatcher.counts[end] for end in DeliveryOutcome}
         return Pushed(records, **ends, **self._others)
 
     def unsettled(self, records: Sequence[Record]) -> int:
-        """How many records are neither done nor published anew."""
+        """Number of records that are neither done nor published again."""
         return sum(id(record.delivery) not in self._settled for record in records)
 
     async def take(self, record: Record) -> None:
@@ -173,25 +173,25 @@ class _Batch:
             self._room.release()
 
     async def receive(self) -> Delivery:
-        """There is nothing to ask for."""
+        """Never called: the records are given."""
         raise Closed("the records are here already")
 
     async def ack(self, delivery: Delivery) -> None:
-        """The record is done: nobody waits to hear it."""
+        """Count the record as done."""
         self._settled.add(id(delivery))
 
     async def release(self, delivery: Delivery) -> None:
-        """Give a record back: as no broker has it, a copy goes on in its stead."""
+        """Release a record: no broker has it, so publish a copy instead."""
         await self.engine.pass_on(delivery, self._messages[id(delivery)])
         await self.ack(delivery)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is no connection."""
 
     async def _begin(self, record: Record) -> None:
         needed = self._needed(record)
         if self._budget.span_s <= needed:
-            # No call is long enough, so it waits for somebody to mend that, and for its deadline.
+            # No call is long enough: it waits until an operator raises the limit, or for its deadline.
             await self._defer(record, _MISFIT_DELAY_S, remedy=f"raise the function's time limit above {needed:g} s")
         elif self.now() >= self._budget.stop or self.now() + needed >= self._budget.cut:
             await self._defer(record)
@@ -215,7 +215,7 @@ class _Batch:
         await self.ack(delivery)
 
     def _needed(self, record: Record) -> float:
-        """Seconds that must be left to begin: all of paid work, but nothing for a run that is late anyway."""
+        """Return the seconds that must be left to begin: all of paid work, 0 for a run past its deadline."""
         if isinstance(record.message, InvalidMessage):
             return 0.0
         header = record.message.header

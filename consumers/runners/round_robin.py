@@ -1,4 +1,4 @@
-"""Whose turn it is among topics that wait: smooth weighted round robin. Pure."""
+"""Smooth weighted round robin among waiting topics. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["WeightedRoundRobin"]
 
 
 class WeightedRoundRobin:
-    """Gives turns in proportion to weights, evenly spread, among those that want one.
+    """Turns in proportion to weights, evenly spread, among the topics that wait.
 
-    Over any stretch in which the same topics want turns, a topic of weight `w` gets `w` of every `sum of weights`; so
-    none starves. One that wants nothing gains no credit.
+    While the same topics wait, a topic of weight `w` gets `w` of every `sum of weights` turns; so none starves. A topic
+    that does not wait gains no credit.
 
     Args:
         weights: topic -> weight, at least 1.
@@ -22,10 +22,10 @@ class WeightedRoundRobin:
         self._credit = dict.fromkeys(weights, 0)
 
     def pick(self, ready: Collection[str]) -> str:
-        """The topic whose turn it is.
+        """Return the topic whose turn it is.
 
         Args:
-            ready: those that want a turn, at least one.
+            ready: the waiting topics, at least one.
         """
         for topic in ready:
             self._credit[topic] += self._weights[topic]

@@ -1,4 +1,4 @@
-"""A pump says in the ledger's bucket what it takes, what rests, and when it last had work."""
+"""Status of a pump in the ledger's bucket: its topics, pauses and last work."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _FIRST_S: Final = 1.0
 
 
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pump knows of itself."""
+    """Current state of a pump."""
 
     groups: Sequence[GroupStatus]
     busy: int
     ended: Mapping[str, int]
     pauses: Mapping[str, float]
-    """What rests -> seconds left."""
+    """Paused topic or key -> seconds left."""
     received_s: float | None
     """Seconds since work on a delivery began last; None for never."""
 
 
 def status_of(state: PumpState, process: str, now: float) -> ProcessStatus:
-    """Return what a process says about itself.
+    """Return the status of a process.
 
     Args:
         state: of its pump.
@@ -54,12 +54,12 @@ def status_of(state: PumpState, process: str, now: float) -> ProcessStatus:
 
 
 class StatusReport:
-    """Writes the state of one pump.
+    """Writer of a pump's status.
 
     Args:
         process: name of this process.
         state: gives the pump's state now.
-        ledger: its bucket is written to, and its time counts.
+        ledger: its bucket is written to, and its clock is used.
     """
 
     def __init__(self, process: str, state: Callable[[], PumpState], ledger: Ledger) -> None:
@@ -68,13 +68,13 @@ class StatusReport:
         self._ledger = ledger
 
     async def write(self, limit_s: float = LIMIT_S) -> None:
-        """Overwrite the process's status once, in some seconds; a failure is logged."""
+        """Overwrite the process's status once, within some seconds; log a failure."""
         status = status_of(self._state(), self._process, self._ledger.now())
         await write_status(status, self._ledger.objects, limit_s)
 
     @asynccontextmanager
     async def repeated(self) -> AsyncGenerator[None]:
-        """Write again and again while the block lasts."""
+        """Write the status every few seconds while the block runs."""
         async with Together() as group:
             task = group.create_task(self._repeat(), name="status")
             try:

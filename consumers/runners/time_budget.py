@@ -1,4 +1,4 @@
-"""One call of a function: how its time limit is divided, and which work is begun in it. Pure."""
+"""Division of a function call's time limit. Pure."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from runtime.errors import BadSettings
 __all__ = ["TimeBudget", "budget_of", "check_reserve"]
 
 _GRACE_SHARE: Final = 0.2
-"""Share of the limit in which begun work may end, at most."""
+"""Largest share of the limit in which begun work may end."""
 
 _TAIL_SHARE: Final = 0.15
 _LONGEST_TAIL_S: Final = 6.0
-"""Left of the limit for copies, acks, closing, and sending what was told."""
+"""Rest of the limit for copies, acks, closing, and exporting telemetry."""
 
 
 class TimeBudget(msgspec.Struct, frozen=True):
-    """When what ends in one call, by the loop's clock."""
+    """Ends of the phases of a call, by the loop's clock."""
 
     begin: float
     stop: float
-    """Nothing is begun from here on."""
+    """End of new work."""
     cut: float
-    """What is still at work goes on elsewhere, as a copy."""
+    """Running work is cancelled here and continues elsewhere, as a copy."""
     end: float
-    """What has still not let go is left to the broker, so that the call returns within its limit."""
+    """Messages that are still held here are left to the broker, so that the call returns within its limit."""
 
     @property
     def let_go_s(self) -> float:
-        """Seconds that each step of letting go may take after the end; there are two."""
+        """Seconds of each of the two closing steps after the end."""
         return (self.end - self.cut) / 2
 
     @property
     def span_s(self) -> float:
-        """Seconds in which one piece of work may last from the very beginning of the call."""
+        """Longest work that may begin at the start of the call, in seconds."""
         return self.cut - self.begin
 
 
@@ -45,9 +45,9 @@ def budget_of(begin: float, limit: float, grace: float) -> TimeBudget:
     """Divide a call's time.
 
     Args:
-        begin: when the handler was called, by the loop's clock.
+        begin: start of the call, by the loop's clock.
         limit: seconds after which the platform kills it.
-        grace: seconds that begun work may take when nothing more is begun; cut to a fifth of the limit.
+        grace: seconds for begun work after the end of new work; cut to a fifth of the limit.
     """
     tail = min(_LONGEST_TAIL_S, limit * _TAIL_SHARE)
     cut = begin + limit - tail
@@ -55,10 +55,10 @@ def budget_of(begin: float, limit: float, grace: float) -> TimeBudget:
 
 
 def check_reserve(budget: TimeBudget, limit: float, reserve: float) -> None:
-    """Insist that a call of this length has room for one piece of paid work.
+    """Check that a call of this length has room for one piece of paid work.
 
     Raises:
-        runtime.errors.BadSettings: it has not; the text names limit and remedy.
+        runtime.errors.BadSettings: it is too short; the text names limit and remedy.
     """
     if budget.span_s > reserve:
         return

@@ -1,4 +1,4 @@
-"""One consumer over several topics that takes from them by weight, and holds nothing back from others for long."""
+"""A consumer over several topics that takes from them by weight, and holds no message for long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transport.port import Consumer, Delivery
 __all__ = ["SETTLE_S", "WeightedConsumer"]
 
 SETTLE_S: Final = 0.01
-"""Seconds that a topic has to bring what it was asked for, before it counts as empty and another has its turn."""
+"""Seconds after which a topic without an answer counts as empty, and another one has its turn."""
 
 
 class WeightedConsumer:
@@ -37,20 +37,20 @@ class WeightedConsumer:
         self._failed: ScfWorkersError | None = None
         self._returns: set[asyncio.Task[None]] = set()
         self._settled: set[str] = set()
-        """Topics that have a message at hand, or had time enough to bring one."""
+        """Topics that hold a message, or had enough time to deliver one."""
         self._closed = False
 
     @property
     def connected(self) -> bool:
-        """Whether every topic can bring messages just now."""
+        """True if every topic can deliver messages now."""
         return all(consumer.connected for consumer in self._consumers.values())
 
     async def receive(self) -> Delivery:
-        """The next message, of the topic whose turn it is; see the port.
+        """Return the next message, of the topic whose turn it is; see the port.
 
         Raises:
             transport.errors.Closed: it was closed.
-            transport.errors.BrokerDown: the broker is away; ask again later.
+            transport.errors.BrokerDown: the broker is down; ask again later.
         """
         while not self._at_hand or not self._settled.issuperset(self._consumers):
             if self._closed:
@@ -72,7 +72,7 @@ class WeightedConsumer:
         await self._consumers[delivery.topic].release(delivery)
 
     async def close(self) -> None:
-        """Give back what is at hand, and end every `receive`; see the port."""
+        """Release the held messages, and end every `receive`; see the port."""
         self._closed = True
         self._changed.set()
         for timer in self._timers.values():
@@ -88,25 +88,25 @@ class WeightedConsumer:
                 raise end
 
     def _ask(self) -> None:
-        """Ask every topic that has neither a message at hand nor a question under way."""
+        """Ask every topic that has neither a held message nor a pending request."""
         for topic in self._consumers:
             if topic not in self._at_hand and topic not in self._asks:
                 self._asks[topic] = asyncio.create_task(self._fetch(topic), name=f"ask {topic}")
                 self._set_timer(topic, SETTLE_S, self._settle)
 
     def _set_timer(self, topic: str, seconds: float, then: Callable[[str], None]) -> None:
-        """A topic's one timer: until it counts as empty, or until what it brought goes back."""
+        """Set a topic's timer: until it counts as empty, or until its message is released."""
         if topic in self._timers:
             self._timers[topic].cancel()
         self._timers[topic] = self._loop.call_later(seconds, then, topic)
 
     def _settle(self, topic: str) -> None:
-        """What is known of a topic now is enough to choose by."""
+        """Mark a topic as ready for the choice."""
         self._settled.add(topic)
         self._changed.set()
 
     def _take(self, topic: str) -> Delivery:
-        """Let a message go. Of its topic nothing is known then."""
+        """Drop a message; its topic is then unknown again."""
         self._timers[topic].cancel()
         self._settled.discard(topic)
         return self._at_hand.pop(topic)
@@ -124,7 +124,7 @@ class WeightedConsumer:
             self._settle(topic)
 
     def _overdue(self, topic: str) -> None:
-        """Nobody here had room for it: let another worker have it."""
+        """Release a message that found no permit here: another worker may take it."""
         task = asyncio.create_task(give_back(self._take(topic), self), name=f"give back {topic}")
         self._returns.add(task)
         task.add_done_callback(self._returns.discard)

@@ -37,7 +37,7 @@ _WRITERS: Final = 8
 """Create-only writes of one key at the start of a worker, of which exactly one must succeed."""
 
 _FOLDER: Final = "ledger/doctor/"
-"""Where a worker's role may write; what it may not delete ages out with the records."""
+"""Prefix that a worker's role may write; objects that it may not delete age out with the records."""
 
 _STORE_PAUSE_S: Final = 5.0
 
@@ -48,7 +48,7 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
     """Work until SIGTERM or SIGINT.
 
     Args:
-        topics: what to take; WORK_TOPICS when empty.
+        topics: topics to take; WORK_TOPICS if empty.
         concurrency: messages of one group of topics at once; 0 takes WORK_CONCURRENCY.
 
     Raises:
@@ -78,16 +78,16 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
-        # Beside the work, not in its way: what it takes, rests and last received, for screens.
+        # Beside the work, never in its way: the status is for screens.
         async with StatusReport(process_name("consumers"), pump.state, services.ledger).repeated():
             await pump.run()
 
 
 async def check_store(ledger: Ledger) -> None:
-    """Insist on a store in which create-only writes are create-only; one that is away is asked until it answers.
+    """Check that create-only writes of the store never overwrite; retry while the store is down.
 
     Raises:
-        runtime.errors.BadSettings: it overwrites. Nothing may be worked on there: two verdicts of a run could be given.
+        runtime.errors.BadSettings: they overwrite. A run could get two verdicts, so nothing may be worked on.
     """
     while True:
         try:
@@ -105,17 +105,17 @@ async def check_store(ledger: Ledger) -> None:
 
 
 def build_dispatcher(services: Services, pauses: Pauses, user_cap: int = 0) -> Dispatcher:
-    """A dispatcher whose engine knows every stage. Must be called while the loop runs."""
+    """Return a dispatcher whose engine knows every stage. Call it while the loop runs."""
     return Dispatcher(Engine(services, STAGES, pauses), user_cap=user_cap)
 
 
 def reserve_of(services: Services) -> float:
-    """Seconds that work which pays may take, of any kind."""
+    """Return the longest seconds of paid work of any kind."""
     return max(limit_of(Stage.GENERATE, recipe) for recipe in services.recipes.values())
 
 
 def keys_of(services: Services) -> dict[str, tuple[VendorKey, ...]]:
-    """Vendor -> its keys on this machine."""
+    """Return vendor -> its keys on this machine."""
     return {name: (key_of(vendor),) for name, vendor in services.vendors.items()}
 
 
@@ -129,7 +129,7 @@ def build_pump(
     grace: float = 30.0,
     health: str = "",
 ) -> Pump:
-    """A pump with every stage, and its arguments as `Pump` has them. Must be called while the loop runs.
+    """Return a pump with every stage; arguments as for `Pump`. Call it while the loop runs.
 
     Raises:
         ValueError: a topic that does not exist.

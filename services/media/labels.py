@@ -46,7 +46,7 @@ def label_of(metadata: bytes) -> bytes:
 
 
 def _aigc_of(metadata: bytes) -> str:
-    """The JSON of the law's label, written anew."""
+    """Return the JSON of the label that the law requires, written again."""
     for found in _AIGC.finditer(metadata):
         text = html.unescape(found[1].decode(errors="replace"))
         try:

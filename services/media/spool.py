@@ -24,7 +24,7 @@ _PIECE: Final = 1 << 20
 
 
 class Pieces(Protocol):
-    """What can be read once, piece by piece."""
+    """A body that is read once, piece by piece."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces."""
@@ -58,7 +58,7 @@ class Held:
         self._pieces, self.size, self.label = stripped.pieces, stripped.size, stripped.label
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """What stays, in pieces of at most 1 MiB."""
+        """Yield the rest, in pieces of at most 1 MiB."""
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 yield piece

@@ -1,4 +1,4 @@
-"""Take from a picture what nobody should see: metadata, needless colour profiles, whatever hangs behind its end. Pure.
+"""Removal of metadata, needless colour profiles and trailing data from pictures. Pure.
 
 Pixels are not touched: a file is described as the pieces of it that stay. Kept are what a decoder needs, a profile that
 is not plain sRGB, the orientation, and labels of AI-made content (`services.media.labels`), written as a packet of
@@ -39,7 +39,7 @@ class Truncated(Malformed):
 
 
 class Stripped(msgspec.Struct, frozen=True):
-    """What stays of a file."""
+    """The kept parts of a file."""
 
     pieces: tuple[Piece, ...]
     size: int
@@ -161,7 +161,7 @@ def _length(data: Data, at: int) -> int:
 
 
 def _is_needed(marker: int, body: bytes) -> bool:
-    """Whether a decoder needs an application segment."""
+    """Return True if a decoder needs an application segment."""
     match marker:
         case 0xE0:
             return body.startswith(b"JFIF\0")

@@ -211,7 +211,7 @@ def _claim(name: str, value: object) -> object:
 
 
 def _complaint(text: str) -> str:
-    """What msgspec says of a claim, with the claim and without its value."""
+    """Return msgspec's error with the claim's name and without its value."""
     if found := _MISSING.search(text):
         return f"claim {found[1]}: missing"
     found = _AT.search(text)
