@@ -95,7 +95,7 @@ class _Town:
         await self._stack.aclose()
 
     def function(self, handler: str, concurrency: int, **environ: str) -> Function:
-        """A function of the image."""
+        """Return a function of the image."""
         command = (sys.executable, "-m", "runtime.image", handler)
         return Function(
             command,

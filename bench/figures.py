@@ -21,7 +21,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, name: str, values: Sequence[float], unit: str) -> Figure:
-        """The figure of some measurements."""
+        """Return the figure of some measurements."""
         return cls(name, statistics.median(values), min(values), max(values), unit)
 
     def line(self) -> str:

@@ -38,7 +38,7 @@ log = logs.get(__name__)
 
 
 def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Services:
-    """A world with this broker and a ledger in memory, where nothing else is reached.
+    """Return services with this broker and a ledger in memory; nothing else is reached.
 
     Args:
         broker: the broker.
@@ -59,14 +59,14 @@ def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expecte
 
 
 def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
-    """A look at a vendor's job. With the default `seq` the engine touches the ledger only for what it has to write."""
+    """Return a poll message. With the default `seq` the engine touches the ledger only to write."""
     header = new_header(RunId("u-1024", f"t{number}"), Stage.POLL, time.time())
     header = msgspec.structs.replace(header, seq=seq, kind="model_pose12", deadline=deadline_s * 1000)
     return encode(Message(header, Poll((Job(1, f"job{number}"),), header.created)))
 
 
 def build_pump(services: Services, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
-    """A pump on the topics of some stages, each with permits of its own."""
+    """Return a pump on the topics of some stages, each with permits of its own."""
     groups = tuple(Group({topic_of(stage): 1}) for stage in stages)
     pauses = Pauses(asyncio.get_running_loop().time)
     dispatcher = Dispatcher(Engine(services, stages, pauses))

@@ -27,7 +27,7 @@ class Place(msgspec.Struct, frozen=True):
     broker: LocalPulsar | None
 
     def namespace(self) -> str:
-        """A new namespace; on somebody else's broker the one that PULSAR_NAMESPACE names."""
+        """Return a new namespace; on a shared broker the one that PULSAR_NAMESPACE names."""
         if self.broker is None:
             return os.environ.get("PULSAR_NAMESPACE", "default")
         name = f"bench-{secrets.token_hex(6)}"
@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
         return f"persistent://public/{namespace}/{topic}"
 
     def client(self) -> pulsar.Client:
-        """The raw client."""
+        """Return the raw client."""
         return pulsar.Client(self.url, authentication=self.authentication, logger=quiet())
 
     @property
@@ -58,13 +58,13 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def quiet() -> pulsar.ConsoleLogger:
-    """The client prints to standard output, where the figures go."""
+    """Redirect the client's prints, because the figures go to standard output."""
     return pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
 
 
 @contextlib.contextmanager
 def pulsar_place() -> Generator[Place]:
-    """A broker for as long as it is needed.
+    """Yield a broker.
 
     Raises:
         sandbox.pulsar.BrokerFailed: there is none to be had.

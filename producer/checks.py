@@ -23,7 +23,7 @@ _WEBHOOK_S: Final = 20.0
 
 
 def backend_checks(backend: Backend, *, clock: Callable[[], float]) -> Sequence[Check]:
-    """Check that the sweep can ask the backend, and can act on every row of its answer.
+    """Return the check that the sweep can ask the backend, and can act on every row of its answer.
 
     Args:
         backend: its client.
@@ -34,7 +34,7 @@ def backend_checks(backend: Backend, *, clock: Callable[[], float]) -> Sequence[
 
 
 def webhook_checks(webhooks: Webhooks, *, nonce: Callable[[], str]) -> Sequence[Check]:
-    """Whether `producer.webhook` answers at the address that vendors are given, and knows our secret.
+    """Return the check that `producer.webhook` answers at the vendors' address, and knows our secret.
 
     Args:
         webhooks: makes the paths.
@@ -62,7 +62,7 @@ async def _unfinished(backend: Backend, clock: Callable[[], float]) -> str:
 
 
 async def _webhook(url: str) -> str:
-    """The function knows our path, and says that a GET is no call of a vendor's; so nothing follows from it."""
+    """Call the function's path by GET, which it refuses without any effect if it knows our secret."""
     import httpx
 
     try:

@@ -125,7 +125,7 @@ class RequestCredentials:
 
 
 def context_of(headers: Mapping[str, str]) -> dict[str, Any]:
-    """The `context` of a handler, as managed runtimes give it.
+    """Return the `context` of a handler, as managed runtimes pass it.
 
     Args:
         headers: of the call, with names in lower case.
@@ -245,7 +245,7 @@ class Server(ThreadingMixIn, TCPServer):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - the base's signature
-        """The caller went away."""
+        """Ignore a caller that went away."""
         log.warning(Event.CALL_FAILED, error=sys.exception())
 
     def _call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:

@@ -72,7 +72,7 @@ class Fetched:
         """By its first bytes, whatever the server called it."""
 
     def __aiter__(self) -> Self:
-        """The pieces."""
+        """Iterate over the pieces."""
         return self
 
     async def __anext__(self) -> bytes:

@@ -26,7 +26,7 @@ def is_encoded(headers: Mapping[str, str]) -> bool:
 
 
 async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """The body of a streamed answer, by its bytes on the wire.
+    """Return the body of a streamed answer, by its bytes on the wire.
 
     Empty where it is compressed or longer than `limit` bytes: then nothing can be read from it but its status.
 

@@ -1,7 +1,7 @@
-"""Many beside each other, or one isolated: a message that killed its process must take no neighbours with it again.
+"""Shared/exclusive gate: a message that crashed its worker runs isolated.
 
-Isolation holds the neighbours up for a bounded share of the time: one that waits for it keeps the gate shut for
-seconds, goes back to the broker if that was in vain, and the gate then stays open for longer than it was shut.
+Isolation costs the neighbours a bounded share of the time: a message that waits for it keeps the gate shut for seconds,
+returns to the broker if that was in vain, and the gate then stays open for longer than it was shut.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class ShutTime:
         """When it may be shut again, by the clock of the calls."""
 
     def was_in_vain(self, since: float, now: float) -> None:
-        """It was shut, and the others did not leave in time."""
+        """Note that it was shut, and the others did not leave in time."""
         self.limit_s *= 2
         self.open_until = now + REST_FACTOR * (now - since)
 
     def was_used(self, since: float, now: float) -> None:
-        """It was shut, and one was isolated. The others have as much time now."""
+        """Note that it was shut and one message ran isolated. The others have as much time now."""
         self.limit_s = max(FIRST_SHUT_S, self.limit_s / 2)
         self.open_until = max(self.open_until, now + (now - since))
 

@@ -152,7 +152,7 @@ class _Batch:
         return Pushed(records, **ends, **self._others)
 
     def unsettled(self, records: Sequence[Record]) -> int:
-        """Number of records that are neither done nor published again."""
+        """Count the records that are neither done nor published again."""
         return sum(id(record.delivery) not in self._settled for record in records)
 
     async def take(self, record: Record) -> None:

@@ -26,11 +26,11 @@ class UserCap:
         self._under_way: Counter[str] = Counter()
 
     def counted(self, header: Header) -> str:
-        """The user that a message counts for; empty for messages of stages that are not capped."""
+        """Return the user that a message counts for; empty for stages without a cap."""
         return header.user if self._most and header.stage in _CAPPED else ""
 
     def is_full(self, user: str) -> bool:
-        """Whether the next message of a user must wait."""
+        """Return True if the next message of a user must wait."""
         return self._under_way[user] >= self._most
 
     def enter(self, user: str) -> None:

@@ -25,7 +25,7 @@ _OF_AI: Final = frozenset({"trainedAlgorithmicMedia", "compositeWithTrainedAlgor
 
 
 def label_of(metadata: bytes) -> bytes:
-    """The XMP packet with the labels of AI-made content that some metadata holds, and nothing else of it.
+    """Return the XMP packet with only the labels of AI-made content that some metadata holds.
 
     Empty where there is none.
     """

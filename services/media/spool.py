@@ -27,7 +27,7 @@ class Pieces(Protocol):
     """A body that is read once, piece by piece."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces."""
+        """Iterate over the pieces."""
         ...
 
 

@@ -179,7 +179,7 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def _orientation_of(exif: bytes) -> int:
-    """The orientation in an EXIF segment, 1 (as stored) where it has none."""
+    """Return the orientation in an EXIF segment, 1 (as stored) without one."""
     tiff = exif[len(_EXIF) :]
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
@@ -197,7 +197,7 @@ def _orientation_of(exif: bytes) -> int:
 
 
 def _orientation(value: int) -> bytes:
-    """An EXIF segment that says nothing but an orientation."""
+    """Return an EXIF segment with nothing but an orientation."""
     entry = struct.pack(">HHIHH", _ORIENTATION, 3, 1, value, 0)
     return _segment(0xE1, _EXIF + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4))
 
@@ -262,7 +262,7 @@ def _webp(data: Data, label: bytes) -> Stripped:
 
 
 def _webp_of(data: Data, chunks: list[tuple[bytes, tuple[int, int]]], label: bytes) -> Stripped:
-    """The file of these chunks. Only one with a VP8X header may have metadata, which that header announces."""
+    """Return the file of these chunks. Only a file with a VP8X header may have metadata, announced by it."""
     extended = bool(chunks) and chunks[0][0] == b"VP8X"
     label = label if extended else b""
     kept: list[Piece] = [piece for _, piece in chunks]

@@ -30,5 +30,5 @@ _MAGIC: Final = (
 
 
 def type_of(head: bytes) -> str:
-    """The media type of a picture or video by its first bytes; empty for anything else."""
+    """Return the media type of a picture or video by its first bytes; empty for anything else."""
     return next((name for magic, name in _MAGIC if magic.match(head)), "")

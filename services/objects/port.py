@@ -111,7 +111,7 @@ class Source(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces."""
+        """Iterate over the pieces."""
         ...
 
 
@@ -124,7 +124,7 @@ class Download(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces, at most 1 MiB each."""
+        """Iterate over the pieces, at most 1 MiB each."""
         ...
 
 

@@ -27,5 +27,5 @@ class DownloadSource:
         return self._download.info.size
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces."""
+        """Iterate over the pieces."""
         return self._download.__aiter__()

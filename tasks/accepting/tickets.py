@@ -206,7 +206,7 @@ def _check_audience(claims: Mapping[str, object]) -> None:
 
 
 def _claim(name: str, value: object) -> object:
-    """A claim's value; a whole number may come with a fraction that is zero, as some JSON libraries write it."""
+    """Convert a claim; a whole number may have a fraction of zero, as some JSON libraries write it."""
     return _whole(value) if name in _WHOLE_CLAIMS else value
 
 

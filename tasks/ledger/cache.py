@@ -32,7 +32,7 @@ class FinalCache(Generic[V]):
         return len(self._values)
 
     def get(self, key: str) -> V | None:
-        """The value of a key; None where it is not kept."""
+        """Return the value of a key; None if it is not kept."""
         value = self._values.get(key)
         if value is not None:
             self._values.move_to_end(key)

@@ -85,7 +85,7 @@ class Ledger:
         self._skew = 0.0
 
     def now(self) -> float:
-        """The store's time, as this machine's clock and the last answer tell it."""
+        """Return the store's time, from this machine's clock and the last answer."""
         return self._clock() + self._skew
 
     def learn(self, date: float, asked: float = 0.0) -> None:
@@ -167,12 +167,12 @@ class Ledger:
         self.cache.put(key, Stored(stored.record, mine=False, at=stored.at))
 
     async def verdict(self, run: RunId) -> Verdict | None:
-        """The run's verdict, if there is one."""
+        """Return the run's verdict, if there is one."""
         stored = await self.read(run, Verdict.at())
         return stored.record if stored else None
 
     async def accepted(self, run: RunId) -> Accepted | None:
-        """The run's `accepted`, if there is one."""
+        """Return the run's `accepted`, if there is one."""
         stored = await self.read(run, Accepted.at())
         return stored.record if stored else None
 
@@ -184,7 +184,7 @@ class Ledger:
             return True
 
     async def latest_run(self, user: str, task: str, step: int) -> RunId | None:
-        """The highest run of a step that was accepted."""
+        """Return the highest run of a step that was accepted."""
         found: RunId | None = None
         number = 0
         while await self.accepted(candidate := RunId(user, task, step, number)):
@@ -256,7 +256,7 @@ class Ledger:
         return tuple(Highest(stage, slot, seq) for (stage, slot), seq in sorted(highest.items()))
 
     async def last_wait(self, run: RunId) -> Waits | None:
-        """The newest record of why the run waits, from a listing: a hint."""
+        """Return the newest record of the run's waits, from a listing: a hint."""
         folder = record_key(run, "")
         found = [(item.modified, item.key.removeprefix(folder)) async for item in self._walk(folder + Waits.prefix())]
         if not found:

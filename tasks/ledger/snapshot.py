@@ -73,10 +73,10 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 def live_jobs(calls: tuple[PaidCall, ...]) -> tuple[PaidCall, ...]:
-    """Calls whose job is known and not ended."""
+    """Return the calls whose job is known and not ended."""
     return tuple(call for call in calls if call.live)
 
 
 def open_calls(calls: tuple[PaidCall, ...]) -> tuple[PaidCall, ...]:
-    """Paid calls with an unknown outcome."""
+    """Return the paid calls with an unknown outcome."""
     return tuple(call for call in calls if call.open)

@@ -382,7 +382,7 @@ def _hand_over(then: Callable[[Arrival | None], None], result: Any, message: obj
 
 
 def _ignore(result: object) -> None:
-    """Callback for calls whose result is not needed."""
+    """Ignore the result of a call."""
 
 
 def _name(found: Any, batch: int) -> str:  # noqa: ANN401 - the library is untyped

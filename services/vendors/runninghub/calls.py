@@ -23,7 +23,7 @@ class ApiCall(msgspec.Struct, frozen=True):
     """Sent as JSON; None makes the request a GET."""
 
     def __repr__(self) -> str:
-        """The path alone."""
+        """Show the path alone."""
         return f"ApiCall({self.path!r})"
 
 

@@ -53,7 +53,7 @@ class Multipart:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers with type and length of the whole body."""
+        """Return the headers with type and length of the whole body."""
         return {
             "Content-Type": f"multipart/form-data; boundary={self._boundary}",
             "Content-Length": str(len(self._head) + self._source.size + len(self._tail)),
