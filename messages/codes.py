@@ -20,6 +20,11 @@ class Code(StrEnum):
     CANCELLED = "cancelled"
     CONTENT_VIOLATION = "content_violation"
     BAD_PICTURE = "bad_picture"
+    FORMAT_HEIC = "format_heic"
+    FORMAT_AVIF = "format_avif"
+    FORMAT_TIFF = "format_tiff"
+    FORMAT_GIF = "format_gif"
+    FORMAT_OTHER = "format_other"
     PICTURE_TOO_LARGE = "picture_too_large"
     EMPTY_FILE = "empty_file"
     INPUT_CHANGED = "input_changed"
@@ -44,6 +49,11 @@ _TEXT: dict[Code, str] = {
     Code.CANCELLED: "已取消",
     Code.CONTENT_VIOLATION: "内容违规",
     Code.BAD_PICTURE: "图片无法识别，请重新上传 JPG、PNG 或 WebP 格式的图片",
+    Code.FORMAT_HEIC: "暂不支持 HEIC 格式，请转换为 JPG、PNG、WebP 或 BMP 格式后重新上传",
+    Code.FORMAT_AVIF: "暂不支持 AVIF 格式，请转换为 JPG、PNG、WebP 或 BMP 格式后重新上传",
+    Code.FORMAT_TIFF: "暂不支持 TIFF 格式，请转换为 JPG、PNG、WebP 或 BMP 格式后重新上传",
+    Code.FORMAT_GIF: "暂不支持 GIF 格式，请转换为 JPG、PNG、WebP 或 BMP 格式后重新上传",
+    Code.FORMAT_OTHER: "暂不支持该文件格式，请上传 JPG、PNG、WebP 或 BMP 格式的图片",
     Code.PICTURE_TOO_LARGE: "图片过大，请压缩到 32 MB、2.5 亿像素以内后重新上传",
     Code.EMPTY_FILE: "上传的文件是空的，请重新上传图片",
     Code.INPUT_CHANGED: "处理过程中原图被替换，请重新提交任务",

@@ -1,6 +1,6 @@
 """Object-key rules: which uploads are inputs, and the keys of everything this product writes.
 
-input/{user}/{task}/original.{jpg,jpeg,png,webp}     one picture             (data bucket, written by clients)
+input/{user}/{task}/original.{extension}             one picture             (data bucket, written by clients)
 input/{user}/{task}/task.json                        several inputs          (data bucket, written by clients)
 staging/{user}/{task}/{step}-{run}/{nonce}/…         results before a verdict (data bucket, ages out in 7 days)
 output/{user}/{task}/[step_{n}/]frame_01.jpg …       results of a success    (data bucket)
@@ -27,6 +27,7 @@ __all__ = [
     "ID_PATTERN",
     "INPUT_EXTENSIONS",
     "INPUT_PREFIX",
+    "PICTURE_STEM",
     "Facts",
     "InputKey",
     "RunId",
@@ -45,14 +46,18 @@ __all__ = [
 INPUT_PREFIX: Final = "input/"
 """Folder of clients' uploads, on which the COS trigger listens; the product writes nothing there."""
 
-INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "png", "webp")
-"""Extensions of pictures that may be uploaded."""
+INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "jfif", "png", "webp", "bmp")
+"""Extensions, in any case, of pictures that are taken: picture service and audit read their formats."""
+
+PICTURE_STEM: Final = "original."
+"""Beginning of the name of a single picture. Its extension may be any, so that one of a format that is not taken ends
+its task at once."""
 
 ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
 """Form of an id in keys, messages and webhook paths; a dash alone stands for no id (`messages.codec.NO_ID`)."""
 
 _ID: Final = re.compile(rf"(?!-\Z){ID_PATTERN}\Z")
-_NAME: Final = re.compile(rf"original\.(?:{'|'.join(INPUT_EXTENSIONS)})\Z|task\.json\Z")
+_NAME: Final = re.compile(rf"{re.escape(PICTURE_STEM)}[A-Za-z0-9]{{1,10}}\Z|task\.json\Z")
 _REVERSE: Final = 10**13
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 

@@ -23,11 +23,15 @@ _MATTING: Final[dict[str, str]] = {
 }
 
 
+_KEPT_AS: Final[dict[str, str]] = {"jpeg": "jpg", "jfif": "jpg", "bmp": "png"}
+"""Extension of an input -> format of a result that keeps it; a BMP keeps its pixels."""
+
+
 class BasicCleanParams(Params, frozen=True):
     """Parameters of `basic_clean`."""
 
     format: Format = ""
-    """Format of the result; empty keeps the input's, or png if the background is removed."""
+    """Format of the result; empty keeps the input's (png for bmp), or png if the background is removed."""
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 85
     """Compression quality of jpg and webp."""
     max_side: Annotated[int, msgspec.Meta(ge=64, le=10_000)] = 4096
@@ -39,7 +43,7 @@ class BasicCleanParams(Params, frozen=True):
 def _clean(params: BasicCleanParams, extension: str) -> Plan:
     cut = params.background != "keep"
     source = extension.lower()
-    target = params.format or ("png" if cut else "jpg" if source == "jpeg" else source)
+    target = params.format or ("png" if cut else _KEPT_AS.get(source, source))
     if cut and target == "jpg":
         raise BadParameters("parameters of basic_clean: `format` must be png or webp when `background` is removed")
     shape = f"imageMogr2/auto-orient/thumbnail/{params.max_side}x{params.max_side}>"

@@ -97,7 +97,7 @@ class Client:
         extension = photo.suffix.lstrip(".").lower()
         key = f"input/{sold.user_id}/{sold.task_id}/original.{extension}"
         meta = {"kind": sold.kind, "params": json.dumps(dict(sold.params)), "ticket": sold.ticket}
-        kind = "jpeg" if extension == "jpg" else extension
+        kind = "jpeg" if extension in {"jpg", "jfif"} else extension
         await self._data.put(key, await asyncio.to_thread(photo.read_bytes), content_type=f"image/{kind}", meta=meta)
         return key
 

@@ -16,6 +16,7 @@ _TICKET: Final = (
 )
 _VENDOR: Final = "the workers' log holds the vendor's answer"
 _WHERE: Final = "the workers' log, or the dead letter of the task, holds the cause"
+_FORMAT: Final = "convert the photo to JPG, PNG, WebP or BMP"
 
 _REMEDIES: Final[Mapping[Code, str]] = {
     Code.TIMEOUT: "its deadline passed: check that `scf-workers work` runs and that the vendor answers",
@@ -23,6 +24,11 @@ _REMEDIES: Final[Mapping[Code, str]] = {
     Code.CANCELLED: "it was cancelled: buy it again",
     Code.CONTENT_VIOLATION: "the audit rejected a picture: take another photo",
     Code.BAD_PICTURE: "take a photo that is a JPG, PNG or WebP; its content counts, not its extension",
+    Code.FORMAT_HEIC: _FORMAT,
+    Code.FORMAT_AVIF: _FORMAT,
+    Code.FORMAT_TIFF: _FORMAT,
+    Code.FORMAT_GIF: _FORMAT,
+    Code.FORMAT_OTHER: _FORMAT,
     Code.PICTURE_TOO_LARGE: "make the photo smaller: 32 MB and 250 million pixels at most",
     Code.EMPTY_FILE: "take a photo that is not empty",
     Code.INPUT_CHANGED: "submit it again, and do not change the upload while it is processed",

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from messages.codes import Code
+from messages.codes import Code, text_of
 from tests.bad_input import pictures
 from tests.bad_input.pictures import BLUE, GREEN, RED, SIZE, WHITE
 
@@ -48,6 +48,11 @@ USABLE: Final[Mapping[str, tuple[str, Callable[[], bytes], tuple[Any, ...]]]] = 
     "jpg under a png name": ("original.png", pictures.jpeg, QUARTERS),
     "webp under a jpg name": ("original.jpg", lambda: pictures.encoded(pictures.flag(), "WEBP"), QUARTERS),
     "gif under a jpg name": ("original.jpg", lambda: pictures.encoded(pictures.flag(), "GIF"), QUARTERS),
+    "an extension in capitals": ("original.JPG", pictures.jpeg, QUARTERS),
+    "JPEG in capitals": ("original.JPEG", pictures.jpeg, QUARTERS),
+    "jfif": ("original.jfif", pictures.jpeg, QUARTERS),
+    "png in capitals": ("original.PNG", lambda: pictures.encoded(pictures.flag(), "PNG"), QUARTERS),
+    "bmp": ("original.bmp", lambda: pictures.encoded(pictures.flag(), "BMP"), QUARTERS),
     "progressive": ("original.jpg", lambda: pictures.jpeg(progressive=True), QUARTERS),
     "CMYK": ("original.jpg", pictures.cmyk, QUARTERS),
     "16 bits a grey pixel": ("original.png", pictures.deep_grey, ((32,) * 3, (224,) * 3) * 2),
@@ -76,12 +81,63 @@ async def test_what_is_no_picture_is_refused_and_refunded(shop: Shop, name: str,
     await shop.refused(run, code)
 
 
+FORMATS: Final[Mapping[str, tuple[Code, str]]] = {
+    "heic": (Code.FORMAT_HEIC, "HEIC"),
+    "HEIF": (Code.FORMAT_HEIC, "HEIC"),
+    "avif": (Code.FORMAT_AVIF, "AVIF"),
+    "tif": (Code.FORMAT_TIFF, "TIFF"),
+    "TIFF": (Code.FORMAT_TIFF, "TIFF"),
+    "gif": (Code.FORMAT_GIF, "GIF"),
+    "mp4": (Code.FORMAT_OTHER, "JPG、PNG、WebP 或 BMP"),
+    "x": (Code.FORMAT_OTHER, "JPG、PNG、WebP 或 BMP"),
+}
+"""Extension -> code, and what its text names."""
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+async def test_a_format_that_cannot_be_read_ends_its_task_at_once_with_its_name(shop: Shop, extension: str) -> None:
+    begun = shop.now()
+    run = await shop.submit(pictures.jpeg(), name=f"original.{extension}")
+    code, named = FORMATS[extension]
+    await shop.refused(run, code)
+    assert named in text_of(code)
+    assert shop.now() - begun < 60
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+async def test_nor_need_an_event_tell_of_it(shop: Shop, extension: str) -> None:
+    run = shop.sell()
+    meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
+    await shop.put(run, f"original.{extension}", pictures.jpeg(), meta)
+    await shop.wake(run, "sweep")
+    await shop.drain()
+    await shop.refused(run, FORMATS[extension][0])
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+async def test_an_input_of_a_task_file_of_such_a_format_is_named_too(shop: Shop, extension: str) -> None:
+    run = shop.sell()
+    await shop.put(run, f"front.{extension}", pictures.jpeg())
+    task = {"kind": "basic_clean", "ticket": shop.ticket(run), "inputs": [f"front.{extension}"]}
+    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(task)))
+    code = FORMATS[extension][0]
+    # Of what is no picture at all, the name is what is wrong.
+    await shop.refused(run, Code.BAD_PARAMETERS if code is Code.FORMAT_OTHER else code)
+
+
+async def test_one_without_a_ticket_says_nothing_whatever_its_format(shop: Shop) -> None:
+    run = shop.sell()
+    await shop.deliver(await shop.put(run, "original.heic", pictures.jpeg()))
+    await shop.unheard(run)
+
+
 @pytest.mark.parametrize("name", USABLE)
 async def test_what_can_be_used_gives_the_right_picture(shop: Shop, name: str) -> None:
     upload, make, expected = USABLE[name]
     run = await shop.submit(make(), name=upload)
     await shop.promise(run, "success")
-    extension = {"jpeg": "jpg"}.get(upload.rpartition(".")[2], upload.rpartition(".")[2])
+    extension = upload.rpartition(".")[2].lower()
+    extension = {"jpeg": "jpg", "jfif": "jpg", "bmp": "png"}.get(extension, extension)
     (key,) = await shop.outputs(run)
     assert key == f"output/{run.user}/{run.task}/result_01.{extension}"
     await assert_shows(shop, key, extension, expected)

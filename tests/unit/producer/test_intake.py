@@ -379,7 +379,7 @@ async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(worl
 # ---- an upload that nobody told us of --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["task.json", "original.jpg", "original.jpeg", "original.png", "original.webp"])
+@pytest.mark.parametrize("name", ["task.json", "original.jpg", "original.JPEG", "original.webp", "original.HEIC"])
 async def test_an_upload_is_found_without_an_event(world: Open, name: str) -> None:
     async with world() as here:
         assert await find_upload("u1", "t1", here.out.objects) is None
@@ -393,6 +393,13 @@ async def test_a_task_file_goes_before_a_picture(world: Open) -> None:
         await here.data.put("input/u1/t1/original.jpg", b"x")
         await here.data.put("input/u1/t1/task.json", b"x")
         assert await find_upload("u1", "t1", here.out.objects) == TASK_FILE
+
+
+async def test_a_picture_that_can_be_read_goes_before_one_that_cannot(world: Open) -> None:
+    async with world() as here:
+        for name in ("original.avif", "original.exe.zip", "original.gif", "original.png", "other.jpg"):
+            await here.data.put(f"input/u1/t1/{name}", b"x")
+        assert await find_upload("u1", "t1", here.out.objects) == InputKey("u1", "t1", "original.png")
 
 
 async def test_a_store_that_is_away_is_not_taken_for_no_upload(world: Open) -> None:
