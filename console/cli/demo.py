@@ -16,6 +16,7 @@ import msgspec
 
 from console.cli.broker import variables_for_demo
 from console.cli.client import Client, Sold, inside, open_client
+from console.cli.injections import Injected
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from runtime.settings import load_settings
@@ -76,6 +77,8 @@ class DemoOptions(msgspec.Struct, frozen=True):
     out: Path
     limit_s: float
     broker: Literal["sqlite", "pulsar"] = "sqlite"
+    injected: tuple[Injected, ...] = ()
+    """What goes wrong."""
 
 
 def is_right_end(report: DemoReport) -> bool:
@@ -103,6 +106,8 @@ def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager
             variables_for_demo(options.broker, data) as variables,
             Sandbox(data, HANDLERS, broker=variables) as sandbox,
         ):
+            for one in options.injected:
+                one.arm(sandbox)
             log = data / "workers.log"
             with Workers(_WORKERS, sandbox.environ, log) as workers, progress() as shown:
                 return asyncio.run(_Demo(options, sandbox, workers, log, shown).run())

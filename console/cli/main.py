@@ -113,7 +113,7 @@ def main() -> None:
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos to submit (default: bundled sample).")] = None,
     kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
     tasks: Annotated[
@@ -122,6 +122,7 @@ def demo(
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java.")] = "sqlite",
+    inject: Annotated[list[str] | None, typer.Option(help="Inject this fault; `help` lists the names.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run the full pipeline locally: stand-ins, workers, uploads, results.
@@ -131,6 +132,7 @@ def demo(
     import msgspec
 
     from console.cli.demo import DemoOptions, WorkerDied, is_right_end, run_demo
+    from console.cli.injections import read_injections
     from console.cli.show import show_progress, show_report
     from sandbox.pulsar import BrokerFailed
 
@@ -141,6 +143,7 @@ def demo(
         limit_s=120 + 10 * tasks,
         broker=check_choice("--broker", broker, ("sqlite", "pulsar")),
         out=check_folder("--out", out),
+        injected=read_injections(inject or ()),
     )
     try:
         report = run_demo(options, lambda: show_progress(len(options.photos)))

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sandbox.runninghub.model import Failure, Fault, Job, KeyLimits, Refusal, Shape, Upload
@@ -28,6 +29,24 @@ class ResultFile(NamedTuple):
 
     url: str
     node: str
+
+
+@dataclass
+class _Armed:
+    """A fault that was asked for, and what is left of it."""
+
+    fault: Fault
+    left: int
+    until: float | None = None
+    """When it is over, once it has struck, where it lasts for a time."""
+
+    def strikes(self, now: float) -> bool:
+        """Whether it spoils a call; that is spent then."""
+        if self.fault.seconds:
+            self.until = now + self.fault.seconds if self.until is None else self.until
+            return now < self.until
+        self.left -= 1
+        return self.left >= 0
 
 
 class Core:
@@ -58,7 +77,7 @@ class Core:
         self._workflows = workflows
         self._duration = duration_s
         self._ttl = url_ttl_s
-        self._faults: list[Fault] = []
+        self._faults: list[_Armed] = []
         self._jobs: dict[str, Job] = {}
         self._uploads: dict[tuple[str, str], Upload] = {}
         self._tokens: dict[str, tuple[Job, int]] = {}
@@ -68,7 +87,7 @@ class Core:
 
     def arm(self, fault: Fault) -> None:
         """Let something go wrong; callable from any thread."""
-        self._faults.append(fault)
+        self._faults.append(_Armed(fault, fault.times))
 
     def disarm(self) -> None:
         """Let nothing go wrong any more."""
@@ -76,11 +95,8 @@ class Core:
 
     def take(self, on: str) -> Fault | None:
         """Spend the oldest fault of this place, if there is one."""
-        for fault in self._faults:
-            if fault.on == on and fault.times > 0:
-                fault.times -= 1
-                return fault
-        return None
+        now = self.clock()
+        return next((armed.fault for armed in self._faults if armed.fault.on == on and armed.strikes(now)), None)
 
     def count(self, what: str) -> None:
         """Count a call for the statistics."""

@@ -100,7 +100,7 @@ DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One thing that will go wrong, so many times."""
+    """One thing that will go wrong, so many times or for so long."""
 
     on: Literal["create", "upload", "query", "status", "queue", "cancel", "job", "file", "webhook"]
     """Where: `query` is that of v2 and `outputs` of v1, `queue` is also `accountStatus`, `status` is v1's alone."""
@@ -119,6 +119,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     code: str = ""
     status: int = 500
     times: int = 1
+    seconds: float = 0.0
+    """Not 0: it lasts so long from the first call that it spoils, however many there are."""
     accepted: bool = False
     """Of a call: it is carried out first, and only its answer goes wrong."""
 

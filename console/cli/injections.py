@@ -1,0 +1,81 @@
+"""What a demo lets go wrong, by name: each is armed in a stand-in before the first task is sold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from console.cli.arguments import BadUsage
+from sandbox.environment import Sandbox
+
+__all__ = ["INJECTIONS", "Injected", "read_injections"]
+
+_LONGEST_S: Final = 600.0
+
+
+class Injection(NamedTuple):
+    """One thing that a demo lets go wrong."""
+
+    help: str
+    arm: Callable[[Sandbox, float], None]
+    """Arms it, for so many seconds where it lasts."""
+    seconds: float = 0.0
+    """How long it lasts unless another time is asked for; 0 where it lasts as long as the demo."""
+
+
+class Injected(NamedTuple):
+    """What a demo was asked to let go wrong."""
+
+    name: str
+    seconds: float
+
+    def arm(self, sandbox: Sandbox) -> None:
+        """Let it go wrong from now on."""
+        INJECTIONS[self.name].arm(sandbox, self.seconds)
+
+
+def _files_down(sandbox: Sandbox, seconds: float) -> None:
+    sandbox.arm("runninghub", {"on": "file", "kind": "error", "status": 503, "seconds": seconds})
+
+
+def _audit_block(sandbox: Sandbox, _: float) -> None:
+    sandbox.set_audit({"violating_words": ["/input_"]})
+
+
+INJECTIONS: Final[Mapping[str, Injection]] = {
+    "audit-block": Injection(
+        "the audit finds a violation in every cleaned input: failed, and nothing paid", _audit_block
+    ),
+    "files-down": Injection(
+        "the vendor's files answer 503 from the first download on: success, only later", _files_down, 60.0
+    ),
+}
+"""Name -> what it does."""
+
+
+def read_injections(values: Sequence[str]) -> tuple[Injected, ...]:
+    """What is asked for by `NAME` or `NAME:SECONDS`.
+
+    Raises:
+        BadUsage: there is no such name, or the seconds are none.
+    """
+    return tuple(map(_read, values))
+
+
+def _read(value: str) -> Injected:
+    name, _, told = value.partition(":")
+    injection = INJECTIONS.get(name)
+    if injection is None:
+        known = "\n".join(f"  {name}  {one.help}" for name, one in INJECTIONS.items())
+        raise BadUsage(f"--inject knows:\n{known}")
+    try:
+        seconds = float(told) if told else injection.seconds
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_S or (told and not injection.seconds):
+        raise BadUsage(
+            f"--inject {name} takes seconds, at most {_LONGEST_S:g}"
+            if injection.seconds
+            else f"--inject {name} takes no seconds"
+        )
+    return Injected(name, seconds)

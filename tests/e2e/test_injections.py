@@ -1,0 +1,80 @@
+"""The demo with something going wrong: real processes, and each task ends as it must."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from console.cli.arguments import BadUsage
+from console.cli.injections import INJECTIONS, Injected, read_injections
+from sandbox.runninghub import Core, Fault, KeyLimits
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+def environ() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+def demo(folder: Path, *argv: str) -> dict[str, Any]:
+    """What a demo reports."""
+    command = [sys.executable, "-m", "console", "demo", "--json", *argv]
+    done = subprocess.run(command, cwd=folder, env=environ(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_files_that_answer_503_for_a_while_are_had_all_the_same(tmp_path: Path) -> None:
+    """A few seconds take the way that a minute takes: every first try fails, and no attempt is spent."""
+    report = demo(tmp_path, "--tasks", "6", "--inject", "files-down:4")
+    assert report["quota"] == {"charged": 6, "refunded": 0}
+    assert [task["status"] for task in report["tasks"]] == ["success"] * 6
+    assert [len({(tmp_path / path).read_bytes() for path in task["files"]}) for task in report["tasks"]] == [12] * 6
+    assert [task["vendor_calls"]["create"] for task in report["tasks"]] == [1] * 6
+    assert [len(task["callbacks"]) for task in report["tasks"]] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        ("files-down", Injected("files-down", 60.0)),
+        ("files-down:0.5", Injected("files-down", 0.5)),
+        ("audit-block", Injected("audit-block", 0.0)),
+    ],
+)
+def test_what_is_asked_for(asked: str, read: Injected) -> None:
+    assert read_injections([asked]) == (read,)
+
+
+@pytest.mark.parametrize(
+    "asked", ["help", "", "files", "files-down:x", "files-down:nan", "files-down:-1", "audit-block:3"]
+)
+def test_what_there_is_not_is_refused_by_name(asked: str) -> None:
+    with pytest.raises(BadUsage) as caught:
+        read_injections([asked])
+    name = asked.partition(":")[0]
+    assert all(known in str(caught.value) for known in ([name] if name in INJECTIONS else INJECTIONS))
+
+
+def test_a_fault_lasts_so_many_seconds_from_the_first_call_that_it_spoils() -> None:
+    now = 100.0
+    core = Core(api_keys={"k": KeyLimits()}, workflows={}, clock=lambda: now, duration_s=1.0, url_ttl_s=1.0, seed=1)
+    core.arm(Fault(on="file", kind="error", seconds=60.0))
+    core.arm(Fault(on="query", kind="cut", times=2))
+    now = 500.0
+    assert core.take("file")
+    now = 559.0
+    assert [bool(core.take("file")) for _ in range(50)] == [True] * 50
+    now = 560.0
+    assert core.take("file") is None
+    assert [bool(core.take("query")) for _ in range(4)] == [True, True, False, False]
