@@ -106,6 +106,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Audit policy (BizType) of the picture audit; empty for the account's default."""
     audit_suspect: Literal["block", "allow"] = "block"
     """Treatment of results that the audit calls suspect rather than a violation."""
+    audit_inputs: bool = True
+    """Audit cleaned inputs before a vendor is paid (one audit per input); a violation fails the task."""
+    audit_suspect_inputs: Literal["block", "allow"] = "allow"
+    """Treatment of suspect inputs. Swimwear is often suspect, and its results are audited too."""
     backend_url: _Url = ""
     """Base URL of the backend that receives the verdicts."""
     internal_callback_secret: Secret = Secret("")

@@ -242,6 +242,8 @@ def _policy(settings: Settings) -> Policy:
         ticket_required=settings.ticket_required,
         upload_limit_s=settings.upload_limit_s,
         block_suspect=settings.audit_suspect == "block",
+        audit_inputs=settings.audit_inputs,
+        block_suspect_inputs=settings.audit_suspect_inputs == "block",
         expected_s=settings.vendor_expected_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
     )

@@ -33,6 +33,9 @@ class Policy:
     ticket_required: bool = True
     upload_limit_s: float = 3600.0
     block_suspect: bool = True
+    """Of results."""
+    audit_inputs: bool = True
+    block_suspect_inputs: bool = False
     expected_s: float = 0.0
     """Usual seconds of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: float = 30.0

@@ -16,6 +16,7 @@ POINTS: Final = (
     "ingest.indexed",
     "clean.marked",
     "clean.processed",
+    "clean.audited",
     "clean.cleaned",
     "clean.published",
     "clean.acked",

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from console.cli.arguments import BadUsage
 from sandbox.environment import Sandbox
 
-__all__ = ["INJECTIONS", "Injected", "read_injections"]
+__all__ = ["INJECTIONS", "Injected", "Injection", "read_injections"]
 
 _LONGEST_S: Final = 600.0
 

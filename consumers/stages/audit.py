@@ -1,4 +1,4 @@
-"""The content audit of staged results: only results that pass it are shown."""
+"""The content audit: only pictures that pass it are shown, and only inputs that pass it are paid for."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ __all__ = ["audited", "is_blocked"]
 
 
 def is_blocked(result: Result, *, block_suspect: bool) -> bool:
-    """Return True if a picture with this finding must not be shown."""
+    """Return True if a picture with this finding must not be shown, or paid for."""
     return result.violation or (result.suspect and block_suspect)
 
 
-async def audited(keys: Sequence[str], services: Services) -> None:
+async def audited(keys: Sequence[str], services: Services, *, block_suspect: bool | None = None) -> None:
     """Audit every picture, in one batch.
 
+    Args:
+        keys: keys of the pictures.
+        services: the bundle of services.
+        block_suspect: whether a suspect picture is blocked; None: as the deployment decides for results.
+
     Raises:
-        messages.errors.Rejected: one of them must not be shown (内容违规).
+        messages.errors.Rejected: one of them is blocked (内容违规).
     """
+    block = services.policy.block_suspect if block_suspect is None else block_suspect
     with span(SpanName.AUDIT, pictures=len(keys)):
         audits = await services.objects.audit(keys)
     for audit in audits:
-        if is_blocked(audit.result, block_suspect=services.policy.block_suspect):
+        if is_blocked(audit.result, block_suspect=block):
             raise Rejected(f"the audit found {audit.result.label} in {audit.key}", code=Code.CONTENT_VIOLATION)

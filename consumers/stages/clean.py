@@ -34,7 +34,13 @@ async def clean(_header: Header, _body: Clean, task: Task, services: Services) -
         await audited([product.key for product in products], services)
         return Done(tuple(_item(task, n, product) for n, product in enumerate(products, 1)))
     if await services.ledger.read(task.run, Cleaned.at()) is None:
-        await services.ledger.write(task.run, Cleaned.at(), Cleaned(await _products(task, services)))
+        products = await _products(task, services)
+        if services.policy.audit_inputs:
+            # Before the record: what is cleaned is paid for.
+            keys = [product.key for product in products]
+            await audited(keys, services, block_suspect=services.policy.block_suspect_inputs)
+            reached("clean.audited")
+        await services.ledger.write(task.run, Cleaned.at(), Cleaned(products))
         reached("clean.cleaned")
     return Next(Stage.GENERATE, Generate())
 

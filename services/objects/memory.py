@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import msgspec
 
-from messages.errors import Permanent, Transient
-from services.errors import Changed, Denied, Exists, NotFound
+from messages.errors import Permanent
+from services.errors import AuditDown, Changed, Denied, Exists, NotFound
 from services.objects import _checks as checks
 from services.objects._streams import PIECE, Incoming
 from services.objects.port import (
@@ -238,7 +238,7 @@ class MemoryObjects(Objects):
         for key in safe:
             await self._before("audit", key)
             if key not in self._stored:
-                raise Transient(f"audit {key!r}: no such object")
+                raise AuditDown(f"audit {key!r}: no such object")
             found[key] = self._audit(key, self._stored[key].body) if self._audit else _CLEAN
             await self._after("audit", key)
         return tuple(Audit(key, found[key]) for key in safe)

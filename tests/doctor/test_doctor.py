@@ -49,6 +49,8 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "LEDGER_BUCKET": ({"LEDGER_BUCKET": ""}, {"LEDGER_BUCKET": "other-1250000000"}),
     "COS_ENDPOINT": ({"COS_ENDPOINT": "http://127.0.0.1:9"}, {"COS_ENDPOINT": "nonsense"}),
     "AUDIT_SUSPECT": ({"AUDIT_SUSPECT": "perhaps"},),
+    "AUDIT_INPUTS": ({"AUDIT_INPUTS": "perhaps"},),
+    "AUDIT_SUSPECT_INPUTS": ({"AUDIT_SUSPECT_INPUTS": "perhaps"},),
     "BACKEND_URL": ({"BACKEND_URL": ""}, {"BACKEND_URL": "http://127.0.0.1:9"}, {"BACKEND_URL": "nonsense"}),
     "INTERNAL_CALLBACK_SECRET": (
         {"INTERNAL_CALLBACK_SECRET": ""},

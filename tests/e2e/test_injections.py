@@ -44,6 +44,15 @@ def test_files_that_answer_503_for_a_while_are_had_all_the_same(tmp_path: Path) 
     assert [len(task["callbacks"]) for task in report["tasks"]] == [1] * 6
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_an_input_that_the_audit_blocks_is_refunded_and_nothing_was_paid(tmp_path: Path) -> None:
+    report = demo(tmp_path, "--tasks", "2", "--inject", "audit-block")
+    assert report["quota"] == {"charged": 2, "refunded": 2}
+    assert [task["error"]["code"] for task in report["tasks"]] == ["content_violation"] * 2
+    assert [task["vendor_calls"]["create"] for task in report["tasks"]] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("asked", "read"),
     [

@@ -78,12 +78,13 @@ def test_calls_to_the_outside_are_told_where_they_are_made() -> None:
         "vendor create": "consume generate",
         "vendor query": "consume collect",
         "download": "consume collect",
-        "audit": "consume collect",
+        "audit": "consume collect",  # the later of two
         "verdict": "consume collect",
         "promote": "consume collect",
         "callback": "consume collect",
     }
     assert len(kept.named("download")) == 12
+    assert [kept.above(span)[1] for span in kept.named("audit")] == ["consume clean", "consume collect"]
     assert kept.one("callback").attributes == {"status": "success", "result": "delivered", "http_status": 200}
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from messages.errors import InvalidKey, Permanent, Transient
-from services.errors import BadPicture, Changed, Exists, NotFound, ObjectsDown
+from services.errors import AuditDown, BadPicture, Changed, Exists, NotFound, ObjectsDown
 from services.objects.port import Objects, PictureRule
 
 MIB = 1 << 20
@@ -490,7 +490,7 @@ async def test_an_audit_that_misses_a_picture_is_no_audit(world: Any, photo: byt
     await world.objects.put(world.key("a"), photo)
     await world.objects.put(world.key("text"), b"no picture")
     for missing in ("nothing", "text"):
-        with pytest.raises(Transient):
+        with pytest.raises(AuditDown):
             await world.objects.audit([world.key("a"), world.key(missing)])
     with pytest.raises(ValueError, match="100"):
         await world.objects.audit([world.key("a")] * 101)

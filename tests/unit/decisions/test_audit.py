@@ -8,7 +8,8 @@ import pytest
 
 from consumers.stages.audit import audited, is_blocked
 from messages.codes import Code
-from messages.errors import Rejected, Transient
+from messages.errors import Rejected
+from services.errors import AuditDown
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
 from tasks.context import Policy, Services
@@ -76,5 +77,5 @@ async def test_a_suspect_is_blocked_unless_the_deployment_allows_it() -> None:
 
 
 async def test_an_audit_that_fails_is_no_pass() -> None:
-    with pytest.raises(Transient):
+    with pytest.raises(AuditDown):
         await audited(["not/stored"], outside({}))

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from messages.errors import Permanent, Transient
-from services.errors import Denied, Exists, NotFound, ObjectsDown
+from messages.errors import Permanent
+from services.errors import AuditDown, Denied, Exists, NotFound, ObjectsDown
 from services.objects.memory import MemoryObjects
 from services.objects.port import PictureRule
 
@@ -116,5 +116,5 @@ async def test_without_an_audit_all_is_clean_that_is_there() -> None:
     objects = store()
     await objects.put("a", b"1")
     assert not (await objects.audit(["a"]))[0].result.violation
-    with pytest.raises(Transient):
+    with pytest.raises(AuditDown):
         await objects.audit(["a", "b"])
