@@ -1,1 +1,1 @@
-"""Measurements: each compares with the limit in the same run, and prints ratios with their spread."""
+"""Benchmarks: each measures the product and its limit in the same run, and prints ratios with their spread."""

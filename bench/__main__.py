@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m bench [NAME...]`: print the figures and write them to bench/latest.json."""
+"""`make bench`, or `python -m bench [NAME...]`: prints the figures and writes them to bench/latest.json."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ LATEST = Path(__file__).with_name("latest.json")
 
 
 def keep(figures: Sequence[Figure], path: Path) -> None:
-    """Put a suite's figures among those of the others, which must not be lost because one fails, or is run alone."""
+    """Merge a suite's figures into the file; those of other suites stay, even if one fails or runs alone."""
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     kept |= {f.name: {"median": f.median, "min": f.min, "max": f.max, "unit": f.unit} for f in figures}
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def main(names: list[str]) -> int:
-    """Run the suites named, or all."""
+    """Run the named suites, or all."""
     unknown = sorted(set(names) - set(SUITES))
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SUITES)}", file=sys.stderr)
         return 2
-    # As in production, but that nobody reads it: what an engine tells is part of what it costs.
+    # As in production, but to /dev/null: logging is part of an engine's cost.
     logs.setup(open(os.devnull, "w", encoding="utf-8"), "INFO", "bench")  # noqa: PTH123, SIM115 - for good
     for name in names or SUITES:
         suite = importlib.import_module(f"bench.{name}")

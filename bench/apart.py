@@ -1,4 +1,4 @@
-"""A measurement in a process that does nothing else: its memory and its processor time are its own."""
+"""Measurement in a separate process, whose memory and processor time are its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def measure_apart(module: str, *arguments: str) -> dict[str, float]:
     """Run a module that prints its figures as one JSON object.
 
     Raises:
-        subprocess.CalledProcessError: it failed; what it said is on standard error.
+        subprocess.CalledProcessError: it failed; its output is on standard error.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],

@@ -1,8 +1,8 @@
-"""A wave of tasks whose vendor takes a minute: function time billed with delayed polls, against waiting for them.
+"""Billed function time of many tasks whose vendor takes a minute: delayed polls against waiting functions.
 
-Everything is the product's own: uploads reach `producer.cos_trigger`, a timer calls `consumers.runners.drain`, both
-in the platform's stand-in, which counts GB-seconds. What waits instead is the same engine in a function that is called
-once a task and returns when its task's verdict is delivered.
+Everything is the product's own: uploads reach `producer.cos_trigger`, a timer calls `consumers.runners.drain`, both in
+the platform's stand-in, which counts GB-seconds. The waiting variant is the same engine in a function that is called
+once for each task and returns when the task's verdict is delivered.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _EVERY_S: Final = 15.0
 _INSTANCES: Final = 2
 _UPLOADS_AT_ONCE: Final = 8
 _USERS: Final = 50
-_PATIENCE_S: Final = 3600.0
+_LIMIT_S: Final = 3600.0
 
 
 class _Events:
-    """Takes COS events by HTTP and hands them to the loop."""
+    """Receives COS events by HTTP and passes them to the loop."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -60,7 +60,7 @@ class _Events:
         return Response()
 
 
-class _Town:
+class _Deployment:
     """The stand-ins, the trigger's function, and a client."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +70,7 @@ class _Town:
     async def __aenter__(self) -> Self:
         events = _Events()
         self._stack.enter_context(events.server)
-        self.world = self._stack.enter_context(
+        self.sandbox = self._stack.enter_context(
             Sandbox(
                 self._folder,
                 HANDLERS,
@@ -81,7 +81,7 @@ class _Town:
             )
         )
         self.environ = {
-            **{name: value for name, value in self.world.environ.items() if name != "TRACE_FILE"},
+            **{name: value for name, value in self.sandbox.environ.items() if name != "TRACE_FILE"},
             "PYTHONPATH": os.pathsep.join(sys.path),
             "WORK_CONCURRENCY": "16",
             "LOG_LEVEL": "WARNING",
@@ -107,7 +107,7 @@ class _Town:
         )
 
     async def sell(self, count: int) -> list[Sold]:
-        """Sell and upload so many tasks."""
+        """Sell and upload a number of tasks."""
         photo = self._folder / "photo.jpg"
         await asyncio.to_thread(photo.write_bytes, _photo())
         gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
@@ -121,11 +121,11 @@ class _Town:
         return list(await asyncio.gather(*(one(number) for number in range(count))))
 
     async def ended(self, count: int) -> Mapping[str, int]:
-        """Wait until so many tasks have heard their verdict; statuses."""
-        deadline = time.monotonic() + _PATIENCE_S
+        """Wait until a number of tasks have their verdicts. Returns the counts by status."""
+        deadline = time.monotonic() + _LIMIT_S
         while True:
-            book = await asyncio.to_thread(self.world.book)
-            ends = [row["status"] for row in book["tasks"] if row["status"] in {"success", "failed"}]
+            account = await asyncio.to_thread(self.sandbox.quota_account)
+            ends = [row["status"] for row in account["tasks"] if row["status"] in {"success", "failed"}]
             if len(ends) >= count:
                 return {status: ends.count(status) for status in set(ends)}
             if time.monotonic() > deadline:
@@ -144,18 +144,18 @@ def _photo() -> bytes:
 
 
 async def _polling(folder: Path) -> dict[str, float]:
-    async with _Town(folder) as town:
+    async with _Deployment(folder) as deployment:
         started = time.monotonic()
-        async with town.function("consumers.runners.drain", _INSTANCES) as drain:
+        async with deployment.function("consumers.runners.drain", _INSTANCES) as drain:
             async with Timer(drain, _EVERY_S):
-                await town.sell(_TASKS)
-                ends = await town.ended(_TASKS)
+                await deployment.sell(_TASKS)
+                ends = await deployment.ended(_TASKS)
                 wall = time.monotonic() - started
-            # What is under way is billed, too.
+            # Calls in progress are billed too.
             await drain.settle()
-            await town.trigger.settle()
-            stats, trigger = drain.stats, town.trigger.stats
-    _insist(ends, _TASKS)
+            await deployment.trigger.settle()
+            stats, trigger = drain.stats, deployment.trigger.stats
+    _check_success(ends, _TASKS)
     return {
         "wall": wall,
         "gb_s": stats.gb_seconds / _TASKS,
@@ -165,21 +165,21 @@ async def _polling(folder: Path) -> dict[str, float]:
 
 
 async def _waiting(folder: Path) -> float:
-    async with _Town(folder) as town, town.function("bench.waiting", _WAITING_TASKS) as function:
-        sold = await town.sell(_WAITING_TASKS)
+    async with _Deployment(folder) as deployment, deployment.function("bench.waiting", _WAITING_TASKS) as function:
+        sold = await deployment.sell(_WAITING_TASKS)
         await asyncio.gather(*(function.send({"user": one.user_id, "task": one.task_id}) for one in sold))
-        _insist(await town.ended(_WAITING_TASKS), _WAITING_TASKS)
+        _check_success(await deployment.ended(_WAITING_TASKS), _WAITING_TASKS)
         await function.settle()
         return function.stats.gb_seconds / _WAITING_TASKS
 
 
-def _insist(ends: Mapping[str, int], count: int) -> None:
+def _check_success(ends: Mapping[str, int], count: int) -> None:
     if ends != {"success": count}:
         raise RuntimeError(f"of {count} tasks not all were a success: {dict(ends)}")
 
 
 def measure() -> Iterator[Figure]:
-    """GB-seconds a task, both ways, and how often the one fits into the other. One run: a wave takes minutes."""
+    """Measure GB-seconds per task in both variants, and their ratio. One run, because it takes minutes."""
     with tempfile.TemporaryDirectory() as folder:
         waiting = asyncio.run(_waiting(Path(folder)))
     with tempfile.TemporaryDirectory() as folder:

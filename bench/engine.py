@@ -1,4 +1,4 @@
-"""The engine alone: microseconds that it adds to a message whose stage does nothing, without any broker."""
+"""Engine alone: microseconds that it adds to a message whose stage does nothing, without a broker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import cast
 
+from bench.environment import TOPIC, build_services, poll_message
 from bench.figures import Figure
-from bench.house import TOPIC, outside, poll_message
 from consumers.engine.engine import Engine
 from consumers.engine.outcomes import Leave, Outcome
 from consumers.engine.pauses import Pauses
@@ -31,36 +31,36 @@ log = logs.get(__name__)
 
 
 class _NoConsumer:
-    """Acks by doing nothing."""
+    """Consumer whose methods do nothing."""
 
     connected = True
 
     async def receive(self) -> Delivery:
-        """There is nothing."""
+        """Raise, because there are no messages."""
         raise Closed("no messages come here")
 
     async def ack(self, delivery: Delivery) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def release(self, delivery: Delivery) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 async def _silent(_message: Message, _task: Task | None, _out: Services) -> Outcome:
     return Leave()
 
 
-async def _telling(_message: Message, _task: Task | None, _out: Services) -> Outcome:
+async def _logged(_message: Message, _task: Task | None, _out: Services) -> Outcome:
     log.info(Event.VENDOR_POLLED, vendor="none", state="working")
     return Leave()
 
 
-async def _microseconds(*, telling: bool) -> float:
-    stages = {Stage.POLL: _telling if telling else _silent}
-    out = outside(cast("Broker", None))
+async def _microseconds(*, logged: bool) -> float:
+    stages = {Stage.POLL: _logged if logged else _silent}
+    out = build_services(cast("Broker", None))
     dispatcher = Dispatcher(Engine(out, stages, Pauses(asyncio.get_running_loop().time)))
     consumer = _NoConsumer()
     deliveries = [Delivery(f"1:{number}", TOPIC, poll_message(number)) for number in range(_MESSAGES)]
@@ -71,6 +71,6 @@ async def _microseconds(*, telling: bool) -> float:
 
 
 def measure() -> Iterator[Figure]:
-    """Silent, and with one line of the log a message."""
-    for name, telling in (("engine_alone", False), ("engine_alone_telling", True)):
-        yield Figure.of(name, [asyncio.run(_microseconds(telling=telling)) for _ in range(_REPEATS)], "us")
+    """Measure without logs, and with one log line for each message."""
+    for name, logged in (("engine_alone", False), ("engine_alone_logging", True)):
+        yield Figure.of(name, [asyncio.run(_microseconds(logged=logged)) for _ in range(_REPEATS)], "us")

@@ -1,4 +1,4 @@
-"""Cold start: importing an entry module, against importing what it cannot do without, in processor time."""
+"""Cold start: import of an entry module, against the import of its indispensable libraries, in processor time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.figures import Figure
 __all__ = ["measure"]
 
 _REPEATS = 9
-# Processor time: what the clock on the wall says of an import is mostly who else wanted the processor.
+# Processor time, because the elapsed time of an import depends mostly on other processes.
 _SCRIPT = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
 _PAIRS = (
     ("producer.cos_trigger", "msgspec, pulsar"),
@@ -28,7 +28,7 @@ def _seconds(what: str) -> float:
 def measure() -> Iterator[Figure]:
     """Import times and their ratios."""
     for module, base in _PAIRS:
-        # In turns, so that a change of the machine's load meets both alike.
+        # Alternating, so that a change of the machine's load affects both equally.
         rows = [(_seconds(module), _seconds(base)) for _ in range(_REPEATS)]
         label = f"import {module}"
         yield Figure.of(f"{label}, ms", [ours * 1000 for ours, _ in rows], "ms")

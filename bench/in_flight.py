@@ -1,4 +1,4 @@
-"""Thousands of tasks that wait for a vendor as delayed polls: how long, how much memory, how much processor."""
+"""Thousands of tasks that wait for a vendor as delayed polls: elapsed time, memory and processor time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.apart import measure_apart
 from bench.figures import Figure
-from bench.pulsar_place import pulsar_place
+from bench.pulsar_endpoint import pulsar_endpoint
 
 __all__ = ["measure"]
 
@@ -22,16 +22,16 @@ def _run(url: str, admin_url: str, namespace: str, count: int) -> dict[str, floa
 
 
 def measure() -> Iterator[Figure]:
-    """Figures of a process that does nothing else; the vendor takes the same time for every job."""
+    """Measure in a process that does nothing else; the vendor takes the same time for every job."""
     for count in _COUNTS:
         rows = []
         for _ in range(_REPEATS):
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(_run(f"sqlite://{Path(folder).resolve() / 'broker.db'}", "", "", count))
         yield from _figures(f"inflight_{count}", rows)
-    with pulsar_place() as place:
+    with pulsar_endpoint() as endpoint:
         for count in _COUNTS:
-            rows = [_run(place.url, place.admin_url, place.namespace(), count) for _ in range(_REPEATS)]
+            rows = [_run(endpoint.url, endpoint.admin_url, endpoint.namespace(), count) for _ in range(_REPEATS)]
             yield from _figures(f"inflight_{count}_pulsar", rows)
 
 

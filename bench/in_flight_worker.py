@@ -1,6 +1,6 @@
-"""The process that `bench.in_flight` measures: a pump with the real stage `poll`, and a vendor that takes its time.
+"""Process that `bench.in_flight` measures: a pump with the real stage `poll`, and a slow vendor.
 
-The ledger lies in memory, so the records of each task's marks are part of what it takes.
+The ledger is in memory, so the records of the tasks' marks are included in the measured memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
-from bench.house import TOPIC, build_pump, outside, poll_message
+from bench.environment import TOPIC, build_pump, build_services, poll_message
 from consumers.engine.outcomes import Leave, Outcome
 from consumers.engine.stage import of_task_if_marked
 from consumers.stages.poll import poll
@@ -35,7 +35,7 @@ _AT_ONCE = 500
 
 
 class SlowVendor:
-    """A vendor whose every job takes the same time from its first look on.
+    """Vendor whose jobs all take the same time after the first query.
 
     Args:
         seconds: that time.
@@ -47,16 +47,16 @@ class SlowVendor:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.until = 0.0
-        self.looks = 0
+        self.polls = 0
 
     async def query(self, job_id: str, *, kind: str = "") -> JobStatus:  # noqa: ARG002 - the port's signature
-        """How a job is."""
-        self.looks += 1
+        """Return the state of a job."""
+        self.polls += 1
         done = time.time() >= self.until
         return JobStatus(JobState.SUCCESS if done else JobState.WORKING)
 
     def begin(self) -> None:
-        """All jobs begin."""
+        """Start all jobs."""
         self.until = time.time() + self._seconds
 
 
@@ -78,7 +78,7 @@ async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_
     variables = {"BROKER_ADMIN_URL": admin_url, "BROKER_NAMESPACE": namespace}
     broker = await open_broker(options_of(url, lambda name: variables.get(name, "")))
     vendor = SlowVendor(vendor_s)
-    out = outside(broker, {"runninghub": cast("Vendor", vendor)}, vendor_s)
+    out = build_services(broker, {"runninghub": cast("Vendor", vendor)}, vendor_s)
     left = count
     done = asyncio.Event()
 
@@ -106,7 +106,7 @@ async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_
         "count": count,
         "wall_s": time.perf_counter() - started,
         "cpu_s": time.process_time() - cpu,
-        "looks": vendor.looks,
+        "polls": vendor.polls,
         "idle_mb": idle,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

@@ -1,7 +1,7 @@
-"""A vendor's large result on its way to COS: our streaming against the SDK's own upload of the same body from disk.
+"""Transfer of a vendor's large result to COS: our streaming against the SDK's upload of the same body from disk.
 
-Vendor and COS are on loopback in processes of their own; the worker's memory is that of a process that does
-nothing else.
+Vendor and COS run on loopback in processes of their own; the worker's memory is measured in a process that does nothing
+else.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _serve_cos(data: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
 
 
 class _Sender(BaseHTTPRequestHandler):
-    """Sends one file as the kernel can: the vendor must not be what limits the measurement."""
+    """Sends one file with sendfile, so that the vendor does not limit the measurement."""
 
     protocol_version = "HTTP/1.1"
     path_to_file = ""
@@ -51,12 +51,12 @@ class _Sender(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(SIZE))
         self.end_headers()
         self.wfile.flush()
-        # The worker opens the file once only to warm up, and hangs up.
+        # To warm up, the worker opens the file once and disconnects.
         with open(self.path_to_file, "rb") as body, contextlib.suppress(ConnectionError):  # noqa: PTH123 - for sendfile
             self.connection.sendfile(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
-        """Say nothing."""
+        """Do not log."""
 
 
 def _serve_file(path: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
@@ -69,10 +69,10 @@ def _serve_file(path: str, ready: Any) -> None:  # noqa: ANN401 - a pipe's end
 
 
 def measure() -> Iterator[Figure]:
-    """Speed relative to the SDK's, and memory above idle."""
+    """Measure the speed relative to the SDK's, and the memory above idle."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        # An mp4 by its first bytes; the rest is not looked at.
+        # Only the first bytes are those of an mp4; the rest is not checked.
         path.write_bytes(b"\0\0\0\x18ftypmp42" + os.urandom(_MIB - 12) + os.urandom(_MIB) * (SIZE // _MIB - 1))
         context = multiprocessing.get_context("spawn")
         ends = []

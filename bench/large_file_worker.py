@@ -1,4 +1,4 @@
-"""The process that `bench.large_file` measures: brings one file home, by our streaming or by the SDK alone."""
+"""Process that `bench.large_file` measures: transfers one file, by our streaming or by the SDK alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _mib(field: str) -> float:
 
 
 def _idle_mib() -> float:
-    """Resident memory now; the peak is counted from here (proc(5), clear_refs)."""
+    """Return the resident memory; the peak is measured from here on (proc(5), clear_refs)."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _mib("VmRSS")
@@ -83,7 +83,7 @@ def _sdk(cos: str, path: str) -> dict[str, float]:
 
 
 def main(kind: str, cos: str, vendor: str, path: str) -> None:
-    """Measure one upload and print it as JSON."""
+    """Measure one transfer and print it as JSON."""
     print(json.dumps(asyncio.run(_stream(cos, vendor)) if kind == "stream" else _sdk(cos, path)))
 
 

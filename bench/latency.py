@@ -1,4 +1,4 @@
-"""From the publish of a message to the begin of its stage, at a steady hundred a second, on each broker and raw."""
+"""Time from the publish of a message to the begin of its stage, at a hundred a second, on each broker and raw."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pulsar
 import pulsar.asyncio
 
+from bench.environment import TOPIC, build_pump, build_services, poll_message
 from bench.figures import Figure
-from bench.house import TOPIC, build_pump, outside, poll_message
-from bench.pulsar_place import Place, pulsar_place, quiet
+from bench.pulsar_endpoint import PulsarEndpoint, pulsar_endpoint, quiet
 from consumers.engine.outcomes import Leave, Outcome
 from messages.bodies import Stage
 from messages.codec import Message
@@ -32,7 +32,7 @@ _MESSAGES = _RATE * _SECONDS
 
 
 async def _steadily(send: Callable[[int], Awaitable[object]]) -> list[float]:
-    """Send at a steady rate; when each was sent."""
+    """Send at a steady rate. Returns the send times."""
     started = time.perf_counter()
     sent = []
     async with asyncio.TaskGroup() as tasks:
@@ -48,7 +48,7 @@ async def _send(send: Callable[[int], Awaitable[object]], number: int) -> None:
 
 
 async def _engine(broker: Broker) -> list[float]:
-    """Milliseconds of each message."""
+    """Return the milliseconds of each message."""
     begun: dict[int, float] = {}
     done = asyncio.Event()
 
@@ -58,7 +58,7 @@ async def _engine(broker: Broker) -> list[float]:
             done.set()
         return Leave()
 
-    pump = build_pump(outside(broker), {Stage.POLL: stage}, concurrency=8, prefetch=0)
+    pump = build_pump(build_services(broker), {Stage.POLL: stage}, concurrency=8, prefetch=0)
     running = asyncio.create_task(pump.run())
     await broker.publish("wake", b"")  # connects
     sent = await _steadily(lambda number: broker.publish(TOPIC, poll_message(number)))
@@ -73,13 +73,13 @@ async def _sqlite(folder: str) -> list[float]:
     return await _engine(await SqliteBroker.open(str(Path(folder) / "broker.db")))
 
 
-async def _pulsar(place: Place) -> list[float]:
-    return await _engine(await place.open(place.namespace()))
+async def _pulsar(endpoint: PulsarEndpoint) -> list[float]:
+    return await _engine(await endpoint.open(endpoint.namespace()))
 
 
-async def _raw(place: Place) -> list[float]:
-    path = place.path(place.namespace())
-    client = pulsar.asyncio.Client(place.url, authentication=place.authentication, logger=quiet())
+async def _raw(endpoint: PulsarEndpoint) -> list[float]:
+    path = endpoint.path(endpoint.namespace())
+    client = pulsar.asyncio.Client(endpoint.url, authentication=endpoint.authentication, logger=quiet())
     consumer = await client.subscribe(path, "workers", consumer_type=pulsar.ConsumerType.Shared)
     producer = await client.create_producer(path, batching_enabled=False)
     begun: dict[int, float] = {}
@@ -99,12 +99,12 @@ async def _raw(place: Place) -> list[float]:
 
 
 def measure() -> Iterator[Figure]:
-    """Median and 99th percentile."""
+    """Measure the median and the 99th percentile."""
     with tempfile.TemporaryDirectory() as folder:
         yield from _figures("sqlite", [asyncio.run(_sqlite(folder)) for _ in range(_REPEATS)])
-    with pulsar_place() as place:
-        asyncio.run(_raw(place))  # the broker's own code is compiled by then
-        rows = [(asyncio.run(_pulsar(place)), asyncio.run(_raw(place))) for _ in range(_REPEATS)]
+    with pulsar_endpoint() as endpoint:
+        asyncio.run(_raw(endpoint))  # compiles the broker's code
+        rows = [(asyncio.run(_pulsar(endpoint)), asyncio.run(_raw(endpoint))) for _ in range(_REPEATS)]
         yield from _figures("pulsar", [ours for ours, _ in rows])
         yield from _figures("raw_pulsar", [raw for _, raw in rows])
 

@@ -1,4 +1,4 @@
-"""Messages: bytes, and the time to encode and decode one."""
+"""Messages: their size, and the time to encode and decode one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _microseconds(work: Callable[[], object]) -> float:
 
 
 def measure() -> Iterator[Figure]:
-    """Size and speed of a `generate` message."""
+    """Measure size and speed of a `generate` message."""
     data = encode(_MESSAGE)
     yield Figure.of("bytes_generate_message", [len(data)], "bytes")
     yield Figure.of("encode", [_microseconds(lambda: encode(_MESSAGE)) for _ in range(_REPEATS)], "us")

@@ -1,4 +1,4 @@
-"""Requests to COS for one task, counted one by one: what a worker reads and writes from `accepted` to `delivered`."""
+"""Requests to COS of one task, by operation: all reads and writes of a worker from `accepted` to `delivered`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from tests.engine.world import World
 
 __all__ = ["count", "measure"]
 
-_LOOKS = 4
-"""Times that the vendor's job is still at work."""
+_POLLS = 4
+"""Polls at which the vendor's job is still running."""
 
 
 class _Counted:
-    """A store that counts its calls: each is one request to COS."""
+    """Store that counts its calls; each is one request to COS."""
 
     def __init__(self, store: str, objects: Objects, seen: Counter[str]) -> None:
         self._store = store
         self._objects = objects
         self._seen = seen
 
-    def __getattr__(self, verb: str) -> Any:  # noqa: ANN401 - whatever the store has
+    def __getattr__(self, verb: str) -> Any:  # noqa: ANN401 - any attribute of the store
         self._seen[f"{self._store} {verb}"] += 1
         return getattr(self._objects, verb)
 
 
 async def _count(kind: str) -> Counter[str]:
     async with World() as world:
-        world.vendor.plans.append(Plan(looks=_LOOKS))
+        world.vendor.plans.append(Plan(looks=_POLLS))
         run = await world.order(kind)
         seen: Counter[str] = Counter()
         world.ledger.objects = cast("Objects", _Counted("ledger", world.ledger.objects, seen))
@@ -48,17 +48,17 @@ async def _count(kind: str) -> Counter[str]:
 
 
 def count(kind: str) -> Counter[str]:
-    """`{store} {operation}` -> how often, in one worker, of one task that goes well.
+    """Return `{store} {operation}` -> number of requests of one worker for one successful task.
 
     Args:
-        kind: of the task.
+        kind: kind of the task.
     """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_count(kind))
 
 
 def measure() -> Iterator[Figure]:
-    """Every operation by itself, and the sum, for each kind."""
+    """Measure every operation, and the sum, for each kind."""
     for kind in ("basic_clean", "model_pose12"):
         seen = count(kind)
         for name, times in sorted(seen.items()):

@@ -1,4 +1,4 @@
-"""The engine on the embedded broker against a raw loop of sqlite3 that claims and deletes, with the same pragmas."""
+"""Engine on the embedded broker against a raw loop of sqlite3 that claims and deletes, with the same pragmas."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.environment import TOPIC, NoWork, poll_message
 from bench.figures import Figure, ratio
-from bench.house import TOPIC, NoWork, poll_message
 from transport.sqlite import SqliteBroker
 
 __all__ = ["measure"]
@@ -32,7 +32,7 @@ RETURNING id, payload
 
 
 def _raw(folder: Path) -> float:
-    """Messages a second: what a loop does that claims one, commits, deletes it, commits."""
+    """Return messages per second of a loop that claims one, commits, deletes it, commits."""
     db = sqlite3.connect(folder / "raw.db", isolation_level=None)
     db.executescript(_SCHEMA)
     db.execute("BEGIN")
@@ -55,7 +55,7 @@ async def _engine(folder: Path, prefetch: int) -> float:
 
 
 def measure() -> Iterator[Figure]:
-    """Rates and their ratio."""
+    """Measure rates and their ratio."""
     rows: dict[str, list[float]] = {"raw_sqlite": [], "engine_sqlite": [], "engine_sqlite_prefetch": []}
     for _ in range(_REPEATS):
         with tempfile.TemporaryDirectory() as name:

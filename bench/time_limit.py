@@ -1,4 +1,4 @@
-"""A time limit on work that does not wait: `within`, which sets its timer late, against `asyncio.timeout`."""
+"""Time limit for work that does not wait: `within`, which sets its timer late, against `asyncio.timeout`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _at_once() -> float:
 
 
 def measure() -> Iterator[Figure]:
-    """Microseconds a call, both ways in turns, and their ratio."""
+    """Measure microseconds per call, alternating, and the ratio."""
     rows = [(asyncio.run(_late()), asyncio.run(_at_once())) for _ in range(_REPEATS)]
     yield Figure.of("within, us", [late for late, _ in rows], "us")
     yield Figure.of("asyncio.timeout, us", [at_once for _, at_once in rows], "us")

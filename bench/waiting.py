@@ -1,4 +1,4 @@
-"""What `bench.billing` compares with: a function that does one task's work, and waits in it until the task is done."""
+"""Function to which `bench.billing` compares: it handles one task, and waits until the task is done."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasks.ledger.records import Delivered
 
 __all__ = ["main_handler"]
 
-_LOOK_EVERY_S = 0.5
+_POLL_EVERY_S = 0.5
 
 
 def main_handler(event: Mapping[str, Any], _context: Mapping[str, Any]) -> dict[str, bool]:
-    """Entry of the function."""
+    """Handle an event of the platform."""
     run = RunId(event["user"], event["task"])
     return instance("bench.waiting", open_services).call(lambda services: _until_done(run, services))
 
@@ -29,7 +29,7 @@ async def _until_done(run: RunId, services: Services) -> dict[str, bool]:
     pump = build_pump(services)
     running = asyncio.create_task(pump.run())
     while await services.ledger.read(run, Delivered.at()) is None:  # noqa: ASYNC110 - another process may write it
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_EVERY_S)
     pump.stop()
     with suppress(asyncio.CancelledError):
         await running

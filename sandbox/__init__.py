@@ -1,1 +1,1 @@
-"""Stand-ins for everything outside: COS with CI, the vendor, the backend. They verify, they do not trust."""
+"""Stand-ins for COS with CI, RunningHub, the backend, SCF and Pulsar. They verify what they receive."""

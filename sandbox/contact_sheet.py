@@ -1,4 +1,4 @@
-"""One picture that shows many."""
+"""Contact sheet: one picture that shows many."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PAPER: Final = (245, 245, 245)
 
 
 def contact_sheet(pictures: Sequence[Path], target: Path, columns: int = 4) -> None:
-    """Write a jpg with every picture in a grid, left to right, top to bottom.
+    """Write a jpg with all pictures in a grid, left to right, top to bottom.
 
     Args:
         pictures: files that Pillow can read.
         target: the file to write.
-        columns: pictures in a row, at most.
+        columns: greatest number of pictures in a row.
     """
     columns = min(columns, max(1, len(pictures)))
     rows = math.ceil(len(pictures) / columns)

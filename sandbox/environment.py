@@ -1,4 +1,4 @@
-"""All stand-ins at once, on free loopback ports, and the environment that points the product at them."""
+"""All stand-ins together, on free loopback ports, and the environment that points the product at them."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ _AT_ONCE: Final = 2
 """Handlers of one function that run at the same time."""
 
 _WORKFLOWS: Final = Path(__file__).parent / "workflows"
-"""A file for each kind that the vendor's stand-in does."""
+"""Folder with a workflow file for each kind of the vendor's stand-in."""
 
 
 class Handlers(NamedTuple):
-    """Commands that run a handler in a fresh process, as the platform would call it, with the event on stdin."""
+    """Commands that run a handler in a fresh process, as the platform does, with the event on stdin."""
 
-    uploaded: Sequence[str]
-    """Takes COS events."""
-    called_back: Sequence[str]
-    """Stands behind the Function URL that the vendor calls."""
+    cos_trigger: Sequence[str]
+    """Handles COS events."""
+    webhook: Sequence[str]
+    """Handles calls of the Function URL that the vendor calls."""
 
 
 class Sandbox:
     """COS with CI, RunningHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
-        data: folder for everything they keep, and for the broker.
+        data: data directory of the stand-ins and of the broker.
         handlers: commands of the product's functions.
-        event_url: where COS events are posted; empty runs the handler as a command.
-        duration_s: how long a vendor's job takes.
-        concurrent: jobs the vendor works on at once.
-        webhook: whether the vendor is told a webhook.
-        broker: variables that name another broker than a file in the folder.
+        event_url: URL to post COS events to; empty runs the handler as a command.
+        duration_s: duration of a vendor's job, in seconds.
+        concurrent: number of jobs the vendor runs at once.
+        webhook: give the vendor a webhook URL.
+        broker: variables of another broker than a file in the data directory.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Sandbox:
         broker: Mapping[str, str] | None = None,
     ) -> None:
         data.mkdir(parents=True, exist_ok=True)
-        # Keys and pictures lie below: for the owner alone, whatever mode each file gets.
+        # It holds keys and pictures: only the owner may enter, whatever the modes of the files.
         data.chmod(0o700)
         self._data = data
         self._broker = broker or {"BROKER_URL": f"sqlite://{(data / 'broker.db').resolve()}"}
@@ -102,21 +102,23 @@ class Sandbox:
                 data_dir=data / "backend",
             )
         )
-        self._gateway = Server(gateway_app(handlers.called_back, environ=lambda: self.environ, concurrency=_AT_ONCE))
+        self._gateway = Server(gateway_app(handlers.webhook, environ=lambda: self.environ, concurrency=_AT_ONCE))
         self.environ = self._environ(duration_s, self._gateway.url if webhook else "")
-        # Made last: the command needs the environment, and that names the ports.
+        # Created last: the command needs the environment, which contains the ports.
         self._sink: Sink = (
-            UrlSink(event_url) if event_url else CommandSink(handlers.uploaded, concurrency=_AT_ONCE, env=self.environ)
+            UrlSink(event_url)
+            if event_url
+            else CommandSink(handlers.cos_trigger, concurrency=_AT_ONCE, env=self.environ)
         )
 
     def start(self) -> Self:
-        """Serve."""
+        """Start serving."""
         for server in self._servers:
             server.start()
         return self
 
     def stop(self) -> None:
-        """Stop serving; COS first, so that its events have been handed over."""
+        """Stop serving; COS first, so that all its events are delivered."""
         for server in self._servers:
             server.stop()
 
@@ -126,12 +128,12 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
-    def book(self, task: str = "") -> dict[str, Any]:
-        """The backend's quota book."""
-        return self._ask(self._backend, f"/_sandbox/book?task_id={task}")
+    def quota_account(self, task: str = "") -> dict[str, Any]:
+        """Return the backend's quota account."""
+        return self._ask(self._backend, f"/_sandbox/quota?task_id={task}")
 
     def vendor_stats(self) -> dict[str, Any]:
-        """What the vendor was asked for."""
+        """Return the vendor's counts and jobs."""
         return self._ask(self._runninghub, "/_sandbox/stats")
 
     def arm(self, stand_in: str, fault: Mapping[str, object]) -> None:
@@ -185,12 +187,12 @@ class Sandbox:
 
 
 def _is_inherited(name: str) -> bool:
-    """Whether handlers, and who reads the environment file, are to have a variable of this process."""
+    """Return True for a variable of this process that handlers and the environment file inherit."""
     return name in {"PATH", "HOME", "LANG", "TZ"} or name.startswith("OTEL_")
 
 
 def _load_secrets(path: Path) -> dict[str, str]:
-    """Keys of the stand-ins: each made once, kept with their data, so that a restart knows what it signed."""
+    """Load or create the keys of the stand-ins, which are kept so that a restart can verify signatures."""
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     made = {name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "webhook", "runninghub")}
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"

@@ -1,7 +1,7 @@
-"""The platform's HTTP side: a Function URL, behind which a command stands in for the function.
+"""Function URL of the platform; a command stands in for the function.
 
-A request becomes the event that SCF, "Function URL" (document 583/96099) describes, the command gets it as JSON on its
-standard input and writes the function's answer, as JSON, to its standard output.
+A request becomes the event that SCF, "Function URL" (document 583/96099) describes. The command gets it as JSON on its
+standard input and writes the function's answer as JSON to its standard output.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ __all__ = ["create_app"]
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MAX_BODY_BYTES: Final = 6 << 20
-"""What the platform lets through (SCF, gateway trigger: 6 MB each way)."""
+"""Largest body in bytes that the platform accepts (SCF, gateway trigger: 6 MB each way)."""
 
 _Environ = Callable[[], Mapping[str, str]]
 
 
 def create_app(argv: Sequence[str], *, environ: _Environ, concurrency: int = 4, timeout: float = 60.0) -> Starlette:
-    """The gateway as an ASGI app.
+    """Create the gateway as an ASGI app.
 
     Args:
         argv: program and arguments of the command.
-        environ: gives the command's environment.
-        concurrency: commands at the same time, at most.
+        environ: returns the command's environment.
+        concurrency: greatest number of commands at the same time.
         timeout: seconds until a command is killed.
     """
     threads = ThreadPoolExecutor(concurrency, thread_name_prefix="sandbox-gateway")
 
     def run(event: bytes) -> bytes:
-        done = subprocess.run(  # noqa: S603 - the command is the one this app was made with
+        done = subprocess.run(  # noqa: S603 - the command given to this app
             list(argv), input=event, env=dict(environ()), timeout=timeout, check=True, stdout=subprocess.PIPE
         )
         return done.stdout
@@ -54,7 +54,7 @@ def create_app(argv: Sequence[str], *, environ: _Environ, concurrency: int = 4, 
             told = await asyncio.get_running_loop().run_in_executor(threads, run, event)
             return _response(json.loads(told))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            # What the platform says when a function fails is not documented.
+            # The platform's answer to a failed function is not documented.
             return Response(f"the function failed: {type(error).__name__}", 502)
 
     @asynccontextmanager
@@ -76,7 +76,7 @@ def _event(request: Request, body: bytes) -> dict[str, Any]:
     }
 
 
-def _response(answer: Any) -> Response:  # noqa: ANN401 - whatever the function returned
+def _response(answer: Any) -> Response:  # noqa: ANN401 - any answer of the function
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return Response(json.dumps(answer), 200, media_type="application/json")
     return Response(str(answer.get("body", "")), int(answer["statusCode"]), dict(answer.get("headers") or {}))

@@ -1,4 +1,4 @@
-"""Serve an ASGI app on a loopback port of its own, from a thread of its own."""
+"""Server for an ASGI app on a loopback port, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import uvicorn
 
 __all__ = ["Server"]
 
-_CLOSING_LOOK_S = 0.002
-"""Between looks whether the last connection is closed."""
+_CLOSING_POLL_S = 0.002
+"""Seconds between checks that the last connection is closed."""
 
 
 class Server:
-    """An ASGI app on 127.0.0.1, served from a thread between `start` and `stop`.
+    """An ASGI app on 127.0.0.1, served by a thread between `start` and `stop`.
 
     Args:
         app: the ASGI app.
-        port: 0 takes a free one.
+        port: the port; 0 takes a free one.
     """
 
     def __init__(self, app: Any, port: int = 0) -> None:  # noqa: ANN401 - ASGI apps have no common type
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # asyncio leaves this off on sockets it did not make, and every small answer would wait 40 ms.
+        # asyncio does not set this on sockets that it did not create, and every small answer would wait 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.bind(("127.0.0.1", port))
         self._server = _PromptServer(
@@ -56,13 +56,13 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Serve; connections made from now on are queued by the kernel until the app is up."""
+        """Start serving; the kernel queues connections until the app is ready."""
         self._socket.listen(2048)
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Finish what is being answered and close the port."""
+        """Finish the requests in progress and close the port."""
         self._server.end()
         self._thread.join(timeout=10)
         if self._thread.is_alive():
@@ -81,7 +81,7 @@ class Server:
 
 
 class _PromptServer(uvicorn.Server):
-    """Ends at once when asked to; uvicorn itself looks only every tenth of a second, twice or three times an end."""
+    """Ends as soon as it is asked to; uvicorn checks only every tenth of a second, two or three times for one end."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -90,7 +90,7 @@ class _PromptServer(uvicorn.Server):
         self._lock = threading.Lock()
 
     def end(self) -> None:
-        """Ask for the end, from any thread."""
+        """Request the end, from any thread."""
         with self._lock:
             self.should_exit = True
             if self._loop is not None and not self._loop.is_closed():
@@ -110,11 +110,11 @@ class _PromptServer(uvicorn.Server):
             listening.close()
         asked: set[Any] = set()
         while not self.force_exit:
-            # Again, for those that were just being accepted.
+            # Again, for connections that were just being accepted.
             for connection in self.server_state.connections - asked:
                 connection.shutdown()
                 asked.add(connection)
-            await asyncio.sleep(_CLOSING_LOOK_S)
+            await asyncio.sleep(_CLOSING_POLL_S)
             if not (self.server_state.connections or self.server_state.tasks):
                 break
         if not self.force_exit:

@@ -137,7 +137,7 @@ class _Demo:
                     ]
             except* WorkerDied as died:
                 raise died.exceptions[0] from None
-            account = await asyncio.to_thread(self._sandbox.book)
+            account = await asyncio.to_thread(self._sandbox.quota_account)
             stats = await asyncio.to_thread(self._sandbox.vendor_stats)
             rows = {row["task_id"]: row for row in account["tasks"]}
             queries = {job["id"]: int(job["queries"]) for job in stats["jobs"]}

@@ -12,7 +12,7 @@ __all__ = ["HANDLERS"]
 _CALL: Final = (sys.executable, "-m", "console", "invoke", "--event", "-")
 
 HANDLERS: Final = Handlers(
-    uploaded=(*_CALL, "producer.cos_trigger"),
-    called_back=(*_CALL, "producer.webhook"),
+    cos_trigger=(*_CALL, "producer.cos_trigger"),
+    webhook=(*_CALL, "producer.webhook"),
 )
 """Each command runs in a process of its own, as on the platform."""

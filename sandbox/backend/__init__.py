@@ -1,9 +1,9 @@
-"""The customer's backend as docs/backend.md has it, with its quota book. It verifies everything it is told.
+"""Stand-in for the customer's backend (docs/backend.md), with its quota account. It verifies every call.
 
-seals    signatures checked and tickets issued, by code of its own
-book     what was sold, charged, heard and refunded: SQLite, so it outlives a restart
-faults   answers that go wrong on request
-app      the HTTP side
+signatures     checks signatures and issues tickets, with code of its own
+quota_account  tasks sold, charges, callbacks and refunds: SQLite, so it survives a restart
+faults         faults that tests arm
+app            the HTTP interface
 """
 
 from __future__ import annotations

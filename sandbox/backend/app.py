@@ -1,13 +1,13 @@
-"""The HTTP side of the stand-in backend.
+"""HTTP interface of the stand-in backend.
 
 POST /api/tasks {user_id, kind, params, step?, inputs?}            sell: charges 1 -> task id, ticket, upload folder
 POST /api/tasks/{id}/steps {kind, params}                          the next step of a pipeline
 GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
 POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict in the form `steps` (docs/backend.md)
 POST /internal/task/update                                         a verdict in the older form `task_update`
-GET  /api/internal/tasks/unfinished, GET …/steps/{n}               what the workers may ask
-POST /api/internal/tasks/{id}/steps/{n}/reopen                     and for a replay
-GET  /_sandbox/book?task_id=, POST and DELETE /_sandbox/faults     for tests
+GET  /api/internal/tasks/unfinished, GET …/steps/{n}               questions of the workers
+POST /api/internal/tasks/{id}/steps/{n}/reopen                     question before a replay
+GET  /_sandbox/quota?task_id=, POST and DELETE /_sandbox/faults    for tests
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.backend.faults import Cut, Fault, Faults, wait_for_disconnect
-from sandbox.backend.quota_account import Book, Heard
+from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback
 from sandbox.backend.signatures import Signatures
 
 __all__ = ["TICKET_SECONDS", "create_app"]
 
 TICKET_SECONDS: Final = 3600
-"""How long a ticket is good."""
+"""Seconds until a ticket expires."""
 
 _ID: Final = re.compile(r"(?!-\Z)[A-Za-z0-9_-]{1,64}\Z")
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
@@ -42,7 +42,7 @@ _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 T = TypeVar("T")
 
 
-class _Order(msgspec.Struct):
+class _Purchase(msgspec.Struct):
     kind: str
     user_id: str = ""
     params: dict[str, Any] = {}
@@ -80,28 +80,28 @@ def create_app(
     demands_v2: bool = True,
     new_id: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Starlette:
-    """The stand-in backend as an ASGI app.
+    """Create the stand-in backend as an ASGI app.
 
     Args:
-        secret: for callbacks and questions.
-        ticket_secret: for tickets, at least 32 bytes.
+        secret: secret of callbacks and questions.
+        ticket_secret: secret of tickets, at least 32 bytes.
         clock: seconds since the epoch.
-        data_dir: where the book lies, so that it outlives a restart; None keeps it in memory and calls it inline.
-        max_age_s: seconds a signature is good for.
-        demands_v2: whether a call without the signature over the whole of it is refused; one that is wrong always is.
-        new_id: makes task ids; unguessable unless a test gives another.
+        data_dir: folder of the quota account, which survives a restart; None keeps it in memory and calls it inline.
+        max_age_s: seconds until a signature expires.
+        demands_v2: refuse a call without the signature over the whole call; a wrong one is always refused.
+        new_id: creates task ids; unguessable by default.
 
     Raises:
         ValueError: the ticket secret is too short.
     """
-    seals = Signatures(secret, ticket_secret, clock, max_age_s)
-    return _Backend(seals, clock, data_dir, new_id, demands_v2=demands_v2).app()
+    signatures = Signatures(secret, ticket_secret, clock, max_age_s)
+    return _Backend(signatures, clock, data_dir, new_id, demands_v2=demands_v2).app()
 
 
 class _Backend:
     def __init__(
         self,
-        seals: Signatures,
+        signatures: Signatures,
         clock: Callable[[], float],
         data_dir: Path | None,
         new_id: Callable[[], str],
@@ -110,10 +110,10 @@ class _Backend:
     ) -> None:
         if data_dir is not None:
             data_dir.mkdir(parents=True, exist_ok=True)
-        self._book = Book(":memory:" if data_dir is None else str(data_dir / "backend.sqlite3"))
-        # One thread: SQLite's calls block, and the book takes one at a time. In memory they do not.
+        self._account = QuotaAccount(":memory:" if data_dir is None else str(data_dir / "backend.sqlite3"))
+        # One thread, because SQLite's calls block and the account handles one at a time. In memory they do not block.
         self._thread = None if data_dir is None else ThreadPoolExecutor(1, "sandbox-backend")
-        self._seals = seals
+        self._signatures = signatures
         self._clock = clock
         self._new_id = new_id
         self._accepted = frozenset({"ok"} if demands_v2 else {"ok", "missing"})
@@ -133,7 +133,7 @@ class _Backend:
                 Route(f"{internal}/{{task}}/steps/{{step:int}}/callback", self._step_callback, methods=["POST"]),
                 Route(f"{internal}/{{task}}/steps/{{step:int}}/reopen", self._reopen, methods=["POST"]),
                 Route("/internal/task/update", self._task_update, methods=["POST"]),
-                Route("/_sandbox/book", self._show_book),
+                Route("/_sandbox/quota", self._show_account),
                 Route("/_sandbox/faults", self._set_fault, methods=["POST", "DELETE"]),
             ],
         )
@@ -143,7 +143,7 @@ class _Backend:
         try:
             yield
         finally:
-            await self._do(self._book.close)
+            await self._do(self._account.close)
             if self._thread is not None:
                 self._thread.shutdown(wait=False)
 
@@ -153,48 +153,48 @@ class _Backend:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def _sell(self, request: Request) -> Response:
-        order = _decode(await request.body(), _Order)
-        if order is None or not _ID.match(order.user_id) or not _KIND.match(order.kind) or order.step < 0:
+        purchase = _decode(await request.body(), _Purchase)
+        if purchase is None or not _ID.match(purchase.user_id) or not _KIND.match(purchase.kind) or purchase.step < 0:
             return _json({"error": "user_id, kind or params cannot be used"}, 422)
         task = self._new_id()
-        params = msgspec.json.encode(order.params).decode()
-        await self._do(self._book.sell, order.user_id, task, order.step, order.kind, params, self._clock())
-        return _json(self._receipt(order, order.user_id, task, order.step), 201)
+        params = msgspec.json.encode(purchase.params).decode()
+        await self._do(self._account.sell, purchase.user_id, task, purchase.step, purchase.kind, params, self._clock())
+        return _json(self._receipt(purchase, purchase.user_id, task, purchase.step), 201)
 
     async def _add_step(self, request: Request) -> Response:
-        order = _decode(await request.body(), _Order)
-        if order is None or not _KIND.match(order.kind):
+        purchase = _decode(await request.body(), _Purchase)
+        if purchase is None or not _KIND.match(purchase.kind):
             return _json({"error": "kind or params cannot be used"}, 422)
         task = request.path_params["task"]
-        params = msgspec.json.encode(order.params).decode()
-        added = await self._do(self._book.add_step, task, order.kind, params, self._clock())
+        params = msgspec.json.encode(purchase.params).decode()
+        added = await self._do(self._account.add_step, task, purchase.kind, params, self._clock())
         if added is None:
             return _json({"error": "no such task"}, 404)
-        return _json(self._receipt(order, added[0], task, added[1]), 201)
+        return _json(self._receipt(purchase, added[0], task, added[1]), 201)
 
-    def _receipt(self, order: _Order, user: str, task: str, step: int) -> dict[str, object]:
+    def _receipt(self, purchase: _Purchase, user: str, task: str, step: int) -> dict[str, object]:
         expires = int(self._clock()) + TICKET_SECONDS
-        ticket = self._seals.ticket(
+        ticket = self._signatures.ticket(
             user=user,
             task=task,
             step=step,
-            kind=order.kind,
-            params=order.params,
+            kind=purchase.kind,
+            params=purchase.params,
             expires=expires,
-            inputs=order.inputs,
+            inputs=purchase.inputs,
         )
         folder = f"input/{user}/{task}/"
         return {"task_id": task, "step": step, "ticket": ticket, "input_prefix": folder, "expires": expires}
 
     async def _task(self, request: Request) -> Response:
-        steps = await self._do(self._book.steps, request.path_params["task"])
+        steps = await self._do(self._account.steps, request.path_params["task"])
         if not steps:
             return _json({"error": "no such task"}, 404)
         last = steps[-1]
         return _json({"task_id": last["task_id"], "user_id": last["user_id"], "status": last["status"], "steps": steps})
 
     async def _cancel(self, request: Request) -> Response:
-        state = await self._do(self._book.cancel, request.path_params["task"])
+        state = await self._do(self._account.cancel, request.path_params["task"])
         if state is None:
             return _json({"error": "no such task"}, 404)
         return _json({"status": state}, 200 if state == "cancelled" else 409)
@@ -203,35 +203,35 @@ class _Backend:
         task, step = request.path_params["task"], request.path_params["step"]
         body = await request.body()
         verdict = _decode(body, _StepVerdict)
-        heard = self._heard(request, body, task, step)
+        callback = self._callback(request, body, task, step)
         if verdict is not None:
-            heard = msgspec.structs.replace(
-                heard,
+            callback = msgspec.structs.replace(
+                callback,
                 status=verdict.status,
                 outputs=verdict.output.result_urls,
                 error=verdict.output.error_message,
                 error_code=verdict.output.error_code,
             )
-        return await self._hear(request, heard)
+        return await self._record(request, callback)
 
     async def _task_update(self, request: Request) -> Response:
         body = await request.body()
         update = _decode(body, _TaskUpdate)
         if update is None:
-            return await self._hear(request, self._heard(request, body, "", 0))
-        heard = msgspec.structs.replace(
-            self._heard(request, body, update.task_id, update.step_index),
+            return await self._record(request, self._callback(request, body, "", 0))
+        callback = msgspec.structs.replace(
+            self._callback(request, body, update.task_id, update.step_index),
             status="success" if update.status == "done" else "failed",
             outputs=update.result_urls,
             error=update.error_reason,
             vendor_task_id=update.vendor_task_id,
         )
-        return await self._hear(request, heard)
+        return await self._record(request, callback)
 
-    def _heard(self, request: Request, body: bytes, task: str, step: int) -> Heard:
+    def _callback(self, request: Request, body: bytes, task: str, step: int) -> ReceivedCallback:
         v2 = self._v2(request, body)
-        signed = self._seals.is_signed(request.headers, task, step)
-        return Heard(
+        signed = self._signatures.is_signed(request.headers, task, step)
+        return ReceivedCallback(
             path=request.url.path,
             received=self._clock(),
             signature_ok=signed and v2 in self._accepted,
@@ -243,15 +243,15 @@ class _Backend:
     def _v2(self, request: Request, body: bytes) -> str:
         path, query = request.scope["raw_path"].partition(b"?")[0], request.scope["query_string"]
         target = (path + b"?" + query if query else path).decode("latin-1")
-        return self._seals.v2_verdict(request.method, target, request.headers, body)
+        return self._signatures.v2_verdict(request.method, target, request.headers, body)
 
-    async def _hear(self, request: Request, heard: Heard) -> Response:
-        fault = self._faults.take("callback", heard.task)
-        heard = msgspec.structs.replace(heard, fault=fault.kind if fault else "")
+    async def _record(self, request: Request, callback: ReceivedCallback) -> Response:
+        fault = self._faults.take("callback", callback.task)
+        callback = msgspec.structs.replace(callback, fault=fault.kind if fault else "")
         forced = None
         if fault is not None and fault.kind != "cut":
             forced = fault.status if fault.kind == "answer" else 504
-        http_status, state = await self._do(self._book.hear, heard, forced)
+        http_status, state = await self._do(self._account.record_callback, callback, forced)
         return await _spoil(request, fault) or _json({"status": state}, http_status)
 
     async def _unfinished(self, request: Request) -> Response:
@@ -263,14 +263,14 @@ class _Backend:
             after = int(request.query_params.get("cursor", "0"))
         except ValueError:
             return _json({"error": "older_than or cursor cannot be read"}, 400)
-        rows, last = await self._do(self._book.unfinished, self._clock() - older_than, after)
+        rows, last = await self._do(self._account.unfinished, self._clock() - older_than, after)
         return _json({"rows": rows, "cursor": str(last) if last else None})
 
     async def _state(self, request: Request) -> Response:
         return await self._ask(request, "state", request.path_params["task"], self._show_state)
 
     async def _show_state(self, request: Request) -> Response:
-        found = await self._do(self._book.state, request.path_params["task"], request.path_params["step"])
+        found = await self._do(self._account.state, request.path_params["task"], request.path_params["step"])
         if found is None:
             return _json({"error": "no such step"}, 404)
         return _json({"status": found[0], "user": found[1], "created": found[2]})
@@ -280,7 +280,7 @@ class _Backend:
 
     async def _do_reopen(self, request: Request) -> Response:
         task, step = request.path_params["task"], request.path_params["step"]
-        http_status, state = await self._do(self._book.reopen, task, step, self._clock())
+        http_status, state = await self._do(self._account.reopen, task, step, self._clock())
         return _json({"status": state}, http_status)
 
     async def _ask(
@@ -290,20 +290,20 @@ class _Backend:
         task: str,
         answer: Callable[[Request], Awaitable[Response]],
     ) -> Response:
-        """A question: signed over its path, and as a whole."""
+        """Answer a question, which is signed over its path and as a whole."""
         v2 = self._v2(request, await request.body())
-        if not self._seals.is_signed(request.headers, request.url.path) or v2 not in self._accepted:
+        if not self._signatures.is_signed(request.headers, request.url.path) or v2 not in self._accepted:
             return _json({"error": "signature"}, 403)
         fault = self._faults.take(call, task)
         if fault is not None and fault.kind == "cut":
             await answer(request)
         return await _spoil(request, fault) or await answer(request)
 
-    async def _show_book(self, request: Request) -> Response:
+    async def _show_account(self, request: Request) -> Response:
         task = request.query_params.get("task_id", "")
-        totals = await self._do(self._book.totals)
-        tasks = await self._do(self._book.steps, task)
-        return _json({**totals, "tasks": tasks, "strays": await self._do(self._book.strays)})
+        totals = await self._do(self._account.totals)
+        tasks = await self._do(self._account.steps, task)
+        return _json({**totals, "tasks": tasks, "strays": await self._do(self._account.strays)})
 
     async def _set_fault(self, request: Request) -> Response:
         if request.method == "DELETE":
@@ -332,7 +332,7 @@ def _decode(body: bytes, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # What cannot be read is answered, or noted in the book, by the caller.
+        # The caller answers unreadable bodies, or records them in the quota account.
         return None
 
 

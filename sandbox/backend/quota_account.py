@@ -1,7 +1,8 @@
-"""The quota book: what was sold, charged, heard and refunded. The judge of every other test.
+"""Quota account: tasks sold, charges, callbacks and refunds. The oracle of many tests.
 
-One SQLite file, one connection, one call at a time; each change is one transaction, so a killed stand-in comes back
-with what it had answered. `Book` blocks: `sandbox.backend.app` calls it from a thread of its own.
+It is one SQLite file with one connection, used by one call at a time. Each change is one transaction, so after a kill
+the account holds everything it had answered. `QuotaAccount` blocks: `sandbox.backend.app` calls it from a thread of its
+own.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["PAGE_SIZE", "Book", "Heard", "answer_to"]
+__all__ = ["PAGE_SIZE", "QuotaAccount", "ReceivedCallback", "answer_to"]
 
 PAGE_SIZE: Final = 50
-"""Rows of one page of unfinished tasks."""
+"""Rows on one page of unfinished tasks."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS tasks (
@@ -39,40 +40,40 @@ CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
 """
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as it came in, right or wrong."""
+class ReceivedCallback(msgspec.Struct, frozen=True, kw_only=True):
+    """A callback as received, valid or not."""
 
     path: str
     received: float
     """Seconds since the epoch."""
     signature_ok: bool
-    """Signature, timestamp and, if it was there, the body's signature."""
+    """True if the signature and the timestamp are valid."""
     v2: str
     """`ok`, `missing` or `bad`."""
     task: str = ""
     step: int = 0
     status: str = ""
-    """`success` or `failed`; empty when the body could not be read."""
+    """`success` or `failed`; empty if the body could not be read."""
     outputs: tuple[str, ...] = ()
     error: str = ""
     error_code: str = ""
     vendor_task_id: str = ""
     fault: str = ""
-    """The fault that will spoil the answer, if one was asked for."""
+    """Fault that will affect the answer, if one is armed."""
 
 
-def answer_to(current: str, told: str) -> int:
-    """The HTTP status for a verdict (pure): the first one stands, the same again is fine, the contrary is not."""
-    if current in {"pending", told} or (current, told) == ("cancelled", "failed"):
+def answer_to(current: str, status: str) -> int:
+    """Return the HTTP status for a verdict: the first one stands, a repeat is accepted, a contrary one is not. Pure."""
+    if current in {"pending", status} or (current, status) == ("cancelled", "failed"):
         return 200
     return 409
 
 
-class Book:
-    """The book.
+class QuotaAccount:
+    """The quota account.
 
     Args:
-        path: of the file, or `:memory:`.
+        path: path of the file, or `:memory:`.
     """
 
     def __init__(self, path: str) -> None:
@@ -87,13 +88,13 @@ class Book:
         self._db.close()
 
     def sell(self, user: str, task: str, step: int, kind: str, params: str, now: float) -> None:
-        """A new task with its first step: charges quota once."""
+        """Sell a new task with its first step: charges quota once."""
         with self._transaction():
             self._db.execute("INSERT INTO tasks VALUES (?, ?, 1, 0)", (task, user))
             self._add(task, step, kind, params, now)
 
     def add_step(self, task: str, kind: str, params: str, now: float) -> tuple[str, int] | None:
-        """The next step of a task, already paid for. Returns its user and index, or None for an unknown task."""
+        """Add the next step of a task, which is paid already. Returns its user and index; None for an unknown task."""
         with self._transaction():
             row = self._one(
                 "SELECT user_id, MAX(step) AS last FROM tasks JOIN steps USING (task_id) WHERE task_id = ?", task
@@ -103,30 +104,30 @@ class Book:
             self._add(task, row["last"] + 1, kind, params, now)
             return row["user_id"], row["last"] + 1
 
-    def hear(self, heard: Heard, forced: int | None = None) -> tuple[int, str]:
-        """Note a callback and act on it.
+    def record_callback(self, callback: ReceivedCallback, forced: int | None = None) -> tuple[int, str]:
+        """Record a callback and apply it.
 
         Args:
-            heard: what came in.
-            forced: an HTTP status to answer instead of acting.
+            callback: the callback.
+            forced: HTTP status to answer instead of applying it.
 
         Returns:
-            HTTP status and the state that stands.
+            HTTP status and the current state.
         """
         with self._transaction():
-            http_status, state = (forced, "") if forced is not None else self._act(heard)
+            http_status, state = (forced, "") if forced is not None else self._act(callback)
             self._db.execute(
                 "INSERT INTO callbacks (task_id, step, path, status, signature_ok, v2, http_status, fault,"
                 " received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(heard.task, heard.step, heard.path, heard.status, heard.signature_ok, heard.v2),
-                    *(http_status, heard.fault, heard.received),
+                    *(callback.task, callback.step, callback.path, callback.status, callback.signature_ok, callback.v2),
+                    *(http_status, callback.fault, callback.received),
                 ),
             )
         return http_status, state
 
     def state(self, task: str, step: int) -> tuple[str, str, float] | None:
-        """A step's state, its task's user and when it was sold; None for what was never sold."""
+        """Return a step's state, its task's user and the time of sale; None for a step that was never sold."""
         row = self._one(
             "SELECT status, user_id, created FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?",
             *(task, step),
@@ -134,7 +135,7 @@ class Book:
         return (row["status"], row["user_id"], row["created"]) if row else None
 
     def cancel(self, task: str) -> str | None:
-        """Cancel what is pending and refund. Returns the state that stands, or None for an unknown task."""
+        """Cancel pending steps and refund. Returns the current state; None for an unknown task."""
         with self._transaction():
             done = self._db.execute(
                 "UPDATE steps SET status = 'cancelled' WHERE task_id = ? AND status = 'pending'", (task,)
@@ -145,7 +146,7 @@ class Book:
             return row["status"] if row else None
 
     def reopen(self, task: str, step: int, now: float) -> tuple[int, str]:
-        """Sell a failed step once more: charged again if it was refunded. HTTP status and the state that stands."""
+        """Sell a failed step again; charge it if it was refunded. Returns HTTP status and the current state."""
         with self._transaction():
             row = self._one("SELECT status FROM steps WHERE task_id = ? AND step = ?", task, step)
             if row is None:
@@ -163,7 +164,7 @@ class Book:
             return 200, "pending"
 
     def unfinished(self, before: float, after: int) -> tuple[list[dict[str, Any]], int]:
-        """A page of pending steps created before then, beyond the row `after`; and the row to go on from, or 0."""
+        """Return a page of steps pending since `before` or longer, after row `after`; and the next cursor, or 0."""
         rows = self._all(
             "SELECT id, task_id AS task, user_id AS user, step, kind, created FROM steps JOIN tasks USING (task_id)"
             " WHERE status = 'pending' AND created <= ? AND id > ? ORDER BY id LIMIT ?",
@@ -174,57 +175,63 @@ class Book:
         return [{name: value for name, value in row.items() if name != "id"} for row in page], last
 
     def steps(self, task: str = "") -> list[dict[str, Any]]:
-        """Every step sold, of one task or of all, with all the callbacks heard about it."""
+        """Return every step sold, of one task or of all, with its callbacks."""
         where, values = ("WHERE task_id = ?", (task,)) if task else ("", ())
-        heard: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        calls: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for call in self._all(f"SELECT * FROM callbacks {where} ORDER BY id", *values):  # noqa: S608 - a constant
-            heard.setdefault((call["task_id"], call["step"]), []).append(_shown(call))
+            calls.setdefault((call["task_id"], call["step"]), []).append(_shown(call))
         rows = self._all(
             f"SELECT * FROM steps JOIN tasks USING (task_id) {where} ORDER BY id",  # noqa: S608 - a constant
             *values,
         )
-        return [{**_sold(row), "callbacks": heard.get((row["task_id"], row["step"]), [])} for row in rows]
+        return [{**_sold(row), "callbacks": calls.get((row["task_id"], row["step"]), [])} for row in rows]
 
     def strays(self) -> list[dict[str, Any]]:
-        """Callbacks about what was never sold."""
+        """Return callbacks for steps that were never sold."""
         rows = self._all(
             "SELECT callbacks.* FROM callbacks LEFT JOIN steps USING (task_id, step) WHERE steps.id IS NULL ORDER BY id"
         )
         return [{"task_id": row["task_id"], "step": row["step"], **_shown(row)} for row in rows]
 
     def totals(self) -> dict[str, int]:
-        """Quota charged and refunded in all."""
+        """Return the total quota charged and refunded."""
         row = self._one("SELECT COALESCE(SUM(charges), 0) AS charged, COALESCE(SUM(refunds), 0) AS refunded FROM tasks")
         return dict(row or {})
 
-    def _act(self, heard: Heard) -> tuple[int, str]:
-        if not heard.signature_ok:
+    def _act(self, callback: ReceivedCallback) -> tuple[int, str]:
+        if not callback.signature_ok:
             return 403, ""
         row = self._one(
             "SELECT status, user_id FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?",
-            *(heard.task, heard.step),
+            *(callback.task, callback.step),
         )
         if row is None:
             return 404, ""
-        if not _is_complete(heard, row["user_id"]):
+        if not _is_complete(callback, row["user_id"]):
             return 422, row["status"]
-        http_status = answer_to(row["status"], heard.status)
+        http_status = answer_to(row["status"], callback.status)
         if row["status"] == "pending":
-            self._settle(heard)
-            return http_status, heard.status
+            self._settle(callback)
+            return http_status, callback.status
         return http_status, row["status"]
 
-    def _settle(self, heard: Heard) -> None:
+    def _settle(self, callback: ReceivedCallback) -> None:
         self._db.execute(
             "UPDATE steps SET status = ?, outputs = ?, error = ?, error_code = ?, vendor_task_id = ?"
             " WHERE task_id = ? AND step = ?",
             (
-                *(heard.status, json.dumps(heard.outputs), heard.error, heard.error_code, heard.vendor_task_id),
-                *(heard.task, heard.step),
+                *(
+                    callback.status,
+                    json.dumps(callback.outputs),
+                    callback.error,
+                    callback.error_code,
+                    callback.vendor_task_id,
+                ),
+                *(callback.task, callback.step),
             ),
         )
-        if heard.status == "failed":
-            self._refund(heard.task)
+        if callback.status == "failed":
+            self._refund(callback.task)
 
     def _refund(self, task: str) -> None:
         self._db.execute("UPDATE tasks SET refunds = refunds + 1 WHERE task_id = ? AND refunds < charges", (task,))
@@ -252,12 +259,12 @@ class Book:
         self._db.execute("COMMIT")
 
 
-def _is_complete(heard: Heard, user: str) -> bool:
-    """A success names results, all in the task's own output folder; a failure names its reason."""
-    if heard.status == "success":
-        folder = f"cos://output/{user}/{heard.task}/"
-        return bool(heard.outputs) and all(url.startswith(folder) for url in heard.outputs)
-    return heard.status == "failed" and bool(heard.error)
+def _is_complete(callback: ReceivedCallback, user: str) -> bool:
+    """Return True if a success names results in the task's own output folder, or a failure names its reason."""
+    if callback.status == "success":
+        folder = f"cos://output/{user}/{callback.task}/"
+        return bool(callback.outputs) and all(url.startswith(folder) for url in callback.outputs)
+    return callback.status == "failed" and bool(callback.error)
 
 
 def _sold(row: Mapping[str, Any]) -> dict[str, Any]:

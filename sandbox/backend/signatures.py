@@ -1,6 +1,6 @@
-"""How the backend knows that a call is from the workers, and how it seals what it sells.
+"""Signatures of the backend: verification of the workers' calls, and tickets for sold tasks.
 
-Nothing here is shared with the workers' own code: two implementations that agree prove more than one.
+It shares no code with the workers: two independent implementations that agree prove more than one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Signatures:
 
     Args:
         secret: shared with the workers for callbacks and questions.
-        ticket_secret: shared with them for tickets; at least 32 bytes.
+        ticket_secret: shared with the workers for tickets; at least 32 bytes.
         clock: seconds since the epoch.
-        max_age_s: how far from now a timestamp may be, either way.
+        max_age_s: greatest distance of a timestamp from now, before or after.
 
     Raises:
         ValueError: the ticket secret is too short for HS256.
@@ -43,19 +43,19 @@ class Signatures:
         self._max_age_s = max_age_s
 
     def is_signed(self, headers: Mapping[str, str], *covered: str | int) -> bool:
-        """Whether the call was signed over these parts and its timestamp, and not long ago."""
+        """Return True if the call is signed over these parts and its timestamp, and the timestamp is recent."""
         timestamp = headers.get(TIMESTAMP, "")
         signed = "".join(str(part) for part in covered) + timestamp
         return self._is_fresh(timestamp) and self._matches(headers.get(SIGNATURE, ""), signed.encode())
 
     def v2_verdict(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
-        """`ok`, `missing` or `bad`: what the signature over the whole call says.
+        """Check the signature over the whole call: `ok`, `missing` or `bad`.
 
         Args:
-            method: of the call.
-            target: its path and query as they came.
-            headers: with names in lower case.
-            body: as it came.
+            method: method of the call.
+            target: its path and query as received.
+            headers: its headers with names in lower case.
+            body: its body as received.
         """
         claimed = headers.get(SIGNATURE_V2)
         if claimed is None:
@@ -75,7 +75,7 @@ class Signatures:
         expires: int,
         inputs: int = 1,
     ) -> str:
-        """A ticket for one step: a JWT that says what was sold."""
+        """Return a ticket for one step: a JWT that states what was sold."""
         import jwt
 
         plain = json.loads(json.dumps(params), parse_float=_as_javascript)
@@ -101,6 +101,6 @@ class Signatures:
 
 
 def _as_javascript(text: str) -> float:
-    """A number as a backend in JavaScript would write it again: 1.0 is 1."""
+    """Parse a number as a backend in JavaScript would print it: 1.0 is 1."""
     number = float(text)
     return int(number) if number.is_integer() and abs(number) < 2**53 else number

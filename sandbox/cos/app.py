@@ -1,4 +1,4 @@
-"""The stand-in as an ASGI app: find the address, check the signature, choose the verb, answer as COS answers."""
+"""The stand-in as an ASGI app: resolves the address, checks the signature, chooses the verb, answers as COS does."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class CosApp(Starlette):
-    """COS on every bucket's host and, in path style, on the loopback host; the control endpoints beside it.
+    """COS on the host of every bucket and, in path style, on the loopback host; with control endpoints.
 
     `app.state.service` is the running `Service`, `app.state.events` its `Events`.
 
     Args:
-        service: what the verbs share.
+        service: shared state of the verbs.
         secrets: SecretId -> SecretKey.
-        tokens: SecretId -> the token its requests must carry.
+        tokens: SecretId -> token that its requests must carry.
     """
 
     def __init__(self, service: Service, secrets: Mapping[str, str], tokens: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ class CosApp(Starlette):
             await asyncio.to_thread(self._service.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as COS, or as the stand-in itself."""
+        """Answer as COS, or as a control endpoint."""
         if scope["type"] == "http" and not self._is_control(scope):
             await self._serve(scope, receive, send)
         else:
@@ -72,48 +72,48 @@ class CosApp(Starlette):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(receive, send)
-        call = CosRequest.of(scope, receive)
+        request = CosRequest.of(scope, receive)
         answer: Answer | None = None
         try:
-            answer = await self._answer(call)
-            if answer is None or self._service.faults.take(FaultKind.CUT_AFTER, call.method, call.key):
+            answer = await self._answer(request)
+            if answer is None or self._service.faults.take(FaultKind.CUT_AFTER, request.method, request.key):
                 await connection.cut()
                 return
-            self._service.requests[f"{call.verb} {answer.status}"] += 1
-            await send_answer(answer, call, send, self._service.clock())
+            self._service.requests[f"{request.verb} {answer.status}"] += 1
+            await send_answer(answer, request, send, self._service.clock())
         except ClientGone:
             return
         finally:
-            call.answered.set()
+            request.answered.set()
             if answer is not None and answer.file is not None:
                 await asyncio.shield(self._service.run(answer.file.close))
 
-    async def _answer(self, call: CosRequest) -> Answer | None:
-        """None: cut the connection."""
+    async def _answer(self, request: CosRequest) -> Answer | None:
+        """Answer a request; None cuts the connection."""
         try:
-            return await self._work(call)
+            return await self._work(request)
         except Refused as refused:
-            return error_answer(refused, call)
+            return error_answer(refused, request)
         except ClientGone:
             raise
-        except Exception:  # noqa: BLE001 - a fault of ours is logged, and still answered in COS's shape
-            _LOG.exception("the stand-in itself failed at %s", call.verb)
-            return error_answer(Refused(500, "InternalError", "The stand-in itself failed."), call)
+        except Exception:  # noqa: BLE001 - a defect of the stand-in is logged, and answered in COS's form
+            _LOG.exception("the stand-in itself failed at %s", request.verb)
+            return error_answer(Refused(500, "InternalError", "The stand-in itself failed."), request)
 
-    async def _work(self, call: CosRequest) -> Answer | None:
-        call.check()
-        call.address = self._service.resolver.resolve(call.host, call.raw_path)
-        if self._service.faults.take(FaultKind.CUT_BEFORE, call.method, call.key):
+    async def _work(self, request: CosRequest) -> Answer | None:
+        request.check()
+        request.address = self._service.resolver.resolve(request.host, request.raw_path)
+        if self._service.faults.take(FaultKind.CUT_BEFORE, request.method, request.key):
             return None
-        if self._service.faults.take(FaultKind.UNAVAILABLE, call.method, call.key):
+        if self._service.faults.take(FaultKind.UNAVAILABLE, request.method, request.key):
             raise Refused(503, "ServiceUnavailable", "Reduce your request rate.")
-        verify(self._evidence(call), self._secrets, self._tokens, self._service.clock())
-        route = choose(call)
-        call.verb = route.name
-        return await route.handler(self._service, call)
+        verify(self._evidence(request), self._secrets, self._tokens, self._service.clock())
+        route = choose(request)
+        request.verb = route.name
+        return await route.handler(self._service, request)
 
-    def _evidence(self, call: CosRequest) -> Evidence:
-        return Evidence(call.method, call.address.paths, call.address.hosts, call.headers, call.query)
+    def _evidence(self, request: CosRequest) -> Evidence:
+        return Evidence(request.method, request.address.paths, request.address.hosts, request.headers, request.query)
 
 
 def create_app(  # noqa: PLR0913 - the settings of a stand-in, all by name
@@ -132,22 +132,22 @@ def create_app(  # noqa: PLR0913 - the settings of a stand-in, all by name
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> CosApp:
-    """A stand-in for COS and CI. Serve it with `sandbox.server.Server`, or enter `app.router.lifespan_context(app)`.
+    """Create a stand-in for COS and CI. Serve it with `sandbox.server.Server`, or run its lifespan.
 
     Args:
-        data_dir: where objects are kept; survives restarts. One process at a time.
+        data_dir: folder of the objects, which survive restarts. One process at a time.
         buckets: full names, with the APPID.
         credentials: SecretId -> SecretKey.
-        tokens: SecretId -> the STS token its requests must carry; other SecretIds must carry none.
+        tokens: SecretId -> STS token that its requests must carry; requests of other SecretIds must carry none.
         region: such as `ap-guangzhou`.
-        appid: the account's, as in the buckets' names.
-        on_created: where COS events go: a sink of `sandbox.cos.events`, or any coroutine function.
-        event_prefixes: bucket -> prefix under which created objects have events; every `input/` if None.
-        event_pause: seconds before an event that was not taken is delivered once more.
-        versioning: bucket -> `Enabled` or `Suspended`; the others never kept versions.
-        audit_rules: what the content audit finds.
-        clock: the store's time, seconds since the epoch.
-        sleep: how a slow answer waits.
+        appid: APPID of the account, as in the buckets' names.
+        on_created: receiver of COS events: a sink of `sandbox.cos.events`, or any coroutine function.
+        event_prefixes: bucket -> prefix of the created objects that have events; `input/` in every bucket if None.
+        event_pause: seconds before a failed event is delivered again.
+        versioning: bucket -> `Enabled` or `Suspended`; others never kept versions.
+        audit_rules: rules of the content audit.
+        clock: the store's time, in seconds since the epoch.
+        sleep: wait of a slow answer.
     """
     prefixes = dict.fromkeys(buckets, "input/") if event_prefixes is None else event_prefixes
     service = Service(

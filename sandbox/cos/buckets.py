@@ -1,7 +1,7 @@
-"""The verbs of one bucket: listing, deleting many, lifecycle, versioning.
+"""Verbs of a bucket: listing, deletion of many objects, lifecycle, versioning.
 
 Sources: Tencent COS, "GET Bucket (List Objects)" (document 436/7734), "DELETE Multiple Objects" (436/8289), "PUT Bucket
-lifecycle" (436/8280) and "GET Bucket versioning". Lifecycle rules are kept and given back, never run.
+lifecycle" (436/8280) and "GET Bucket versioning". Lifecycle rules are stored and returned, but not executed.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ __all__ = [
 ]
 
 MAX_KEYS = 1000
-"""Of one page, and of one deletion."""
+"""Keys of one page, and of one deletion."""
 
 
-async def head_bucket(service: Service, call: CosRequest) -> Answer:
-    """HEAD: the bucket is there."""
-    del call
+async def head_bucket(service: Service, request: CosRequest) -> Answer:
+    """HEAD: the bucket exists."""
+    del request
     return Answer(200, [("x-cos-bucket-region", service.region)])
 
 
-async def list_objects(service: Service, call: CosRequest) -> Answer:
+async def list_objects(service: Service, request: CosRequest) -> Answer:
     """GET: one page of keys, version 1 of the listing."""
-    limit = call.param("max-keys") or str(MAX_KEYS)
+    limit = request.param("max-keys") or str(MAX_KEYS)
     if not limit.isdigit():
         raise Refused(400, "InvalidArgument", "max-keys is a number.")
-    if call.param("encoding-type") not in {"", "url"}:
+    if request.param("encoding-type") not in {"", "url"}:
         raise Refused(400, "InvalidArgument", "encoding-type is url.")
-    prefix, delimiter, marker = (call.param(name) for name in ("prefix", "delimiter", "marker"))
+    prefix, delimiter, marker = (request.param(name) for name in ("prefix", "delimiter", "marker"))
     page = await service.run(
         service.store.page,
-        call.bucket,
+        request.bucket,
         prefix=prefix,
         delimiter=delimiter,
         marker=marker,
         limit=min(int(limit), MAX_KEYS),
     )
     node: list[tuple[str, Node]] = [
-        ("Name", call.bucket),
-        ("EncodingType", call.param("encoding-type")),
-        ("Prefix", call.encoded(prefix)),
-        ("Marker", call.encoded(marker)),
+        ("Name", request.bucket),
+        ("EncodingType", request.param("encoding-type")),
+        ("Prefix", request.encoded(prefix)),
+        ("Marker", request.encoded(marker)),
         ("MaxKeys", min(int(limit), MAX_KEYS)),
-        ("Delimiter", call.encoded(delimiter)),
+        ("Delimiter", request.encoded(delimiter)),
         ("IsTruncated", "true" if page.next_marker else "false"),
     ]
     if page.next_marker:
-        node.append(("NextMarker", call.encoded(page.next_marker)))
+        node.append(("NextMarker", request.encoded(page.next_marker)))
     for entry in page.entries:
         shown: Node = [
-            ("Key", call.encoded(entry.key)),
+            ("Key", request.encoded(entry.key)),
             ("LastModified", iso_time(entry.modified)),
             ("ETag", etag_of(entry)),
             ("Size", entry.size),
@@ -72,49 +72,49 @@ async def list_objects(service: Service, call: CosRequest) -> Answer:
             ("StorageClass", entry.headers.get("x-cos-storage-class", "STANDARD")),
         ]
         node.append(("Contents", shown))
-    node += [("CommonPrefixes", [("Prefix", call.encoded(name))]) for name in page.prefixes]
+    node += [("CommonPrefixes", [("Prefix", request.encoded(name))]) for name in page.prefixes]
     return xml_answer("ListBucketResult", node)
 
 
-async def delete_many(service: Service, call: CosRequest) -> Answer:
+async def delete_many(service: Service, request: CosRequest) -> Answer:
     """POST ?delete."""
-    body = await call.read(2 << 20)
-    check_digest(call, hashlib.md5(body, usedforsecurity=False).hexdigest())
+    body = await request.read(2 << 20)
+    check_digest(request, hashlib.md5(body, usedforsecurity=False).hexdigest())
     document = parse(body, "Delete")
     keys = [(item.findtext("Key") or "").removeprefix("/") for item in document.findall("Object")]
     if not 0 < len(keys) <= MAX_KEYS or not all(keys):
         raise Refused(400, "MalformedXML", f"A deletion names 1 to {MAX_KEYS} keys.")
-    await service.run(service.store.delete, call.bucket, keys)
+    await service.run(service.store.delete, request.bucket, keys)
     quiet = text_of(document, "Quiet") == "true"
     return xml_answer("DeleteResult", [] if quiet else [("Deleted", [("Key", key)]) for key in keys])
 
 
-async def put_lifecycle(service: Service, call: CosRequest) -> Answer:
+async def put_lifecycle(service: Service, request: CosRequest) -> Answer:
     """PUT ?lifecycle."""
-    body = await call.read()
-    check_digest(call, hashlib.md5(body, usedforsecurity=False).hexdigest())
+    body = await request.read()
+    check_digest(request, hashlib.md5(body, usedforsecurity=False).hexdigest())
     rules = parse(body, "LifecycleConfiguration").findall("Rule")
     if not rules or any(text_of(rule, "Status") not in {"Enabled", "Disabled"} for rule in rules):
         raise Refused(400, "MalformedXML", "A lifecycle has rules, each Enabled or Disabled.")
-    await service.run(service.store.set_note, call.bucket, "", "lifecycle", body)
+    await service.run(service.store.set_note, request.bucket, "", "lifecycle", body)
     return Answer(200)
 
 
-async def get_lifecycle(service: Service, call: CosRequest) -> Answer:
+async def get_lifecycle(service: Service, request: CosRequest) -> Answer:
     """GET ?lifecycle."""
-    body = await service.run(service.store.note, call.bucket, "", "lifecycle")
+    body = await service.run(service.store.note, request.bucket, "", "lifecycle")
     if body is None:
         raise Refused(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist.")
     return Answer(200, [("Content-Type", "application/xml")], body)
 
 
-async def delete_lifecycle(service: Service, call: CosRequest) -> Answer:
+async def delete_lifecycle(service: Service, request: CosRequest) -> Answer:
     """DELETE ?lifecycle."""
-    await service.run(service.store.set_note, call.bucket, "", "lifecycle", None)
+    await service.run(service.store.set_note, request.bucket, "", "lifecycle", None)
     return Answer(204)
 
 
-async def get_versioning(service: Service, call: CosRequest) -> Answer:
+async def get_versioning(service: Service, request: CosRequest) -> Answer:
     """GET ?versioning: empty for a bucket that never kept versions."""
-    status = service.versioning.get(call.bucket, "")
+    status = service.versioning.get(request.bucket, "")
     return xml_answer("VersioningConfiguration", [("Status", status)] if status else [])

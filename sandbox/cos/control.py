@@ -1,13 +1,13 @@
-"""The stand-in's own endpoints under `/_sandbox/`, on the loopback host only: never part of COS.
+"""Control endpoints of the stand-in under `/_sandbox/`, on the loopback host only; not part of COS.
 
-| request | does |
+| request | effect |
 |---|---|
-| `GET /_sandbox/health` | 200 when it serves |
+| `GET /_sandbox/health` | 200 while it serves |
 | `GET /_sandbox/buckets/BUCKET?prefix=` | objects as JSON |
 | `GET /_sandbox/stats` | answers by verb and status, events, armed faults |
 | `GET, POST, DELETE /_sandbox/faults` | armed faults; arm one (the fields of `Fault`); disarm all |
-| `GET, PUT /_sandbox/audit` | the audit's rules (the fields of `AuditRules`) |
-| `POST /_sandbox/idle` | 204 when every event was taken or given up |
+| `GET, PUT /_sandbox/audit` | rules of the audit (the fields of `AuditRules`) |
+| `POST /_sandbox/idle` | 204 after every event was delivered or given up |
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def control_routes(service: Service) -> list[Route]:
     ]
 
 
-def _json(value: Any, status: int = 200) -> Response:  # noqa: ANN401 - whatever can be JSON
+def _json(value: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON value
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 

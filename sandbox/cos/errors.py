@@ -1,11 +1,11 @@
 """Errors of the COS stand-in.
 
     CosStandInError
-    ├── BadPicture         not a picture the picture service can process, or beyond its limits
-    ├── UnknownOperation   a picture rule the stand-in does not know: refused, never silently ignored
+    ├── BadPicture         not a picture, or over the limits of the picture service
+    ├── UnknownOperation   a picture rule that the stand-in does not know: refused, never ignored
     └── Refused            an answer with an error status and COS's four-element error body
 
-The stand-in stands outside the product, so these do not descend from the product's tree.
+The stand-in is not part of the product, so these do not descend from the product's tree.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class CosStandInError(Exception):
 
 
 class BadPicture(CosStandInError):
-    """Not a picture the picture service can process, or beyond its limits.
+    """Not a picture, or over the limits of the picture service.
 
     Args:
-        reason: what is wrong with it.
-        code: of the picture service (CI, "Error Codes").
+        reason: the fault.
+        code: code of the picture service (CI, "Error Codes").
     """
 
     def __init__(self, reason: str, code: str = "InvalidImageFormat") -> None:
@@ -31,16 +31,16 @@ class BadPicture(CosStandInError):
 
 
 class UnknownOperation(CosStandInError):
-    """A picture rule the stand-in does not know."""
+    """A picture rule that the stand-in does not know."""
 
 
 class Refused(CosStandInError):
-    """An error answer of COS.
+    """Error answer of COS.
 
     Args:
         status: the HTTP status.
         code: COS's error code, such as `NoSuchKey`.
-        message: COS's sentence.
+        message: COS's text.
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:

@@ -1,7 +1,7 @@
-"""COS events: what the platform hands to a function after an object was created, and how it gets there.
+"""COS events about created objects, and their delivery to a function.
 
-Sources: Tencent SCF, "COS trigger" (document 583/9707), and the shape of a real event from a public report, which has
-more fields than the page. Delivery is asynchronous and repeated after a failure, as SCF does (document 583/59100).
+Sources: Tencent SCF, "COS trigger" (document 583/9707), and a real event from a public report, which has more fields
+than the page. Delivery is asynchronous and repeated after a failure, as SCF does it (document 583/59100).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CosEvent: TypeAlias = Mapping[str, Any]
 """A COS event as JSON data."""
 
 Sink: TypeAlias = Callable[[CosEvent], Awaitable[None]]
-"""Where events go. Raising means: not taken."""
+"""Receiver of events. It raises if it did not accept one."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,12 +51,12 @@ _SHORT_REGIONS = {
 
 
 class SinkFailed(CosStandInError):
-    """A sink did not take an event."""
+    """A sink did not accept an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What an event tells."""
+    """Data of an event."""
 
     name: str
     """Put, Post, Copy or CompleteMultipartUpload."""
@@ -66,16 +66,16 @@ class Created:
     size: int
     etag: str
     headers: Mapping[str, str]
-    """Of the object: content-type and x-cos-meta-*."""
+    """Headers of the object: content-type and x-cos-meta-*."""
     when: float
     request_id: str
     client: str
     authorization: str
-    """The uploader's signature: real events carry it, and a consumer must not log it."""
+    """Signature of the uploader: real events contain it, and a consumer must not log it."""
 
 
 def created_event(created: Created, *, region: str, appid: str) -> dict[str, Any]:
-    """Tells of one created object. Whether COS encodes keys in it is not documented; here they stand as they are."""
+    """Return the event of one created object. It is not documented if COS encodes keys; here they are not encoded."""
     name = created.bucket.removesuffix(f"-{appid}")
     meta = {header: value for header, value in created.headers.items() if header.startswith("x-cos-meta-")}
     return {
@@ -124,26 +124,26 @@ def created_event(created: Created, *, region: str, appid: str) -> dict[str, Any
 
 
 class CallableSink:
-    """Hands events to a coroutine function of this process.
+    """Passes events to a coroutine function of this process.
 
     Args:
-        function: takes the event.
+        function: receiver of the events.
     """
 
     def __init__(self, function: Sink) -> None:
         self._function = function
 
     async def __call__(self, event: CosEvent) -> None:
-        """Deliver."""
+        """Deliver an event."""
         await self._function(event)
 
 
 class CommandSink:
-    """Runs a command for each event, with the event as JSON on its standard input. Exit status 0 means taken.
+    """Runs a command for each event, with the event as JSON on its standard input. Exit status 0 means accepted.
 
     Args:
         argv: program and arguments.
-        concurrency: commands at the same time, at most.
+        concurrency: greatest number of commands at the same time.
         timeout: seconds until a command is killed.
         env: its environment; this process's if None.
     """
@@ -157,16 +157,16 @@ class CommandSink:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="cos-event-command")
 
     async def __call__(self, event: CosEvent) -> None:
-        """Deliver.
+        """Deliver an event.
 
         Raises:
-            SinkFailed: it exited with another status, or not in time, or could not be started.
+            SinkFailed: the command exited with another status, exceeded its time, or could not be started.
         """
         await asyncio.get_running_loop().run_in_executor(self._threads, self._run, json.dumps(event).encode())
 
     def _run(self, event: bytes) -> None:
         try:
-            done = subprocess.run(  # noqa: S603 - the command is the one this sink was made with
+            done = subprocess.run(  # noqa: S603 - the command given to this sink
                 self._argv, input=event, env=self._env, timeout=self._timeout, check=False, stdout=subprocess.DEVNULL
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -176,11 +176,11 @@ class CommandSink:
 
 
 class UrlSink:
-    """Posts each event as JSON to a URL. A status below 300 means taken.
+    """Posts each event as JSON to a URL. A status below 300 means accepted.
 
     Args:
         url: http or https.
-        concurrency: requests at the same time, at most.
+        concurrency: greatest number of requests at the same time.
         timeout: seconds.
     """
 
@@ -193,7 +193,7 @@ class UrlSink:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="cos-event-url")
 
     async def __call__(self, event: CosEvent) -> None:
-        """Deliver.
+        """Deliver an event.
 
         Raises:
             SinkFailed: another status, or no answer in time.
@@ -208,14 +208,14 @@ class UrlSink:
             with self._open(request, timeout=self._timeout) as answer:
                 answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise SinkFailed(f"the URL did not take it: {type(error).__name__}") from error
+            raise SinkFailed(f"the URL did not accept it: {type(error).__name__}") from error
 
 
 class Events:
-    """Delivers events in the background, never later than its own end. An async context manager.
+    """Delivers events in the background until it is exited. An async context manager.
 
     Args:
-        sink: where they go; None: nowhere.
+        sink: receiver of the events; None drops them.
         retries: further tries after a failure.
         pause: seconds before each of them.
     """
@@ -228,9 +228,9 @@ class Events:
         self._idle = asyncio.Event()
         self._idle.set()
         self.pending = 0
-        """Events announced and neither taken nor given up."""
+        """Events neither accepted nor given up yet."""
         self.delivered = 0
-        """Events a sink took."""
+        """Events that a sink accepted."""
         self.failed = 0
         """Events given up after the retries."""
 
@@ -263,7 +263,7 @@ class Events:
             self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until every announced event was taken or given up."""
+        """Wait until every event was accepted or given up."""
         await self._idle.wait()
 
     async def _deliver(self, sink: Sink, event: CosEvent, answered: asyncio.Event) -> None:
@@ -273,8 +273,8 @@ class Events:
                 await asyncio.sleep(self._pause)
             try:
                 await sink(event)
-            except Exception as error:  # noqa: BLE001 - whatever the sink does, the store lives on; it is counted and logged
-                _LOG.warning("an event was not taken: %s: %s", type(error).__name__, error)
+            except Exception as error:  # noqa: BLE001 - a failing sink must not stop the store; it is counted and logged
+                _LOG.warning("an event was not accepted: %s: %s", type(error).__name__, error)
             else:
                 self.delivered += 1
                 return

@@ -1,4 +1,4 @@
-"""Faults that a test arms: each strikes a number of matching requests, then is spent."""
+"""Faults armed by tests: each affects a number of matching requests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Fault", "FaultKind", "Faults"]
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """Kind of a fault."""
 
     UNAVAILABLE = "unavailable"
-    """503 ServiceUnavailable; nothing is done."""
+    """503 ServiceUnavailable, without any effect."""
     CUT_BEFORE = "cut_before"
-    """The connection drops; nothing is done."""
+    """The connection is cut, without any effect."""
     CUT_AFTER = "cut_after"
-    """The work is done and stored, then the connection drops: the answer is lost."""
+    """The request takes effect, then the connection is cut: the answer is lost."""
     SLOW_BODY = "slow_body"
     """The answer's body pauses `seconds` before each piece of 64 KiB."""
     DUPLICATE_EVENT = "duplicate_event"
@@ -32,22 +32,22 @@ class Fault:
 
     kind: FaultKind
     method: str = ""
-    """Such as PUT; empty for any."""
+    """HTTP method, such as PUT; empty for any."""
     key: str = ""
-    """A regular expression, searched for in the key; empty for any."""
+    """Regular expression that is searched in the key; empty for any."""
     times: int = 1
-    """Requests it still strikes."""
+    """Requests it still affects."""
     seconds: float = 0.0
 
 
 class Faults:
-    """The armed faults, in the order they were armed."""
+    """Armed faults in the order of arming."""
 
     def __init__(self) -> None:
         self._armed: list[Fault] = []
 
     def arm(self, fault: Fault) -> None:
-        """Add a fault.
+        """Arm a fault.
 
         Raises:
             re.error: its key is no regular expression.
@@ -56,15 +56,15 @@ class Faults:
         self._armed.append(fault)
 
     def armed(self) -> list[Fault]:
-        """Faults that are not spent."""
+        """Return the faults that are not used up."""
         return [fault for fault in self._armed if fault.times > 0]
 
     def clear(self) -> None:
-        """Disarm all."""
+        """Disarm all faults."""
         self._armed.clear()
 
     def take(self, kind: FaultKind, method: str, key: str) -> Fault | None:
-        """The first fault of the kind that strikes this request, one strike of it spent; None if there is none."""
+        """Use up and return the first fault of the kind for this request; None if there is none."""
         for fault in self.armed():
             if fault.kind is kind and fault.method in {"", method} and re.search(fault.key, key):
                 fault.times -= 1

@@ -1,8 +1,8 @@
-"""The verbs of one object: PUT, copy, GET, HEAD, DELETE, tagging.
+"""Verbs of an object: PUT, copy, GET, HEAD, DELETE, tagging.
 
 Sources: Tencent COS, "PUT Object" (document 436/7749), "GET Object" (436/7753), "PUT Object - Copy" (436/10881),
-and "Object tagging". COS ignores headers it does not know; the stand-in refuses unknown `x-cos-*` headers and
-conditions on PUT, because a misspelled one would otherwise pass unseen.
+and "Object tagging". COS ignores unknown headers; the stand-in refuses unknown `x-cos-*` headers and conditions on PUT,
+because a misspelled one would otherwise go unnoticed.
 """
 
 from __future__ import annotations
@@ -69,95 +69,95 @@ _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-
 
 
 def etag_of(entry: Entry) -> str:
-    """The ETag as it travels, in quotes."""
+    """Return the ETag in quotes."""
     return f'"{entry.etag}"'
 
 
 def iso_time(seconds: float) -> str:
-    """A time as COS writes it in documents; whole seconds."""
+    """Return a time in the form of COS's documents; whole seconds."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def flag(call: CosRequest, name: str) -> bool:
-    """A header that says `true` or `false`.
+def flag(request: CosRequest, name: str) -> bool:
+    """Return the value of a header that is `true` or `false`.
 
     Raises:
-        Refused: it says something else.
+        Refused: it has another value.
     """
-    value = call.headers.get(name, "false")
+    value = request.headers.get(name, "false")
     if value not in {"true", "false"}:
         raise Refused(400, "InvalidArgument", f"{name} is true or false.")
     return value == "true"
 
 
-def refuse_unknown_headers(call: CosRequest, *, write: bool = False, copy: bool = False) -> None:
-    """Refuse what COS would silently ignore.
+def refuse_unknown_headers(request: CosRequest, *, write: bool = False, copy: bool = False) -> None:
+    """Refuse headers that COS would ignore.
 
     Raises:
         Refused: 400 InvalidArgument.
     """
     known = _COMMON | (_OF_WRITES if write or copy else frozenset()) | (_OF_COPIES if copy else frozenset())
-    for name in call.headers:
+    for name in request.headers:
         if name.startswith("x-cos-") and name not in known and not (name.startswith(_META) and (write or copy)):
             raise Refused(400, "InvalidArgument", f"{name[:100]} means nothing here.")
         if (write or copy) and name in _CONDITIONS:
             raise Refused(400, "InvalidArgument", f"{name} is no condition of a write.")
 
 
-def stored_headers(call: CosRequest) -> dict[str, str]:
-    """What an uploader says of an object, to be kept with it.
+def stored_headers(request: CosRequest) -> dict[str, str]:
+    """Return the headers of an upload that are stored with the object.
 
     Raises:
         Refused: too much metadata.
     """
-    headers = {name: value for name, value in call.headers.items() if name in _KEPT or name.startswith(_META)}
+    headers = {name: value for name, value in request.headers.items() if name in _KEPT or name.startswith(_META)}
     headers.setdefault("content-type", "application/octet-stream")
-    if "x-cos-storage-class" in call.headers:
-        headers["x-cos-storage-class"] = call.headers["x-cos-storage-class"]
+    if "x-cos-storage-class" in request.headers:
+        headers["x-cos-storage-class"] = request.headers["x-cos-storage-class"]
     if sum(len(name) + len(value) for name, value in headers.items() if name.startswith(_META)) > _MAX_META:
         raise Refused(400, "MetadataTooLarge", "User metadata has at most 2 KB.")
     return headers
 
 
-async def put_object(service: Service, call: CosRequest) -> Entry:
+async def put_object(service: Service, request: CosRequest) -> Entry:
     """PUT: store the body."""
-    refuse_unknown_headers(call, write=True)
-    new = flag(call, "x-cos-forbid-overwrite")
-    headers = stored_headers(call)
-    if not call.key:
+    refuse_unknown_headers(request, write=True)
+    new = flag(request, "x-cos-forbid-overwrite")
+    headers = stored_headers(request)
+    if not request.key:
         raise Refused(405, "MethodNotAllowed", "Buckets are made at the start.")
-    blob = await spool(service, call)
-    entry = await service.run(service.store.put, call.bucket, call.key, blob, headers, new=new)
-    service.announce(call, entry, "Put")
+    blob = await spool(service, request)
+    entry = await service.run(service.store.put, request.bucket, request.key, blob, headers, new=new)
+    service.announce(request, entry, "Put")
     return entry
 
 
-async def copy_object(service: Service, call: CosRequest) -> Answer:
+async def copy_object(service: Service, request: CosRequest) -> Answer:
     """PUT with `x-cos-copy-source`: a copy keeps the ETag."""
-    refuse_unknown_headers(call, copy=True)
-    new = flag(call, "x-cos-forbid-overwrite")
-    directive = call.headers.get("x-cos-metadata-directive", "Copy")
+    refuse_unknown_headers(request, copy=True)
+    new = flag(request, "x-cos-forbid-overwrite")
+    directive = request.headers.get("x-cos-metadata-directive", "Copy")
     if directive not in {"Copy", "Replaced"}:
         raise Refused(400, "InvalidArgument", "x-cos-metadata-directive is Copy or Replaced.")
-    if await call.read():
+    if await request.read():
         raise Refused(400, "InvalidArgument", "A copy has no body.")
-    source = _copy_source(service, call)
-    if source == (call.bucket, call.key) and directive == "Copy":
+    source = _copy_source(service, request)
+    if source == (request.bucket, request.key) and directive == "Copy":
         raise Refused(400, "InvalidRequest", "A copy onto itself must replace the metadata.")
     conditions = {
-        name: call.headers[f"x-cos-copy-source-{name}"]
+        name: request.headers[f"x-cos-copy-source-{name}"]
         for name in ("if-match", "if-none-match")
-        if f"x-cos-copy-source-{name}" in call.headers
+        if f"x-cos-copy-source-{name}" in request.headers
     }
     entry, blob = await service.run(service.store.copy, source, lambda found: _check_source(found, conditions))
-    headers = stored_headers(call) if directive == "Replaced" else entry.headers
-    copied = await service.run(service.store.put, call.bucket, call.key, blob, headers, new=new)
-    service.announce(call, copied, "Copy")
+    headers = stored_headers(request) if directive == "Replaced" else entry.headers
+    copied = await service.run(service.store.put, request.bucket, request.key, blob, headers, new=new)
+    service.announce(request, copied, "Copy")
     return xml_answer("CopyObjectResult", [("ETag", etag_of(copied)), ("LastModified", iso_time(copied.modified))])
 
 
-def _copy_source(service: Service, call: CosRequest) -> tuple[str, str]:
-    host, slash, path = call.headers["x-cos-copy-source"].partition("/")
+def _copy_source(service: Service, request: CosRequest) -> tuple[str, str]:
+    host, slash, path = request.headers["x-cos-copy-source"].partition("/")
     if not slash or "?" in path:
         raise Refused(400, "InvalidArgument", "x-cos-copy-source is BUCKET.cos.REGION.myqcloud.com/key.")
     address = service.resolver.resolve(host, "/" + path)
@@ -174,7 +174,7 @@ def _failed() -> Refused:
 
 
 def check_conditions(entry: Entry, headers: Mapping[str, str]) -> bool:
-    """Whether to answer with the object; False means: it is not modified.
+    """Check the conditions of a read. Returns False if the object is not modified.
 
     Raises:
         Refused: 412 PreconditionFailed.
@@ -202,10 +202,10 @@ def _time(text: str) -> float | None:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int]:
-    """First and one past the last byte that a Range header asks for.
+    """Return the first byte of a Range header, and the one after its last.
 
     Raises:
-        Refused: 416 InvalidRange: nothing of it exists, or it is not one plain range.
+        Refused: 416 InvalidRange: it is beyond the object, or not one plain range.
     """
     match = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", header.replace(" ", ""))
     start, end = 0, 0
@@ -224,45 +224,45 @@ def _describe(entry: Entry) -> list[tuple[str, str]]:
     return [("ETag", etag_of(entry)), ("Last-Modified", modified), ("Accept-Ranges", "bytes"), *spelled]
 
 
-async def head_object(service: Service, call: CosRequest) -> Answer:
-    """HEAD: what is known of the object."""
-    refuse_unknown_headers(call)
-    entry = await service.run(service.store.find, call.bucket, call.key)
-    status = 200 if check_conditions(entry, call.headers) else 304
+async def head_object(service: Service, request: CosRequest) -> Answer:
+    """HEAD: headers of the object."""
+    refuse_unknown_headers(request)
+    entry = await service.run(service.store.find, request.bucket, request.key)
+    status = 200 if check_conditions(entry, request.headers) else 304
     return Answer(status, _describe(entry), length=entry.size)
 
 
-async def get_object(service: Service, call: CosRequest) -> Answer:
+async def get_object(service: Service, request: CosRequest) -> Answer:
     """GET: the body, or a range of it."""
-    refuse_unknown_headers(call)
-    entry, file = await service.run(service.store.open, call.bucket, call.key)
+    refuse_unknown_headers(request)
+    entry, file = await service.run(service.store.open, request.bucket, request.key)
     try:
-        return _answer_body(service, call, entry, file)
+        return _answer_body(service, request, entry, file)
     except Refused:
         await service.run(file.close)
         raise
 
 
-def _answer_body(service: Service, call: CosRequest, entry: Entry, file: BinaryIO) -> Answer:
-    headers = _replaced(_describe(entry), call)
-    if not check_conditions(entry, call.headers):
+def _answer_body(service: Service, request: CosRequest, entry: Entry, file: BinaryIO) -> Answer:
+    headers = _replaced(_describe(entry), request)
+    if not check_conditions(entry, request.headers):
         return Answer(304, headers, file=file)
     status, start, end = 200, 0, entry.size
-    if "range" in call.headers:
+    if "range" in request.headers:
         status = 206
-        start, end = parse_range(call.headers["range"], entry.size)
+        start, end = parse_range(request.headers["range"], entry.size)
         headers.append(("Content-Range", f"bytes {start}-{end - 1}/{entry.size}"))
-    pieces = _pieces(service, call, file, start, end)
+    pieces = _pieces(service, request, file, start, end)
     return Answer(status, headers, stream=pieces, length=end - start, file=file)
 
 
-def _replaced(headers: list[tuple[str, str]], call: CosRequest) -> list[tuple[str, str]]:
-    wanted = {RESPONSE_PARAMS[name]: value for name, value in call.query if name in RESPONSE_PARAMS}
+def _replaced(headers: list[tuple[str, str]], request: CosRequest) -> list[tuple[str, str]]:
+    wanted = {RESPONSE_PARAMS[name]: value for name, value in request.query if name in RESPONSE_PARAMS}
     return [(name, value) for name, value in headers if name not in wanted] + list(wanted.items())
 
 
-async def _pieces(service: Service, call: CosRequest, file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
-    slow = service.faults.take(FaultKind.SLOW_BODY, call.method, call.key)
+async def _pieces(service: Service, request: CosRequest, file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
+    slow = service.faults.take(FaultKind.SLOW_BODY, request.method, request.key)
     await service.run(file.seek, start)
     while start < end:
         if slow:
@@ -272,32 +272,32 @@ async def _pieces(service: Service, call: CosRequest, file: BinaryIO, start: int
         yield piece
 
 
-async def delete_object(service: Service, call: CosRequest) -> Answer:
-    """DELETE: 204, also if there was nothing."""
-    refuse_unknown_headers(call)
-    await service.run(service.store.delete, call.bucket, [call.key])
+async def delete_object(service: Service, request: CosRequest) -> Answer:
+    """DELETE: 204, also if there was no object."""
+    refuse_unknown_headers(request)
+    await service.run(service.store.delete, request.bucket, [request.key])
     return Answer(204)
 
 
-async def put_tagging(service: Service, call: CosRequest) -> Answer:
+async def put_tagging(service: Service, request: CosRequest) -> Answer:
     """PUT ?tagging."""
-    body = await call.read()
+    body = await request.read()
     tags = parse(body, "Tagging").findall("TagSet/Tag")
     if not all(tag.findtext("Key") for tag in tags):
         raise Refused(400, "MalformedXML", "A tag needs a key.")
-    await service.run(service.store.set_note, call.bucket, call.key, "tagging", body)
+    await service.run(service.store.set_note, request.bucket, request.key, "tagging", body)
     return Answer(200)
 
 
-async def get_tagging(service: Service, call: CosRequest) -> Answer:
+async def get_tagging(service: Service, request: CosRequest) -> Answer:
     """GET ?tagging."""
-    body = await service.run(service.store.note, call.bucket, call.key, "tagging")
+    body = await service.run(service.store.note, request.bucket, request.key, "tagging")
     if body is None:
         raise Refused(404, "NoSuchTagSet", "The TagSet does not exist.")
     return Answer(200, [("Content-Type", "application/xml")], body)
 
 
-async def delete_tagging(service: Service, call: CosRequest) -> Answer:
+async def delete_tagging(service: Service, request: CosRequest) -> Answer:
     """DELETE ?tagging."""
-    await service.run(service.store.set_note, call.bucket, call.key, "tagging", None)
+    await service.run(service.store.set_note, request.bucket, request.key, "tagging", None)
     return Answer(204)

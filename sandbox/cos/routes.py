@@ -1,4 +1,4 @@
-"""Which verb a request means. What is not in the table is refused, never quietly answered as something else."""
+"""Verb of a request. A request that is not in the table is refused, never handled as another verb."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Route:
     handler: Handler
 
 
-async def _put(service: Service, call: CosRequest) -> Answer:
-    if "x-cos-copy-source" in call.headers:
-        return await objects.copy_object(service, call)
-    if "pic-operations" in call.headers:
-        return await ci.put_processed(service, call)
-    entry = await objects.put_object(service, call)
+async def _put(service: Service, request: CosRequest) -> Answer:
+    if "x-cos-copy-source" in request.headers:
+        return await objects.copy_object(service, request)
+    if "pic-operations" in request.headers:
+        return await ci.put_processed(service, request)
+    entry = await objects.put_object(service, request)
     return Answer(200, [("ETag", objects.etag_of(entry))])
 
 
@@ -54,7 +54,7 @@ _AUDIT = frozenset(("detect-type", "biz-type", "dataid", "large-image-detect"))
 _LAYOUT = frozenset(("center-layout", "padding-layout"))
 _NONE = frozenset[str]()
 
-# (method, what it is about, sub-resource) -> verb
+# (method, bucket or object, sub-resource) -> verb
 _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("PUT", "object", ""): (_put, _NONE),
     ("GET", "object", ""): (objects.get_object, frozenset(objects.RESPONSE_PARAMS)),
@@ -84,18 +84,18 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
 }
 
 
-def choose(call: CosRequest) -> Route:
-    """The verb of a request.
+def choose(request: CosRequest) -> Route:
+    """Choose the verb of a request.
 
     Raises:
         Refused: 400 InvalidArgument: a parameter that this verb does not know; 405 MethodNotAllowed: no such verb.
     """
-    names = {name for name, _ in call.query if not is_signature_field(name)}
-    topic, own = _topic(call, names)
-    about = "bucket" if not call.key else "object"
-    if call.method == "POST" and call.key == "image/auditing" and not topic:
-        about = call.key
-    found = _TABLE.get((call.method, about, topic))
+    names = {name for name, _ in request.query if not is_signature_field(name)}
+    topic, own = _topic(request, names)
+    about = "bucket" if not request.key else "object"
+    if request.method == "POST" and request.key == "image/auditing" and not topic:
+        about = request.key
+    found = _TABLE.get((request.method, about, topic))
     if found is None and names:
         raise Refused(400, "InvalidArgument", f"Unknown parameters: {', '.join(sorted(names))[:200]}")
     if found is None:
@@ -103,16 +103,16 @@ def choose(call: CosRequest) -> Route:
     handler, params = found
     if unknown := names - params - own:
         raise Refused(400, "InvalidArgument", f"Unknown parameters: {', '.join(sorted(unknown))[:200]}")
-    return Route(f"{call.method} {topic or about}", handler)
+    return Route(f"{request.method} {topic or about}", handler)
 
 
-def _topic(call: CosRequest, names: set[str]) -> tuple[str, set[str]]:
-    """The sub-resource, and the parameters that name it."""
+def _topic(request: CosRequest, names: set[str]) -> tuple[str, set[str]]:
+    """Return the sub-resource, and the parameters that name it."""
     rules = {name for name in names if name.startswith("imageMogr2")}
     if rules:
         return "imageMogr2", rules
     topic = next((name for name in _SUBRESOURCES if name in names), "")
     if topic != "ci-process":
         return topic, {topic} if topic else set()
-    kind = call.param("ci-process")
+    kind = request.param("ci-process")
     return "matting" if kind in CUT_OUTS else kind, {topic}

@@ -1,4 +1,4 @@
-"""What the stand-in's verbs share: the store, the clock, the threads, and how bodies come in and events go out."""
+"""Shared state of the stand-in's verbs: store, clock and threads; reading of bodies, sending of events."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_PUT_BYTES = 5 << 30
-"""Bytes of one PUT."""
+"""Largest body in bytes of one PUT."""
 
 _PIECE = 1 << 20
 
 
 @dataclass(slots=True)
 class Service:
-    """One running stand-in."""
+    """Running stand-in."""
 
     store: Store
     clock: Callable[[], float]
@@ -43,86 +43,86 @@ class Service:
     region: str
     appid: str
     event_prefixes: Mapping[str, str]
-    """Bucket -> prefix under which created objects have events."""
+    """Bucket -> prefix of the created objects that have events."""
     versioning: Mapping[str, str]
-    """Bucket -> Enabled or Suspended; buckets that are not named never kept versions."""
+    """Bucket -> Enabled or Suspended; other buckets never kept versions."""
     audit: AuditRules
     events: Events
     faults: Faults = field(default_factory=Faults)
     requests: Counter[str] = field(default_factory=Counter[str])
-    """`VERB STATUS` -> answers."""
+    """`VERB STATUS` -> number of answers."""
     disk: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "cos-disk"))
-    painters: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "cos-pictures"))
+    pixel_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "cos-pictures"))
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something that waits for the disk in a thread."""
+        """Run a function that waits for the disk, in a thread."""
         return await self._in(self.disk, functools.partial(function, *args, **kwargs))
 
-    async def paint(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something that works on pixels in a thread."""
-        return await self._in(self.painters, functools.partial(function, *args, **kwargs))
+    async def run_pixels(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that processes pixels, in a thread."""
+        return await self._in(self.pixel_threads, functools.partial(function, *args, **kwargs))
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     def close(self) -> None:
         """End the threads and close the store. Closing twice is harmless."""
-        self.painters.shutdown()
+        self.pixel_threads.shutdown()
         self.disk.shutdown()
         self.store.close()
 
     def location(self, bucket: str, key: str) -> str:
-        """The address COS gives for an object in its answers."""
+        """Return the address of an object in COS's answers."""
         return f"{bucket}.cos.{self.region}.myqcloud.com/{quote(key)}"
 
-    def announce(self, call: CosRequest, entry: Entry, name: str) -> None:
-        """Have the event of a created object delivered after the answer, if its prefix has events."""
-        prefix = self.event_prefixes.get(call.bucket)
+    def announce(self, request: CosRequest, entry: Entry, name: str) -> None:
+        """Deliver the event of a created object after the answer, if its prefix has events."""
+        prefix = self.event_prefixes.get(request.bucket)
         if prefix is None or not entry.key.startswith(prefix):
             return
         created = Created(
             name=name,
-            bucket=call.bucket,
+            bucket=request.bucket,
             key=entry.key,
             size=entry.size,
             etag=entry.etag,
             headers=entry.headers,
             when=self.clock(),
-            request_id=call.request_id,
-            client=call.client,
-            authorization=call.headers.get("authorization", ""),
+            request_id=request.request_id,
+            client=request.client,
+            authorization=request.headers.get("authorization", ""),
         )
-        if self.faults.take(FaultKind.LOST_EVENT, call.method, entry.key):
+        if self.faults.take(FaultKind.LOST_EVENT, request.method, entry.key):
             return
-        copies = 2 if self.faults.take(FaultKind.DUPLICATE_EVENT, call.method, entry.key) else 1
+        copies = 2 if self.faults.take(FaultKind.DUPLICATE_EVENT, request.method, entry.key) else 1
         event = created_event(created, region=self.region, appid=self.appid)
-        self.events.announce(event, call.answered, copies=copies)
+        self.events.announce(event, request.answered, copies=copies)
 
 
-async def spool(service: Service, call: CosRequest) -> Blob:
-    """Write the request's body to disk, with flat memory.
+async def spool(service: Service, request: CosRequest) -> Blob:
+    """Write the request's body to disk with constant memory.
 
     Raises:
-        Refused: its size or digest is not the announced one, or it is too large; nothing is kept.
-        ClientGone: it did not come whole; nothing is kept.
+        Refused: its size or digest differs from the header's, or it is too large; nothing is stored.
+        ClientGone: it is incomplete; nothing is stored.
     """
-    declared = _declared_size(call)
+    declared = _declared_size(request)
     writer = service.store.writer()
     try:
-        blob = await _write(service, call, writer, declared)
+        blob = await _write(service, request, writer, declared)
     except BaseException:
         await asyncio.shield(service.run(writer.discard))
         raise
-    if "content-md5" in call.headers and _digest(call.headers["content-md5"]) != blob.etag:
+    if "content-md5" in request.headers and _digest(request.headers["content-md5"]) != blob.etag:
         await service.run(service.store.drop, blob)
         raise Refused(400, "BadDigest", "The Content-MD5 you specified did not match what we received.")
     return blob
 
 
-async def _write(service: Service, call: CosRequest, writer: BlobWriter, declared: int | None) -> Blob:
+async def _write(service: Service, request: CosRequest, writer: BlobWriter, declared: int | None) -> Blob:
     pieces: list[bytes] = []
     buffered = size = 0
-    async for piece in call.body():
+    async for piece in request.body():
         pieces.append(piece)
         buffered += len(piece)
         size += len(piece)
@@ -136,9 +136,9 @@ async def _write(service: Service, call: CosRequest, writer: BlobWriter, declare
     return await service.run(writer.finish, b"".join(pieces))
 
 
-def _declared_size(call: CosRequest) -> int | None:
-    length = call.headers.get("content-length")
-    chunked = "transfer-encoding" in call.headers
+def _declared_size(request: CosRequest) -> int | None:
+    length = request.headers.get("content-length")
+    chunked = "transfer-encoding" in request.headers
     if length is None and not chunked:
         raise Refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
     if length is not None and (chunked or not length.isdigit()):
@@ -146,15 +146,15 @@ def _declared_size(call: CosRequest) -> int | None:
     return None if length is None else int(length)
 
 
-def check_digest(call: CosRequest, hex_md5: str) -> None:
-    """For requests that must carry a Content-MD5.
+def check_digest(request: CosRequest, hex_md5: str) -> None:
+    """Check the Content-MD5 of a request that must have one.
 
     Raises:
         Refused: 400: it is missing or wrong.
     """
-    if "content-md5" not in call.headers:
+    if "content-md5" not in request.headers:
         raise Refused(400, "MissingRequestBodyMD5", "This request needs a Content-MD5.")
-    if _digest(call.headers["content-md5"]) != hex_md5:
+    if _digest(request.headers["content-md5"]) != hex_md5:
         raise Refused(400, "BadDigest", "The Content-MD5 you specified did not match what we received.")
 
 

@@ -1,9 +1,8 @@
 """Objects on disk: bodies in files with random names, everything else in one SQLite index.
 
-A body is written under `incoming/`, moved under `blobs/`, and only then named by the index, in one transaction:
-whatever crashes, an object is there whole or not at all, and what nobody names is swept away at the next start. Keys
-never become file names. All methods block (call them in threads) and may be called by several threads at once. One
-process at a time.
+A body is written under `incoming/`, moved to `blobs/`, and then named by the index in one transaction. So after a crash
+an object is complete or does not exist; bodies without a name are deleted at the next start. Keys never become file
+names. All methods block (call them in threads) and may be called by several threads at once. One process at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _ENTRY = "key, etag, size, modified, headers, blob"
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A body on disk that nothing names yet."""
+    """Body on disk that has no name yet."""
 
     name: str
     etag: str
@@ -49,7 +48,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stored object."""
+    """Stored object."""
 
     key: str
     etag: str
@@ -58,7 +57,7 @@ class Entry:
     modified: float
     """Seconds since the epoch, by the store's clock."""
     headers: Mapping[str, str]
-    """What the uploader said of it, by lower-case name: content-type, x-cos-meta-*, …"""
+    """Headers of the upload by lower-case name: content-type, x-cos-meta-*, …"""
     blob: str
 
 
@@ -94,7 +93,7 @@ class Part:
 
 
 class BlobWriter:
-    """Writes one body, piece by piece, with flat memory."""
+    """Writes one body in pieces, with constant memory."""
 
     def __init__(self, incoming: Path, blobs: Path) -> None:
         self._name = uuid.uuid4().hex
@@ -105,7 +104,7 @@ class BlobWriter:
         self._size = 0
 
     def write(self, piece: bytes) -> None:
-        """Append."""
+        """Append a piece."""
         if self._file is None:
             self._file = self._incoming.open("wb")
         self._file.write(piece)
@@ -113,7 +112,7 @@ class BlobWriter:
         self._size += len(piece)
 
     def finish(self, piece: bytes = b"") -> Blob:
-        """Append the last piece: the body is complete."""
+        """Append the last piece and return the complete body."""
         self.write(piece)
         if self._file is not None:
             self._file.close()
@@ -121,7 +120,7 @@ class BlobWriter:
         return Blob(self._name, self._md5.hexdigest(), self._size)
 
     def discard(self) -> None:
-        """The body is not wanted."""
+        """Delete the body."""
         if self._file is not None:
             self._file.close()
         self._incoming.unlink(missing_ok=True)
@@ -131,7 +130,7 @@ class Store:
     """All buckets of one stand-in.
 
     Args:
-        root: a directory; made if absent.
+        root: a folder; created if need be.
         clock: seconds since the epoch.
     """
 
@@ -144,13 +143,13 @@ class Store:
         self._lock = threading.Lock()
         self._index = sqlite3.connect(root / "index.sqlite", isolation_level=None, check_same_thread=False)
         self._index.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
-        self._sweep()
+        self._delete_unnamed()
 
     def close(self) -> None:
         """Close the index. Closing twice is harmless."""
         self._index.close()
 
-    def _sweep(self) -> None:
+    def _delete_unnamed(self) -> None:
         rows = self._index.execute("SELECT blob FROM objects UNION ALL SELECT blob FROM parts")
         named = {name for (name,) in rows}
         for path in (*self._incoming.iterdir(), *self._blobs.iterdir()):
@@ -159,7 +158,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        """One change of the index; nobody else reads or writes meanwhile."""
+        """Run one change of the index; no other thread reads or writes meanwhile."""
         with self._lock:
             self._index.execute("BEGIN IMMEDIATE")
             try:
@@ -170,11 +169,11 @@ class Store:
             self._index.execute("COMMIT")
 
     def writer(self) -> BlobWriter:
-        """A writer for a new body."""
+        """Return a writer for a new body."""
         return BlobWriter(self._incoming, self._blobs)
 
     def drop(self, blob: Blob) -> None:
-        """Throw away a body that nothing names."""
+        """Delete a body without a name."""
         self._unlink([blob.name])
 
     def _unlink(self, names: Sequence[str]) -> None:
@@ -185,11 +184,11 @@ class Store:
         """Name a body.
 
         Args:
-            bucket: where.
-            key: its name.
-            blob: the body; gone if this raises.
-            headers: what the uploader said of it.
-            new: only if nothing has that name.
+            bucket: bucket of the object.
+            key: key of the object.
+            blob: the body; deleted if this raises.
+            headers: headers of the upload.
+            new: refuse if the object exists.
 
         Raises:
             Refused: 409 FileAlreadyExists.
@@ -205,7 +204,7 @@ class Store:
         return entry
 
     def _name(self, index: sqlite3.Connection, bucket: str, entry: Entry, *, new: bool) -> list[str]:
-        """Write the index row; the bodies that lost their name by it."""
+        """Write the index row. Returns the bodies that lost their name by it."""
         old = _blobs_of(index, "objects WHERE bucket=? AND key=?", bucket, entry.key)
         if old and new:
             raise Refused(409, "FileAlreadyExists", "The object you specified already exists.")
@@ -223,7 +222,7 @@ class Store:
         return old
 
     def find(self, bucket: str, key: str) -> Entry:
-        """The object of that name.
+        """Return the object of a key.
 
         Raises:
             Refused: 404 NoSuchKey.
@@ -232,7 +231,7 @@ class Store:
             return self._find(bucket, key)
 
     def open(self, bucket: str, key: str) -> tuple[Entry, BinaryIO]:
-        """The object and its open body, which stays readable when the object is replaced or deleted.
+        """Return the object and its open body, which stays readable if the object is replaced or deleted.
 
         Raises:
             Refused: 404 NoSuchKey.
@@ -242,18 +241,18 @@ class Store:
             return entry, (self._blobs / entry.blob).open("rb")
 
     def _find(self, bucket: str, key: str) -> Entry:
-        query = f"SELECT {_ENTRY} FROM objects WHERE bucket=? AND key=?"  # noqa: S608 - column names of ours
+        query = f"SELECT {_ENTRY} FROM objects WHERE bucket=? AND key=?"  # noqa: S608 - constant column names
         row = self._index.execute(query, (bucket, key)).fetchone()
         if row is None:
             raise Refused(404, "NoSuchKey", "The specified key does not exist.")
         return _entry(row)
 
     def copy(self, source: tuple[str, str], check: Callable[[Entry], None]) -> tuple[Entry, Blob]:
-        """A second name for a stored body, to be given to `put`.
+        """Link a stored body a second time, for `put`.
 
         Args:
             source: bucket and key.
-            check: raises if this is not the object that was meant.
+            check: raises if this is not the intended object.
 
         Raises:
             Refused: 404 NoSuchKey.
@@ -266,7 +265,7 @@ class Store:
             return entry, blob
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Delete objects; those that are not there are fine."""
+        """Delete objects; missing ones are ignored."""
         old: list[str] = []
         with self._transaction() as index:
             for key in keys:
@@ -277,7 +276,7 @@ class Store:
         self._unlink(old)
 
     def page(self, bucket: str, *, prefix: str, delimiter: str, marker: str, limit: int) -> Listing:
-        """Objects in key order, after `marker`; keys that share a prefix up to `delimiter` are folded into it."""
+        """Return objects in key order after `marker`; keys with the same prefix up to `delimiter` become one prefix."""
         entries: list[Entry] = []
         prefixes: list[str] = []
         last = ""
@@ -299,11 +298,11 @@ class Store:
         return Listing(tuple(entries), tuple(prefixes), "")
 
     def _from(self, bucket: str, start: str) -> Iterator[Entry]:
-        query = f"SELECT {_ENTRY} FROM objects WHERE bucket=? AND key>=? ORDER BY key"  # noqa: S608 - column names of ours
+        query = f"SELECT {_ENTRY} FROM objects WHERE bucket=? AND key>=? ORDER BY key"  # noqa: S608 - constant column names
         return map(_entry, self._index.execute(query, (bucket, start)))
 
     def set_note(self, bucket: str, key: str, name: str, body: bytes | None) -> None:
-        """Keep a document beside an object or (key empty) a bucket; None removes it."""
+        """Store a document beside an object or (with an empty key) a bucket; None removes it."""
         with self._transaction() as index:
             if key:
                 self._find(bucket, key)
@@ -312,7 +311,7 @@ class Store:
                 index.execute("INSERT INTO notes VALUES (?,?,?,?)", (bucket, key, name, body))
 
     def note(self, bucket: str, key: str, name: str) -> bytes | None:
-        """The document kept beside an object or a bucket, if there is one."""
+        """Return the document beside an object or a bucket, if there is one."""
         with self._lock:
             if key:
                 self._find(bucket, key)
@@ -329,7 +328,7 @@ class Store:
         return upload
 
     def add_part(self, bucket: str, key: str, upload: str, number: int, blob: Blob) -> None:
-        """Keep a part; a part of the same number is replaced. The body is gone if this raises.
+        """Store a part, and replace an earlier one of the same number. The body is deleted if this raises.
 
         Raises:
             Refused: 404 NoSuchUpload.
@@ -346,7 +345,7 @@ class Store:
         self._unlink(old)
 
     def parts(self, bucket: str, key: str, upload: str) -> tuple[Upload, list[Part]]:
-        """A multipart upload and its parts in order.
+        """Return a multipart upload and its parts in order.
 
         Raises:
             Refused: 404 NoSuchUpload.
@@ -357,7 +356,7 @@ class Store:
             return found, [Part(*row) for row in self._index.execute(query, (upload,))]
 
     def uploads(self, bucket: str, prefix: str) -> list[Upload]:
-        """Unfinished uploads in key order."""
+        """Return the unfinished uploads in key order."""
         with self._lock:
             query = "SELECT id, key, begun, headers FROM uploads WHERE bucket=? ORDER BY key, begun"
             found = [_read_upload(row) for row in self._index.execute(query, (bucket,))]
@@ -371,10 +370,10 @@ class Store:
         return _read_upload(row)
 
     def join(self, parts: Sequence[Part], etag: str) -> Blob:
-        """One body made of parts, copied with flat memory.
+        """Join parts into one body, with constant memory.
 
         Raises:
-            Refused: 404 NoSuchUpload: somebody else ended the upload meanwhile.
+            Refused: 404 NoSuchUpload: another request ended the upload meanwhile.
         """
         writer = self.writer()
         try:
@@ -392,7 +391,7 @@ class Store:
         return Blob(blob.name, etag, blob.size)
 
     def complete(self, bucket: str, upload: Upload, blob: Blob, headers: Mapping[str, str], *, new: bool) -> Entry:
-        """Name the joined body and forget the upload, in one step. The body is gone if this raises.
+        """Name the joined body and delete the upload, in one step. The body is deleted if this raises.
 
         Raises:
             Refused: 404 NoSuchUpload; 409 FileAlreadyExists.
@@ -409,7 +408,7 @@ class Store:
         return entry
 
     def abort(self, bucket: str, key: str, upload: str) -> None:
-        """Forget an upload and its parts.
+        """Delete an upload and its parts.
 
         Raises:
             Refused: 404 NoSuchUpload.
@@ -441,5 +440,5 @@ def _read_upload(row: tuple[str, str, float, str]) -> Upload:
 
 
 def _blobs_of(index: sqlite3.Connection, where: str, *values: str | int) -> list[str]:
-    """Names of the bodies that rows of a table hold; `where` is a text of ours: table and condition."""
+    """Return the names of the bodies in rows of a table; `where` is a constant: table and condition."""
     return [name for (name,) in index.execute(f"SELECT blob FROM {where}", values)]  # noqa: S608 - see above

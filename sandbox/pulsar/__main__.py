@@ -1,7 +1,7 @@
-"""Keeps a broker running for as long as another process lives: `python -m sandbox.pulsar FOLDER --while-pid PID`.
+"""Runs a broker while another process lives: `python -m sandbox.pulsar FOLDER --while-pid PID`.
 
-The file `up` in the folder says that it serves; `failed` says why it will not. SIGTERM, or the end of that process,
-kills the broker and removes the folder.
+The file `up` in the folder says that the broker serves; `failed` holds the reason if it cannot. SIGTERM, or the end of
+that process, kills the broker and removes the folder.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Final
 
 from sandbox.pulsar import BrokerFailed, LocalPulsar
 
-__all__ = ["main", "until_told"]
+__all__ = ["main", "until_stopped"]
 
 _LOOK_EVERY: Final = 0.2
 
 
 @contextmanager
-def until_told(pid: int) -> Generator[threading.Event]:
-    """An event that is set by SIGTERM, by SIGINT, and by the end of another process."""
+def until_stopped(pid: int) -> Generator[threading.Event]:
+    """Provide an event that is set by SIGTERM, SIGINT, or the end of another process."""
     stop = threading.Event()
-    told = False
+    stopped = False
 
     def end(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
-        # Not the event itself: its lock may be held by the very code that the signal interrupts.
-        nonlocal told
-        told = True
+        # The handler does not set the event itself: the interrupted code may hold the event's lock.
+        nonlocal stopped
+        stopped = True
 
     def watch() -> None:
-        while _lives(pid) and not told:
+        while _lives(pid) and not stopped:
             time.sleep(_LOOK_EVERY)
         stop.set()
 
@@ -46,7 +46,7 @@ def until_told(pid: int) -> Generator[threading.Event]:
     try:
         yield stop
     finally:
-        told = True
+        stopped = True
         watching.join()
 
 
@@ -63,14 +63,14 @@ def _settings(lines: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Entry of the command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="sandbox.pulsar")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--while-pid", type=int, required=True)
     parser.add_argument("--guarded", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
-    with until_told(arguments.while_pid) as stop:
+    with until_stopped(arguments.while_pid) as stop:
         broker = LocalPulsar(arguments.folder, guarded=arguments.guarded, settings=_settings(arguments.set))
         try:
             try:

@@ -1,4 +1,4 @@
-"""What a broker is started with: its configuration and its command line, as values."""
+"""Configuration and command line of a broker, as values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import msgspec
 __all__ = ["ADMIN_ROLE", "STORE_PASSWORD", "Plan", "Ports", "command_line", "configuration"]
 
 ADMIN_ROLE: Final = "admin"
-"""The role that may do everything on a guarded broker."""
+"""Role with all rights on a broker with authentication."""
 
-STORE_PASSWORD: Final = "loopback"  # noqa: S105 - of a certificate for 127.0.0.1 in a private folder
+STORE_PASSWORD: Final = "loopback"  # noqa: S105 - protects a certificate for 127.0.0.1 in a private folder
 
 _HERE: Final = Path(__file__).parent
 
@@ -27,10 +27,10 @@ _OPENED: Final = (
     "java.management/sun.management",
     "jdk.management/com.sun.management.internal",
 )
-"""What the broker's libraries reach into; the JVM forbids it by default."""
+"""Packages that the broker's libraries access by reflection; the JVM forbids it by default."""
 
 _JVM: Final = (
-    # The quick compiler alone: it boots in half the time and takes less memory.
+    # Only the fast compiler: the broker starts in half the time and uses less memory.
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
@@ -56,22 +56,22 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How a broker is run: kept in its folder, so that a restart finds it."""
+    """Parameters of a broker: kept in its folder, so that a restart uses them."""
 
     ports: Ports
     guarded: bool
-    """Whether it asks for tokens and serves TLS too."""
+    """Require tokens, and serve TLS too."""
     settings: Mapping[str, str]
     """Lines of its configuration that differ from `standalone.conf`."""
 
 
 def configuration(plan: Plan, folder: Path, token: str) -> str:
-    """The broker's configuration file.
+    """Return the broker's configuration file.
 
     Args:
-        plan: how it is run.
-        folder: where it lives.
-        token: the administrator's, with which a guarded broker talks to itself.
+        plan: parameters of the broker.
+        folder: its folder.
+        token: token of the administrator, with which a broker with authentication calls itself.
     """
     lines = {
         "brokerServicePort": str(plan.ports.pulsar),
@@ -89,7 +89,7 @@ def _guard(plan: Plan, folder: Path, token: str) -> dict[str, str]:
         "authenticationEnabled": "true",
         "authenticationProviders": "org.apache.pulsar.broker.authentication.AuthenticationProviderToken",
         "tokenSecretKey": f"file://{folder / 'token.key'}",
-        # A token that runs out is asked for anew within a second.
+        # A new token is requested within a second after the old one expired.
         "authenticationRefreshCheckSeconds": "1",
         "authorizationEnabled": "true",
         "superUserRoles": ADMIN_ROLE,
@@ -104,20 +104,20 @@ def _guard(plan: Plan, folder: Path, token: str) -> dict[str, str]:
 
 
 def command_line(java: str, jars: Path, plan: Plan, folder: Path) -> list[str]:
-    """The broker's command line.
+    """Return the broker's command line.
 
     Args:
         java: path of the program.
         jars: folder of the distribution's jars.
-        plan: how it is run.
-        folder: where it lives; its name in the command line is how its process is known again.
+        plan: parameters of the broker.
+        folder: its folder; the command line contains its name, by which the process is recognized.
     """
     opened = [word for module in _OPENED for word in ("--add-opens", f"{module}=ALL-UNNAMED")]
     return [
         java,
         *_JVM,
         *opened,
-        # Native libraries are unpacked at each start, and a broker that is killed leaves them behind.
+        # Native libraries are unpacked at each start, and a killed broker does not delete them.
         f"-Djava.io.tmpdir={folder / 'tmp'}",
         f"-Dscf.log={folder / 'broker.log'}",
         f"-Dlog4j.configurationFile={_HERE / 'log4j2.properties'}",

@@ -1,6 +1,6 @@
-"""The server distribution: fetched once by Maven, its digest checked, its jars unpacked into a cache.
+"""Server distribution of Pulsar: downloaded once with Maven, verified by its digest, its jars unpacked into a cache.
 
-One file has all of it. Fetching `pulsar-broker` and its tree jar by jar does not work: some of its dependencies lie in
+One file holds all jars. Downloading `pulsar-broker` and its dependencies one by one does not work: some of them are in
 no public repository.
 """
 
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-__all__ = ["VERSION", "BrokerFailed", "DistributionMissing", "cache_folder", "jars", "java", "why_not"]
+__all__ = ["VERSION", "BrokerFailed", "DistributionMissing", "cache_folder", "jars", "java", "unavailable_reason"]
 
 VERSION: Final = "4.0.8"
 """Version of the broker."""
@@ -32,46 +32,46 @@ _OLDEST_JAVA: Final = 17
 
 
 class BrokerFailed(RuntimeError):
-    """The broker did not start, or refused what it was asked; the text says why."""
+    """The broker did not start, or refused a request; the message holds the reason."""
 
 
 class DistributionMissing(BrokerFailed):
-    """The broker cannot be had on this machine; the text says what is missing."""
+    """The broker cannot run on this machine; the message names what is missing."""
 
 
 def cache_folder() -> Path:
-    """Where the jars are kept between runs: `SCF_WORKERS_CACHE`, or `scf-workers` in the user's cache folder."""
+    """Return the folder of the jars: `SCF_WORKERS_CACHE`, or `scf-workers` in the user's cache folder."""
     given = os.environ.get("SCF_WORKERS_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(given) if given else base / "scf-workers"
 
 
 def java(name: str = "java") -> str:
-    """The path of a program of the JDK; empty when there is none."""
+    """Return the path of a program of the JDK; empty if there is none."""
     home = os.environ.get("JAVA_HOME")
     return shutil.which(name, path=str(Path(home) / "bin") if home else None) or shutil.which(name) or ""
 
 
-def why_not() -> str:
-    """Why no broker can be started here; empty when one can. Fetches nothing."""
+def unavailable_reason() -> str:
+    """Return why no broker can be started here; empty if one can. Downloads nothing."""
     if not java():
         return "there is no Java"
     if not _unpacked().exists() and not shutil.which("mvn"):
-        return "there is no Maven to fetch the broker with"
+        return "there is no Maven to download the broker with"
     return "" if _java_version() >= _OLDEST_JAVA else f"Java {_OLDEST_JAVA} or newer is needed"
 
 
 def jars() -> Path:
-    """The folder of the broker's jars; the first call fetches them (about 250 MB).
+    """Return the folder of the broker's jars; the first call downloads them (about 250 MB).
 
     Raises:
-        DistributionMissing: they could not be fetched, or are not what they should be.
+        DistributionMissing: they could not be downloaded, or their digest is wrong.
     """
     target = _unpacked()
     if target.exists():
         return target
     if not shutil.which("mvn"):
-        raise DistributionMissing("there is no Maven to fetch the broker with")
+        raise DistributionMissing("there is no Maven to download the broker with")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetch-") as folder:
         archive = _fetch(Path(folder))
@@ -80,7 +80,7 @@ def jars() -> Path:
         try:
             (Path(folder) / "lib").rename(target)
         except OSError:
-            if not target.exists():  # else another process was quicker
+            if not target.exists():  # else another process unpacked them first
                 raise
     return target
 
@@ -90,7 +90,7 @@ def _unpacked() -> Path:
 
 
 def _java_version() -> int:
-    """Feature release, such as 17; 0 if it cannot be told."""
+    """Return the feature release, such as 17; 0 if it is unknown."""
     done = subprocess.run([java(), "-version"], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - the JDK's own program
     found = re.search(r'version "(\d+)', done.stderr)
     return int(found[1]) if found else 0
@@ -103,10 +103,10 @@ def _fetch(folder: Path) -> Path:
             command, cwd=folder, capture_output=True, text=True, check=False, timeout=_FETCH_LIMIT
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DistributionMissing(f"Maven did not fetch the broker: {type(error).__name__}") from error
+        raise DistributionMissing(f"Maven did not download the broker: {type(error).__name__}") from error
     found = sorted(folder.glob("pulsar-server-distribution-*"))
     if done.returncode or not found:
-        raise DistributionMissing(f"Maven did not fetch {_ARTIFACT}:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise DistributionMissing(f"Maven did not download {_ARTIFACT}:\n{(done.stdout + done.stderr)[-2000:]}")
     return found[0]
 
 
@@ -114,7 +114,7 @@ def _check(archive: Path) -> None:
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").hexdigest()
     if digest != _SHA512:
-        raise DistributionMissing(f"{archive.name} is not the file that was pinned: its SHA-512 is {digest}")
+        raise DistributionMissing(f"{archive.name} is not the pinned file: its SHA-512 is {digest}")
 
 
 def _unpack(archive: Path, folder: Path) -> None:

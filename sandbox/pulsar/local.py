@@ -22,23 +22,23 @@ from typing import Final, Self
 import msgspec
 
 from sandbox.pulsar.config import ADMIN_ROLE, STORE_PASSWORD, Plan, Ports, command_line, configuration
-from sandbox.pulsar.distribution import BrokerFailed, jars, java, why_not
+from sandbox.pulsar.distribution import BrokerFailed, jars, java, unavailable_reason
 
 __all__ = ["LocalPulsar", "is_process_of"]
 
 _PORT_RANGE: Final = (20000, 32000)
-"""Below the ports that kernels give out by themselves, so that nobody takes one while the broker is down."""
+"""Below the ephemeral ports of kernels, so that no other program takes a port while the broker is down."""
 _START_LIMIT: Final = 180.0
 _STOP_LIMIT: Final = 20.0
 _LOOK_EVERY: Final = 0.1
 
 
 class LocalPulsar:
-    """A broker that lives in a folder. Its data and its ports outlive its process.
+    """A broker in a folder. Its data and its ports are kept after its process has ended.
 
     Args:
-        folder: for data, logs and keys; made if it is not there. A broker that runs there already is taken over.
-        guarded: ask for tokens, and serve TLS too; a folder that was used before stays what it was.
+        folder: folder of data, logs and keys; created if need be. A broker that runs there already is taken over.
+        guarded: require tokens, and serve TLS too; in a folder that was used before, the earlier value stays.
         settings: lines of its configuration that differ from `standalone.conf`; likewise.
     """
 
@@ -54,7 +54,7 @@ class LocalPulsar:
 
     @property
     def tls_url(self) -> str:
-        """`pulsar+ssl://localhost:PORT`, of a guarded broker."""
+        """`pulsar+ssl://localhost:PORT` of a broker with authentication."""
         return f"pulsar+ssl://localhost:{self._plan.ports.tls}"
 
     @property
@@ -64,37 +64,37 @@ class LocalPulsar:
 
     @property
     def certificate(self) -> Path:
-        """The certificate that `tls_url` is verified with."""
+        """Certificate with which clients verify `tls_url`."""
         return self._folder / "broker.pem"
 
     @property
     def pid(self) -> int:
-        """Its process; 0 when it is down. A process id that went to another program is not ours."""
+        """Process id; 0 if it is down. A process id that another program got is ignored."""
         try:
             pid = int((self._folder / "pid").read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return 0
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        told = subprocess.run(  # noqa: S603 - fixed arguments
-            ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)],  # noqa: S607 - where POSIX has it
+        status = subprocess.run(  # noqa: S603 - fixed arguments
+            ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)],  # noqa: S607 - its path differs between systems
             capture_output=True,
             text=True,
             check=False,
         ).stdout.strip()
-        return pid if is_process_of(self._folder, told) else 0
+        return pid if is_process_of(self._folder, status) else 0
 
     def token(self, role: str = ADMIN_ROLE, **claims: object) -> str:
-        """A token that a guarded broker believes."""
+        """Return a token that a broker with authentication accepts."""
         import jwt
 
         return jwt.encode({"sub": role, **claims}, self._key.read_bytes(), algorithm="HS256")
 
     def start(self) -> Self:
-        """Start it unless it runs, and wait until it serves topics.
+        """Start the broker unless it runs, and wait until it serves topics.
 
         Raises:
-            sandbox.pulsar.BrokerFailed: it ended, did not come up in time, or is not to be had here.
+            sandbox.pulsar.BrokerFailed: it ended, did not start in time, or cannot run here.
         """
         if not self.pid:
             self._launch()
@@ -102,16 +102,16 @@ class LocalPulsar:
         while not self.ready():
             if not self.pid or time.monotonic() > deadline:
                 self.kill()
-                raise BrokerFailed(f"the broker in {self._folder} did not come up:\n{self._last_words()}")
+                raise BrokerFailed(f"the broker in {self._folder} did not start:\n{self._last_words()}")
             time.sleep(_LOOK_EVERY)
         return self
 
     def stop(self) -> None:
-        """Stop it in good order; kill it if that takes too long."""
+        """Stop it gracefully; kill it if that takes too long."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a crash would, by SIGKILL."""
+        """Kill it with SIGKILL, as in a crash."""
         self._end(signal.SIGKILL)
 
     def wipe(self) -> None:
@@ -120,31 +120,31 @@ class LocalPulsar:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def ready(self) -> bool:
-        """Whether it serves topics and stores what they are sent: its port is open long before."""
+        """Return True if it serves topics and stores messages; its port is open long before."""
         topic = "persistent/public/default/ready"
         if self.ask("GET", f"/lookup/v2/topic/{topic}") != HTTPStatus.OK:
             return False
-        # For that it opens the topic, which fails while it does not know its bookie yet.
+        # Creating the subscription opens the topic, which fails until the broker knows its bookie.
         probe = f"/admin/v2/{topic}/subscription/probe-{secrets.token_hex(4)}"
         made = self.ask("PUT", probe) == HTTPStatus.NO_CONTENT
         return made and self.ask("DELETE", probe) == HTTPStatus.NO_CONTENT
 
     def make_namespace(self, name: str) -> None:
-        """Make the namespace `public/name`, unless it is there.
+        """Create the namespace `public/name` if it does not exist.
 
         Raises:
-            sandbox.pulsar.BrokerFailed: it refused.
+            sandbox.pulsar.BrokerFailed: the broker refused.
         """
         status = self.ask("PUT", f"/admin/v2/namespaces/public/{name}")
         if status not in {HTTPStatus.NO_CONTENT, HTTPStatus.CONFLICT}:
-            raise BrokerFailed(f"the namespace {name} could not be made: HTTP {status}")
+            raise BrokerFailed(f"the namespace {name} could not be created: HTTP {status}")
 
     def remove_namespace(self, name: str) -> None:
-        """Remove the namespace `public/name` with everything in it, if the broker will."""
+        """Remove the namespace `public/name` with its content; a failure is ignored."""
         self.ask("DELETE", f"/admin/v2/namespaces/public/{name}?force=true")
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> int:
-        """Ask the admin interface something as administrator; the status, 0 when nobody answers."""
+        """Call the admin interface as administrator. Returns the status; 0 without an answer."""
         headers = {"Content-Type": "application/json"}
         if self._plan.guarded and self._key.exists():
             headers["Authorization"] = f"Bearer {self.token()}"
@@ -171,14 +171,14 @@ class LocalPulsar:
         return self._folder / "token.key"
 
     def _keep(self, plan: Plan) -> Plan:
-        """The plan in the folder, which is this one if there was none."""
+        """Store the plan in the folder, unless one is stored. Returns the stored one."""
         path = self._folder / "plan.json"
         if not path.exists():
             path.write_bytes(msgspec.json.encode(plan))
         return msgspec.json.decode(path.read_bytes(), type=Plan)
 
     def _launch(self) -> None:
-        if reason := why_not():
+        if reason := unavailable_reason():
             raise BrokerFailed(f"no broker can be started here: {reason}")
         library = jars()
         if self._plan.guarded:
@@ -194,14 +194,14 @@ class LocalPulsar:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                start_new_session=True,  # Ctrl-C is for whoever started it
+                start_new_session=True,  # Ctrl-C must reach only the program that started it
             )
         (self._folder / "pid").write_text(str(process.pid), encoding="ascii")
-        # From here on it is known by its id alone, by this process and by others.
+        # From here on this process too knows it by its id alone.
         process.returncode = 0
 
     def _make_keys(self) -> None:
-        """A key for tokens and a certificate for loopback, once a folder."""
+        """Create a key for tokens and a certificate for loopback, once for each folder."""
         if self._key.exists():
             return
         store = self._folder / "broker.p12"
@@ -233,15 +233,15 @@ class LocalPulsar:
         return "\n".join(said)
 
 
-def is_process_of(folder: Path, told: str) -> bool:
-    """Whether a process is the broker of a folder, and lives.
+def is_process_of(folder: Path, status: str) -> bool:
+    """Return True if a process is the living broker of a folder.
 
     Args:
-        folder: the broker's.
-        told: what `ps` says of the process: its state and its command; empty when there is none.
+        folder: folder of the broker.
+        status: output of `ps` for the process: its state and its command; empty if there is none.
     """
-    state, _, command = told.partition(" ")
-    # In the moment of its birth a process has no command line yet, and `ps` shows its name in brackets.
+    state, _, command = status.partition(" ")
+    # A new process has no command line for a moment, and `ps` shows its name in brackets.
     return not state.startswith("Z") and (str(folder) in command or command.lstrip().startswith("[java"))
 
 

@@ -1,6 +1,6 @@
-"""A stand-in for RunningHub: both generations of its interface over one core, with its oddities on demand.
+"""Stand-in for RunningHub: both versions of its interface over one core, with its oddities as faults.
 
-Source: docs/reference/vendors.md. Served by `sandbox.server.Server`, or called in-process.
+Source: docs/reference/vendors.md. It is served by `sandbox.server.Server`, or called in-process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the two generations write the same things (docs/reference/vendors.md). Pure."""
+"""Answers of both versions of the interface (docs/reference/vendors.md). Pure."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _CANCELLED: Final = Failure("805", {"exception_type": "InterruptProcessingExcept
 
 
 def envelope(data: object, *, word: str = "msg") -> dict[str, Any]:
-    """Success in an envelope; uploads of v2 say `message`."""
+    """Return a success in an envelope; uploads of v2 use the word `message`."""
     return {"code": 0, word: "success", "data": data}
 
 
 def refused_v1(refusal: Refusal, *, word: str = "msg") -> dict[str, Any]:
-    """A business error in an envelope: the code is a number."""
+    """Return a business error in an envelope: the code is a number."""
     return {"code": int(refusal.code), word: refusal.message, "data": None}
 
 
 def refused_v2(refusal: Refusal) -> dict[str, Any]:
-    """A business error of v2: no envelope, the code is a string."""
+    """Return a business error of v2: no envelope, and the code is a string."""
     return {
         "taskId": "",
         "status": "",
@@ -52,7 +52,7 @@ def refused_v2(refusal: Refusal) -> dict[str, Any]:
 
 
 def run_v1(job: Job, state: State, kind: str) -> dict[str, Any]:
-    """The answer to an accepted create of v1, `kind` being the fault of its content, if any."""
+    """Return the answer to an accepted create of v1; `kind` is the fault of its content, if any."""
     task: dict[str, Any] = {
         "netWssUrl": None,
         "taskId": _id(job, kind),
@@ -64,7 +64,7 @@ def run_v1(job: Job, state: State, kind: str) -> dict[str, Any]:
 
 
 def run_v2(job: Job, state: State, kind: str) -> dict[str, Any]:
-    """The answer to an accepted create of v2, `kind` being the fault of its content, if any."""
+    """Return the answer to an accepted create of v2; `kind` is the fault of its content, if any."""
     return {
         "taskId": _id(job, kind),
         "status": state,
@@ -77,7 +77,7 @@ def run_v2(job: Job, state: State, kind: str) -> dict[str, Any]:
 
 
 def status_v2(job: Job, state: State, files: Sequence[ResultFile]) -> dict[str, Any]:
-    """The answer to a query."""
+    """Return the answer to a query."""
     failure = _failure(job, state)
     return {
         "taskId": job.id,
@@ -98,7 +98,7 @@ def status_v2(job: Job, state: State, files: Sequence[ResultFile]) -> dict[str, 
 
 
 def task_outputs(job: Job, state: State, files: Sequence[ResultFile], *, numbers: bool = False) -> dict[str, Any]:
-    """The answer to `outputs` of v1, and what a webhook's `eventData` holds: there the time is a number."""
+    """Return the answer to `outputs` of v1. It is also a webhook's `eventData`, in which the time is a number."""
     failure = _failure(job, state)
     if failure is not None:
         message = Refusal(failure.code).message
@@ -124,7 +124,7 @@ def task_outputs(job: Job, state: State, files: Sequence[ResultFile], *, numbers
 
 
 def queue(kind: str, limit: int, running: int, queued: int) -> dict[str, Any]:
-    """The answer to queue/status."""
+    """Return the answer to queue/status."""
     return envelope(
         {
             "apiKeyType": kind,
@@ -137,7 +137,7 @@ def queue(kind: str, limit: int, running: int, queued: int) -> dict[str, Any]:
 
 
 def account(kind: str, unfinished: int) -> dict[str, Any]:
-    """The answer to accountStatus: its numbers are strings."""
+    """Return the answer to accountStatus, whose numbers are strings."""
     return envelope(
         {
             "remainCoins": "99999",
@@ -150,7 +150,7 @@ def account(kind: str, unfinished: int) -> dict[str, Any]:
 
 
 def webhook_detail(record: Record | None, created: float) -> dict[str, Any]:
-    """The answer to getWebhookDetail."""
+    """Return the answer to getWebhookDetail."""
     if record is None:
         return {"code": 1, "msg": "webhook event not exists", "data": None}
     return envelope(

@@ -1,7 +1,7 @@
-"""The stand-in as one ASGI app: v1, v2, the results' files, and the switches for tests.
+"""The stand-in as one ASGI app: v1, v2, the result files, and the interface for tests.
 
-POST and DELETE /_sandbox/faults    what is to go wrong (`sandbox.runninghub.model.Fault`), and no more of it
-GET /_sandbox/stats                 counts, and every job ever accepted: the paid ones
+POST and DELETE /_sandbox/faults    arms a fault (`sandbox.runninghub.model.Fault`), or disarms all
+GET /_sandbox/stats                 counts, and every job ever accepted, which is every paid one
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from sandbox.runninghub.core import Core
 from sandbox.runninghub.files import serve_file
-from sandbox.runninghub.handlers import Desk, reply
+from sandbox.runninghub.handlers import RequestHandlers, reply
 from sandbox.runninghub.model import DEMO_WORKFLOWS, Fault, KeyLimits, Shape
 from sandbox.runninghub.pictures import Pictures
 from sandbox.runninghub.v1 import V1
@@ -30,7 +30,7 @@ from sandbox.runninghub.webhooks import Webhooks, post
 __all__ = ["create_app"]
 
 
-def create_app(  # noqa: PLR0913 - the knobs of a stand-in, all by name
+def create_app(  # noqa: PLR0913 - the parameters of a stand-in, all by name
     *,
     api_keys: Mapping[str, KeyLimits],
     data_dir: Path,
@@ -43,19 +43,19 @@ def create_app(  # noqa: PLR0913 - the knobs of a stand-in, all by name
     seed: int = 0,
     executor: Executor | None = None,
 ) -> Starlette:
-    """The app; `app.state.core` arms faults and counts, `app.state.webhooks` delivers (the lifespan runs it).
+    """Create the app; `app.state.core` arms faults and counts, `app.state.webhooks` delivers (the lifespan runs it).
 
     Args:
-        api_keys: key -> what it may do.
-        data_dir: folder for uploads and results, made when needed.
-        workflows: id -> what it takes and makes.
-        duration_s: how long a job takes, give or take a fifth.
-        time_scale: durations, waits and URL lives are this many times as long.
-        url_ttl_s: how long a result's URL is good.
-        clock: seconds; what a job's state and a URL's life are counted by. Webhooks wait on the event loop.
-        public_url: base of the results' URLs, or a function that tells it later; empty for that of each request.
-        seed: same seed, same calls: same durations and pictures.
-        executor: runs what blocks, pictures and files; by default two threads.
+        api_keys: key -> its limits.
+        data_dir: folder of uploads and results, created when needed.
+        workflows: id -> its inputs and outputs.
+        duration_s: duration of a job in seconds, varied by up to a fifth.
+        time_scale: factor for durations, waits and lives of URLs.
+        url_ttl_s: seconds until a result's URL expires.
+        clock: seconds, for the states of jobs and the lives of URLs. Webhooks wait on the event loop.
+        public_url: base of the results' URLs, or a function that returns it later; empty for the base of each request.
+        seed: the same seed and calls give the same durations and pictures.
+        executor: runs blocking work (pictures and files); by default two threads.
     """
     core = Core(
         api_keys=api_keys,
@@ -66,38 +66,38 @@ def create_app(  # noqa: PLR0913 - the knobs of a stand-in, all by name
         seed=seed,
     )
     threads = executor or ThreadPoolExecutor(2, "sandbox-runninghub")
-    desk = Desk(core, Pictures(data_dir, seed), threads, public_url)
-    desk.webhooks = Webhooks(desk.event_data, clock=clock, time_scale=time_scale, send=post)
+    handlers = RequestHandlers(core, Pictures(data_dir, seed), threads, public_url)
+    handlers.webhooks = Webhooks(handlers.event_data, clock=clock, time_scale=time_scale, send=post)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
-        async with desk.webhooks:
+        async with handlers.webhooks:
             yield
         threads.shutdown(wait=False, cancel_futures=True)
 
-    app = Starlette(routes=[*V2(desk).routes(), *V1(desk).routes(), *_routes(desk)], lifespan=lifespan)
+    app = Starlette(routes=[*V2(handlers).routes(), *V1(handlers).routes(), *_routes(handlers)], lifespan=lifespan)
     app.state.core = core
-    app.state.webhooks = desk.webhooks
+    app.state.webhooks = handlers.webhooks
     return app
 
 
-def _routes(desk: Desk) -> list[Route]:
+def _routes(handlers: RequestHandlers) -> list[Route]:
     async def file(request: Request) -> Response:
-        return await serve_file(request, desk)
+        return await serve_file(request, handlers)
 
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
-            desk.core.disarm()
+            handlers.core.disarm()
             return Response(status_code=204)
         try:
             fault = msgspec.json.decode(await request.body(), type=Fault)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return reply({"error": str(error)}, 422)
-        desk.core.arm(fault)
+        handlers.core.arm(fault)
         return Response(status_code=204)
 
     async def stats(_: Request) -> Response:
-        return reply(desk.core.stats())
+        return reply(handlers.core.stats())
 
     return [
         Route("/files/{token}.png", file),

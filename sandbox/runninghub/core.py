@@ -1,4 +1,4 @@
-"""The stand-in's state and rules, without any I/O: what v1 and v2 are two faces of."""
+"""State and rules of the stand-in, without any I/O; v1 and v2 are two interfaces to it."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Core:
     """Keys, uploads, jobs and faults.
 
     Args:
-        api_keys: key -> what it may do.
-        workflows: id -> what it takes and makes.
-        clock: seconds; durations and expiries count by it.
-        duration_s: how long a job takes, give or take a fifth.
-        url_ttl_s: how long a result's URL is good.
-        seed: same seed, same calls: same durations, ids, tokens and pictures.
+        api_keys: key -> its limits.
+        workflows: id -> its inputs and outputs.
+        clock: seconds, for durations and expiries.
+        duration_s: duration of a job in seconds, varied by up to a fifth.
+        url_ttl_s: seconds until a result's URL expires.
+        seed: the same seed and calls give the same durations, ids, tokens and pictures.
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class Core:
         )
 
     def arm(self, fault: Fault) -> None:
-        """Let something go wrong; callable from any thread."""
+        """Arm a fault; callable from any thread."""
         self._faults.append(_Armed(fault, fault.times))
 
     def disarm(self) -> None:
-        """Let nothing go wrong any more."""
+        """Disarm all faults."""
         self._faults.clear()
 
     def take(self, on: str) -> Fault | None:
-        """Spend the oldest fault of this place, if there is one."""
+        """Use up and return the oldest fault for this call, if there is one."""
         now = self.clock()
         return next((armed.fault for armed in self._faults if armed.fault.on == on and armed.strikes(now)), None)
 
@@ -103,13 +103,13 @@ class Core:
         self._counts[what] += 1
 
     def urls(self, workflow: str, nodes: Sequence[Node]) -> list[str]:
-        """The URLs among the values that the vendor reads from the network."""
+        """Return the URLs among the values that the vendor downloads."""
         fields = self._workflows[workflow].fields if workflow in self._workflows else {}
-        told = [node.value for node in nodes if fields.get(node.node, {}).get(node.field) == "url"]
-        return [url for url in told if url.startswith(("http://", "https://"))]
+        values = [node.value for node in nodes if fields.get(node.node, {}).get(node.field) == "url"]
+        return [url for url in values if url.startswith(("http://", "https://"))]
 
     def add_upload(self, name: str, upload: Upload) -> None:
-        """Remember an uploaded file by its fileName, and one that was read from the network by its URL."""
+        """Store an uploaded file under its fileName, or a downloaded one under its URL."""
         self._uploads[upload.key, name] = upload
 
     def create(self, key: str, workflow: str, nodes: Sequence[Node], *, webhook: str, base_url: str) -> Job:
@@ -128,7 +128,7 @@ class Core:
         return job
 
     def job(self, key: str, job_id: str) -> Job:
-        """A job of this key.
+        """Return a job of this key.
 
         Raises:
             Refusal: 807.
@@ -139,26 +139,26 @@ class Core:
         return found
 
     def look(self, key: str, job_id: str) -> Job:
-        """As `job`, counted as a look at it."""
+        """Return a job of this key, and count the query."""
         found = self.job(key, job_id)
         found.queries += 1
         return found
 
     def cancel(self, job: Job) -> None:
-        """Stop a job; one that is over stays as it is."""
+        """Cancel a job; one that has ended stays as it is."""
         now = self.clock()
         if now < job.ends:
             job.cancelled = now
             job.stopped.set()
 
     def queue(self, key: str) -> tuple[int, int]:
-        """Running and queued jobs of a key."""
+        """Return the numbers of running and queued jobs of a key."""
         now = self.clock()
         states = [job.state(now) for job in self._jobs.values() if job.key == key]
         return states.count("RUNNING"), states.count("QUEUED")
 
     def results(self, job: Job, base_url: str, *, expired: bool = False) -> list[ResultFile]:
-        """A finished job's files, the preview first, each with a URL that is good from now for a while."""
+        """Return a finished job's files, the preview first, each with a URL that expires later."""
         expires = int((self.clock() + (-1.0 if expired else self._ttl)) * 1000)
         return [
             ResultFile(self._url(job, index, base_url, expires), job.shape.output if index else job.shape.preview)
@@ -166,11 +166,11 @@ class Core:
         ]
 
     def file(self, token: str, expires: str, signature: str) -> tuple[Job, int]:
-        """What a result's URL names.
+        """Return the job and the number of the result that a URL names.
 
         Raises:
-            KeyError: nothing.
-            PermissionError: something, but not with this URL, or not any more.
+            KeyError: the URL names no result.
+            PermissionError: its signature is wrong, or it has expired.
         """
         found = self._tokens[token]
         if not hmac.compare_digest(signature, self._sign(token, expires)):
@@ -181,7 +181,7 @@ class Core:
         return found
 
     def stats(self) -> dict[str, Any]:
-        """Counts, and all jobs ever accepted, in their order."""
+        """Return counts, and all jobs ever accepted, in order."""
         now = self.clock()
         jobs = [
             {
@@ -235,7 +235,7 @@ class Core:
         kind = fault.kind if fault else ""
         share = random.Random(f"{self.seed} {number}").uniform(0.8, 1.2)  # noqa: S311 - no secret, and repeatable
         return Job(
-            # As long as the vendor's ids, and never the same again after a restart.
+            # As long as the vendor's ids, and never repeated after a restart.
             id=str(int(now * 1000) * 1_000_000 + number),
             number=number,
             key=key,

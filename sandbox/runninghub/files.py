@@ -1,4 +1,4 @@
-"""The results' files: behind URLs that expire, and as wrong as armed."""
+"""Result files, behind URLs that expire, with their armed faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from sandbox.runninghub.handlers import Desk
+from sandbox.runninghub.handlers import RequestHandlers
 
 __all__ = ["serve_file"]
 
@@ -19,9 +19,9 @@ _HUGE: Final = 5 << 30
 _HEAD: Final = b"\x89PNG\r\n\x1a\n"
 
 
-async def serve_file(request: Request, desk: Desk) -> Response:
-    """One file of one job."""
-    fault = desk.core.take("file")
+async def serve_file(request: Request, handlers: RequestHandlers) -> Response:
+    """Serve one file of one job."""
+    fault = handlers.core.take("file")
     kind = fault.kind if fault else ""
     match kind:
         case "missing":
@@ -40,17 +40,17 @@ async def serve_file(request: Request, desk: Desk) -> Response:
             pass
     query = request.query_params
     try:
-        job, index = desk.core.file(request.path_params["token"], query.get("expires", ""), query.get("sign", ""))
+        job, index = handlers.core.file(request.path_params["token"], query.get("expires", ""), query.get("sign", ""))
     except KeyError:
         return _denied(404, "NoSuchKey")
     except PermissionError:
         return _denied(403, "AccessDenied")
-    body = await desk.run(desk.pictures.result, job, index)
+    body = await handlers.run(handlers.pictures.result, job, index)
     return _Half(body, media_type=_PNG) if kind == "cut" else Response(body, media_type=_PNG)
 
 
 class _Half(Response):
-    """An answer that breaks off in the middle: its headers promise the whole."""
+    """Answer that breaks off in the middle: its headers promise the whole file."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -66,5 +66,5 @@ async def _zeros() -> AsyncIterator[bytes]:
     block = _HEAD.ljust(64 * 1024, b"\0")
     for _ in range(_HUGE // len(block)):
         yield block
-        # Writing to a connection that is gone never waits, and so would never let anybody notice.
+        # Writing to a closed connection never waits, so without this the loop would never notice the end.
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""`multipart/form-data`, read whole: enough for one file and a few fields, without another package."""
+"""Parser for `multipart/form-data` read as a whole: enough for one file and a few fields, without another library."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Part(NamedTuple):
 
 
 def boundary_of(content_type: str) -> str:
-    """The boundary that a Content-Type names; empty when it is no form."""
+    """Return the boundary in a Content-Type; empty if it is no form."""
     found = _BOUNDARY.match(content_type)
     return found.group(1).strip() if found else ""
 
 
 def parse_form(body: bytes, boundary: str) -> list[Part] | None:
-    """The parts of a form (RFC 7578), or None when the body is not one, whole and closed."""
+    """Return the parts of a form (RFC 7578); None if the body is not a complete form."""
     mark = b"--" + boundary.encode("ascii", "replace")
     sections = (b"\r\n" + body).split(b"\r\n" + mark)
     if len(sections) < 2 or sections[0].strip() or not sections[-1].startswith(b"--"):  # noqa: PLR2004 - preamble and end

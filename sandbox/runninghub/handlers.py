@@ -1,4 +1,4 @@
-"""What both generations do with a request, once its key is known."""
+"""Request handling that both versions share, after the key is known."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from sandbox.runninghub.pictures import Pictures
 from sandbox.runninghub.reading import read_url
 from sandbox.runninghub.webhooks import Webhooks
 
-__all__ = ["Desk", "bearer", "drain", "json_body", "reply", "text", "unauthorized"]
+__all__ = ["RequestHandlers", "bearer", "drain", "json_body", "reply", "text", "unauthorized"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _UPLOAD_LIMIT: Final = 30 * 1024 * 1024
-"""Section 1.1; more is code 809."""
+"""Largest upload in bytes (section 1.1); a larger one gets code 809."""
 _FORM_LIMIT: Final = _UPLOAD_LIMIT + 64 * 1024
 _CONTENT_FAULTS: Final = frozenset({"no_id", "tips", "number", "expired_urls", "null"})
-"""Faults inside an answer, not of it."""
+"""Faults in the content of an answer; the others replace the answer."""
 
 
-class Desk:
-    """Core, pictures and webhooks behind one counter.
+class RequestHandlers:
+    """Core, pictures and webhooks together.
 
     Args:
         core: the state.
         pictures: the files.
-        executor: runs what blocks.
-        public_url: base of the results' URLs, or a function that tells it; empty for that of each request.
+        executor: runs blocking work.
+        public_url: base of the results' URLs, or a function that returns it; empty for the base of each request.
     """
 
     webhooks: Webhooks
@@ -52,7 +52,7 @@ class Desk:
         self._public_url = public_url
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what blocks, in a thread."""
+        """Run a blocking function in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, partial(function, *args, **kwargs))
 
     async def spoiled(
@@ -62,13 +62,13 @@ class Desk:
         answer: Callable[[str], Awaitable[dict[str, Any]]],
         refuse: Callable[[Refusal], dict[str, Any]],
     ) -> Response:
-        """Answer a call, or let it go wrong as armed.
+        """Answer a call, or apply an armed fault.
 
         Args:
             request: the call.
-            on: its place among the faults.
-            answer: carries it out; is told the kind of a fault of content, else nothing.
-            refuse: writes a business error.
+            on: name of the call in faults.
+            answer: executes the call; gets the kind of a fault of content, else an empty string.
+            refuse: formats a business error.
         """
         fault = self.core.take(on)
         kind = fault.kind if fault else ""
@@ -84,7 +84,7 @@ class Desk:
         return await _spoil(request, fault, refuse)
 
     async def start(self, request: Request, key: str, workflow: str, body: Mapping[str, Any]) -> tuple[Job, State]:
-        """Accept a job and see to its webhook.
+        """Accept a job and start its webhook.
 
         Raises:
             Refusal: nothing was accepted.
@@ -108,10 +108,10 @@ class Desk:
     async def take_file(
         self, request: Request, key_of: Callable[[Sequence[Part]], str], folder: str
     ) -> tuple[str, int]:
-        """Keep an uploaded file: its fileName and its size.
+        """Store an uploaded file. Returns its fileName and its size.
 
         Raises:
-            Refusal: 808 for what is no form with one file, 809 for too much, 802 for a wrong key.
+            Refusal: 808 for a body that is no form with one file, 809 for one too large, 802 for a wrong key.
         """
         self.core.count("uploads")
         body = await _bounded_body(request)
@@ -127,46 +127,46 @@ class Desk:
         return f"{folder}/{name}", len(file.body)
 
     def files(self, job: Job, base_url: str, *, expired: bool = False) -> list[ResultFile]:
-        """A job's files; none before its success."""
+        """Return a job's files; none before its success."""
         if job.state(self.core.clock()) != "SUCCESS":
             return []
         return self.core.results(job, base_url, expired=expired)
 
     def event_data(self, job: Job) -> str:
-        """The `eventData` of a job that is over."""
+        """Return the `eventData` of a job that has ended."""
         state = job.state(self.core.clock())
         content = answers.task_outputs(job, state, self.files(job, job.base_url), numbers=True)
         return msgspec.json.encode(content).decode()
 
     def base_url(self, request: Request) -> str:
-        """Where results are served, without a trailing slash."""
-        told = self._public_url if isinstance(self._public_url, str) else self._public_url()
-        return (told or str(request.base_url)).rstrip("/")
+        """Return the base URL of results, without a trailing slash."""
+        url = self._public_url if isinstance(self._public_url, str) else self._public_url()
+        return (url or str(request.base_url)).rstrip("/")
 
 
 def reply(content: object, status: int = 200) -> Response:
-    """A JSON answer."""
+    """Return a JSON answer."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 def unauthorized() -> Response:
-    """What the gateway says to a key it does not take (docs/reference/vendors.md, codes)."""
+    """Return the gateway's answer to an invalid key (docs/reference/vendors.md, codes)."""
     return reply({"code": -1, "msg": "ApiKey verification failed"}, 401)
 
 
 def bearer(request: Request) -> str:
-    """The key in the header; empty for none."""
+    """Return the key in the header; empty for none."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def text(value: object) -> str:
-    """A string, or a number as one; anything else is empty."""
+    """Return a string, or a number as a string; empty for anything else."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 async def json_body(request: Request) -> Mapping[str, Any]:
-    """The object in a request.
+    """Return the JSON object in a request.
 
     Raises:
         Refusal: 301, there is none.
@@ -181,12 +181,12 @@ async def json_body(request: Request) -> Mapping[str, Any]:
 
 
 async def drain(request: Request) -> None:
-    """Read what is left of a body: a connection closed on unread bytes may lose the answer."""
+    """Read the rest of a body: closing a connection with unread bytes may lose the answer."""
     try:
         async for _ in request.stream():
             pass
     except RuntimeError:
-        # Starlette: the body was read before.
+        # Starlette raises this if the body was read before.
         return
 
 
@@ -217,7 +217,7 @@ async def _spoil(request: Request, fault: Fault, refuse: Callable[[Refusal], dic
 
 
 def _nodes(value: object) -> list[Node]:
-    """The entries of a nodeInfoList.
+    """Return the entries of a nodeInfoList.
 
     Raises:
         Refusal: 803 for anything else.

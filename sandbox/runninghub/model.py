@@ -1,4 +1,4 @@
-"""What the stand-in knows: keys, workflows, jobs, and what is to go wrong."""
+"""Data of the stand-in: keys, workflows, jobs, faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 State = Literal["QUEUED", "RUNNING", "SUCCESS", "FAILED", "CANCEL"]
 
 _QUEUED_SHARE: Final = 0.2
-"""Part of a job's time that it spends queued."""
+"""Share of a job's duration in which it is queued."""
 
 _MESSAGES: Final = MappingProxyType(
     {
@@ -64,18 +64,18 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
 
 
 class KeyLimits(msgspec.Struct, frozen=True):
-    """What a key may do."""
+    """Limits of a key."""
 
     concurrent: int = 3
-    """Unfinished jobs at a time (docs/reference/vendors.md, limits)."""
+    """Greatest number of unfinished jobs (docs/reference/vendors.md, limits)."""
     kind: Literal["NORMAL", "SHARED", "EXCLUSIVE"] = "SHARED"
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A workflow, as far as its interface shows it."""
+    """Interface of a workflow."""
 
     fields: Mapping[str, Mapping[str, Literal["upload", "text", "url"]]]
-    """Node id -> field -> what its value is; a `url` is read by the vendor."""
+    """Node id -> field -> type of its value; the vendor downloads a `url`."""
     output: str = "9"
     """Id of the node whose files are the results."""
     preview: str = "21"
@@ -83,11 +83,11 @@ class Shape(msgspec.Struct, frozen=True):
     caption: str = "30"
     """Id of a node that yields text only."""
     count: int = 12
-    """Pictures a job makes."""
+    """Number of pictures of a job."""
 
 
 DEMO_WORKFLOW_ID: Final = "1990000000000000012"
-"""A workflow: takes a photo in node 10 or its URL in node 11, a prompt in node 6, and saves 12 pictures in node 9."""
+"""A workflow: node 10 takes a photo, or node 11 its URL; node 6 takes a prompt; node 9 saves 12 pictures."""
 
 DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
     {
@@ -96,21 +96,21 @@ DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
         )
     }
 )
-"""The workflows of a stand-in that is told of none."""
+"""Default workflows of a stand-in."""
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One thing that will go wrong, so many times or for so long."""
+    """One fault, and how often or how long it occurs."""
 
     on: Literal["create", "upload", "query", "status", "queue", "cancel", "job", "file", "webhook"]
-    """Where: `query` is that of v2 and `outputs` of v1, `queue` is also `accountStatus`, `status` is v1's alone."""
+    """Affected call: `query` is v2's query and v1's `outputs`, `queue` also `accountStatus`, `status` v1's only."""
     kind: str = "answer"
-    """What goes wrong.
+    """Kind of the fault.
 
     - Of a call: `answer` (with `code`), `unauthorized` (401, code -1), `error` (HTTP `status`), `not_json`,
       `cut`, `hang`.
     - Of a create also: `no_id` (success without an id), `tips` (node errors beside the id), `number` (id as a number).
-    - Of a query also: `expired_urls`, and in v1 `null` (code 0 and no data, as older ones told of a job at work).
+    - Of a query also: `expired_urls`, and in v1 `null` (code 0 without data, an older answer for a running job).
     - Of a job: `fail` (with `code`, or 805), `violate` (1501), `short` (one picture less), `late` (5 times as long).
     - Of a file: `missing` (404), `expired` (403), `error`, `html`, `huge` (5 GiB by its header),
       `endless` (no length), `cut`.
@@ -120,19 +120,19 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status: int = 500
     times: int = 1
     seconds: float = 0.0
-    """Not 0: it lasts so long from the first call that it spoils, however many there are."""
+    """If not 0: seconds from the first affected call during which every call is affected."""
     accepted: bool = False
-    """Of a call: it is carried out first, and only its answer goes wrong."""
+    """Of a call: it takes effect, and only its answer is faulty."""
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS[self.on]:
             raise ValueError(f"{self.on} knows {', '.join(sorted(_KINDS[self.on]))}")
         if (self.kind == "answer") != bool(self.code) and self.kind != "fail":
-            raise ValueError("an answer needs a code, and nothing else save fail takes one")
+            raise ValueError("an answer needs a code, and of the other kinds only fail takes one")
 
 
 class Refusal(Exception):
-    """A business error: HTTP 200 with a code."""
+    """Business error: HTTP 200 with a code."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(code)
@@ -141,7 +141,7 @@ class Refusal(Exception):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """An uploaded file."""
+    """Uploaded file."""
 
     key: str
     path: str
@@ -149,7 +149,7 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a job fails."""
+    """Reason why a job fails."""
 
     code: str
     reason: Mapping[str, Any]
@@ -180,11 +180,11 @@ class Job:
 
     @property
     def ends(self) -> float:
-        """When it is over, by the core's clock."""
+        """End of the job, by the core's clock."""
         return self.created + self.duration if self.cancelled is None else self.cancelled
 
     def state(self, now: float) -> State:
-        """Where it is."""
+        """Return the state at a time."""
         if self.cancelled is not None:
             return "CANCEL"
         if now < self.created + self.duration * _QUEUED_SHARE:

@@ -1,4 +1,4 @@
-"""The pictures that the stand-in makes. Blocking: call it in a thread."""
+"""Pictures of the stand-in. The calls block: run them in a thread."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Pictures:
     """Uploads and results on disk.
 
     Args:
-        folder: made when it is first needed.
-        seed: same seed, same job number, same photo: same pictures.
+        folder: created when it is first needed.
+        seed: the same seed, job number and photo give the same pictures.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -33,7 +33,7 @@ class Pictures:
         self._seed = seed
 
     def save(self, key: str, filename: str, body: bytes) -> tuple[str, Upload]:
-        """Keep an uploaded file; its name without a folder, and what is known of it."""
+        """Store an uploaded file. Returns its name without a folder, and its description."""
         suffix = Path(filename).suffix.lower()
         owner = hashlib.sha256(key.encode()).hexdigest()[:8]
         name = hashlib.sha256(body).hexdigest() + (suffix if suffix in _SUFFIXES else "")
@@ -43,7 +43,7 @@ class Pictures:
         return name, Upload(key, str(path), _is_picture(body))
 
     def result(self, job: Job, index: int) -> bytes:
-        """The n-th picture of a job as PNG, made when it is first asked for; 0 is the preview."""
+        """Return the n-th picture of a job as PNG, drawn at the first call; 0 is the preview."""
         path = self._folder / "results" / job.id / f"{index:02d}.png"
         if path.exists():
             return path.read_bytes()
@@ -65,7 +65,7 @@ class Pictures:
         return ImageOps.contain(photo, (_SIDE, _SIDE))
 
     def _vary(self, photo: Image, job: Job, index: int) -> Image:
-        """Another cut, turn, side and tint a picture, and its number: no two are alike."""
+        """Vary crop, rotation, side and tint, and draw the number, so that no two pictures are equal."""
         from PIL import Image, ImageDraw, ImageFont, ImageOps
 
         if index == 0:

@@ -1,4 +1,4 @@
-"""Inputs that come as URLs: read from the network, as a workflow's loader node does."""
+"""Download of inputs given as URLs, as a workflow's loader node does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS: Final = 30.0
 
 
 async def read_url(url: str) -> bytes:
-    """What a URL leads to; empty for nothing, for an error and for far too much."""
+    """Download a URL; returns an empty body after an error, or if it is far too large."""
     import httpx
 
     body = bytearray()

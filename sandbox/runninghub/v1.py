@@ -11,21 +11,21 @@ from starlette.routing import Route
 
 from sandbox.runninghub import answers
 from sandbox.runninghub.forms import Part
-from sandbox.runninghub.handlers import Desk, bearer, json_body, reply, text
+from sandbox.runninghub.handlers import RequestHandlers, bearer, json_body, reply, text
 from sandbox.runninghub.model import Job, Refusal
 
 __all__ = ["V1"]
 
 
 class V1:
-    """Its handlers."""
+    """Handlers of version 1."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._core = desk.core
+    def __init__(self, handlers: RequestHandlers) -> None:
+        self._handlers = handlers
+        self._core = handlers.core
 
     def routes(self) -> list[Route]:
-        """Its paths."""
+        """Return its routes."""
         return [
             Route("/task/openapi/upload", self._upload, methods=["POST"]),
             Route("/task/openapi/create", self._create, methods=["POST"]),
@@ -38,23 +38,23 @@ class V1:
 
     async def _upload(self, request: Request) -> Response:
         def key_of(parts: Sequence[Part]) -> str:
-            told = next((part.body.decode("utf-8", "replace") for part in parts if part.name == "apiKey"), "")
-            return self._known(told, request)
+            given = next((part.body.decode("utf-8", "replace") for part in parts if part.name == "apiKey"), "")
+            return self._known(given, request)
 
         async def answer(_: str) -> dict[str, Any]:
-            name, _size = await self._desk.take_file(request, key_of, "api")
+            name, _size = await self._handlers.take_file(request, key_of, "api")
             return answers.envelope({"fileName": name, "fileType": "input"})
 
-        return await self._desk.spoiled(request, "upload", answer, answers.refused_v1)
+        return await self._handlers.spoiled(request, "upload", answer, answers.refused_v1)
 
     async def _create(self, request: Request) -> Response:
         async def answer(kind: str) -> dict[str, Any]:
             body = await json_body(request)
             key = self._known(text(body.get("apiKey")), request)
-            job, state = await self._desk.start(request, key, text(body.get("workflowId")), body)
+            job, state = await self._handlers.start(request, key, text(body.get("workflowId")), body)
             return answers.run_v1(job, state, kind)
 
-        return await self._desk.spoiled(request, "create", answer, answers.refused_v1)
+        return await self._handlers.spoiled(request, "create", answer, answers.refused_v1)
 
     async def _status(self, request: Request) -> Response:
         async def content(job: Job, _: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class V1:
         async def content(job: Job, kind: str) -> dict[str, Any]:
             if kind == "null":
                 return answers.envelope(None)
-            files = self._desk.files(job, self._desk.base_url(request), expired=kind == "expired_urls")
+            files = self._handlers.files(job, self._handlers.base_url(request), expired=kind == "expired_urls")
             return answers.task_outputs(job, job.state(self._core.clock()), files)
 
         return await self._about_job(request, "query", content)
@@ -88,7 +88,7 @@ class V1:
             return await content(find(self._key(body, request), text(body.get("taskId"))), kind)
 
         self._core.count("cancels" if on == "cancel" else "queries")
-        return await self._desk.spoiled(request, on, answer, answers.refused_v1)
+        return await self._handlers.spoiled(request, on, answer, answers.refused_v1)
 
     async def _webhook_detail(self, request: Request) -> Response:
         try:
@@ -96,25 +96,25 @@ class V1:
             job = self._core.job(self._key(body, request), text(body.get("taskId")))
         except Refusal as refusal:
             return reply(answers.refused_v1(refusal))
-        return reply(answers.webhook_detail(self._desk.webhooks.record(job), job.created))
+        return reply(answers.webhook_detail(self._handlers.webhooks.record(job), job.created))
 
     async def _account(self, request: Request) -> Response:
         async def answer(_: str) -> dict[str, Any]:
             key = self._known(text((await json_body(request)).get("apikey")), request)
             return answers.account(self._core.api_keys[key].kind, sum(self._core.queue(key)))
 
-        return await self._desk.spoiled(request, "queue", answer, answers.refused_v1)
+        return await self._handlers.spoiled(request, "queue", answer, answers.refused_v1)
 
     def _key(self, body: Mapping[str, Any], request: Request) -> str:
         return self._known(text(body.get("apiKey")), request)
 
-    def _known(self, told: str, request: Request) -> str:
-        """The key in the body, else in the header.
+    def _known(self, given: str, request: Request) -> str:
+        """Return the key in the body, else the one in the header.
 
         Raises:
             Refusal: 802.
         """
-        key = told or bearer(request)
+        key = given or bearer(request)
         if key not in self._core.api_keys:
             raise Refusal("802")
         return key

@@ -1,4 +1,4 @@
-"""Version 2: `/openapi/v2/…`, the key in a header, no envelope but on uploads and the queue."""
+"""Version 2: `/openapi/v2/…`, the key in a header, envelopes only for uploads and the queue."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.runninghub import answers
-from sandbox.runninghub.handlers import Desk, bearer, drain, json_body, text, unauthorized
+from sandbox.runninghub.handlers import RequestHandlers, bearer, drain, json_body, text, unauthorized
 from sandbox.runninghub.model import Refusal
 
 __all__ = ["V2"]
 
 
 class V2:
-    """Its handlers."""
+    """Handlers of version 2."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._core = desk.core
+    def __init__(self, handlers: RequestHandlers) -> None:
+        self._handlers = handlers
+        self._core = handlers.core
 
     def routes(self) -> list[Route]:
-        """Its paths."""
+        """Return its routes."""
         return [
             Route("/openapi/v2/media/upload/binary", self._upload, methods=["POST"]),
             Route("/openapi/v2/run/workflow/{workflow}", self._run, methods=["POST"]),
@@ -33,8 +33,8 @@ class V2:
 
     async def _upload(self, request: Request) -> Response:
         async def answer(_: str) -> dict[str, Any]:
-            name, size = await self._desk.take_file(request, lambda _: bearer(request), "openapi")
-            url = f"{self._desk.base_url(request)}/inputs/{name}"
+            name, size = await self._handlers.take_file(request, lambda _: bearer(request), "openapi")
+            url = f"{self._handlers.base_url(request)}/inputs/{name}"
             data = {"type": "image", "download_url": url, "fileName": name, "size": str(size)}
             return answers.envelope(data, word="message")
 
@@ -44,29 +44,29 @@ class V2:
         if bearer(request) not in self._core.api_keys:
             await drain(request)
             return unauthorized()
-        return await self._desk.spoiled(request, "upload", answer, refuse)
+        return await self._handlers.spoiled(request, "upload", answer, refuse)
 
     async def _run(self, request: Request) -> Response:
         async def answer(kind: str) -> dict[str, Any]:
             body = await json_body(request)
-            job, state = await self._desk.start(request, bearer(request), request.path_params["workflow"], body)
+            job, state = await self._handlers.start(request, bearer(request), request.path_params["workflow"], body)
             return answers.run_v2(job, state, kind)
 
         if bearer(request) not in self._core.api_keys:
             return unauthorized()
-        return await self._desk.spoiled(request, "create", answer, answers.refused_v2)
+        return await self._handlers.spoiled(request, "create", answer, answers.refused_v2)
 
     async def _query(self, request: Request) -> Response:
         async def answer(kind: str) -> dict[str, Any]:
             body = await json_body(request)
             job = self._core.look(bearer(request), text(body.get("taskId")))
-            files = self._desk.files(job, self._desk.base_url(request), expired=kind == "expired_urls")
+            files = self._handlers.files(job, self._handlers.base_url(request), expired=kind == "expired_urls")
             return answers.status_v2(job, job.state(self._core.clock()), files)
 
         self._core.count("queries")
         if bearer(request) not in self._core.api_keys:
             return unauthorized()
-        return await self._desk.spoiled(request, "query", answer, answers.refused_v2)
+        return await self._handlers.spoiled(request, "query", answer, answers.refused_v2)
 
     async def _queue(self, request: Request) -> Response:
         async def answer(_: str) -> dict[str, Any]:
@@ -76,4 +76,4 @@ class V2:
 
         if bearer(request) not in self._core.api_keys:
             return unauthorized()
-        return await self._desk.spoiled(request, "queue", answer, answers.refused_v1)
+        return await self._handlers.spoiled(request, "queue", answer, answers.refused_v1)

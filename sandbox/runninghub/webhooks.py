@@ -1,4 +1,4 @@
-"""TASK_END deliveries, as punctual as the vendor's, or less so on request (docs/reference/vendors.md)."""
+"""Delivery of TASK_END webhooks, on time as the vendor's, or with a fault (docs/reference/vendors.md)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sandbox.runninghub.model import Job
 __all__ = ["Post", "Record", "Webhooks", "post"]
 
 Post = Callable[[str, bytes], Awaitable[tuple[int, str]]]
-"""URL and JSON body -> status and text of the answer; 0 and an empty text for none."""
+"""(URL, JSON body) -> status and text of the answer; 0 and an empty text without an answer."""
 
 _REPEATS: Final = (10.0, 50.0, 120.0)
-"""Seconds between tries while the receiver does not answer 2xx: three repeats within about 3 minutes."""
+"""Seconds between tries while the receiver does not answer 2xx: three retries within about 3 minutes."""
 _LATE: Final = 30.0
 _ANSWER_SECONDS: Final = 5.0
 
 
 @dataclass(kw_only=True)
 class Record:
-    """What getWebhookDetail tells."""
+    """Data of getWebhookDetail."""
 
     id: str
     url: str
@@ -39,12 +39,12 @@ class Record:
 
 
 class Webhooks:
-    """Deliveries under way: used as a context manager, at whose end what is left is dropped.
+    """Deliveries in progress; a context manager that drops the remaining ones at its end.
 
     Args:
-        event_data: a job that is over -> the JSON that goes into `eventData`.
-        clock: the core's.
-        time_scale: all waits are this many times as long.
+        event_data: returns the JSON for `eventData` of a job that has ended.
+        clock: the core's clock.
+        time_scale: factor for all waits.
         send: makes one POST.
     """
 
@@ -73,14 +73,14 @@ class Webhooks:
             await group.__aexit__(kind, error, tb)
 
     def record(self, job: Job) -> Record | None:
-        """What was delivered for a job so far; None before its end, and without a webhook."""
+        """Return what was delivered for a job; None before its end, and without a webhook."""
         return self._records.get(job.id)
 
     async def begin(self, job: Job, mode: str) -> None:
-        """Take care of a new job's webhook; `early` delivers it before this returns.
+        """Start the webhook of a new job; with `early` it is delivered before this returns.
 
         Args:
-            job: just accepted.
+            job: a job just accepted.
             mode: a kind of the webhook's faults, or empty.
         """
         if not job.webhook:
@@ -122,7 +122,7 @@ class Webhooks:
                 await asyncio.sleep(pause * self._scale)
 
     async def _forge(self, job: Job) -> None:
-        """What somebody can send who does not know the URL, or has learnt it but knows no job."""
+        """Send forged webhooks: of a sender who does not know the URL, and of one who knows it but no job."""
         fake = {"fileUrl": "https://attacker.example/x.png", "fileType": "png", "taskCostTime": 1, "nodeId": "9"}
         data = msgspec.json.encode({"code": 0, "msg": "success", "data": [fake]}).decode()
         await self.send(job.webhook[:-1] + ("0" if job.webhook[-1] != "0" else "1"), _event(job.id, data))
@@ -130,7 +130,7 @@ class Webhooks:
 
 
 async def post(url: str, body: bytes) -> tuple[int, str]:
-    """One POST over the network; a receiver that does not answer is the sender's normal day."""
+    """Make one POST over the network; a receiver that does not answer is normal for the vendor."""
     import httpx
 
     try:

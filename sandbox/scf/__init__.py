@@ -1,7 +1,7 @@
-"""The function platform: runs a function's server as SCF would, freezes it between calls, and counts what it costs.
+"""Stand-in for the function platform: runs a function's server as SCF does, freezes it and counts the cost.
 
-It knows a function as a command line and an environment, and nothing of what is in it. Where SCF's documents are
-silent, a docstring says what is done here.
+It knows a function only as a command line and an environment. Where SCF's documents give no answer, a docstring states
+the assumption.
 """
 
 from __future__ import annotations

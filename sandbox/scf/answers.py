@@ -1,4 +1,4 @@
-"""What a call brings, what all calls cost, and what a call is given."""
+"""Answers, costs and credentials of calls."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ _MB_PER_GB: Final = 1024
 
 
 class Status(IntEnum):
-    """How a call ended (SCF, "Function status codes")."""
+    """Status of a call (SCF, "Function status codes")."""
 
     OK = 200
     EVENT_TOO_LARGE = 406
     FAILED = 430
-    """The function's code raised: its server answered other than 2xx."""
+    """The function's code raised: its server did not answer 2xx."""
     BUSY = 432
-    """Every instance that may be is at work."""
+    """All allowed instances are busy."""
     TIME_LIMIT = 433
     MEMORY_LIMIT = 434
     DIED = 439
     """The process ended by itself."""
     NOT_STARTED = 446
-    """Its server was not up in time."""
+    """Its server did not listen in time."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """How one call ended."""
+    """Result of one call."""
 
     status: Status
     result: Any = None
-    """What the handler returned."""
+    """Return value of the handler."""
     error: Mapping[str, Any] = {}
-    """What the function's server said of its failure."""
+    """Error that the function's server reported."""
     seconds: float = 0.0
     cold: bool = False
-    """Whether an instance was started for it."""
+    """True if an instance was started for it."""
     request_id: str = ""
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """What all calls of a function cost so far."""
+    """Costs of all calls of a function so far."""
 
     invocations: int
     by_status: Mapping[Status, int]
@@ -57,13 +57,13 @@ class Stats(msgspec.Struct, frozen=True):
     seconds: float
     """Time in calls, each rounded up to a millisecond."""
     init_seconds: float
-    """Time in starts; not in `seconds`. Whether SCF bills it is not documented."""
+    """Time in starts, not included in `seconds`. It is not documented if SCF bills it."""
     gb_seconds: float
-    """Configured memory times `seconds`: what is billed (SCF, "Billing mode")."""
+    """Configured memory times `seconds`, which is billed (SCF, "Billing mode")."""
 
 
 class Role(msgspec.Struct, frozen=True):
-    """The credentials of an execution role, as they are for one call."""
+    """Credentials of an execution role for one call."""
 
     secret_id: str
     secret_key: str
@@ -71,7 +71,7 @@ class Role(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """Counts.
+    """Counts calls and their time.
 
     Args:
         memory_mb: configured memory.
@@ -86,13 +86,13 @@ class Meter:
         self.retries = 0
 
     def count(self, answer: Answer) -> None:
-        """One more call has ended."""
+        """Count a call that has ended."""
         self._statuses[answer.status] += 1
         self._milliseconds += math.ceil(answer.seconds * 1000)
 
     @property
     def stats(self) -> Stats:
-        """What was counted."""
+        """Return the counts."""
         seconds = self._milliseconds / 1000
         return Stats(
             invocations=self._statuses.total(),

@@ -1,4 +1,4 @@
-"""A function: its instances, its limits, and the two ways in which it is called."""
+"""A function: its instances, its limits, and its synchronous and asynchronous calls."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ __all__ = ["Function"]
 _PATH: Final = "/event-invoke"
 _MOST_BYTES: Final = 6 << 20
 _MOST_BYTES_SENT: Final = 128 << 10
-"""Of an event that nobody waits for the answer of (SCF, "Quota management")."""
+"""Largest event in bytes of an asynchronous call (SCF, "Quota management")."""
 
 _RETRIES: Final = 2
 _RETRIED: Final = frozenset({Status.FAILED, Status.TIME_LIMIT, Status.MEMORY_LIMIT, Status.DIED, Status.NOT_STARTED})
-"""Errors of the execution (SCF, "Error types and retry policies")."""
+"""Errors of the execution, which are retried (SCF, "Error types and retry policies")."""
 
 
 class Function:
-    """A function of the platform, between entering and leaving.
+    """A function of the platform; a context manager.
 
-    An instance works on one event at a time, stands still (SIGSTOP) between two, and is kept; the newest idle one is
-    taken first. A new one is started while none is idle and there are fewer than `concurrency`.
+    An instance handles one event at a time, is stopped (SIGSTOP) between two, and is kept; the newest idle one is used
+    first. A new one is started while none is idle and there are fewer than `concurrency`.
 
     Args:
-        command: program and arguments of its server, which must listen on the port that PORT names.
+        command: program and arguments of its server, which must listen on the port in PORT.
         environ: the server's whole environment.
         memory_mb: memory; a process whose resident memory exceeds it during a call is killed.
         time_limit_s: seconds after which a call's process is killed.
-        concurrency: instances at most.
-        role: gives the execution role's credentials, for each call; None for a function without a role.
-        name: told in its context.
+        concurrency: greatest number of instances.
+        role: returns the execution role's credentials, for each call; None for a function without a role.
+        name: name in its context.
         init_limit_s: seconds within which its server must listen (SCF: 30).
         retry_after_s: seconds between a failed asynchronous invocation and the next try (SCF: 60).
-        log: file that takes what its instances print.
+        log: file for the output of its instances.
     """
 
-    def __init__(  # noqa: PLR0913 - a function is configured by all of these
+    def __init__(  # noqa: PLR0913 - all of these configure a function
         self,
         command: Sequence[str],
         environ: Mapping[str, str],
@@ -79,27 +79,27 @@ class Function:
         self._places = concurrency
         self._freed = asyncio.Condition()
         self._sent: set[asyncio.Task[Answer]] = set()
-        self._http = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113 - a call's limit is the function's
+        self._http = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113 - the function's limit ends a call
 
     @property
     def stats(self) -> Stats:
-        """What its calls cost so far."""
+        """Costs of its calls so far."""
         return self._meter.stats
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Processes of its instances."""
+        """Process ids of its instances."""
         return tuple(sorted(instance.pid for instance in self._instances))
 
-    async def invoke(self, event: Any) -> Answer:  # noqa: ANN401 - whatever JSON can say
-        """Call it and wait for the answer; `Status.BUSY` when every instance is at work."""
+    async def invoke(self, event: Any) -> Answer:  # noqa: ANN401 - any JSON value
+        """Call it and wait for the answer; `Status.BUSY` if all instances are busy."""
         return await self._invoke(event, _MOST_BYTES, wait=False)
 
-    def send(self, event: Any) -> asyncio.Task[Answer]:  # noqa: ANN401 - whatever JSON can say
-        """Call it without waiting, as triggers do: it waits for an instance, and a failed try is repeated twice.
+    def send(self, event: Any) -> asyncio.Task[Answer]:  # noqa: ANN401 - any JSON value
+        """Call it asynchronously, as triggers do: the event waits for an instance, and a failed try is repeated twice.
 
         Returns:
-            The last try's answer, for whoever wants to know.
+            A task with the answer of the last try.
         """
         task = asyncio.create_task(self._try_until_done(event), name=f"{self._name} sent")
         self._sent.add(task)
@@ -107,12 +107,12 @@ class Function:
         return task
 
     async def settle(self) -> None:
-        """Wait until everything that was sent has ended."""
+        """Wait until all asynchronous calls have ended."""
         while self._sent:
             await asyncio.wait(self._sent)
 
     async def close(self) -> None:
-        """Give up what was sent, and end every instance."""
+        """Drop the asynchronous calls, and end every instance."""
         for task in self._sent:
             task.cancel()
         await asyncio.gather(*self._sent, return_exceptions=True)
@@ -129,7 +129,7 @@ class Function:
     ) -> None:
         await self.close()
 
-    async def _try_until_done(self, event: Any) -> Answer:  # noqa: ANN401 - whatever JSON can say
+    async def _try_until_done(self, event: Any) -> Answer:  # noqa: ANN401 - any JSON value
         answer = await self._invoke(event, _MOST_BYTES_SENT, wait=True)
         for _ in range(_RETRIES):
             if answer.status not in _RETRIED:
@@ -143,24 +143,24 @@ class Function:
         body = json.dumps(event).encode()
         answer = Answer(Status.EVENT_TOO_LARGE)
         if len(body) <= most_bytes:
-            answer = await self._in_its_turn(body, wait=wait)
+            answer = await self._when_free(body, wait=wait)
         self._meter.count(answer)
         return answer
 
-    async def _in_its_turn(self, body: bytes, *, wait: bool) -> Answer:
+    async def _when_free(self, body: bytes, *, wait: bool) -> Answer:
         async with self._freed:
             if not wait and not self._places:
                 return Answer(Status.BUSY)
             await self._freed.wait_for(lambda: self._places)
             self._places -= 1
         try:
-            return await self._on_an_instance(body)
+            return await self._on_instance(body)
         finally:
             async with self._freed:
                 self._places += 1
                 self._freed.notify_all()
 
-    async def _on_an_instance(self, body: bytes) -> Answer:
+    async def _on_instance(self, body: bytes) -> Answer:
         cold = not self._idle
         try:
             instance = await self._start() if cold else self._idle.pop()
@@ -212,7 +212,7 @@ class Function:
                     await task
 
     def _headers(self, request_id: str) -> dict[str, str]:
-        """The context of a call (SCF, "Deploying functions from an image")."""
+        """Return the context of a call (SCF, "Deploying functions from an image")."""
         headers = {
             "Content-Type": "application/json",
             "X-Scf-Request-Id": request_id,
@@ -237,7 +237,7 @@ class Function:
 
 
 def _read(response: httpx.Response) -> Answer:
-    """The answer of a function's server. That other statuses than 2xx are failures is not documented."""
+    """Read the answer of a function's server. It is not documented that statuses other than 2xx are failures."""
     try:
         found = response.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""One instance of a function: a process with a server on a port, which stands still between calls."""
+"""One instance of a function: a process with a server on a port, stopped between calls."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Final
 
 __all__ = ["Instance", "NotStarted"]
 
-_LOOK_EVERY_S: Final = 0.02
+_POLL_EVERY_S: Final = 0.02
 _RETIRE_S: Final = 10.0
-"""Seconds until an instance that was asked to end is killed. SCF's own figure is not documented."""
+"""Seconds until an instance that was asked to end is killed. SCF's value is not documented."""
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class NotStarted(Exception):
-    """The server was not up in time, or its process ended."""
+    """The server did not listen in time, or its process ended."""
 
 
 class Instance:
@@ -29,7 +29,7 @@ class Instance:
 
     Args:
         process: the process.
-        port: of its server.
+        port: port of its server.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
@@ -45,20 +45,20 @@ class Instance:
         Args:
             command: program and arguments.
             environ: its environment; PORT, the port to listen on, is added.
-            log: file that takes what it prints; None for nothing.
+            log: file for its output; None drops it.
             limit_s: seconds within which it must listen.
 
         Raises:
             NotStarted: it does not.
         """
         port = _free_port()
-        with open(log or os.devnull, "ab") as said:  # noqa: PTH123, ASYNC230 - opened at once, and never written to here
+        with open(log or os.devnull, "ab") as output:  # noqa: PTH123, ASYNC230 - opened at once, and never written to here
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env={**environ, "PORT": str(port)},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         instance = cls(process, port)
@@ -75,36 +75,36 @@ class Instance:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended."""
+        """True until it has ended."""
         return self._process.returncode is None
 
     async def freeze(self) -> None:
-        """Stop it, and return when it stands still."""
+        """Stop it, and return when it has stopped."""
         self._signal(signal.SIGSTOP)
-        while self.is_alive and await asyncio.to_thread(_state, self.pid) not in "TZX":  # noqa: ASYNC110 - no event tells it
-            await asyncio.sleep(_LOOK_EVERY_S / 10)
+        while self.is_alive and await asyncio.to_thread(_state, self.pid) not in "TZX":  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(_POLL_EVERY_S / 10)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self._signal(signal.SIGCONT)
 
     async def grows_beyond(self, limit_bytes: int) -> None:
-        """Return when its resident memory exceeds the limit; perhaps never."""
-        while await asyncio.to_thread(_resident, self.pid) <= limit_bytes:  # noqa: ASYNC110 - no event tells it
-            await asyncio.sleep(_LOOK_EVERY_S)
+        """Return when its resident memory exceeds the limit, which may be never."""
+        while await asyncio.to_thread(_resident, self.pid) <= limit_bytes:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(_POLL_EVERY_S)
 
     async def kill(self) -> None:
-        """End it at once, with everything that it has started."""
+        """Kill it with all processes that it has started."""
         self._signal(signal.SIGKILL)
         await self._process.wait()
 
     async def retire(self) -> None:
-        """Ask it to end; kill it when it does not."""
+        """Ask it to end; kill it if it does not."""
         self.thaw()
         self._signal(signal.SIGTERM)
         try:
@@ -120,7 +120,7 @@ class Instance:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(_POLL_EVERY_S)
             else:
                 writer.close()
                 with suppress(OSError):
@@ -140,7 +140,7 @@ def _free_port() -> int:
 
 
 def _state(pid: int) -> str:
-    """One letter, as `ps` shows it; X for a process that is gone."""
+    """Return the state's letter, as `ps` shows it; X for a process that is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:
@@ -148,7 +148,7 @@ def _state(pid: int) -> str:
 
 
 def _resident(pid: int) -> int:
-    """Bytes; 0 for a process that is gone."""
+    """Return the resident memory in bytes; 0 for a process that is gone."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
     except (OSError, IndexError):

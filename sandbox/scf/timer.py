@@ -1,4 +1,4 @@
-"""A timer trigger."""
+"""Timer trigger."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Timer"]
 
 
 class Timer:
-    """Sends a timer's event to a function again and again, from entering until leaving, and whether or not it is busy.
+    """Sends a timer's event to a function periodically while it is entered, even if the function is busy.
 
     Args:
-        function: whom it calls.
-        every_s: seconds between two events; the first comes at once.
-        message: text that the event carries.
-        name: of the trigger.
+        function: the function.
+        every_s: seconds between two events; the first is sent at once.
+        message: text of the event.
+        name: name of the trigger.
     """
 
     def __init__(self, function: Function, every_s: float, *, message: str = "", name: str = "timer") -> None:
@@ -48,6 +48,6 @@ class Timer:
             await asyncio.sleep(self._every_s)
 
     def _event(self) -> dict[str, str]:
-        """SCF, "Timer trigger"."""
+        """Return the event (SCF, "Timer trigger")."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {"Type": "Timer", "TriggerName": self._name, "Time": now, "Message": self._message}

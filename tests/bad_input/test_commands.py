@@ -120,7 +120,7 @@ def test_nothing_is_bought_while_a_mistake_is_left(desk: Path, world: Sandbox) -
         code, _, errors = run(USAGE[mistake][0], desk, world.environ)
         assert code == 2
         told(errors)
-    assert world.book()["charged"] == 0
+    assert world.quota_account()["charged"] == 0
 
 
 def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(desk: Path) -> None:

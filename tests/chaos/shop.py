@@ -145,7 +145,7 @@ class Shop:
 
     async def ended(self, sold: Sold) -> dict[str, Any]:
         """The backend's row of a task."""
-        (row,) = (await asyncio.to_thread(self._world.book, sold.task_id))["tasks"]
+        (row,) = (await asyncio.to_thread(self._world.quota_account, sold.task_id))["tasks"]
         return dict(row)
 
     async def judge(self, sold: Sold, status: str, code: str = "") -> None:

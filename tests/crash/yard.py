@@ -256,7 +256,7 @@ class Cell:
             ours.close()
 
     async def _look(self, sold: Sold, services: Services) -> Case:
-        (row,) = (await asyncio.to_thread(self._world.book, sold.task_id))["tasks"]
+        (row,) = (await asyncio.to_thread(self._world.quota_account, sold.task_id))["tasks"]
         stats = await asyncio.to_thread(self._world.vendor_stats)
         verdict = await services.ledger.verdict(sold.run)
         prefix = record_key(sold.run, "")

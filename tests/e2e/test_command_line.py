@@ -145,7 +145,7 @@ def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: Sandbo
     assert client.wait(timeout=90) == 0, (tmp_path / "submit.log").read_text(encoding="utf-8")
     assert len(list((tmp_path / "results").glob("*/frame_*.jpg"))) == 12
     assert slow_world.vendor_stats()["creates"] == 1
-    book = slow_world.book()
+    book = slow_world.quota_account()
     assert (book["charged"], book["refunded"]) == (1, 0)
     second.send_signal(signal.SIGTERM)
     assert second.wait(timeout=PATIENCE_S) == 0

@@ -120,7 +120,7 @@ def work(desk: Desk) -> Terminal:
 
 
 def book(environ: dict[str, str]) -> Any:
-    with urllib.request.urlopen(f"{environ['BACKEND_URL']}/_sandbox/book", timeout=10) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(f"{environ['BACKEND_URL']}/_sandbox/quota", timeout=10) as answer:  # noqa: S310 - ours
         return json.load(answer)
 
 

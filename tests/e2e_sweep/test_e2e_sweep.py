@@ -72,7 +72,7 @@ class Shop:
     async def ended(self, sold: Sold) -> dict[str, Any]:
         """The backend's row of the task, once it has heard a verdict."""
         await self.until(lambda status: status != "pending", lambda: self.client.status(sold))
-        book = await asyncio.to_thread(self._world.book, sold.task_id)
+        book = await asyncio.to_thread(self._world.quota_account, sold.task_id)
         (row,) = book["tasks"]
         assert all(call["signature_ok"] for call in row["callbacks"])
         assert len({call["status"] for call in row["callbacks"]}) == 1

@@ -16,7 +16,7 @@ import msgspec
 from messages.codec import Header, decode
 from messages.codes import Code
 from messages.errors import InvalidMessage
-from sandbox.backend.quota_account import Book, Heard
+from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback
 from services.backend import Answer, Callback, Judgement, StepState, UnfinishedPage, UnfinishedTask, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
@@ -222,7 +222,7 @@ class ScriptedBackend:
     """The stand-in's book without HTTP: it charges, hears, refunds; what goes wrong is fate's."""
 
     fate: Fate
-    book: Book = field(default_factory=lambda: Book(":memory:"))
+    book: QuotaAccount = field(default_factory=lambda: QuotaAccount(":memory:"))
     heard: list[Callback] = field(default_factory=list)
     """Every callback that came in, taken or not."""
 
@@ -230,7 +230,7 @@ class ScriptedBackend:
         place = f"backend.deliver {callback.task}"
         await self.fate.pass_by(place, done=False)
         self.heard.append(callback)
-        status, state = self.book.hear(_heard(callback))
+        status, state = self.book.record_callback(_heard(callback))
         await self.fate.pass_by(place, done=True)
         match judge(status, msgspec.json.encode({"status": state}), callback.status):
             case Judgement.DELIVERED:
@@ -266,8 +266,8 @@ class ScriptedBackend:
         self.book.close()
 
 
-def _heard(callback: Callback) -> Heard:
-    return Heard(
+def _heard(callback: Callback) -> ReceivedCallback:
+    return ReceivedCallback(
         path=f"/api/internal/tasks/{callback.task}/steps/{callback.step}/callback",
         received=wall(),
         signature_ok=True,

@@ -12,7 +12,7 @@ from consumers.stages.schedule import NOTIFY_LONGEST
 from messages.bodies import Notify, Stage
 from messages.codes import Code
 from messages.errors import Permanent
-from sandbox.backend.quota_account import Heard
+from sandbox.backend.quota_account import ReceivedCallback
 from services.backend import Answer, Callback
 from services.errors import BackendDown, Denied, ObjectsDown, VendorDown
 from tasks.ending.cancel import cancel_task
@@ -123,8 +123,10 @@ async def test_a_verdict_is_delivered_though_the_task_has_passed_its_deadline(wo
 async def test_a_conflict_of_our_success_withdraws_what_was_shown(world: World) -> None:
     run = await world.order()
     await world.pass_by("collect")
-    failed = Heard(path="", received=0, signature_ok=True, v2="ok", task=run.task, status="failed", error="operator")
-    world.backend.book.hear(failed)
+    failed = ReceivedCallback(
+        path="", received=0, signature_ok=True, v2="ok", task=run.task, status="failed", error="operator"
+    )
+    world.backend.book.record_callback(failed)
     await world.drain()
     assert (await world.verdict(run)).status == "success"
     stored = (await world.records(run))["delivered"]
@@ -149,7 +151,7 @@ async def test_a_conflict_of_our_failure_leaves_the_backends_word(world: World) 
     world.vendor.plans.append(Plan(files=11))
     run = await world.order()
     await world.pass_by("collect")
-    done = Heard(
+    done = ReceivedCallback(
         path="",
         received=0,
         signature_ok=True,
@@ -158,7 +160,7 @@ async def test_a_conflict_of_our_failure_leaves_the_backends_word(world: World) 
         status="success",
         outputs=(f"cos://output/{run.user}/{run.task}/frame_01.jpg",),
     )
-    world.backend.book.hear(done)
+    world.backend.book.record_callback(done)
     await world.drain()
     assert (await world.verdict(run)).status == "failed"
     stored = (await world.records(run))["delivered"]

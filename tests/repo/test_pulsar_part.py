@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.pulsar import VERSION
-from sandbox.pulsar.__main__ import until_told
+from sandbox.pulsar.__main__ import until_stopped
 from sandbox.pulsar.local import is_process_of
 from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_container import container, place_of
@@ -152,12 +152,12 @@ def test_a_supervisor_ends_with_the_process_it_is_for(monkeypatch: pytest.Monkey
     try:
         with (
             subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other,
-            until_told(other.pid) as stop,
+            until_stopped(other.pid) as stop,
         ):
             assert not stop.is_set()
             other.communicate(b"\n")
             assert stop.wait(10)
-        with until_told(os.getpid()) as stop:
+        with until_stopped(os.getpid()) as stop:
             threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
             assert stop.wait(10)
     finally:

@@ -172,7 +172,7 @@ def test_no_process_prints_or_keeps_a_secret(stage: Stage) -> None:
         {"doctor": ("doctor", "--json"), "sweep": ("sweep", "--older-than", "0", "--json"), "trace": ("trace",)},
     )
     assert tried == {"doctor": 0, "sweep": 0, "trace": 0}
-    book = httpx.get(f"{environ['BACKEND_URL']}/_sandbox/book", trust_env=False).content
+    book = httpx.get(f"{environ['BACKEND_URL']}/_sandbox/quota", trust_env=False).content
     kept = [*asyncio.run(objects_of(environ, LEDGER_BUCKET)), *asyncio.run(objects_of(environ, BUCKET))]
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=PATIENCE_S) == 0

@@ -84,7 +84,7 @@ class Shop:
 
     async def row(self, sold: Sold) -> dict[str, Any]:
         """The backend's row of a task that has ended: every callback alike, and signed."""
-        (row,) = (await asyncio.to_thread(self.world.book, sold.task_id))["tasks"]
+        (row,) = (await asyncio.to_thread(self.world.quota_account, sold.task_id))["tasks"]
         assert all(call["signature_ok"] for call in row["callbacks"])
         assert Counter(call["status"] for call in row["callbacks"]).keys() == {row["status"]}
         return dict(row)

@@ -40,7 +40,7 @@ def _function(handler: str, world: Sandbox, log: Path, limit_s: float) -> Functi
 
 @alone
 async def test_each_function_works_with_its_own_settings_alone(tmp_path: Path) -> None:
-    with Sandbox(tmp_path / "data", Handlers(uploaded=NOTHING, called_back=NOTHING), duration_s=1.0) as world:
+    with Sandbox(tmp_path / "data", Handlers(cos_trigger=NOTHING, webhook=NOTHING), duration_s=1.0) as world:
         webhook, trigger, sweep = (
             _function(f"producer.{name}", world, tmp_path / f"{name}.log", 60)
             for name in ("webhook", "cos_trigger", "sweep")

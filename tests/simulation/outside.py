@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sandbox.backend.quota_account import Book
+from sandbox.backend.quota_account import QuotaAccount
 from services.backend import Answer, Callback, UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, VendorFull, VendorRefused
 from services.vendors.port import JobFile, JobRequest, JobStatus, Results
@@ -146,7 +146,7 @@ class InstantClient:
 class BackendState:
     """What the backend holds, and how it fares."""
 
-    book: Book = field(default_factory=lambda: Book(":memory:"))
+    book: QuotaAccount = field(default_factory=lambda: QuotaAccount(":memory:"))
     heard: list[Callback] = field(default_factory=list)
     slow_until: float = 0.0
     """Until then it answers after its caller has given up, by the loop's clock."""

@@ -19,7 +19,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sandbox.pulsar import VERSION
-from sandbox.pulsar.__main__ import until_told
+from sandbox.pulsar.__main__ import until_stopped
 from tests.support.pulsar_place import SETTINGS, Place
 
 IMAGE = f"apachepulsar/pulsar:{VERSION}"
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--while-pid", type=int, required=True)
     arguments = parser.parse_args()
-    with until_told(arguments.while_pid) as stop:
+    with until_stopped(arguments.while_pid) as stop:
         try:
             with container(DockerContainer) as started:
                 place = place_of(started)

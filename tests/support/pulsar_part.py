@@ -26,7 +26,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from sandbox.pulsar import LocalPulsar, why_not
+from sandbox.pulsar import LocalPulsar, unavailable_reason
 from tests.support.pulsar_place import SETTINGS, Place, Source, engine_answers, given, source_of
 
 __all__ = ["ROOT", "PulsarPart", "own_broker", "own_place", "the_broker"]
@@ -63,12 +63,12 @@ def the_broker() -> Place:
         case Source.LOCAL:
             return own_place()
         case None:
-            raise RuntimeError(f"there is no Pulsar for this test: {why_not()}")
+            raise RuntimeError(f"there is no Pulsar for this test: {unavailable_reason()}")
 
 
 def _source(*, own: bool) -> Source | None:
     is_given = bool(os.environ.get("PULSAR_URL"))
-    return source_of(own=own, given=is_given, engine=_engine_answers, local=not why_not())
+    return source_of(own=own, given=is_given, engine=_engine_answers, local=not unavailable_reason())
 
 
 def _folder(source: Source) -> Path:
@@ -171,7 +171,7 @@ class PulsarPart:
             return
         what = f"PULSAR WAS NOT RUN: {self._left_out} tests left out"
         terminalreporter.section(what, red=True, bold=True)
-        terminalreporter.line(f"{why_not()}; PULSAR_URL names a broker, and Docker or Java runs one.")
+        terminalreporter.line(f"{unavailable_reason()}; PULSAR_URL names a broker, and Docker or Java runs one.")
         terminalreporter.line("PULSAR_REQUIRED=1 makes this a failure.")
 
     def pytest_unconfigure(self) -> None:

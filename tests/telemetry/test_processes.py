@@ -66,7 +66,7 @@ def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path:
             "OTEL_RESOURCE_ATTRIBUTES": f"token={TOKEN}",
         }
         # The stand-in of COS starts the producer, in the same environment.
-        world._sink = CommandSink(HANDLERS.uploaded, env=world.environ)
+        world._sink = CommandSink(HANDLERS.cos_trigger, env=world.environ)
         with Workers(1, world.environ, log):
             said = run(f"scf-workers submit {ROOT / 'sandbox/photos/portrait.jpg'}", tmp_path, world.environ)
         (command,) = re.findall(r"```console\n\$ (.*)\n```", PAGE)

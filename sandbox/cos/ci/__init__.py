@@ -1,1 +1,1 @@
-"""The picture service CI and the content audit of the COS stand-in."""
+"""Picture service CI and content audit of the COS stand-in."""

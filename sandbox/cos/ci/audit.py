@@ -1,4 +1,4 @@
-"""The content audit's verdicts: by rule, so that a test or a demo can order one.
+"""Verdicts of the content audit, by rules that a test or a demo sets.
 
 Source: Tencent CI, "Image auditing" (document 460/37318): Result 0 normal, 1 violation, 2 suspected; scores up to 60
 are normal, 61 to 90 suspected, above that a violation; above 5 MB a picture needs large-image-detect.
@@ -21,7 +21,7 @@ _TOLERANCE = 12
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the audit found."""
+    """Result of the audit."""
 
     result: int
     """0 normal, 1 violation, 2 suspected."""
@@ -31,19 +31,19 @@ class Verdict:
 
 @dataclass(slots=True)
 class AuditRules:
-    """What is found. Words are looked for in the key and in the user metadata, in any case."""
+    """Rules of the audit. Words are searched in the key and in the user metadata, case-insensitively."""
 
     violating_words: tuple[str, ...] = ("violation",)
     suspect_words: tuple[str, ...] = ("suspect",)
     violating_etags: set[str] = field(default_factory=set[str])
     """Without quotes."""
     violating_colour: str = ""
-    """A mean colour such as `0xff00ff`, matched within 12 a channel; empty for none."""
+    """A mean colour such as `0xff00ff`, matched within 12 in each channel; empty for none."""
     label: str = "Porn"
 
 
 def judge(rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], picture: Examined) -> Verdict:
-    """The verdict on one stored picture."""
+    """Return the verdict on one stored picture."""
     meta = (value for name, value in headers.items() if name.startswith("x-cos-meta-"))
     text = "\n".join((key, *meta)).lower()
     violates = (

@@ -1,7 +1,7 @@
-"""CI's verbs for the content audit: one stored picture, or a batch.
+"""Verbs of CI for the content audit: one stored picture, or a batch.
 
-Source: Tencent CI, "Image auditing" (document 460/37318): up to 100 pictures a batch; an element may fail alone. The
-stand-in audits at once and only what is stored.
+Source: Tencent CI, "Image auditing" (document 460/37318): up to 100 pictures in a batch; an element may fail alone. The
+stand-in audits synchronously, and only stored objects.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _INPUT_FIELDS = frozenset(("Object", "DataId", "LargeImageDetect"))
 _CONF_FIELDS = frozenset(("BizType", "DetectType", "Async"))
 _SCENES = {
     "porn": "PornInfo",
-    "terrorist": "TerroristInfo",  # as the bucket's host spells it
-    "terrorism": "TerrorismInfo",  # as batches spell it
+    "terrorist": "TerroristInfo",  # spelling of the bucket's host
+    "terrorism": "TerrorismInfo",  # spelling of batches
     "politics": "PoliticsInfo",
     "ads": "AdsInfo",
     "illegal": "IllegalInfo",
@@ -44,13 +44,13 @@ async def _audit(service: Service, bucket: str, key: str, *, large: bool) -> Ver
     return judge(service.audit, key=key, etag=entry.etag, headers=entry.headers, picture=picture)
 
 
-async def audit_one(service: Service, call: CosRequest) -> Answer:
+async def audit_one(service: Service, request: CosRequest) -> Answer:
     """GET ?ci-process=sensitive-content-recognition."""
-    refuse_unknown_headers(call)
-    scenes = _read_scenes(call.param("detect-type"))
-    verdict = await _audit(service, call.bucket, call.key, large=call.param("large-image-detect") == "1")
-    node = [("JobId", f"si{uuid.uuid4().hex}"), ("State", "Success"), ("Object", call.key)]
-    return xml_answer("RecognitionResult", [*node, ("DataId", call.param("dataid")), *_findings(verdict, scenes)])
+    refuse_unknown_headers(request)
+    scenes = _read_scenes(request.param("detect-type"))
+    verdict = await _audit(service, request.bucket, request.key, large=request.param("large-image-detect") == "1")
+    node = [("JobId", f"si{uuid.uuid4().hex}"), ("State", "Success"), ("Object", request.key)]
+    return xml_answer("RecognitionResult", [*node, ("DataId", request.param("dataid")), *_findings(verdict, scenes)])
 
 
 def _read_scenes(listed: str) -> list[str]:
@@ -85,10 +85,10 @@ def _findings(verdict: Verdict, scenes: list[str]) -> list[tuple[str, Node]]:
     return found
 
 
-async def audit_batch(service: Service, call: CosRequest) -> Answer:
-    """POST /image/auditing: many stored pictures at once; one that fails, fails alone."""
-    refuse_unknown_headers(call)
-    document = parse(await call.read(), "Request")
+async def audit_batch(service: Service, request: CosRequest) -> Answer:
+    """POST /image/auditing: many stored pictures at once; a failure affects one picture only."""
+    refuse_unknown_headers(request)
+    document = parse(await request.read(), "Request")
     conf = document.find("Conf")
     scenes = _check_conf(conf) if conf is not None else _read_scenes("")
     inputs = document.findall("Input")
@@ -100,9 +100,9 @@ async def audit_batch(service: Service, call: CosRequest) -> Answer:
                 400, "InvalidArgument", "The stand-in audits stored objects: Object, DataId, LargeImageDetect."
             )
     details: list[tuple[str, Node]] = [
-        ("JobsDetail", await _audit_input(service, call, item, scenes)) for item in inputs
+        ("JobsDetail", await _audit_input(service, request, item, scenes)) for item in inputs
     ]
-    return xml_answer("Response", [*details, ("RequestId", call.request_id)])
+    return xml_answer("Response", [*details, ("RequestId", request.request_id)])
 
 
 def _check_conf(conf: Element) -> list[str]:
@@ -111,11 +111,11 @@ def _check_conf(conf: Element) -> list[str]:
     return _read_scenes(text_of(conf, "DetectType"))
 
 
-async def _audit_input(service: Service, call: CosRequest, item: Element, scenes: list[str]) -> Node:
+async def _audit_input(service: Service, request: CosRequest, item: Element, scenes: list[str]) -> Node:
     key = item.findtext("Object") or ""
     named: list[tuple[str, Node]] = [("DataId", text_of(item, "DataId")), ("Object", key)]
     try:
-        verdict = await _audit(service, call.bucket, key, large=text_of(item, "LargeImageDetect") == "1")
+        verdict = await _audit(service, request.bucket, key, large=text_of(item, "LargeImageDetect") == "1")
     except Refused as refused:
         return [("Code", refused.code), ("Message", refused.message), ("State", "Failed"), *named]
     job: list[tuple[str, Node]] = [

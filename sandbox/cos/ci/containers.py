@@ -1,8 +1,9 @@
-"""What a picture file says of itself before anything is decoded.
+"""Headers of picture files, read before anything is decoded.
 
-Sizes come from here, so a decompression bomb costs a header. `Container.clean` is the file without the parts that only
-carry notes: Pillow warns about broken EXIF, broken animation and oversized text, and a warning cannot be silenced for
-one thread alone; what it never sees it cannot warn about.
+Sizes come from the headers, so a decompression bomb costs little. `Container.clean` is the file without its metadata
+parts: Pillow warns about broken EXIF, broken animation and oversized text, and warnings cannot be silenced for one
+    thread alone,
+so Pillow never gets these parts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["Container", "orientation_of", "read_container", "upright"]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP"))
 _MARK = 0xFF
-_APP1 = 0xE1  # where EXIF lies
+_APP1 = 0xE1  # holds EXIF
 _SCAN = 0xDA
 _NOTES = frozenset(range(0xE0, 0xF0)) - {0xE0, 0xE2, 0xEE}  # all APPn but JFIF, colour profile, Adobe's transform
 _ALONE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
@@ -31,7 +32,7 @@ _ORIENTATIONS = range(1, 9)
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A picture file, read but not decoded."""
+    """Picture file with its header read, not decoded."""
 
     format: str
     """jpeg, png, gif, webp or bmp."""
@@ -41,21 +42,21 @@ class Container:
     frames: int
     """1 unless it is an animation. An animated PNG counts as its still picture."""
     exif: bytes
-    """The TIFF block, without JPEG's `Exif` prefix; empty when there is none."""
+    """The TIFF block, without JPEG's `Exif` prefix; empty if there is none."""
     clean: bytes
-    """What the decoder gets."""
+    """Input of the decoder."""
 
 
 def read_container(data: bytes) -> Container:
     """Read the header of a picture file.
 
     Raises:
-        BadPicture: not one of the five formats, or cut off.
+        BadPicture: not one of the five formats, or truncated.
     """
     try:
         container = _read(data)
     except (struct.error, IndexError) as error:
-        raise BadPicture("the file is cut off") from error
+        raise BadPicture("the file is truncated") from error
     if container.width <= 0 or container.height <= 0:
         raise BadPicture("a side is 0 pixels")
     return container
@@ -114,7 +115,7 @@ def _png(data: bytes) -> Container:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
-            raise BadPicture("the file is cut off")
+            raise BadPicture("the file is truncated")
         if kind == b"eXIf":
             exif = data[at + 8 : end - 4]
         if kind in _PNG_KEPT:
@@ -135,7 +136,7 @@ def _gif(data: bytes) -> Container:
             raise BadPicture("an unknown GIF block")
         left, top, wide, high, flags = struct.unpack_from("<HHHHB", data, at + 1)
         if left + wide > width or top + high > height:
-            raise BadPicture("a GIF frame lies outside its screen")
+            raise BadPicture("a GIF frame is outside its screen")
         frames += 1
         at = _skip_blocks(data, at + 11 + _colours(flags))
     return Container("gif", width, height, max(frames, 1), b"", data)
@@ -154,7 +155,7 @@ def _skip_blocks(data: bytes, at: int) -> int:
 def _webp(data: bytes) -> Container:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
-        raise BadPicture("the file is cut off")
+        raise BadPicture("the file is truncated")
     width = height = frames = 0
     exif = b""
     at = 12
@@ -191,13 +192,13 @@ def _bmp(data: bytes) -> Container:
 
 
 def orientation_of(exif: bytes) -> int:
-    """The EXIF orientation, 1 to 8; 1 when there is none or the block is broken."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or the block is broken."""
     found = _orientation(exif)
     return found[1] if found else 1
 
 
 def upright(exif: bytes) -> bytes:
-    """The same EXIF block, saying orientation 1: for a picture that has been turned."""
+    """Return the EXIF block with orientation 1, for a picture that was rotated."""
     found = _orientation(exif)
     if not found:
         return exif
@@ -206,7 +207,7 @@ def upright(exif: bytes) -> bytes:
 
 
 def _orientation(exif: bytes) -> tuple[int, int] | None:
-    """Offset and value of the orientation, read leniently: a broken block is no reason to refuse a picture."""
+    """Return offset and value of the orientation; a broken block is ignored, because it must not refuse a picture."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return None

@@ -1,4 +1,4 @@
-"""What `thumbnail/…` means: the size it asks for, given the size there is.
+"""Size that `thumbnail/…` produces from a size.
 
 Source: Tencent COS, "Image processing, Scaling" (document 436/36366): `!50p`, `!50px`, `!x50p`, `Wx`, `xH`, `WxH`,
 `WxH>`, `WxH<`, `WxH!`, `!WxHr`, `Area@`. Widths and heights over 10,000 count as 10,000 (document 460/36620).
@@ -14,7 +14,7 @@ from sandbox.cos.errors import UnknownOperation
 __all__ = ["MAX_PARAMETER", "thumbnail_size"]
 
 MAX_PARAMETER = 10_000
-"""Pixels; a larger width or height counts as this."""
+"""Pixels; a larger width or height is reduced to it."""
 
 _PERCENT = re.compile(r"!(?:([0-9]+)p|([0-9]+)px|x([0-9]+)p)")
 _AREA = re.compile(r"([0-9]+)@")
@@ -23,10 +23,10 @@ _BOX = re.compile(r"([0-9]*)x([0-9]*)([<>!]?)")
 
 
 def thumbnail_size(geometry: str, width: int, height: int) -> tuple[int, int]:
-    """The size that `thumbnail/geometry` makes of a picture of `width` x `height`; never below 1 pixel a side.
+    """Return the size that `thumbnail/geometry` makes of a picture of `width` x `height`; at least 1 pixel a side.
 
     Raises:
-        UnknownOperation: a form the service does not have, or a size of 0.
+        UnknownOperation: a form that the service does not have, or a size of 0.
     """
     for pattern, sized in ((_PERCENT, _percent), (_AREA, _area), (_AT_LEAST, _at_least), (_BOX, _box)):
         match = pattern.fullmatch(geometry)

@@ -1,13 +1,14 @@
-"""The picture service's work: rules in, pictures out. Pure functions that block: call them in a thread.
+"""Picture processing of CI: applies rules to pictures. Pure functions that block: call them in a thread.
 
 Sources: Tencent CI, "Basic image processing" (document 460/36540 and its siblings) for `imageMogr2/…`, "Goods matting"
-(1045/72933) and "Portrait matting" (436/75232) for `ci-process=…`. Where those are silent, the stand-in chooses the
-stricter reading and says so here and in `rules`:
+(1045/72933) and "Portrait matting" (436/75232) for `ci-process=…`. Where they are silent, the stand-in uses the
+stricter reading and documents it here and in `rules`:
 
-- `auto-orient` acts first, wherever it stands; without it EXIF is kept, so that viewers turn the picture;
-- `size-limit` is refused unless the result is a JPEG; the quality goes down as far as it must, to 1 at the lowest;
-- animations stay animations in GIF and WebP, and become their first frame elsewhere;
-- cut-outs cannot stand in a pipeline; the subject is an ellipse in the middle, which is enough to see alpha and format.
+- `auto-orient` acts first, wherever it is written; without it EXIF is kept, so that viewers rotate the picture;
+- `size-limit` is refused unless the result is a JPEG; the quality is reduced as far as necessary, at the lowest to 1;
+- animations stay animations in GIF and WebP, and become their first frame in other formats;
+- cut-outs cannot be part of a pipeline; the subject is an ellipse in the middle, which is enough to check alpha and
+  format.
 """
 
 from __future__ import annotations
@@ -44,20 +45,20 @@ __all__ = [
 ]
 
 MAX_BYTES = 32 << 20
-"""Bytes of a picture, in and out (document 460/36620)."""
+"""Greatest size of a picture in bytes, in and out (document 460/36620)."""
 MAX_SIDE = 50_000
-"""Pixels a side."""
+"""Greatest length of a side in pixels."""
 MAX_PIXELS = 250_000_000
-"""Width x height x frames."""
+"""Greatest width x height x frames."""
 CUT_OUTS = ("AIPicMatting", "AIPortraitMatting", "GoodsMatting")
 """Values of `ci-process` that remove the background."""
 
 _MAX_WEBP_SIDE = 16_383
-# Below CI's limit: beyond these Pillow's own readers warn (GIF, frame by frame) or refuse (WebP).
+# Below CI's limit: above these, Pillow's own readers warn (GIF, frame by frame) or refuse (WebP).
 _MAX_FRAME_PIXELS = {"gif": 80_000_000, "webp": 170_000_000}
 _DEFAULT_QUALITY = 85
-_MAX_EXIF = 65_000  # what one JPEG segment can hold
-_STANDARD_LUMINANCE_SUM = 3685  # of the quantization table in ITU-T T.81, annex K.1: quality 50
+_MAX_EXIF = 65_000  # capacity of one JPEG segment
+_STANDARD_LUMINANCE_SUM = 3685  # sum of the quantization table in ITU-T T.81, annex K.1: quality 50
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,7 +76,7 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "webp": Webp.WebPImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
 }
-# What Pillow's readers raise on hostile bytes; anything else would be a fault of ours and must show.
+# Exceptions of Pillow's readers on hostile bytes; any other is a defect and must show.
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -91,18 +92,18 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An encoded picture."""
+    """Encoded picture."""
 
     body: bytes
     format: str
-    """Lower case: jpeg, png, webp, gif (bmp if a BMP was not asked to become something else)."""
+    """Lower case: jpeg, png, webp, gif; bmp if a BMP is not converted."""
     width: int
     height: int
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What CI tells of an original (`OriginalInfo.ImageInfo`)."""
+    """Description of an original by CI (`OriginalInfo.ImageInfo`)."""
 
     format: str
     width: int
@@ -116,20 +117,20 @@ class Examined:
 
 
 def describe(data: bytes) -> tuple[str, int, int]:
-    """Format (lower case), width and height, from the header alone: cheap, and does not prove that the rest decodes.
+    """Return format (lower case), width and height from the header alone: cheap, but the rest may not decode.
 
     Raises:
-        BadPicture: not a picture, cut off, or beyond the limits.
+        BadPicture: not a picture, truncated, or over the limits.
     """
     container = _admit(data)
     return container.format, container.width, container.height
 
 
 def examine(data: bytes) -> Examined:
-    """Decode the picture and tell what CI tells of an original.
+    """Decode a picture and return CI's description of an original.
 
     Raises:
-        BadPicture: not a picture, cut off, or beyond the limits.
+        BadPicture: not a picture, truncated, or over the limits.
     """
     container = _admit(data)
     frame = _frames(container, first_only=True)[0]
@@ -145,10 +146,10 @@ def examine(data: bytes) -> Examined:
 
 
 def quality_of(data: bytes) -> int:
-    """The quality a JPEG was stored with, estimated from its luminance table; 100 for other formats.
+    """Return the quality of a JPEG, estimated from its luminance table; 100 for other formats.
 
     Raises:
-        BadPicture: not a picture, cut off, or beyond the limits.
+        BadPicture: not a picture, truncated, or over the limits.
     """
     return _stored_quality(_admit(data))
 
@@ -157,8 +158,8 @@ def process(data: bytes, rule: str) -> Picture:
     """Apply one rule: `imageMogr2/…`, several of them joined by `|`, or `ci-process=…Matting`.
 
     Raises:
-        UnknownOperation: the rule; looked at before the picture is.
-        BadPicture: not a picture, cut off, or the picture or its result is beyond the limits.
+        UnknownOperation: an unknown rule; checked before the picture.
+        BadPicture: not a picture, truncated, or the picture or its result is over the limits.
     """
     if rule.startswith("ci-process="):
         return _cut_out(data, rule)
@@ -210,18 +211,18 @@ def _frames(container: Container, *, first_only: bool) -> list[Image.Image]:
     try:
         with _READERS[container.format](io.BytesIO(container.clean)) as file:
             if (file.width, file.height) != (container.width, container.height):
-                raise BadPicture("two headers that disagree")
+                raise BadPicture("two headers disagree")
             frames: list[Image.Image] = []
             for index in range(1 if first_only else container.frames):
                 file.seek(index)
                 frames.append(_plain(file))
             return frames
     except _BROKEN as error:
-        raise BadPicture("the picture does not decode") from error
+        raise BadPicture("the picture cannot be decoded") from error
 
 
 def _plain(file: ImageFile.ImageFile) -> Image.Image:
-    """RGB or RGBA, 8 bits, without notes other than the colour profile and the frame's duration."""
+    """Return RGB or RGBA, 8 bits, with no metadata but the colour profile and the frame's duration."""
     file.load()
     keep: dict[str | tuple[int, int], Any] = {
         name: file.info[name] for name in ("icc_profile", "duration", "loop") if file.info.get(name)
@@ -237,7 +238,7 @@ def _plain(file: ImageFile.ImageFile) -> Image.Image:
 
 
 def _eight_bits(file: ImageFile.ImageFile) -> Image.Image:
-    """The high bytes of a 16-bit grey picture."""
+    """Return the high bytes of a 16-bit grey picture."""
     words = file.convert("I;16").tobytes()
     return Image.frombytes("L", file.size, words[1::2]).convert("RGB")
 
@@ -257,7 +258,7 @@ def _stored_quality(container: Container) -> int:
         with JpegImagePlugin.JpegImageFile(io.BytesIO(container.clean)) as file:
             table = file.quantization.get(0)
     except _BROKEN as error:
-        raise BadPicture("the picture does not decode") from error
+        raise BadPicture("the picture cannot be decoded") from error
     if not table:
         return _DEFAULT_QUALITY
     coarseness = max(0.01, sum(table) / _STANDARD_LUMINANCE_SUM)
@@ -272,7 +273,7 @@ def _quality(step: Step, container: Container) -> int:
 
 
 def _encode_within(step: Step, container: Container, frames: list[Image.Image], target: str) -> bytes:
-    """Encode at the quality asked for; under a size limit, at the best quality that keeps it."""
+    """Encode with the requested quality; under a size limit, with the best quality that satisfies it."""
     exif = b"" if step.strip else container.exif
     if step.orient:
         exif = upright(exif)
@@ -350,7 +351,7 @@ def _mask_ellipse(image: Image.Image) -> None:
 
 
 def _centred(image: Image.Image, pad_x: int, pad_y: int) -> Image.Image:
-    """The subject alone, with a margin around it."""
+    """Return the subject alone, with a margin around it."""
     box = image.getchannel("A").getbbox() or (0, 0, *image.size)
     wide, high = box[2] - box[0], box[3] - box[1]
     canvas = Image.new("RGBA", (wide + 2 * pad_x, high + 2 * pad_y), (0, 0, 0, 0))

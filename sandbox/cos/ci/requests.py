@@ -1,8 +1,8 @@
-"""CI's verbs for pictures: processing what is stored, on upload, on download, or in place.
+"""Verbs of CI for pictures: processing on upload, on download, or of stored objects.
 
 Source: Tencent CI, "Persistent processing" and "Basic image processing".
-Not documented, and chosen here: a picture that cannot be processed is 400 InvalidImageFormat, an unknown rule 400
-InvalidArgument; the rules of one request are stored all or none; an upload whose rules fail stays stored.
+Undocumented, so chosen here: a picture that cannot be processed gets 400 InvalidImageFormat, an unknown rule 400
+InvalidArgument; the results of one request are stored all or none; an upload whose rules fail stays stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MAX_RULES = 5
-"""Of one Pic-Operations."""
+"""Rules of one Pic-Operations header."""
 
 T = TypeVar("T")
 
@@ -50,10 +50,10 @@ class _Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_operations(header: str, *, bucket: str, key: str) -> tuple[bool, list[tuple[str, str]]]:
-    """Read a Pic-Operations header: whether to tell of the original, and (key, rule) of each result.
+    """Parse a Pic-Operations header: describe the original or not, and (key, rule) of each result.
 
     Raises:
-        Refused: 400 InvalidArgument: anything in it that is not known.
+        Refused: 400 InvalidArgument: an unknown field or value.
     """
     try:
         found = msgspec.json.decode(header, type=_Operations)
@@ -69,54 +69,54 @@ def read_operations(header: str, *, bucket: str, key: str) -> tuple[bool, list[t
 
 
 def _target(fileid: str, key: str) -> str:
-    """With a leading slash from the bucket's root, else beside the original."""
+    """Resolve a fileid: from the bucket's root if it has a leading slash, else beside the original."""
     return fileid[1:] if fileid.startswith("/") else posixpath.join(posixpath.dirname(key), fileid)
 
 
-async def put_processed(service: Service, call: CosRequest) -> Answer:
+async def put_processed(service: Service, request: CosRequest) -> Answer:
     """PUT with Pic-Operations: store, then process."""
-    tell, rules = read_operations(call.headers["pic-operations"], bucket=call.bucket, key=call.key)
-    entry = await put_object(service, call)
-    return await _process_stored(service, call, entry, tell=tell, rules=rules)
+    describe, rules = read_operations(request.headers["pic-operations"], bucket=request.bucket, key=request.key)
+    entry = await put_object(service, request)
+    return await _process_stored(service, request, entry, describe=describe, rules=rules)
 
 
-async def image_process(service: Service, call: CosRequest) -> Answer:
-    """POST ?image_process: process what is stored."""
-    refuse_unknown_headers(call)
-    tell, rules = read_operations(call.headers.get("pic-operations", ""), bucket=call.bucket, key=call.key)
-    if await call.read():
+async def image_process(service: Service, request: CosRequest) -> Answer:
+    """POST ?image_process: process a stored object."""
+    refuse_unknown_headers(request)
+    describe, rules = read_operations(request.headers.get("pic-operations", ""), bucket=request.bucket, key=request.key)
+    if await request.read():
         raise Refused(400, "InvalidArgument", "image_process has no body.")
-    entry = await service.run(service.store.find, call.bucket, call.key)
-    return await _process_stored(service, call, entry, tell=tell, rules=rules)
+    entry = await service.run(service.store.find, request.bucket, request.key)
+    return await _process_stored(service, request, entry, describe=describe, rules=rules)
 
 
 async def _process_stored(
-    service: Service, call: CosRequest, entry: Entry, *, tell: bool, rules: list[tuple[str, str]]
+    service: Service, request: CosRequest, entry: Entry, *, describe: bool, rules: list[tuple[str, str]]
 ) -> Answer:
-    _, data = await load_picture(service, call.bucket, call.key)
+    _, data = await load_picture(service, request.bucket, request.key)
     pictures = [(key, await on_pixels(service, process, data, rule)) for key, rule in rules]
     original: list[tuple[str, Node]] = [
         ("Key", entry.key),
-        ("Location", service.location(call.bucket, entry.key)),
+        ("Location", service.location(request.bucket, entry.key)),
         ("ETag", etag_of(entry)),
     ]
-    if tell:
+    if describe:
         original.append(("ImageInfo", _image_info(await on_pixels(service, examine, data))))
     results: list[tuple[str, Node]] = [
-        ("Object", await _store_result(service, call, key, picture)) for key, picture in pictures
+        ("Object", await _store_result(service, request, key, picture)) for key, picture in pictures
     ]
     node: list[tuple[str, Node]] = [("OriginalInfo", original), ("ProcessResults", results)]
     return xml_answer("UploadResult", node, [("ETag", etag_of(entry))])
 
 
-async def _store_result(service: Service, call: CosRequest, key: str, picture: Picture) -> Node:
+async def _store_result(service: Service, request: CosRequest, key: str, picture: Picture) -> Node:
     blob = await service.run(_write, service.store, picture.body)
     headers = {"content-type": f"image/{picture.format}"}
-    entry = await service.run(service.store.put, call.bucket, key, blob, headers)
-    service.announce(call, entry, "Put")
+    entry = await service.run(service.store.put, request.bucket, key, blob, headers)
+    service.announce(request, entry, "Put")
     return [
         ("Key", key),
-        ("Location", service.location(call.bucket, key)),
+        ("Location", service.location(request.bucket, key)),
         ("Format", picture.format.upper()),
         ("Width", picture.width),
         ("Height", picture.height),
@@ -142,7 +142,7 @@ def _image_info(picture: Examined) -> Node:
 
 
 async def load_picture(service: Service, bucket: str, key: str) -> tuple[Entry, bytes]:
-    """A stored object that may be a picture, as a whole.
+    """Load a stored object that may be a picture.
 
     Raises:
         Refused: 404 NoSuchKey; 400 ImageTooLarge.
@@ -166,7 +166,7 @@ async def on_pixels(service: Service, function: Callable[..., T], *args: object)
         Refused: 400 InvalidImageFormat, ImageTooLarge, ImageResolutionExceed or InvalidArgument.
     """
     try:
-        return await service.paint(function, *args)
+        return await service.run_pixels(function, *args)
     except BadPicture as error:
         raise _no_picture(error) from error
     except UnknownOperation as error:
@@ -177,25 +177,25 @@ def _no_picture(error: BadPicture) -> Refused:
     return Refused(400, error.code, f"The picture cannot be processed: {error}")
 
 
-async def get_processed(service: Service, call: CosRequest) -> Answer:
+async def get_processed(service: Service, request: CosRequest) -> Answer:
     """GET ?imageMogr2/…: the processed picture in the answer."""
-    rules = [(name, value) for name, value in call.query if name.startswith("imageMogr2")]
+    rules = [(name, value) for name, value in request.query if name.startswith("imageMogr2")]
     if len(rules) != 1 or rules[0][1]:
         raise Refused(400, "InvalidArgument", "A picture rule is one parameter without a value.")
-    return await _answer_picture(service, call, rules[0][0])
+    return await _answer_picture(service, request, rules[0][0])
 
 
-async def cut_out(service: Service, call: CosRequest) -> Answer:
-    """GET ?ci-process=…Matting: the subject without its background in the answer."""
+async def cut_out(service: Service, request: CosRequest) -> Answer:
+    """GET ?ci-process=…Matting: the subject without its background, in the answer."""
     names = ("ci-process", "center-layout", "padding-layout")
-    rule = "&".join(f"{name}={call.param(name)}" for name in names if call.param(name))
-    return await _answer_picture(service, call, rule)
+    rule = "&".join(f"{name}={request.param(name)}" for name in names if request.param(name))
+    return await _answer_picture(service, request, rule)
 
 
-async def _answer_picture(service: Service, call: CosRequest, rule: str) -> Answer:
-    refuse_unknown_headers(call)
-    entry, data = await load_picture(service, call.bucket, call.key)
-    if not check_conditions(entry, call.headers):
+async def _answer_picture(service: Service, request: CosRequest, rule: str) -> Answer:
+    refuse_unknown_headers(request)
+    entry, data = await load_picture(service, request.bucket, request.key)
+    if not check_conditions(entry, request.headers):
         return Answer(304, [("ETag", etag_of(entry))])
     picture = await on_pixels(service, process, data, rule)
     return Answer(200, [("Content-Type", f"image/{picture.format}")], picture.body)

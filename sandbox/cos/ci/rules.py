@@ -1,8 +1,9 @@
-"""The language of `imageMogr2`: text in, steps out.
+"""Parser of `imageMogr2` rules.
 
-Source: Tencent CI, "Basic image processing" (document 460/36540 and its siblings). An operation that is not listed in
-`_OPERATIONS`, or stands twice in one step, is refused. So is `ignore-error`: it hands out the unprocessed picture when
-something fails, and the product must hear of failures.
+Source: Tencent CI, "Basic image processing" (document 460/36540 and its siblings). An operation that is not in
+`_OPERATIONS`, or occurs twice in one step, is refused. So is `ignore-error`, which returns the unprocessed picture
+after an
+error: the product must get errors.
 """
 
 from __future__ import annotations
@@ -27,28 +28,28 @@ class Step:
     """One `imageMogr2` step of a pipeline."""
 
     orient: bool = False
-    """Turn the picture as its EXIF says."""
+    """Rotate the picture by its EXIF orientation."""
     thumbnail: str = ""
-    """A geometry of `sandbox.cos.ci.geometry`, proved to be one; empty: leave the size."""
+    """A valid geometry of `sandbox.cos.ci.geometry`; empty keeps the size."""
     format: str = ""
-    """jpeg, png, webp or gif; empty: as it is."""
+    """jpeg, png, webp or gif; empty keeps the format."""
     quality: int | None = None
-    """0 to 100; None: the original's."""
+    """0 to 100; None keeps the original's."""
     forced: bool = False
     """Use `quality` even if the original's is lower."""
     strip: bool = False
-    """Drop EXIF and colour profile."""
+    """Remove EXIF and colour profile."""
     limit: int = 0
-    """Bytes the result may have; 0: any."""
+    """Largest result in bytes; 0 for no limit."""
     compare: bool = False
-    """Hand back the original if the result is not smaller."""
+    """Return the original if the result is not smaller."""
 
 
 def read_rule(rule: str) -> list[Step]:
-    """The steps of a rule, at least one.
+    """Return the steps of a rule, at least one.
 
     Raises:
-        UnknownOperation: something here that the stand-in does not know.
+        UnknownOperation: a part of it is unknown to the stand-in.
     """
     steps = rule.split("|")
     if len(steps) > MAX_STEPS:
@@ -65,7 +66,7 @@ def _step(text: str) -> Step:
     rest = iter(words)
     for operation in rest:
         if operation not in _OPERATIONS or operation in seen:
-            raise UnknownOperation(f"{operation[:50]}: not known, or given twice")
+            raise UnknownOperation(f"{operation[:50]}: unknown, or given twice")
         seen.add(operation)
         arguments, set_value = _OPERATIONS[operation]
         set_value(step, next(rest, "") if arguments else "")

@@ -1,1 +1,1 @@
-"""How COS requests and answers travel: addresses, signatures, headers, XML."""
+"""Transport of COS requests and answers: addresses, signatures, headers, XML."""

@@ -1,4 +1,4 @@
-"""Which bucket and which key a request means.
+"""Resolution of a request's address to bucket and key.
 
 Forms: `BUCKET.cos.REGION.myqcloud.com` (and `ci.`, and the `tencentcos.cn` names), also inside an absolute request line
 as a client sends it to a proxy; `BUCKET.localhost`, `BUCKET.cos.localhost`; and `127.0.0.1:PORT/BUCKET/key`.
@@ -16,26 +16,26 @@ from sandbox.cos.errors import Refused
 __all__ = ["CONTROL_PREFIX", "MAX_KEY_BYTES", "Address", "Resolver", "split_absolute"]
 
 CONTROL_PREFIX = "/_sandbox/"
-"""Paths on the loopback host that are the stand-in's own."""
+"""Paths of control endpoints on the loopback host."""
 MAX_KEY_BYTES = 850
-"""Bytes of a key in UTF-8 (Tencent COS, "Object overview")."""
+"""Longest key in bytes of UTF-8 (Tencent COS, "Object overview")."""
 
 _LOOPBACK = frozenset(("127.0.0.1", "localhost"))
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a request goes, and how its signer may have spelled that."""
+    """Address of a request, and the spellings that its signer may have used."""
 
     bucket: str
     key: str
-    """Without the leading slash; empty for the bucket itself."""
+    """Key without the leading slash; empty for the bucket itself."""
     paths: tuple[str, ...]
     hosts: tuple[str, ...]
 
 
 class Resolver:
-    """Finds the address of a request.
+    """Resolves addresses of requests.
 
     Args:
         buckets: full names, with the APPID.
@@ -50,11 +50,11 @@ class Resolver:
         )
 
     def is_control(self, host: str, raw_path: str) -> bool:
-        """Whether a request is for the stand-in itself: only on the loopback host, never on a bucket's."""
+        """Return True for a request to a control endpoint: only on the loopback host, never on a bucket's."""
         return _without_port(host) in _LOOPBACK and raw_path.startswith(CONTROL_PREFIX)
 
     def resolve(self, host: str, raw_path: str) -> Address:
-        """The address of a request.
+        """Resolve the address of a request.
 
         Args:
             host: as in the Host header.
@@ -83,7 +83,7 @@ class Resolver:
 
 
 def split_absolute(target: str) -> tuple[str, str] | None:
-    """Host and path of an absolute request target; None for an ordinary one."""
+    """Return host and path of an absolute request target; None for another target."""
     match = re.fullmatch(r"https?://([^/]*)(/.*)?", target, re.IGNORECASE | re.DOTALL)
     return (match[1], match[2] or "/") if match else None
 

@@ -1,8 +1,8 @@
-"""COS request signatures: computing and checking them.
+"""COS request signatures: computation and verification.
 
-Source: Tencent COS, "Request signature" (document 436/7778). A signature may come in the `Authorization` header or, on
-presigned URLs, as query parameters. Where the service is known or suspected to be lenient, this stand-in is strict, so
-that what passes here passes there: `host` must be signed, and so must every `x-cos-*` header and every parameter sent.
+Source: Tencent COS, "Request signature" (document 436/7778). A signature is in the `Authorization` header or, in
+presigned URLs, in query parameters. Where the service is or may be lenient, this stand-in is strict, so that a request
+that passes here passes there: `host`, every `x-cos-*` header and every parameter sent must be signed.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What of a request a signature may cover."""
+    """Parts of a request that a signature may cover."""
 
     method: str
     paths: tuple[str, ...]
-    """Decoded, with the leading slash, as a signer may have spelled it: in path style the SDK drops the bucket."""
+    """Decoded paths with the leading slash, as a signer may have spelled it: in path style the SDK drops the bucket."""
     hosts: tuple[str, ...]
-    """Spellings of the host. The SDK leaves the port out."""
+    """Spellings of the host. The SDK omits the port."""
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """Headers by lower-case name."""
     params: Sequence[tuple[str, str]]
-    """Decoded query parameters in the order sent, those of the signature too."""
+    """Decoded query parameters in the order sent, including those of the signature."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """A signature as sent."""
+class _SentSignature:
+    """Signature as sent."""
 
     secret_id: str
     sign_time: str
@@ -60,7 +60,7 @@ class _Claim:
 
 
 def is_signature_field(name: str) -> bool:
-    """Whether a query parameter belongs to a presigned URL's signature and not to the request."""
+    """Return True for a query parameter of a presigned URL's signature, which is not part of the request."""
     return name in _FIELDS or name == TOKEN_NAMES[0]
 
 
@@ -74,15 +74,15 @@ def compute(
     headers: Mapping[str, str],
     key_time: str = "",
 ) -> str:
-    """The signature of a request, 40 hex digits.
+    """Compute the signature of a request, 40 hex digits.
 
     Args:
         secret_key: the secret.
         sign_time: `start;end`, seconds since the epoch.
-        method: any case.
+        method: in any case.
         path: decoded, with the leading slash.
-        params: the parameters to be covered, decoded.
-        headers: the headers to be covered.
+        params: parameters to cover, decoded.
+        headers: headers to cover.
         key_time: as `sign_time`, if it differs.
     """
     text = f"{method.lower()}\n{path}\n{_join(params)}\n{_join(headers)}\n"
@@ -108,36 +108,36 @@ def _encoded(pairs: Mapping[str, str]) -> dict[str, str]:
 
 
 def verify(evidence: Evidence, secrets: Mapping[str, str], tokens: Mapping[str, str], now: float) -> None:
-    """Return if the request is signed by one of the keys, now.
+    """Verify that the request is signed by one of the keys, and that the signature is valid now.
 
     Args:
         evidence: the request.
         secrets: SecretId -> SecretKey.
-        tokens: SecretId -> the token its requests must carry; other SecretIds must carry none.
+        tokens: SecretId -> token that its requests must carry; requests of other SecretIds must carry none.
         now: seconds since the epoch.
 
     Raises:
-        Refused: 403 with the code COS uses.
+        Refused: 403 with COS's code.
     """
-    claim = _read_claim(evidence)
-    secret_key = secrets.get(claim.secret_id)
+    claimed = _read_signature(evidence)
+    secret_key = secrets.get(claimed.secret_id)
     if secret_key is None:
         raise Refused(403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.")
-    _check_time(claim, now)
-    _check_token(evidence, tokens.get(claim.secret_id, ""))
-    params = _covered_params(claim, evidence)
-    headers = _covered_headers(claim, evidence)
+    _check_time(claimed, now)
+    _check_token(evidence, tokens.get(claimed.secret_id, ""))
+    params = _covered_params(claimed, evidence)
+    headers = _covered_headers(claimed, evidence)
     matches = [
         hmac.compare_digest(
-            claim.signature.encode(),
+            claimed.signature.encode(),
             compute(
                 secret_key,
-                claim.sign_time,
+                claimed.sign_time,
                 method=evidence.method,
                 path=path,
                 params=params,
                 headers={**headers, "host": host},
-                key_time=claim.key_time,
+                key_time=claimed.key_time,
             ).encode(),
         )
         for path, host in itertools.product(evidence.paths, evidence.hosts)
@@ -152,7 +152,7 @@ def _denied(message: str) -> Refused:
     return Refused(403, "AccessDenied", message)
 
 
-def _read_claim(evidence: Evidence) -> _Claim:
+def _read_signature(evidence: Evidence) -> _SentSignature:
     header = evidence.headers.get("authorization", "")
     sent = [part.partition("=")[::2] for part in header.strip().split("&")] if header else evidence.params
     fields = [(name, value) for name, value in sent if name in _FIELDS]
@@ -161,7 +161,7 @@ def _read_claim(evidence: Evidence) -> _Claim:
         raise _denied("Access Denied.")
     if len(found) != len(_FIELDS) or len(fields) != len(_FIELDS) or found["q-sign-algorithm"] != "sha1":
         raise _denied("The signature is incomplete.")
-    return _Claim(
+    return _SentSignature(
         secret_id=found["q-ak"],
         sign_time=found["q-sign-time"],
         key_time=found["q-key-time"],
@@ -178,8 +178,8 @@ def _names(listed: str) -> tuple[str, ...]:
     return names
 
 
-def _check_time(claim: _Claim, now: float) -> None:
-    for window in (claim.sign_time, claim.key_time):
+def _check_time(claimed: _SentSignature, now: float) -> None:
+    for window in (claimed.sign_time, claimed.key_time):
         start, _, end = window.partition(";")
         if not (start.isascii() and start.isdigit() and end.isascii() and end.isdigit()):
             raise _denied("The signature has no valid time.")
@@ -198,28 +198,28 @@ def _check_token(evidence: Evidence, expected: str) -> None:
         raise _denied("The key is a temporary one and its security token is missing.")
 
 
-def _covered_params(claim: _Claim, evidence: Evidence) -> dict[str, str]:
-    sent = [(name, value) for name, value in evidence.params if not _outside(name, claim)]
+def _covered_params(claimed: _SentSignature, evidence: Evidence) -> dict[str, str]:
+    sent = [(name, value) for name, value in evidence.params if not _outside(name, claimed)]
     by_name = {_encode(name).lower(): (name, value) for name, value in sent}
     if len(by_name) != len(sent):
         raise _denied("A parameter is given twice.")
-    if by_name.keys() != set(claim.param_names):
+    if by_name.keys() != set(claimed.param_names):
         raise _denied("The parameters sent are not those that were signed.")
     return dict(by_name.values())
 
 
-def _outside(name: str, claim: _Claim) -> bool:
-    """The signature's own fields are never covered; the token may be."""
-    return name in _FIELDS or (name == TOKEN_NAMES[0] and name not in claim.param_names)
+def _outside(name: str, claimed: _SentSignature) -> bool:
+    """Return True for fields that need not be covered: those of the signature, and the token if it is not listed."""
+    return name in _FIELDS or (name == TOKEN_NAMES[0] and name not in claimed.param_names)
 
 
-def _covered_headers(claim: _Claim, evidence: Evidence) -> dict[str, str]:
-    missing = [name for name in claim.header_names if name not in evidence.headers]
+def _covered_headers(claimed: _SentSignature, evidence: Evidence) -> dict[str, str]:
+    missing = [name for name in claimed.header_names if name not in evidence.headers]
     if missing:
         raise _denied(f"Signed headers are missing: {', '.join(missing)[:200]}")
-    unsigned = [name for name in evidence.headers if name.startswith("x-cos-") and name not in claim.header_names]
+    unsigned = [name for name in evidence.headers if name.startswith("x-cos-") and name not in claimed.header_names]
     if unsigned:
         raise _denied(f"Headers are not signed: {', '.join(sorted(unsigned))[:200]}")
-    if "host" not in claim.header_names:
+    if "host" not in claimed.header_names:
         raise _denied("The host is not signed.")
-    return {name: evidence.headers[name] for name in claim.header_names}
+    return {name: evidence.headers[name] for name in claimed.header_names}

@@ -1,4 +1,4 @@
-"""Requests and answers as they travel, below COS's verbs and above the server."""
+"""Requests and answers between COS's verbs and the server."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["Answer", "ClientGone", "Connection", "CosRequest", "error_answer", "
 
 
 class ClientGone(CosStandInError):
-    """The client hung up before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 class Connection:
-    """What only the server below can do. Uvicorn hands out its request cycle as the owner of `send`.
+    """Access to the connection in the server. Uvicorn exposes its request cycle as the owner of `send`.
 
-    Uvicorn adds a `date` and a `server` header of its own. COS's Date is the store's clock, on which the ledger counts,
-    and two of them would reach a client as one unreadable value; so uvicorn's are dropped.
+    Uvicorn adds a `date` and a `server` header of its own. COS's Date is the store's clock, which the ledger uses, and
+    a client would join two of them into one unreadable value; so uvicorn's are removed.
 
     Args:
-        receive: as the server gave it.
-        send: as the server gave it, not wrapped.
+        receive: as given by the server.
+        send: as given by the server, not wrapped.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -42,10 +42,10 @@ class Connection:
             self._cycle.default_headers = []
 
     async def cut(self) -> None:
-        """Drop the connection without an answer.
+        """Cut the connection without an answer.
 
         Raises:
-            ConnectionResetError: there is no connection, as under an in-process client: that client sees this.
+            ConnectionResetError: there is no connection, as with an in-process client, which gets this error.
         """
         transport: Any = getattr(self._cycle, "transport", None)
         if transport is None:
@@ -57,24 +57,24 @@ class Connection:
 
 @dataclass(slots=True)
 class CosRequest:
-    """One request."""
+    """One request to COS."""
 
     method: str
     host: str
     raw_path: str
     query: tuple[tuple[str, str], ...]
-    """Decoded, in the order sent."""
+    """Decoded parameters in the order sent."""
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """Headers by lower-case name."""
     client: str
-    """The caller's address."""
+    """Address of the caller."""
     receive: Receive
     address: Address = field(default_factory=lambda: Address("", "", (), ()))
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the answer is out, or never will be."""
+    """Set after the answer was sent, or when it cannot be sent any more."""
     verb: str = "(refused)"
-    """For statistics."""
+    """Name of the verb in statistics."""
     ambiguous: bool = False
     consumed: bool = False
 
@@ -96,7 +96,7 @@ class CosRequest:
         )
 
     def check(self) -> None:
-        """Refuse what could be read in two ways.
+        """Refuse a request that can be read in two ways.
 
         Raises:
             Refused: 400: a header is given twice.
@@ -106,27 +106,27 @@ class CosRequest:
 
     @property
     def bucket(self) -> str:
-        """The bucket's full name."""
+        """Full name of the bucket."""
         return self.address.bucket
 
     @property
     def key(self) -> str:
-        """The object's key; empty for the bucket itself."""
+        """Key of the object; empty for the bucket itself."""
         return self.address.key
 
     def param(self, name: str) -> str:
-        """A query parameter; empty if it was not sent."""
+        """Return a query parameter; empty if it was not sent."""
         return next((value for found, value in self.query if found == name), "")
 
     def encoded(self, text: str) -> str:
-        """A key for a document: percent-encoded if the caller asked for `encoding-type=url`."""
+        """Return a key for a document: percent-encoded if the caller requested `encoding-type=url`."""
         return quote(text) if self.param("encoding-type") == "url" else text
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The request's body, piece by piece.
+        """Iterate over the request's body.
 
         Raises:
-            ClientGone: it will not come whole.
+            ClientGone: it is incomplete.
         """
         while not self.consumed:
             message = await self.receive()
@@ -137,11 +137,11 @@ class CosRequest:
                 yield piece
 
     async def read(self, limit: int = 1 << 20) -> bytes:
-        """A small body as a whole.
+        """Read a small body as a whole.
 
         Raises:
             Refused: 400: over `limit` bytes.
-            ClientGone: it will not come whole.
+            ClientGone: it is incomplete.
         """
         pieces: list[bytes] = []
         size = 0
@@ -159,49 +159,49 @@ class Answer:
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Names as COS spells them: the SDK compares them case by case."""
+    """Header names as COS spells them: the SDK compares them case-sensitively."""
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     """Instead of `body`."""
     length: int | None = None
-    """Bytes of the stream; for HEAD, what GET would send."""
+    """Bytes of the stream; for HEAD, of the body that GET would send."""
     file: BinaryIO | None = None
-    """What the stream reads; closed by whoever sends the answer, or does not."""
+    """File that the stream reads; the sender of the answer closes it."""
 
 
 def xml_answer(root: str, node: Node, headers: list[tuple[str, str]] | None = None) -> Answer:
-    """200 with a document."""
+    """Return 200 with a document."""
     return Answer(200, [("Content-Type", "application/xml"), *(headers or [])], render(root, node))
 
 
-def error_answer(refused: Refused, call: CosRequest) -> Answer:
-    """The four elements the SDK insists on, none of them ever empty (HEAD has no body)."""
-    if call.method == "HEAD":
+def error_answer(refused: Refused, request: CosRequest) -> Answer:
+    """Return the four elements that the SDK requires, none of them empty (HEAD has no body)."""
+    if request.method == "HEAD":
         return Answer(refused.status)
     node = [
         ("Code", refused.code),
         ("Message", refused.message),
-        ("Resource", quote(call.host + call.raw_path, safe="/:%.-_~") or "/"),
-        ("RequestId", call.request_id),
-        ("TraceId", call.request_id),
+        ("Resource", quote(request.host + request.raw_path, safe="/:%.-_~") or "/"),
+        ("RequestId", request.request_id),
+        ("TraceId", request.request_id),
     ]
     return Answer(refused.status, [("Content-Type", "application/xml")], render("Error", node))
 
 
-async def send_answer(answer: Answer, call: CosRequest, send: Send, now: float) -> None:
+async def send_answer(answer: Answer, request: CosRequest, send: Send, now: float) -> None:
     """Send an answer with the header names spelled as given.
 
     Args:
-        answer: what to send.
-        call: what it answers.
-        send: ASGI's.
-        now: the store's clock.
+        answer: the answer.
+        request: its request.
+        send: ASGI's `send`.
+        now: time of the store's clock.
     """
     length = len(answer.body) if answer.length is None else answer.length
     headers = [("Date", formatdate(now, usegmt=True)), ("Server", "tencent-cos"), *answer.headers]
     if answer.status not in {204, 304}:
         headers.append(("Content-Length", str(length)))
-    headers.append(("x-cos-request-id", call.request_id))
+    headers.append(("x-cos-request-id", request.request_id))
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     if answer.stream is not None:

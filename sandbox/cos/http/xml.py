@@ -1,6 +1,6 @@
-"""XML in and out, as little of it as COS needs.
+"""The subset of XML that COS needs, parsed and rendered.
 
-A node is a text, a number, or a sequence of (name, node) pairs; repeating a name makes a list.
+A node is a text, a number, or a sequence of (name, node) pairs; a repeated name makes a list.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sandbox.cos.errors import Refused
 __all__ = ["Element", "Node", "parse", "render", "text_of"]
 
 Element: TypeAlias = ET.Element
-"""An element of a document that was read."""
+"""Element of a parsed document."""
 
 Node: TypeAlias = "str | int | Sequence[tuple[str, Node]]"
-"""A document to be written."""
+"""Document to be rendered."""
 
 _QUOTES = {'"': "&quot;"}
 
 
 def render(name: str, node: Node) -> bytes:
-    """One document with the root element `name`."""
+    """Render a document with the root element `name`."""
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _render(name, node).encode()
 
 
@@ -35,15 +35,15 @@ def _render(name: str, node: Node) -> str:
 
 
 def parse(body: bytes, root: str) -> Element:
-    """The root element of a request's document.
+    """Parse a request's document and return its root element.
 
     Raises:
-        Refused: 400 MalformedXML: no document, another root, or one that declares entities.
+        Refused: 400 MalformedXML: no document, another root, or a declaration.
     """
     if b"<!" in body:
         raise Refused(400, "MalformedXML", "Declarations are not taken.")
     try:
-        element = ET.fromstring(body)  # noqa: S314 - declarations, and so entities, were refused above
+        element = ET.fromstring(body)  # noqa: S314 - declarations, and thus entities, were refused above
     except ET.ParseError as error:
         raise Refused(400, "MalformedXML", "The XML you provided was not well-formed.") from error
     if element.tag != root:
@@ -52,5 +52,5 @@ def parse(body: bytes, root: str) -> Element:
 
 
 def text_of(element: Element, name: str) -> str:
-    """The text of a child; empty if there is no such child or it is empty."""
+    """Return the text of a child; empty if there is no such child or it is empty."""
     return (element.findtext(name) or "").strip()

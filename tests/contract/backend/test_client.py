@@ -59,7 +59,7 @@ class StandIn:
         assert (await self.call("POST", "/_sandbox/faults", fault)).status_code == 204
 
     async def book(self) -> dict[str, Any]:
-        return dict((await self.call("GET", "/_sandbox/book")).json())
+        return dict((await self.call("GET", "/_sandbox/quota")).json())
 
     async def row(self, task: str, step: int = 0) -> dict[str, Any]:
         (row,) = [row for row in (await self.book())["tasks"] if (row["task_id"], row["step"]) == (task, step)]

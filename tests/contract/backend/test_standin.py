@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from messages.codes import Code
 from sandbox.backend import create_app
-from sandbox.backend.quota_account import Book, Heard, answer_to
+from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback, answer_to
 from services.errors import TicketRefused
 from tasks.accepting import tickets
 from telemetry.secrets import Secret
@@ -88,7 +88,7 @@ async def call(
 
 
 async def book(http: httpx.AsyncClient) -> dict[str, Any]:
-    return dict((await http.get("/_sandbox/book")).json())
+    return dict((await http.get("/_sandbox/quota")).json())
 
 
 async def test_a_sale_charges_one_and_gives_a_ticket_the_workers_accept() -> None:
@@ -323,12 +323,12 @@ def test_a_weak_ticket_secret_is_refused_at_start() -> None:
 
 
 def test_reopening_two_steps_of_one_task_is_charged_once_as_it_was_refunded_once() -> None:
-    page = Book(":memory:")
+    page = QuotaAccount(":memory:")
     page.sell("u1", "t1", 0, "basic_clean", "{}", NOW)
     page.add_step("t1", "poster", "{}", NOW)
     for step in (0, 1):
-        page.hear(
-            Heard(
+        page.record_callback(
+            ReceivedCallback(
                 path="/x",
                 received=NOW,
                 signature_ok=True,
@@ -358,7 +358,7 @@ MOVES = st.lists(st.sampled_from(["success", "failed", "reopen", "cancel"]), max
 
 @given(MOVES)
 def test_whatever_happens_refunds_follow_the_state(moves: list[str]) -> None:
-    page = Book(":memory:")
+    page = QuotaAccount(":memory:")
     try:
         page.sell("u1", "t1", 0, "basic_clean", "{}", NOW)
         for move in moves:
@@ -368,8 +368,8 @@ def test_whatever_happens_refunds_follow_the_state(moves: list[str]) -> None:
                 page.cancel("t1")
             else:
                 outputs = ("cos://output/u1/t1/frame_01.jpg",) if move == "success" else ()
-                page.hear(
-                    Heard(
+                page.record_callback(
+                    ReceivedCallback(
                         path="/x",
                         received=NOW,
                         signature_ok=True,

@@ -1,4 +1,4 @@
-"""A real Pulsar for benchmarks: PULSAR_URL's (with PULSAR_ADMIN_URL, PULSAR_TOKEN), else one of their own by Java."""
+"""Pulsar for benchmarks: that of PULSAR_URL (with PULSAR_ADMIN_URL, PULSAR_TOKEN), else a local one (needs Java)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 import pulsar
 
-from bench.house import TOPIC
+from bench.environment import TOPIC
 from sandbox.pulsar import LocalPulsar
 from transport.pulsar import PulsarBroker, PulsarOptions
 
-__all__ = ["Place", "pulsar_place"]
+__all__ = ["PulsarEndpoint", "pulsar_endpoint"]
 
 
-class Place(msgspec.Struct, frozen=True):
+class PulsarEndpoint(msgspec.Struct, frozen=True):
     """A broker, and a namespace for each measurement."""
 
     url: str
@@ -27,7 +27,7 @@ class Place(msgspec.Struct, frozen=True):
     broker: LocalPulsar | None
 
     def namespace(self) -> str:
-        """Return a new namespace; on a shared broker the one that PULSAR_NAMESPACE names."""
+        """Return a new namespace; on an external broker the one that PULSAR_NAMESPACE names."""
         if self.broker is None:
             return os.environ.get("PULSAR_NAMESPACE", "default")
         name = f"bench-{secrets.token_hex(6)}"
@@ -35,21 +35,21 @@ class Place(msgspec.Struct, frozen=True):
         return name
 
     def path(self, namespace: str, topic: str = TOPIC) -> str:
-        """Full name of a topic."""
+        """Return the full name of a topic."""
         return f"persistent://public/{namespace}/{topic}"
 
     def client(self) -> pulsar.Client:
-        """Return the raw client."""
+        """Open the raw client."""
         return pulsar.Client(self.url, authentication=self.authentication, logger=quiet())
 
     @property
     def authentication(self) -> pulsar.AuthenticationToken | None:
-        """Of PULSAR_TOKEN."""
+        """Authentication with PULSAR_TOKEN."""
         token = os.environ.get("PULSAR_TOKEN", "")
         return pulsar.AuthenticationToken(token) if token else None
 
     async def open(self, namespace: str) -> PulsarBroker:
-        """Our adapter."""
+        """Open our adapter."""
         token = os.environ.get("PULSAR_TOKEN", "")
         options = PulsarOptions(
             url=self.url, namespace=namespace, admin_url=self.admin_url, token=(lambda: token) if token else None
@@ -58,24 +58,24 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def quiet() -> pulsar.ConsoleLogger:
-    """Redirect the client's prints, because the figures go to standard output."""
+    """Return a logger that hides the client's output, because the figures are printed to standard output."""
     return pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
 
 
 @contextlib.contextmanager
-def pulsar_place() -> Generator[Place]:
-    """Yield a broker.
+def pulsar_endpoint() -> Generator[PulsarEndpoint]:
+    """Provide a broker while it is needed.
 
     Raises:
-        sandbox.pulsar.BrokerFailed: there is none to be had.
+        sandbox.pulsar.BrokerFailed: no broker is available.
     """
     if url := os.environ.get("PULSAR_URL"):
-        yield Place(url, os.environ.get("PULSAR_ADMIN_URL", ""), None)
+        yield PulsarEndpoint(url, os.environ.get("PULSAR_ADMIN_URL", ""), None)
         return
     with tempfile.TemporaryDirectory() as folder:
         broker = LocalPulsar(Path(folder) / "pulsar")
         try:
             broker.start()
-            yield Place(broker.url, broker.admin_url, broker)
+            yield PulsarEndpoint(broker.url, broker.admin_url, broker)
         finally:
             broker.kill()

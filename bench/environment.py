@@ -1,4 +1,4 @@
-"""What an engine needs around it to be measured alone: a broker, a ledger in memory, stages of the benchmark's own."""
+"""Environment of an engine that is measured alone: a broker, a ledger in memory, stages of the benchmark."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.port import Broker
 
-__all__ = ["TOPIC", "NoWork", "build_pump", "outside", "poll_message"]
+__all__ = ["TOPIC", "NoWork", "build_pump", "build_services", "poll_message"]
 
 TOPIC = topic_of(Stage.POLL)
 
 log = logs.get(__name__)
 
 
-def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Services:
-    """Return services with this broker and a ledger in memory; nothing else is reached.
+def build_services(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Services:
+    """Return services with this broker and a ledger in memory; nothing else is reachable.
 
     Args:
         broker: the broker.
-        vendors: those that stages ask.
-        expected_s: how long they usually take.
+        vendors: vendors for the stages.
+        expected_s: usual duration of their jobs, in seconds.
     """
     records = MemoryObjects(bucket="ledger-1250000000", clock=time.time)
     return Services(
@@ -59,14 +59,14 @@ def outside(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expecte
 
 
 def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
-    """Return a poll message. With the default `seq` the engine touches the ledger only to write."""
+    """Return a `poll` message. With the default `seq` the engine uses the ledger only to write."""
     header = new_header(RunId("u-1024", f"t{number}"), Stage.POLL, time.time())
     header = msgspec.structs.replace(header, seq=seq, kind="model_pose12", deadline=deadline_s * 1000)
     return encode(Message(header, Poll((Job(1, f"job{number}"),), header.created)))
 
 
 def build_pump(services: Services, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:
-    """Return a pump on the topics of some stages, each with permits of its own."""
+    """Return a pump on the topics of some stages, each with its own permits."""
     groups = tuple(Group({topic_of(stage): 1}) for stage in stages)
     pauses = Pauses(asyncio.get_running_loop().time)
     dispatcher = Dispatcher(Engine(services, stages, pauses))
@@ -77,22 +77,24 @@ class NoWork:
     """A stage that does nothing, and a pump that runs it.
 
     Args:
-        broker: where the messages are.
-        concurrency: slots of the pump.
+        broker: broker with the messages.
+        concurrency: permits of the pump.
         prefetch: messages fetched ahead.
-        telling: whether it logs one line a message.
+        logged: log one line for each message.
     """
 
-    def __init__(self, broker: Broker, *, concurrency: int, prefetch: int, telling: bool = False) -> None:
-        self._telling = telling
+    def __init__(self, broker: Broker, *, concurrency: int, prefetch: int, logged: bool = False) -> None:
+        self._logged = logged
         self._left = 0
         self._begun = 0.0
         self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._pump = build_pump(outside(broker), {Stage.POLL: self._stage}, concurrency=concurrency, prefetch=prefetch)
+        self._pump = build_pump(
+            build_services(broker), {Stage.POLL: self._stage}, concurrency=concurrency, prefetch=prefetch
+        )
 
     async def _stage(self, _message: Message, _task: Task | None, _out: Services) -> Outcome:
         self._begun = self._begun or time.perf_counter()
-        if self._telling:
+        if self._logged:
             log.info(Event.VENDOR_POLLED, vendor="none", state="working")
         self._left -= 1
         if not self._left:
@@ -100,7 +102,7 @@ class NoWork:
         return Leave()
 
     async def take(self, count: int) -> float:
-        """Seconds from the first message to the last of so many, all acked in the end."""
+        """Process a number of messages. Returns the seconds from the first to the last; all are acked at the end."""
         self._left = count
         running = asyncio.create_task(self._pump.run())
         took = await self._done
