@@ -6,6 +6,8 @@ RUN := .venv/bin
 # Imports without compiled files take two to three times as long, and on some machines Python may not write them itself.
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
+# The tests start hundreds of processes, and pytest rewrites every test module: both are kept compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 PHOTO ?=
 # Passed in the environment, so that a name with spaces stays one word.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +16,7 @@ from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.environment import Sandbox
 from services.objects import checks
-from tests.support.patience import PATIENCE_S
+from tests.support.forked import run_console
 from tests.telemetry.collectors import grpc_collector, http_collector
 
 ROOT: Final = Path(__file__).parents[2]
@@ -128,6 +126,11 @@ def _examine(environ: Mapping[str, str]) -> dict[str, Finding]:
     return {finding.name: finding for finding in asyncio.run(examine(environ))}
 
 
+def _silent(world: Sandbox) -> dict[str, str]:
+    """Its environment without a webhook: to be asked whether it knows a path, its function would start a process."""
+    return {**world.environ, "WEBHOOK_URL": ""}
+
+
 def _bad(environ: Mapping[str, str]) -> list[Finding]:
     return [finding for finding in _examine(environ).values() if finding.ok is False]
 
@@ -146,14 +149,14 @@ def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(world: S
 
 
 def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(world: Sandbox) -> None:
-    assert "TICKET_REQUIRED" not in _examine(world.environ)["tickets"].detail
-    assert "TICKET_REQUIRED" in _examine({**world.environ, "TICKET_REQUIRED": "false"})["tickets"].detail
+    assert "TICKET_REQUIRED" not in _examine(_silent(world))["tickets"].detail
+    assert "TICKET_REQUIRED" in _examine({**_silent(world), "TICKET_REQUIRED": "false"})["tickets"].detail
 
 
 def test_tickets_without_a_secret_of_their_own_are_told(world: Sandbox) -> None:
-    found = _examine({**world.environ, "TICKET_SECRET": ""})["tickets"]
+    found = _examine({**_silent(world), "TICKET_SECRET": ""})["tickets"]
     assert (found.ok, found.detail, "TICKET_SECRET" in found.remedy) == (False, "TICKET_SECRET is not set", True)
-    assert _examine({**world.environ, "TICKET_SECRET": "", "TICKET_REQUIRED": "false"})["tickets"].ok
+    assert _examine({**_silent(world), "TICKET_SECRET": "", "TICKET_REQUIRED": "false"})["tickets"].ok
 
 
 def test_in_production_each_variable_that_only_a_sandbox_may_have_is_named(world: Sandbox) -> None:
@@ -174,16 +177,16 @@ def test_in_production_secrets_that_are_equal_are_named(world: Sandbox) -> None:
 
 
 def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: Sandbox) -> None:
-    (bad,) = _bad({**world.environ, "LEDGER_BUCKET": world.environ["COS_BUCKET"]})
+    (bad,) = _bad({**_silent(world), "LEDGER_BUCKET": world.environ["COS_BUCKET"]})
     assert "LEDGER_BUCKET and COS_BUCKET name the same bucket" in bad.detail
 
 
 def test_topics_that_exist_are_well(world: Sandbox) -> None:
-    assert _bad({**world.environ, "WORK_TOPICS": "poll, wake"}) == []
+    assert _bad({**_silent(world), "WORK_TOPICS": "poll, wake"}) == []
 
 
 def test_the_vendors_older_interface_is_well_too(world: Sandbox) -> None:
-    assert _bad({**world.environ, "RUNNINGHUB_API": "v1"}) == []
+    assert _bad({**_silent(world), "RUNNINGHUB_API": "v1"}) == []
 
 
 def test_every_variable_is_broken_here() -> None:
@@ -209,7 +212,7 @@ def test_each_broken_setting_is_named_with_a_remedy(world: Sandbox, name: str, c
 
 
 def test_what_one_setting_breaks_leaves_the_rest_well(world: Sandbox) -> None:
-    bad = _bad({**world.environ, "RUNNINGHUB_API_KEY": "wrong-key"})
+    bad = _bad({**_silent(world), "RUNNINGHUB_API_KEY": "wrong-key"})
     assert [finding.name for finding in bad] == ["runninghub"]
 
 
@@ -218,7 +221,7 @@ def _unexamined(found: Mapping[str, Finding]) -> dict[str, str]:
 
 
 def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: Sandbox) -> None:
-    found = _examine({**world.environ, "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
+    found = _examine({**_silent(world), "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
     bad = [name for name, finding in found.items() if finding.ok is False]
     assert bad == ["data bucket", "ledger: versioning", "ledger: create-only"]
     assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
@@ -229,14 +232,14 @@ def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: Sandb
 
 def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(world: Sandbox) -> None:
     world.arm("cos", {"kind": "unavailable", "method": "POST", "key": r"^staging/doctor/.*\.png$"})
-    found = _examine(world.environ)
+    found = _examine(_silent(world))
     assert [name for name, finding in found.items() if finding.ok is False] == ["picture service"]
     assert _unexamined(found) == {"audit": "not examined: see picture service"}
 
 
 def test_an_audit_that_is_refused_names_its_policy(world: Sandbox) -> None:
     world.arm("cos", {"kind": "unavailable", "method": "POST", "key": "^image/auditing$"})
-    (bad,) = _bad(world.environ)
+    (bad,) = _bad(_silent(world))
     assert bad.name == "audit"
     assert "COS_AUDIT_BIZ_TYPE" in bad.remedy
 
@@ -245,7 +248,7 @@ def test_an_audit_that_is_refused_names_its_policy(world: Sandbox) -> None:
 def test_a_collector_that_takes_a_span_is_well(world: Sandbox, collector: Any, protocol: str) -> None:
     with collector() as received:
         environ = {
-            **world.environ,
+            **_silent(world),
             "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
         }
@@ -271,10 +274,8 @@ def test_no_secret_is_in_what_it_says(world: Sandbox) -> None:
 
 @pytest.mark.parametrize(("change", "status"), [({}, 0), ({"LOG_LEVEL": "LOUD"}, 1)])
 def test_the_command_says_the_same_to_machines(world: Sandbox, change: Mapping[str, str], status: int) -> None:
-    argv = [sys.executable, "-m", "console", "doctor", "--json"]
-    environ = {**world.environ, **change}
-    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-    assert done.returncode == status
-    told = json.loads(done.stdout)
+    done, printed, _ = run_console(["doctor", "--json"], ROOT, {**world.environ, **change})
+    assert done == status
+    told = json.loads(printed)
     assert told["ok"] is (status == 0)
     assert [finding["name"] for finding in told["findings"] if not finding["ok"]] == list(change)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from console.processes.handlers import HANDLERS
 from sandbox.environment import Sandbox
+from tests.support.forked import run_console
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +208,7 @@ def test_bad_usage_is_said_with_the_option_and_status_2(tmp_path: Path, argument
     names = {"COS_BUCKET": "b-1", "LEDGER_BUCKET": "l-1", "BACKEND_URL": "http://127.0.0.1:9"}
     lines = {**names, "BROKER_URL": f"sqlite://{tmp_path}/broker.db", **secrets}
     (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
-    done = _run(arguments, tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
+    status, _, told = run_console(arguments, tmp_path, _environ())
+    assert status == 2, told
+    assert named in told
+    assert "Traceback" not in told

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.trees import tree_of
+
 __all__ = ["MAX_MODULES", "crowded", "forbidden", "upward_names"]
 
 MAX_MODULES = 15
@@ -48,7 +50,7 @@ def upward_names(root: Path) -> list[str]:
         f"{path.relative_to(root)}:{line} names {name}"
         for package, others in forbidden(root).items()
         for path in sorted((root / package).rglob("*.py"))
-        for line, name in _named(ast.parse(path.read_text(encoding="utf-8")), root)
+        for line, name in _named(tree_of(path), root)
         if name.partition(".")[0] in others
     ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks.ledger.records import RECORDS
+from tests.support.trees import tree_of
 
 __all__ = ["WORDS", "names_outside"]
 
@@ -44,7 +45,7 @@ def names_outside(root: Path) -> list[str]:
             name = path.relative_to(root).as_posix()
             if not name.startswith(_HOME):
                 allowed = WORDS.get(name, frozenset())
-                texts = _texts(ast.parse(path.read_text(encoding="utf-8")))
+                texts = _texts(tree_of(path))
                 found += [f"{name}:{line}: {text!r}" for line, text in texts if text not in allowed and _is_name(text)]
     return found
 

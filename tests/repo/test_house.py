@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.trees import tree_of
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["packages"]
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -21,10 +23,6 @@ MEDIAN_FUNCTION = 12
 
 def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -64,18 +62,18 @@ def _declared(tree: ast.Module) -> list[str] | None:
 @pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=_name)
 def test_a_module_is_short_and_so_are_its_functions(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE
-    long = {node.name: _lines(node) for node in _functions(_tree(path)) if _lines(node) > MAX_FUNCTION}
+    long = {node.name: _lines(node) for node in _functions(tree_of(path)) if _lines(node) > MAX_FUNCTION}
     assert not long
 
 
 def test_functions_are_short_as_a_rule() -> None:
-    sizes = sorted(_lines(node) for path in MODULES for node in _functions(_tree(path)))
+    sizes = sorted(_lines(node) for path in MODULES for node in _functions(tree_of(path)))
     assert sizes[len(sizes) // 2] <= MEDIAN_FUNCTION
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name not in {"__init__.py", "__main__.py"}], ids=_name)
 def test_public_names_are_exactly_those_declared(path: Path) -> None:
-    tree = _tree(path)
+    tree = tree_of(path)
     declared = _declared(tree)
     assert declared is not None, "the module has no __all__"
     assert sorted(declared) == sorted(set(declared))

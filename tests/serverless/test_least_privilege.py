@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from sandbox.environment import Handlers, Sandbox
 from sandbox.scf import Function, Status, Timer
 from tasks.calls.webhook_paths import Webhooks
@@ -13,6 +15,8 @@ from telemetry.secrets import Secret
 from tests.bad_input.shop import event
 from tests.docs.environments import FUNCTIONS
 from tests.serverless.functions import alone, function, shop_of, until
+
+pytestmark = pytest.mark.slow
 
 NOTHING: Final = ("true",)
 """The stand-ins call no function: the test does."""

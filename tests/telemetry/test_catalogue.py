@@ -14,6 +14,7 @@ import pytest
 from telemetry.events import Event
 from telemetry.fields import FIELDS
 from telemetry.instruments import Metric, SpanName
+from tests.support.trees import tree_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/telemetry.md").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ CATALOGUES = {"events.py", "fields.py", "instruments.py"}
 @functools.cache
 def _trees() -> dict[str, ast.Module]:
     paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name not in CATALOGUES]
-    return {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    return {str(path.relative_to(ROOT)): tree_of(path) for path in paths}
 
 
 def _nodes() -> Iterator[tuple[str, ast.AST]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from consumers.runners.health import EVERY_S, check_health_file, is_healthy, watch_health
+from consumers.runners.health import check_health_file, is_healthy, watch_health
 from runtime.errors import BadSettings
 from telemetry import logs
+from tests.support.forked import run_console
 from tests.support.patience import PATIENCE_S
 
 
@@ -33,12 +32,15 @@ def test_a_file_is_healthy_while_it_is_young(tmp_path: Path) -> None:
     assert is_healthy(path, oldest=60)
 
 
-async def test_it_is_touched_while_every_consumer_is_connected_and_not_otherwise(tmp_path: Path) -> None:
+async def test_it_is_touched_while_every_consumer_is_connected_and_not_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.runners.health.EVERY_S", 0.02)
     path, links = tmp_path / "health", [Link(), Link()]
     links[1].connected = False
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(watch_health(str(path), links))  # type: ignore[arg-type]
-        await asyncio.sleep(EVERY_S / 4)
+        await asyncio.sleep(0.2)
         assert not await asyncio.to_thread(path.exists)
         links[1].connected = True
         while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - a file tells nobody
@@ -51,18 +53,18 @@ async def test_without_a_file_there_is_nothing_to_do() -> None:
 
 
 def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:
-    def healthy(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "console", "healthy", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    def healthy(*arguments: str) -> tuple[int, str]:
+        status, _, told = run_console(["healthy", *arguments], tmp_path, {"PATH": os.environ["PATH"]})
+        return status, told
 
     path = tmp_path / "health"
-    gone = healthy("--file", str(path))
-    assert (gone.returncode, "takes no messages" in gone.stderr) == (1, True)
+    status, told = healthy("--file", str(path))
+    assert (status, "takes no messages" in told) == (1, True)
     path.touch()
-    assert healthy("--file", str(path)).returncode == 0
-    assert healthy().returncode == 2
-    folder = healthy("--file", str(tmp_path))
-    assert (folder.returncode, "is a folder" in folder.stderr) == (2, True)
+    assert healthy("--file", str(path))[0] == 0
+    assert healthy()[0] == 2
+    status, told = healthy("--file", str(tmp_path))
+    assert (status, "is a folder" in told) == (2, True)
 
 
 def test_a_folder_is_never_healthy(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from messages.codec import MAX_MESSAGE_BYTES
 from messages.codes import Code
-from producer.sweep import MAX_PAGES, SweepPosition, Swept, resume_sweep, sweep
+from producer.sweep import SweepPosition, Swept, resume_sweep, sweep
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.errors import BadSettings
@@ -244,12 +244,13 @@ async def test_a_call_begins_nothing_when_its_time_is_over(house: House) -> None
 
 
 async def test_a_cursor_that_leads_nowhere_ends(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producer.sweep.MAX_PAGES", 5)
     house.backend.sell_many(2 * PAGE_SIZE)
     await asyncio.sleep(601)
     whole = house.backend.unfinished
     monkeypatch.setattr(house.backend, "unfinished", lambda older_than, cursor="": whole(older_than, ""))
     swept = await house.sweep()
-    assert (swept.pages, swept.cursor) == (MAX_PAGES, str(PAGE_SIZE))
+    assert (swept.pages, swept.cursor) == (5, str(PAGE_SIZE))
 
 
 async def test_an_event_may_say_where_to_begin_and_how_old(house: House) -> None:
