@@ -32,7 +32,7 @@ numbers = itertools.count()
 
 
 async def publish(queue: Mapping[str, str], count: int) -> set[str]:
-    """Messages about runs that nobody accepted: each is marked, and becomes one dead letter. Returns their ids."""
+    """Messages about runs that nobody accepted: each becomes one dead letter. Returns their ids."""
     async with opened(queue) as broker:
 
         async def one() -> str:

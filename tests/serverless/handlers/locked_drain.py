@@ -1,4 +1,4 @@
-"""The drain, whose broker file somebody locks for LOCKED_S from the moment a message has been marked."""
+"""The drain, whose broker file somebody locks for LOCKED_S from the moment the first message is acked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _done: list[sqlite3.Connection] = []
 
 
 def _reached(name: str) -> None:
-    if name == "clean.marked" and not _done:
+    if name == "clean.acked" and not _done:
         path = os.environ["BROKER_URL"].removeprefix("sqlite://")
         lock = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         lock.execute("BEGIN IMMEDIATE")

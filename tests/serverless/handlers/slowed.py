@@ -14,7 +14,7 @@ main_handler = importlib.import_module(os.environ["SLOWED"]).main_handler
 
 
 def _reached(name: str) -> None:
-    if name == "clean.marked":
+    if name == "clean.acked":
         time.sleep(float(os.environ["SLOW_S"]))
 
 
