@@ -202,7 +202,7 @@ class SqliteConsumer:
             transport.errors.BrokerDown: the file failed; release again.
         """
         if self._closed:
-            # Closing gives back all that is held, this too.
+            # `close` releases all held messages, including this one.
             return
         row = self._held.pop(delivery.message_id, None)
         if row is None:
