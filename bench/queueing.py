@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from bench.figures import Figure
-from consumers.runners.dispatcher import Dispatcher
+from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
+from messages.keys import RunId
 from messages.topics import WORKERS, topic_of
 from tests.engine.fate import dies, waits
 from tests.engine.virtual import VirtualLoop
 from tests.engine.world import World
 
-__all__ = ["after_a_kill", "behind_a_paid_call", "measure"]
+__all__ = ["after_a_kill", "behind_a_paid_call", "late_tasks_of_one_user", "measure", "one_user"]
 
 _PAID_S = 80.0
 _SHORT_S = 0.5
 _LONG_S = 40.0
 _AT_ONCE = 8
+_CAP = 6
+_FLOOD = 300
 
 T = TypeVar("T")
 
@@ -38,9 +41,13 @@ async def _pumping(world: World, *, user_cap: int = 0) -> AsyncIterator[Dispatch
         await running
 
 
-async def _until(done: Callable[[], Awaitable[bool]]) -> None:
+async def _until(done: Callable[[], Awaitable[bool]], each: float = 0.1) -> None:
     while not await done():  # noqa: ASYNC110 - virtual time
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(each)
+
+
+async def _have_verdicts(world: World, runs: Sequence[RunId]) -> bool:
+    return all([await world.ledger.verdict(run) for run in runs])
 
 
 def _run(scene: Callable[[], Awaitable[T]]) -> T:
@@ -64,11 +71,7 @@ async def behind_a_paid_call() -> float:
         world.fate.strike("objects.process", *[waits(_SHORT_S)] * 10)
         started = world.now()
         runs = [await world.order("basic_clean") for _ in range(5)]
-
-        async def over() -> bool:
-            return all([await world.ledger.verdict(run) for run in runs])
-
-        await _until(over)
+        await _until(lambda: _have_verdicts(world, runs))
         took = world.now() - started
         await asyncio.sleep(600)
         return took
@@ -88,15 +91,37 @@ async def after_a_kill() -> float:
         world.fate.strike("objects.process", *[waits(_LONG_S)] * _AT_ONCE)
         started = world.now()
         async with _pumping(world):
-
-            async def over() -> bool:
-                return all([await world.ledger.verdict(run) for run in runs])
-
-            await _until(over)
+            await _until(lambda: _have_verdicts(world, runs))
             return world.now() - started
+
+
+async def one_user() -> tuple[float, int]:
+    """Seconds until 300 tasks of a second of one user are done, and how many messages were published again for that."""
+    async with World(topics=()) as world:
+        world.fate.strike("objects.process", *[waits(1.0)] * _FLOOD)
+        runs = [await world.order("basic_clean") for _ in range(_FLOOD)]
+        started = world.now()
+        async with _pumping(world, user_cap=_CAP) as dispatcher:
+            await _until(lambda: _have_verdicts(world, runs))
+            took = world.now() - started
+            return took, dispatcher.counts[DeliveryOutcome.THROTTLED]
+
+
+async def late_tasks_of_one_user() -> int:
+    """How many of 330 tasks of 10 s of one user run out of time: six at once need 550 s of 600."""
+    async with World(topics=()) as world:
+        world.fate.strike("objects.process", *[waits(10.0)] * 330)
+        runs = [await world.order("basic_clean") for _ in range(330)]
+        async with _pumping(world, user_cap=_CAP):
+            await _until(lambda: _have_verdicts(world, runs), 5.0)
+        return sum([(await world.verdict(run)).status != "success" for run in runs])
 
 
 def measure() -> Iterator[Figure]:
     """Each figure once: virtual time has no spread."""
     yield Figure.of("isolation_five_short_tasks_behind_a_paid_call", [_run(behind_a_paid_call)], "s")
     yield Figure.of("isolation_eight_messages_after_one_kill", [_run(after_a_kill)], "s")
+    took, again = _run(one_user)
+    yield Figure.of("user_cap_300_tasks_of_one_user", [took], "s")
+    yield Figure.of("user_cap_messages_published_again", [again], "")
+    yield Figure.of("user_cap_late_of_330_tasks_of_one_user", [_run(late_tasks_of_one_user)], "")

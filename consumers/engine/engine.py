@@ -39,7 +39,7 @@ from consumers.engine.outcomes import (
     dead_lettered,
 )
 from consumers.engine.pauses import Pauses
-from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of, throttle_delay
+from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
 from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
@@ -125,16 +125,14 @@ class Engine:
             await consumer.ack(delivery)
             reached(f"{header.stage}.acked")
 
-    async def throttle(
-        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float | None = None
-    ) -> bool:
+    async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
         """Publish a message again with a delay, unchanged, and ack it.
 
         Args:
             delivery: the message.
             consumer: whose delivery it is.
             message: what it says.
-            delay: seconds until it is due; None where its user is at the cap.
+            delay: seconds until it is due; jittered, and cut to the run's deadline (see `real_delay`).
 
         Returns:
             False, with nothing done, if it must not wait: its run is out of time, or would have no time for an isolated
@@ -145,11 +143,10 @@ class Engine:
         """
         header, now = message.header, self._services.ledger.now()
         left = math.inf if header.deadline_at is None else header.deadline_at - now
-        needed = limit_of(header.stage, self._services.recipes.get(header.kind)) if header.isolated else 0.0
-        if left <= needed + (delay or 0.0) or await self._has_begun(message, delivery):
+        needed = limit_of(header.stage, self._services.recipes.get(header.kind))
+        if left <= (needed + delay if header.isolated else 0.0) or await self._has_begun(message, delivery):
             return False
-        delay = jittered(throttle_delay(now - header.due_at) if delay is None else delay, self._services.rng)
-        delay = real_delay(delay, left)
+        delay = real_delay(jittered(delay, self._services.rng), left)
         with logs.context(_fields(header, delivery)):
             await self._effects.publish(delivery.topic, delivery.payload, delay)
             await consumer.ack(delivery)

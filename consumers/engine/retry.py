@@ -19,13 +19,10 @@ __all__ = [
     "OUTAGE_DELAY",
     "OUTAGE_LONGEST",
     "OUTAGE_PAUSE",
-    "THROTTLE_LONGEST",
-    "THROTTLE_SHORTEST",
     "backoff",
     "jittered",
     "outage_delay",
     "outcome_of",
-    "throttle_delay",
 ]
 
 MAX_ATTEMPTS: Final = 5
@@ -49,9 +46,6 @@ OUTAGE_LONGEST: Final = 40.0
 OUTAGE_PAUSE: Final = 5.0
 """Seconds for which a topic pauses when a service as such is down."""
 
-THROTTLE_SHORTEST: Final = 1.0
-THROTTLE_LONGEST: Final = 30.0
-
 JITTER: Final = 0.2
 """Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
 
@@ -65,15 +59,6 @@ def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) 
     """Return the seconds until the next attempt: exponential, jittered down to a floor, never before Retry-After."""
     ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << min(attempt, 10)))
     return max(retry_after or 0.0, FLOOR_DELAY + (ceiling - FLOOR_DELAY) * rng.random())
-
-
-def throttle_delay(age: float) -> float:
-    """Return the seconds until a message over the user cap is tried again: the longer, the longer it has waited.
-
-    Args:
-        age: seconds since it was due.
-    """
-    return min(THROTTLE_LONGEST, max(THROTTLE_SHORTEST, age / 4))
 
 
 def outage_delay(waits: int, retry_after: float | None = None) -> float:

@@ -78,6 +78,7 @@ class Dispatcher:
         consumer: Consumer,
         may_begin: Callable[[], bool] = lambda: True,
         message: Message | InvalidMessage | None = None,
+        has_spare: Callable[[], bool] = lambda: False,
     ) -> None:
         """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged.
 
@@ -86,6 +87,7 @@ class Dispatcher:
             consumer: whose delivery it is.
             may_begin: asked once more in the moment in which it would begin; else it is given back.
             message: what it says, where the caller has read it already.
+            has_spare: whether a permit is free beside this one, and finds nothing to do.
         """
         task = asyncio.current_task()
         if task is None:
@@ -95,7 +97,7 @@ class Dispatcher:
         end = DeliveryOutcome.CUT_OFF
         try:
             message = message or try_decode(delivery.payload)
-            end = await self._work(delivery, consumer, message, may_begin)
+            end = await self._work(delivery, consumer, message, may_begin, has_spare)
         finally:
             self.counts[end] += 1
             self._busy.discard(task)
@@ -114,28 +116,43 @@ class Dispatcher:
         consumer: Consumer,
         message: Message | InvalidMessage,
         may_begin: Callable[[], bool],
+        has_spare: Callable[[], bool],
     ) -> DeliveryOutcome:
         user = self._cap.counted(message.header) if isinstance(message, Message) else ""
         try:
-            is_over = user and self._cap.is_full(user) and may_begin()
-            if is_over and isinstance(message, Message) and await self._throttle(delivery, consumer, message):
-                return DeliveryOutcome.THROTTLED
-            if user:
+            if not user or not isinstance(message, Message):
+                return await self._run(delivery, consumer, message, may_begin)
+            if not self._cap.is_full(user) or not may_begin():
                 self._cap.enter(user)
+            elif not await self._enter_capped(user, delivery, consumer, message, has_spare):
+                return DeliveryOutcome.THROTTLED
+            began = self._loop.time()
             try:
                 return await self._run(delivery, consumer, message, may_begin)
             finally:
-                if user:
-                    self._cap.leave(user)
+                self._cap.leave(user, self._loop.time() - began)
         except Exception as error:  # noqa: BLE001 - one message must not end the process
             # It comes again; its mark then tells that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
             await give_back(delivery, consumer)
             return DeliveryOutcome.ABANDONED
 
-    async def _throttle(
-        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float | None = None
+    async def _enter_capped(
+        self, user: str, delivery: Delivery, consumer: Consumer, message: Message, has_spare: Callable[[], bool]
     ) -> bool:
+        """Wait a moment for a place under the cap; False for one that was published again with a delay."""
+        try:
+            if await self._cap.enter_soon(user, HOLD_S, has_spare):
+                return True
+        except asyncio.CancelledError:
+            await give_back(delivery, consumer)
+            raise
+        if await self._throttle(delivery, consumer, message, self._cap.send_away(message.header)):
+            return False
+        self._cap.enter(user)
+        return True
+
+    async def _throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
         try:
             return await self._engine.throttle(delivery, consumer, message, delay)
         except Outage as error:

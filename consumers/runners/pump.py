@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -36,6 +36,9 @@ __all__ = ["GROUPS", "Group", "Pump", "groups_in", "groups_of"]
 
 _BROKER_PAUSE_S: Final = 1.0
 """Seconds until a consumer asks again after its broker was down."""
+
+_EMPTY_S: Final = 0.2
+"""Seconds after which a topic that brings nothing counts as empty."""
 
 _WEIGHTS: Final = {Priority.HIGH: 6, Priority.NORMAL: 3, Priority.LOW: 1}
 """Share of each priority in ten messages while all three wait."""
@@ -183,9 +186,9 @@ class Pump:
         log.info(Event.WORKER_STARTED, topics=[topic for topic, _ in self._homes])
         async with asyncio.TaskGroup() as tasks:
             permits = [
-                tasks.create_task(self._serve_permit(group, consumer))
+                tasks.create_task(permit)
                 for group, consumer in zip(self._groups, consumers, strict=True)
-                for _ in range(self._concurrency)
+                for permit in self._permits(group, consumer)
             ]
             watchers = [
                 tasks.create_task(watch_backlog(self._broker, self._homes)),
@@ -210,13 +213,25 @@ class Pump:
         each = iter(opened)
         return [_together({topic: next(each) for topic in group.topics}, group) for group in self._groups]
 
-    async def _serve_permit(self, group: Group, consumer: Consumer) -> None:
-        """Work on one message after the other."""
+    def _permits(self, group: Group, consumer: Consumer) -> list[Coroutine[Any, Any, None]]:
+        asking: dict[int, float] = {}
+        return [self._serve_permit(group, consumer, asking, permit) for permit in range(self._concurrency)]
+
+    async def _serve_permit(self, group: Group, consumer: Consumer, asking: dict[int, float], permit: int) -> None:
+        """Work on one message after the other.
+
+        Args:
+            group: of the permit.
+            consumer: of the group.
+            asking: permit -> since when it waits for a message, by the loop's clock; of all permits of the group.
+            permit: which of them it is.
+        """
         topics, keys = tuple(group.topics), self._keys.get(group.vendor, ())
-        may_begin = partial(self._may_begin, group)
+        may_begin, has_spare = partial(self._may_begin, group), partial(self._has_spare, asking)
         while may_begin():
             if self._pauses.left(topics, keys):
                 await self._pauses.wait(topics, keys)
+            asking[permit] = self._loop.time()
             try:
                 delivery = await consumer.receive()
             except Closed:
@@ -228,10 +243,16 @@ class Pump:
                     log.warning(Event.BROKER_AWAY, error=error)
                     self._pauses.pause(topics[0], _BROKER_PAUSE_S)
                 continue
+            finally:
+                del asking[permit]
             if self._pauses.left(topics, keys):
                 await give_back(delivery, consumer)
             else:
-                await self._dispatcher.work(delivery, consumer, may_begin)
+                await self._dispatcher.work(delivery, consumer, may_begin, has_spare=has_spare)
+
+    def _has_spare(self, asking: Mapping[int, float]) -> bool:
+        """Whether a permit of a group has waited for a message for long enough to say that there is none."""
+        return bool(asking) and self._loop.time() - min(asking.values()) >= _EMPTY_S
 
     def _may_begin(self, group: Group) -> bool:
         """Return True if there is time for one more message."""

@@ -1,0 +1,71 @@
+"""The cap of a user leaves no permit idle, and a full vendor starves no task."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bench.queueing import late_tasks_of_one_user, one_user
+from tests.engine.test_pump import pumping, until_empty
+from tests.engine.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World(topics=())
+
+
+class Watch:
+    """Counts the pictures that are cleaned at once, by user; each takes some seconds."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._seconds = seconds
+        self.now: list[str] = []
+        self.most: dict[str, int] = {}
+        self.beside: set[tuple[int, int]] = set()
+        """(pictures of u1, pictures of u2) at once."""
+        world.fate.hook = self.see
+
+    async def see(self, place: str, *, done: bool) -> None:
+        if place.startswith("objects.process input/"):
+            user = place.split("/")[1]
+            (self.now.remove if done else self.now.append)(user)
+            self.beside.add((self.now.count("u1"), self.now.count("u2")))
+            await asyncio.sleep(0 if done else self._seconds)
+
+
+@pytest.mark.slow
+async def test_the_tasks_of_one_user_take_as_long_as_its_permits_need() -> None:
+    """Before messages over the cap waited for a place: 110 s, and 3,422 messages published again."""
+    took, again = await one_user()
+    assert took < 52
+    assert again < 1000
+
+
+@pytest.mark.slow
+async def test_no_task_of_one_user_runs_out_of_time_while_permits_are_idle() -> None:
+    """Before: 44 of 330."""
+    assert await late_tasks_of_one_user() == 0
+
+
+async def test_a_free_place_takes_the_next_message_at_once(world: World) -> None:
+    Watch(world, 0.4)
+    runs = [await world.order("basic_clean") for _ in range(4)]
+    before = world.now()
+    async with pumping(world, concurrency=2, user_cap=1):
+        while not all([await world.ledger.verdict(run) for run in runs]):  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.01)
+        assert world.now() - before < 4 * 0.4 + 0.6
+
+
+async def test_the_cap_binds_while_another_user_has_work_and_yields_when_it_has_none(world: World) -> None:
+    watch = Watch(world, 20)
+    runs = [await world.order("basic_clean", user="u2"), *[await world.order("basic_clean") for _ in range(9)]]
+    async with pumping(world, concurrency=4, user_cap=1):
+        await until_empty(world)
+    assert max(mine for mine, others in watch.beside if others) == 1
+    # A permit stays free for another user.
+    assert max(mine for mine, others in watch.beside if not others) == 3
+    for run in runs:
+        await world.promise(run, "success")
