@@ -8,9 +8,9 @@ from typing import Final
 
 from messages.keys import RunId
 from producer.sweep_rules import oddity_of
-from services.backend import Backend
+from services.backend import Backend, UnfinishedPage
 from services.checks import Check
-from services.errors import CheckFailed
+from services.errors import BackendDown, CheckFailed
 from services.http_body import IDENTITY
 from tasks.calls.webhook_paths import Webhooks
 
@@ -47,7 +47,7 @@ def webhook_checks(webhooks: Webhooks, *, nonce: Callable[[], str]) -> Sequence[
 async def _unfinished(backend: Backend, clock: Callable[[], float]) -> str:
     listed, wrong, cursor = 0, list[str](), ""
     for _ in range(_PAGES):
-        page = await backend.unfinished(600, cursor)
+        page = await _page(backend, cursor)
         listed += len(page.rows)
         wrong += [f"unreadable: {example}" for example in page.examples]
         odd = [(row, oddity_of(row, clock())) for row in page.rows]
@@ -57,8 +57,24 @@ async def _unfinished(backend: Backend, clock: Callable[[], float]) -> str:
             break
     if wrong:
         rows = "; ".join(wrong[:_ROWS_NAMED])
-        raise CheckFailed(f"nothing guards these rows of its list of unfinished tasks (docs/backend.md): {rows}")
+        raise CheckFailed(
+            f"nothing guards these rows of its list of unfinished tasks: {rows}",
+            remedy="correct these rows in the backend's list: docs/backend.md says what each field holds",
+        )
     return f"it takes our signature; {listed} unfinished tasks older than 10 min"
+
+
+async def _page(backend: Backend, cursor: str) -> UnfinishedPage:
+    try:
+        return await backend.unfinished(600, cursor)
+    except BackendDown as error:
+        if error.refused:
+            remedy = "INTERNAL_CALLBACK_SECRET must be the backend's own, and this machine's clock right"
+            raise CheckFailed(f"it refuses our signature: {error}", remedy=remedy) from error
+        if error.unreadable:
+            remedy = "let BACKEND_URL lead to the backend, and its list have the form that docs/backend.md describes"
+            raise CheckFailed(str(error), remedy=remedy) from error
+        raise
 
 
 async def _webhook(url: str) -> str:

@@ -19,6 +19,7 @@ from recipes.recipe import Recipe
 from runtime.errors import BadSettings
 from runtime.settings import Settings, require
 from services.checks import Check
+from services.reach import Address
 from services.vendors.port import Vendor
 
 __all__ = ["VENDORS", "VendorEntry", "open_vendors", "parse_webhook", "vendor_checks"]
@@ -31,6 +32,8 @@ class VendorEntry(msgspec.Struct, frozen=True):
     """Its folder; the modules in it: `webhook` with `parse_webhook(body)`, and `checks` with `checks(vendor)`."""
     open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
     """(settings, recipes of its kinds) -> its client; None if its key is not set."""
+    address: Callable[[Settings], Address]
+    """Where its interface is."""
     is_meant: Callable[[Settings], bool]
     """True if the settings name something of this vendor, its key or else."""
 
@@ -70,7 +73,7 @@ def vendor_checks(settings: Settings, vendors: Mapping[str, Vendor]) -> Sequence
         vendors: the clients of those whose key is set.
     """
     return [
-        check
+        msgspec.structs.replace(check, address=entry.address(settings))
         for name, entry in VENDORS.items()
         if entry.is_meant(settings)
         for check in import_module(f"{entry.package}.checks").checks(vendors.get(name))
@@ -117,6 +120,13 @@ def _is_runninghub_meant(settings: Settings) -> bool:
 
 
 VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
-    {"runninghub": VendorEntry("services.vendors.runninghub", _runninghub, _is_runninghub_meant)}
+    {
+        "runninghub": VendorEntry(
+            "services.vendors.runninghub",
+            _runninghub,
+            lambda settings: Address(settings.runninghub_url, "RUNNINGHUB_URL"),
+            _is_runninghub_meant,
+        )
+    }
 )
 """Vendors by the name that recipes use."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = [
+    "UNFINISHED_PATH",
     "Answer",
     "Backend",
     "Callback",
@@ -54,7 +55,8 @@ Form = Literal["steps", "task_update"]
 
 log = logs.get(__name__)
 
-_UNFINISHED: Final = "/api/internal/tasks/unfinished"
+UNFINISHED_PATH: Final = "/api/internal/tasks/unfinished"
+"""Path of the list of unfinished tasks."""
 _CONNECTIONS: Final = 4
 _STATE_S: Final = 2.0
 """Seconds to wait for the backend's state of a step; without an answer results are shown all the same."""
@@ -295,13 +297,14 @@ class Backend:
             services.errors.BadQuestion: the backend rejects it as malformed, such as for a cursor that it never gave.
         """
         query = urlencode({"older_than": older_than, **({"cursor": cursor} if cursor else {})})
-        reply = await self._send("GET", _UNFINISHED, signed=(_UNFINISHED,), query=query)
+        reply = await self._send("GET", UNFINISHED_PATH, signed=(UNFINISHED_PATH,), query=query)
         if not _is_success(reply.status):
             raise self._unanswered(reply, f", asked with the cursor {cursor!r}" if cursor else "")
         try:
             page = msgspec.json.decode(reply.body, type=_Page)
         except _UNREADABLE as error:
-            raise BackendDown(f"unreadable page of unfinished tasks: {type(error).__name__}") from error
+            text = f"unreadable page of unfinished tasks: {type(error).__name__}"
+            raise BackendDown(text, unreadable=True) from error
         rows, unreadable, wrong = _rows(page.rows)
         examples = tuple(_excerpt(raw) for raw in unreadable[:_EXAMPLES])
         if wrong is not None:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from services.reach import Address
+
 __all__ = ["Check"]
 
 
@@ -23,5 +25,7 @@ class Check(msgspec.Struct, frozen=True):
     """
     remedy: str
     """Remedy for its failure."""
+    address: Address | None = None
+    """Where the other side is, for a diagnosis when it fails."""
     needs: str = ""
     """Name of the check that must pass first: without it this one would fail too, with the wrong remedy."""

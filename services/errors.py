@@ -108,14 +108,18 @@ class BackendDown(Outage):
     Args:
         message: for operators.
         refused: it answered 401 or 403: only a person can help, so retry slowly and raise an alarm.
+        unreadable: it answered, and not in the form of its interface.
         retry_after: seconds it asked us to wait, if it did.
     """
 
     whole_service = True
 
-    def __init__(self, message: str = "", *, refused: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, refused: bool = False, unreadable: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.refused = refused
+        self.unreadable = unreadable
 
 
 class FetchFailed(Outage):
@@ -170,7 +174,16 @@ class BadQuestion(Permanent):
 
 
 class CheckFailed(Permanent):
-    """A checked part of a deployment answers wrongly. The text is for operators, and complete."""
+    """A checked part of a deployment answers wrongly. The text is for operators, and complete.
+
+    Args:
+        message: what is wrong.
+        remedy: what to do about this very fault; empty for the remedy of the check.
+    """
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class WeakSecret(Permanent):

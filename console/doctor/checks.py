@@ -15,16 +15,18 @@ from producer.checks import backend_checks, webhook_checks
 from runtime.settings import Settings
 from runtime.vendors import vendor_checks
 from runtime.wiring import open_telemetry
+from services.backend import UNFINISHED_PATH
 from services.checks import Check
 from services.errors import CheckFailed
 from services.objects.checks import data_checks, ledger_checks
+from services.reach import Address
 from tasks.context import Services
 from tasks.topics import TOPICS
 from telemetry.instruments import SpanName
 from telemetry.tracing import span
 from transport.port import BrokerOptions
 
-__all__ = ["checks_of"]
+__all__ = ["broker_address", "checks_of"]
 
 _COLLECTOR_S: Final = 10.0
 
@@ -41,22 +43,45 @@ def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> 
     keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
     if settings.cos_endpoint:
         keys = f"COS_ENDPOINT, {keys}"
+    brokers = [Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy) for one in broker.checks()]
+    data, ledger = (_bucket(settings, name) for name in (settings.cos_bucket, settings.ledger_bucket))
     found = [
-        *(Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy) for one in broker.checks()),
-        *data_checks(services.objects, credentials=keys, nonce=nonce, clock=clock),
-        *ledger_checks(services.ledger.objects, credentials=keys, nonce=nonce),
-        *backend_checks(services.backend, clock=clock),
+        *_at(broker_address(settings), brokers),
+        *_at(data, data_checks(services.objects, credentials=keys, nonce=nonce, clock=clock)),
+        *_at(ledger, ledger_checks(services.ledger.objects, credentials=keys, nonce=nonce)),
+        *_at(
+            Address(settings.backend_url + UNFINISHED_PATH, "BACKEND_URL"),
+            backend_checks(services.backend, clock=clock),
+        ),
     ]
     if settings.webhook_url:
-        found += webhook_checks(services.webhooks, nonce=nonce)
+        address = Address(settings.webhook_url, "WEBHOOK_URL")
+        found += _at(address, webhook_checks(services.webhooks, nonce=nonce))
     found += vendor_checks(settings, services.vendors)
     if settings.otel_exporter_otlp_endpoint:
         remedy = (
             "OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL and OTEL_EXPORTER_OTLP_HEADERS must be what the"
             " collector wants; OTEL_METRICS_EXPORTER=none for one that takes no metrics"
         )
-        found.append(Check("collector", partial(_collector, settings), remedy))
+        address = Address(settings.otel_exporter_otlp_endpoint, "OTEL_EXPORTER_OTLP_ENDPOINT")
+        found += _at(address, [Check("collector", partial(_collector, settings), remedy)])
     return found
+
+
+def broker_address(settings: Settings) -> Address:
+    """Return where the broker is; a broker that is no server cannot be diagnosed, and has no host in its URL."""
+    return Address(settings.broker_url, "BROKER_URL", ca=settings.broker_tls_ca, follows=True)
+
+
+def _bucket(settings: Settings, name: str) -> Address:
+    if settings.cos_endpoint:
+        return Address(settings.cos_endpoint, "COS_ENDPOINT")
+    host = f"{name}.cos.{settings.tencentcloud_region}.myqcloud.com"
+    return Address(f"https://{host}", "the bucket's name and TENCENTCLOUD_REGION")
+
+
+def _at(address: Address, checks: Sequence[Check]) -> list[Check]:
+    return [msgspec.structs.replace(check, address=address) for check in checks]
 
 
 async def _collector(settings: Settings) -> str:

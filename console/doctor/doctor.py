@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console.doctor.checks import checks_of
+from console.doctor.checks import broker_address, checks_of
 from messages.errors import ScfWorkersError
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
@@ -24,6 +24,7 @@ from runtime.settings_rules import hosts_of, is_loopback
 from runtime.wiring import broker_options, open_services
 from services.checks import Check
 from services.errors import CheckFailed
+from services.reach import Address, diagnose
 from tasks.topics import TOPICS
 from telemetry.exporters import pairs
 from telemetry.redaction import redact_text
@@ -203,7 +204,7 @@ async def _outside(environ: Mapping[str, str]) -> list[Finding]:
         # Everything else is looked at beside a broker that cannot fail.
         rest = await _outside({**environ, "BROKER_URL": _SPARE_BROKER})
         spare = {check.name for check in options_of(_SPARE_BROKER, lambda _: "").checks()}
-        broker = Finding("broker", ok=False, detail=_said(error), remedy=_broker_remedy(environ))
+        broker = await _failed("broker", _said(error), _broker_remedy(environ), broker_address(load_settings(environ)))
         return [broker, *(finding for finding in rest if finding.name not in spare)]
     except ScfWorkersError as error:
         return [Finding("wiring", ok=False, detail=_said(error), remedy="correct what the text names")]
@@ -242,9 +243,20 @@ async def _run(check: Check) -> Finding:
         async with asyncio.timeout(_LIMIT_S):
             return Finding(check.name, ok=True, detail=await check.run())
     except TimeoutError:
-        return Finding(check.name, ok=False, detail=f"no answer in {_LIMIT_S:g} s", remedy=check.remedy)
+        return await _failed(check.name, f"no answer in {_LIMIT_S:g} s", check.remedy, check.address)
+    except CheckFailed as error:
+        if error.remedy:
+            return Finding(check.name, ok=False, detail=_said(error), remedy=error.remedy)
+        return await _failed(check.name, _said(error), check.remedy, check.address)
     except ScfWorkersError as error:
-        return Finding(check.name, ok=False, detail=_said(error), remedy=check.remedy)
+        return await _failed(check.name, _said(error), check.remedy, check.address)
+
+
+async def _failed(name: str, detail: str, remedy: str, address: Address | None) -> Finding:
+    """A finding, with the fault of its address in place of the text where there is one."""
+    if address is not None and (fault := await diagnose(address)):
+        detail, remedy = redact_text(fault.detail), fault.remedy
+    return Finding(name, ok=False, detail=detail, remedy=remedy)
 
 
 def _said(error: ScfWorkersError) -> str:

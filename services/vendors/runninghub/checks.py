@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from services.checks import Check
 from services.errors import CheckFailed, VendorFull
 from services.vendors.port import Vendor
 
 __all__ = ["checks"]
+
+_KEYLESS: Final = "set RUNNINGHUB_API_KEY, or unset RUNNINGHUB_WORKFLOWS"
 
 
 def checks(vendor: Vendor | None) -> Sequence[Check]:
@@ -19,13 +22,15 @@ def checks(vendor: Vendor | None) -> Sequence[Check]:
         vendor: its client; None where it has workflows but no key.
     """
     if vendor is None:
-        return (Check("runninghub", _keyless, "set RUNNINGHUB_API_KEY, or unset RUNNINGHUB_WORKFLOWS"),)
+        return (Check("runninghub", _keyless, _KEYLESS),)
     remedy = "RUNNINGHUB_URL and RUNNINGHUB_API_KEY: keys of .cn and .ai are separate"
     return (Check("runninghub", partial(_room, vendor), remedy),)
 
 
 async def _keyless() -> str:
-    raise CheckFailed("RUNNINGHUB_WORKFLOWS is set, but RUNNINGHUB_API_KEY is not: nothing can be generated")
+    raise CheckFailed(
+        "RUNNINGHUB_WORKFLOWS is set, but RUNNINGHUB_API_KEY is not: nothing can be generated", remedy=_KEYLESS
+    )
 
 
 async def _room(vendor: Vendor) -> str:
