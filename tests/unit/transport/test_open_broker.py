@@ -1,4 +1,4 @@
-"""Brokers are opened by URL, and a URL that cannot be opened says what to do."""
+"""Opening brokers by URL; the error for a bad URL names the remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from transport.sqlite.clocks import Clocks
         ("sqlite:///srv/%00.db", "must name a file"),
     ],
 )
-async def test_a_bad_url_is_refused_with_a_remedy(url: str, said: str) -> None:
+async def test_a_bad_url_is_rejected_with_a_remedy(url: str, said: str) -> None:
     with pytest.raises(BadBrokerUrl, match=said) as caught:
         await open_broker(url)
     assert "use sqlite:///absolute/path/file.db or sqlite:///:memory:" in str(caught.value)
@@ -52,12 +52,12 @@ async def use(url: str) -> None:
     await broker.close()
 
 
-def test_a_file_and_its_folder_are_made(tmp_path: Path) -> None:
+def test_a_file_and_its_folder_are_created(tmp_path: Path) -> None:
     asyncio.run(use(f"sqlite://{tmp_path}/a%20b/broker.db"))
     assert (tmp_path / "a b" / "broker.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_path_that_looks_mistyped_makes_nothing(tmp_path: Path) -> None:
+def test_a_path_that_looks_mistyped_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadBrokerUrl, match=rf"create the folder {tmp_path}/nope, or name another"):
         asyncio.run(use(f"sqlite://{tmp_path}/nope/nope/broker.db"))
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +69,7 @@ def test_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_clocks_given_are_the_ones_that_count() -> None:
+async def test_the_given_clock_is_used() -> None:
     now = [1000.0]
     broker = await SqliteBroker.open(":memory:", clocks=Clocks(lambda: 0.0, lambda: now[0], "boot"))
     await broker.publish("poll", b"x", delay=60)

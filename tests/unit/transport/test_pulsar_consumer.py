@@ -1,4 +1,4 @@
-"""What a consumer of the Pulsar adapter hands out, keeps and gives back, on stand-ins for the client."""
+"""Consumer of the Pulsar adapter: delivery, early messages, release; with fakes of the client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transport.pulsar.topic_consumer import TopicConsumer
 
 
 class Message:
-    """As the client's own."""
+    """Fake of the client's message."""
 
     def __init__(self, entry: int, due: float = 0.0) -> None:
         self._entry = entry
@@ -45,7 +45,7 @@ class Message:
 
 
 class Source:
-    """A native consumer."""
+    """Fake of a native consumer."""
 
     def __init__(self) -> None:
         self.connected = True
@@ -80,7 +80,7 @@ class Source:
 
 
 class House:
-    """A consumer on one topic, and the sources it has had."""
+    """A consumer of one topic, and its native consumers so far."""
 
     def __init__(self, prefetch: int = 1) -> None:
         self.sources = [Source()]
@@ -104,7 +104,7 @@ class House:
         return await receiving
 
 
-def test_a_message_at_hand_that_comes_again_is_not_handed_out_twice() -> None:
+def test_a_held_message_that_is_redelivered_is_delivered_once() -> None:
     async def body() -> None:
         house = House()
         held = await house.receive(1)
@@ -114,7 +114,7 @@ def test_a_message_at_hand_that_comes_again_is_not_handed_out_twice() -> None:
         await asyncio.sleep(0)
         fresh = house.sources[1]
         fresh.bring(1)
-        assert len(fresh.asked) == 1, "it asks on: what came was not what is waited for"
+        assert len(fresh.asked) == 1, "the receive still waits, so it requests again"
         fresh.bring(2)
         assert (await receiving).payload == b"2"
         await house.consumer.ack(held)
@@ -124,7 +124,7 @@ def test_a_message_at_hand_that_comes_again_is_not_handed_out_twice() -> None:
     virtually(body)
 
 
-def test_a_message_that_was_acked_and_comes_again_is_acked_again() -> None:
+def test_an_acked_message_that_is_redelivered_is_acked_again() -> None:
     async def body() -> None:
         house = House()
         await house.consumer.ack(await house.receive(1))
@@ -139,7 +139,7 @@ def test_a_message_that_was_acked_and_comes_again_is_acked_again() -> None:
     virtually(body)
 
 
-def test_an_id_that_a_wiped_broker_gives_out_anew_is_a_message() -> None:
+def test_an_id_that_a_wiped_broker_reuses_is_a_new_message() -> None:
     async def body() -> None:
         house = House()
         await house.consumer.ack(await house.receive(1))
@@ -150,7 +150,7 @@ def test_an_id_that_a_wiped_broker_gives_out_anew_is_a_message() -> None:
     virtually(body)
 
 
-def test_what_waits_for_a_message_goes_on_waiting_over_a_renewal() -> None:
+def test_a_waiting_receive_continues_after_a_renewal() -> None:
     async def body() -> None:
         house = House()
         receiving = asyncio.ensure_future(house.consumer.receive())
@@ -165,7 +165,7 @@ def test_what_waits_for_a_message_goes_on_waiting_over_a_renewal() -> None:
     virtually(body)
 
 
-def test_a_message_that_comes_early_is_kept_until_it_is_due() -> None:
+def test_an_early_message_is_kept_until_it_is_due() -> None:
     async def body() -> None:
         house, loop = House(), asyncio.get_running_loop()
         receiving = asyncio.ensure_future(house.consumer.receive())
@@ -175,14 +175,14 @@ def test_a_message_that_comes_early_is_kept_until_it_is_due() -> None:
         assert (await receiving).payload == b"2"
         assert (await house.consumer.receive()).payload == b"1"
         assert loop.time() == pytest.approx(0.9, abs=0.002)
-        # By another clock it would never be due: who works on it looks itself.
+        # The difference comes from another clock: the engine checks the due time.
         assert (await house.receive(3, due=wall() + 600)).payload == b"3"
         assert loop.time() < 1
 
     virtually(body)
 
 
-def test_early_messages_do_not_heap_up() -> None:
+def test_the_number_of_early_messages_is_bounded() -> None:
     async def body() -> None:
         house = House()
         receiving = asyncio.ensure_future(house.consumer.receive())
@@ -194,7 +194,7 @@ def test_early_messages_do_not_heap_up() -> None:
         assert number == 64
         await receiving
         await asyncio.sleep(0.1)
-        # Due by now, and nobody here has room for them: another worker may.
+        # Due, but no receive waits: release it for another worker.
         assert len(source.released) == 63
         assert not source.asked
         waiting = asyncio.ensure_future(house.consumer.receive())
@@ -206,7 +206,7 @@ def test_early_messages_do_not_heap_up() -> None:
 
 
 @pytest.mark.parametrize("prefetch", [0, 1])
-def test_a_resting_consumer_gives_back_whatever_comes(prefetch: int) -> None:
+def test_after_a_release_every_arriving_message_is_released(prefetch: int) -> None:
     async def body() -> None:
         house = House(prefetch)
         source = house.sources[0]
@@ -219,7 +219,7 @@ def test_a_resting_consumer_gives_back_whatever_comes(prefetch: int) -> None:
         await house.consumer.release(held)
         source.bring(2)
         assert source.released == [1, 2]
-        assert len(source.asked) == prefetch, "what the client fetches ahead is asked for, to be given back"
+        assert len(source.asked) == prefetch, "prefetched messages are requested, to be released"
         again = asyncio.ensure_future(house.consumer.receive())
         await asyncio.sleep(0)
         source.bring(1)
@@ -229,7 +229,7 @@ def test_a_resting_consumer_gives_back_whatever_comes(prefetch: int) -> None:
 
 
 @pytest.mark.parametrize("prefetch", [0, 5])
-def test_whoever_fetches_ahead_keeps_one_request_open_and_others_one_for_each_that_waits(prefetch: int) -> None:
+def test_a_consumer_with_prefetch_keeps_one_request_open_and_another_one_for_each_receive(prefetch: int) -> None:
     async def body() -> None:
         house = House(prefetch)
         waiting = [asyncio.ensure_future(house.consumer.receive()) for _ in range(3)]
@@ -238,13 +238,13 @@ def test_whoever_fetches_ahead_keeps_one_request_open_and_others_one_for_each_th
         for entry in range(3):
             house.sources[0].bring(entry)
         assert {(await one).payload for one in waiting} == {b"0", b"1", b"2"}
-        assert not house.sources[0].asked, "nobody waits any more"
+        assert not house.sources[0].asked, "no receive waits"
 
     virtually(body)
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_receive_that_is_cancelled_leaves_its_message_to_the_next(*, late: bool) -> None:
+def test_a_cancelled_receive_leaves_its_message_to_the_next_one(*, late: bool) -> None:
     async def body() -> None:
         house = House()
         first, second = (asyncio.ensure_future(house.consumer.receive()) for _ in range(2))
@@ -260,7 +260,7 @@ def test_a_receive_that_is_cancelled_leaves_its_message_to_the_next(*, late: boo
     virtually(body)
 
 
-def test_who_asks_just_now_may_be_first_and_whoever_waited_gets_the_next() -> None:
+def test_a_new_receive_may_be_first_and_the_waiting_one_gets_the_next_message() -> None:
     async def body() -> None:
         house = House()
         waiting = asyncio.ensure_future(house.consumer.receive())
@@ -274,7 +274,7 @@ def test_who_asks_just_now_may_be_first_and_whoever_waited_gets_the_next() -> No
     virtually(body)
 
 
-def test_a_closed_consumer_hands_out_nothing_more() -> None:
+def test_a_closed_consumer_delivers_nothing() -> None:
     async def body() -> None:
         house = House()
         receiving = asyncio.ensure_future(house.consumer.receive())
@@ -292,13 +292,13 @@ def test_a_closed_consumer_hands_out_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("due", ["", "soon", "1.5", "-1", "9" * 5000, "１７"])
-def test_a_due_time_that_somebody_else_wrote_means_at_once(due: str) -> None:
+def test_a_malformed_due_time_means_due_at_once(due: str) -> None:
     message = Message(1)
     message.properties = lambda: {"due": due}  # type: ignore[method-assign]
     assert Arrival(message).due == 0.0
 
 
-def test_a_call_that_fails_does_not_hold_up_those_behind_it() -> None:
+def test_a_failing_callback_does_not_delay_the_next_ones() -> None:
     async def body() -> None:
         wakeups, done = Wakeups(), asyncio.Event()
         told: list[object] = []

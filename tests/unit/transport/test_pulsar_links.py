@@ -1,4 +1,4 @@
-"""What the Pulsar adapter does when connections go and come: producers, consumers and their watchdog, on stand-ins."""
+"""Loss and return of connections in the Pulsar adapter: producers, consumers and their watchdog, with fakes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Link:
         self.connected = True
 
 
-def test_a_link_is_renewed_when_it_stays_away_and_not_before() -> None:
+def test_a_link_is_renewed_only_after_it_stayed_disconnected() -> None:
     async def body() -> None:
         watchdog, link, other = Watchdog(), Link(), Link()
         watchdog.watch(link)
@@ -54,7 +54,7 @@ def test_a_link_is_renewed_when_it_stays_away_and_not_before() -> None:
     virtually(body)
 
 
-def test_a_renewal_that_fails_is_tried_again_soon() -> None:
+def test_a_failed_renewal_is_repeated_soon() -> None:
     async def body() -> None:
         watchdog, link = Watchdog(), Link()
         watchdog.watch(link)
@@ -68,7 +68,7 @@ def test_a_renewal_that_fails_is_tried_again_soon() -> None:
     virtually(body)
 
 
-def test_a_link_that_reconnects_by_itself_or_is_forgotten_is_left_alone() -> None:
+def test_a_link_that_reconnects_or_is_forgotten_is_not_renewed() -> None:
     async def body() -> None:
         watchdog, link, gone = Watchdog(), Link(), Link()
         watchdog.watch(link)
@@ -84,7 +84,7 @@ def test_a_link_that_reconnects_by_itself_or_is_forgotten_is_left_alone() -> Non
     virtually(body)
 
 
-def test_after_a_freeze_the_client_has_its_time_to_reconnect() -> None:
+def test_after_a_freeze_the_client_has_time_to_reconnect() -> None:
     async def body() -> None:
         watchdog, link = Watchdog(), Link()
         watchdog.watch(link)
@@ -104,7 +104,7 @@ def test_after_a_freeze_the_client_has_its_time_to_reconnect() -> None:
 
 
 class Producer:
-    """Keeps what is sent until it is told the end."""
+    """Keeps sent messages until the test confirms or fails them."""
 
     def __init__(self) -> None:
         self.connected = True
@@ -145,7 +145,7 @@ class Producers:
         return cast("NativeProducer", self.made[-1])
 
 
-async def test_what_a_renewed_producer_had_not_confirmed_is_sent_again() -> None:
+async def test_unconfirmed_messages_are_sent_again_after_a_renewal() -> None:
     producers = Producers()
     producer = await ReconnectingProducer.open(producers.make, 30.0)
     sending = [asyncio.ensure_future(producer.send(payload, None)) for payload in (b"1", b"2")]
@@ -153,7 +153,7 @@ async def test_what_a_renewed_producer_had_not_confirmed_is_sent_again() -> None
     producers.made[0].confirm()
     await sending[0]
     await producer.renew()
-    assert len(producers.made) == 1, "it came back by itself"
+    assert len(producers.made) == 1, "it reconnected by itself"
     producers.made[0].connected = False
     await producer.renew()
     await asyncio.sleep(0)
@@ -162,7 +162,7 @@ async def test_what_a_renewed_producer_had_not_confirmed_is_sent_again() -> None
     assert await sending[1] == "id 0"
 
 
-def test_while_no_producer_can_be_made_messages_wait_but_not_for_ever() -> None:
+def test_without_a_producer_messages_wait_for_a_bounded_time() -> None:
     async def body() -> None:
         producers = Producers()
         producer = await ReconnectingProducer.open(producers.make, 30.0)
@@ -187,7 +187,7 @@ def test_while_no_producer_can_be_made_messages_wait_but_not_for_ever() -> None:
     virtually(body)
 
 
-async def test_a_producer_whose_subscription_cannot_be_made_does_not_stay_open() -> None:
+async def test_a_producer_whose_subscription_cannot_be_created_is_closed() -> None:
     producers = Producers()
 
     class Client:
@@ -212,7 +212,7 @@ async def test_a_producer_whose_subscription_cannot_be_made_does_not_stay_open()
     await broker.close()
 
 
-async def test_no_more_than_the_clients_room_is_sent_at_once_and_the_rest_waits() -> None:
+async def test_the_number_of_unconfirmed_messages_is_bounded() -> None:
     producers = Producers()
     producer = await ReconnectingProducer.open(producers.make, 30.0)
     total = NativeProducer.MAX_PENDING + 50
@@ -231,7 +231,7 @@ async def test_no_more_than_the_clients_room_is_sent_at_once_and_the_rest_waits(
     assert len(await asyncio.gather(*sending[1:])) == total - 1
 
 
-async def test_a_closed_producer_accepts_no_message_and_does_not_claim_that_nothing_was_stored() -> None:
+async def test_a_closed_producer_accepts_no_message_and_reports_a_send_under_way_as_down() -> None:
     producers = Producers()
     producer = await ReconnectingProducer.open(producers.make, 30.0)
     sending = asyncio.ensure_future(producer.send(b"x", None))

@@ -62,7 +62,7 @@ def test_hosts_of_a_url(url: str, hosts: list[tuple[str, int]]) -> None:
         "amqp://host",
     ],
 )
-async def test_a_url_of_another_form_is_refused_without_repeating_it(url: str) -> None:
+async def test_a_url_of_another_form_is_rejected_and_not_repeated(url: str) -> None:
     with pytest.raises(BadBrokerUrl, match="host:port") as caught:
         hosts_of(url)
     assert "planted-secret" not in str(caught.value)
@@ -72,7 +72,7 @@ async def test_a_url_of_another_form_is_refused_without_repeating_it(url: str) -
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "x" * 129, "a\n"])
-def test_a_tenant_or_namespace_that_can_be_none_is_refused(name: str) -> None:
+def test_an_invalid_tenant_or_namespace_is_rejected(name: str) -> None:
     for options in (PulsarOptions(url="pulsar://h", tenant=name), PulsarOptions(url="pulsar://h", namespace=name)):
         with pytest.raises(BadBrokerUrl, match="BROKER_"):
             options.check()
@@ -87,7 +87,7 @@ def test_a_topic_has_tdmqs_path() -> None:
 # ------------------------------------------------------------------------------------------------------------ failures
 
 
-def test_both_families_of_failures_become_ours() -> None:
+def test_both_families_of_failures_are_translated() -> None:
     import _pulsar
 
     for name, ours in {
@@ -108,7 +108,7 @@ def test_both_families_of_failures_become_ours() -> None:
     assert isinstance(failure(object(), "x"), BrokerDown)
 
 
-def test_the_client_has_the_calls_that_its_own_interface_hides() -> None:
+def test_the_client_has_the_asynchronous_calls_that_the_adapter_uses() -> None:
     import _pulsar
 
     calls = {
@@ -120,7 +120,7 @@ def test_the_client_has_the_calls_that_its_own_interface_hides() -> None:
     assert not missing
 
 
-def test_a_supplier_that_fails_leaves_the_last_token(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_an_error_of_the_supplier_the_last_token_is_used(caplog: pytest.LogCaptureFixture) -> None:
     tokens = iter(["first", "second"])
     supply = _never_raising(lambda: next(tokens))
     assert [supply() for _ in range(4)] == ["first", "second", "second", "second"]
@@ -136,12 +136,12 @@ def test_the_first_frame_is_pulsars_connect() -> None:
     assert connect_frame(None) == bytes.fromhex("00000017 00000013 0802 120f") + said[:15]
 
 
-def test_a_refusal_is_told_in_the_brokers_words() -> None:
+def test_a_rejection_has_the_brokers_text() -> None:
     assert rejection(REFUSED) == "authentication, token is expired"
 
 
 @given(st.binary(max_size=200))
-def test_no_answer_whatever_makes_the_handshake_fail_by_itself(answer: bytes) -> None:
+def test_any_answer_can_be_parsed(answer: bytes) -> None:
     assert isinstance(rejection(answer), str)
 
 
@@ -167,20 +167,20 @@ def framed(command: bytes) -> bytes:
     return len(command).to_bytes(4) + command
 
 
-async def test_a_broker_that_refuses_the_token_is_known_at_once() -> None:
+async def test_a_rejected_token_is_reported_at_once() -> None:
     async with answering(framed(REFUSED)) as port:
         with pytest.raises(BrokerUnauthorized, match=r"BROKER_TOKEN \(authentication, token is expired\)") as caught:
             await probe("127.0.0.1", port, token="planted-token", tls=None)
     assert "planted-token" not in str(caught.value)
 
 
-async def test_a_broker_that_accepts_or_says_something_else_is_taken() -> None:
+async def test_any_other_answer_passes() -> None:
     for answer in (b"\x00\x00\x00\x02\x08\x03", b"", b"HTTP"):
         async with answering(framed(answer)) as port:
             await probe("127.0.0.1", port, token=None, tls=None)
 
 
-async def test_what_is_no_broker_is_down() -> None:
+async def test_a_server_that_is_not_a_broker_is_down() -> None:
     async with answering(b"") as port:
         with pytest.raises(BrokerDown, match="closed the connection"):
             await probe("127.0.0.1", port, token=None, tls=None)
@@ -190,7 +190,7 @@ async def test_what_is_no_broker_is_down() -> None:
             await open_broker(f"pulsar://127.0.0.1:{closed.getsockname()[1]}")
 
 
-async def test_the_next_host_is_asked_when_one_is_away() -> None:
+async def test_the_next_host_is_probed_when_one_is_down() -> None:
     probe_host = partial(probe, token=None, tls=None)
     async with answering(framed(b"\x08\x03")) as port, answering(b"") as bad:
         await probe_any([("127.0.0.1", bad), ("127.0.0.1", port)], probe_host)
@@ -205,7 +205,7 @@ async def test_the_next_host_is_asked_when_one_is_away() -> None:
 
 
 @given(st.integers(1, 100_000))
-def test_a_sample_is_the_whole_or_spreads_from_first_to_last(depth: int) -> None:
+def test_a_sample_is_the_whole_backlog_or_spreads_from_first_to_last(depth: int) -> None:
     chosen = positions(depth)
     assert len(chosen) == min(depth, SAMPLE) == len(set(chosen))
     assert (chosen[0], chosen[-1]) == (1, depth)
@@ -224,7 +224,7 @@ def test_an_estimate_adds_up_and_is_never_negative(depth: int, held: int, sample
     assert found.depth == max(depth, held)
 
 
-def test_a_short_backlog_is_told_exactly() -> None:
+def test_a_short_backlog_is_exact() -> None:
     sample = [Sampled(published=900, due=0), Sampled(published=100, due=990), Sampled(published=800, due=5000)]
     assert estimate(3, 0, sample, 1000.0, 0) == Backlog(ready=2, delayed=1, in_flight=0, oldest_age=100.0)
     assert estimate(3, 2, sample, 1000.0, 0) == Backlog(ready=0, delayed=1, in_flight=2, oldest_age=0.0)
@@ -233,7 +233,7 @@ def test_a_short_backlog_is_told_exactly() -> None:
 
 @pytest.fixture
 def admin() -> Iterator[Callable[[int, bytes], Admin]]:
-    """An admin interface that always answers the same."""
+    """An admin interface with a constant answer."""
     servers: list[http.server.HTTPServer] = []
 
     def make(status: int, body: bytes) -> Admin:
@@ -258,7 +258,7 @@ def admin() -> Iterator[Callable[[int, bytes], Admin]]:
         server.server_close()
 
 
-async def test_of_several_http_hosts_the_next_is_asked_too(admin: Callable[[int, bytes], Admin]) -> None:
+async def test_of_several_http_hosts_the_next_is_probed_too(admin: Callable[[int, bytes], Admin]) -> None:
     there = admin(401, b"")._url.removeprefix("http://")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -276,7 +276,7 @@ async def test_of_several_http_hosts_the_next_is_asked_too(admin: Callable[[int,
         (200, b'{"subscriptions": []}', BrokerDown),
     ],
 )
-def test_an_admin_interface_that_does_not_tell_is_an_error(
+def test_an_unusable_answer_of_the_admin_interface_is_an_error(
     admin: Callable[[int, bytes], Admin], status: int, body: bytes, error: type[ScfWorkersError]
 ) -> None:
     with pytest.raises(error) as caught:
@@ -284,13 +284,13 @@ def test_an_admin_interface_that_does_not_tell_is_an_error(
     assert "planted-token" not in str(caught.value)
 
 
-def test_a_topic_nobody_knows_has_no_backlog(admin: Callable[[int, bytes], Admin]) -> None:
+def test_an_unknown_topic_has_no_backlog(admin: Callable[[int, bytes], Admin]) -> None:
     assert admin(404, b"").backlog("persistent://public/default/poll", "workers").depth == 0
     assert admin(200, b"{}").backlog("persistent://public/default/poll", "workers").depth == 0
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host", "http://", "http://user:secret@host"])
-def test_an_admin_url_of_another_form_is_refused(url: str) -> None:
+def test_an_admin_url_of_another_form_is_rejected(url: str) -> None:
     with pytest.raises(BadBrokerUrl, match="BROKER_ADMIN_URL"):
         Admin(url, None, None, lambda: 0.0)
 
@@ -304,7 +304,7 @@ def test_lines_of_the_client_have_a_level() -> None:
     assert parse("something else\n") == (logging.WARNING, "something else")
 
 
-def test_what_the_client_writes_comes_out_of_our_logger(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_the_client_are_forwarded(caplog: pytest.LogCaptureFixture) -> None:
     came = threading.Event()
 
     class Waiting(logging.Handler):
@@ -334,7 +334,7 @@ if not child:
     os._exit(0 if log_file() != parents else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    # In a process of its own, because forking one with threads is a warning.
+    # In a separate process, because forking a process with threads causes a warning.
     assert (
         subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False, timeout=PATIENCE_S).returncode == 0
     )

@@ -1,4 +1,4 @@
-"""Delays in the broker file: by time since the machine began, so that a wall clock that is set moves no message."""
+"""Delays in the broker file: measured in time since boot, so that setting the wall clock moves no message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 
 class Machine:
-    """A machine whose clocks a test sets."""
+    """A machine with clocks that the test sets."""
 
     def __init__(self) -> None:
         self.wall = 1_750_000_000.0
@@ -51,7 +51,7 @@ async def counts(broker: Broker) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
-async def test_a_wall_clock_that_is_set_back_holds_up_no_message(path: str, kind: str) -> None:
+async def test_setting_the_wall_clock_back_delays_no_message(path: str, kind: str) -> None:
     wall = [time.time()]
     broker = await SqliteBroker.open(path if kind == "file" else ":memory:", clock=lambda: wall[0])
     consumer = await broker.subscribe(["poll"], "workers")
@@ -62,7 +62,7 @@ async def test_a_wall_clock_that_is_set_back_holds_up_no_message(path: str, kind
     await broker.close()
 
 
-async def test_a_wall_clock_that_is_set_forward_brings_no_message_early(path: str, machine: Machine) -> None:
+async def test_setting_the_wall_clock_forward_delivers_no_message_early(path: str, machine: Machine) -> None:
     broker = await SqliteBroker.open(path, clocks=machine.clocks())
     await broker.publish("poll", b"x", delay=60)
     machine.wall += 4 * HOUR
@@ -72,7 +72,7 @@ async def test_a_wall_clock_that_is_set_forward_brings_no_message_early(path: st
     await broker.close()
 
 
-async def test_after_a_reboot_the_wall_clock_counts(path: str, machine: Machine) -> None:
+async def test_after_a_reboot_due_times_follow_the_wall_clock(path: str, machine: Machine) -> None:
     broker = await SqliteBroker.open(path, clocks=machine.clocks())
     await broker.publish("poll", b"soon", delay=60)
     await broker.publish("poll", b"late", delay=HOUR)
@@ -100,7 +100,7 @@ async def test_a_second_process_of_the_same_boot_changes_no_due_time(path: str, 
 
 
 async def test_leases_of_an_earlier_boot_have_ended(path: str, machine: Machine) -> None:
-    """A lease is kept in seconds of the boot that made it: in a young boot it would seem to end in the far future."""
+    """A lease is stored in seconds of its boot: shortly after a reboot it would seem to end in the far future."""
     broker = await SqliteBroker.open(path, clocks=machine.clocks())
     await broker.publish("poll", b"x")
     consumer = await broker.subscribe(["poll"], "workers")
@@ -112,6 +112,6 @@ async def test_leases_of_an_earlier_boot_have_ended(path: str, machine: Machine)
     await broker.close()
 
 
-def test_the_machine_has_a_boot_and_time_since_it() -> None:
+def test_the_machine_has_a_boot_id_and_time_since_boot() -> None:
     assert boot_id() == boot_id() != ""
     assert 0 < time_since_boot() <= time_since_boot()

@@ -1,4 +1,4 @@
-"""How the embedded broker spends transactions, threads and time."""
+"""Transactions, threads and waiting of the embedded broker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def opened(path: Path | str, *, lease: float = 60.0) -> AsyncIterator[Sqli
 
 
 async def trace(broker: SqliteBroker) -> list[str]:
-    """The statements the broker runs from now on."""
+    """Collect the statements that the broker runs from now on."""
     statements: list[str] = []
     await broker._delivery.submit(lambda store: store._db.set_trace_callback(statements.append), write=False)
     return statements
@@ -47,7 +47,7 @@ async def test_concurrent_publishes_and_acks_share_a_transaction(tmp_path: Path)
         assert statements.count("COMMIT") <= 2
 
 
-async def test_an_idle_consumer_leaves_the_file_alone(tmp_path: Path) -> None:
+async def test_an_idle_consumer_does_not_access_the_file(tmp_path: Path) -> None:
     async with opened(tmp_path / "broker.db") as broker, opened(tmp_path / "broker.db") as other:
         consumer = await broker.subscribe(["wake", "poll"], "workers")
         await broker.publish("poll", b"x", delay=3600)
@@ -63,7 +63,7 @@ async def test_an_idle_consumer_leaves_the_file_alone(tmp_path: Path) -> None:
         receiving.cancel()
 
 
-async def test_a_waiting_consumer_is_served_before_one_that_only_fetches_ahead() -> None:
+async def test_a_waiting_consumer_is_served_before_one_that_only_prefetches() -> None:
     async with opened(":memory:") as broker:
         greedy = await broker.subscribe(["clean-high"], "workers", prefetch=50)
         waiting = await broker.subscribe(["clean-high"], "workers", prefetch=0)
@@ -76,7 +76,7 @@ async def test_a_waiting_consumer_is_served_before_one_that_only_fetches_ahead()
             await waiting.ack(await asyncio.wait_for(receiving, PATIENCE_S))
 
 
-async def test_nothing_is_fetched_ahead_before_the_first_receive_nor_after_a_release() -> None:
+async def test_prefetching_begins_with_the_first_receive_and_stops_after_a_release() -> None:
     async with opened(":memory:") as broker:
         consumer = await broker.subscribe(["wake"], "workers", prefetch=2)
         for payload in (b"1", b"2", b"3", b"4"):
@@ -96,13 +96,13 @@ async def test_nothing_is_fetched_ahead_before_the_first_receive_nor_after_a_rel
         {"topics": ["wake"], "subscription": "workers", "prefetch": -1},
     ],
 )
-async def test_a_subscription_without_sense_is_refused(arguments: Mapping[str, object]) -> None:
+async def test_an_invalid_subscription_is_rejected(arguments: Mapping[str, object]) -> None:
     async with opened(":memory:") as broker:
         with pytest.raises(ValueError, match="a consumer needs"):
             await broker.subscribe(**arguments)
 
 
-async def test_a_mistake_of_ours_ends_the_broker_loudly() -> None:
+async def test_a_defect_ends_the_broker_with_its_error() -> None:
     broker = await SqliteBroker.open(":memory:")
     consumer = await broker.subscribe(["wake"], "workers")
     receiving = asyncio.ensure_future(consumer.receive())
@@ -117,7 +117,7 @@ async def test_a_mistake_of_ours_ends_the_broker_loudly() -> None:
         await broker.close()
 
 
-async def test_a_lapsed_lease_gives_back_what_was_fetched_ahead_and_keeps_what_was_handed_out() -> None:
+async def test_an_expired_lease_releases_prefetched_messages_and_keeps_delivered_ones() -> None:
     async with opened(":memory:") as broker:
         consumer = await broker.subscribe(["wake"], "workers", prefetch=3)
         for number in range(4):
@@ -132,7 +132,7 @@ async def test_a_lapsed_lease_gives_back_what_was_fetched_ahead_and_keeps_what_w
         assert (await broker.backlog("wake", "workers")).depth == 3
 
 
-async def test_what_was_claimed_is_not_lost_when_something_fails_after_the_commit(tmp_path: Path) -> None:
+async def test_claimed_messages_are_kept_after_a_failure_that_follows_the_commit(tmp_path: Path) -> None:
     async with opened(tmp_path / "broker.db") as broker:
         consumer = await broker.subscribe(["wake"], "workers", prefetch=0)
         await broker.publish("wake", b"x")
@@ -150,7 +150,7 @@ async def test_what_was_claimed_is_not_lost_when_something_fails_after_the_commi
             await receiving[1]
 
 
-async def test_the_folder_of_the_neighbours_is_made_again_when_somebody_removed_it(tmp_path: Path) -> None:
+async def test_a_removed_folder_of_the_peers_is_created_again(tmp_path: Path) -> None:
     folder = tmp_path / "broker.db.peers"
     async with opened(tmp_path / "broker.db", lease=0.4) as one, opened(tmp_path / "broker.db", lease=0.4) as two:
         consumers = [await broker.subscribe(["wake"], "workers", prefetch=0) for broker in (one, two)]
@@ -165,14 +165,14 @@ async def test_the_folder_of_the_neighbours_is_made_again_when_somebody_removed_
 
 
 class _Jump(selectors.SelectSelector):
-    """A selector that never waits: it moves the clock of its loop instead."""
+    """A selector that never waits; it advances the clock of its loop instead."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "everybody waits for somebody else"
+            assert timeout is not None, "deadlock: every task waits"
             self.now += timeout
         return ready
 

@@ -1,4 +1,4 @@
-"""What the embedded broker does with its file, beyond the port."""
+"""File of the embedded broker: permissions, locking, schema and space."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "broker.db"
 
 
-async def test_only_the_owner_can_read_what_is_stored(path: Path) -> None:
+async def test_only_the_owner_can_read_the_file(path: Path) -> None:
     def modes() -> dict[str, int]:
         return {file.name.split(".")[-1]: stat.S_IMODE(file.stat().st_mode) for file in path.parent.rglob("*")}
 
@@ -43,7 +43,7 @@ async def test_only_the_owner_can_read_what_is_stored(path: Path) -> None:
     assert found == files | {"peers": 0o700, "alive": 0o600, "wake": 0o600}
 
 
-def test_nothing_but_the_file_stays_when_all_have_left(path: Path) -> None:
+def test_only_the_file_stays_after_every_broker_has_closed(path: Path) -> None:
     async def come_and_go() -> None:
         async with opened(path) as broker, opened(path) as other:
             await broker.subscribe(["wake"], "workers")
@@ -86,7 +86,7 @@ async def test_two_brokers_write_at_the_same_time(path: Path) -> None:
             tasks.create_task(work(broker))
 
 
-def test_ids_do_not_come_again_in_a_file_made_later(path: Path) -> None:
+def test_ids_differ_in_a_file_created_later(path: Path) -> None:
     async def publish() -> str:
         async with opened(path) as broker:
             return await broker.publish("wake", b"x")
@@ -96,7 +96,7 @@ def test_ids_do_not_come_again_in_a_file_made_later(path: Path) -> None:
     assert asyncio.run(publish()) != first
 
 
-async def test_ids_do_not_come_again_when_the_file_was_emptied(path: Path) -> None:
+async def test_ids_are_not_reused_after_the_file_was_emptied(path: Path) -> None:
     ids = set()
     for _ in range(3):
         async with opened(path) as broker:
@@ -113,7 +113,7 @@ async def test_ids_do_not_come_again_when_the_file_was_emptied(path: Path) -> No
         (("CREATE TABLE photos (id)", "PRAGMA user_version = 1"), "a database of another program"),
     ],
 )
-def test_the_database_of_another_program_is_left_alone(path: Path, statements: tuple[str, ...], said: str) -> None:
+def test_the_database_of_another_program_is_rejected(path: Path, statements: tuple[str, ...], said: str) -> None:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         for statement in statements:
             db.execute(statement)
@@ -123,7 +123,7 @@ def test_the_database_of_another_program_is_left_alone(path: Path, statements: t
     assert path.read_bytes() == before
 
 
-async def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
+async def test_a_file_of_another_schema_is_rejected(path: Path) -> None:
     async with opened(path) as broker:
         await broker.publish("wake", b"x")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -134,26 +134,26 @@ async def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
         await SqliteBroker.open(str(path))
 
 
-def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_rejected(path: Path) -> None:
     path.write_bytes(b"a letter, and no database at all" * 100)
     with pytest.raises(BadBrokerUrl, match="not a SQLite database"):
         asyncio.run(SqliteBroker.open(str(path)))
     assert path.read_bytes() == b"a letter, and no database at all" * 100
 
 
-def test_a_path_that_cannot_be_made_is_refused(path: Path) -> None:
+def test_a_path_that_cannot_be_created_is_rejected(path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(BadBrokerUrl, match="cannot create the broker file"):
         asyncio.run(SqliteBroker.open(str(path / "below" / "broker.db")))
 
 
-def test_a_folder_is_no_file(path: Path) -> None:
+def test_a_folder_is_rejected(path: Path) -> None:
     path.mkdir()
     with pytest.raises(BrokerDown, match="cannot be opened"):
         asyncio.run(SqliteBroker.open(str(path)))
 
 
-async def test_a_new_file_that_stays_locked_does_not_open(path: Path) -> None:
+async def test_a_new_file_that_stays_locked_cannot_be_opened(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         with pytest.raises(BrokerDown, match="locked"):
@@ -177,7 +177,7 @@ async def test_a_file_that_stays_locked_is_an_outage_and_passes(path: Path) -> N
         assert (await broker.backlog("wake", "workers")).depth == 0
 
 
-async def test_an_ack_or_release_that_failed_can_be_made_again(path: Path) -> None:
+async def test_a_failed_ack_or_release_can_be_repeated(path: Path) -> None:
     async with opened(path, busy_timeout=0.05) as broker:
         consumer = await broker.subscribe(["wake"], "workers")
         for payload in (b"1", b"2"):
@@ -195,7 +195,7 @@ async def test_an_ack_or_release_that_failed_can_be_made_again(path: Path) -> No
         assert (backlog.ready, backlog.in_flight) == (1, 0)
 
 
-async def test_a_close_that_cannot_give_back_says_so_and_closes(path: Path) -> None:
+async def test_a_close_that_cannot_release_reports_it_and_closes(path: Path) -> None:
     broker = await SqliteBroker.open(str(path), busy_timeout=0.05)
     consumer = await broker.subscribe(["wake"], "workers")
     await broker.publish("wake", b"x")
@@ -209,7 +209,7 @@ async def test_a_close_that_cannot_give_back_says_so_and_closes(path: Path) -> N
         assert (await heir.backlog("wake", "workers")).ready == 1
 
 
-async def test_space_that_became_free_goes_back_to_the_disk(path: Path) -> None:
+async def test_free_space_is_returned_to_the_disk(path: Path) -> None:
     async with opened(path, lease=0.2) as broker:
         consumer = await broker.subscribe(["wake"], "workers", prefetch=500)
         await asyncio.gather(*(broker.publish("wake", b"x" * 8000) for _ in range(3000)))

@@ -1,4 +1,4 @@
-"""The folder of pipes: who is dead, who is alive, and who is too busy to listen."""
+"""Pipes of the peers: dead, live and busy holders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from transport.sqlite.peers import Peers
 from transport.sqlite.store import Store
 
 
-class Neighbour:
-    """A holder whose life is in the hands of a test."""
+class Holder:
+    """A holder that the test can end."""
 
-    def __init__(self, path: Path, name: str = "neighbour") -> None:
+    def __init__(self, path: Path, name: str = "holder") -> None:
         self.store = Store.open(str(path), now=machine_clocks(time.time).read(), busy_timeout=10.0)
         self.folder = Path(f"{path}.peers")
         self.peers = Peers(self.folder, name, 60.0)
@@ -37,100 +37,100 @@ class Neighbour:
         return claim.message_id
 
     def die(self) -> None:
-        """What the kernel does at a `kill -9`."""
+        """Close the pipes, as the kernel does at a `kill -9`."""
         while self.peers._pipes:
             os.close(self.peers._pipes.popitem()[1])
 
     def pipes(self) -> set[str]:
-        """What lies in the folder."""
+        """Return the names of the files in the folder."""
         return {file.name for file in self.folder.iterdir()}
 
 
 @pytest.fixture
-def neighbour(tmp_path: Path) -> Generator[Neighbour, None, None]:
-    found = Neighbour(tmp_path / "broker.db")
+def holder(tmp_path: Path) -> Generator[Holder, None, None]:
+    found = Holder(tmp_path / "broker.db")
     yield found
     found.die()
     found.store.close()
 
 
-async def opened(neighbour: Neighbour) -> SqliteBroker:
-    return await SqliteBroker.open(str(neighbour.folder).removesuffix(".peers"))
+async def opened(holder: Holder) -> SqliteBroker:
+    return await SqliteBroker.open(str(holder.folder).removesuffix(".peers"))
 
 
-async def test_the_living_keep_what_they_hold(neighbour: Neighbour) -> None:
-    broker = await opened(neighbour)
+async def test_live_holders_keep_their_messages(holder: Holder) -> None:
+    broker = await opened(holder)
     await broker.publish("wake", b"x")
-    neighbour.take()
+    holder.take()
     await broker.subscribe(["wake"], "workers")
     assert (await broker.backlog("wake", "workers")).in_flight == 1
     await broker.close()
-    assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.alive", "neighbour.wake"}
+    assert await asyncio.to_thread(holder.pipes) == {"holder.alive", "holder.wake"}
 
 
-async def test_looking_at_the_backlog_gives_back_what_the_dead_held(neighbour: Neighbour) -> None:
-    broker = await opened(neighbour)
+async def test_reading_the_backlog_releases_messages_of_dead_holders(holder: Holder) -> None:
+    broker = await opened(holder)
     await broker.publish("wake", b"x")
-    neighbour.take()
-    neighbour.die()
+    holder.take()
+    holder.die()
     assert (await broker.backlog("wake", "workers")).ready == 1
     await broker.close()
-    assert await asyncio.to_thread(neighbour.pipes) == set()
-    assert neighbour.store.holders() == set()
+    assert await asyncio.to_thread(holder.pipes) == set()
+    assert holder.store.holders() == set()
 
 
-async def test_a_holder_without_a_pipe_is_dead(neighbour: Neighbour) -> None:
-    broker = await opened(neighbour)
+async def test_a_holder_without_a_pipe_is_dead(holder: Holder) -> None:
+    broker = await opened(holder)
     message_id = await broker.publish("wake", b"x")
-    neighbour.take()
-    await asyncio.to_thread(lambda: [pipe.unlink() for pipe in neighbour.folder.iterdir()])
+    holder.take()
+    await asyncio.to_thread(lambda: [pipe.unlink() for pipe in holder.folder.iterdir()])
     consumer = await broker.subscribe(["wake"], "workers")
     assert (await asyncio.wait_for(consumer.receive(), PATIENCE_S)).message_id == message_id
     await broker.close()
 
 
-async def test_a_pipe_without_a_holder_is_removed(neighbour: Neighbour) -> None:
-    await asyncio.to_thread(lambda: os.mkfifo(neighbour.folder / "half-made.alive"))
-    broker = await opened(neighbour)
+async def test_a_pipe_without_a_holder_is_removed(holder: Holder) -> None:
+    await asyncio.to_thread(lambda: os.mkfifo(holder.folder / "half-made.alive"))
+    broker = await opened(holder)
     await broker.subscribe(["wake"], "workers")
     await broker.close()
-    assert await asyncio.to_thread(neighbour.pipes) == {"neighbour.alive", "neighbour.wake"}
+    assert await asyncio.to_thread(holder.pipes) == {"holder.alive", "holder.wake"}
 
 
-async def test_a_file_under_two_names_has_one_folder(neighbour: Neighbour) -> None:
-    path = Path(str(neighbour.folder).removesuffix(".peers"))
+async def test_a_file_under_two_names_has_one_folder(holder: Holder) -> None:
+    path = Path(str(holder.folder).removesuffix(".peers"))
     await asyncio.to_thread(path.with_name("other.db").symlink_to, path)
     broker = await SqliteBroker.open(str(path.with_name("other.db")))
     await broker.subscribe(["wake"], "workers")
-    assert len(await asyncio.to_thread(neighbour.pipes)) == 4
+    assert len(await asyncio.to_thread(holder.pipes)) == 4
     await broker.close()
 
 
-async def test_a_neighbour_that_does_not_listen_holds_nobody_up(neighbour: Neighbour) -> None:
-    wake_pipe = neighbour.peers._pipes["wake"]
+async def test_a_peer_that_does_not_read_its_pipe_delays_no_other(holder: Holder) -> None:
+    wake_pipe = holder.peers._pipes["wake"]
     with suppress(BlockingIOError):
         while os.write(wake_pipe, b"." * 4096):
             pass
     with pytest.raises(BlockingIOError):
         os.write(wake_pipe, b".")
-    broker = await opened(neighbour)
+    broker = await opened(holder)
     await asyncio.wait_for(broker.publish("wake", b"x"), PATIENCE_S)
-    neighbour.die()
+    holder.die()
     await asyncio.wait_for(broker.publish("wake", b"x"), PATIENCE_S)
     await broker.close()
 
 
-async def test_neighbours_that_come_and_go_leave_no_handles_open(tmp_path: Path) -> None:
+async def test_peers_that_come_and_go_leave_no_handles_open(tmp_path: Path) -> None:
     path = tmp_path / "broker.db"
     broker = await SqliteBroker.open(str(path))
     consumer = await broker.subscribe(["wake"], "workers")
 
     async def come_and_go() -> None:
-        neighbour = await SqliteBroker.open(str(path))
-        await neighbour.subscribe(["wake"], "workers")
-        await neighbour.publish("wake", b"x")
+        holder = await SqliteBroker.open(str(path))
+        await holder.subscribe(["wake"], "workers")
+        await holder.publish("wake", b"x")
         await consumer.ack(await consumer.receive())
-        await neighbour.close()
+        await holder.close()
 
     async def handles() -> int:
         return len(await asyncio.to_thread(os.listdir, "/dev/fd"))

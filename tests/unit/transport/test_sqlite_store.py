@@ -1,4 +1,4 @@
-"""The store against a model of a few lines: whatever happens in whatever order, both say the same."""
+"""The store compared with a model of a few lines, for any order of operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ topics = st.sampled_from(TOPICS)
 
 @dataclass(eq=False)
 class Copy:
-    """One message as one subscription should see it. Two are never the same: two subscriptions may hold alike ones."""
+    """A message as a subscription should see it; compared by identity: equal copies may differ in subscription."""
 
     message_id: str
     payload: bytes
@@ -28,7 +28,7 @@ class Copy:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Two holders use one store; its model is a list of copies a (topic, subscription)."""
+    """Two holders of one store; the model is a list of copies for each (topic, subscription)."""
 
     claimed = Bundle("claimed")
 
@@ -128,14 +128,14 @@ class StoreMachine(RuleBasedStateMachine):
             copy.holder = NO_HOLDER
 
     def _held(self, claim: Lease, holder: int) -> Copy | None:
-        """The copy of a claim, if it is still there and this holder's."""
+        """Return the copy of a claim if this holder still holds it."""
         (key,) = [key for key, queue in self.queues.items() if queue == claim.queue]
         found = [copy for copy in self.model[key] if copy.message_id == claim.message_id]
         return found[0] if found and found[0].holder == holder else None
 
     @rule(name=st.sampled_from(["one", "two"]), leased=st.booleans())
     def holder_ends(self, name: str, *, leased: bool) -> None:
-        """Its lease ends, or it dies and another comes under its name."""
+        """End the lease of a holder, or remove it and register a new one under its name."""
         ended = self.holders[name]
         with self.store.transaction():
             if leased:
