@@ -33,7 +33,7 @@ class VendorEntry(msgspec.Struct, frozen=True):
     open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
     """(settings, recipes of its kinds) -> its client; None if its key is not set."""
     address: Callable[[Settings], Address]
-    """Where its interface is."""
+    """Address of its interface."""
     is_meant: Callable[[Settings], bool]
     """True if the settings name something of this vendor, its key or else."""
 

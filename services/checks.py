@@ -26,6 +26,6 @@ class Check(msgspec.Struct, frozen=True):
     remedy: str
     """Remedy for its failure."""
     address: Address | None = None
-    """Where the other side is, for a diagnosis when it fails."""
+    """Address of the other side, for a diagnosis of failures."""
     needs: str = ""
     """Name of the check that must pass first: without it this one would fail too, with the wrong remedy."""

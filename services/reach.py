@@ -33,17 +33,17 @@ class Address(msgspec.Struct, frozen=True):
     """The other side of a check."""
 
     url: str
-    """Where it is; of several hosts the first is asked."""
+    """Its host; of several hosts the first is tried."""
     variable: str
     """The variables that say so, for remedies."""
     ca: str = ""
     """PEM file of the authorities that its certificate is verified with; empty for the usual ones."""
     follows: bool = False
-    """Whether its client follows redirects by itself."""
+    """True if its client follows redirects by itself."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with an address."""
+    """Fault of an address."""
 
     detail: str
     remedy: str

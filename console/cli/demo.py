@@ -78,7 +78,7 @@ class DemoOptions(msgspec.Struct, frozen=True):
     limit_s: float
     broker: Literal["sqlite", "pulsar"] = "sqlite"
     injected: tuple[Injected, ...] = ()
-    """What goes wrong."""
+    """Injected faults."""
 
 
 def is_right_end(report: DemoReport) -> bool:

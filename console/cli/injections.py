@@ -1,4 +1,4 @@
-"""What a demo lets go wrong, by name: each is armed in a stand-in before the first task is sold."""
+"""Injected faults of a demo, by name: each is armed in a stand-in before the first task is sold."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _LONGEST_S: Final = 600.0
 
 
 class Injection(NamedTuple):
-    """One thing that a demo lets go wrong."""
+    """An injected fault of a demo."""
 
     help: str
     arm: Callable[[Sandbox, float], None]
     """Arms it, for so many seconds where it lasts."""
     seconds: float = 0.0
-    """How long it lasts unless another time is asked for; 0 where it lasts as long as the demo."""
+    """Default duration in seconds; 0 if it lasts as long as the demo."""
 
 
 class Injected(NamedTuple):
-    """What a demo was asked to let go wrong."""
+    """A requested fault of a demo."""
 
     name: str
     seconds: float
@@ -54,7 +54,7 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
 
 
 def read_injections(values: Sequence[str]) -> tuple[Injected, ...]:
-    """What is asked for by `NAME` or `NAME:SECONDS`.
+    """Return the fault that `NAME` or `NAME:SECONDS` requests.
 
     Raises:
         BadUsage: there is no such name, or the seconds are none.

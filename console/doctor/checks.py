@@ -1,4 +1,4 @@
-"""The examinations of a deployment, in order: each adapter lists its own, and telemetry's collector is asked here."""
+"""The checks of a deployment, in order: each adapter lists its own; telemetry's collector is checked here."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _COLLECTOR_S: Final = 10.0
 
 
 def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> Sequence[Check]:
-    """The checks that a deployment needs.
+    """Return the checks of a deployment.
 
     Args:
         settings: of the deployment.
         broker: options of its broker.
-        services: what is examined.
+        services: the checked services.
     """
     nonce, clock = services.ledger.nonce, services.clock
     keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
@@ -69,7 +69,7 @@ def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> 
 
 
 def broker_address(settings: Settings) -> Address:
-    """Return where the broker is; a broker that is no server cannot be diagnosed, and has no host in its URL."""
+    """Return the broker's address; None for an embedded broker, which has no host to diagnose."""
     return Address(settings.broker_url, "BROKER_URL", ca=settings.broker_tls_ca, follows=True)
 
 
@@ -85,7 +85,7 @@ def _at(address: Address, checks: Sequence[Check]) -> list[Check]:
 
 
 async def _collector(settings: Settings) -> str:
-    """One span goes there, by the way that every other one takes."""
+    """Send a span to the collector in the same way as every other span."""
     try:
         import_module("telemetry.otel")
     except ImportError as error:

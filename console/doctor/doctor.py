@@ -1,7 +1,6 @@
-"""The doctor: looks at everything a deployment needs, and says what is wrong with the remedy.
+"""The doctor: checks everything that a deployment needs, and reports each fault with its remedy.
 
-Every check is one coroutine that raises when something is wrong; one that fails stops only those that need what it
-looks at.
+Every check is a coroutine that raises an error for a fault; a failed check stops only those that depend on it.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ _SPARE_BROKER: Final = "sqlite:///:memory:"
 
 
 def _is_here(url: str) -> bool:
-    """Whether a URL leads to this very machine."""
+    """Return True if a URL leads to this machine."""
     return any(is_loopback(host) for host in hosts_of(url))
 
 
 def _is_of_this_machine(settings: Settings) -> bool:
-    """Whether the broker is no server at all."""
+    """Return True if the broker is embedded."""
     try:
         return broker_options(settings, dict).clock is Clock.MACHINE
     except BadBrokerUrl:
@@ -65,22 +64,22 @@ _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "WEBHOOK_URL": lambda settings: _is_here(settings.webhook_url),
     "TRACE_FILE": lambda settings: bool(settings.trace_file),
 }
-"""Variable -> whether it has a value that only a sandbox may have."""
+"""Variable -> test for a value that only a sandbox may have."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What one check found."""
+    """Result of a check."""
 
     name: str
     ok: bool | None
-    """None: not examined, because of the finding that `detail` names."""
+    """None: not checked, because of the finding that `detail` names."""
     detail: str
     remedy: str = ""
-    """What to do, when it is not ok."""
+    """Remedy, if it is not ok."""
 
 
 async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Examine the deployment that an environment describes.
+    """Check the deployment that an environment describes.
 
     Args:
         environ: the environment.
@@ -90,14 +89,14 @@ async def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
     if all(finding.ok for finding in variables):
         variables += _together(environ)
     findings = [*variables, *_sandbox(environ)]
-    # With one that cannot be used everything else would be asked in a way that nobody wants.
+    # An invalid variable would make the other checks misleading.
     if all(finding.ok for finding in variables):
         findings += await _outside(environ)
     return tuple(findings)
 
 
 def _variables(environ: Mapping[str, str]) -> list[Finding]:
-    """Each variable by itself, so that every broken one is named, not just the first."""
+    """Check each variable by itself, so that every broken one is named, not just the first."""
     findings: list[Finding] = []
     lenience = _lenience(environ)
     for field in msgspec.structs.fields(Settings):
@@ -116,7 +115,7 @@ def _variables(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _lenience(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that decide what others may hold; one that cannot be used itself counts as not set."""
+    """Return the variables that decide about others; an invalid one counts as not set."""
     found: dict[str, str] = {}
     for name in ("ENVIRONMENT", "ALLOW_UNSAFE"):
         with suppress(BadSettings):
@@ -126,7 +125,7 @@ def _lenience(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _together(environ: Mapping[str, str]) -> list[Finding]:
-    """What variables that are well by themselves are not together."""
+    """Return the findings about combinations of variables that are valid by themselves."""
     try:
         load_settings(environ)
     except BadSettings as error:
@@ -136,7 +135,7 @@ def _together(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _try(name: str, settings: Settings) -> None:
-    """Use what a variable holds as the product will, where its form alone tells little."""
+    """Use a variable's value as the product will, where its form alone proves little."""
     try:
         match name:
             case "TRACE_FILE" if settings.trace_file:
@@ -157,7 +156,7 @@ def _try(name: str, settings: Settings) -> None:
 
 
 def _check_place(path: Path) -> None:
-    """Insist that a file can be made; not by making it, because it would tell of a pump that is none."""
+    """Check that a file can be made, without making it: the file would claim that a pump runs."""
     if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise OSError
 
@@ -169,7 +168,7 @@ def _check_topics(topics: Sequence[str]) -> None:
 
 
 def _check_pairs(name: str, listed: Secret) -> None:
-    """Insist on pairs: what is none would be left out. It is not told, because it may be a secret."""
+    """Check that a value consists of pairs; the value is not shown, because it may be a secret."""
     for number, part in enumerate(listed.reveal().split(","), 1):
         if part.strip() and not pairs(part):
             raise BadSettings(f"{name} cannot be used: its part {number} is no name=value pair")
@@ -253,7 +252,7 @@ async def _run(check: Check) -> Finding:
 
 
 async def _failed(name: str, detail: str, remedy: str, address: Address | None) -> Finding:
-    """A finding, with the fault of its address in place of the text where there is one."""
+    """Return a finding, with the fault of its address in place of the text if there is one."""
     if address is not None and (fault := await diagnose(address)):
         detail, remedy = redact_text(fault.detail), fault.remedy
     return Finding(name, ok=False, detail=detail, remedy=remedy)
@@ -264,5 +263,5 @@ def _said(error: ScfWorkersError) -> str:
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The findings as `--json` prints them."""
+    """Return the findings as `--json` prints them."""
     return {"ok": all(finding.ok for finding in findings), "findings": msgspec.to_builtins(findings)}

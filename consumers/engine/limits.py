@@ -90,7 +90,7 @@ def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:
 
 
 def runs_isolated(stage: str, attempt: int) -> bool:
-    """Whether a crash copy runs isolated, so that the next crash is its own.
+    """Return True if a crash copy runs isolated, so that its next crash kills no neighbours.
 
     The first copy of work that takes its time does not: most processes die of something else, and their work would then
     be done one by one. A killer takes its neighbours with it once more at most. Light work is isolated at once, because
