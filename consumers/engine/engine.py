@@ -222,8 +222,8 @@ class Engine:
             early = header.due_at - self._services.ledger.now()
             if early > _DOUBTFUL:
                 early = header.due_at - await self._services.ledger.ask_time()
-            # Already begun elsewhere: only our clock is behind.
-            if early > 0 and not await self._has_begun(message, delivery):
+            # Without a delay it is due on arrival: its publisher's clock is ahead. Begun elsewhere: ours is behind.
+            if early > 0 and header.not_before and not await self._has_begun(message, delivery):
                 return Again(early)
             waited = max(0.0, -early)
             _received(header, waited)

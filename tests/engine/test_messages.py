@@ -17,6 +17,7 @@ from tasks.ledger.records import Verdict
 from tasks.topics import WORK_TOPICS
 from tests.engine.fate import raises, waits
 from tests.engine.standins import Plan
+from tests.engine.virtual import wall
 from tests.engine.world import World
 from transport.errors import BrokerDown
 
@@ -205,6 +206,22 @@ async def test_a_machine_whose_clock_is_behind_asks_the_store_before_it_calls_a_
     await world.drain()
     assert world.now() - began < 30
     await world.promise(run, "success")
+
+
+async def test_a_message_without_a_delay_is_due_on_arrival_however_far_its_publishers_clock_is_ahead(
+    world: World,
+) -> None:
+    """A webhook function asks the store nothing, so its clock is its only one."""
+    run = await world.order()
+    poll, consumer = await world.until("poll")
+    await world.wire.lose(poll, consumer)
+    world.jump = 600
+    await world.wake(run, "webhook")
+    world.jump = 0
+    published = wall()
+    await world.step()
+    assert world.fate.count("vendor.query") == 1
+    assert wall() - published < 5
 
 
 async def test_a_machine_whose_delays_end_in_the_brokers_past_does_not_spin(

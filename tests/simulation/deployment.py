@@ -230,10 +230,12 @@ class WatchedEngine(Engine):
         with _Work(self.machine, self.deployment, delivery):
             await super().run_one(delivery, consumer, message)
 
-    async def put_off(self, delivery: Delivery, consumer: Consumer, message: Message) -> bool:
+    async def throttle(
+        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float | None = None
+    ) -> bool:
         """As the engine."""
-        with _Work(self.machine, self.deployment, delivery, " put off"):
-            return await super().put_off(delivery, consumer, message)
+        with _Work(self.machine, self.deployment, delivery, " throttled"):
+            return await super().throttle(delivery, consumer, message, delay)
 
 
 class _Work:
@@ -340,7 +342,8 @@ class Worker:
         machine = self.machine
         if not machine.alive or machine.frozen or self.dispatcher.busy:
             return False
-        return min(self.pump.open_s, self.dispatcher.idle_s) > seconds
+        awake = now - machine.awake_since
+        return min(self.pump.open_s, self.dispatcher.idle_s, awake) > seconds
 
 
 def _painted(body: bytes, rule: str) -> Picture:

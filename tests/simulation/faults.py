@@ -42,7 +42,8 @@ _NOTICED_S: Final = (0.0, 0.0, 30.0)
 _Error = Callable[[], Exception]
 
 _ERRORS: Final[Mapping[str, tuple[str, tuple[_Error, ...]]]] = {
-    "objects": ("store", (lambda: ObjectsDown("503"), lambda: ObjectsDown("503"), lambda: Transient("audit"))),
+    "objects": ("store", (lambda: ObjectsDown("503"),)),
+    "objects.audit": ("store", (lambda: ObjectsDown("503"), lambda: Transient("audit"))),
     "ledger": ("store", (lambda: ObjectsDown("503"),)),
     "ledger.put_new": ("store", (lambda: ObjectsDown("503"), lambda: Exists("409"))),
     "vendor": ("vendor", (lambda: VendorDown("502"),)),
@@ -116,7 +117,7 @@ class Chaos:
             await self._kill_if_killer(machine, place)
         head = place.partition(" ")[0]
         if self.windows and not done:
-            self._meet_outage(machine, head)
+            self._meet_outage(place)
         if self._budget <= 0 or self.calm:
             return
         share = _SHARES.get(head) or _SHARES.get(head.partition(".")[0], 1.0)
@@ -149,8 +150,7 @@ class Chaos:
             await asyncio.sleep(seconds)
         else:
             error = rng.choice(errors)()
-            if head == "vendor.create":
-                self._oracle.excuses[CURRENT.get().task].add("unheard")
+            self._excuse_unknown(place)
             self._timeline.fault(f"{family} error", machine.name, f"{type(error).__name__} {where}")
             self._blame_current()
             raise error
@@ -162,15 +162,22 @@ class Chaos:
                 self._crash(machine, f"at {place}, as each time")
                 await machine.stand()
 
-    def _meet_outage(self, machine: Machine, head: str) -> None:
+    def _meet_outage(self, place: str) -> None:
         now = asyncio.get_running_loop().time()
         for window in self.windows:
             if window.since <= now < window.until:
-                self._refuse(machine, window.service, head)
+                self._refuse(window.service, place)
 
-    def _refuse(self, machine: Machine, service: str, head: str) -> None:
+    def _excuse_unknown(self, place: str) -> None:
+        """What a paid call brought may be lost here."""
+        if place.startswith(("vendor.create", "ledger.put_new")) and ("vendor" in place or "/call-" in place):
+            self._oracle.excuses[CURRENT.get().task].add("unheard")
+
+    def _refuse(self, service: str, place: str) -> None:
+        head = place.partition(" ")[0]
         ours = head.partition(".")[0]
         if service == "store" and ours in {"ledger", "objects"}:
+            self._excuse_unknown(place)
             raise ObjectsDown("503")
         if service == "backend" and ours == "backend":
             raise BackendDown("503")
@@ -178,8 +185,8 @@ class Chaos:
             self._blame_current()
             raise FetchFailed("502")
         if service == "vendor" and ours == "vendor":
+            self._excuse_unknown(place)
             if head == "vendor.create":
-                self._oracle.excuses[CURRENT.get().task].add("unheard")
                 raise CreateUnknown("502")
             raise VendorDown("502")
 

@@ -73,6 +73,7 @@ class History:
         script = self.script
         async with Deployment(script) as deployment:
             self.deployment = deployment
+            deployment.queue.knows_dead_holders = script.knows_dead_holders
             self._client = MemoryObjects(bucket=BUCKET, clock=wall)
             self._client._stored = deployment.objects
             for vendor in deployment.vendors.values():

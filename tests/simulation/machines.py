@@ -98,8 +98,13 @@ class Machine:
         self._frozen_until = max(self._frozen_until, asyncio.get_running_loop().time() + seconds)
 
     def thaw(self) -> None:
-        """Let it go on now, if it sleeps no longer than that."""
-        self._frozen_until = 0.0
+        """Let it go on now."""
+        self._frozen_until = min(self._frozen_until, asyncio.get_running_loop().time())
+
+    @property
+    def awake_since(self) -> float:
+        """When it was last frozen, by the loop's clock."""
+        return self._frozen_until
 
     def end(self) -> None:
         """It is no more: nothing that it had begun goes on."""

@@ -148,14 +148,15 @@ class Oracle:
         run = RunId(sold.user, sold.id)
         found = self.verdict(run)
         if found is None:
-            # What the backend has ended itself, it lists no more: then no sweep finds what a broker lost.
             lost = not self.accepted(run) or "lost" in self.excuses[sold.id]
             if not lost or self._backend.status(sold.id) != "cancelled":
                 self.report("late", sold.id, f"it has no verdict at {end:.0f} s")
             return
         verdict, at = found
         self._judge_time(sold, run, at, calm_at)
-        if not self.is_delivered(run):
+        # What the backend has ended itself, it lists no more: then no sweep finds what a broker lost.
+        lost = "lost" in self.excuses[sold.id] and self._backend.status(sold.id) == "cancelled"
+        if not self.is_delivered(run) and not lost:
             self.report("delivered", sold.id, f"its verdict of {at:.0f} s is not delivered at {end:.0f} s")
         if verdict.status != "success":
             self._judge_reason(sold, verdict)

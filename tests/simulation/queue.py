@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
+
+import msgspec
 
 from messages.codec import try_decode
 from messages.errors import InvalidMessage
@@ -34,6 +36,8 @@ class Entry:
     due: float
     """By the loop's clock."""
     holder: str = ""
+    receivers: list[Machine] = field(default_factory=list)
+    """Every machine that it was ever given to."""
 
 
 class Queue:
@@ -56,6 +60,8 @@ class Queue:
         self.down = False
         self.up_since = 0.0
         self.published = 0
+        self.knows_dead_holders = True
+        """Whether it says of a delivery that all who had it before are dead."""
         self.on_publish: Callable[[Entry], str] = lambda _: ""
         """What goes wrong with a message that is stored: nothing, `lost`, `twice` or `early`."""
         self.on_receive: Callable[[MachineConsumer, Delivery], None] = lambda _, __: None
@@ -128,7 +134,8 @@ class MachineBroker:
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._queue.inner.capabilities
+        known = self._queue.knows_dead_holders
+        return msgspec.structs.replace(self._queue.inner.capabilities, knows_dead_holders=known)
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
         place = f"broker.publish {_entry(topic, payload, 0.0).words} in {delay:.1f} s"
@@ -177,11 +184,14 @@ class MachineConsumer:
             await self.machine.stand()
             raise
         self.held[delivery.message_id] = delivery
+        died = False
         if entry := self._queue.open.get(delivery.message_id):
+            died = bool(entry.receivers) and not any(machine.alive for machine in entry.receivers)
+            entry.receivers.append(self.machine)
             entry.holder = self.machine.name
         await self.machine.stand()
         self._queue.on_receive(self, delivery)
-        return delivery
+        return msgspec.structs.replace(delivery, holder_died=died and self._queue.knows_dead_holders)
 
     async def ack(self, delivery: Delivery) -> None:
         entry = self._queue.open.get(delivery.message_id)

@@ -130,6 +130,8 @@ class Script:
     calm_at: float
     """Virtual seconds from which on nothing goes wrong any more."""
     room: int
+    knows_dead_holders: bool
+    """Whether the broker can tell that a message's earlier holder is dead."""
     tasks: list[Sold] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -158,6 +160,7 @@ def write_script(seed: int) -> Script:
         budget=rng.choice((4, 12, 30)),
         calm_at=rng.uniform(300.0, 1500.0) if families else 0.0,
         room=rng.choice((1, 2, 4, 8)),
+        knows_dead_holders=rng.random() < 0.5,
     )
     count = rng.choice((3, 5, 5, 8, 12))
     script.tasks = [_sold(n, script) for n in range(1, count + 1)]
