@@ -1,4 +1,4 @@
-"""Queueing, on virtual time: waits beside crash copies, at the cap of a user, and for a full vendor."""
+"""Queueing on virtual time: waits behind crash copies, at the cap of a user, and for a full vendor."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _run(scene: Callable[[], Awaitable[T]]) -> T:
 
 
 async def behind_a_paid_call() -> float:
-    """Seconds that five short tasks take where a crash copy waits behind a paid call of 80 s, 18 s after that began."""
+    """Return the seconds that five short tasks take beside a crash copy that arrives 18 s into a paid call of 80 s."""
     async with World(topics=()) as world, _pumping(world):
         await world.order()
         world.fate.strike("vendor.create", waits(_PAID_S))
@@ -78,7 +78,7 @@ async def behind_a_paid_call() -> float:
 
 
 async def after_a_kill() -> float:
-    """Seconds until eight messages of 40 s are done whose process was killed once."""
+    """Return the seconds until eight messages of 40 s are done after one kill of their process."""
     async with World(topics=()) as world:
         world.wire.knows_dead_holders = True
         runs = [await world.order("basic_clean") for _ in range(_AT_ONCE)]
@@ -118,7 +118,7 @@ async def late_tasks_of_one_user() -> int:
 
 
 def measure() -> Iterator[Figure]:
-    """Each figure once: virtual time has no spread."""
+    """Measure each figure once, because virtual time has no spread."""
     yield Figure.of("isolation_five_short_tasks_behind_a_paid_call", [_run(behind_a_paid_call)], "s")
     yield Figure.of("isolation_eight_messages_after_one_kill", [_run(after_a_kill)], "s")
     took, again = _run(one_user)

@@ -1,4 +1,4 @@
-"""Checks of the ways in: the backend's list of unfinished tasks, and the webhook's address."""
+"""Checks of the entry points: the backend's list of unfinished tasks, and the webhook's address."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _WEBHOOK_S: Final = 20.0
 
 
 def backend_checks(backend: Backend, *, clock: Callable[[], float]) -> Sequence[Check]:
-    """Return the check that the sweep can ask the backend, and can act on every row of its answer.
+    """Return the check that the backend answers the sweep's request, and that the sweep can act on every row.
 
     Args:
-        backend: its client.
-        clock: this machine's clock, seconds since the epoch.
+        backend: client of the backend.
+        clock: this machine's clock, in seconds since the epoch.
     """
     remedy = "BACKEND_URL and INTERNAL_CALLBACK_SECRET must be the backend's own"
     return (Check("backend", lambda: _unfinished(backend, clock), remedy),)
 
 
 def webhook_checks(webhooks: Webhooks, *, nonce: Callable[[], str]) -> Sequence[Check]:
-    """Return the check that `producer.webhook` answers at the vendors' address, and knows our secret.
+    """Return the check that `producer.webhook` answers at the address given to vendors, and knows our secret.
 
     Args:
-        webhooks: makes the paths.
-        nonce: makes a new text, for a path that is no task's.
+        webhooks: creates the paths.
+        nonce: creates a unique text, for a path of no task.
     """
     remedy = "WEBHOOK_URL must be the public address of producer.webhook, and WEBHOOK_SECRET the same there as here"
     return (Check("webhook", lambda: _webhook(webhooks.url("doctor", RunId("doctor", nonce()), 1, 1)), remedy),)
@@ -58,10 +58,10 @@ async def _unfinished(backend: Backend, clock: Callable[[], float]) -> str:
     if wrong:
         rows = "; ".join(wrong[:_ROWS_NAMED])
         raise CheckFailed(
-            f"nothing guards these rows of its list of unfinished tasks: {rows}",
+            f"no sweep guards these rows of its list of unfinished tasks: {rows}",
             remedy="correct these rows in the backend's list: docs/backend.md says what each field holds",
         )
-    return f"it takes our signature; {listed} unfinished tasks older than 10 min"
+    return f"it accepts our signature; {listed} unfinished tasks older than 10 min"
 
 
 async def _page(backend: Backend, cursor: str) -> UnfinishedPage:
@@ -88,10 +88,10 @@ async def _webhook(url: str) -> str:
         ):
             status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        # Its text may quote the URL, whose end is a secret.
+        # The text may contain the URL, whose end is a secret.
         raise CheckFailed(f"no answer: {type(error).__name__}") from None
     if status == HTTPStatus.FORBIDDEN:
         raise CheckFailed("it does not know a path signed with our secret")
     if status != HTTPStatus.METHOD_NOT_ALLOWED:
-        raise CheckFailed(f"what answers there ({status}) is not producer.webhook")
+        raise CheckFailed(f"the answer there ({status}) is not one of producer.webhook")
     return "it answers, and knows our paths"

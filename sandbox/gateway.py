@@ -51,8 +51,8 @@ def create_app(argv: Sequence[str], *, environ: _Environ, concurrency: int = 4, 
             return Response("Request Entity Too Large", 413)
         event = json.dumps(_event(request, body)).encode()
         try:
-            told = await asyncio.get_running_loop().run_in_executor(threads, run, event)
-            return _response(json.loads(told))
+            output = await asyncio.get_running_loop().run_in_executor(threads, run, event)
+            return _response(json.loads(output))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             # The platform's answer to a failed function is not documented.
             return Response(f"the function failed: {type(error).__name__}", 502)

@@ -122,7 +122,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java.")] = "sqlite",
-    inject: Annotated[list[str] | None, typer.Option(help="Inject this fault; `help` lists the names.")] = None,
+    inject: Annotated[list[str] | None, typer.Option(help="Fault to inject; `help` lists the names.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run the full pipeline locally: stand-ins, workers, uploads, results.

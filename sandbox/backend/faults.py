@@ -18,7 +18,7 @@ Call = Literal["callback", "unfinished", "state", "reopen"]
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One fault and how often it occurs."""
+    """A fault and how often it occurs."""
 
     on: Call = "callback"
     kind: Literal["answer", "hang", "cut"] = "answer"

@@ -28,7 +28,7 @@ class FaultKind(StrEnum):
 
 @dataclass(slots=True)
 class Fault:
-    """One armed fault."""
+    """Armed fault."""
 
     kind: FaultKind
     method: str = ""

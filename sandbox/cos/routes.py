@@ -22,7 +22,7 @@ Handler: TypeAlias = Callable[[Service, CosRequest], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One verb."""
+    """Verb and its handler."""
 
     name: str
     handler: Handler

@@ -63,7 +63,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of a bucket."""
+    """Page of a bucket's listing."""
 
     entries: tuple[Entry, ...]
     prefixes: tuple[str, ...]
@@ -83,7 +83,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a multipart upload."""
+    """Part of a multipart upload."""
 
     number: int
     etag: str

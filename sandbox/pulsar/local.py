@@ -1,4 +1,4 @@
-"""One private broker in a folder: started, probed and stopped by its process id, bound to 127.0.0.1 only."""
+"""Private broker in a folder: started, probed and stopped by its process id, bound to 127.0.0.1 only."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _LATE: Final = 5.0
 
 
 class Node(NamedTuple):
-    """One entry of a nodeInfoList."""
+    """Entry of a nodeInfoList."""
 
     node: str
     field: str
@@ -25,7 +25,7 @@ class Node(NamedTuple):
 
 
 class ResultFile(NamedTuple):
-    """One result of a job."""
+    """Result of a job."""
 
     url: str
     node: str
@@ -33,15 +33,15 @@ class ResultFile(NamedTuple):
 
 @dataclass
 class _Armed:
-    """A fault that was asked for, and what is left of it."""
+    """Armed fault and its remaining use."""
 
     fault: Fault
     left: int
     until: float | None = None
-    """When it is over, once it has struck, where it lasts for a time."""
+    """End of a fault with a duration, set when it first occurs."""
 
     def strikes(self, now: float) -> bool:
-        """Whether it spoils a call; that is spent then."""
+        """Return True if the fault affects a call now, and use it up once."""
         if self.fault.seconds:
             self.until = now + self.fault.seconds if self.until is None else self.until
             return now < self.until

@@ -13,7 +13,7 @@ _FILENAME: Final = re.compile(r'filename="([^"]*)"')
 
 
 class Part(NamedTuple):
-    """One part; `filename` is empty for a plain field."""
+    """Part of a form; `filename` is empty for a plain field."""
 
     name: str
     filename: str

@@ -100,7 +100,7 @@ DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One fault, and how often or how long it occurs."""
+    """A fault, and how often or how long it occurs."""
 
     on: Literal["create", "upload", "query", "status", "queue", "cancel", "job", "file", "webhook"]
     """Affected call: `query` is v2's query and v1's `outputs`, `queue` also `accountStatus`, `status` v1's only."""
@@ -157,7 +157,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 @dataclass(kw_only=True)
 class Job:
-    """One job."""
+    """Job of the vendor."""
 
     id: str
     number: int

@@ -1,4 +1,4 @@
-"""One instance of a function: a process with a server on a port, stopped between calls."""
+"""Instance of a function: a process with a server on a port, stopped between calls."""
 
 from __future__ import annotations
 

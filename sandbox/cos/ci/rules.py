@@ -25,7 +25,7 @@ _MAX_QUALITY = 100
 
 @dataclass(slots=True)
 class Step:
-    """One `imageMogr2` step of a pipeline."""
+    """Step of a pipeline of `imageMogr2`."""
 
     orient: bool = False
     """Rotate the picture by its EXIF orientation."""

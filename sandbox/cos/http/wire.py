@@ -57,7 +57,7 @@ class Connection:
 
 @dataclass(slots=True)
 class CosRequest:
-    """One request to COS."""
+    """Request to COS."""
 
     method: str
     host: str
@@ -155,7 +155,7 @@ class CosRequest:
 
 @dataclass(slots=True)
 class Answer:
-    """One answer. `Date`, `Server`, `Content-Length` and `x-cos-request-id` are added when it is sent."""
+    """Answer of COS. `Date`, `Server`, `Content-Length` and `x-cos-request-id` are added when it is sent."""
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
