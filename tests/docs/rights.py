@@ -55,6 +55,26 @@ def allows(policies: Sequence[Any], used: Used) -> bool:
     )
 
 
+def may_put(policy: Any, key: str, kind: str, size: int | None) -> bool:
+    """Whether a client's key may store an object so; `size` is None without a `Content-Length`.
+
+    A condition without `_if_exist` is not met where the request has no such header (COS, condition keys, 436/71307).
+    """
+
+    def holds(conditions: Any) -> bool:
+        types = conditions["string_equal"]["cos:content-type"]
+        most = conditions["numeric_less_than_equal"]["cos:content-length"]
+        return kind == types and size is not None and size <= most
+
+    return any(
+        statement["effect"] == "allow"
+        and "name/cos:PutObject" in statement["action"]
+        and any(fnmatchcase(f"{OBJECTS}{DATA}/{key}", pattern) for pattern in statement["resource"])
+        and ("condition" not in statement or holds(statement["condition"]))
+        for statement in policy["statement"]
+    )
+
+
 def note(used: set[Used], bucket: str) -> Callable[..., Awaitable[None]]:
     async def seen(operation: str, key: str, *, done: bool) -> None:
         if not done:

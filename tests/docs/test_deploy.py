@@ -7,15 +7,28 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 from unittest.mock import AsyncMock
 
+import pytest
+
 from console.doctor.checks import checks_of
 from messages.codes import Code
-from messages.keys import INPUT_PREFIX, InputKey, RunId, dead_key, output_key, staging_prefix, status_key
+from messages.keys import (
+    INPUT_EXTENSIONS,
+    INPUT_PREFIX,
+    InputKey,
+    RunId,
+    dead_key,
+    output_key,
+    parse_input_key,
+    staging_prefix,
+    status_key,
+)
 from producer.cos_event import CREATED
 from producer.cos_trigger import take_event
 from producer.sweep import SweepPosition, resume_sweep
@@ -28,6 +41,7 @@ from sandbox.server import Server
 from services.backend import UnfinishedPage, UnfinishedTask
 from services.objects.port import Result
 from tasks.accepting.inputs import MAX_PICTURE_BYTES
+from tasks.accepting.request import TASK_FILE_LIMIT
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import WebhookServices
@@ -37,13 +51,13 @@ from tests.bad_input.shop import Shop, event
 from tests.contract.cos_standin.conftest import BUCKET, REGION, SECRET_ID, SECRET_KEY, StandIn, stop
 from tests.docs.environments import EVERYWHERE, FUNCTIONS
 from tests.docs.pages import blocks_of, text_of
-from tests.docs.rights import ACTIONS, DATA, LEDGER, OBJECTS, PICTURES, Used, allows, used_by
+from tests.docs.rights import ACTIONS, DATA, LEDGER, OBJECTS, PICTURES, Used, allows, may_put, used_by
 from transport.sqlite import SqliteOptions
 
 PAGE: Final = "docs/how-to/deploy-on-scf.md"
 TEXT: Final = text_of(PAGE)
 JSON: Final = [json.loads(block.text) for block in blocks_of(PAGE) if block.language == "json"]
-LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, TRIGGER, UPLOADER = JSON
+LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, TRIGGER, UPLOADER, SEVERAL = JSON
 (HCL,) = (block.text for block in blocks_of(PAGE) if block.language == "hcl")
 
 
@@ -142,7 +156,7 @@ def test_no_role_can_write_an_input_or_delete_a_record() -> None:
 
 
 def test_every_right_is_named_and_bound_to_one_of_the_two_buckets() -> None:
-    for policy in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, UPLOADER):
+    for policy in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, UPLOADER, SEVERAL):
         assert policy["version"] == "2.0"
         for statement in policy["statement"]:
             assert not [action for action in statement["action"] if "*" in action]
@@ -176,12 +190,49 @@ def test_the_first_task_may_be_submitted_and_looked_at() -> None:
         assert allows([ROLE, BESIDES], used)
 
 
-def test_a_clients_key_may_put_into_one_tasks_folder_and_nothing_else() -> None:
-    (statement,) = UPLOADER["statement"]
+PICTURE_TYPES: Final = {
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "jfif": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "bmp": "image/bmp",
+}
+FILES: Final = {
+    "UPLOADER": {"original.jpg": ("image/jpeg", MAX_PICTURE_BYTES)},
+    "SEVERAL": {
+        "front.jpg": ("image/jpeg", MAX_PICTURE_BYTES),
+        "back.png": ("image/png", MAX_PICTURE_BYTES),
+        "task.json": ("application/json", TASK_FILE_LIMIT),
+    },
+}
+"""Policy -> file -> type and most bytes."""
+
+
+@pytest.mark.parametrize(("policy", "files"), [(UPLOADER, FILES["UPLOADER"]), (SEVERAL, FILES["SEVERAL"])])
+def test_a_clients_key_may_put_exactly_the_files_of_its_task(policy: Any, files: Mapping[str, tuple[str, int]]) -> None:
     folder = InputKey("{userId}", "{taskId}", "").folder
-    assert statement["action"] == ["name/cos:PutObject"]
-    assert statement["resource"] == [f"{OBJECTS}{DATA}/{folder}*"]
-    assert f"{MAX_PICTURE_BYTES >> 20} MB at most" in TEXT
+    for name, (kind, most) in files.items():
+        assert may_put(policy, folder + name, kind, most)
+        assert not may_put(policy, folder + name, kind, most + 1)
+        assert not may_put(policy, folder + name, kind, None)
+        for other in {"text/html", "image/svg+xml", "", "application/octet-stream", kind.upper()}:
+            assert not may_put(policy, folder + name, other, 1)
+    for key in (folder, folder + "other.jpg", folder + "original.jpg/x", "input/u-2/t-2/original.jpg", "output/x.jpg"):
+        assert not any(may_put(policy, key, kind, 1) for kind, _ in files.values())
+    assert all(statement["action"] == ["name/cos:PutObject"] for statement in policy["statement"])
+    assert "*" not in json.dumps(policy)
+
+
+def test_the_files_of_the_keys_are_taken_and_named_in_the_text() -> None:
+    assert set(PICTURE_TYPES) == set(INPUT_EXTENSIONS)
+    named = {kind: [name for name, other in PICTURE_TYPES.items() if other == kind] for kind in PICTURE_TYPES.values()}
+    assert all(kind in TEXT for kind in named)
+    assert f"image/jpeg ({', '.join(named['image/jpeg'])})" in TEXT
+    assert f"{MAX_PICTURE_BYTES >> 20} MB at most and a task file {TASK_FILE_LIMIT >> 10} KB" in TEXT
+    for name, (kind, _) in (FILES["UPLOADER"] | FILES["SEVERAL"]).items():
+        assert {**PICTURE_TYPES, "json": "application/json"}[name.rpartition(".")[2]] == kind
+    assert parse_input_key("input/u/t/original.jpg")
 
 
 def test_the_webhook_asks_the_buckets_nothing() -> None:

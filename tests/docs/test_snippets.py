@@ -33,7 +33,7 @@ HELD: Final = {
     ("docs/backend.md", "js"): 1,
     ("docs/configuration.md", "json"): 2,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
-    ("docs/how-to/deploy-on-scf.md", "json"): 8,
+    ("docs/how-to/deploy-on-scf.md", "json"): 9,
     ("docs/how-to/deploy-on-scf.md", "hcl"): 1,
     ("docs/how-to/deploy-on-scf.md", "mermaid"): 1,
     ("docs/how-to/run-the-workers.md", "json"): 4,
