@@ -38,6 +38,7 @@ HELD: Final = {
     ("docs/how-to/deploy-on-scf.md", "mermaid"): 1,
     ("docs/how-to/run-the-workers.md", "json"): 4,
     ("docs/how-to/run-the-workers.md", "hcl"): 1,
+    ("docs/how-to/simulate-a-deployment.md", "text"): 1,
     ("docs/telemetry.md", "text"): 1,
     ("docs/telemetry.md", "sh"): 1,
     ("docs/architecture.md", "mermaid"): 2,
