@@ -96,7 +96,7 @@ async def after_a_kill() -> float:
 
 
 async def one_user() -> tuple[float, int]:
-    """Seconds until 300 tasks of a second of one user are done, and how many messages were published again for that."""
+    """Return the seconds until 300 tasks of one second of one user are done, and the number of messages throttled."""
     async with World(topics=()) as world:
         world.fate.strike("objects.process", *[waits(1.0)] * _FLOOD)
         runs = [await world.order("basic_clean") for _ in range(_FLOOD)]
@@ -108,7 +108,7 @@ async def one_user() -> tuple[float, int]:
 
 
 async def late_tasks_of_one_user() -> int:
-    """How many of 330 tasks of 10 s of one user run out of time: six at once need 550 s of 600."""
+    """Return how many of 330 tasks of 10 s of one user miss their deadline: six at once need 550 of 600 s."""
     async with World(topics=()) as world:
         world.fate.strike("objects.process", *[waits(10.0)] * 330)
         runs = [await world.order("basic_clean") for _ in range(330)]

@@ -32,7 +32,7 @@ __all__ = [
 
 
 NO_RECORD: Final = -1
-"""Instead of the number of a dead letter's record, where the engine wrote none."""
+"""Number in a dead letter for which the engine wrote no record."""
 
 
 class Stage(StrEnum):
@@ -83,7 +83,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     slot: int = 1
     """From 1."""
     label: str = ""
-    """Of the vendor's key that looks at it; empty for any."""
+    """Label of the vendor's key that created the job, and that must poll it; empty for any."""
 
 
 class Poll(msgspec.Struct, frozen=True, array_like=True):
@@ -103,7 +103,7 @@ class Collect(msgspec.Struct, frozen=True, array_like=True):
 
     job: Job
     short_since: int = 0
-    """Since when the vendor has shown fewer results than were sold, milliseconds since the epoch; 0 if it has not."""
+    """First time the vendor returned fewer results than were sold, in milliseconds since the epoch; 0 for never."""
 
 
 class Wake(msgspec.Struct, frozen=True, array_like=True):
@@ -151,9 +151,9 @@ class Dead(msgspec.Struct, frozen=True, array_like=True):
     place: str = ""
     """Module and function that raised it."""
     seq: int = NO_RECORD
-    """Number of its `stopped-…` record, which alone is believed; older builds do not say it."""
+    """Number of its `stopped-…` record, which alone is trusted; `NO_RECORD` from older builds."""
     slot: int = 0
-    """Of that record, from 1; 0 where messages belong to the run."""
+    """Slot of that record, from 1; 0 for a message of the whole run."""
 
 
 Body = Clean | Generate | Poll | Collect | Wake | Notify | Dead

@@ -61,7 +61,7 @@ class ScfWorkersError(Exception):
     default_code: ClassVar[Code] = Code.INTERNAL
     retry: ClassVar[RetryClass] = RetryClass.TRANSIENT
     least_delay: ClassVar[float] = 0.0
-    """Seconds that a transient error waits at least before its next attempt."""
+    """Least delay in seconds before the next attempt after a transient error."""
     whole_service: ClassVar[bool] = False
     """The whole service is unavailable: other tasks would fail too, so the topic is paused."""
 

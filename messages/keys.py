@@ -47,11 +47,10 @@ INPUT_PREFIX: Final = "input/"
 """Folder of clients' uploads, on which the COS trigger listens; the product writes nothing there."""
 
 INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "jfif", "png", "webp", "bmp")
-"""Extensions, in any case, of pictures that are taken: picture service and audit read their formats."""
+"""Extensions, in any case, of pictures that are accepted: picture service and audit support their formats."""
 
 PICTURE_STEM: Final = "original."
-"""Beginning of the name of a single picture. Its extension may be any, so that one of a format that is not taken ends
-its task at once."""
+"""First part of a single picture's name. Any extension may follow: an unsupported format then ends its task at once."""
 
 ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
 """Form of an id in keys, messages and webhook paths; a dash alone stands for no id (`messages.codec.NO_ID`)."""
@@ -158,7 +157,7 @@ class Facts(msgspec.Struct, frozen=True):
     state: str
     """success, failed or cancelled."""
     code: str
-    """Of the catalogue; empty for a success."""
+    """Code of the catalogue; empty for a success."""
     wait_s: int
     """Seconds from acceptance until work began."""
     run_s: int

@@ -142,7 +142,7 @@ class Sandbox:
         httpx.post(f"{server.url}/_sandbox/faults", json=dict(fault), trust_env=False).raise_for_status()
 
     def set_audit(self, rules: Mapping[str, object]) -> None:
-        """Say what the content audit finds from now on (`sandbox.cos.ci.audit.AuditRules`)."""
+        """Set the rules of the content audit (`sandbox.cos.ci.audit.AuditRules`)."""
         url = f"{self._cos.url}/_sandbox/audit"
         httpx.put(url, json=dict(rules), trust_env=False).raise_for_status()
 

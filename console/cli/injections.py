@@ -18,7 +18,7 @@ class Injection(NamedTuple):
 
     help: str
     arm: Callable[[Sandbox, float], None]
-    """Arms it, for so many seconds where it lasts."""
+    """Arms the fault; the number is its duration in seconds, if it has one."""
     seconds: float = 0.0
     """Default duration in seconds; 0 if it lasts as long as the demo."""
 
@@ -30,7 +30,7 @@ class Injected(NamedTuple):
     seconds: float
 
     def arm(self, sandbox: Sandbox) -> None:
-        """Let it go wrong from now on."""
+        """Arm the fault."""
         INJECTIONS[self.name].arm(sandbox, self.seconds)
 
 
@@ -50,29 +50,29 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
         "the vendor's files answer 503 from the first download on: success, only later", _files_down, 60.0
     ),
 }
-"""Name -> what it does."""
+"""Name -> fault."""
 
 
 def read_injections(values: Sequence[str]) -> tuple[Injected, ...]:
-    """Return the fault that `NAME` or `NAME:SECONDS` requests.
+    """Parse requests of the form `NAME` or `NAME:SECONDS`.
 
     Raises:
-        BadUsage: there is no such name, or the seconds are none.
+        BadUsage: an unknown name, or invalid seconds.
     """
     return tuple(map(_read, values))
 
 
 def _read(value: str) -> Injected:
-    name, _, told = value.partition(":")
+    name, _, duration = value.partition(":")
     injection = INJECTIONS.get(name)
     if injection is None:
         known = "\n".join(f"  {name}  {one.help}" for name, one in INJECTIONS.items())
         raise BadUsage(f"--inject knows:\n{known}")
     try:
-        seconds = float(told) if told else injection.seconds
+        seconds = float(duration) if duration else injection.seconds
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= _LONGEST_S or (told and not injection.seconds):
+    if not 0 <= seconds <= _LONGEST_S or (duration and not injection.seconds):
         raise BadUsage(
             f"--inject {name} takes seconds, at most {_LONGEST_S:g}"
             if injection.seconds
