@@ -24,6 +24,7 @@ SUITES = (
     "billing",
     "large_file",
     "requests",
+    "store_errors",
     "queueing",
 )
 LATEST = Path(__file__).with_name("latest.json")

@@ -25,6 +25,7 @@ from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
 from services.media.types import MOST_BYTES
 from services.objects.port import ObjectInfo, PictureRule, Source
+from services.objects.repeat import repeated
 from services.vendors.port import JobFile
 from tasks.context import Services
 from tasks.ledger.records import Collected, ManifestItem, StagedFile
@@ -157,7 +158,8 @@ class Harvest:
                 async with hold(download) as held:
                     is_clean = await _strip(held, download)
                     key = final if is_clean and kind == wanted else raw
-                    stored = await self._put(key, held, kind)
+                    # Held, so it can be sent again.
+                    stored = await repeated(lambda: self._put(key, held, kind))
                     label = held.label
         if key == final:
             return stored
@@ -172,7 +174,7 @@ class Harvest:
     async def _convert(self, raw: str, final: str, sold: str) -> ObjectInfo:
         rule = PictureRule(final, f"imageMogr2/format/{sold}/quality/95/strip")
         with span(SpanName.PROCESS, key=final):
-            made = (await self._services.objects.process(raw, [rule])).outputs[0]
+            made = (await repeated(lambda: self._services.objects.process(raw, [rule]))).outputs[0]
         return ObjectInfo(made.key, made.etag, made.size, 0.0)
 
     async def _label(self, made: ObjectInfo, label: bytes, content_type: str) -> ObjectInfo:
@@ -180,7 +182,7 @@ class Harvest:
         async with self._services.objects.open(made.key, if_match=made.etag) as download, hold(download) as held:
             with suppress(Malformed):
                 await held.strip_as(content_type, label)
-            return await self._put(made.key, held, content_type)
+            return await repeated(lambda: self._put(made.key, held, content_type))
 
 
 async def _strip(held: Held, download: Fetched) -> bool:

@@ -18,6 +18,7 @@ from messages.keys import Facts, RunId, done_key, index_keys, record_key, runs_p
 from services.concurrency import Together
 from services.errors import Denied, Exists, NotFound, ObjectsDown
 from services.objects.port import ObjectInfo, Objects
+from services.objects.repeat import repeated
 from services.objects.walk import pages
 from tasks.ledger.cache import FinalCache
 from tasks.ledger.names import RecordBase, RecordName
@@ -137,8 +138,13 @@ class Ledger:
 
     async def write_key(self, key: str, record: R) -> Stored[R]:
         """Write a record outside a run's folder; see `write`."""
-        nonce, asked = self.nonce(), self._clock()
+        nonce = self.nonce()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
+        # The nonce makes a repeat harmless: what an earlier try has stored is read back as ours.
+        return await repeated(lambda: self._try_write(key, body, record, nonce))
+
+    async def _try_write(self, key: str, body: bytes, record: R, nonce: str) -> Stored[R]:
+        asked = self._clock()
         try:
             with self._dated():
                 info = await self.objects.put_new(key, body, content_type="application/json")
@@ -157,7 +163,7 @@ class Ledger:
         key = record_key(run, name.text)
         if (known := self.cache.get(key)) is not None:
             return known
-        stored = await self._read_key(key, name.kind, "")
+        stored = await repeated(lambda: self._read_key(key, name.kind, ""))
         if stored is not None:
             self._keep(key, stored)
         return stored

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import large_file, messages, requests
+from bench import large_file, messages, requests, store_errors
 from bench.__main__ import SUITES, keep, main
 from bench.figures import Figure
 from tests.docs.pages import text_of
@@ -39,6 +39,15 @@ def test_the_requests_of_a_task_are_what_the_page_says(kind: str) -> None:
     }
     assert told == dict(seen)
     assert seen["ledger get"] <= 16
+
+
+def test_errors_of_the_store_cost_a_task_little() -> None:
+    figures = re.search(
+        r"^\| nine in ten tasks take at most, s \| [\d.]+ \| ([\d.]+) \|$", text_of("docs/performance.md"), re.MULTILINE
+    )
+    assert figures
+    found = sorted(store_errors.seconds(40, 0.05))
+    assert found[35] <= 1.15 * float(figures[1])
 
 
 def test_a_suite_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

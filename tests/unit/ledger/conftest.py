@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from services.errors import ObjectsDown
+from services.objects import repeat
 from services.objects.memory import MemoryObjects
 from tasks.ledger.ledger import Ledger
 
@@ -39,6 +40,11 @@ class Cuts:
                 self.plan[n] = (named, when, times - 1)
                 self.hits.append((operation, key))
                 raise ObjectsDown(f"{operation} {key}: cut")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeat, "_PAUSES_S", (0.0, 0.0))
 
 
 @pytest.fixture

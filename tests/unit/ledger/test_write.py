@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tests.unit.ledger.conftest import Clock, Cuts
 
 RUN = RunId("u", "t")
+TRIES = 3
+"""Tries of one write, each of which may fail."""
 ITEM = ManifestItem("staging/u/t/0-0/n/frame_01.jpg", "output/u/t/frame_01.jpg", "aa", 5)
 
 EVERY: dict[str, tuple[Any, Any]] = {
@@ -95,7 +97,7 @@ async def test_an_answer_cut_off_does_not_make_the_winner_think_that_it_lost(
 @every_record
 async def test_a_write_that_never_arrived_is_an_outage(name: str, ledger: Ledger, cuts: Cuts) -> None:
     first, _ = EVERY[name]
-    cuts.cut("put_new", done=False)
+    cuts.cut("put_new", done=False, times=TRIES)
     with pytest.raises(ObjectsDown):
         await ledger.write(RUN, name_of(name), first)
     assert await ledger.read(RUN, name_of(name)) is None
@@ -111,12 +113,30 @@ async def test_no_answer_and_another_writer(name: str, ledger_of: Callable[[str]
     assert (stored.record, stored.mine) == (first, False)
 
 
+@every_record
+async def test_a_write_that_fails_twice_at_once_is_made_again(name: str, ledger: Ledger, cuts: Cuts) -> None:
+    first, _ = EVERY[name]
+    cuts.cut("put_new", done=False, times=TRIES - 1)
+    assert (await ledger.write(RUN, name_of(name), first)).mine
+    cuts.cut("get", done=False, times=TRIES - 1)
+    ledger.cache.clear()
+    assert (await ledger.read(RUN, name_of(name))) is not None
+
+
+@every_record
+async def test_a_repeat_meets_what_the_first_try_has_stored_and_knows_it(name: str, ledger: Ledger, cuts: Cuts) -> None:
+    first, _ = EVERY[name]
+    cuts.cut("put_new", done=True)
+    cuts.cut("get", done=False)
+    assert (await ledger.write(RUN, name_of(name), first)).mine
+
+
 @pytest.mark.parametrize("stored", [True, False])
 async def test_when_the_read_back_fails_too_nobody_knows(
     ledger: Ledger, objects: MemoryObjects, cuts: Cuts, *, stored: bool
 ) -> None:
-    cuts.cut("put_new", done=stored)
-    cuts.cut("get", done=False)
+    cuts.cut("put_new", done=stored, times=1 if stored else TRIES)
+    cuts.cut("get", done=False, times=TRIES)
     with pytest.raises(ObjectsDown):
         await ledger.write(RUN, Verdict.at(), Verdict("failed"))
     assert bool((await objects.list("")).items) == stored
