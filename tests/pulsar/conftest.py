@@ -1,4 +1,4 @@
-"""Brokers for the tests that only Pulsar has."""
+"""Brokers for the tests that need Pulsar."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Opener = Callable[..., AbstractAsyncContextManager[PulsarBroker]]
 
 @pytest.fixture
 def own() -> LocalPulsar:
-    """The session's own broker: it asks for tokens and serves TLS."""
+    """The session's own broker; it requires tokens and serves TLS."""
     return own_broker()
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    """The broker of the session, whoever runs it; for a test that needs our own, that one."""
+    """The broker of the session; the session's own one for a test that needs it."""
     return own_place() if request.node.get_closest_marker("own_pulsar") else the_broker()
 
 
@@ -35,7 +35,7 @@ def namespace(place: Place) -> str:
 
 @pytest.fixture
 def opened(place: Place, namespace: str) -> Opener:
-    """Opens a broker in a namespace of the test's own, with options of choice, and closes it."""
+    """Open a broker in the test's own namespace with given options, and close it."""
 
     @contextlib.asynccontextmanager
     async def open_it(**options: object) -> AsyncIterator[PulsarBroker]:

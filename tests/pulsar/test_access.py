@@ -1,4 +1,4 @@
-"""Who is let in, and what is said when somebody is not."""
+"""Access: TLS, tokens and roles, and the errors for each fault."""
 
 from __future__ import annotations
 
@@ -38,20 +38,18 @@ async def works(broker: PulsarBroker) -> None:
     assert [delivery.message_id for delivery in await finish(consumer, 1)] == [sent]
 
 
-async def test_tls_is_verified_with_the_authority_given(own: LocalPulsar, opened: Opener) -> None:
+async def test_tls_is_verified_with_the_given_authority(own: LocalPulsar, opened: Opener) -> None:
     async with opened(url=own.tls_url, tls_ca=str(own.certificate)) as broker:
         await works(broker)
 
 
-async def test_tls_without_that_authority_is_refused(own: LocalPulsar, opened: Opener) -> None:
+async def test_tls_without_that_authority_fails(own: LocalPulsar, opened: Opener) -> None:
     with pytest.raises(BrokerDown, match=r"is not trusted.*BROKER_TLS_CA"):
         async with opened(url=own.tls_url):
             pass
 
 
-async def test_plain_words_to_a_tls_port_and_tls_to_a_plain_one_are_told_apart_from_a_token(
-    own: LocalPulsar, opened: Opener
-) -> None:
+async def test_tls_on_one_side_only_is_not_reported_as_a_token_error(own: LocalPulsar, opened: Opener) -> None:
     for url in (own.tls_url.replace("+ssl", ""), own.url.replace("pulsar:", "pulsar+ssl:")):
         with pytest.raises(BrokerDown) as caught:
             async with opened(url=url, tls_ca=str(own.certificate)):
@@ -59,7 +57,7 @@ async def test_plain_words_to_a_tls_port_and_tls_to_a_plain_one_are_told_apart_f
         assert not isinstance(caught.value, BrokerUnauthorized)
 
 
-async def test_lookups_may_go_over_http_as_on_tdmq(own: LocalPulsar, opened: Opener) -> None:
+async def test_lookups_may_use_http_as_on_tdmq(own: LocalPulsar, opened: Opener) -> None:
     async with opened(url=own.admin_url) as broker:
         await works(broker)
 
@@ -77,19 +75,19 @@ def bad_token(request: pytest.FixtureRequest, own: LocalPulsar) -> str:
     return BAD_TOKENS[request.param](own)
 
 
-async def test_a_bad_token_is_known_at_once_for_what_it_is(own: LocalPulsar, bad_token: str) -> None:
+async def test_a_bad_token_is_reported_at_once(own: LocalPulsar, bad_token: str) -> None:
     for url in (own.url, own.admin_url):
         started = time.monotonic()
         await (await open_broker(PulsarOptions(url=url, token=own.token))).close()
         opened = time.monotonic()
         with pytest.raises(BrokerUnauthorized, match="rejects the token in BROKER_TOKEN") as caught:
             await open_broker(PulsarOptions(url=url, token=(lambda: bad_token) if bad_token else None))
-        # The client's own time-out, behind which it hides what is wrong with a token, was not waited for.
+        # Reported before the client's own time-out, which would hide what is wrong with the token.
         assert time.monotonic() - opened < opened - started + PulsarOptions(url=url).operation_timeout
         assert not bad_token or bad_token not in str(caught.value)
 
 
-async def test_a_broker_that_is_not_there_is_no_matter_of_tokens(opened: Opener) -> None:
+async def test_a_missing_broker_is_not_reported_as_a_token_error(opened: Opener) -> None:
     with pytest.raises(BrokerDown) as caught:
         async with opened(url="pulsar://127.0.0.1:1"):
             pass
@@ -98,11 +96,11 @@ async def test_a_broker_that_is_not_there_is_no_matter_of_tokens(opened: Opener)
 
 @pytest.fixture
 def stranger(own: LocalPulsar) -> str:
-    """A token of a role that nobody gave any right."""
+    """A token of a role without any right."""
     return own.token(f"stranger-{secrets.token_hex(4)}")
 
 
-async def test_a_role_without_rights_is_refused_where_it_acts(opened: Opener, stranger: str) -> None:
+async def test_a_role_without_rights_is_rejected_at_its_first_operation(opened: Opener, stranger: str) -> None:
     async with opened(token=lambda: stranger) as broker:
         with pytest.raises(BrokerUnauthorized, match="right"):
             await within(broker.publish("wake", b"x"))
@@ -114,13 +112,13 @@ async def test_a_role_without_rights_is_refused_where_it_acts(opened: Opener, st
 
 @pytest.fixture
 def producer(own: LocalPulsar, namespace: str) -> str:
-    """A token of a role that may publish only."""
+    """A token of a role that may only publish."""
     grant = f"/admin/v2/namespaces/public/{namespace}/permissions/producer"
     assert own.ask("POST", grant, b'["produce"]') == HTTPStatus.NO_CONTENT
     return own.token("producer")
 
 
-async def test_a_role_that_may_publish_only_publishes_and_says_what_it_could_not_make_sure_of(
+async def test_a_role_that_may_only_publish_does_so_and_reports_the_unverified_subscription(
     opened: Opener, producer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(token=lambda: producer, admin_url="") as broker:
@@ -130,12 +128,12 @@ async def test_a_role_that_may_publish_only_publishes_and_says_what_it_could_not
 
 @pytest.fixture
 def short_lived(own: LocalPulsar) -> Callable[[], str]:
-    """Gives tokens that live for one to two seconds: the broker counts in whole ones."""
+    """Return tokens that are valid for one to two seconds; the broker counts whole seconds."""
     own.token()
     return lambda: own.token(exp=int(time.time()) + 2)
 
 
-async def test_a_token_that_runs_out_is_asked_for_anew(opened: Opener, short_lived: Callable[[], str]) -> None:
+async def test_an_expired_token_is_requested_again(opened: Opener, short_lived: Callable[[], str]) -> None:
     given: list[float] = []
 
     def fresh() -> str:
@@ -161,7 +159,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 def doctor(world: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[str, Mapping[str, str]], str]:
-    """What the command says: exit status, finding by finding, everything printed."""
+    """Run the command; return its exit status, its findings and its output."""
     done = subprocess.run(
         [sys.executable, "-m", "console", "doctor", "--json"],
         cwd=ROOT,
@@ -185,7 +183,7 @@ def doctor(world: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[
         ("stranger", "grant this token's role the right to produce and consume in this namespace"),
     ],
 )
-def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(
+def test_the_doctor_reports_what_is_wrong_with_a_token_and_runs_the_other_checks(
     world: Sandbox, own: LocalPulsar, stranger: str, token: str, said: str
 ) -> None:
     bad = stranger if token == "stranger" else BAD_TOKENS[token](own)
@@ -200,15 +198,15 @@ def test_the_doctor_tells_what_is_wrong_with_a_token_and_examines_the_rest(
     assert not bad or bad not in printed
 
 
-def test_the_doctor_is_content_with_a_good_token(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
+def test_the_doctor_accepts_a_valid_token(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
     status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
     assert [name for name, finding in found.items() if not finding["ok"]] == []
     assert status == 0
     assert own.ask("GET", f"/admin/v2/persistent/public/{namespace}/notify-workers-DLQ/stats") == HTTPStatus.OK
 
 
-def test_the_doctor_names_a_topic_that_nobody_made(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
-    # As on TDMQ, where topics are made beforehand.
+def test_the_doctor_names_a_missing_topic(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
+    # As on TDMQ, where topics must be created first.
     path = f"/admin/v2/namespaces/public/{namespace}/autoTopicCreation"
     assert own.ask("POST", path, b'{"allowAutoTopicCreation": false}') == HTTPStatus.NO_CONTENT
     missing = "poll-workers-DLQ"
@@ -219,10 +217,10 @@ def test_the_doctor_names_a_topic_that_nobody_made(world: Sandbox, own: LocalPul
     status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
     assert status == 1
     assert [name for name, finding in found.items() if not finding["ok"]] == ["topics"]
-    assert f"{missing}: the topic is not there" in found["topics"]["detail"]
+    assert f"{missing}: the topic does not exist" in found["topics"]["detail"]
 
 
-def test_the_token_of_the_settings_is_read_from_its_file_whenever_it_is_asked_for(tmp_path: Path) -> None:
+def test_the_token_is_read_from_its_file_at_each_use(tmp_path: Path) -> None:
     file = tmp_path / "token"
     environ = {"BROKER_URL": "pulsar://127.0.0.1:6650", "BROKER_TOKEN_FILE": str(file)}
     file.write_text("first-token\n", encoding="utf-8")

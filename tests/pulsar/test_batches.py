@@ -1,4 +1,4 @@
-"""Batches that somebody else publishes: all of their messages come through, whatever is fetched ahead."""
+"""Batches of another program: all of their messages are delivered, with any prefetch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOPIC = "wake"
 
 
 def send_batch(place: Place, namespace: str, count: int) -> None:
-    """As a client with the defaults of other languages sends."""
+    """Send a batch, as clients of other languages do by default."""
     token = pulsar.AuthenticationToken(place.token) if place.token else None
     client = pulsar.Client(place.url, token, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
     producer = client.create_producer(
@@ -33,7 +33,7 @@ def send_batch(place: Place, namespace: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 100])
-async def test_every_message_of_a_batch_is_delivered_and_done(
+async def test_every_message_of_a_batch_is_delivered_and_acked(
     opened: Opener, place: Place, namespace: str, prefetch: int
 ) -> None:
     async with opened() as broker:

@@ -1,4 +1,4 @@
-"""The commands of docs/how-to/run-on-pulsar.md that need a Pulsar, in their order, as a reader would give them."""
+"""The commands of docs/how-to/run-on-pulsar.md that need a Pulsar, in their order, as a reader would run them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only Pulsar does to messages, and what becomes of it."""
+"""Features of Pulsar that affect delivery."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.pulsar
 
 
 async def unload(place: Place, namespace: str, topic: str) -> None:
-    """Have the broker drop a topic and everybody on it, as it does when load is moved to another broker."""
+    """Unload a topic, as the broker does when it moves load to another broker."""
     status = await asyncio.to_thread(place.ask, "PUT", f"/admin/v2/persistent/public/{namespace}/{topic}/unload")
     assert status == HTTPStatus.NO_CONTENT
 
 
-async def test_a_topic_that_moves_brings_nothing_twice_that_is_at_hand_or_done(
+async def test_a_topic_that_moves_delivers_no_held_or_acked_message_twice(
     opened: Opener, place: Place, namespace: str
 ) -> None:
     async with opened() as broker:
@@ -42,13 +42,11 @@ async def test_a_topic_that_moves_brings_nothing_twice_that_is_at_hand_or_done(
         await shows(broker, "poll", ready=0, delayed=0, in_flight=0)
 
 
-async def test_a_dead_letter_waits_for_its_function_though_the_broker_tidies_up(
-    opened: Opener, place: Place, namespace: str
-) -> None:
+async def test_a_dead_letter_survives_the_brokers_cleanup(opened: Opener, place: Place, namespace: str) -> None:
     topic = "poll-workers-DLQ"
     async with opened() as broker:
         ids = await publish_all(broker, topic, [b"1", b"2"])
-        # What no subscription waits for is removed with the ledger that holds it, once another one is open.
+        # Messages without a subscription are removed with their ledger when the next one is open.
         await unload(place, namespace, topic)
         ids.add(await broker.publish(topic, b"3"))
         trim = f"/admin/v2/persistent/public/{namespace}/{topic}/trim"
@@ -68,11 +66,11 @@ async def test_a_topic_with_partitions_is_one_topic(opened: Opener, place: Place
         deliveries = await finish(consumer, 12)
         assert {delivery.message_id for delivery in deliveries} == ids
         assert {delivery.topic for delivery in deliveries} == {"wake"}
-        assert len({message_id.split(":")[0] for message_id in ids}) == 3, "every partition got some"
+        assert len({message_id.split(":")[0] for message_id in ids}) == 3, "every partition got messages"
         await shows(broker, "wake", ready=0, delayed=1, in_flight=0)
 
 
-async def test_messages_that_others_sent_in_a_batch_come_one_by_one(
+async def test_messages_of_another_programs_batch_are_delivered_one_by_one(
     opened: Opener, place: Place, namespace: str
 ) -> None:
     def publish() -> None:
@@ -95,13 +93,13 @@ async def test_messages_that_others_sent_in_a_batch_come_one_by_one(
         await shows(broker, "wake", ready=0, in_flight=0)
 
 
-async def test_more_than_the_clients_queue_holds_is_published_at_once_and_none_refused(opened: Opener) -> None:
+async def test_more_concurrent_publishes_than_the_clients_queue_holds_all_succeed(opened: Opener) -> None:
     async with opened() as broker:
         ids = await publish_all(broker, "poll", [b"x"] * 3000)
         assert len(ids) == 3000
 
 
-async def test_a_backlog_is_a_good_guess_when_much_waits_and_nobody_consumes(opened: Opener) -> None:
+async def test_a_long_backlog_without_a_consumer_is_a_good_estimate(opened: Opener) -> None:
     async with opened() as broker:
         await asyncio.gather(*(broker.publish("poll", b"x", delay=3600 if number % 2 else 0) for number in range(200)))
         backlog = await broker.backlog("poll", "workers")
@@ -110,7 +108,7 @@ async def test_a_backlog_is_a_good_guess_when_much_waits_and_nobody_consumes(ope
 
 
 @pytest.mark.own_pulsar
-async def test_equal_delays_do_stop_a_topic_which_is_why_ours_are_jittered(opened: Opener) -> None:
+async def test_equal_delays_block_a_topic_which_is_why_ours_have_jitter(opened: Opener) -> None:
     # Our broker of the tests stops at 500 where Pulsar as shipped stops at 50,000; `tests/conformance` jitters 1,000.
     async with opened() as broker:
         consumer = await broker.subscribe(["poll"], "workers")
@@ -121,7 +119,7 @@ async def test_equal_delays_do_stop_a_topic_which_is_why_ours_are_jittered(opene
             await within(consumer.receive(), 2)
 
 
-async def test_without_an_admin_interface_a_backlog_is_what_this_connection_holds(opened: Opener) -> None:
+async def test_without_an_admin_interface_a_backlog_counts_what_this_connection_holds(opened: Opener) -> None:
     async with opened(admin_url="") as broker:
         consumer = await broker.subscribe(["poll", "wake"], "workers", prefetch=0)
         await publish_all(broker, "poll", [b"x"] * 3)
@@ -130,21 +128,21 @@ async def test_without_an_admin_interface_a_backlog_is_what_this_connection_hold
         assert (await broker.backlog("wake", "workers")).depth == 0
 
 
-async def test_who_releases_leaves_everything_to_the_others(opened: Opener) -> None:
+async def test_a_consumer_that_releases_leaves_all_messages_to_others(opened: Opener) -> None:
     async with opened() as broker:
         stopping = await broker.subscribe(["clean-high"], "workers", prefetch=5)
         ids = await publish_all(broker, "clean-high", [b"x"] * 8)
         held = await take(stopping, 2)
         heir = await broker.subscribe(["clean-high"], "workers", prefetch=1)
         await stopping.release(held[0])
-        # The one still at work is kept; what the client had fetched ahead goes back too.
+        # The message in work is kept; prefetched messages are released too.
         got = {delivery.message_id for delivery in await finish(heir, 7)}
         assert got == ids - {held[1].message_id}
         await stopping.ack(held[1])
         await shows(broker, "clean-high", ready=0, in_flight=0)
 
 
-async def test_a_consumer_tells_whether_it_can_take_work(opened: Opener, place: Place, namespace: str) -> None:
+async def test_a_consumer_reports_whether_it_is_connected(opened: Opener, place: Place, namespace: str) -> None:
     async with opened() as broker:
         consumer = await broker.subscribe(["poll", "wake"], "workers")
         assert consumer.connected

@@ -1,4 +1,4 @@
-"""The whole way on Pulsar."""
+"""The demo on Pulsar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.pulsar_place import Place
 pytestmark = [pytest.mark.pulsar, pytest.mark.slow, pytest.mark.timeout(600)]
 
 TASKS = 8
-"""More than the vendor works on at once."""
+"""More tasks than the vendor's concurrency."""
 
 
 def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_demo_ends_as_on_sqlite(place: Place, namespace: str, tmp_path: Path
     assert not place.token or place.token not in done.stdout + done.stderr
 
 
-def test_a_broker_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_broker_is_rejected(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "console", "demo", "--broker", "kafka"],
         cwd=ROOT,

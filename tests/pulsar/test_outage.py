@@ -1,4 +1,4 @@
-"""A broker that is killed in the middle of everything."""
+"""Outage of a broker under load."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(word: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPulsar]:
-    """A broker to be killed, as a person would start and stop it."""
+    """A broker that the test kills and starts again."""
     folder = tmp_path_factory.mktemp("outage") / "victim"
     assert command("status", folder).returncode == 1
     started = command("start", folder)
@@ -67,12 +67,12 @@ async def opened(victim: LocalPulsar, **options: float) -> PulsarBroker:
 
 
 async def publish_until_it_fails(broker: PulsarBroker) -> None:
-    """A stopped process does not stop with all its threads at once."""
+    """Publish until a publish fails: the threads of a stopped process do not all stop at once."""
     for _ in range(1000):
         await within(broker.publish("wake", b"gives up"))
 
 
-async def test_a_publish_without_a_receipt_is_an_error_and_a_close_does_not_wait_for_ever(victim: LocalPulsar) -> None:
+async def test_a_publish_without_a_receipt_is_an_error_and_a_close_is_bounded(victim: LocalPulsar) -> None:
     patient, hasty = await opened(victim), await opened(victim, send_timeout=1.0, operation_timeout=2)
     for broker in (patient, hasty):
         await broker.publish("wake", b"before")
@@ -91,7 +91,7 @@ async def test_a_publish_without_a_receipt_is_an_error_and_a_close_does_not_wait
     await patient.close()
 
 
-async def test_a_broker_that_is_killed_loses_nothing_confirmed_and_is_used_again_at_once(
+async def test_a_killed_broker_loses_no_confirmed_message_and_is_used_again_at_once(
     victim: LocalPulsar, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broker = await opened(victim)
@@ -144,9 +144,9 @@ async def test_a_broker_that_is_killed_loses_nothing_confirmed_and_is_used_again
         await eventually(all_there)
         consuming.cancel()
     await broker.close()
-    assert back < 2 * (ready - killed), "it is back long after the broker, which had to start"
-    # What was acked in the broker's last moments it delivers again, but the consumer remembers.
+    assert back < 2 * (ready - killed), "it reconnected long after the broker was back"
+    # The broker lost its latest acks and delivers those messages again; the consumer remembers the acks.
     assert set(received.values()) == {1}
-    # The client's own words come out of our logger, and nowhere else.
+    # The client's log lines appear only in our log.
     assert any(record.name == "pulsar" and "onnection" in record.getMessage() for record in caplog.records)
     assert "ClientConnection" not in "".join(capfd.readouterr())

@@ -1,4 +1,4 @@
-"""Forks, Ctrl-C, and ends without goodbye."""
+"""Forks, Ctrl-C, and exits without a close."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def use(place: Place, namespace: str, what: str, *options: str) -> subprocess.Po
     )
 
 
-def test_a_forked_child_is_refused_in_plain_words_and_its_parent_goes_on(place: Place, namespace: str) -> None:
+def test_a_forked_child_gets_a_clear_error_and_its_parent_continues(place: Place, namespace: str) -> None:
     with use(place, namespace, "fork") as process:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert out.splitlines() == ["refused 6", "parent goes on: y", "closed"], err
     assert process.returncode == 0
 
 
-def test_ctrl_c_ends_a_process_that_waits_and_closes_its_connection(place: Place, namespace: str) -> None:
+def test_ctrl_c_ends_a_waiting_process_and_closes_its_connection(place: Place, namespace: str) -> None:
     with use(place, namespace, "wait") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
@@ -53,7 +53,7 @@ def test_ctrl_c_ends_a_process_that_waits_and_closes_its_connection(place: Place
     assert "KeyboardInterrupt" in err
 
 
-def test_a_process_that_ends_without_closing_ends(place: Place, namespace: str) -> None:
+def test_a_process_that_does_not_close_exits(place: Place, namespace: str) -> None:
     for _ in range(3):  # one in some dozens once ended by SIGABRT
         with use(place, namespace, "wait", "--leave-open") as process:
             assert process.stdout is not None
@@ -63,8 +63,8 @@ def test_a_process_that_ends_without_closing_ends(place: Place, namespace: str) 
         assert process.returncode in {-signal.SIGINT, 130}, err
 
 
-def test_a_process_that_ends_right_after_the_close_ends_well(place: Place, namespace: str) -> None:
-    # The client's threads must be gone before the interpreter is: each second or third such process once ended by a
+def test_a_process_that_exits_right_after_the_close_exits_cleanly(place: Place, namespace: str) -> None:
+    # The client's threads must end before the interpreter: earlier, every second or third such process ended by a
     # segmentation fault.
     path = f"/admin/v2/namespaces/public/{namespace}/autoTopicCreation"
     assert place.ask("POST", path, b'{"allowAutoTopicCreation": false}') == HTTPStatus.NO_CONTENT

@@ -23,7 +23,7 @@ def say(line: str) -> None:
 
 
 async def refusals(broker: Broker, consumer: Consumer, held: Delivery) -> int:
-    """How many uses of an inherited broker are refused."""
+    """Count the calls of an inherited broker that raise."""
     count = 0
     for use in (
         broker.publish("poll", b"x"),

@@ -1,4 +1,4 @@
-"""Gives each test a fresh place for each broker."""
+"""Fixtures: a fresh environment of each broker for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The brokers the suite runs on. To add one: write its environment and name it in `ENVIRONMENTS`.
+"""The brokers that the suite runs on. To add a broker, write its environment and list it in `ENVIRONMENTS`.
 
 A test takes the fixture `environment` and runs on every broker. Where brokers differ, a pair of tests shows what each
 declares: `@shared`, `@private`, `@lasting` and `@fleeting` give a test only the environments that declare so.
@@ -23,25 +23,25 @@ from transport.sqlite import SqliteBroker
 
 
 class Environment(Protocol):
-    """A place where one kind of broker runs, fresh for each test."""
+    """Environment of a broker, fresh for each test."""
 
     capabilities: Capabilities
-    """What its brokers must declare."""
+    """Capabilities that its brokers must declare."""
     volume: int
     """Messages in the tests of many messages."""
     hang_limit: float
-    """Seconds after which an impatient process that hangs has lost its messages; 0.0 where nothing is shared."""
+    """Seconds after which a hanging process loses its messages, if opened with a short lease; 0.0 if private."""
 
     async def open(self, *, impatient: bool = False) -> Broker:
-        """One more connection to the place; an impatient one keeps to `hang_limit`."""
+        """Open another connection; an impatient one uses `hang_limit`."""
         ...
 
     async def stored_bytes(self) -> int:
-        """What the place takes up on disk by now; 0 if that is nobody's concern."""
+        """Return the bytes used on disk; 0 if they are not tested."""
         ...
 
     def arguments(self, *, impatient: bool = False) -> list[str]:
-        """How `holder.py` opens this place."""
+        """Return the arguments with which `holder.py` opens this environment."""
         ...
 
 
@@ -72,7 +72,7 @@ class SqliteFile:
 
 
 class SqliteMemory:
-    """The embedded broker in memory: private to its object."""
+    """The embedded broker in memory, private to its object."""
 
     capabilities = Capabilities(
         survives_restart=False, shared_between_processes=False, exact_backlog=True, knows_dead_holders=False
@@ -94,7 +94,7 @@ class SqliteMemory:
 
 
 class PulsarNamespace:
-    """A namespace of a real Pulsar, where every connection has a token."""
+    """A namespace of a real Pulsar; every connection has a token."""
 
     capabilities = Capabilities(
         survives_restart=True, shared_between_processes=True, exact_backlog=False, knows_dead_holders=False
@@ -120,7 +120,7 @@ class PulsarNamespace:
 
 
 class Kind(Protocol):
-    """Makes environments of one kind."""
+    """Creates environments of a kind."""
 
     capabilities: Capabilities
 
@@ -132,7 +132,7 @@ _MARKS: Final = {"pulsar": [pytest.mark.pulsar]}
 
 
 def names_of(kinds: Iterable[str]) -> list[ParameterSet]:
-    """Kinds as a fixture takes them, with the marks of those that need something."""
+    """Return the kinds as parameters of a fixture, with their marks."""
     return [pytest.param(name, marks=_MARKS.get(name, [])) for name in sorted(kinds)]
 
 

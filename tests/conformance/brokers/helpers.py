@@ -1,4 +1,4 @@
-"""What the tests of the suite have in common: brokers that are closed, holders that are killed, waits that end."""
+"""Helpers of the suite: brokers that are closed, holders that are killed, bounded waits."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _HOLDER: Final = Path(__file__).with_name("holder.py")
 
 
 class Holder:
-    """A consumer in a process of its own."""
+    """A consumer in its own process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.ids: list[str] = []
 
     async def line(self) -> str:
-        """The next line it says."""
+        """Return its next line of output."""
         assert self._process.stdout is not None
         said = await within(self._process.stdout.readline())
         assert said, "the holder ended"
         return said.decode().strip()
 
     async def tell(self, word: str) -> None:
-        """Say a line to it."""
+        """Write a line to its input."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n".encode())
         await self._process.stdin.drain()
@@ -47,21 +47,21 @@ class Holder:
         self._process.send_signal(number)
 
     async def freeze(self, broker: Broker) -> None:
-        """Stop it, but not in the moment in which it alone may write."""
+        """Stop it (SIGSTOP), but not while it holds the write lock."""
         for _ in range(10):
             self.send(signal.SIGSTOP)
             try:
                 await within(broker.publish("frozen", b""), 3.0)
             except TimeoutError:
                 self.send(signal.SIGCONT)
-                # Stopped again at once, it would still be where it was.
+                # Stopped again at once, it would not have moved on.
                 await within(broker.publish("thawed", b""))
             else:
                 return
         raise AssertionError("it cannot be stopped")
 
     async def end(self) -> None:
-        """Kill it, if it still lives, and reap it."""
+        """Kill it if it is alive, and reap it."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.communicate()
@@ -92,7 +92,7 @@ async def holder(
 
 @contextlib.asynccontextmanager
 async def opened(environment: Environment, *, impatient: bool = False) -> AsyncIterator[Broker]:
-    """A broker, closed at the end."""
+    """Open a broker; close it at the end."""
     broker = await environment.open(impatient=impatient)
     try:
         yield broker
@@ -102,7 +102,7 @@ async def opened(environment: Environment, *, impatient: bool = False) -> AsyncI
 
 @contextlib.asynccontextmanager
 async def another(environment: Environment, broker: Broker) -> AsyncIterator[Broker]:
-    """A second connection where the broker is shared; the same one where it is private."""
+    """Open a second connection if the broker is shared; otherwise use the same one."""
     if not broker.capabilities.shared_between_processes:
         yield broker
         return
@@ -111,38 +111,38 @@ async def another(environment: Environment, broker: Broker) -> AsyncIterator[Bro
 
 
 async def within(awaitable: Awaitable[T], seconds: float = PATIENCE_S) -> T:
-    """The result, or a failed test."""
+    """Return the result, or fail the test after a time limit."""
     async with asyncio.timeout(seconds):
         return await awaitable
 
 
 async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_S) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not await look():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true"
         await asyncio.sleep(0.005)
 
 
 async def publish_all(broker: Broker, topic: str, payloads: Iterable[bytes], *, delay: float = 0.0) -> set[str]:
-    """Publish from many tasks at once; the ids."""
+    """Publish concurrently; return the ids."""
     return set(await asyncio.gather(*(broker.publish(topic, payload, delay=delay) for payload in payloads)))
 
 
 async def take(consumer: Consumer, count: int, seconds: float = PATIENCE_S) -> list[Delivery]:
-    """Receive so many, without acking."""
+    """Receive a number of messages without acking them."""
     return [await within(consumer.receive(), seconds) for _ in range(count)]
 
 
 async def finish(consumer: Consumer, count: int, seconds: float = PATIENCE_S) -> list[Delivery]:
-    """Receive and ack so many."""
+    """Receive and ack a number of messages."""
     deliveries = await take(consumer, count, seconds)
     await asyncio.gather(*(consumer.ack(delivery) for delivery in deliveries))
     return deliveries
 
 
 async def shows(broker: Broker, topic: str, subscription: str = "workers", **figures: int) -> Backlog:
-    """Assert figures of a backlog: at once where it is exact, in the end where it lags."""
+    """Assert figures of a backlog: at once if it is exact, eventually if it lags."""
 
     backlog = await broker.backlog(topic, subscription)
 

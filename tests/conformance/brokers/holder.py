@@ -1,4 +1,4 @@
-"""A process of the suite: publishes, then takes messages and keeps them until it is killed, or told to ack them.
+"""A process of the suite: publishes, then receives messages and holds them until it is killed or must ack them.
 
 It says the id of each message it published or received, a line each, and `acked` when it has acked.
 """
@@ -32,7 +32,7 @@ async def main(arguments: argparse.Namespace) -> None:
     broker = await open_it(arguments)
     for number in range(arguments.publish):
         say(await broker.publish(arguments.topic, f"published {number}".encode()))
-    # It holds what it says, and takes nothing ahead from the others.
+    # Without prefetch it holds only the messages that it reports.
     consumer = await broker.subscribe([arguments.topic], arguments.subscription, prefetch=0)
     held = [await consumer.receive() for _ in range(arguments.count)]
     for delivery in held:

@@ -1,4 +1,4 @@
-"""What a pump rests on: a consumer that fetches nothing ahead has as many messages as `receive` was called."""
+"""Consumers without prefetch, as a pump uses them: one message for each call of `receive`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transport.port import Delivery
 TOPIC = "generate-runninghub-high"
 
 
-async def test_many_calls_wait_at_once_and_each_gets_a_message_of_its_own(environment: Environment) -> None:
+async def test_concurrent_receives_each_get_a_message_of_their_own(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe([TOPIC], "workers", prefetch=0)
         calls = [asyncio.create_task(consumer.receive()) for _ in range(20)]
@@ -20,7 +20,7 @@ async def test_many_calls_wait_at_once_and_each_gets_a_message_of_its_own(enviro
         assert {delivery.message_id for delivery in await within(asyncio.gather(*calls))} == ids
 
 
-async def test_nothing_is_fetched_beyond_what_was_asked_for(environment: Environment) -> None:
+async def test_no_message_is_fetched_without_a_receive(environment: Environment) -> None:
     async with opened(environment) as broker, another(environment, broker) as other:
         await publish_all(broker, TOPIC, [b"ten"] * 10)
         first = await broker.subscribe([TOPIC], "workers", prefetch=0)
@@ -30,7 +30,7 @@ async def test_nothing_is_fetched_beyond_what_was_asked_for(environment: Environ
         await shows(broker, TOPIC, ready=0, in_flight=10)
 
 
-async def test_a_call_that_was_cancelled_leaves_its_message_to_the_others(environment: Environment) -> None:
+async def test_a_cancelled_receive_leaves_its_message_to_the_others(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe([TOPIC], "workers", prefetch=0)
         calls = [asyncio.create_task(consumer.receive()) for _ in range(6)]
@@ -41,8 +41,8 @@ async def test_a_call_that_was_cancelled_leaves_its_message_to_the_others(enviro
         assert (await within(calls[5])).message_id == message_id
 
 
-async def test_a_call_that_takes_anothers_message_leaves_it_waiting_and_not_forgotten(environment: Environment) -> None:
-    """An ack ends and a message comes at the same moment; the slot that acked asks first."""
+async def test_a_receive_whose_message_another_took_keeps_waiting(environment: Environment) -> None:
+    """An ack ends and a message arrives at the same moment; the permit that acked requests first."""
     async with opened(environment) as broker:
         consumer = await broker.subscribe([TOPIC], "workers", prefetch=0)
         await broker.publish(TOPIC, b"first")
@@ -61,7 +61,7 @@ async def test_a_call_that_takes_anothers_message_leaves_it_waiting_and_not_forg
         assert {delivery.message_id for delivery in came} == {soon, late}
 
 
-async def test_a_consumer_says_that_it_is_connected_until_it_is_closed(environment: Environment) -> None:
+async def test_a_consumer_is_connected_until_it_is_closed(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe([TOPIC], "workers", prefetch=0)
 

@@ -1,4 +1,4 @@
-"""What waits, in every state a message can be in."""
+"""Backlogs, with messages in every state."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ async def test_the_figures_follow_a_message(environment: Environment) -> None:
         await shows(other, "poll", ready=2, delayed=2, in_flight=0, depth=4)
 
 
-async def test_messages_count_before_the_first_consumer_came(environment: Environment) -> None:
+async def test_messages_count_before_the_first_consumer(environment: Environment) -> None:
     async with opened(environment) as broker:
         await publish_all(broker, "clean-high", [b"start a worker"] * 3)
         await shows(broker, "clean-high", ready=3, in_flight=0)
         await shows(broker, "clean-low", ready=0, in_flight=0)
 
 
-async def test_a_message_fetched_ahead_is_in_flight(environment: Environment) -> None:
+async def test_a_prefetched_message_is_in_flight(environment: Environment) -> None:
     async with opened(environment) as broker:
         await publish_all(broker, "clean-high", [b"x"] * 5)
         consumer = await broker.subscribe(["clean-high"], "workers", prefetch=1)

@@ -1,4 +1,4 @@
-"""The end of consumers and brokers."""
+"""Closing consumers and brokers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_closing_a_consumer_ends_every_receive_and_loses_nothing(environme
         assert {delivery.message_id for delivery in await finish(heir, 2)} == ids
 
 
-async def test_a_closed_consumer_gives_back_what_it_held_at_once(environment: Environment) -> None:
+async def test_a_closed_consumer_releases_its_messages_at_once(environment: Environment) -> None:
     async with opened(environment) as broker, another(environment, broker) as other:
         ids = await publish_all(broker, "clean-high", [b"held"] * 6)
         consumer = await broker.subscribe(["clean-high"], "workers", prefetch=3)
@@ -42,7 +42,7 @@ async def test_a_closed_consumer_gives_back_what_it_held_at_once(environment: En
         await shows(broker, "clean-high", ready=0, in_flight=0)
 
 
-async def test_a_closed_consumer_refuses_work(environment: Environment) -> None:
+async def test_a_closed_consumer_raises_closed(environment: Environment) -> None:
     async with opened(environment) as broker:
         await broker.publish("wake", b"x")
         consumer = await broker.subscribe(["wake"], "workers")
@@ -57,7 +57,7 @@ async def test_a_closed_consumer_refuses_work(environment: Environment) -> None:
         await shows(broker, "wake", ready=1, in_flight=0)
 
 
-async def test_what_is_released_while_its_consumer_closes_goes_to_another(environment: Environment) -> None:
+async def test_a_message_released_while_its_consumer_closes_goes_to_another(environment: Environment) -> None:
     async with opened(environment) as broker:
         sent = await broker.publish("wake", b"x")
         consumer = await broker.subscribe(["wake"], "workers")
@@ -82,7 +82,7 @@ async def test_closing_a_broker_ends_every_consumer(environment: Environment) ->
     await consumers[0].close()
 
 
-async def test_a_subscription_made_while_the_broker_closes_does_not_wait_for_ever(environment: Environment) -> None:
+async def test_a_subscribe_while_the_broker_closes_ends(environment: Environment) -> None:
     broker = await environment.open()
     subscribing = asyncio.ensure_future(broker.subscribe(["poll"], "workers"))
     await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_a_subscription_made_while_the_broker_closes_does_not_wait_for_eve
     ],
     ids=["publish", "subscribe", "backlog"],
 )
-async def test_a_closed_broker_refuses_work(
+async def test_a_closed_broker_raises_closed(
     environment: Environment, use: Callable[[Broker], Awaitable[object]]
 ) -> None:
     broker = await environment.open()
@@ -110,7 +110,7 @@ async def test_a_closed_broker_refuses_work(
 
 
 @lasting
-async def test_what_was_confirmed_outlives_its_broker(environment: Environment) -> None:
+async def test_confirmed_messages_outlive_their_broker(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe(["notify"], "workers", prefetch=2)
         ids = await publish_all(broker, "notify", [b"a", b"b", b"c", b"d"])
@@ -124,7 +124,7 @@ async def test_what_was_confirmed_outlives_its_broker(environment: Environment) 
 
 
 @fleeting
-async def test_a_broker_that_declares_no_memory_begins_empty(environment: Environment) -> None:
+async def test_a_broker_that_does_not_survive_a_restart_begins_empty(environment: Environment) -> None:
     async with opened(environment) as broker:
         await broker.publish("notify", b"gone")
     async with opened(environment) as broker:
@@ -132,7 +132,7 @@ async def test_a_broker_that_declares_no_memory_begins_empty(environment: Enviro
 
 
 @lasting
-async def test_publishes_under_way_at_the_close_are_stored_or_refused(environment: Environment) -> None:
+async def test_publishes_under_way_at_the_close_are_stored_or_fail(environment: Environment) -> None:
     broker = await environment.open()
     publishing = [asyncio.ensure_future(broker.publish("poll", b"x")) for _ in range(100)]
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Messages go out, come in, and go away when they are acked."""
+"""Publish, deliver, ack, release and delay."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.conformance.brokers.helpers import (
 )
 
 
-async def test_a_broker_declares_what_its_environment_says(environment: Environment) -> None:
+async def test_a_broker_declares_the_expected_capabilities(environment: Environment) -> None:
     async with opened(environment) as broker:
         assert broker.capabilities == environment.capabilities
 
 
-async def test_a_published_message_is_delivered_and_gone_after_its_ack(environment: Environment) -> None:
+async def test_a_published_message_is_delivered_and_deleted_by_its_ack(environment: Environment) -> None:
     async with opened(environment) as broker, another(environment, broker) as other:
         consumer = await other.subscribe(["clean-high"], "workers")
         message_id = await broker.publish("clean-high", b"one")
@@ -38,7 +38,7 @@ async def test_a_published_message_is_delivered_and_gone_after_its_ack(environme
         await shows(broker, "clean-high", ready=0, delayed=0, in_flight=0)
 
 
-async def test_payloads_arrive_as_they_were(environment: Environment) -> None:
+async def test_payloads_arrive_unchanged(environment: Environment) -> None:
     payloads = {b"", bytes(range(256)), "尚未上传".encode(), b"\0" * 100}
     async with opened(environment) as broker:
         consumer = await broker.subscribe(["notify"], "workers")
@@ -46,7 +46,7 @@ async def test_payloads_arrive_as_they_were(environment: Environment) -> None:
         assert {delivery.payload for delivery in await finish(consumer, len(payloads))} == payloads
 
 
-async def test_publishing_from_many_tasks_at_once_gives_each_message_an_id_of_its_own(
+async def test_concurrent_publishes_get_distinct_ids(
     environment: Environment,
 ) -> None:
     payloads = [str(number).encode() for number in range(300)]
@@ -85,7 +85,7 @@ async def test_a_released_message_goes_to_another_consumer_at_once(environment: 
         await shows(broker, "clean-low", ready=0, delayed=0, in_flight=0)
 
 
-async def test_ack_and_release_may_come_twice_and_late(environment: Environment) -> None:
+async def test_a_repeated_or_late_ack_or_release_is_harmless(environment: Environment) -> None:
     async with opened(environment) as broker:
         await broker.publish("poll", b"twice")
         consumer = await broker.subscribe(["poll"], "workers")
@@ -117,7 +117,7 @@ async def test_the_limit_of_a_message(environment: Environment) -> None:
         await shows(broker, "clean-high", ready=0, delayed=0, in_flight=0)
 
 
-async def test_a_delayed_message_never_comes_early_and_wakes_who_waits(environment: Environment) -> None:
+async def test_a_delayed_message_is_never_early_and_wakes_a_waiting_receive(environment: Environment) -> None:
     async with opened(environment) as broker, another(environment, broker) as other:
         consumer = await other.subscribe(["poll"], "workers", prefetch=5)
         due: dict[str, float] = {}
@@ -139,7 +139,7 @@ async def test_a_delayed_message_never_comes_early_and_wakes_who_waits(environme
         assert min(arrived[message_id] - earliest for message_id, earliest in due.items()) >= 0
 
 
-async def test_fresh_messages_are_not_held_back_by_delayed_ones(environment: Environment) -> None:
+async def test_new_messages_are_not_delayed_by_delayed_ones(environment: Environment) -> None:
     async with opened(environment) as broker:
         draw = random.Random(7)
         async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""Processes that are killed, that hang, and that have nothing to do with each other."""
+"""Processes that are killed, that hang, and that share nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_killed_holders_messages_go_to_a_waiting_consumer_at_once(enviro
             rest = await finish(consumer, 2)
         deliveries = [receiving.result(), *rest]
         assert {delivery.message_id for delivery in deliveries} == ids
-        # Where the broker knows of the death, what was held need not wait for a holder that may live.
+        # If the broker knows of the death, the messages need not wait for a holder that may be alive.
         assert {delivery.holder_died for delivery in deliveries} == {broker.capabilities.knows_dead_holders}
         await shows(broker, "generate-runninghub-high", ready=0, in_flight=0)
 
@@ -43,7 +43,7 @@ async def test_a_killed_holders_messages_wait_for_the_next_consumer(environment:
 
 
 @shared
-async def test_each_of_several_killed_holders_is_noticed(environment: Environment) -> None:
+async def test_each_of_several_killed_holders_is_detected(environment: Environment) -> None:
     async with opened(environment) as broker:
         for _ in range(3):
             message_id = await broker.publish("clean-low", b"x")
@@ -77,7 +77,7 @@ async def test_a_holder_that_hangs_loses_its_messages_and_may_still_ack(environm
 
 @shared
 @pytest.mark.timeout(600)  # a stock broker notices after a minute
-async def test_the_death_of_a_later_holder_says_nothing_of_one_that_hung(environment: Environment) -> None:
+async def test_the_death_of_a_later_holder_does_not_prove_the_death_of_an_earlier_one(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         await publish_all(broker, "clean-low", [b"x"])
         async with holder(environment, "clean-low", count=1, impatient=True) as hanging:
@@ -94,7 +94,7 @@ async def test_the_death_of_a_later_holder_says_nothing_of_one_that_hung(environ
 
 @shared
 @pytest.mark.timeout(600)  # a stock broker notices after a minute
-async def test_a_holder_that_lives_keeps_its_messages(environment: Environment) -> None:
+async def test_a_live_holder_keeps_its_messages(environment: Environment) -> None:
     async with opened(environment, impatient=True) as broker:
         ids = await publish_all(broker, "poll", [b"x"])
         async with holder(environment, "poll", count=1, impatient=True) as living:
@@ -111,7 +111,7 @@ async def test_a_holder_that_lives_keeps_its_messages(environment: Environment) 
 
 
 @lasting
-async def test_what_a_killed_process_had_confirmed_is_delivered(environment: Environment) -> None:
+async def test_confirmed_messages_of_a_killed_process_are_delivered(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe(["wake"], "workers", prefetch=0)
         async with holder(environment, "wake", publish=20) as publisher:

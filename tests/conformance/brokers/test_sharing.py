@@ -13,7 +13,7 @@ from tests.conformance.brokers.helpers import another, finish, opened, publish_a
 from transport.port import Consumer, Delivery
 
 
-async def test_two_consumers_share_both_get_work_and_none_comes_twice(environment: Environment) -> None:
+async def test_two_consumers_share_the_messages_and_none_is_delivered_twice(environment: Environment) -> None:
     total = 200
     async with opened(environment) as broker, another(environment, broker) as other:
         ids = await publish_all(broker, "generate-runninghub-high", [b"share"] * total)
@@ -60,7 +60,7 @@ async def test_no_topic_starves_beside_a_full_one(environment: Environment, pref
         assert (counts["clean-normal"], counts["wake"]) == (10, 10)
 
 
-async def test_a_message_waits_for_a_subscription_that_comes_later(environment: Environment) -> None:
+async def test_a_message_waits_for_a_later_subscription(environment: Environment) -> None:
     async with opened(environment) as broker, another(environment, broker) as other:
         ids = await publish_all(broker, "clean-high-workers-DLQ", [b"dead", b"letters"])
         desk = await other.subscribe(["clean-high-workers-DLQ"], "failure")

@@ -10,10 +10,10 @@ from transport.port import Delivery
 
 _CHUNK = 1000
 _MOST_BYTES = 10 << 20
-"""The file of the embedded broker stops growing at less than half of this; never cleaned up it would come to 13 MiB."""
+"""The file of the embedded broker stops growing at less than half of this; without cleanup it would reach 13 MiB."""
 
 
-async def test_many_messages_go_through_once_each_in_bounded_space(environment: Environment) -> None:
+async def test_many_messages_are_delivered_once_each_in_bounded_space(environment: Environment) -> None:
     async with opened(environment) as broker:
         consumer = await broker.subscribe(["poll"], "workers", prefetch=_CHUNK)
         room = asyncio.Semaphore(4)
