@@ -67,7 +67,7 @@ async def leave(broker: Broker) -> None:
     try:
         await broker.subscribe(["poll"], "workers")
     except BrokerDown as error:
-        say("not there" if "the topic is not there" in str(error) else str(error))
+        say("not there" if "the topic does not exist" in str(error) else str(error))
 
 
 async def main(arguments: argparse.Namespace) -> None:
