@@ -26,6 +26,11 @@ class Task(msgspec.Struct, frozen=True):
     recipe: Recipe
     params: Params
 
+    @property
+    def vendor(self) -> str:
+        """The vendor that was sold with it: a later build may have another for the kind."""
+        return self.accepted.vendor or self.recipe.vendor
+
 
 def known_recipe(kind: str, recipes: Mapping[str, Recipe]) -> Recipe:
     """Return the recipe of an accepted task.

@@ -247,7 +247,19 @@ def _calls(found: _Found) -> tuple[PaidCall, ...]:
         job, end = found.one(JobId.at(slot, n)), found.one(CallEnd.at(slot, n))
         answered = CallResult.at(slot, n).text in found.trail
         job_id = job.job if job else ""
-        calls.append(PaidCall(n, found.trail[text], intent.open_s, job_id, end, slot, answered, intent.label))
+        calls.append(
+            PaidCall(
+                n,
+                found.trail[text],
+                intent.open_s,
+                job_id,
+                end,
+                slot,
+                answered,
+                label=intent.label,
+                vendor=intent.vendor,
+            )
+        )
     return tuple(sorted(calls, key=lambda call: (call.slot, call.n)))
 
 

@@ -28,11 +28,11 @@ from consumers.engine.outcomes import (
 from consumers.engine.pauses import Pauses
 from consumers.engine.settle import settle
 from messages.bodies import NO_RECORD, Body, Dead, Notify, Reason, Stage, slot_of
-from messages.codec import NO_ID, Message, encode, new_header
+from messages.codec import NO_ID, Header, Message, encode, new_header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
 from messages.keys import RunId
-from messages.topics import dead_letter_topic
+from messages.topics import dead_letter_topic, topic_of
 from tasks.calls.decide import BEFORE_JOB, may_fail
 from tasks.context import Services
 from tasks.ending.finish import finish
@@ -283,15 +283,24 @@ class Effects:
             delay=delay,
             isolated=isolated,
         )
-        if stage is Stage.DEAD:
-            # The broker names the topic it came from: the contents of a letter may be forged.
-            topic = dead_letter_topic(source)
-        else:
-            topic = topic_for(stage, new.header, self._services.recipes, default=source)
+        topic = await self._topic(stage, new.header, source, is_copy=header.stage == stage)
         wait = new.header.not_before / 1000
         await self.publish(topic, encode(new), wait)
         reached(f"{header.stage}.published")
         return wait
+
+    async def _topic(self, stage: Stage, header: Header, source: str, *, is_copy: bool) -> str:
+        if stage is Stage.DEAD:
+            # The broker names the topic it came from: the contents of a letter may be forged.
+            return dead_letter_topic(source)
+        if stage is Stage.GENERATE:
+            if is_copy:
+                return source
+            accepted = await self._services.ledger.accepted(header.run_id)
+            if accepted is not None and accepted.vendor:
+                # A later build may have another vendor for the kind.
+                return topic_of(stage, header.priority, vendor=accepted.vendor)
+        return topic_for(stage, header, self._services.recipes, default=source)
 
     def _now(self) -> float:
         return self._services.ledger.now()

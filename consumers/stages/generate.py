@@ -72,12 +72,12 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
         return Leave()
     while True:
         calls = await services.ledger.calls(task.run, slot)
-        calls = await find_open(task.run, calls, task.recipe, services)
+        calls = await find_open(task.run, calls, services)
         match decide(calls, services.ledger.now()):
             case Watch(live):
                 return _watch(live, task, services)
             case Wait(delay):
-                return _wait(delay, task.recipe, services)
+                return _wait(delay, task.vendor, services)
             case Lost(n):
                 return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n)
             case Ended(n, code):
@@ -105,7 +105,7 @@ def _poll(jobs: tuple[Job, ...], since: float, task: Task, services: Services, *
 async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | None:
     """Make the n-th call of a slot; None if another message has begun it."""
     try:
-        vendor = vendor_of(task.recipe.vendor, services.vendors)
+        vendor = vendor_of(task.vendor, services.vendors)
     except VendorMissing as missing:
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
         pause = jittered(OUTAGE_PAUSE, services.rng)
@@ -161,15 +161,15 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         raise
     except CreateUnknown as unknown:
         log.warning(Event.PAID_UNKNOWN, error=unknown, n=n, vendor=vendor.name)
-        return _wait(open_limit_of(task.recipe), task.recipe, services)
+        return _wait(open_limit_of(task.recipe), task.vendor, services)
     reached("generate.created")
     match made:
         case Created(job_id):
             log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, job=job_id)
-            return await _keep_job(Job(n, job_id, slot, vendor.label), task, services)
+            return await _keep_job(Job(n, job_id, slot, vendor.label, vendor.name), task, services)
         case Results(files):
             log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, files=len(files))
-            return await _keep_results(Job(n, "", slot, vendor.label), files, task, services)
+            return await _keep_results(Job(n, "", slot, vendor.label, vendor.name), files, task, services)
 
 
 async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
@@ -200,9 +200,9 @@ async def _not_accepted(slot: int, n: int, task: Task, services: Services, code:
     await settle(lambda: services.ledger.write(task.run, CallEnd.at(slot, n), CallEnd("not_accepted", code)))
 
 
-def _wait(limit: float, recipe: Recipe, services: Services) -> Outcome:
+def _wait(limit: float, vendor: str, services: Services) -> Outcome:
     """Wait for the outcome of an open call: until its limit, or until its vendor is asked for it again."""
-    return Snooze(min(limit, FIND_EVERY_S) if can_find(recipe, services) else limit, why=_OPEN)
+    return Snooze(min(limit, FIND_EVERY_S) if can_find(vendor, services) else limit, why=_OPEN)
 
 
 def _full(full: VendorFull, slot: int, key: VendorKey, services: Services) -> Outcome:

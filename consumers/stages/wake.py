@@ -74,10 +74,9 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
 
 async def _found(snapshot: Snapshot, services: Services) -> Snapshot:
     """Return the run with the jobs that its vendor finds for its open calls."""
-    recipe = services.recipes.get(_kind(snapshot))
-    if recipe is None or snapshot.verdict is not None:
+    if snapshot.verdict is not None:
         return snapshot
-    calls = await find_open(snapshot.run, snapshot.calls, recipe, services)
+    calls = await find_open(snapshot.run, snapshot.calls, services)
     return msgspec.structs.replace(snapshot, calls=calls)
 
 

@@ -186,6 +186,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
         traceparent=current() or new_traceparent(),
         priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
         ticket_expires=int(ticket.expires) if ticket else 0,
+        vendor=recipe.vendor,
     )
     stored = await services.ledger.write(run, Accepted.at(), accepted)
     reached("ingest.accepted")

@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from messages.keys import RunId
-from recipes.recipe import Recipe
 from services.concurrency import Together
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
@@ -27,21 +26,18 @@ FIND_EVERY_S: Final = 15.0
 log = logs.get(__name__)
 
 
-def can_find(recipe: Recipe, services: Services) -> bool:
-    """Return True if the vendor of a kind finds calls by their identity."""
-    vendor = services.vendors.get(recipe.vendor)
+def can_find(name: str, services: Services) -> bool:
+    """Return True if a vendor, by its name, is here and finds calls by their identity."""
+    vendor = services.vendors.get(name)
     return vendor is not None and vendor.find is not None
 
 
-async def find_open(
-    run: RunId, calls: tuple[PaidCall, ...], recipe: Recipe, services: Services
-) -> tuple[PaidCall, ...]:
+async def find_open(run: RunId, calls: tuple[PaidCall, ...], services: Services) -> tuple[PaidCall, ...]:
     """Search for the job of every call with an unknown outcome, and record the jobs that the vendor has.
 
     Args:
         run: the run.
         calls: its paid calls.
-        recipe: of its kind.
         services: the bundle of services.
 
     Returns:
@@ -52,14 +48,14 @@ async def find_open(
         services.errors.ObjectsDown: an id could not be stored.
     """
     async with Together() as group:
-        found = [group.create_task(_find(run, call, recipe, services)) for call in calls]
+        found = [group.create_task(_find(run, call, services)) for call in calls]
     return tuple(one.result() for one in found)
 
 
-async def _find(run: RunId, call: PaidCall, recipe: Recipe, services: Services) -> PaidCall:
-    if not call.open or not can_find(recipe, services):
+async def _find(run: RunId, call: PaidCall, services: Services) -> PaidCall:
+    if not call.open or not can_find(call.vendor, services):
         return call
-    find = vendor_of(recipe.vendor, services.vendors, call.label).find
+    find = vendor_of(call.vendor, services.vendors, call.label).find
     job = await find(services.identities.of(run, call.slot, call.n)) if find else ""
     if not job:
         return call

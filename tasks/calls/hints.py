@@ -128,7 +128,8 @@ async def _unproven(job: Job, call: PaidCall | None, run: RunId, accepted: Accep
     if accepted is None:
         return "the run was not accepted"
     recipe = known_recipe(accepted.kind, services.recipes)
-    vendor = vendor_of(recipe.vendor, services.vendors, call.label if call else "")
+    name, label = (call.vendor, call.label) if call else (recipe.vendor, "")
+    vendor = vendor_of(name, services.vendors, label)
     if not (await vendor.query(job.id, kind=recipe.kind)).known:
         return _NOT_KNOWN
     url = await vendor.made_for(job.id)

@@ -57,7 +57,7 @@ async def is_own(run: RunId, job: Job, services: Services) -> bool:
 
 def job_of(call: PaidCall) -> Job:
     """Return the vendor's job of a paid call, as messages carry it; without an id if the answer was the result."""
-    return Job(call.n, call.job, call.slot, call.label)
+    return Job(call.n, call.job, call.slot, call.label, call.vendor)
 
 
 async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Services) -> Mapping[Job, JobStatus]:
@@ -79,7 +79,7 @@ async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Serv
 
 async def _status(run: RunId, job: Job, recipe: Recipe, services: Services) -> JobStatus:
     if job.id:
-        return await vendor_of(recipe.vendor, services.vendors, job.label).query(job.id, kind=recipe.kind)
+        return await vendor_of(job.vendor or recipe.vendor, services.vendors, job.label).query(job.id, kind=recipe.kind)
     stored = await services.ledger.read(run, CallResult.at(job.slot, job.n))
     if stored is None:
         return JobStatus(JobState.WORKING)

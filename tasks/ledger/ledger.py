@@ -225,6 +225,7 @@ class Ledger:
             slot=slot,
             answered=answered is not None,
             label=intent.record.label,
+            vendor=intent.record.vendor,
         )
 
     async def snapshot(self, run: RunId) -> Snapshot:

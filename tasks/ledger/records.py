@@ -69,6 +69,8 @@ class Accepted(Once, frozen=True):
     traceparent: str = ""
     ticket_expires: int = 0
     """When the ticket that was shown ends, seconds since the epoch; 0 when none was. The ticket itself is not kept."""
+    vendor: str = ""
+    """Who is paid for it; empty for a kind without a vendor."""
 
 
 class Product(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ class PaidCall(msgspec.Struct, frozen=True):
     """The vendor's answer was the result: there is no job."""
     label: str = ""
     """Label of the vendor's key that it uses; empty for any."""
+    vendor: str = ""
 
     @property
     def live(self) -> bool:

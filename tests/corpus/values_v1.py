@@ -111,6 +111,13 @@ MESSAGES: Mapping[str, Message] = {
     "wake, by a webhook for the second slot": _message(Stage.WAKE, Wake("webhook", Job(1, "1910", 2)), deadline=0),
     "poll, with a key's label": _message(Stage.POLL, Poll((Job(1, "1910", 1, "main"),), _CREATED)),
     "collect, with a key's label": _message(Stage.COLLECT, Collect(Job(1, "1910", 1, "main"))),
+    "poll, with a key's label and its vendor": _message(
+        Stage.POLL, Poll((Job(1, "1910", 1, "main", "runninghub"),), _CREATED)
+    ),
+    "collect, with a key's label and its vendor": _message(
+        Stage.COLLECT, Collect(Job(1, "1910", 1, "main", "runninghub"), _CREATED)
+    ),
+    "wake, by a webhook that knows no vendor": _message(Stage.WAKE, Wake("webhook", Job(1, "1912")), deadline=0),
     "wake, by a webhook that knows no label": _message(Stage.WAKE, Wake("webhook", Job(1, "1911")), deadline=0),
     "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
     "notify, again": _message(Stage.NOTIFY, Notify(_CREATED, again=True), seq=11, deadline=0, not_before=600_000),
@@ -169,6 +176,14 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
         priority=Priority.HIGH,
         traceparent=_TRACE,
         ticket_expires=1_763_892_000,
+    ),
+    "accepted, with its vendor": Accepted(
+        kind="model_pose12",
+        params={},
+        inputs=(InputRef("input/user_42/t1/original.jpg", "d41d8cd98f00b204e9800998ecf8427e", 68_052),),
+        created=1_763_888_400.25,
+        deadline=1_763_890_200.25,
+        vendor="runninghub",
     ),
     "accepted, many inputs, no ticket": Accepted(
         kind="basic_clean",
@@ -260,6 +275,12 @@ SUPERSEDED: Final = (
     "collect",
     "wake, by a webhook",
     "poll, second slot",
+    "poll, with a key's label",
+    "collect, with a key's label",
+    "collect, results missing, with a key's label",
+    "wake, by a webhook that knows no label",
+    "accepted",
+    "accepted, many inputs, no ticket",
     "collect, results missing",
     "collect, second slot",
     "wake, by a webhook for the second slot",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
+import msgspec
 import pytest
 
 from consumers.engine.limits import PREPARE_LIMIT_S, SETTLE_LIMIT_S
@@ -312,3 +314,17 @@ async def test_a_call_is_recorded_with_its_vendor_and_the_label_of_its_key(world
     intent = await world.ledger.read(run, Intent.at(1, 1))
     assert intent is not None
     assert (intent.record.vendor, intent.record.label) == ("runninghub", "main")
+
+
+async def test_a_later_build_with_another_vendor_pays_and_asks_the_one_that_was_accepted(world: World) -> None:
+    run = await world.order()
+    accepted = await world.ledger.accepted(run)
+    assert accepted is not None
+    assert accepted.vendor == "runninghub"
+    await world.pass_by("clean")
+    other = msgspec.structs.replace(MODEL_POSE12, vendor="another")
+    world.out = dataclasses.replace(world.out, recipes={**world.recipes, other.kind: other})
+    world.engine = world.new_engine()
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(world.vendor.paid) == 1

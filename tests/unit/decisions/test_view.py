@@ -100,7 +100,10 @@ def test_a_delivered_success() -> None:
     assert seen.delivered == Delivered(200)
     assert seen.accepted == ACCEPTED
     refused = CallEnd("not_accepted", Code.BUSY)
-    assert seen.calls == (PaidCall(1, 1_004.0, 120.0, end=refused), PaidCall(2, 1_007.0, 120.0, job="job2"))
+    assert seen.calls == (
+        PaidCall(1, 1_004.0, 120.0, end=refused, vendor="runninghub"),
+        PaidCall(2, 1_007.0, 120.0, job="job2", vendor="runninghub"),
+    )
 
 
 @pytest.mark.parametrize(

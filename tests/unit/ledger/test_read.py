@@ -64,11 +64,11 @@ async def test_paid_calls_in_their_order(ledger: Ledger, store_clock: Clock) -> 
     await call(ledger, 5)
     calls = await ledger.calls(RUN)
     assert calls == (
-        PaidCall(1, began, 120.0, end=refused),
-        PaidCall(2, began + 30, 120.0),
-        PaidCall(3, began + 30, 120.0, job="job-3", end=failed),
-        PaidCall(4, began + 30, 120.0, job="job-4"),
-        PaidCall(5, began + 30, 120.0),
+        PaidCall(1, began, 120.0, end=refused, vendor="runninghub"),
+        PaidCall(2, began + 30, 120.0, vendor="runninghub"),
+        PaidCall(3, began + 30, 120.0, job="job-3", end=failed, vendor="runninghub"),
+        PaidCall(4, began + 30, 120.0, job="job-4", vendor="runninghub"),
+        PaidCall(5, began + 30, 120.0, vendor="runninghub"),
     )
     assert [one.n for one in live_jobs(calls)] == [4]
     assert [one.n for one in open_calls(calls)] == [2, 5]

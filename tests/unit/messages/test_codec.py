@@ -260,7 +260,7 @@ class NewHeader(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NewPoll(msgspec.Struct, frozen=True, array_like=True):
-    jobs: tuple[tuple[int, str, int, str, str], ...]
+    jobs: tuple[tuple[int, str, int, str, str, str], ...]
     since: int
     unsaved: bool = False
     slot: int = 1
@@ -298,11 +298,11 @@ class OldDead(msgspec.Struct, frozen=True, array_like=True):
 
 def test_an_old_reader_skips_what_a_newer_build_appended() -> None:
     head = NewHeader(1, "poll", "u1", "t1", 0, 0, 3, 1, 5_000, 10, 20, 0, "model_pose12", weights={"a": 0.5})
-    message = decode(wire(head, NewPoll(((1, "job-1", 1, "main", "extra"),), 99)))
+    message = decode(wire(head, NewPoll(((1, "job-1", 1, "main", "v", "extra"),), 99)))
     assert message.header == header(
         "poll", seq=3, attempt=1, created=5_000, not_before=10, deadline=20, priority=Priority.HIGH, kind="model_pose12"
     )
-    assert message.body == Poll((Job(1, "job-1", 1, "main"),), 99)
+    assert message.body == Poll((Job(1, "job-1", 1, "main", "v"),), 99)
 
 
 def test_a_new_reader_fills_in_what_an_old_build_did_not_write() -> None:
