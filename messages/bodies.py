@@ -83,13 +83,9 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     slot: int = 1
     """From 1."""
     label: str = ""
-<<<<<<< HEAD
     """Label of the vendor's key that created the job, and that must poll it; empty for any."""
-=======
-    """Of the vendor's key that looks at it; empty for any."""
     vendor: str = ""
-    """Of the paid call; empty for the kind's."""
->>>>>>> 12b6639 (The vendor of a run is the one it was accepted with: its topic, its paid calls and its looks)
+    """Vendor of the paid call; empty for the kind's."""
 
 
 class Poll(msgspec.Struct, frozen=True, array_like=True):
