@@ -29,7 +29,7 @@ log = logs.get(__name__)
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
-    """Handle an event of the platform. Returns how many records were accepted, known, ended, refused or ignored.
+    """Handle an event of the platform. Returns how many records were accepted, known, ended, rejected or ignored.
 
     Raises:
         messages.errors.ScfWorkersError: another service failed; the platform calls again.
@@ -67,8 +67,8 @@ async def _take(upload: Upload, services: TriggerServices, *, apart: bool) -> st
         found = _parse(upload.key)
     except Rejected as rejected:
         # The key names no task, so no verdict can be written.
-        log.warning(Event.OBJECT_REFUSED, error=rejected)
-        return "refused"
+        log.warning(Event.OBJECT_REJECTED, error=rejected)
+        return "rejected"
     if found is None:
         log.info(Event.OBJECT_IGNORED, key=upload.key, why="starts no task")
         return "ignored"

@@ -89,5 +89,5 @@ async def _take(path: WebhookPath, request: Request, services: WebhookServices) 
 
 
 def _no(status: int, why: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    log.warning(Event.WEBHOOK_REFUSED, status=status, why=why)
+    log.warning(Event.WEBHOOK_REJECTED, status=status, why=why)
     return respond(status, {"error": why}, headers)

@@ -24,10 +24,13 @@ class Event(StrEnum):
         return member
 
     OBJECT_IGNORED = "object.ignored", "an upload outside the input folder, or a file that is no input; no task starts"
-    OBJECT_REFUSED = "object.refused", "an upload that has the shape of an input but breaks a rule"
-    TICKET_REFUSED = "ticket.refused", "an upload without a valid ticket for this very task; nothing is done"
+    OBJECT_REJECTED = "object.rejected", "an upload that has the shape of an input but breaks a rule"
+    TICKET_REJECTED = "ticket.rejected", "an upload without a valid ticket for this very task; nothing is done"
     TASK_ACCEPTED = "task.accepted", "a run's record `accepted` was created"
-    TASK_REFUSED = "task.refused", "an upload that cannot be processed: verdict `failed`, or nothing if it was deleted"
+    TASK_REJECTED = (
+        "task.rejected",
+        "an upload that cannot be processed: verdict `failed`, or nothing if it was deleted",
+    )
     UPLOAD_FAILED = "upload.failed", "an upload could not be accepted now; the platform calls again"
     TASK_CANCELLED = "task.cancelled", "a cancellation was written as the run's verdict"
 
@@ -93,7 +96,7 @@ class Event(StrEnum):
     JOB_MISSING = "job.missing", "the vendor no longer knows a job that it had accepted; polled until the deadline"
     VENDOR_CANCELLED = "vendor.cancelled", "the vendor was asked to stop a job"
     WEBHOOK_RECEIVED = "webhook.received", "a vendor's webhook became a wake"
-    WEBHOOK_REFUSED = "webhook.refused", "a webhook call was refused: unknown path, unreadable body, or no broker"
+    WEBHOOK_REJECTED = "webhook.rejected", "a webhook call was rejected: unknown path, unreadable body, or no broker"
     WEBHOOK_IGNORED = "webhook.ignored", "a webhook fits no paid call of its run, or the vendor does not confirm it"
     PAID_RECOVERED = (
         "paid.recovered",

@@ -36,7 +36,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "topics": "topics that a worker consumes, or that are consumed again",
         "message_id": "the broker's id of the message",
         "outcome": "outcome of a stage or of a call",
-        "taken": "result of an upload: accepted, again, ended or refused",
+        "taken": "result of an upload: accepted, again, ended or rejected",
         "why": "reason, in a few words",
         "queue_delay": "seconds from the moment a message was due to its receipt",
         "took": "seconds of work",

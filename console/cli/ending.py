@@ -10,9 +10,9 @@ from tasks.ledger.records import Verdict
 
 __all__ = ["describe_ending"]
 
-_REFUSED: Final = "look for task.refused, ticket.refused and upload.failed in the log of producer.cos_trigger"
+_REJECTED: Final = "look for task.rejected, ticket.rejected and upload.failed in the log of producer.cos_trigger"
 _TICKET: Final = (
-    "the secret that the backend signs tickets with must be the workers' TICKET_SECRET; look for ticket.refused"
+    "the secret that the backend signs tickets with must be the workers' TICKET_SECRET; look for ticket.rejected"
 )
 _VENDOR: Final = "the workers' log holds the vendor's answer"
 _WHERE: Final = "the workers' log, or the dead letter of the task, holds the cause"
@@ -32,10 +32,10 @@ _REMEDIES: Final[Mapping[Code, str]] = {
     Code.PICTURE_TOO_LARGE: "make the photo smaller: 32 MB and 250 million pixels at most",
     Code.EMPTY_FILE: "take a photo that is not empty",
     Code.INPUT_CHANGED: "submit it again, and do not change the upload while it is processed",
-    Code.BAD_PARAMETERS: "correct --params; task.refused in the log of producer.cos_trigger names the field",
+    Code.BAD_PARAMETERS: "correct --params; task.rejected in the log of producer.cos_trigger names the field",
     Code.UNKNOWN_KIND: "use a --kind that the workers know, or run this build of the workers",
     Code.INVALID_ID: "use a valid id for --user",
-    Code.TICKET_MISSING: "upload with the ticket that was bought; look for ticket.refused in the log",
+    Code.TICKET_MISSING: "upload with the ticket that was bought; look for ticket.rejected in the log",
     Code.TICKET_INVALID: _TICKET,
     Code.TICKET_EXPIRED: "upload before the ticket expires, and compare the clocks of backend and workers",
     Code.VENDOR_FAILED: _VENDOR,
@@ -63,8 +63,8 @@ def describe_ending(status: str, verdict: Verdict | None, progress: str, waited_
     if verdict is not None:
         return f"{status}: the verdict is {verdict.status}", "the backend has not received it: look for callback.failed"
     if status != "pending":
-        return f"{status} at the backend, and the ledger has no verdict", f"the backend ended it, or {_REFUSED}"
+        return f"{status} at the backend, and the ledger has no verdict", f"the backend ended it, or {_REJECTED}"
     waited = f"{status}: no verdict in {waited_s:g} s"
     if progress == "uploaded":
-        return f"{waited}, and the upload was not accepted", f"if events arrive, it was refused: {_REFUSED}"
+        return f"{waited}, and the upload was not accepted", f"if events arrive, it was rejected: {_REJECTED}"
     return f"{waited}: {progress}", "check that `scf-workers work` runs, or wait longer with --wait"

@@ -166,7 +166,7 @@ async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outc
 async def _take_in(run: RunId, services: Services) -> bool:
     """Return True if an upload decides about this task."""
     upload = await find_upload(run.user, run.task, services.objects) if run.step == 0 else None
-    return upload is not None and await take_in(upload, services) != "refused"
+    return upload is not None and await take_in(upload, services) != "rejected"
 
 
 def _is_upload_late(body: Wake, services: Services, *, patience: int) -> bool:

@@ -4,7 +4,7 @@ Shared by the COS trigger and by wakes that find an upload without `accepted`. O
 uploader writes kind and parameters, so they count only with the backend's ticket.
 
 The ticket is checked first, because a callback names only the task: an upload without a ticket for this task of this
-user proves nothing about the task, so it is refused without a verdict. If the task was sold, the backend's list of
+user proves nothing about the task, so it is rejected without a verdict. If the task was sold, the backend's list of
 unfinished tasks leads to its end, as a task without an upload.
 """
 
@@ -41,8 +41,8 @@ __all__ = ["NotHere", "Taken", "first_message", "take_in"]
 
 log = logs.get(__name__)
 
-Taken = Literal["accepted", "again", "ended", "refused"]
-"""accepted: new; again: accepted before, its first message published once more; ended: a verdict is there; refused:
+Taken = Literal["accepted", "again", "ended", "rejected"]
+"""accepted: new; again: accepted before, its first message published once more; ended: it has a verdict; rejected:
 verdict `failed`, or no verdict where no ticket proves the sale."""
 
 
@@ -95,7 +95,7 @@ def _trace(accepted: Accepted | None, *, apart: bool) -> tuple[str, str]:
 async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, services: TriggerServices) -> Taken:
     if await services.ledger.verdict(run):
         if accepted is None:
-            # An earlier call refused it, and may have ended before it could say so.
+            # An earlier call rejected it, and may have ended before it could say so.
             await _notify(run, services)
         return "ended"
     new = accepted is None
@@ -105,7 +105,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
         except Rejected as rejected:
             log.warning(_refusal(rejected), error=rejected)
             failed(rejected)
-            return "refused"
+            return "rejected"
         try:
             accepted = await _accept(found, upload, run, services)
         except Rejected as rejected:
@@ -113,7 +113,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
             accepted = await services.ledger.accepted(run)
             if accepted is None:
                 await _refuse(run, rejected, services)
-                return "refused"
+                return "rejected"
     # Whatever fails from here on, the task goes on: lists can wait.
     message = first_message(run, accepted, services.ledger.now())
     await services.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
@@ -235,7 +235,7 @@ async def _refuse(run: RunId, rejected: Rejected, services: TriggerServices) -> 
 
 
 def _refusal(rejected: Rejected) -> Event:
-    return Event.TICKET_REFUSED if "ticket" in rejected.code else Event.TASK_REFUSED
+    return Event.TICKET_REJECTED if "ticket" in rejected.code else Event.TASK_REJECTED
 
 
 async def _notify(run: RunId, services: TriggerServices) -> None:

@@ -52,7 +52,7 @@ async def find_upload(user: str, task: str, objects: Objects) -> InputKey | None
     except NotFound:
         page = await objects.list(folder + PICTURE_STEM)
         found = [key for item in page.items if (key := parse_input_key(item.key))]
-        return min(found, key=lambda key: (_refused_format(key.name) is not None, key.name), default=None)
+        return min(found, key=lambda key: (_unsupported_format(key.name) is not None, key.name), default=None)
     return InputKey(user, task, TASK_FILE)
 
 
@@ -76,14 +76,14 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _refused_format(name: str) -> Code | None:
+def _unsupported_format(name: str) -> Code | None:
     """Return the code of a format that is not taken, by a name's extension; None for one that is."""
     extension = name.rpartition(".")[2].lower()
     return None if extension in INPUT_EXTENSIONS else _FORMATS.get(extension, Code.FORMAT_OTHER)
 
 
 def _input(info: ObjectInfo) -> InputRef:
-    if code := _refused_format(info.key):
+    if code := _unsupported_format(info.key):
         raise Rejected(f"{info.key} is of a format that is not taken", code=code)
     if info.size == 0:
         raise Rejected(f"{info.key} is empty", code=Code.EMPTY_FILE)

@@ -72,9 +72,9 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     params_digest: str = msgspec.field(name="params")
     """`digest` of the parameters."""
     expires: _NumericDate = msgspec.field(name="exp")
-    """Seconds since the epoch; from then on the ticket is refused."""
+    """Seconds since the epoch; from then on the ticket is rejected."""
     not_before: _NumericDate = msgspec.field(name="nbf", default=0.0)
-    """Seconds since the epoch; before that it is refused too, but for `LEEWAY_S`."""
+    """Seconds since the epoch; before that it is rejected too, but for `LEEWAY_S`."""
     inputs: int = 1
     """Most inputs that the task may have."""
     priority: Literal["high", "normal", "low"] = "normal"

@@ -206,7 +206,7 @@ def test_a_task_that_is_refused_is_told_with_its_cause_and_without_an_empty_trac
 ) -> None:
     code, out, errors = run(["submit", "photo.jpg", "--wait", "8"], desk, wary)
     assert code == 1, errors
-    assert "ticket.refused" in out.splitlines()[-1]
+    assert "ticket.rejected" in out.splitlines()[-1]
     assert "trace" not in out
 
 

@@ -149,17 +149,17 @@ async def fifty(shop: Shop) -> tuple[list[RunId], list[Any]]:
 
 async def bad_record(shop: Shop, name: str) -> tuple[Any, str]:
     if name == "ids that are none":
-        return record("input/../t1/original.jpg"), "refused"
+        return record("input/../t1/original.jpg"), "rejected"
     if name == "gone":
-        return record("input/u1/gone/original.jpg"), "refused"
+        return record("input/u1/gone/original.jpg"), "rejected"
     if name == "a refused upload":
         run = shop.sell()
         key = await shop.put(run, "original.jpg", b"x", {"kind": "basic_clean", "ticket": "forged"})
-        return record(key), "refused"
+        return record(key), "rejected"
     return NO_UPLOADS[name], "ignored"
 
 
 async def test_an_upload_that_is_gone_when_its_event_comes_is_as_if_it_never_came(shop: Shop) -> None:
     run = shop.sell()
-    assert await shop.deliver(f"input/{run.user}/{run.task}/original.jpg") == {"refused": 1}
+    assert await shop.deliver(f"input/{run.user}/{run.task}/original.jpg") == {"rejected": 1}
     await shop.unheard(run)

@@ -79,9 +79,9 @@ async def test_an_id_that_is_none_is_refused_or_ignored_with_a_line_in_the_log(
         before = len(told())
         counts = await shop.deliver(key)
         assert sum(counts.values()) == 1
-        assert set(counts) <= {"refused", "ignored"}
+        assert set(counts) <= {"rejected", "ignored"}
         (line,) = told()[before:]
-        assert line["event"] in {"object.refused", "object.ignored"}
+        assert line["event"] in {"object.rejected", "object.ignored"}
     await shop.untouched()
 
 
@@ -112,7 +112,7 @@ async def test_an_id_that_is_none_is_refused_or_ignored_with_a_line_in_the_log(
     ],
 )
 async def test_a_key_that_is_no_input_is_refused_or_ignored(shop: Shop, key: str) -> None:
-    assert set(await shop.deliver(key)) <= {"refused", "ignored"}
+    assert set(await shop.deliver(key)) <= {"rejected", "ignored"}
     await shop.untouched()
 
 
@@ -140,7 +140,7 @@ async def test_an_upload_in_the_name_of_another_user_is_worth_nothing(shop: Shop
     own = shop.sell()
     stranger = RunId("u2", own.task)
     meta = {"kind": "basic_clean", "ticket": shop.ticket(own)}
-    assert await shop.deliver(await shop.put(stranger, "original.jpg", pictures.jpeg(), meta)) == {"refused": 1}
+    assert await shop.deliver(await shop.put(stranger, "original.jpg", pictures.jpeg(), meta)) == {"rejected": 1}
     assert await shop.ledger.verdict(stranger) is None
     assert await shop.ledger.verdict(own) is None
     assert await shop.keys("output/") == []
@@ -155,7 +155,7 @@ async def test_an_upload_in_a_strangers_folder_fails_nobodys_task(shop: Shop, me
     await take_event(event(key), shop.out)
     await shop.pass_by("collect")
     strange = await shop.put(RunId("evil", own.task), "original.jpg", b"x", meta)
-    assert await shop.deliver(strange) == {"refused": 1}
+    assert await shop.deliver(strange) == {"rejected": 1}
     await shop.promise(own, "success")
     assert shop.heard(own) == ["success"]
 

@@ -83,7 +83,7 @@ async def ordered(
     run = shop.sell()
     meta = {"kind": kind, "params": params or "", "ticket": shop.ticket(run, kind) if ticket is None else ticket}
     key = await shop.put(run, "original.jpg", pictures.jpeg(), {name: value for name, value in meta.items() if value})
-    assert await shop.deliver(key) == {"refused": 1}
+    assert await shop.deliver(key) == {"rejected": 1}
     return run
 
 

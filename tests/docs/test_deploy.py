@@ -115,7 +115,7 @@ async def take_uploads_in(shop: Shop) -> None:
         await shop.put(folder[2], "original.jpg", b"", meta[2]),
         await shop.put(folder[3], "original.jpg", pictures.jpeg()),
     ]
-    assert await take_event(event(*keys), shop.out) == {"accepted": 2, "refused": 2, "ignored": 0}
+    assert await take_event(event(*keys), shop.out) == {"accepted": 2, "rejected": 2, "ignored": 0}
     assert (await take_event(event(keys[0]), shop.out))["again"] == 1
 
 

@@ -41,7 +41,7 @@ def _world(recipe: Recipe) -> World:
 async def test_too_few_inputs_or_too_many_are_refused_at_the_door_and_nothing_is_paid(names: tuple[str, ...]) -> None:
     async with _world(PAIR) as world:
         run = await _order(world, names)
-        assert await take_in(InputKey(run.user, run.task, "task.json"), world.out) == "refused"
+        assert await take_in(InputKey(run.user, run.task, "task.json"), world.out) == "rejected"
         await world.drain()
         await world.promise(run, "failed", Code.BAD_PARAMETERS)
         assert world.vendor.paid == world.vendor.uploads == []

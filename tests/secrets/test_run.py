@@ -191,7 +191,7 @@ def test_a_refused_ticket_is_not_told(secret: Secret | None, plants: Plants, tol
         key = await world.put(run, "original.jpg", b"x", {"kind": "basic_clean", "ticket": ticket})
         await world.deliver(key)
         assert await world.ledger.verdict(run) is None
-        assert "ticket.refused" in told.logged
+        assert "ticket.rejected" in told.logged
 
     play(run_story, plants, told)
 
@@ -243,7 +243,7 @@ def test_a_webhook_is_told_without_its_token(plants: Plants, told: Told) -> None
         await world.run(*held)
         await world.drain()
         assert (await world.verdict(run)).status == "success"
-        assert "webhook.refused" in told.logged
+        assert "webhook.rejected" in told.logged
 
     play(run_story, plants, told)
 

@@ -207,7 +207,7 @@ async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(world: Sandbox, tmp
     event = {"Records": [_upload(world)]}
     roles = iter([good, wrong, good])
     async with function("producer.cos_trigger", environ, role=lambda: next(roles)) as trigger:
-        assert (await trigger.invoke(event)).result == {"ignored": 0, "refused": 1}
+        assert (await trigger.invoke(event)).result == {"ignored": 0, "rejected": 1}
         refused = await trigger.invoke(event)
         assert refused.status == Status.FAILED
         assert "SignatureDoesNotMatch" in refused.error["errorMessage"]

@@ -25,9 +25,9 @@ def test_a_code_of_a_newer_build_is_told_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("status", "progress", "said", "remedy"),
     [
-        ("pending", "uploaded", "pending: no verdict in 30 s, and the upload was not accepted", "ticket.refused"),
+        ("pending", "uploaded", "pending: no verdict in 30 s, and the upload was not accepted", "ticket.rejected"),
         ("pending", "cleaned", "pending: no verdict in 30 s: cleaned", "`scf-workers work`"),
-        ("failed", "uploaded", "failed at the backend, and the ledger has no verdict", "task.refused"),
+        ("failed", "uploaded", "failed at the backend, and the ledger has no verdict", "task.rejected"),
         (
             "cancelled",
             "cleaned",

@@ -101,7 +101,7 @@ async def test_ids_that_are_not_safe_are_refused_and_touch_nothing(world: Open, 
     async with world() as here:
         for key in (f"input/{bad}/t1/original.jpg", f"input/u1/{bad}/task.json"):
             for spelled in (key, quote(key)):
-                assert counts(await take_event(event(spelled), here.out)) == {"refused": 1}
+                assert counts(await take_event(event(spelled), here.out)) == {"rejected": 1}
         assert await here.sent() == []
         assert not (await here.records.list("")).items
 
@@ -135,7 +135,7 @@ async def test_a_bad_record_does_not_stand_in_the_way_of_a_good_one(world: Open,
         good = await upload_of(here, "t2")
         await here.upload(ticket="forged")
         mixed = {"Records": [*event("input/../t1/original.jpg", KEY, "output/x", good)["Records"], None, {}]}
-        assert counts(await take_event(mixed, here.out)) == {"refused": 2, "ignored": 3, "accepted": 1}
+        assert counts(await take_event(mixed, here.out)) == {"rejected": 2, "ignored": 3, "accepted": 1}
         stages = {message.header.task: message.header.stage for message in await here.sent()}
         assert stages == {"t2": Stage.CLEAN}
 

@@ -85,7 +85,7 @@ async def test_an_upload_that_cannot_be_done_is_refused_with_a_code(
 ) -> None:
     async with world() as here:
         await here.upload(**upload)
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, code)
 
 
@@ -96,7 +96,7 @@ async def test_a_picture_beyond_the_picture_services_limit(world: Open) -> None:
         await assert_accepted(here, fits)
     async with world() as here:
         await here.upload(body=bytes(MAX_PICTURE_BYTES + 1))
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, Code.PICTURE_TOO_LARGE)
 
 
@@ -122,7 +122,7 @@ async def test_a_task_file_that_holds_no_ticket_says_nothing_of_the_task(world: 
     async with world() as here:
         await here.data.put("input/u1/t1/a.jpg", b"a")
         await here.task_file(UNREADABLE_FILES[name])
-        assert await take_in(TASK_FILE, here.out) == "refused"
+        assert await take_in(TASK_FILE, here.out) == "rejected"
         await assert_nothing_said(here)
 
 
@@ -154,14 +154,14 @@ async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(world: Ope
         if isinstance(document, dict) and document.get("ticket") == "sold":
             document = {**document, "ticket": here.ticket(kind="basic_clean", inputs=2)}
         await here.task_file(document)
-        assert await take_in(TASK_FILE, here.out) == "refused"
+        assert await take_in(TASK_FILE, here.out) == "rejected"
         await assert_refused(here, code)
 
 
 @pytest.mark.parametrize("required", [False, True])
 async def test_an_upload_that_is_gone_says_nothing_of_the_task(world: Open, *, required: bool) -> None:
     async with world(ticket_required=required) as here:
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_nothing_said(here)
 
 

@@ -44,14 +44,14 @@ async def test_the_demo_may_do_without_tickets(world: Open) -> None:
 async def test_the_demo_does_not_take_a_forged_ticket_either(world: Open) -> None:
     async with world(ticket_required=False) as here:
         await here.upload(ticket="forged")
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_nothing_said(here)
 
 
 async def test_the_demo_fails_what_it_cannot_do(world: Open) -> None:
     async with world(ticket_required=False) as here:
         await here.upload(ticket="", kind="video_tryon")
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, Code.UNKNOWN_KIND)
 
 
@@ -74,7 +74,7 @@ async def test_a_ticket_for_something_else_sells_nothing(world: Open, name: str)
     changes, code = OTHER_TICKETS[name]
     async with world() as here:
         await here.upload(ticket=here.ticket(**changes))
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, code)
 
 
@@ -82,7 +82,7 @@ async def test_a_ticket_for_something_else_sells_nothing(world: Open, name: str)
 async def test_a_ticket_that_is_not_of_this_task_says_nothing_of_it(world: Open, name: str) -> None:
     async with world() as here:
         await here.upload(ticket=here.ticket(**TICKETS_OF_OTHERS[name]))
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_nothing_said(here)
 
 
@@ -91,14 +91,14 @@ async def test_a_ticket_that_is_not_of_this_task_says_nothing_of_it(world: Open,
 async def test_without_a_ticket_nothing_is_done(world: Open, ticket: str, more: dict[str, Any]) -> None:
     async with world() as here:
         await here.upload(ticket=ticket, **more)
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_nothing_said(here)
 
 
 async def test_a_task_that_was_refused_for_want_of_a_ticket_is_accepted_with_one(world: Open) -> None:
     async with world() as here:
         await here.upload(ticket="")
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         info = await here.upload()
         assert await take_in(PHOTO, here.out) == "accepted"
         await assert_accepted(here, info)
@@ -120,7 +120,7 @@ async def test_parameters_that_were_sold_and_a_kind_does_not_take_fail_the_task(
     async with world() as here:
         ticket = here.ticket(params=params)
         await here.upload(params=msgspec.json.encode(params).decode(), ticket=ticket)
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, Code.BAD_PARAMETERS)
 
 
@@ -129,7 +129,7 @@ async def test_a_ticket_ends_to_the_second(world: Open) -> None:
         end = int(here.now) + 10
         here.now = float(end)
         await here.upload(ticket=here.ticket(expires=end))
-        assert await take_in(PHOTO, here.out) == "refused"
+        assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, Code.TICKET_EXPIRED)
 
 
@@ -156,8 +156,8 @@ async def test_the_line_in_the_log_names_the_claim(world: Open, changes: dict[st
     try:
         async with world() as here:
             await here.upload(ticket=here.ticket(**changes))
-            assert await take_in(PHOTO, here.out) == "refused"
+            assert await take_in(PHOTO, here.out) == "rejected"
     finally:
         undo()
-    (line,) = (line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "ticket.refused")
+    (line,) = (line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "ticket.rejected")
     assert f"claim {named}: " in json.dumps(line)

@@ -172,6 +172,6 @@ async def test_no_line_of_the_log_has_the_token_or_the_body(outside: Open) -> No
         undo()
     text = lines.getvalue()
     assert "webhook.received" in text
-    assert text.count("webhook.refused") == 4
+    assert text.count("webhook.rejected") == 4
     for secret in (TOKEN, FORGED.rpartition("/")[2], "fileUrl", "x.example"):
         assert secret not in text
