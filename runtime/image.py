@@ -154,7 +154,7 @@ class _Call:
         self.headers = headers
         self.answer: tuple[int, bytes] = (
             HTTPStatus.SERVICE_UNAVAILABLE,
-            _told("Leaving", "this instance has been told to end"),
+            _error_body("Leaving", "this instance is ending"),
         )
         self.answered = threading.Event()
         self.written = threading.Event()
@@ -225,10 +225,10 @@ class Server(ThreadingMixIn, TCPServer):
         """Return the answer to an event: status and JSON."""
         try:
             return self._call(body, headers)
-        except Exception as error:  # noqa: BLE001 - the platform is told, and the instance lives on
+        except Exception as error:  # noqa: BLE001 - the platform gets the error, and the instance lives on
             if not isinstance(error, ScfWorkersError):
                 log.error(Event.CALL_FAILED, error=error)
-            return HTTPStatus.INTERNAL_SERVER_ERROR, _told(type(error).__name__, str(error))
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _error_body(type(error).__name__, str(error))
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base's signature
         """Read a connection in a thread of its own; close it if there are too many."""
@@ -253,7 +253,7 @@ class Server(ThreadingMixIn, TCPServer):
         try:
             event = decode_event(body)
         except BadBody as error:
-            return HTTPStatus.BAD_REQUEST, _told("BadEvent", str(error))
+            return HTTPStatus.BAD_REQUEST, _error_body("BadEvent", str(error))
         return HTTPStatus.OK, msgspec.json.encode(self.handler(event, context_of(headers)))
 
     def _leave(self, _number: int, _frame: object) -> None:
@@ -321,7 +321,7 @@ class _Request(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Answer an error in JSON, like every other answer."""
         status = HTTPStatus(code)
-        self._answer(status, _told(status.phrase.title().replace(" ", ""), message or status.phrase))
+        self._answer(status, _error_body(status.phrase.title().replace(" ", ""), message or status.phrase))
 
     def _answer(self, status: int, body: bytes) -> None:
         self.connection.settimeout(_ANSWER_S)
@@ -340,7 +340,7 @@ def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
-def _told(code: str, message: str) -> bytes:
+def _error_body(code: str, message: str) -> bytes:
     return msgspec.json.encode({"errorCode": code, "errorMessage": redact_text(message)})
 
 

@@ -97,10 +97,10 @@ class Instance(Generic[Opened]):
             self._loop = asyncio.new_event_loop()
         try:
             return self._loop.run_until_complete(self._call(work))
-        except Exception as error:  # noqa: BLE001 - told whole to the log, and raised anew for the platform
+        except Exception as error:  # noqa: BLE001 - logged whole, and raised again for the platform
             # Where settings are read is no news: what they lack is all that helps.
             log.error(Event.CALL_FAILED, error=BadSettings(str(error)) if isinstance(error, BadSettings) else error)
-            raise _told(error) from None
+            raise _redacted(error) from None
         finally:
             if self._exporters is not None:
                 self._exporters.flush()
@@ -142,7 +142,7 @@ class Instance(Generic[Opened]):
             return await work(self._services)
 
 
-def _told(error: Exception) -> ScfWorkersError:
+def _redacted(error: Exception) -> ScfWorkersError:
     """Return the error as it may leave the process: class and redacted text."""
     if not isinstance(error, ScfWorkersError):
         return ScfWorkersError(redact_text(f"{type(error).__name__}: {error}"))

@@ -264,7 +264,7 @@ def require(settings: Settings, *names: str) -> None:
     """
     missing = [name.upper() for name in names if not getattr(settings, name)]
     if missing:
-        raise BadSettings(f"set {', '.join(missing)} (docs/configuration.md tells what each holds)")
+        raise BadSettings(f"set {', '.join(missing)} (see docs/configuration.md)")
 
 
 def _refusal(said: str) -> str:

@@ -4,7 +4,7 @@ Callbacks have the form `steps` or, by configuration, the older form `task_updat
 
     X-Timestamp               seconds since the epoch, when sent
     X-Internal-Signature      HMAC-SHA256 hex over task id + step index + timestamp
-    X-Internal-Run            0; reserved for replays, to tell a late repeat of an older run
+    X-Internal-Run            0; reserved for replays, to recognise a late repeat of an older run
     X-Internal-Signature-V2   HMAC-SHA256 hex over the whole call, see `services.signatures`
 
 The first signature has no separators and covers no body, so two callbacks of one second could be recombined; it stays
@@ -412,7 +412,7 @@ def _request(callback: Callback, form: Form) -> tuple[str, Mapping[str, object]]
     if callback.vendor_task_id:
         document["vendorTaskId"] = callback.vendor_task_id
     if callback.step:
-        # The older form knows no steps; the signature covers the index, so it has to be told when it is not 0.
+        # The older form knows no steps; the signature covers the index, so it is sent when it is not 0.
         document["stepIndex"] = callback.step
     return "/internal/task/update", document
 

@@ -316,9 +316,11 @@ def _joined(url: str, response: httpx.Response) -> str:
         services.errors.ResultUnusable: it has no usable target.
     """
     # As it came: httpx would guess at how bytes beyond ASCII are meant, and a path is bytes.
-    told = next((value for name, value in response.headers.raw if name.lower() == b"location"), b"").strip(b" ")
-    location = quote(told, safe=_URL_SAFE)
-    if not location or _UNSAFE.search(told.decode("latin-1")):
+    location_header = next((value for name, value in response.headers.raw if name.lower() == b"location"), b"").strip(
+        b" "
+    )
+    location = quote(location_header, safe=_URL_SAFE)
+    if not location or _UNSAFE.search(location_header.decode("latin-1")):
         raise ResultUnusable("redirected to nowhere")
     try:
         return urljoin(url, location)
@@ -382,13 +384,13 @@ class _Body:
     def __init__(
         self, response: httpx.Response, pieces: AsyncIterator[bytes], host: str, until: float, limit: int
     ) -> None:
-        told = response.headers.get("Content-Length", "")
+        length = response.headers.get("Content-Length", "")
         self._pieces = pieces
         self._host = host
         self._until = until
         self._limit = limit
         self._count = 0
-        self.size: Final = int(told) if told.isascii() and told.isdigit() else -1
+        self.size: Final = int(length) if length.isascii() and length.isdigit() else -1
         self.framed: Final = self.size >= 0 or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
     async def read(self) -> bytes:

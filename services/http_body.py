@@ -21,8 +21,8 @@ IDENTITY: Final[Mapping[str, str]] = {"Accept-Encoding": "identity"}
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
     """Return whether an answer's body is compressed, by headers that are found in any case."""
-    told = headers.get("Content-Encoding", "").strip().lower()
-    return told not in {"", "identity"}
+    encoding = headers.get("Content-Encoding", "").strip().lower()
+    return encoding not in {"", "identity"}
 
 
 async def read_body(response: httpx.Response, limit: int) -> bytes:

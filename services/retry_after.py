@@ -20,10 +20,10 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
         headers: of the answer, found in any case. A date is measured against the answer's own `Date`, so that no clock
             but the server's counts; without that a date is ignored.
     """
-    told = headers.get("Retry-After", "").strip()
-    if told.isascii() and told.isdigit():
-        return min(float(told), MAX_WAIT_S)
-    then, now = http_time(told), http_time(headers.get("Date", ""))
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), MAX_WAIT_S)
+    then, now = http_time(value), http_time(headers.get("Date", ""))
     if then is None or now is None:
         return None
     return min(max(0.0, then - now), MAX_WAIT_S)

@@ -132,7 +132,7 @@ class Dispatcher:
             finally:
                 self._cap.leave(user, self._loop.time() - began)
         except Exception as error:  # noqa: BLE001 - one message must not end the process
-            # It comes again; its mark then tells that it had begun.
+            # It comes again; its mark then shows that it had begun.
             log.error(Event.MESSAGE_ABANDONED, error=error, topic=delivery.topic)
             await give_back(delivery, consumer)
             return DeliveryOutcome.ABANDONED

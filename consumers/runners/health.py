@@ -57,17 +57,17 @@ async def watch_health(path: str, consumers: Sequence[Consumer]) -> None:
         path: the file; empty returns at once.
         consumers: the pump's.
     """
-    told = False
+    reported = False
     while path:
         if all(consumer.connected for consumer in consumers):
             try:
                 await asyncio.to_thread(Path(path).touch)
-                told = False
+                reported = False
             except OSError as error:
                 # Work goes on: the probe will find the file too old. Logged once, until it works again.
-                if not told:
+                if not reported:
                     log.warning(Event.HEALTH_FILE_UNWRITABLE, error=error)
-                told = True
+                reported = True
         await asyncio.sleep(EVERY_S)
 
 

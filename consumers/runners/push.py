@@ -101,7 +101,7 @@ async def push(records: Sequence[Record], services: Services, budget: TimeBudget
         await batch.dispatcher.finish(budget.cut - batch.now())
         await asyncio.wait(tasks, timeout=budget.end - batch.now())
         await _let_go(tasks, budget.let_go_s)
-    pushed = batch.told(len(records))
+    pushed = batch.counts(len(records))
     log.info(Event.PUSH_DONE, **msgspec.structs.asdict(pushed))
     if left := batch.unsettled(records):
         log.error(Event.PUSH_UNSETTLED, records=left)
@@ -146,7 +146,7 @@ class _Batch:
         self._others: Counter[str] = Counter()
         self._messages: dict[int, Message | InvalidMessage] = {}
 
-    def told(self, records: int) -> Pushed:
+    def counts(self, records: int) -> Pushed:
         """Return the counts."""
         ends = {end.value: self.dispatcher.counts[end] for end in DeliveryOutcome}
         return Pushed(records, **ends, **self._others)

@@ -4,7 +4,7 @@ Sources: COS, "Error codes" (document 436/7730), for statuses and codes; CI's co
 the same table, as 400s. Which codes blame the picture is an assumption until it is seen on a real bucket:
 `InvalidImageFormat`, `ImageTooLarge` and `ImageResolutionExceed`. Every other 400, such as `InvalidPicOperations` and
 `InvalidArgument`, blames the rule. The codes in `_REFUSED` and a 401 blame this machine; any other 403 may be about one
-object only, which HEAD, having no code, cannot tell. `InvalidObjectState` is an object in the archive.
+object only, which HEAD, having no code, cannot show. `InvalidObjectState` is an object in the archive.
 """
 
 from __future__ import annotations
@@ -101,6 +101,6 @@ def code_of(body: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def request_id_of(told: str) -> str:
+def request_id_of(text: str) -> str:
     """Return COS's name of a request (base64 or hex); empty for anything else, which may be text that we had sent."""
-    return told if _REQUEST_ID.fullmatch(told) else ""
+    return text if _REQUEST_ID.fullmatch(text) else ""

@@ -29,7 +29,7 @@ from telemetry.events import Event
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Address", "Sdk", "SdkResponse", "drop", "told"]
+__all__ = ["Address", "Sdk", "SdkResponse", "drop", "with_alarm"]
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class Sdk:
             return SdkResponse(result, response)
         failure = _failure(operation, key, response, reason)
         drop(response)
-        raise told(error_of(failure))
+        raise with_alarm(error_of(failure))
 
     def guard(self, operation: str, key: str, work: Callable[[], T]) -> T:
         """Let `work` read the answer.
@@ -163,7 +163,7 @@ class Sdk:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - its text may hold the credentials
             reason = type(error).__name__
-        raise told(Denied(f"no credentials that COS would take ({reason})"))
+        raise with_alarm(Denied(f"no credentials that COS would take ({reason})"))
 
     def close(self) -> None:
         """Drop the idle connections."""
@@ -213,7 +213,7 @@ class Sdk:
         response.encoding = "utf-8"
 
 
-def told(error: ScfWorkersError) -> ScfWorkersError:
+def with_alarm(error: ScfWorkersError) -> ScfWorkersError:
     """Return the error, with an alarm where only a person can help: this machine's work waits meanwhile."""
     if isinstance(error, Denied):
         log.error(Event.STORE_REFUSED, error=error)

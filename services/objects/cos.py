@@ -22,7 +22,7 @@ from services.errors import NotFound
 from services.objects import _answers as answers
 from services.objects import _checks as checks
 from services.objects._failures import error_of_code
-from services.objects._sdk import Address, Sdk, SdkResponse, drop, told
+from services.objects._sdk import Address, Sdk, SdkResponse, drop, with_alarm
 from services.objects._streams import Incoming, Outgoing, pieces_of
 from services.objects.credentials import Credentials
 from services.objects.port import (
@@ -245,7 +245,7 @@ class CosObjects(Objects):
         for key, code in failed:
             error = error_of_code("delete", key, code)
             if error is not None:
-                raise told(error)
+                raise with_alarm(error)
 
     async def _put_stream(self, key: str, source: Source, send: Callable[[bytes | Outgoing], ObjectInfo]) -> ObjectInfo:
         async with aclosing(checks.exact(key, source)) as pieces:

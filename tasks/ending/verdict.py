@@ -1,4 +1,4 @@
-"""Giving a verdict: the one place where a run's terminal record is written, so that each counts and is told once."""
+"""The only writer of verdicts, so that each is counted and logged once."""
 
 from __future__ import annotations
 

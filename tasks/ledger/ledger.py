@@ -93,7 +93,7 @@ class Ledger:
         """Set `now` by the store's clock, from an answer of the store.
 
         Args:
-            date: when the store answered, by its clock, seconds since the epoch; 0 where it does not tell.
+            date: when the store answered, by its clock, seconds since the epoch; 0 if unknown.
             asked: when it was asked, by this machine's clock: a process that froze gets its answer late, which says
                 nothing about the clocks. 0 where that is not known.
         """
@@ -243,8 +243,8 @@ class Ledger:
             run=run,
             accepted=accepted.result(),
             verdict=verdict.result(),
-            delivered=(told := delivered.result()) is not None,
-            conflict=told is not None and told.record.conflict,
+            delivered=(found := delivered.result()) is not None,
+            conflict=found is not None and found.record.conflict,
             reopened=reopened.result() is not None,
             reopen_denied=denied.result() is not None,
             cleaned=cleaned.result() is not None,

@@ -112,11 +112,11 @@ def job_outputs(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus | No
     return _judge(_flat(_about_job(reply)), outputs)
 
 
-def job_state(told: ApiResponse, reply: ApiResponse) -> JobStatus:
+def job_state(outputs: ApiResponse, reply: ApiResponse) -> JobStatus:
     """Return the state in v1's answer to `status`.
 
     Args:
-        told: the answer to `outputs`, which did not decide: an error, or (in older answers) success
+        outputs: the answer to `outputs`, which did not decide: an error, or (in older answers) success
             without files.
         reply: the answer to `status`.
 
@@ -125,7 +125,7 @@ def job_state(told: ApiResponse, reply: ApiResponse) -> JobStatus:
     """
     answer = _about_job(reply)
     word = _text(answer.get("data")).upper()
-    before = _flat(_decode(told.body))
+    before = _flat(_decode(outputs.body))
     if word == "SUCCESS" and not _code(answer) and not _code(before):
         # Its files are not shown yet: who brings results home looks again for a while.
         return JobStatus(JobState.SUCCESS)
@@ -319,11 +319,11 @@ def _files(answer: Mapping[str, object], outputs: AbstractSet[str]) -> Iterator[
             yield JobFile(url, _type(_text(entry.get("outputType")) or _text(entry.get("fileType")), url))
 
 
-def _type(told: str, url: str) -> str:
+def _type(given: str, url: str) -> str:
     """Return the file type: as given, else the suffix of the URL's path, else empty."""
-    told = told.lower().lstrip(".")
-    if _TYPE.fullmatch(told):
-        return told
+    given = given.lower().lstrip(".")
+    if _TYPE.fullmatch(given):
+        return given
     try:
         path = urlsplit(url).path
     except ValueError:
@@ -349,8 +349,8 @@ def _say(call: str, reply: ApiResponse, answer: Mapping[str, object]) -> str:
     code = _code(answer)
     words = next((text for name in ("errorMessage", "message", "msg") if (text := _text(answer.get(name)))), "")
     name = CODES[code].name if code in CODES else "unlisted"
-    told = f", code {_clean(code)} ({name})" if code else ""
-    return f"{call}: HTTP {reply.status}{told}: {_clean(words)}"
+    suffix = f", code {_clean(code)} ({name})" if code else ""
+    return f"{call}: HTTP {reply.status}{suffix}: {_clean(words)}"
 
 
 def _clean(text: str) -> str:

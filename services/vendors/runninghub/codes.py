@@ -82,7 +82,7 @@ def _key(name: str) -> Meaning:
 
 
 def _funds(name: str) -> Meaning:
-    # As a key: an operator mends it for all tasks at once. A job that died of it does tell its status.
+    # As a key: an operator mends it for all tasks at once. A job that died of it has a status of its own.
     return Meaning(name, OnCreate.FULL, OnQuery.STATUS, OnUpload.DOWN)
 
 
@@ -95,7 +95,7 @@ def _working(name: str) -> Meaning:
 
 
 def _ended(name: str, code: Code | None = None) -> Meaning:
-    # As the answer to a create it would tell of a job that exists or existed.
+    # As the answer to a create it would mean that a job exists or existed.
     return Meaning(name, OnCreate.UNKNOWN, OnQuery.ENDED, OnUpload.RETRY, code)
 
 

@@ -27,7 +27,7 @@ class V1:
         self._key = key
 
     def room(self) -> ApiCall:
-        """See the protocol. The account tells no limit, so this shows a key that is refused, never a full queue."""
+        """See the protocol. The account has no limit field, so this shows a key that is refused, never a full queue."""
         # Lower-case k: so it is documented.
         return ApiCall("/uc/openapi/accountStatus", {"apikey": self._key.reveal()})
 
@@ -42,8 +42,8 @@ class V1:
     async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
         """See the protocol. `status` is asked only where `outputs` does not decide."""
         body = {"apiKey": self._key.reveal(), "taskId": job_id}
-        told = await ask(ApiCall("/task/openapi/outputs", body))
-        status = answers.job_outputs(told, outputs)
+        reply = await ask(ApiCall("/task/openapi/outputs", body))
+        status = answers.job_outputs(reply, outputs)
         if status is not None:
             return status
-        return answers.job_state(told, await ask(ApiCall("/task/openapi/status", body)))
+        return answers.job_state(reply, await ask(ApiCall("/task/openapi/status", body)))
