@@ -141,7 +141,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     vendor_expected_s: Seconds = 0.0
     """Usual time of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
-    """Pause of the paid calls of a vendor's key that is full."""
+    """Longest pause of the paid calls of a vendor's key that is full; it shrinks with the age of the run that waits."""
     fetch_hosts: _Hosts = ""
     """Hosts results may come from besides the vendor's own, separated by commas."""
     fetch_private_hosts: _HostPorts = ""

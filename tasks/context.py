@@ -17,6 +17,7 @@ from services.fetch import Fetcher
 from services.objects.port import Objects
 from services.vendors.port import Vendor
 from tasks.calls.identity import CallIdentities
+from tasks.calls.lines import VendorLines
 from tasks.calls.webhook_paths import Webhooks
 from tasks.ledger.ledger import Ledger
 from telemetry.secrets import Secret
@@ -84,4 +85,6 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     fetcher: Fetcher
     identities: CallIdentities = field(default_factory=lambda: CallIdentities("", Secret("")))
     """Of paid calls, for vendors that find them."""
+    lines: VendorLines = field(default_factory=VendorLines)
+    """Runs that wait for room at a vendor, as this process knows them."""
     rng: random.Random = field(default_factory=random.Random)

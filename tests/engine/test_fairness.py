@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from bench.full_vendor import wait_for_a_full_vendor
 from bench.queueing import late_tasks_of_one_user, one_user
-from tests.engine.test_pump import pumping, until_empty
+from tasks.calls.lines import SHORTEST_S
+from tests.engine.test_pump import pumping, seen, until_empty
 from tests.engine.world import World
 
 
@@ -69,3 +72,38 @@ async def test_the_cap_binds_while_another_user_has_work_and_yields_when_it_has_
     assert max(mine for mine, others in watch.beside if not others) == 3
     for run in runs:
         await world.promise(run, "success")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pulsar", [False, True])
+def test_a_full_vendor_starves_no_task(pulsar: Any) -> None:
+    """Before newer runs let older ones go first: 3 to 7 tasks of the simulated hour ran out of time."""
+    waits = wait_for_a_full_vendor(pulsar=pulsar, workers=1, span=600.0)
+    assert waits.late == 0
+    assert waits.p99_s <= 1.25 * waits.fifo_p99_s
+
+
+async def test_a_new_run_does_not_overtake_one_that_waits_for_room(world: World) -> None:
+    world.vendor.full = 1
+    async with pumping(world):
+        old = await world.order()
+        await seen(world, "vendor.room")
+        # The topic's pause ends a little before the old one comes again.
+        await asyncio.sleep(20)
+        new = await world.order()
+        await until_empty(world)
+        (first,), (second,) = [[call.at for call in await world.ledger.calls(run, 1)] for run in (old, new)]
+        assert first <= second
+        assert world.fate.count("vendor.room") == 3
+
+
+async def test_a_run_that_has_waited_for_long_is_asked_for_more_often(world: World) -> None:
+    world.vendor.full = 40
+    run = await world.order()
+    async with pumping(world):
+        await until_empty(world)
+    await world.promise(run, "success")
+    delays = [sent.delay for sent in world.wire.sent if sent.header.stage == "generate" and sent.header.seq]
+    assert len(delays) == 40
+    assert delays[0] >= 25
+    assert delays[-1] <= 1.2 * SHORTEST_S

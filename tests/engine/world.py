@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import io
 import itertools
@@ -37,6 +38,7 @@ from services.objects.port import Result
 from services.vendors.port import Vendor
 from tasks.accepting.accept import Taken, take_in
 from tasks.accepting.tickets import Ticket, digest, issue
+from tasks.calls.lines import VendorLines
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
@@ -89,6 +91,7 @@ class World:
         paint: the picture service.
         seed: of every random choice of the product.
         topics: those that are consumed, with their dead letters; fewer are quicker, and none leaves all to a pump.
+        broker: where messages travel; the embedded one in memory if there is none.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class World:
         paint: Callable[[bytes, str], Any] = painted,
         seed: int = 1,
         topics: Sequence[str] = WORK_TOPICS,
+        broker: Broker | None = None,
     ) -> None:
         self.fate = Fate()
         self.recipes = recipes
@@ -116,6 +120,7 @@ class World:
         self._paint = paint
         self._seed = seed
         self._topics = tuple(topics)
+        self._broker = broker
         self._stack = AsyncExitStack()
         self._inbox: deque[tuple[Delivery, WireConsumer]] = deque()
         self._taking: dict[asyncio.Task[Delivery], WireConsumer] = {}
@@ -131,7 +136,7 @@ class World:
         self.data = MemoryObjects(bucket=BUCKET, clock=wall, process=self._paint, audit=self._audit)
         self.data.faults = self.fate.of("objects")
         records = MemoryObjects(bucket="ledger-1250000000", clock=wall, faults=self.fate.of("ledger"))
-        inner: Broker = await open_broker("sqlite:///:memory:", clock=wall)
+        inner: Broker = self._broker or await open_broker("sqlite:///:memory:", clock=wall)
         self._stack.push_async_callback(inner.close)
         self.wire = Wire(inner, self.fate)
         self.backend = ScriptedBackend(self.fate)
@@ -179,6 +184,7 @@ class World:
     def new_engine(self) -> Engine:
         """What a new process begins with."""
         self.ledger.cache.clear()
+        self.out = dataclasses.replace(self.out, lines=VendorLines())
         self.pauses = Pauses(asyncio.get_running_loop().time)
         return Engine(self.out, STAGES, self.pauses)
 
