@@ -43,7 +43,7 @@ def test_the_requests_of_a_task_are_what_the_page_says(kind: str) -> None:
 
 def test_errors_of_the_store_cost_a_task_little() -> None:
     figures = re.search(
-        r"^\| nine in ten tasks take at most, s \| [\d.]+ \| ([\d.]+) \|$", text_of("docs/performance.md"), re.MULTILINE
+        r"^\| 90 % of the tasks take at most, s \| [\d.]+ \| ([\d.]+) \|$", text_of("docs/performance.md"), re.MULTILINE
     )
     assert figures
     found = sorted(store_errors.seconds(40, 0.05))
