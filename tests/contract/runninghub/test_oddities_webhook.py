@@ -123,7 +123,7 @@ async def test_webhook_of_a_cancelled_job_tells_805(stage: Any) -> None:
 
 async def test_the_vendor_shows_what_a_job_was_made_for_once_its_webhook_was_sent(stage: Any) -> None:
     async with stage() as play:
-        job, bare = await play.start(), await play.start(hook="")
+        job, bare = await play.start("late"), await play.start(hook="")
         with pytest.raises(VendorDown):
             await play.client.made_for(job)
         await play.receiver.wait_for(1)
