@@ -59,11 +59,15 @@ def _declared(tree: ast.Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=_name)
-def test_a_module_is_short_and_so_are_its_functions(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE
-    long = {node.name: _lines(node) for node in _functions(tree_of(path)) if _lines(node) > MAX_FUNCTION}
-    assert not long
+def test_modules_and_functions_are_short() -> None:
+    long = []
+    for path in [*MODULES, *TESTS]:
+        text = path.read_text(encoding="utf-8")
+        lines = len(text.splitlines())
+        long += [f"{_name(path)}: {lines} lines"] if lines > MAX_MODULE else []
+        functions = [(node.name, _lines(node)) for node in _functions(ast.parse(text))]
+        long += [f"{_name(path)}: {name} has {size} lines" for name, size in functions if size > MAX_FUNCTION]
+    assert long == []
 
 
 def test_functions_are_short_as_a_rule() -> None:
@@ -71,14 +75,40 @@ def test_functions_are_short_as_a_rule() -> None:
     assert sizes[len(sizes) // 2] <= MEDIAN_FUNCTION
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.name not in {"__init__.py", "__main__.py"}], ids=_name)
-def test_public_names_are_exactly_those_declared(path: Path) -> None:
-    tree = tree_of(path)
+def test_public_names_are_exactly_those_declared() -> None:
+    wrong = {
+        _name(path): why
+        for path in MODULES
+        if path.name not in {"__init__.py", "__main__.py"} and (why := _misdeclared(tree_of(path)))
+    }
+    assert wrong == {}
+
+
+def _misdeclared(tree: ast.Module) -> str:
+    """Return what is wrong with the `__all__` of a module; empty if nothing is."""
     declared = _declared(tree)
-    assert declared is not None, "the module has no __all__"
-    assert sorted(declared) == sorted(set(declared))
-    assert set(declared) <= _defined(tree) | _imported(tree), "__all__ names something the module does not have"
-    assert _defined(tree) <= set(declared), "a public name is not in __all__: declare it, or begin it with _"
+    if declared is None:
+        return "it has no __all__"
+    if len(declared) != len(set(declared)):
+        return "a name stands twice in __all__"
+    if missing := set(declared) - _defined(tree) - _imported(tree):
+        return f"__all__ names {sorted(missing)}, which the module does not have"
+    if hidden := _defined(tree) - set(declared):
+        return f"public names that are not in __all__: declare {sorted(hidden)}, or begin them with _"
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("def a(): ...", "no __all__"),
+        ("__all__ = ['a', 'a']\ndef a(): ...", "twice"),
+        ("__all__ = ['a', 'b']\ndef a(): ...", "does not have"),
+        ("__all__ = ['a']\ndef a(): ...\ndef b(): ...", "not in __all__"),
+    ],
+)
+def test_each_wrong_declaration_is_found(text: str, wrong: str) -> None:
+    assert wrong in _misdeclared(ast.parse(text))
 
 
 def _imported(tree: ast.Module) -> set[str]:
