@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -19,13 +20,14 @@ from tests.engine.fate import dies, waits
 from tests.engine.virtual import VirtualLoop
 from tests.engine.world import World
 
-__all__ = ["after_a_kill", "behind_a_paid_call", "late_tasks_of_one_user", "measure", "one_user"]
+__all__ = ["after_a_kill", "behind_a_paid_call", "killed_in", "late_tasks_of_one_user", "measure", "one_user"]
 
 _PAID_S = 80.0
 _SHORT_S = 0.5
 _LONG_S = 40.0
 _AT_ONCE = 8
 _CAP = 6
+_PLACES = {"clean": "objects.process", "generate": "vendor.upload", "collect": "files.get .*/4"}
 _FLOOD = 300
 
 T = TypeVar("T")
@@ -100,6 +102,33 @@ async def after_a_kill() -> float:
             return world.now() - started
 
 
+async def killed_in(stage: str, *, known: bool) -> float:
+    """Return the seconds until the work of a killed worker is done again.
+
+    Args:
+        stage: in which it was killed; of the paid stage, while its input was uploaded.
+        known: whether the broker knows of the death.
+    """
+    times: list[float] = []
+
+    async def die() -> None:
+        times.append(world.now())
+        await dies()()
+
+    async def watch(place: str, *, done: bool) -> None:
+        if not done and re.search(_PLACES[stage], place):
+            times.append(world.now())
+
+    async with World() as world:
+        world.wire.knows_dead_holders = known
+        world.fate.hook = watch
+        world.fate.strike(_PLACES[stage], die)
+        run = await world.order()
+        await world.drain()
+        await world.promise(run, "success")
+        return times[1] - times[0]
+
+
 async def one_user() -> tuple[float, int]:
     """Return the seconds until 300 tasks of one second of one user are done, and the number of messages throttled."""
     async with World(topics=()) as world:
@@ -126,6 +155,9 @@ def measure() -> Iterator[Figure]:
     """Measure each figure once, because virtual time has no spread."""
     yield Figure.of("isolation_five_short_tasks_behind_a_paid_call", [_run(behind_a_paid_call)], "s")
     yield Figure.of("isolation_eight_messages_after_one_kill", [_run(after_a_kill)], "s")
+    for stage, known in itertools.product(_PLACES, (True, False)):
+        name = f"killed_in_{stage}_{'known' if known else 'unknown'}"
+        yield Figure.of(name, [_run(lambda stage=stage, known=known: killed_in(stage, known=known))], "s")
     took, again = _run(one_user)
     yield Figure.of("user_cap_300_tasks_of_one_user", [took], "s")
     yield Figure.of("user_cap_messages_published_again", [again], "")
