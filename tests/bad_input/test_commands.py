@@ -183,7 +183,7 @@ def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a world with a worker, whose trigger verifies tickets with a secret of its own."""
     with Sandbox(tmp_path / "data", HANDLERS) as opened:
         other = {**opened.environ, "TICKET_SECRET": "not-the-secret-that-the-backend-signs-with"}
-        opened._sink = CommandSink(HANDLERS.uploaded, concurrency=1, env=other)
+        opened._sink = CommandSink(HANDLERS.cos_trigger, concurrency=1, env=other)
         with Workers(1, opened.environ, tmp_path / "workers.log"):
             yield opened.environ
 
