@@ -127,7 +127,16 @@ class FetchFailed(Outage):
 
 
 class AuditDown(Outage):
-    """The content audit gives no finding for a picture: an outage, never a pass."""
+    """The content audit gives no finding for a picture: an outage, never a pass.
+
+    Args:
+        message: for operators.
+        key: the picture's key; empty if the audit failed as a whole.
+    """
+
+    def __init__(self, message: str = "", *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class ResultUnusable(Transient):

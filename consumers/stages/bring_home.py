@@ -19,7 +19,7 @@ from messages.codes import Code
 from messages.errors import Permanent, RetryClass, ScfWorkersError
 from messages.keys import output_key, staging_prefix
 from services.concurrency import Together
-from services.errors import BadPicture, FetchFailed, FetchRefused, ResultUnusable
+from services.errors import BadPicture, FetchFailed, FetchRefused, NotFound, ResultUnusable
 from services.fetch import Fetched
 from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
@@ -98,6 +98,20 @@ class Harvest:
         if errors:
             raise next((error for error in errors if error.retry is not RetryClass.TRANSIENT), errors[0])
         return tuple(self._item(n, self._staged[digest]) for n, digest in enumerate(digests, 1))
+
+    async def examine(self, key: str) -> None:
+        """Check whether a staged file is a picture, because the audit has no finding for it.
+
+        Raises:
+            services.errors.ResultUnusable: it is not; the next try fetches it again.
+        """
+        folder, _, name = key.rpartition("/")
+        rule = PictureRule(f"{folder}/check_{name}", "imageMogr2/thumbnail/64x64>/format/jpg")
+        try:
+            await repeated(lambda: self._services.objects.process(key, [rule]))
+        except (BadPicture, NotFound) as error:
+            self._staged = {digest: file for digest, file in self._staged.items() if file.key != key}
+            raise ResultUnusable(f"{name} cannot be audited, and is not a picture: {error}") from error
 
     async def leave_off(self) -> None:
         """Record the staged files for the next try, which otherwise begins from the start."""

@@ -13,6 +13,7 @@ from messages.bodies import Collect, Job, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
+from services.errors import AuditDown
 from services.vendors.port import JobState, JobStatus
 from tasks.calls.jobs import after_failure, look
 from tasks.context import Services
@@ -85,7 +86,13 @@ async def _bring_home(
     try:
         async with asyncio.timeout(max(1.0, task.recipe.collect_limit_s - _LEAVE_S)):
             manifest = await harvest.bring(status.files)
-            await _audit(manifest, job, task, services)
+            try:
+                await _audit(manifest, job, task, services)
+            except AuditDown as down:
+                # Without a finding for one picture, that may not be a picture at all.
+                if down.key:
+                    await harvest.examine(down.key)
+                raise
     except (Permanent, Rejected):
         raise
     except (Exception, asyncio.CancelledError):

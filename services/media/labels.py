@@ -30,6 +30,9 @@ def label_of(metadata: bytes) -> bytes:
     Empty where there is none.
     """
     metadata = metadata[:_SEARCHED]
+    if b"A\0I\0G\0C" in metadata:
+        # EXIF's comments may be in UTF-16, of either order.
+        metadata += metadata.replace(b"\0", b"")
     aigc, source = _aigc_of(metadata), _source_of(metadata)
     if not aigc and not source:
         return b""

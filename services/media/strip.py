@@ -50,17 +50,32 @@ class Stripped(msgspec.Struct, frozen=True):
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF: Final = b"Exif\0\0"
 _ICC: Final = b"ICC_PROFILE\0"
-_APPS: Final = range(0xE0, 0xF0)
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_SRGB: Final = re.compile(rb"desc\0{4}.{4}sRGB|mluc\0{4}.{20}\0s\0R\0G\0B", re.DOTALL)
+"""A description that begins so: plain text in version 2 of ICC profiles, UTF-16 in version 4."""
+_SOI, _EOI, _SOS, _JFIF = 0xD8, 0xD9, 0xDA, 0xE0
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a length: TEM and the restarts."""
+_KEPT: Final = frozenset({0x01, *range(0xC0, 0xC8), *range(0xC9, 0xE0)})
+"""Markers that a decoder needs besides some application segments: everything else may hold anything."""
+_JFIF_SIZE, _ADOBE_SIZE = 14, 12
+"""Bytes of these segments that say something: a JFIF thumbnail follows."""
 _NEXT_MARKER: Final = re.compile(rb"\xff(?![\x00\xff\xd0-\xd7])")
 _ORIENTATION: Final = 0x0112
 _PLAIN_MAX: Final = 8
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT: Final = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT cICP mDCV cLLI bKGD pHYs acTL fcTL fdAT".split()
+_DATA_MAX: Final = (1 << 31) - 1
+_PROFILE_MAX: Final = 4 << 20
+_PNG_KEPT: Final[Mapping[bytes, int]] = dict(
+    zip(
+        b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT cICP mDCV cLLI bKGD pHYs acTL fcTL fdAT iCCP".split(),
+        (13, 768, _DATA_MAX, 0, 256, 4, 32, 1, 4, 4, 24, 8, 6, 9, 8, 26, _DATA_MAX, _PROFILE_MAX),
+        strict=True,
+    )
 )
+"""Chunks that a decoder needs, and how long each may be: a longer one holds something else."""
+_TEXT_MAX, _TEXTS_MAX = 64 << 10, 1 << 20
+"""Bytes of one compressed text that are looked at, and of all: a small file may unpack to a large one."""
 _WEBP_KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"ICCP"})
 _WEBP_ICC, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x08, 0x04
 _BOX_HEAD: Final = 8
@@ -108,18 +123,24 @@ def _jpeg(data: Data, label: bytes) -> Stripped:
     kept: list[Piece] = []
     metadata = bytearray()
     orientation = 1
+    # Behind SOI, and behind JFIF's APP0, which must come first.
+    place = 1
+    seen: set[int] = set()
     for marker, begin, end in _segments(data):
-        body = data[begin + 4 : min(end, begin + 4 + 65_533)] if marker in _APPS or marker == _COM else b""
-        if marker == _COM or (marker in _APPS and not _is_needed(marker, body)):
+        seen.add(marker)
+        body = b"" if marker in _KEPT else data[begin + 4 : end]
+        piece = (begin, end) if marker in _KEPT else _application(marker, body, (begin, end))
+        if piece is None:
             metadata += body
             orientation = _orientation_of(body) if body.startswith(_EXIF) else orientation
         else:
-            kept.append((begin, end))
+            place += marker == _JFIF and len(kept) == 1
+            kept.append(piece)
+    if _SOS not in seen or not seen & _FRAMES:
+        raise Malformed("JPEG without a picture")
     label = label_of(bytes(metadata)) or label
     extra = (_orientation(orientation) if orientation != 1 else b"") + (_segment(0xE1, _XMP + label) if label else b"")
-    # Behind SOI, and behind JFIF's APP0, which wants to be the first.
-    first = data[2:4] == b"\xff\xe0" and len(kept) > 1 and kept[1] == (2, 4 + struct.unpack(">H", data[4:6])[0])
-    kept[1 + first : 1 + first] = [extra] if extra else []
+    kept[place:place] = [extra] if extra else []
     return _put_together(kept, label)
 
 
@@ -130,12 +151,12 @@ def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
     yield _SOI, 0, 2
     at = 2
     while True:
-        begin = at
         if data[at] != 0xFF:  # noqa: PLR2004 - what every marker begins with
             raise Malformed("no marker where one must be")
         while data[at] == 0xFF:  # noqa: PLR2004 - fill bytes
             at += 1
-        marker = data[at]
+        # Fill bytes say nothing: a segment begins with the last of them.
+        begin, marker = at - 1, data[at]
         at += 1
         if marker == _EOI:
             yield marker, begin, at
@@ -149,7 +170,6 @@ def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
             at = found.start()
         if at > len(data):
             raise Truncated("JPEG ends in a segment")
-        # Fill bytes before a marker say nothing; a segment then begins with its last 0xFF.
         yield marker, begin, at
 
 
@@ -160,22 +180,19 @@ def _length(data: Data, at: int) -> int:
     return length
 
 
-def _is_needed(marker: int, body: bytes) -> bool:
-    """Return True if a decoder needs an application segment."""
+def _application(marker: int, body: bytes, segment: tuple[int, int]) -> Piece | None:
+    """Return what stays of a segment that is no part of the picture itself; None for nothing."""
     match marker:
-        case 0xE0:
-            return body.startswith(b"JFIF\0")
-        case 0xE2:
-            return body.startswith(_ICC) and not _is_srgb(body)
-        case 0xEE:
-            return body.startswith(b"Adobe")
+        case 0xE0 if body.startswith(b"JFIF\0") and len(body) >= _JFIF_SIZE:
+            return segment if len(body) == _JFIF_SIZE else _segment(marker, body[: _JFIF_SIZE - 2] + bytes(2))
+        case 0xE2 if body.startswith(_ICC):
+            # Of a profile in several segments none may be missing.
+            alone = body[len(_ICC) :][:2] == b"\1\1"
+            return None if alone and _SRGB.search(body) else segment
+        case 0xEE if body.startswith(b"Adobe") and len(body) >= _ADOBE_SIZE:
+            return segment if len(body) == _ADOBE_SIZE else _segment(marker, body[:_ADOBE_SIZE])
         case _:
-            return False
-
-
-def _is_srgb(profile: bytes) -> bool:
-    # Its description is plain text in version 2 of ICC profiles and UTF-16 in version 4.
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+            return None
 
 
 def _orientation_of(exif: bytes) -> int:
@@ -214,22 +231,39 @@ def _png(data: Data, label: bytes) -> Stripped:
         raise Malformed("no PNG")
     kept: list[Piece] = [(0, 8)]
     metadata = bytearray()
-    at, name = 8, b""
+    at, name, has_picture = len(_PNG), b"", False
     while name != b"IEND":
         length, name = struct.unpack(">I4s", data[at : at + 8])
         end = at + 12 + length
         if end > len(data):
             raise Truncated("PNG ends in a chunk")
+        if (name == b"IHDR") is not (at == len(_PNG)) or (name in {b"IHDR", b"IEND"} and length != _PNG_KEPT[name]):
+            raise Malformed("PNG without its head or its end")
         body = b"" if name in {b"IDAT", b"fdAT"} else data[at + 8 : end - 4]
-        if name not in _PNG_KEPT or (name == b"iCCP" and body.startswith(b"sRGB")):
-            metadata += name + body
+        if length > _PNG_KEPT.get(name, -1) or (name == b"iCCP" and body.startswith(b"sRGB")):
+            metadata += name + body + (_inflated(name, body) if len(metadata) < _TEXTS_MAX else b"")
         else:
             kept.append((at, end))
+        has_picture = has_picture or name == b"IDAT"
         at = end
+    if not has_picture:
+        raise Malformed("PNG without a picture")
     label = label_of(bytes(metadata)) or label
     if label:
         kept.insert(2, _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + label))
     return _put_together(kept, label)
+
+
+def _inflated(name: bytes, body: bytes) -> bytes:
+    """Return the beginning of a compressed text, where a label may stand; empty for anything else."""
+    if name not in {b"iTXt", b"zTXt"}:
+        return b""
+    # Behind the keyword: a method (zTXt), or a flag, a method, and two more texts (iTXt).
+    packed = body.partition(b"\0")[2][1:] if name == b"zTXt" else b"".join(body.split(b"\0", 4)[4:])
+    try:
+        return zlib.decompressobj().decompress(packed, _TEXT_MAX)
+    except zlib.error:
+        return b""
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
@@ -252,11 +286,13 @@ def _webp(data: Data, label: bytes) -> Stripped:
     while at + 8 <= stop:
         name, length = struct.unpack("<4sI", data[at : at + 8])
         end = min(at + 8 + length + length % 2, stop)
-        if name not in _WEBP_KEPT or (name == b"ICCP" and _is_srgb(data[at + 8 : end])):
+        if name not in _WEBP_KEPT or (name == b"ICCP" and _SRGB.search(data, at + 8, end)):
             metadata += data[at + 8 : end]
         else:
             chunks.append((name, (at, end)))
         at = end
+    if not {b"VP8 ", b"VP8L", b"ANMF"} & {name for name, _ in chunks}:
+        raise Malformed("WebP without a picture")
     label = label_of(bytes(metadata)) or label
     return _webp_of(data, chunks, label)
 

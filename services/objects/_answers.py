@@ -203,6 +203,7 @@ def _place_of(keys: Sequence[str], row: Mapping[str, Any]) -> int | None:
 
 def _result_of(key: str, row: Mapping[str, Any] | None) -> Result:
     if row is None or row.get("Code") or str(row.get("Result")) not in _RESULTS:
-        raise AuditDown(f"audit {key!r}: {'not answered' if row is None else row.get('Code') or 'no result'}")
+        why = "not answered" if row is None else row.get("Code") or "no result"
+        raise AuditDown(f"audit {key!r}: {why}", key=key)
     violation, suspect = _RESULTS[str(row["Result"])]
     return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(row.get("Score") or 0))

@@ -238,7 +238,7 @@ class MemoryObjects(Objects):
         for key in safe:
             await self._before("audit", key)
             if key not in self._stored:
-                raise AuditDown(f"audit {key!r}: no such object")
+                raise AuditDown(f"audit {key!r}: no such object", key=key)
             found[key] = self._audit(key, self._stored[key].body) if self._audit else _CLEAN
             await self._after("audit", key)
         return tuple(Audit(key, found[key]) for key in safe)

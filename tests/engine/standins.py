@@ -27,7 +27,7 @@ from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
 
 FILES_HOST: Final = "files.vendor.example"
 _HAIR: Final = 0.001
-JPEG: Final = b"\xff\xd8\xff\xda\0\2" + bytes(64)
+JPEG: Final = b"\xff\xd8\xff\xc0\0\2\xff\xda\0\2" + bytes(64)
 """As much of a picture as the guarded download and the store look at; `JPEG_END` ends it."""
 JPEG_END: Final = b"\xff\xd9"
 MP4: Final = b"\0\0\0\x18ftypisom" + bytes(64)

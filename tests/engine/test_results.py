@@ -11,13 +11,15 @@ import pytest
 
 from messages.codes import Code
 from services.errors import AuditDown, ObjectsDown, VendorDown
+from services.objects.port import Result
 from services.vendors.port import JobFile, JobStatus
 from tests.engine.fate import raises
 from tests.engine.standins import JPEG, JPEG_END, Plan
 from tests.engine.virtual import wall
-from tests.engine.world import World
+from tests.engine.world import World, photo
 
 Answer = Callable[[bytes], httpx.Response]
+CLEAN = Result(violation=False, suspect=False, label="Normal", score=0)
 HEAD = {"Content-Type": "image/jpeg"}
 
 
@@ -189,6 +191,33 @@ async def test_results_that_stay_incomplete_for_a_minute_end_the_job(world: Worl
     await world.drain()
     await world.promise(run, "failed", Code.INCOMPLETE_RESULTS)
     assert 60 <= wall() - before < 90
+
+
+async def test_a_file_that_only_looks_like_a_picture_is_fetched_again_and_is_no_outage_of_the_audit(
+    world: World,
+) -> None:
+    """Its structure is right and its pixels are not, so that only a decoder can tell."""
+    run = await world.order()
+    real = photo()
+    broken = odd(world, *[lambda _: httpx.Response(200, headers=HEAD, stream=Stream(JPEG + b"broken" + JPEG_END))] * 2)
+    inner = world.files._answer
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        found = await inner(request)
+        return found if len(broken) <= 2 and request.url.path.endswith("/3.jpg") else ONCE["chunked"](real)
+
+    world.files._answer = answer  # type: ignore[method-assign]
+
+    def audit(key: str, body: bytes) -> Result:
+        if b"broken" in body:
+            raise AuditDown("InvalidPicture", key=key)
+        return CLEAN
+
+    world.data._audit = audit
+    await world.drain()
+    await world.promise(run, "success")
+    assert len(broken) == 3
+    assert {header.attempt for header in world.sent("collect")} == {0, 1, 2}
 
 
 # ---- progress ----------------------------------------------------------------------------------------------------

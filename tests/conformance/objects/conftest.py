@@ -17,14 +17,14 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from PIL import Image
 
-from messages.errors import Permanent, Transient
+from messages.errors import Permanent
 from sandbox.cos.app import create_app
 from sandbox.cos.ci.pictures import BadPicture as NoPicture
 from sandbox.cos.ci.pictures import UnknownOperation, examine, process
 from sandbox.cos.faults import Fault, FaultKind
 from sandbox.cos.service import Service
 from sandbox.server import Server
-from services.errors import BadPicture, Denied, ObjectsDown
+from services.errors import AuditDown, BadPicture, Denied, ObjectsDown
 from services.objects.cos import CosObjects, Credentials
 from services.objects.memory import MemoryObjects
 from services.objects.port import Objects, Result
@@ -98,7 +98,7 @@ def judged(key: str, body: bytes) -> Result:
     try:
         examine(body)
     except NoPicture as error:
-        raise Transient(str(error)) from error
+        raise AuditDown(str(error), key=key) from error
     violation, suspect = "violation" in key, "suspect" in key
     score = 95 if violation else 75 if suspect else 0
     return Result(violation, suspect, "Porn" if violation or suspect else "Normal", score)

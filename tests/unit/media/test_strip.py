@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
+import tracemalloc
 import zlib
 from typing import Any, Final
 
@@ -214,6 +216,106 @@ def test_damage_is_malformed_or_stays_within_the_file(content_type: str, data: s
     assert ranges == sorted(ranges)
 
 
+def test_fill_bytes_before_a_segment_change_nothing() -> None:
+    data = encoded("image/jpeg", pixels().convert("CMYK"), exif=exif(6), icc_profile=other_profile())
+    filled = re.sub(rb"\xff(?=[\xe0-\xef\xdb\xc4])", b"\xff\xff\xff", data[:400]) + data[400:]
+    assert filled != data
+    cleaned = without(filled, "image/jpeg")
+    assert GPS not in cleaned
+    with Image.open(io.BytesIO(cleaned)) as image:
+        assert image.getexif()[0x0112] == 6
+        assert image.info["icc_profile"] == other_profile()
+        assert shown(cleaned) == shown(data)
+
+
+SECRET: Final = b"#!/bin/sh\n rm -rf" + bytes(200)
+
+
+@pytest.mark.parametrize("marker", [0x02, 0xBF, 0xC8, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xFD, 0xFE])
+def test_a_segment_that_no_decoder_needs_holds_nothing_for_long(marker: int) -> None:
+    data = encoded("image/jpeg")
+    hidden = data[:20] + struct.pack(">BBH", 0xFF, marker, len(SECRET) + 2) + SECRET + data[20:]
+    assert without(hidden, "image/jpeg") == data
+
+
+def test_a_segment_that_is_needed_holds_no_more_than_is_needed() -> None:
+    data = encoded("image/jpeg", pixels().convert("CMYK"))
+    data = data[:2] + b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0" + data[2:]
+    for name in (b"JFIF\0", b"Adobe"):
+        begin = data.index(name) - 4
+        (length,) = struct.unpack(">H", data[begin + 2 : begin + 4])
+        end = begin + 2 + length
+        longer = struct.pack(">BBH", 0xFF, data[begin + 1], length + len(SECRET))
+        hidden = data[:begin] + longer + data[begin + 4 : end] + SECRET + data[end:]
+        assert without(hidden, "image/jpeg") == data
+
+
+@pytest.mark.parametrize("name", ["tEXt", "eXIf", "tIME", "prVt", "gAMA", "bKGD", "pHYs", "sRGB"])
+def test_a_chunk_that_is_no_part_of_the_picture_holds_nothing_for_long(name: str) -> None:
+    data = encoded("image/png")
+    body = SECRET
+    chunk = struct.pack(">I", len(body)) + name.encode() + body + struct.pack(">I", zlib.crc32(name.encode() + body))
+    assert SECRET not in without(data[:33] + chunk + data[33:], "image/png")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data"),
+    [
+        ("image/jpeg", b"\xff\xd8\xff\xd9"),
+        ("image/jpeg", b"\xff\xd8\xff\xda\0\2" + bytes(9) + b"\xff\xd9"),
+        ("image/jpeg", b"\xff\xd8\xff\xfe\0\4<>\xff\xd9"),
+        ("image/png", b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 0) + b"IEND\xaeB`\x82"),
+        ("image/png", b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 0) + b"IDAT" + bytes(4)),
+        ("image/png", b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 9) + b"IHDR" + bytes(13)),
+        ("image/webp", b"RIFF\4\0\0\0WEBP"),
+        ("image/webp", b"RIFF\x0e\0\0\0WEBPXMP \2\0\0\0ab"),
+    ],
+)
+def test_a_shell_without_a_picture_is_malformed(content_type: str, data: bytes) -> None:
+    with pytest.raises(Malformed):
+        strip(data, content_type)
+
+
+def test_a_profile_of_many_segments_stays_whole_though_it_names_srgb() -> None:
+    profile = other_profile()[:128] + b"desc\0\0\0\0\0\0\0\5sRGB" + random.Random(1).randbytes(150_000)
+    data = encoded("image/jpeg", icc_profile=profile)
+    assert data.count(b"ICC_PROFILE\0") > 1
+    with Image.open(io.BytesIO(without(data, "image/jpeg"))) as image:
+        assert image.info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_label_in_a_compressed_text_stays(compressed: bool) -> None:  # noqa: FBT001 - pytest's
+    for kind in ("itxt", "text"):
+        info = PngInfo()
+        add = info.add_itxt if kind == "itxt" else info.add_text
+        add("XML:com.adobe.xmp" if kind == "itxt" else "AIGC", XMP.decode(), zip=compressed)
+        cleaned = without(encoded("image/png", pnginfo=info), "image/png")
+        assert b"ContentProducer" in cleaned
+        assert GPS not in cleaned
+
+
+def test_a_bomb_in_a_compressed_text_stays_small() -> None:
+    packed = zlib.compress(bytes(64 << 20), 9)
+    body = b"Comment\0\0" + packed
+    chunk = struct.pack(">I", len(body)) + b"zTXt" + body + bytes(4)
+    data = encoded("image/png")
+    tracemalloc.start()
+    assert without(data[:33] + chunk * 60 + data[33:], "image/png") == data
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20, "unpacked it would be 3.75 GiB"
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_a_label_in_an_exif_comment_stays(order: str) -> None:
+    held = Image.Exif()
+    held[0x010E] = "a picture"
+    comment = b"UNICODE\0" + '{"AIGC":{"Label":"1","ContentProducer":"x"}}'.encode(order)
+    data = encoded("image/jpeg", exif=held.tobytes() + comment)
+    assert b"ContentProducer" in without(data, "image/jpeg")
+
+
 @pytest.mark.parametrize("content_type", ["image/gif", "video/webm", "image/avif"])
 def test_of_what_is_not_known_all_stays(content_type: str) -> None:
     assert strip(b"anything", content_type) == Stripped(((0, 8),), 8)
@@ -234,7 +336,8 @@ def test_a_whole_video_stays_and_a_cut_one_is_noticed() -> None:
 
 def test_a_million_chunks_and_segments_are_read_in_time_that_grows_with_the_file() -> None:
     chunk = struct.pack(">I", 0) + b"tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
-    data = b"\x89PNG\r\n\x1a\n" + chunk * 300_000 + encoded("image/png")[8:]
+    head = 8 + 25
+    data = encoded("image/png")[:head] + chunk * 300_000 + encoded("image/png")[head:]
     assert without(data, "image/png") == encoded("image/png")
     segments = b"\xff\xd8" + b"\xff\xfe\0\2" * 300_000 + encoded("image/jpeg")[2:]
     assert without(segments, "image/jpeg") == encoded("image/jpeg")
