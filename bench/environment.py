@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ from consumers.runners.pump import Group, Pump
 from messages.bodies import Job, Poll, Stage
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
+from messages.signing import MessageKey, MessageKeys
 from messages.topics import topic_of
 from services.backend import Backend
 from services.fetch import Fetcher
@@ -30,11 +31,15 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.port import Broker
 
-__all__ = ["TOPIC", "NoWork", "build_pump", "build_services", "poll_message"]
+__all__ = ["KEYS", "TOPIC", "NoWork", "build_pump", "build_services", "poll_message"]
 
 TOPIC = topic_of(Stage.POLL)
 
 log = logs.get(__name__)
+
+
+KEYS: Final = MessageKeys([MessageKey("k1", b"the key of the bench, of 32 bytes")], accept_unsigned=False)
+"""Keys of every message in the bench."""
 
 
 def build_services(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Services:
@@ -48,6 +53,7 @@ def build_services(broker: Broker, vendors: Mapping[str, Vendor] | None = None, 
     records = MemoryObjects(bucket="ledger-1250000000", clock=time.time)
     return Services(
         broker=broker,
+        keys=KEYS,
         objects=MemoryObjects(bucket="bench-1250000000", clock=time.time),
         bucket="bench-1250000000",
         ledger=Ledger(records, clock=time.time, nonce=lambda: "0123456789abcdef"),
@@ -62,7 +68,7 @@ def poll_message(number: int, *, seq: int = 1, deadline_s: int = 0) -> bytes:
     """Return a `poll` message. With the default `seq` the engine uses the ledger only to write."""
     header = new_header(RunId("u-1024", f"t{number}"), Stage.POLL, time.time())
     header = msgspec.structs.replace(header, seq=seq, kind="model_pose12", deadline=deadline_s * 1000)
-    return encode(Message(header, Poll((Job(1, f"job{number}"),), header.created)))
+    return encode(Message(header, Poll((Job(1, f"job{number}"),), header.created)), KEYS)
 
 
 def build_pump(services: Services, stages: Mapping[Stage, StageFunction], *, concurrency: int, prefetch: int) -> Pump:

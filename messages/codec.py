@@ -1,9 +1,8 @@
 """Encoding and decoding of messages: a small stable header, and a body that is decoded in a second step, by stage.
 
-A message is the JSON array `[header, body]`, and header and body are arrays too. JSON text was chosen because
-EventBridge
-carries only text and operators can read it in the cloud console. `decode` returns a valid message or raises
-`InvalidMessage`, also for a stage or schema that this build does not know; it raises nothing else.
+A message is the JSON array `[header, body, signature]`, and header and body are arrays too. JSON text was chosen
+because EventBridge carries only text and operators can read it in the cloud console. `decode` returns a valid message
+or raises `InvalidMessage`, also for a stage, schema or key that this build does not know; it raises nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ from typing import Annotated, Final
 import msgspec
 
 from messages.bodies import BODIES, Body, Stage
-from messages.errors import InvalidMessage, MessageTooLarge
+from messages.compact import pack_traceparent, unpack_traceparent
+from messages.errors import InvalidMessage, MessageTooLarge, NewerMessage
 from messages.keys import ID_PATTERN, RunId
+from messages.signing import MessageKeys
 
 __all__ = [
     "MAX_COUNT",
@@ -133,22 +134,34 @@ def new_header(run: RunId, stage: Stage, now: float, traceparent: str = "") -> H
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
-    header: Header
+    """Header and body as they travel: what the signature is over."""
+
+    header: msgspec.Raw
     body: msgspec.Raw
+    signature: str = ""
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 _WIRE: Final = msgspec.json.Decoder(_Wire)
+_HEADER: Final = msgspec.json.Decoder(Header)
 _BODIES: Final = {stage: msgspec.json.Decoder(body) for stage, body in BODIES.items()}
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message, keys: MessageKeys | None = None) -> bytes:
     """Encode a message.
+
+    Args:
+        message: the message.
+        keys: one of them signs it; None leaves it unsigned.
 
     Raises:
         MessageTooLarge: over `MAX_MESSAGE_BYTES`.
+        messages.errors.NotSigned: none of the keys may sign its stage.
     """
-    data = _ENCODER.encode((message.header, message.body))
+    short = msgspec.structs.replace(message.header, traceparent=pack_traceparent(message.header.traceparent))
+    header, body = _ENCODER.encode(short), _ENCODER.encode(message.body)
+    signature = keys.sign(message.header.stage, header, body) if keys else ""
+    data = b'[%b,%b,"%b"]' % (header, body, signature.encode()) if signature else b"[%b,%b]" % (header, body)
     if len(data) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
             f"a {message.header.stage} message has {len(data)} bytes, the limit is {MAX_MESSAGE_BYTES}"
@@ -156,26 +169,40 @@ def encode(message: Message) -> bytes:
     return data
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes, keys: MessageKeys | None = None) -> Message:
     """Decode a message.
 
+    Args:
+        data: as it travelled.
+        keys: that its signature is checked with; None reads it unchecked, which is for showing it and for tests.
+
     Raises:
-        InvalidMessage: the bytes are no message that this build knows.
+        messages.errors.NewerMessage: the header can be read, but this build knows neither the stage, nor the schema,
+            nor the key: another one may.
+        messages.errors.BadSignature: it is signed wrongly, or not at all.
+        InvalidMessage: the bytes are no message.
     """
     try:
         wire = _WIRE.decode(data)
-        decoder = _BODIES.get(wire.header.stage)
-        if wire.header.version != SCHEMA or decoder is None:
-            raise InvalidMessage(f"schema {wire.header.version}, stage {wire.header.stage[:32]!r} is not known here")
-        return Message(wire.header, decoder.decode(wire.body))
+        header = _HEADER.decode(wire.header)
+        if keys is not None:
+            created = header.created / 1000
+            keys.check(wire.signature, header.stage, bytes(wire.header), bytes(wire.body), created)
+        decoder = _BODIES.get(header.stage)
+        if header.version != SCHEMA or decoder is None:
+            raise NewerMessage(
+                f"schema {header.version}, stage {header.stage[:32]!r} is not known here", created=header.created / 1000
+            )
+        whole = msgspec.structs.replace(header, traceparent=unpack_traceparent(header.traceparent))
+        return Message(whole, decoder.decode(wire.body))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         # Hostile bytes make msgspec raise the last three too.
         raise InvalidMessage(f"not a message: {type(error).__name__}") from error
 
 
-def try_decode(data: bytes) -> Message | InvalidMessage:
+def try_decode(data: bytes, keys: MessageKeys | None = None) -> Message | InvalidMessage:
     """Decode a message; return the error instead of raising it."""
     try:
-        return decode(data)
+        return decode(data, keys)
     except InvalidMessage as error:
         return error

@@ -5,7 +5,10 @@
     ├── Outage               a whole service is down or full: wait, no attempt is spent
     ├── Permanent            retries cannot help: dead letter
     │   ├── InvalidMessage   bytes that are no message of ours
-    │   └── MessageTooLarge  over the limit of one message
+    │   │   ├── BadSignature     signed wrongly, by a key that may not, or not at all
+    │   │   └── NewerMessage     its header can be read; its stage, schema or key is not known here
+    │   ├── MessageTooLarge  over the limit of one message
+    │   └── NotSigned        no key here may sign a message of its stage
     ├── Unknown              a paid call whose outcome is unknown
     └── Rejected             the task's own fault: verdict `failed` at once
         └── InvalidKey       an object key or an id that breaks the key rules
@@ -21,9 +24,12 @@ from typing import ClassVar
 from messages.codes import Code
 
 __all__ = [
+    "BadSignature",
     "InvalidKey",
     "InvalidMessage",
     "MessageTooLarge",
+    "NewerMessage",
+    "NotSigned",
     "Outage",
     "Permanent",
     "Rejected",
@@ -107,6 +113,27 @@ class InvalidMessage(Permanent):
     """Bytes that are no message of ours, or of a stage or schema this build does not know."""
 
     default_code = Code.UNREADABLE
+
+
+class BadSignature(InvalidMessage):
+    """A message that is signed wrongly, by a key that may not sign its stage, or not at all."""
+
+
+class NewerMessage(InvalidMessage):
+    """A readable header with a stage, schema or key id that this build does not know: a newer one may.
+
+    Args:
+        message: for operators.
+        created: as the header says, seconds since the epoch.
+    """
+
+    def __init__(self, message: str = "", *, created: float = 0.0) -> None:
+        super().__init__(message)
+        self.created = created
+
+
+class NotSigned(Permanent):
+    """There are keys, and none of them may sign a message of this stage."""
 
 
 class MessageTooLarge(Permanent):

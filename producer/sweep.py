@@ -221,22 +221,22 @@ class _Look:
         log.error(Event.SWEEP_ROW_ODD, task_id=row.task, user_id=row.user, step=row.step, why=why)
 
     async def _act(self, row: UnfinishedTask, *, since: float) -> Action:
-        run = run_of(row)
-        trail = current_trail(await self._services.ledger.trail(run))
+        services, run = self._services, run_of(row)
+        trail = current_trail(await services.ledger.trail(run))
         # One time for all rows; the first listing has brought the store's time.
-        self._now = self._now or self._services.ledger.now()
+        self._now = self._now or services.ledger.now()
         action = choose(
             trail,
             self._now,
-            recipe=self._services.recipes.get(row.kind or ""),
-            longest_s=max((recipe.deadline_s for recipe in self._services.recipes.values()), default=0),
+            recipe=services.recipes.get(row.kind or ""),
+            longest_s=max((recipe.deadline_s for recipe in services.recipes.values()), default=0),
             waiting=self._waiting,
             older_than=self._older_than,
         )
         if action is Action.WOKEN:
-            await publish_wake(run, SWEEP, self._services.broker, self._now, since=since)
+            await publish_wake(run, SWEEP, services.broker, self._now, keys=services.keys, since=since)
         elif action is Action.REDELIVERED:
-            await publish_wake(run, REDELIVER, self._services.broker, self._now, since=since)
+            await publish_wake(run, REDELIVER, services.broker, self._now, keys=services.keys, since=since)
         elif action is Action.GIVEN_UP:
             self._report(row, "its verdict was acknowledged more than 72 h ago, but the backend still lists it")
         return action

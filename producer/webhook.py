@@ -78,7 +78,8 @@ async def _take(path: WebhookPath, request: Request, services: WebhookServices) 
         job_id = parse_webhook(path.vendor, read_json(request.body))
         if job_id is None:
             return _no(400, "body")
-        await publish_wake(path.run, "webhook", services.broker, services.clock(), job=Job(path.n, job_id, path.slot))
+        job = Job(path.n, job_id, path.slot)
+        await publish_wake(path.run, "webhook", services.broker, services.clock(), keys=services.keys, job=job)
     except BadBody:
         return _no(400, "body")
     except Outage:

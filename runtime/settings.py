@@ -6,7 +6,7 @@ in `docs/configuration.md` is checked against this struct.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from messages.text import without_bom
 from runtime.errors import BadSettings
+from runtime.message_keys import ParsedKey, parse_keys
 from runtime.settings_rules import NETWORK, refusals
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.exporters import pairs
@@ -90,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Base URL of Pulsar's admin interface, for backlog figures; empty where there is none, as on TDMQ."""
     broker_tls_ca: str = ""
     """PEM file of the authorities that verify Pulsar's TLS; empty takes the system's."""
+    message_keys: Secret = Secret("")
+    """Keys that sign messages, each `id:stages:secret`, separated by commas; needed in production."""
+    message_unsigned: bool = False
+    """Accept messages without a signature: only while builds that sign none are replaced."""
     tencentcloud_region: _Region = "ap-guangzhou"
     """Region of the buckets."""
     tencentcloud_secret_id: Secret = Secret("")
@@ -226,10 +231,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     _check_ticket_secret(settings)
     for name in SECRETS:
         _mask(name, getattr(settings, name.lower()))
+    keys = parse_keys(settings.message_keys)
+    for key in keys:
+        _mask("MESSAGE_KEYS", key.secret)
     _mask_pairs(settings)
     if settings.ledger_bucket and settings.ledger_bucket == settings.cos_bucket:
         raise BadSettings("LEDGER_BUCKET and COS_BUCKET name the same bucket: the ledger needs one of its own")
-    _check_rules(settings)
+    _check_rules(settings, keys)
     return settings
 
 
@@ -297,10 +305,12 @@ def _check_ticket_secret(settings: Settings) -> None:
         raise BadSettings(f"TICKET_SECRET has {size} bytes, and verifying tickets needs {MIN_SECRET_BYTES}")
 
 
-def _check_rules(settings: Settings) -> None:
+def _check_rules(settings: Settings, keys: Iterable[ParsedKey]) -> None:
     if not set(settings.unsafe) <= set(NETWORK):
         raise BadSettings(f"ALLOW_UNSAFE must be some of {', '.join(NETWORK)}, separated by commas")
-    if broken := list(refusals(settings, {name: getattr(settings, name.lower()) for name in SECRETS})):
+    secrets = {name: getattr(settings, name.lower()) for name in SECRETS}
+    secrets |= {f"MESSAGE_KEYS ({key.key_id})": key.secret for key in keys}
+    if broken := list(refusals(settings, secrets)):
         raise BadSettings("; ".join(broken))
 
 

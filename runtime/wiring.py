@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from messages.bodies import Stage
 from recipes.table import RECIPES
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
+from runtime.message_keys import open_keys
 from runtime.settings import REQUIRED, Settings, load_settings, require
 from runtime.vendors import open_vendors
 from services.backend import Backend
@@ -68,32 +70,35 @@ def open_telemetry(settings: Settings, service: str) -> Exporters:
 async def open_webhook(settings: Settings, environ: Environ) -> AsyncGenerator[WebhookServices]:
     """Open the services of the vendors' webhook: a broker, and the secret that signs its paths. See `open_services`."""
     require(settings, "broker_url", "webhook_secret")
+    keys = open_keys(settings, (Stage.WAKE,))
     async with AsyncExitStack() as stack:
         broker = await _Parts(settings, environ, stack).broker(time.time)
-        yield WebhookServices(broker=broker, webhooks=_webhooks(settings), clock=time.time)
+        yield WebhookServices(broker=broker, keys=keys, webhooks=_webhooks(settings), clock=time.time)
 
 
 @asynccontextmanager
 async def open_sweep(settings: Settings, environ: Environ) -> AsyncGenerator[SweepServices]:
     """Open the services of the sweep, which needs neither pictures nor tickets. See `open_services`."""
     require(settings, "broker_url", "ledger_bucket", "backend_url", "internal_callback_secret")
+    keys = open_keys(settings, (Stage.WAKE,))
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
         ledger = parts.ledger()
         broker = await parts.broker(ledger.now)
-        yield SweepServices(broker=broker, ledger=ledger, backend=parts.backend(ledger.now))
+        yield SweepServices(broker=broker, keys=keys, ledger=ledger, backend=parts.backend(ledger.now))
 
 
 @asynccontextmanager
 async def open_trigger(settings: Settings, environ: Environ) -> AsyncGenerator[TriggerServices]:
     """Open the services of the acceptance of uploads, which does not ask the backend. See `open_services`."""
     require(settings, "broker_url", "cos_bucket", "ledger_bucket", *_of_tickets(settings))
+    keys = open_keys(settings, (Stage.CLEAN, Stage.NOTIFY, Stage.WAKE))
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
         data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
         broker = await parts.broker(ledger.now)
         yield TriggerServices(
-            broker=broker, objects=data, bucket=settings.cos_bucket, ledger=ledger, policy=_policy(settings)
+            broker=broker, keys=keys, objects=data, bucket=settings.cos_bucket, ledger=ledger, policy=_policy(settings)
         )
 
 
@@ -118,6 +123,7 @@ async def open_services(
     if vendors and settings.webhook_url:
         needed.append("webhook_secret")
     require(settings, *needed)
+    keys = open_keys(settings, Stage if vendors else (Stage.WAKE,))
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
         data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
@@ -125,6 +131,7 @@ async def open_services(
         opened = parts.vendors() if vendors else {}
         yield Services(
             broker=broker,
+            keys=keys,
             objects=data,
             bucket=settings.cos_bucket,
             ledger=ledger,

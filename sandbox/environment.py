@@ -166,6 +166,7 @@ class Sandbox:
             **self._broker,
             "ENVIRONMENT": "development",
             "TRACE_FILE": str((self._data / "trace.jsonl").resolve()),
+            "MESSAGE_KEYS": f"k1:*:{self._secrets['message']}",
             "TENCENTCLOUD_REGION": REGION,
             "TENCENTCLOUD_SECRET_ID": self._secrets["secret_id"],
             "TENCENTCLOUD_SECRET_KEY": self._secrets["secret_key"],
@@ -194,7 +195,9 @@ def _is_inherited(name: str) -> bool:
 def _load_secrets(path: Path) -> dict[str, str]:
     """Load or create the keys of the stand-ins, which are kept so that a restart can verify signatures."""
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    made = {name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "webhook", "runninghub")}
+    made = {
+        name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "webhook", "message", "runninghub")
+    }
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
     if made.keys() - kept.keys():
         path.touch(mode=0o600)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from messages.signing import MessageKeys
 from recipes.recipe import Recipe
 from recipes.table import RECIPES
 from services.backend import Backend
@@ -47,6 +48,8 @@ class WebhookServices:
     """Services of the vendors' webhook: no bucket, and no secret but its own."""
 
     broker: Broker
+    keys: MessageKeys = field(default_factory=MessageKeys)
+    """Keys that messages are signed and checked with."""
     webhooks: Webhooks = field(default_factory=lambda: Webhooks("", Secret("")))
     """Paths of the vendors' webhook calls."""
     clock: Callable[[], float] = time.time
@@ -58,6 +61,8 @@ class SweepServices:
     """Services of the sweep."""
 
     broker: Broker
+    keys: MessageKeys = field(default_factory=MessageKeys)
+    """Keys that messages are signed and checked with."""
     ledger: Ledger
     backend: Backend
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
@@ -68,6 +73,8 @@ class TriggerServices:
     """Services of the acceptance of uploads."""
 
     broker: Broker
+    keys: MessageKeys = field(default_factory=MessageKeys)
+    """Keys that messages are signed and checked with."""
     objects: Objects
     """The data bucket: input, staging, output."""
     bucket: str

@@ -9,6 +9,7 @@ import msgspec
 from messages.bodies import Job, Stage, Wake
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
+from messages.signing import MessageKeys
 from messages.topics import topic_of
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import ReopenDenied
@@ -41,7 +42,7 @@ log = logs.get(__name__)
 
 
 async def publish_wake(
-    run: RunId, why: Why, broker: Broker, now: float, *, job: Job | None = None, since: float = 0.0
+    run: RunId, why: Why, broker: Broker, now: float, *, keys: MessageKeys, job: Job | None = None, since: float = 0.0
 ) -> None:
     """Publish a wake for a run; twice is harmless.
 
@@ -50,6 +51,7 @@ async def publish_wake(
         why: the reason.
         broker: where to.
         now: seconds since the epoch, by the store's clock where the waker knows it.
+        keys: what it is signed with.
         job: a webhook's hint.
         since: when the backend created the task, seconds since the epoch; 0 if unknown.
 
@@ -58,7 +60,7 @@ async def publish_wake(
     """
     header = new_header(run, Stage.WAKE, now, current() or new_traceparent())
     body = Wake(why, job, int(since * 1000))
-    await broker.publish(topic_of(Stage.WAKE), encode(Message(header, body)))
+    await broker.publish(topic_of(Stage.WAKE), encode(Message(header, body), keys))
     log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
 
 

@@ -58,6 +58,10 @@ class Event(StrEnum):
         "message.unproven",
         "a message claims what neither the ledger nor the vendor confirms; nothing is done: an alarm",
     )
+    MESSAGE_PUT_BACK = (
+        "message.put_back",
+        "its stage, schema or key is not known here; published again as it came, in its first ten minutes",
+    )
     MESSAGE_ABANDONED = (
         "message.abandoned",
         "an effect or the ack failed for good; the broker delivers the message again: an alarm",

@@ -161,7 +161,7 @@ class Effects:
             slot=(slot_of(message.body) or 0) if message else 0,
         )
         letter = follow(header, self._now(), self._services.rng, stage=Stage.DEAD, body=body, attempt=header.attempt)
-        await self.publish(dead_letter_topic(delivery.topic), encode(letter), 0.0)
+        await self.publish(dead_letter_topic(delivery.topic), encode(letter, self._services.keys), 0.0)
         metrics.count(Metric.DEAD_LETTERS, stage=stage or "unreadable", reason=given_up.reason.value)
         event = Event.MESSAGE_UNREADABLE if given_up.reason is Reason.UNREADABLE else Event.MESSAGE_DEAD_LETTERED
         log.warning(
@@ -285,7 +285,7 @@ class Effects:
         )
         topic = await self._topic(stage, new.header, source, is_copy=header.stage == stage)
         wait = new.header.not_before / 1000
-        await self.publish(topic, encode(new), wait)
+        await self.publish(topic, encode(new, self._services.keys), wait)
         reached(f"{header.stage}.published")
         return wait
 

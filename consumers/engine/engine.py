@@ -39,12 +39,12 @@ from consumers.engine.outcomes import (
     dead_lettered,
 )
 from consumers.engine.pauses import Pauses
-from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, jittered, outcome_of
+from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, PUT_BACK_DELAY, is_young, jittered, outcome_of
 from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from messages.bodies import Collect, Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, encode, try_decode
-from messages.errors import InvalidMessage, Outage, ScfWorkersError
+from messages.errors import InvalidMessage, NewerMessage, Outage, ScfWorkersError
 from messages.keys import RunId
 from tasks.calls.hints import save_ids
 from tasks.context import Services
@@ -91,6 +91,10 @@ class Engine:
         self._stages = {stage.value: work for stage, work in stages.items()}
         self._effects = Effects(services, pauses)
 
+    def read(self, payload: bytes) -> Message | InvalidMessage:
+        """Return the message in a payload, if its signature is right; else why it cannot be used."""
+        return try_decode(payload, self._services.keys)
+
     async def run_one(
         self, delivery: Delivery, consumer: Consumer, message: Message | InvalidMessage | None = None
     ) -> None:
@@ -103,7 +107,7 @@ class Engine:
             consumer: the consumer that received it.
             message: its decoded contents, or the decoding error, if the caller has decoded it already.
         """
-        message = message or try_decode(delivery.payload)
+        message = message or self.read(delivery.payload)
         if isinstance(message, InvalidMessage):
             await self.pass_on(delivery, message)
             await consumer.ack(delivery)
@@ -160,10 +164,19 @@ class Engine:
         A copy rather than the unchanged message: if an earlier process had begun it, its mark would stop that.
         """
         if isinstance(message, InvalidMessage):
-            await self._effects.dead_letter(dead_lettered(Reason.UNREADABLE, message), delivery, None)
+            await self._pass_on_unread(delivery, message)
             return
         with logs.context(_fields(message.header, delivery)):
             await self._effects.carry_out(Snooze(delay), message, delivery)
+
+    async def _pass_on_unread(self, delivery: Delivery, message: InvalidMessage) -> None:
+        """Put back what a newer build may read, as the bytes that came, while it is young; else a dead letter."""
+        if isinstance(message, NewerMessage) and is_young(self._services.ledger.now() - message.created):
+            delay = jittered(PUT_BACK_DELAY, self._services.rng)
+            await self._effects.publish(delivery.topic, delivery.payload, delay)
+            log.warning(Event.MESSAGE_PUT_BACK, error=message, delay=round(delay, 3), topic=delivery.topic)
+            return
+        await self._effects.dead_letter(dead_lettered(Reason.UNREADABLE, message), delivery, None)
 
     async def _sweep(self, message: Message, delivery: Delivery) -> None:
         """Run a sweep's wake, acked before its effects because the sweep comes again: errors end here."""
@@ -193,7 +206,7 @@ class Engine:
         if age > STALE_SWEEP:
             return Leave()
         copy = msgspec.structs.replace(header, seq=header.seq + 1, not_before=int(age * 1000))
-        await self._effects.publish(delivery.topic, encode(Message(copy, message.body)), delay)
+        await self._effects.publish(delivery.topic, encode(Message(copy, message.body), self._services.keys), delay)
         log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
         return outcome
 

@@ -19,7 +19,10 @@ __all__ = [
     "OUTAGE_DELAY",
     "OUTAGE_LONGEST",
     "OUTAGE_PAUSE",
+    "PUT_BACK_DELAY",
+    "PUT_BACK_FOR",
     "backoff",
+    "is_young",
     "jittered",
     "outage_delay",
     "outcome_of",
@@ -46,6 +49,15 @@ OUTAGE_LONGEST: Final = 40.0
 OUTAGE_PAUSE: Final = 5.0
 """Seconds for which a topic pauses when a service as such is down."""
 
+PUT_BACK_DELAY: Final = 15.0
+"""Seconds until a message that this build cannot read is looked at again: another build takes it meanwhile."""
+
+PUT_BACK_FOR: Final = 600.0
+"""Seconds of a message's age in which it is put back: a rolling deploy takes less."""
+
+_AHEAD: Final = 60.0
+"""Seconds by which the clock of the message's writer may be ahead: an unchecked header may say any time."""
+
 JITTER: Final = 0.2
 """Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
 
@@ -59,6 +71,15 @@ def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) 
     """Return the seconds until the next attempt: exponential, jittered down to a floor, never before Retry-After."""
     ceiling = min(MAX_DELAY, BASE_DELAY * float(1 << min(attempt, 10)))
     return max(retry_after or 0.0, FLOOR_DELAY + (ceiling - FLOOR_DELAY) * rng.random())
+
+
+def is_young(age: float) -> bool:
+    """Return True while a message that this build cannot read is put back for another one.
+
+    Args:
+        age: seconds since the message says that it was made.
+    """
+    return -_AHEAD <= age < PUT_BACK_FOR
 
 
 def outage_delay(waits: int, retry_after: float | None = None) -> float:

@@ -20,6 +20,7 @@ import msgspec
 from messages.bodies import Stage
 from messages.codec import Message, try_decode
 from messages.errors import InvalidMessage
+from messages.signing import MessageKeys
 from messages.topics import subscription_of, topic_of
 from recipes.table import RECIPES
 from tasks.topics import topic_for
@@ -44,21 +45,21 @@ class Record(msgspec.Struct, frozen=True):
     """True for the envelope of a message; else the payload is the record itself, as JSON."""
 
 
-def records_in(event: object) -> tuple[Record, ...]:
+def records_in(event: object, keys: MessageKeys | None = None) -> tuple[Record, ...]:
     """Return every record of an event; a record that is not an envelope is unreadable, and never left out."""
     if isinstance(event, Mapping) and isinstance(listed := event.get("EventList"), list):
-        return tuple(_record(entry) for entry in listed)
-    return (_record(event),)
+        return tuple(_record(entry, keys) for entry in listed)
+    return (_record(event, keys),)
 
 
-def _record(entry: object) -> Record:
+def _record(entry: object, keys: MessageKeys | None) -> Record:
     data = entry.get("data") if isinstance(entry, Mapping) else None
     payload = _payload(data.get("msgBody")) if isinstance(data, Mapping) else None
     if not isinstance(entry, Mapping) or not isinstance(data, Mapping) or payload is None:
         raw = _raw(entry)
-        return Record(Delivery(_digest(raw), _HOMELESS, raw), try_decode(raw), readable=False)
+        return Record(Delivery(_digest(raw), _HOMELESS, raw), try_decode(raw, keys), readable=False)
     message_id = _identity(data.get("msgId")) or _identity(entry.get("id")) or _digest(payload)
-    message = try_decode(payload)
+    message = try_decode(payload, keys)
     return Record(Delivery(message_id, _topic(data.get("topic"), message), payload), message, readable=True)
 
 

@@ -12,7 +12,7 @@ from consumers.engine.engine import Engine
 from consumers.engine.limits import is_marked
 from consumers.runners.exclusive_gate import ExclusiveGate
 from consumers.runners.user_cap import UserCap
-from messages.codec import Header, Message, try_decode
+from messages.codec import Header, Message
 from messages.errors import InvalidMessage, Outage, ScfWorkersError
 from telemetry import logs
 from telemetry.events import Event
@@ -96,7 +96,7 @@ class Dispatcher:
         self._received = self._loop.time()
         end = DeliveryOutcome.CUT_OFF
         try:
-            message = message or try_decode(delivery.payload)
+            message = message or self._engine.read(delivery.payload)
             end = await self._work(delivery, consumer, message, may_begin, has_spare)
         finally:
             self.counts[end] += 1

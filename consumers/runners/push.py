@@ -76,7 +76,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
 
     async def work(services: Services) -> Pushed:
         budget = budget_of(begin, limit, process.settings.shutdown_grace_s)
-        return await push(records_in(event), services, budget, process.settings)
+        return await push(records_in(event, services.keys), services, budget, process.settings)
 
     with logs.context(request_id=str(context.get("request_id", ""))):
         return dict(msgspec.structs.asdict(process.call(work)))

@@ -116,7 +116,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
                 return "rejected"
     # Whatever fails from here on, the task goes on: lists can wait.
     message = first_message(run, accepted, services.ledger.now())
-    await services.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message))
+    await services.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message, services.keys))
     reached("ingest.published")
     await _index(run, accepted, services)
     return "accepted" if new else "again"
@@ -132,7 +132,7 @@ async def _index(run: RunId, accepted: Accepted, services: TriggerServices) -> N
         await services.ledger.index(run.user, run.task, accepted.created)
     except ScfWorkersError as error:
         log.warning(Event.INDEX_LATE, error=error)
-        await publish_wake(run, INDEX, services.broker, services.ledger.now())
+        await publish_wake(run, INDEX, services.broker, services.ledger.now(), keys=services.keys)
     else:
         reached("ingest.indexed")
 
@@ -241,4 +241,6 @@ def _refusal(rejected: Rejected) -> Event:
 async def _notify(run: RunId, services: TriggerServices) -> None:
     now = services.ledger.now()
     header = new_header(run, Stage.NOTIFY, now, current() or new_traceparent())
-    await services.broker.publish(topic_of(Stage.NOTIFY), encode(Message(header, Notify(int(now * 1000)))))
+    await services.broker.publish(
+        topic_of(Stage.NOTIFY), encode(Message(header, Notify(int(now * 1000))), services.keys)
+    )

@@ -34,5 +34,5 @@ async def cancel_task(run: RunId, services: Services) -> Verdict:
     status = stored.record.status
     event = Event.TASK_CANCELLED if stored.mine else Event.VERDICT_FOUND
     log.info(event, user_id=run.user, task_id=run.task, step=run.step, run=run.run, status=status)
-    await publish_wake(run, "cancel", services.broker, services.ledger.now())
+    await publish_wake(run, "cancel", services.broker, services.ledger.now(), keys=services.keys)
     return stored.record

@@ -68,6 +68,7 @@ def environment(**changes: str) -> dict[str, str]:
         "BACKEND_URL": NOWHERE,
         "INTERNAL_CALLBACK_SECRET": "the-callback-secret-of-the-tests-of-commands",
         "TICKET_SECRET": "the-ticket-secret-of-the-tests-of-commands",
+        "MESSAGE_KEYS": "k1:*:the-message-key-of-the-tests-of-commands",
         **changes,
     }
 

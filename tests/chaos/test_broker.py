@@ -17,6 +17,7 @@ from consumers.engine.limits import limit_of
 from messages.bodies import Stage, Wake
 from messages.codec import Message, encode, new_header
 from messages.keys import RunId
+from messages.signing import MessageKeys
 from messages.topics import topic_of
 from recipes.model_pose12 import MODEL_POSE12
 from sandbox.pulsar import LocalPulsar
@@ -41,9 +42,9 @@ def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
         broker.wipe()
 
 
-def light(task: str) -> bytes:
+def light(task: str, keys: MessageKeys) -> bytes:
     """A wake for a run that there is not: a worker looks, says that it is done, and acks."""
-    return encode(Message(new_header(RunId("u-1024", task), Stage.WAKE, time.time()), Wake(INDEX)))
+    return encode(Message(new_header(RunId("u-1024", task), Stage.WAKE, time.time()), Wake(INDEX)), keys)
 
 
 class Flow:
@@ -68,7 +69,7 @@ class Flow:
     async def _one(self, task: str) -> None:
         # On a busy machine the broker may take longer to start than a publish waits.
         with contextlib.suppress(BrokerDown):
-            await self._shop.out.broker.publish(topic_of(Stage.WAKE), light(task))
+            await self._shop.out.broker.publish(topic_of(Stage.WAKE), light(task, self._shop.out.keys))
             self.confirmed.add(task)
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from consumers.engine.follow_up import follow
 from messages.bodies import Clean, Stage
 from messages.codec import encode, new_header
 from messages.keys import RunId
+from messages.signing import MessageKeys
 from messages.topics import topic_of
 from sandbox.pulsar import LocalPulsar
 from tests.chaos.shop import Shop, opened, through, until
@@ -39,19 +40,19 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalPuls
         broker.wipe()
 
 
-def later(number: int, rng: random.Random) -> tuple[bytes, float]:
+def later(number: int, rng: random.Random, keys: MessageKeys) -> tuple[bytes, float]:
     """A copy for later as the engine makes it, and its delay."""
     now = time.time()
     header = new_header(RunId("u-1024", f"later-{number}"), Stage.CLEAN, now)
     made = follow(header, now, rng, stage=Stage.CLEAN, body=Clean(), delay=AN_HOUR)
-    return encode(made), made.header.not_before / 1000
+    return encode(made, keys), made.header.not_before / 1000
 
 
 async def fill(shop: Shop) -> None:
     """Have them wait on the very topic that a fresh task comes by."""
     rng, publish = random.Random(7), shop.out.broker.publish
     for start in range(0, WAITING, AT_ONCE):
-        made = [later(number, rng) for number in range(start, start + AT_ONCE)]
+        made = [later(number, rng, shop.out.keys) for number in range(start, start + AT_ONCE)]
         await asyncio.gather(*(publish(TOPIC, payload, delay=delay) for payload, delay in made))
 
 

@@ -8,14 +8,24 @@ import msgspec
 import pytest
 
 from messages.bodies import Reason, Stage
-from messages.codec import decode, encode
+from messages.codec import decode
 from messages.keys import RunId, record_key
 from services.objects.memory import MemoryObjects
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.names import RecordName
 from tasks.ledger.records import RECORDS as EVERY_RECORD
 from tasks.ledger.records import DeadLetter
-from tests.corpus.values_v1 import MESSAGES, MESSAGES_FILE, RECORDS, RECORDS_FILE, RETIRED, SUPERSEDED, encode_record
+from tests.corpus.values_v1 import (
+    KEYS,
+    MESSAGES,
+    MESSAGES_FILE,
+    RECORDS,
+    RECORDS_FILE,
+    RETIRED,
+    SUPERSEDED,
+    encode_message,
+    encode_record,
+)
 
 
 class Line(msgspec.Struct):
@@ -48,7 +58,7 @@ def test_the_corpus_has_every_stage_every_reason_and_every_record() -> None:
 
 @pytest.mark.parametrize("name", [*MESSAGES])
 def test_a_message_of_old_is_read(name: str) -> None:
-    assert decode(WRITTEN_MESSAGES[name]) == MESSAGES[name]
+    assert decode(WRITTEN_MESSAGES[name], KEYS) == MESSAGES[name]
 
 
 @pytest.mark.parametrize("name", [*RECORDS])
@@ -69,7 +79,7 @@ MORE = "this build writes other bytes than the newest corpus has: keep its files
 
 @pytest.mark.parametrize("name", [name for name in MESSAGES if name not in SUPERSEDED])
 def test_the_newest_corpus_is_what_this_build_writes_of_messages(name: str) -> None:
-    assert encode(MESSAGES[name]) == WRITTEN_MESSAGES[name], MORE
+    assert encode_message(name) == WRITTEN_MESSAGES[name], MORE
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDS if name not in SUPERSEDED])

@@ -16,6 +16,7 @@ import msgspec
 from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
 from messages.codec import NO_ID, Header, Message, Priority, encode
 from messages.codes import Code
+from messages.signing import MessageKey, MessageKeys
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     Accepted,
@@ -40,7 +41,18 @@ from tasks.ledger.records import (
     Withdrawn,
 )
 
-__all__ = ["MESSAGES", "MESSAGES_FILE", "RECORDS", "RECORDS_FILE", "RETIRED", "SUPERSEDED", "encode_record"]
+__all__ = [
+    "KEYS",
+    "MESSAGES",
+    "MESSAGES_FILE",
+    "RECORDS",
+    "RECORDS_FILE",
+    "RETIRED",
+    "SIGNED",
+    "SUPERSEDED",
+    "encode_message",
+    "encode_record",
+]
 
 MESSAGES_FILE = Path(__file__).with_name("messages_v1.jsonl")
 RECORDS_FILE = Path(__file__).with_name("records_v1.jsonl")
@@ -82,7 +94,7 @@ def _dead(**changes: Any) -> Dead:
     return msgspec.structs.replace(plain, **changes)
 
 
-MESSAGES: Mapping[str, Message] = {
+_UNSIGNED: Mapping[str, Message] = {
     "clean": _message(Stage.CLEAN, Clean()),
     "clean, high priority, later step of a later run": _message(
         Stage.CLEAN, Clean(), step=3, run=2, seq=7, attempt=4, priority=Priority.HIGH, kind="basic_clean"
@@ -157,7 +169,26 @@ MESSAGES: Mapping[str, Message] = {
         deadline=0,
     ),
 }
-"""Every stage, and what differs notably within one."""
+"""Every stage, and what differs notably within one; written before messages were signed."""
+
+_NEWEST: Final = (
+    "clean",
+    "generate",
+    "poll, with a key's label and its vendor",
+    "collect, with a key's label and its vendor",
+    "wake, by a cancel",
+    "notify, again",
+    "dead, with the number of its record",
+)
+
+SIGNED: Final[Mapping[str, Message]] = {f"{name}, signed": _UNSIGNED[name] for name in _NEWEST}
+"""One of each stage with a signature, and its trace context in the short form."""
+
+MESSAGES: Final[Mapping[str, Message]] = {**_UNSIGNED, **SIGNED}
+
+KEYS: Final = MessageKeys([MessageKey("k1", b"the key of the corpus, of 32 bytes")])
+"""What the signed ones are signed with."""
+
 
 _ITEM = ManifestItem(
     source="staging/user_42/t1/0-0/0123456789abcdef/frame_01.jpg",
@@ -261,41 +292,18 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
 
 
 SUPERSEDED: Final = (
-    "collect, second slot",
-    "notify",
+    *_UNSIGNED,
     "delivered",
     "delivered, conflict",
     "delivered, not contrary",
     "delivered, contrary",
-    "generate",
-    "generate, a copy after a crash, alone",
-    "poll",
-    "poll, two jobs",
-    "poll, no job known",
-    "collect",
-    "wake, by a webhook",
-    "poll, second slot",
-    "poll, with a key's label",
-    "collect, with a key's label",
-    "collect, results missing, with a key's label",
-    "wake, by a webhook that knows no label",
     "accepted",
     "accepted, many inputs, no ticket",
-    "collect, results missing",
-    "collect, second slot",
-    "wake, by a webhook for the second slot",
     "vendor",
-    "dead",
-    "dead, by the vendor",
-    "dead, outcome unknown",
-    "dead, permanent, 文字",
-    "dead, unreadable",
-    "dead, unreadable and cut",
     "dead letter",
-    "dead, with detail and place",
     "stopped",
 )
-"""Messages and records that are read as ever, and written with a field more."""
+"""Messages and records that are read as ever, and written otherwise: with a field more, or signed."""
 
 RETIRED: Final = (
     "vendor-end, refused",
@@ -307,6 +315,11 @@ RETIRED: Final = (
     "reopening",
 )
 """Records of which no build reads the name any more; their lines stay."""
+
+
+def encode_message(name: str) -> bytes:
+    """A message as this build writes it."""
+    return encode(MESSAGES[name], KEYS if name in SIGNED else None)
 
 
 def encode_record(record: RecordBase | DeadLetter) -> bytes:
@@ -323,5 +336,5 @@ def _append_missing(file: Path, known: Mapping[str, bytes]) -> None:
 
 
 if __name__ == "__main__":
-    _append_missing(MESSAGES_FILE, {name: encode(message) for name, message in MESSAGES.items()})
+    _append_missing(MESSAGES_FILE, {name: encode_message(name) for name in MESSAGES})
     _append_missing(RECORDS_FILE, {name: encode_record(record) for name, record in RECORDS.items()})

@@ -29,6 +29,7 @@ VALUES: Final = {
     "LEDGER_BUCKET": "ledger-1250000000",
     "BACKEND_URL": "https://backend.example",
     **{name: f"{name.lower()}-of-the-tests-of-environments" for name in SECRETS},
+    "MESSAGE_KEYS": "k1:*:a-message-key-of-the-tests-of-environments",
 }
 NEEDS: Final = [(name, variable) for name, variables in FUNCTIONS.items() for variable in variables.needed]
 
@@ -67,9 +68,9 @@ def test_without_one_of_them_it_refuses_by_name(name: str, variable: str, tmp_pa
 
 def test_the_public_webhook_has_no_secret_but_its_own_and_a_brokers_and_knows_no_bucket(tmp_path: Path) -> None:
     allowed = set(FUNCTIONS["producer.webhook"].needed) | set(EVERYWHERE)
-    assert allowed & set(SECRETS) <= {"WEBHOOK_SECRET", "BROKER_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"}
+    assert allowed & set(SECRETS) <= {"WEBHOOK_SECRET", "MESSAGE_KEYS", "BROKER_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"}
     services = asyncio.run(_open("producer.webhook", FUNCTIONS["producer.webhook"].needed, tmp_path))
-    assert set(type(services).__dataclass_fields__) == {"broker", "webhooks", "clock"}
+    assert set(type(services).__dataclass_fields__) == {"broker", "keys", "webhooks", "clock"}
 
 
 def test_the_producers_know_neither_a_vendor_nor_each_others_secrets() -> None:
@@ -79,7 +80,7 @@ def test_the_producers_know_neither_a_vendor_nor_each_others_secrets() -> None:
         if name.startswith("producer.")
     }
     assert secrets == {
-        "producer.webhook": {"WEBHOOK_SECRET"},
-        "producer.cos_trigger": {"TICKET_SECRET"},
-        "producer.sweep": {"INTERNAL_CALLBACK_SECRET"},
+        "producer.webhook": {"WEBHOOK_SECRET", "MESSAGE_KEYS"},
+        "producer.cos_trigger": {"TICKET_SECRET", "MESSAGE_KEYS"},
+        "producer.sweep": {"INTERNAL_CALLBACK_SECRET", "MESSAGE_KEYS"},
     }

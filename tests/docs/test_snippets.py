@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from collections import Counter
@@ -15,6 +16,10 @@ import httpx
 import msgspec
 import pytest
 
+from messages.bodies import Generate, Stage
+from messages.codec import SCHEMA, Header, Message, decode, encode
+from messages.signing import MessageKeys
+from runtime.message_keys import open_keys
 from runtime.settings import SECRETS, Settings, load_settings
 from services.backend import Backend, Callback, Form, UnfinishedPage, UnfinishedTask
 from services.vendors.runninghub.client import Node, Workflow
@@ -32,6 +37,8 @@ HELD: Final = {
     ("docs/backend.md", "python"): 1,
     ("docs/backend.md", "js"): 1,
     ("docs/configuration.md", "json"): 2,
+    ("docs/configuration.md", "text"): 1,
+    ("docs/how-to/rotate-message-keys.md", "text"): 3,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
     ("docs/how-to/deploy-on-scf.md", "json"): 9,
     ("docs/how-to/deploy-on-scf.md", "hcl"): 1,
@@ -81,6 +88,25 @@ def _block(page: str, language: str, number: int = 0) -> str:
 def test_every_block_is_read_by_a_test() -> None:
     shown = Counter((page, block.language) for page in PAGES for block in blocks_of(page))
     assert {key: count for key, count in shown.items() if key[1] != "console"} == HELD
+
+
+def _keys(text: str) -> MessageKeys:
+    """Message keys as a page shows them, each word in capitals for a secret."""
+    value = re.sub(r"[A-Z]{3,}", lambda word: word[0] * 16, text)
+    return open_keys(load_settings({"ENVIRONMENT": "development", "MESSAGE_KEYS": value}), Stage)
+
+
+def test_message_keys_are_of_the_form_that_is_shown() -> None:
+    assert _keys(_block("docs/configuration.md", "text")).signer("wake")
+
+
+def test_each_step_of_a_rotation_reads_what_the_one_before_it_signs() -> None:
+    steps = [_keys(_block("docs/how-to/rotate-message-keys.md", "text", number)) for number in range(3)]
+    message = Message(Header(SCHEMA, "generate", "u", "t", 0, 0, 0, 0, 1), Generate())
+    signers = [signer.key_id for keys in steps if (signer := keys.signer("generate"))]
+    assert signers == ["k1", "k2", "k2"]
+    for before, after in itertools.pairwise(steps):
+        assert decode(encode(message, before), after) == decode(encode(message, after), before) == message
 
 
 @pytest.mark.parametrize("page", PAGES)

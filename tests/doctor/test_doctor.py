@@ -36,6 +36,8 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "BROKER_NAMESPACE": ({"BROKER_NAMESPACE": "a/b"},),
     "BROKER_ADMIN_URL": ({"BROKER_ADMIN_URL": "nonsense"},),
     "BROKER_TLS_CA": ({"BROKER_TLS_CA": "/nowhere/ca.pem"}, {"BROKER_TLS_CA": __file__}),
+    "MESSAGE_KEYS": ({"MESSAGE_KEYS": "nonsense"}, {"MESSAGE_KEYS": "k1:*:short"}),
+    "MESSAGE_UNSIGNED": ({"MESSAGE_UNSIGNED": "perhaps"},),
     "TENCENTCLOUD_REGION": ({"TENCENTCLOUD_REGION": "ap nowhere"}, {"TENCENTCLOUD_REGION": "ap-nowhere"}),
     "TENCENTCLOUD_SECRET_ID": ({"TENCENTCLOUD_SECRET_ID": ""}, {"TENCENTCLOUD_SECRET_ID": "AKIDofSomebodyElse"}),
     "TENCENTCLOUD_SECRET_KEY": (

@@ -26,7 +26,7 @@ from tasks.topics import WORK_TOPICS
 from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from tests.engine.fate import Died
 from tests.engine.standins import Create, Plan, WireConsumer
-from tests.engine.world import World, sketched
+from tests.engine.world import KEYS, World, sketched
 from transport.errors import BrokerDown
 from transport.port import Delivery
 
@@ -161,11 +161,15 @@ class History:
 
     async def _sweep(self) -> None:
         await publish_wake(
-            msgspec.structs.replace(self.run, run=LATEST), SWEEP, self.world.out.broker, self.world.ledger.now()
+            msgspec.structs.replace(self.run, run=LATEST),
+            SWEEP,
+            self.world.out.broker,
+            self.world.ledger.now(),
+            keys=KEYS,
         )
 
     async def _redeliver(self) -> None:
-        await publish_wake(self.run, REDELIVER, self.world.out.broker, self.world.ledger.now())
+        await publish_wake(self.run, REDELIVER, self.world.out.broker, self.world.ledger.now(), keys=KEYS)
 
     async def _hint(self) -> None:
         """The vendor tells of a job that has ended; perhaps of another one than it says."""
@@ -174,7 +178,12 @@ class History:
         if ended:
             n = self.rng.randint(1, len(vendor.paid))
             await publish_wake(
-                self.run, "webhook", self.world.out.broker, self.world.ledger.now(), job=Job(n, self.rng.choice(ended))
+                self.run,
+                "webhook",
+                self.world.out.broker,
+                self.world.ledger.now(),
+                keys=KEYS,
+                job=Job(n, self.rng.choice(ended)),
             )
 
     async def _cancel(self) -> None:

@@ -17,7 +17,7 @@ from services.vendors.port import JobState
 from tasks.wakes import LATEST
 from tests.engine.fate import raises
 from tests.engine.standins import Create, Plan
-from tests.engine.world import USER, World
+from tests.engine.world import KEYS, USER, World
 
 KIND = "model_pose12"
 LONG = Plan(looks=10**6)
@@ -281,7 +281,7 @@ def letter(stage: str, reason: Reason = Reason.ATTEMPTS, code: str = Code.INTERN
 
 async def post(world: World, dead: Dead, run: RunId) -> None:
     header = Header(SCHEMA, Stage.DEAD.value, run.user, run.task, run.step, run.run, 0, 5, int(world.now() * 1000))
-    await world.wire.publish(dead_letter_topic("collect"), encode(Message(header, dead)))
+    await world.wire.publish(dead_letter_topic("collect"), encode(Message(header, dead), KEYS))
 
 
 FORGED = [

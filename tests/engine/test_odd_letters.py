@@ -18,7 +18,7 @@ from messages.topics import dead_letter_topic
 from services.errors import ObjectsDown
 from tasks.ledger.records import Stopped
 from tests.engine.fate import raises
-from tests.engine.world import World
+from tests.engine.world import KEYS, World
 
 MOST_KEY_BYTES = 850
 """The longest key that COS takes."""
@@ -42,7 +42,7 @@ def letter(**more: Any) -> Dead:
 
 async def publish(world: World, dead: Dead, task: str = "t1") -> None:
     header = Header(SCHEMA, Stage.DEAD.value, "u1", task, 0, 0, 0, 0, int(world.now() * 1000))
-    await world.wire.publish(TOPIC, encode(Message(header, dead)))
+    await world.wire.publish(TOPIC, encode(Message(header, dead), KEYS))
 
 
 ODD = [

@@ -21,7 +21,7 @@ from tasks.ledger.records import Accepted, Verdict
 from tasks.wakes import LATEST, SWEEP, publish_wake
 from tests.engine.fate import raises
 from tests.engine.standins import Create, Plan
-from tests.engine.world import USER, World
+from tests.engine.world import KEYS, USER, World
 
 STAGES = ("clean", "generate", "poll", "collect")
 WHYS = ("sweep", "webhook", "cancel", "replay")
@@ -30,7 +30,9 @@ WHYS = ("sweep", "webhook", "cancel", "replay")
 async def sweep_until_empty(world: World, run: RunId, times: int = 4) -> None:
     """What the sweep does for a run that the backend goes on listing."""
     for _ in range(times):
-        await publish_wake(msgspec.structs.replace(run, run=LATEST), SWEEP, world.out.broker, world.ledger.now())
+        await publish_wake(
+            msgspec.structs.replace(run, run=LATEST), SWEEP, world.out.broker, world.ledger.now(), keys=KEYS
+        )
         await world.drain()
 
 

@@ -24,6 +24,7 @@ from messages.bodies import Body, Stage, Wake
 from messages.codec import SCHEMA, Header, Message, Priority, decode, encode
 from messages.errors import InvalidMessage, Permanent
 from messages.keys import InputKey, RunId, record_key, staging_prefix
+from messages.signing import MessageKey, MessageKeys
 from messages.topics import FAILURE, WORKERS, dead_letter_topic, topic_of
 from recipes.recipe import Recipe
 from recipes.table import RECIPES
@@ -55,6 +56,8 @@ from transport.port import Broker, Consumer, Delivery
 USER: Final = "u1"
 BUCKET: Final = "photos-1250000000"
 WEBHOOKS: Final = Webhooks("https://hooks.example", Secret("a-secret-of-the-webhooks-paths-in-tests"))
+KEYS: Final = MessageKeys([MessageKey("t1", b"a key of the messages in tests, 32 bytes")], accept_unsigned=False)
+"""What every message in the world is signed and checked with."""
 _PATIENCE: Final = 400
 """Deliveries after which a history is taken for endless."""
 _LONG: Final = 30 * 86400.0
@@ -154,6 +157,7 @@ class World:
         self.ledger = Ledger(records, clock=clock, nonce=lambda: f"nonce{next(nonces)}")
         self.out = Services(
             broker=self.wire,
+            keys=KEYS,
             objects=self.data,
             bucket=BUCKET,
             ledger=self.ledger,
@@ -257,7 +261,7 @@ class World:
             **{"seq": 0, "attempt": 0, **header},
         )
         topic = topic_of(stage, vendor=self.vendor.name)
-        await self.wire.publish(topic, encode(Message(head, body)), delay=delay)
+        await self.wire.publish(topic, encode(Message(head, body), KEYS), delay=delay)
 
     # ---- the engine ----------------------------------------------------------------------------------------------
 

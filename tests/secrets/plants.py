@@ -18,6 +18,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "TICKET_SECRET": "plantedTicketKey+b6/Nf3Gw8Jc5Re0Ua2Oi9==",
     "WEBHOOK_SECRET": "plantedWebhook/e7Yh4+Tb1Kx9Md3Sf6Qg==",
     "RUNNINGHUB_API_KEY": "c0ffee11plantedrunninghub22decade33",
+    "MESSAGE_KEYS": "k1:*:plantedMessageKey/q8Hs5+Vd2Jn7Zc4Wb9Ey==",
     "BROKER_TOKEN": "eyJplantedBroker.eyJplantedClaims.plantedBrokerSeal6Vw",
     "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer plantedCollectorToken4Zt8",
     "OTEL_RESOURCE_ATTRIBUTES": "token=plantedApmToken9Qd3Lr",
@@ -54,6 +55,9 @@ class Plants:
         # Of pairs the value alone is a secret too, without a word such as Bearer before it.
         for name in {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES"} & values.keys():
             self.values[f"the value in {name}"] = values[name].partition("=")[2].rpartition(" ")[2]
+
+        if "MESSAGE_KEYS" in values:
+            self.values["the key in MESSAGE_KEYS"] = values["MESSAGE_KEYS"].rpartition(":")[2]
 
     def add(self, name: str, value: str) -> str:
         """One more; returns it."""

@@ -107,7 +107,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         "webhook": "WEBHOOK_SECRET",
         "runninghub": "RUNNINGHUB_API_KEY",
     }
-    (data / "secrets.json").write_text(json.dumps({name: ENVIRONMENT[variable] for name, variable in names.items()}))
+    planted = {name: ENVIRONMENT[variable] for name, variable in names.items()}
+    planted["message"] = ENVIRONMENT["MESSAGE_KEYS"].rpartition(":")[2]
+    (data / "secrets.json").write_text(json.dumps(planted))
     try:
         made.start(
             "sandbox", "sandbox", "--data", str(data), "--env-file", str(made.env_file), "--duration", "1",

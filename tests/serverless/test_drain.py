@@ -23,6 +23,7 @@ from tests.serverless.functions import HANDLERS, ROOT, SLOWED, alone, function, 
 from tests.serverless.places import PLACES, on_every_broker, opened
 from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_place import KEEP_ALIVE
+from tests.support.signing import keys_of
 
 pytestmark = pytest.mark.slow
 
@@ -31,13 +32,14 @@ TOPIC: Final = "clean-normal"
 numbers = itertools.count()
 
 
-async def publish(queue: Mapping[str, str], count: int) -> set[str]:
+async def publish(world: Sandbox, queue: Mapping[str, str], count: int) -> set[str]:
     """Messages about runs that nobody accepted: each becomes one dead letter. Returns their ids."""
+    keys = keys_of(world.environ)
     async with opened(queue) as broker:
 
         async def one() -> str:
             header = new_header(RunId(f"u{(number := next(numbers))}", f"t{number}"), Stage.CLEAN, time.time())
-            return await broker.publish(TOPIC, encode(Message(header, Clean())))
+            return await broker.publish(TOPIC, encode(Message(header, Clean()), keys))
 
         return set(await asyncio.gather(*(one() for _ in range(count))))
 
@@ -72,7 +74,7 @@ def counts(answer: Answer) -> dict[str, Any]:
 async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
     world: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
-    ids = await publish(queue, MANY)
+    ids = await publish(world, queue, MANY)
     log = tmp_path / "drain.log"
     async with function(
         "consumers.runners.drain", environ(world, queue), time_limit_s=PATIENCE_S, concurrency=3, memory_mb=256, log=log
@@ -97,7 +99,7 @@ async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_on
     world: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     # At a quarter of a second each they take two and a half times the limit.
-    ids = await publish(queue, 120)
+    ids = await publish(world, queue, 120)
     log = tmp_path / "drain.log"
     settings = environ(world, queue, WORK_CONCURRENCY="1", **slowed("consumers.runners.drain", 0.25))
     async with function(SLOWED, settings, time_limit_s=12, log=log) as drain:
@@ -111,19 +113,19 @@ async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_on
 @on_every_broker
 @alone
 async def test_a_frozen_instance_holds_nothing(world: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
-    await publish(queue, 5)
+    await publish(world, queue, 5)
     settings = environ(world, queue)
     async with function("consumers.runners.drain", settings, time_limit_s=PATIENCE_S) as frozen:
         assert counts(await frozen.invoke({}))["done"] == 5
         began = time.monotonic()
-        ids = await publish(queue, 60)
+        ids = await publish(world, queue, 60)
         log = tmp_path / "other.log"
         async with function("consumers.runners.drain", settings, time_limit_s=PATIENCE_S, log=log) as other:
             assert counts(await other.invoke({}))["done"] == 60
         assert done_in(log) == Counter(ids)
         # Thawed after a while, in which a broker gives up its connections, it works on.
         await asyncio.sleep(max(0.0, began + 2 * KEEP_ALIVE + 1 - time.monotonic()))
-        await publish(queue, 5)
+        await publish(world, queue, 5)
         assert counts(await frozen.invoke({}))["done"] == 5
 
 
@@ -154,7 +156,7 @@ async def test_a_topic_that_does_not_exist_is_named(world: Sandbox) -> None:
 @alone
 async def test_a_broker_that_goes_away_does_not_hold_a_call_beyond_its_limit(world: Sandbox, tmp_path: Path) -> None:
     queue = PLACES["file"](tmp_path)
-    await publish(queue, 4)
+    await publish(world, queue, 4)
     path = os.pathsep.join((str(ROOT), str(HANDLERS)))
     settings = environ(world, queue, LOCKED_S="13", WORK_CONCURRENCY="1", PYTHONPATH=path)
     async with function("locked_drain", settings, time_limit_s=12, log=tmp_path / "log") as drain:

@@ -22,6 +22,7 @@ from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
 from tests.serverless.functions import HANDLERS, ROOT, SLOWED, alone, function, lines, shop_of, slowed, until
 from tests.serverless.places import on_every_broker, opened
 from tests.support.patience import PATIENCE_S
+from tests.support.signing import keys_of
 from transport.port import Broker, Delivery
 
 pytestmark = pytest.mark.slow
@@ -112,7 +113,7 @@ async def test_seven_of_ten_are_done_though_three_are_bad(
     stranger = new_header(RunId("u-1", "nobody"), Stage.CLEAN, time.time())
     bad = [
         enveloped(Delivery("1:1", "clean-normal", b"Hello from TDMQ!")),
-        enveloped(Delivery("1:2", "clean-normal", encode(Message(stranger, Clean())))),
+        enveloped(Delivery("1:2", "clean-normal", encode(Message(stranger, Clean()), keys_of(world.environ)))),
         {"specversion": "1.0", "type": "something:else"},
     ]
     settings = {**world.environ, "USER_CONCURRENCY": "0"}
@@ -147,8 +148,9 @@ async def test_seven_of_ten_are_done_though_three_are_bad(
 @alone
 async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: Sandbox, queue: Mapping[str, str]) -> None:
     headers = [new_header(RunId(f"u{n}", f"t{n}"), Stage.CLEAN, time.time()) for n in range(TOO_MANY)]
+    keys = keys_of(world.environ)
     records = [
-        enveloped(Delivery(f"1:{n}", "clean-normal", encode(Message(header, Clean()))))
+        enveloped(Delivery(f"1:{n}", "clean-normal", encode(Message(header, Clean()), keys)))
         for n, header in enumerate(headers)
     ]
     slow = slowed("consumers.runners.push", 0.25)

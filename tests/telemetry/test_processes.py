@@ -109,6 +109,7 @@ def call(tmp_path: Path, **more: str) -> tuple[Invocation, float]:
         "BACKEND_URL": "http://127.0.0.1:1",
         "INTERNAL_CALLBACK_SECRET": "s" * 32,
         "TICKET_SECRET": "t" * 32,
+        "MESSAGE_KEYS": f"k1:*:{'m' * 32}",
         **more,
     }
     started = time.monotonic()
@@ -148,6 +149,7 @@ os._exit(0)  # as the platform ends it
         "BACKEND_URL": "http://127.0.0.1:1",
         "INTERNAL_CALLBACK_SECRET": "s" * 32,
         "TICKET_SECRET": "t" * 32,
+        "MESSAGE_KEYS": f"k1:*:{'m' * 32}",
         "TRACE_FILE": str(tmp_path / "trace.jsonl"),
     }
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)

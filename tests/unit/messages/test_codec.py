@@ -25,6 +25,7 @@ from messages.bodies import (
 )
 from messages.codec import MAX_MESSAGE_BYTES, SCHEMA, Header, Message, Priority, decode, encode
 from messages.errors import InvalidMessage, MessageTooLarge
+from messages.signing import MessageKey, MessageKeys
 
 IDS = st.text("ABCXYZabcxyz0189_-", min_size=1, max_size=64)
 COUNTS = st.integers(0, 1_000_000)
@@ -324,6 +325,7 @@ def test_anything_may_be_appended_to_any_message(message: Message, head_more: li
 
 # ---- sizes and times ------------------------------------------------------------------------------------------------
 
+KEYS = MessageKeys([MessageKey("k1", bytes(32))])
 REALISTIC = [("1234567890", "9876543210"), ("user_20250101", "7f3c2a9e-5b1d-4c8e-9a6f-0d2b4e6f8a1c")]
 
 
@@ -340,7 +342,7 @@ def test_a_generate_message_stays_under_200_bytes(user: str, task: str) -> None:
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         isolated=True,
     )
-    assert len(encode(Message(full, Generate()))) < 200
+    assert len(encode(Message(full, Generate()), KEYS)) < 200
 
 
 def test_a_message_that_is_too_large_is_refused_when_written() -> None:

@@ -45,6 +45,14 @@ REFUSED: list[tuple[Mapping[str, str], str]] = [
     ),
     ({"TICKET_SECRET": KEY * 2, "WEBHOOK_SECRET": KEY * 2}, "TICKET_SECRET and WEBHOOK_SECRET have the same value: "),
     ({"RUNNINGHUB_API_KEY": KEY, "BROKER_TOKEN": KEY}, "BROKER_TOKEN and RUNNINGHUB_API_KEY have the same value: "),
+    (
+        {"TICKET_SECRET": KEY * 2, "MESSAGE_KEYS": f"k1:*:{KEY * 2}"},
+        "TICKET_SECRET and MESSAGE_KEYS (k1) have the same value: ",
+    ),
+    (
+        {"MESSAGE_KEYS": f"k2:*:{KEY * 2},w1:wake:{KEY * 2}"},
+        "MESSAGE_KEYS (k2) and MESSAGE_KEYS (w1) have the same value: ",
+    ),
     ({"TICKET_REQUIRED": "false"}, "TICKET_REQUIRED is false, "),
     *(({name: "http://service.example:8080"}, f"{name} is plain http to another machine, ") for name in HTTP),
     ({"BACKEND_URL": "http://127.0.0.1.example"}, "BACKEND_URL is plain http to another machine, "),

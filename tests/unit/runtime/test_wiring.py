@@ -34,6 +34,7 @@ ENVIRON = {
     "BACKEND_URL": "http://127.0.0.1:9",
     "INTERNAL_CALLBACK_SECRET": SECRET,
     "TICKET_SECRET": "a-ticket-secret-of-the-tests-of-the-wiring",
+    "MESSAGE_KEYS": "k1:*:a-message-key-of-the-tests-of-the-wiring",
 }
 
 
