@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.stages.failure import identity_of
-from messages.bodies import Dead, Reason, Stage
+from consumers.stages.failure import identity_of, record_of
+from messages.bodies import Body, Clean, Dead, Generate, Poll, Reason, Stage
 from messages.codec import SCHEMA, Header, Message, encode
 from messages.errors import Permanent
 from messages.keys import dead_key, record_key
@@ -65,6 +65,35 @@ async def test_it_is_recorded_under_a_key_that_the_store_takes(world: World, dea
     assert len(item.key.encode()) < MOST_KEY_BYTES
     assert len(item.key.split("/")) == 4
     assert world.sent("dead")[1:] == []
+
+
+def original(stage: str, seq: int, body: Body) -> str:
+    """A message as a letter carries it."""
+    header = Header(SCHEMA, stage, "u1", "t1", 0, 0, seq, 0, 1)
+    return encode(Message(header, body)).decode()
+
+
+POINTERS = [
+    (letter(stage="clean", seq=3), "stopped-clean-3"),
+    (letter(stage="generate", seq=3, slot=1), "stopped-generate.1-3"),
+    # Of an older build, which did not say the number.
+    (letter(stage="clean", original=original("clean", 7, Clean())), "stopped-clean-7"),
+    (letter(stage="generate", original=original("generate", 2, Generate())), "stopped-generate.1-2"),
+    (letter(stage="clean", original=original("poll", 7, Poll((), 0))), None),
+    (letter(stage="clean", original="[]"), None),
+    (letter(stage="clean", original=original("clean", 7, Clean()), encoding="cut"), None),
+    (letter(stage="clean", seq=-7), None),
+    (letter(stage="clean", seq=10**30), None),
+    (letter(stage="generate", seq=3, slot=10**30), None),
+    (letter(stage="../../u2/t2/0-0/stopped-clean", seq=3), None),
+    (letter(stage="clean", seq=3, reason=Reason.UNREADABLE), None),
+]
+
+
+@pytest.mark.parametrize(("dead", "name"), POINTERS)
+def test_a_letter_points_to_a_record_of_its_run_or_to_none(dead: Dead, name: str | None) -> None:
+    found = record_of(dead)
+    assert (found.text if found else None) == name
 
 
 async def test_its_copies_go_where_it_came_from_whatever_topic_it_names(world: World) -> None:
