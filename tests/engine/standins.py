@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -20,7 +20,7 @@ from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback
 from services.backend import Answer, Callback, Judgement, StepState, UnfinishedPage, UnfinishedTask, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
-from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus
+from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus, Results
 from tests.engine.fate import Fate
 from tests.engine.virtual import wall
 from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
@@ -181,6 +181,35 @@ class ScriptedVendor:
         return JobStatus(JobState.SUCCESS, tuple(JobFile(url, plan.type) for url in urls))
 
 
+class InstantVendor:
+    """A vendor without jobs: its answer to the create is the result. What it shares with the other sort is that one's.
+
+    Args:
+        scripted: the vendor of the other sort.
+        count: results of a call.
+    """
+
+    find = None
+
+    def __init__(self, scripted: ScriptedVendor, count: int) -> None:
+        self._scripted = scripted
+        self._count = count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scripted, name)
+
+    async def create(self, request: JobRequest, *, timeout: float) -> Results:  # noqa: ASYNC109 - the port's word
+        created = await self._scripted.create(request, timeout=timeout)
+        urls = (f"https://{FILES_HOST}/{created.id}/{n}.jpg" for n in range(1, self._count + 1))
+        return Results(tuple(JobFile(url, "jpg") for url in urls))
+
+    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
+        raise AssertionError(f"asked about {job_id!r} of {kind}")
+
+    async def cancel(self, job_id: str) -> None:
+        raise AssertionError(f"told to stop {job_id!r}")
+
+
 class Files:
     """The vendor's file server, behind the real guarded download."""
 
@@ -253,8 +282,8 @@ class ScriptedBackend:
 
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
         await self.fate.pass_by("backend.unfinished", done=False)
-        rows, _ = self.book.unfinished(wall() - older_than, int(cursor or "0"))
-        return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows))
+        rows, last = self.book.unfinished(wall() - older_than, int(cursor or "0"))
+        return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows), str(last) if last else None)
 
     async def reopen(self, task: str, step: int) -> bool:
         await self.fate.pass_by(f"backend.reopen {task}", done=False)

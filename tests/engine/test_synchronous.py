@@ -9,39 +9,11 @@ from messages.bodies import Stage, Wake
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.table import RECIPES
 from services.errors import CreateUnknown, ObjectsDown
-from services.vendors.port import JobFile, JobRequest, JobStatus, Results
 from tests.engine.fate import raises
-from tests.engine.standins import FILES_HOST, ScriptedVendor
+from tests.engine.standins import InstantVendor
 from tests.engine.world import World
 
 KIND = "model_pose12"
-
-
-class AnswersAtOnce:
-    """A vendor without jobs; what it shares with the other sort is the scripted vendor's."""
-
-    def __init__(self, scripted: ScriptedVendor) -> None:
-        self._scripted = scripted
-        self.name = scripted.name
-        self.result_hosts = scripted.result_hosts
-        self.upload_limit = scripted.upload_limit
-        self.find = None
-        self.label = scripted.label
-        self.check_room = scripted.check_room
-        self.upload = scripted.upload
-        self.made_for = scripted.made_for
-        self.close = scripted.close
-
-    async def create(self, request: JobRequest, *, timeout: float) -> Results:  # noqa: ASYNC109 - the port's word
-        created = await self._scripted.create(request, timeout=timeout)
-        urls = (f"https://{FILES_HOST}/{created.id}/{n}.jpg" for n in range(1, MODEL_POSE12.count + 1))
-        return Results(tuple(JobFile(url, "jpg") for url in urls))
-
-    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
-        raise AssertionError(f"asked about {job_id!r} of {kind}")
-
-    async def cancel(self, job_id: str) -> None:
-        raise AssertionError(f"told to stop {job_id!r}")
 
 
 @pytest.fixture
@@ -50,7 +22,7 @@ def world() -> World:
 
 
 def _install(world: World) -> None:
-    world.vendors[world.vendor.name] = AnswersAtOnce(world.vendor)
+    world.vendors[world.vendor.name] = InstantVendor(world.vendor, MODEL_POSE12.count)
 
 
 async def test_results_that_come_with_the_answer_are_stored_and_brought_home(world: World) -> None:

@@ -33,13 +33,13 @@ from tasks.ledger.ledger import Ledger
 from tasks.run import Task
 from tasks.topics import topics_of
 from telemetry.secrets import Secret
-from tests.engine.standins import FILES_HOST, Files
+from tests.engine.standins import FILES_HOST, Files, InstantVendor
 from tests.engine.virtual import wall
 from tests.simulation.events import CURRENT, Doing, Timeline
 from tests.simulation.faults import Chaos
 from tests.simulation.machines import Gone, Graveyard, Machine
 from tests.simulation.oracle import Oracle
-from tests.simulation.outside import BackendClient, BackendState, InstantClient, Vendor, VendorClient
+from tests.simulation.outside import BackendClient, BackendState, Vendor, VendorClient
 from tests.simulation.queue import Entry, MachineBroker, Queue
 from tests.simulation.script import INSTANT, POSES, RECIPES, RUNNINGHUB, UPLOAD_LIMIT_S, Script
 from transport import open_broker
@@ -140,6 +140,7 @@ class Deployment:
         for store, shared, name in ((objects, self.objects, "objects"), (records, self.records, "ledger")):
             store._stored = shared
             store.faults = machine.of(name)
+        instant = self.vendors[INSTANT]
         files = Files(machine)
         files._numbers = self._downloads
         fetcher = Fetcher(
@@ -157,7 +158,7 @@ class Deployment:
             backend=cast("Backend", BackendClient(machine, self.backend)),
             vendors={
                 RUNNINGHUB: VendorClient(machine, self.vendors[RUNNINGHUB]),
-                INSTANT: InstantClient(machine, self.vendors[INSTANT]),
+                INSTANT: InstantVendor(VendorClient(machine, instant), instant.count),
             },
             fetcher=fetcher,
             policy=self.policy,

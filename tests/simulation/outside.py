@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from sandbox.backend.quota_account import QuotaAccount
-from services.backend import Answer, Callback, UnfinishedPage, UnfinishedTask
+from services.backend import Answer, Callback
 from services.errors import BackendDown, VendorFull, VendorRefused
-from services.vendors.port import JobFile, JobRequest, JobStatus, Results
+from services.vendors.port import JobStatus
 from tasks.calls.webhook_paths import parse_path
-from tests.engine.standins import FILES_HOST, Plan, ScriptedBackend, ScriptedJob, ScriptedVendor
+from tests.engine.standins import Plan, ScriptedBackend, ScriptedJob, ScriptedVendor
 from tests.engine.virtual import wall
 from tests.simulation.machines import Machine
 
@@ -120,28 +119,6 @@ class VendorClient(ScriptedVendor):
         return job.id
 
 
-class InstantClient:
-    """A vendor whose answer to the create is the result, asked by one machine."""
-
-    def __init__(self, machine: Machine, vendor: Vendor) -> None:
-        self._inner = VendorClient(machine, vendor)
-        self._count = vendor.count
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def create(self, request: JobRequest, *, timeout: float) -> Results:  # noqa: ASYNC109 - the port's word
-        created = await self._inner.create(request, timeout=timeout)
-        urls = (f"https://{FILES_HOST}/{created.id}/{n}.jpg" for n in range(1, self._count + 1))
-        return Results(tuple(JobFile(url, "jpg") for url in urls))
-
-    async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
-        raise AssertionError(f"asked about {job_id!r} of {kind}")
-
-    async def cancel(self, job_id: str) -> None:
-        raise AssertionError(f"told to stop {job_id!r}")
-
-
 @dataclass
 class BackendState:
     """What the backend holds, and how it fares."""
@@ -181,11 +158,3 @@ class BackendClient(ScriptedBackend):
             await asyncio.sleep(_BACKEND_LIMIT_S)
             raise BackendDown("no answer in time")
         return await super().deliver(callback)
-
-    async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
-        await self.fate.pass_by("backend.unfinished", done=False)
-        rows, last = self.book.unfinished(wall() - older_than, int(cursor or 0))
-        return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows), str(last) if last else None)
-
-
-NEVER_ENDS: Final = Plan(looks=EVER, within=math.inf)
