@@ -19,9 +19,11 @@ from consumers.stages import wake as wake_module
 from messages.bodies import Generate, Stage, Wake
 from messages.codec import Message
 from messages.keys import RunId, record_key
+from tasks import next_step as next_step_module
 from tasks.calls import decide as decide_module
 from tasks.calls.decide import Lost
 from tasks.ending import finish as finish_module
+from tasks.ending import verdict as verdict_module
 from tasks.ledger.ledger import Ledger, Stored
 from tasks.ledger.records import CallEnd, Verdict
 from tasks.wakes import SWEEP
@@ -82,11 +84,11 @@ def _overwritten_verdict() -> tuple[Patch, ...]:
 
 
 def _early_promotion() -> tuple[Patch, ...]:
-    give = effects_module.give_verdict
+    give = verdict_module.give_verdict
 
     async def promote_first(run: RunId, verdict: Verdict, services: Any, **more: Any) -> Any:
         if verdict.status == "success":
-            await finish_module._promote(verdict, services)
+            await finish_module._promote(verdict, services, resumed=False)
         return await give(run, verdict, services, **more)
 
     return (patch.object(effects_module, "give_verdict", promote_first),)
@@ -108,7 +110,7 @@ def _repaid_unknown() -> tuple[Patch, ...]:
 
 
 def _missing_deadline() -> tuple[Patch, ...]:
-    next_step = wake_module.next_step
+    next_step = next_step_module.next_step
 
     def endless(snapshot: Any, now: float, **more: Any) -> Any:
         if snapshot.accepted:

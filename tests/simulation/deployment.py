@@ -33,6 +33,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.run import Task
 from tasks.topics import topics_of
 from telemetry.secrets import Secret
+from tests.engine.fate import Fate
 from tests.engine.standins import FILES_HOST, Files, InstantVendor
 from tests.engine.virtual import wall
 from tests.simulation.events import CURRENT, Doing, Timeline
@@ -141,7 +142,7 @@ class Deployment:
             store._stored = shared
             store.faults = machine.of(name)
         instant = self.vendors[INSTANT]
-        files = Files(machine)
+        files = Files(cast("Fate", machine))
         files._numbers = self._downloads
         fetcher = Fetcher(
             allowed_hosts=frozenset({FILES_HOST}),
@@ -185,7 +186,8 @@ class Deployment:
             self._spawned[task] = None
         finally:
             CURRENT.reset(token)
-        await asyncio.wait({task, machine.died}, timeout=_FUNCTION_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {task, machine.died}
+        await asyncio.wait(ends, timeout=_FUNCTION_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         self._spawned.pop(task, None)
         if not task.done():
             self.kill(machine)
@@ -231,9 +233,7 @@ class WatchedEngine(Engine):
         with _Work(self.machine, self.deployment, delivery):
             await super().run_one(delivery, consumer, message)
 
-    async def throttle(
-        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float | None = None
-    ) -> bool:
+    async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
         """As the engine."""
         with _Work(self.machine, self.deployment, delivery, " throttled"):
             return await super().throttle(delivery, consumer, message, delay)

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, cast
 
 import msgspec
 
@@ -133,7 +133,7 @@ class History:
             kind=sold.kind,
             params_digest=digest({}),
             expires=int(wall()) + 3600,
-            priority=sold.priority.name.lower(),
+            priority=cast("Literal['high', 'normal', 'low']", sold.priority.name.lower()),
         )
         meta = {"kind": sold.kind, "params": "{}", "ticket": issue(ticket, SECRET)}
         await self._client.put(f"input/{sold.user}/{sold.id}/original.jpg", JPEG + sold.id.encode() + more, meta=meta)

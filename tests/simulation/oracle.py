@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from consumers.engine.retry import MAX_ATTEMPTS
 from messages.codes import Code
 from messages.keys import RunId, record_key, staging_prefix
 from services.objects.port import Content
+from tasks.ledger.names import RecordBase
 from tasks.ledger.records import Accepted, CallEnd, ManifestItem, Verdict
 from tests.engine.virtual import EPOCH
 from tests.simulation.events import CURRENT, Timeline
@@ -20,6 +21,8 @@ from tests.simulation.machines import Machine
 from tests.simulation.outside import BackendState, Vendor
 from tests.simulation.queue import Entry
 from tests.simulation.script import UPLOAD_LIMIT_S, Sold
+
+R = TypeVar("R", bound=RecordBase)
 
 GRACE_S: Final = 300.0
 """Seconds after its deadline by which a run has its verdict at the latest: a sweep's period, a wake, and the slack of
@@ -98,7 +101,7 @@ class Oracle:
         """Whether the backend has acknowledged its verdict."""
         return record_key(run, "delivered") in self._records
 
-    def _record(self, run: RunId, kind: type, name: str) -> tuple | None:
+    def _record(self, run: RunId, kind: type[R], name: str) -> tuple[R, float] | None:
         stored = self._records.get(record_key(run, name))
         if stored is None:
             return None
@@ -116,6 +119,8 @@ class Oracle:
             self.report("acked", doing.task, f"{machine.name} does {place} after the ack of {doing.label}")
         if place.startswith("objects.copy output/"):
             self._see_promotion(place.partition(" ")[2])
+        elif place.startswith("ledger.put_new dead/"):
+            self.excuses[doing.task].add("left")
         elif place.startswith("ledger.put ") and place.partition(" ")[2] in self._records:
             self.report("final", doing.task, f"the record {place.partition(' ')[2]} is overwritten")
 
@@ -154,9 +159,10 @@ class Oracle:
             return
         verdict, at = found
         self._judge_time(sold, run, at, calm_at)
-        # What the backend has ended itself, it lists no more: then no sweep finds what a broker lost.
-        lost = "lost" in self.excuses[sold.id] and self._backend.status(sold.id) == "cancelled"
-        if not self.is_delivered(run) and not lost:
+        # What the backend has heard, or has ended itself, it lists no more: then no sweep finds what a broker lost, or
+        # what became a dead letter because its answer was cut off again and again.
+        unlisted = self._backend.status(sold.id) != "pending" and self.excuses[sold.id] & {"lost", "left"}
+        if not self.is_delivered(run) and not unlisted:
             self.report("delivered", sold.id, f"its verdict of {at:.0f} s is not delivered at {end:.0f} s")
         if verdict.status != "success":
             self._judge_reason(sold, verdict)
@@ -209,7 +215,8 @@ class Oracle:
             self.report("output", sold.id, f"{sorted(shown)} is shown of a task that is {state}")
         for item in wanted:
             self._judge_result(sold, item, shown.get(item.target))
-        if verdict.status == "success":
+        if verdict.status == "success" or "lost" in self.excuses[sold.id]:
+            # Of a success it ages out; so does what a lost message would have deleted.
             return
         for key, content in self._objects.items():
             if key.startswith(staging_prefix(run)) and content.info.modified - EPOCH < at - 1:

@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from sandbox.backend.quota_account import QuotaAccount
@@ -15,6 +15,7 @@ from services.backend import Answer, Callback
 from services.errors import BackendDown, VendorFull, VendorRefused
 from services.vendors.port import JobStatus
 from tasks.calls.webhook_paths import parse_path
+from tests.engine.fate import Fate
 from tests.engine.standins import Plan, ScriptedBackend, ScriptedJob, ScriptedVendor
 from tests.engine.virtual import wall
 from tests.simulation.machines import Machine
@@ -70,7 +71,7 @@ class VendorClient(ScriptedVendor):
     """A vendor, asked by one machine."""
 
     def __init__(self, machine: Machine, vendor: Vendor) -> None:
-        super().__init__(machine, vendor.count)
+        super().__init__(cast("Fate", machine), vendor.count)
         self.name = vendor.name
         self.jobs = vendor.jobs
         self._vendor = vendor
@@ -147,7 +148,7 @@ class BackendClient(ScriptedBackend):
     """The backend, asked by one machine."""
 
     def __init__(self, machine: Machine, state: BackendState) -> None:
-        super().__init__(machine, state.book, state.heard)
+        super().__init__(cast("Fate", machine), state.book, state.heard)
         self._state = state
 
     async def deliver(self, callback: Callback) -> Answer:
