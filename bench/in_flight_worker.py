@@ -24,7 +24,7 @@ from messages.codec import Message
 from messages.keys import RunId
 from services.vendors.port import JobState, JobStatus, Vendor
 from tasks.context import Services
-from tasks.ledger.records import Accepted, InputRef
+from tasks.ledger.records import Accepted, InputRef, Intent, JobId
 from tasks.run import Task
 from telemetry import logs
 from transport import open_broker, options_of
@@ -71,7 +71,10 @@ async def _accept(services: Services, numbers: Sequence[int]) -> None:
             deadline=now + 3600,
             traceparent="",
         )
-        await services.ledger.write(RunId("u-1024", f"t{number}"), Accepted.at(), record)
+        run = RunId("u-1024", f"t{number}")
+        await services.ledger.write(run, Accepted.at(), record)
+        await services.ledger.write(run, Intent.at(1, 1), Intent("runninghub", 120.0))
+        await services.ledger.write(run, JobId.at(1, 1), JobId(f"job{number}"))
 
 
 async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_s: float) -> dict[str, float]:
