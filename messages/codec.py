@@ -59,6 +59,14 @@ class Priority(IntEnum):
     NORMAL = 1
     LOW = 2
 
+    @property
+    def weight(self) -> int:
+        """Of ten messages taken while all three priorities wait, so many are of this one."""
+        return _WEIGHTS[self]
+
+
+_WEIGHTS: Final = {Priority.HIGH: 6, Priority.NORMAL: 3, Priority.LOW: 1}
+
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
     """Header of every message. Times are in milliseconds; fields are only appended, with defaults."""

@@ -21,7 +21,6 @@ from consumers.runners.health import watch_health
 from consumers.runners.status import PumpState
 from consumers.runners.weighted_consumer import WeightedConsumer
 from messages.bodies import Stage
-from messages.codec import Priority
 from messages.errors import Outage
 from messages.topics import WORKERS, Topic
 from services.vendors.port import VendorKey
@@ -39,9 +38,6 @@ _BROKER_PAUSE_S: Final = 1.0
 
 _EMPTY_S: Final = 0.2
 """Seconds after which a topic that brings nothing counts as empty."""
-
-_WEIGHTS: Final = {Priority.HIGH: 6, Priority.NORMAL: 3, Priority.LOW: 1}
-"""Share of each priority in ten messages while all three wait."""
 
 log = logs.get(__name__)
 
@@ -65,7 +61,7 @@ def groups_in(table: Sequence[Topic]) -> tuple[Group, ...]:
         members.setdefault(topic.group, []).append(topic)
     return tuple(
         Group(
-            {topic.name: _WEIGHTS[topic.priority] if stage is not Stage.DEAD else 1 for topic in topics},
+            {topic.name: topic.priority.weight if stage is not Stage.DEAD else 1 for topic in topics},
             topics[0].subscription,
             paid=stage is Stage.GENERATE,
             vendor=vendor,

@@ -27,7 +27,7 @@ from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor,
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
 from tasks.calls.jobs import job_of, vendor_of
-from tasks.calls.lines import room_delay
+from tasks.calls.lines import Waiter, room_delay
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product
@@ -113,16 +113,16 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
         pause = jittered(OUTAGE_PAUSE, services.rng)
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
-    key = key_of(vendor)
-    if ahead := services.lines.ahead(key, task.run, slot, _since(task), services.ledger.now()):
-        return _wait_in_line(slot, key, task, services, ahead)
+    key, waiter = key_of(vendor), _waiter(slot, task)
+    if ahead := services.lines.ahead(key, waiter, services.ledger.now()):
+        return _wait_in_line(waiter, key, services, ahead)
     try:
         async with asyncio.timeout(PREPARE_LIMIT_S):
             await vendor.check_room()
-            services.lines.had_room(key, task.run, slot)
+            services.lines.had_room(key, waiter)
             inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
-        return _full(full, slot, key, task, services)
+        return _full(full, waiter, key, services)
     values = {**task.recipe.values(task.params), **inputs}
     request = JobRequest(
         task.recipe.kind,
@@ -162,7 +162,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         made = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
         await _not_accepted(slot, n, task, services, Code.BUSY)
-        return _full(full, slot, key_of(vendor), task, services)
+        return _full(full, _waiter(slot, task), key_of(vendor), services)
     except VendorRefused as refused:
         await _not_accepted(slot, n, task, services, refused.code)
         raise
@@ -212,26 +212,24 @@ def _wait(limit: float, vendor: str, services: Services) -> Outcome:
     return Snooze(min(limit, FIND_EVERY_S) if can_find(vendor, services) else limit, why=_OPEN)
 
 
-def _full(full: VendorFull, slot: int, key: VendorKey, task: Task, services: Services) -> Outcome:
+def _full(full: VendorFull, waiter: Waiter, key: VendorKey, services: Services) -> Outcome:
     """Wait in line, and pause the paid calls with this key."""
     services.lines.was_full(key)
-    waiting = _wait_in_line(slot, key, task, services, least=full.retry_after or 0.0)
+    waiting = _wait_in_line(waiter, key, services, least=full.retry_after or 0.0)
     return msgspec.structs.replace(waiting, pause=jittered(waiting.delay, services.rng))
 
 
-def _wait_in_line(
-    slot: int, key: VendorKey, task: Task, services: Services, ahead: int = 0, least: float = 0.0
-) -> Snooze:
+def _wait_in_line(waiter: Waiter, key: VendorKey, services: Services, ahead: int = 0, least: float = 0.0) -> Snooze:
     """Snooze, the shorter the longer the run has waited, and keep its place."""
-    now, since = services.ledger.now(), _since(task)
-    delay = max(least, room_delay(now - since, ahead, services.policy.vendor_full_pause_s))
-    services.lines.wait(key, task.run, slot, since, now, delay)
-    return Snooze(delay, body=Generate(slot), why="vendor_full", key=key)
+    now = services.ledger.now()
+    delay = max(least, room_delay(waiter.age(now), ahead, services.policy.vendor_full_pause_s))
+    services.lines.wait(key, waiter, now, delay)
+    return Snooze(delay, body=Generate(waiter.slot), why="vendor_full", key=key)
 
 
-def _since(task: Task) -> float:
-    """Return the time at which the run was accepted, seconds since the epoch."""
-    return task.accepted.deadline - task.recipe.deadline_s
+def _waiter(slot: int, task: Task) -> Waiter:
+    accepted = task.accepted
+    return Waiter(task.run, slot, accepted.deadline - task.recipe.deadline_s, accepted.priority)
 
 
 async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:

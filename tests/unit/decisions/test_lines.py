@@ -7,17 +7,18 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messages.codec import Priority
 from messages.keys import RunId
 from services.vendors.port import VendorKey
-from tasks.calls.lines import SHORTEST_S, Line, VendorLines, room_delay
+from tasks.calls.lines import SHORTEST_S, Line, VendorLines, Waiter, room_delay
 
 LONGEST = 30.0
 KEY, OTHER = VendorKey("runninghub", "one"), VendorKey("runninghub", "two")
-AGES, AHEAD = st.floats(-10, 1e5), st.integers(0, 1000)
+AGES, AHEAD = st.floats(0, 1e5), st.integers(0, 1000)
 
 
-def run(number: int) -> RunId:
-    return RunId("u1", f"t{number}")
+def waiter(number: int, since: float, priority: Priority = Priority.NORMAL) -> Waiter:
+    return Waiter(RunId("u1", f"t{number}"), 1, since, priority)
 
 
 @given(AGES, st.floats(0, 1e5), AHEAD)
@@ -32,26 +33,47 @@ def test_a_pause_that_is_set_shorter_bounds_every_delay(age: Any, ahead: Any, lo
     assert room_delay(age, ahead, longest) == longest
 
 
-@given(st.lists(st.floats(0, 1000), min_size=1, max_size=30))
-def test_the_oldest_run_may_always_ask_and_while_the_vendor_is_full_no_other(sinces: Any) -> None:
-    line = Line()
+@given(st.lists(st.tuples(st.floats(0, 1000), st.sampled_from(Priority)), min_size=1, max_size=30))
+def test_the_oldest_run_may_always_ask_and_while_the_vendor_is_full_no_other(runs: Any) -> None:
+    line, now = Line(), 1001.0
     line.was_full()
-    for number, since in enumerate(sinces):
-        line.wait(run(number), 1, since, 0.0, 30.0)
-    ahead = [line.ahead(run(number), 1, since, 1.0) for number, since in enumerate(sinces)]
-    assert sorted(ahead) == list(range(len(sinces)))
-    oldest = min(range(len(sinces)), key=lambda number: (sinces[number], run(number)))
-    assert [number for number in range(len(sinces)) if line.may_ask(ahead[number])] == [oldest]
+    waiters = [waiter(number, since, priority) for number, (since, priority) in enumerate(runs)]
+    for each in waiters:
+        line.wait(each, now, 30.0)
+    ahead = [line.ahead(each, now) for each in waiters]
+    assert sorted(ahead) == list(range(len(runs)))
+    oldest = max(each.age(now) for each in waiters)
+    (asks,) = [each for each, before in zip(waiters, ahead, strict=True) if line.may_ask(before)]
+    assert asks.age(now) == oldest
     # One that comes for the first time is behind them all.
-    assert line.ahead(run(99), 1, 2000.0, 1.0) == len(sinces)
+    assert line.ahead(waiter(99, 2000.0), now) == len(runs)
+
+
+@given(st.sampled_from(Priority), st.floats(0, 1000), st.floats(0.01, 1000))
+def test_among_equals_the_older_is_first_for_ever(priority: Any, since: Any, later: Any) -> None:
+    line = Line()
+    line.wait(waiter(2, since, priority), since, 1e9)
+    for now in (since + later, since + 10 * later):
+        assert line.ahead(waiter(1, since + later, priority), now) == 1
+
+
+def test_an_urgent_run_overtakes_in_time_and_none_starves() -> None:
+    line = Line()
+    line.wait(waiter(1, 0.0, Priority.LOW), 0.0, 1e9)
+    urgent = waiter(2, 100.0, Priority.HIGH)
+    assert line.ahead(urgent, 101.0) == 1
+    assert line.ahead(urgent, 125.0) == 0
+    # One that has waited for six times as long is not overtaken any more.
+    assert line.ahead(waiter(3, 900.0, Priority.HIGH), 1000.0) == 1
 
 
 def test_after_each_room_that_was_found_twice_as_many_may_ask_until_the_vendor_is_full() -> None:
     line = Line()
-    for number in range(10):
-        line.wait(run(number), 1, float(number), 0.0, 30.0)
+    waiters = [waiter(number, float(number)) for number in range(10)]
+    for each in waiters:
+        line.wait(each, 0.0, 30.0)
     for most in (2, 4, 8):
-        line.had_room(run(most), 1)
+        line.had_room(waiters[most])
         assert line.may_ask(most - 1)
         assert not line.may_ask(most)
     line.was_full()
@@ -60,16 +82,17 @@ def test_after_each_room_that_was_found_twice_as_many_may_ask_until_the_vendor_i
 
 def test_a_run_that_does_not_come_again_holds_up_nobody() -> None:
     line = Line()
-    line.wait(run(1), 1, 0.0, 100.0, 30.0)
-    assert line.ahead(run(2), 1, 50.0, 130.0) == 1
-    assert line.ahead(run(2), 1, 50.0, 142.0) == 0
+    line.wait(waiter(1, 0.0), 100.0, 30.0)
+    assert line.ahead(waiter(2, 50.0), 130.0) == 1
+    assert line.ahead(waiter(2, 50.0), 142.0) == 0
 
 
 def test_slots_of_a_run_wait_by_themselves_and_a_key_does_not_hold_up_another() -> None:
     lines = VendorLines()
+    first, second = (Waiter(RunId("u1", "t1"), slot, 0.0) for slot in (1, 2))
     lines.was_full(KEY)
-    lines.wait(KEY, run(1), 1, 0.0, 0.0, 30.0)
-    assert lines.ahead(KEY, run(1), 2, 0.0, 1.0) == 1
-    assert lines.ahead(OTHER, run(2), 1, 50.0, 1.0) == 0
-    lines.had_room(KEY, run(1), 1)
-    assert lines.ahead(KEY, run(1), 2, 0.0, 1.0) == 0
+    lines.wait(KEY, first, 0.0, 30.0)
+    assert lines.ahead(KEY, second, 1.0) == 1
+    assert lines.ahead(OTHER, waiter(2, 50.0), 1.0) == 0
+    lines.had_room(KEY, first)
+    assert lines.ahead(KEY, second, 1.0) == 0
