@@ -26,7 +26,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from messages.codes import Code
 from services.addresses import is_public, may_be_private
 from services.errors import FetchFailed, FetchRefused, ResultUnusable
-from services.http_body import IDENTITY, is_encoded
+from services.http_body import IDENTITY, is_encoded, let_others_run
 from services.media.types import HEAD, type_of
 from services.retry_after import wait_of
 from services.tls import Certificates
@@ -384,14 +384,16 @@ class _Body:
     def __init__(
         self, response: httpx.Response, pieces: AsyncIterator[bytes], host: str, until: float, limit: int
     ) -> None:
-        length = response.headers.get("Content-Length", "")
+        chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+        # Chunks override a length (RFC 9112, section 6.3).
+        length = "" if chunked else response.headers.get("Content-Length", "")
         self._pieces = pieces
         self._host = host
         self._until = until
         self._limit = limit
         self._count = 0
         self.size: Final = int(length) if length.isascii() and length.isdigit() else -1
-        self.framed: Final = self.size >= 0 or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+        self.framed: Final = self.size >= 0 or chunked
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end."""
@@ -400,6 +402,7 @@ class _Body:
         try:
             async with asyncio.timeout_at(self._until):
                 piece = await anext(self._pieces, b"")
+                await let_others_run(piece)
         except TimeoutError:
             raise FetchFailed(f"{self._host}: {self._count} bytes, and no time left for the rest") from None
         except httpx.HTTPError as error:

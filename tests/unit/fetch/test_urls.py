@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
 import httpx
@@ -188,6 +189,44 @@ async def test_no_other_host_redirects_to_a_private_one() -> None:
     with pytest.raises(ResultUnusable, match="private"):
         await fetch(fetcher(notes, private=("sandbox:9000",)), f"https://{HOST}/a.png")
     assert len(notes.requests) == 1
+
+
+async def test_chunks_override_a_length_that_is_sent_beside_them() -> None:
+    headers = {"Content-Length": "5", "Transfer-Encoding": "chunked"}
+    answer = httpx.Response(200, headers=headers, stream=Crumbs(PNG, len(PNG)))
+    assert await fetch(fetcher(Notes(answer)), f"https://{HOST}/a.png") == PNG
+
+
+class Crumbs(httpx.AsyncByteStream):
+    """A body whose pieces are all there at once, however small."""
+
+    def __init__(self, body: bytes, size: int = 1) -> None:
+        self._body = body
+        self._size = size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._body), self._size):
+            yield self._body[at : at + self._size]
+
+
+async def test_a_body_of_crumbs_holds_up_nobody_and_keeps_its_time_limit() -> None:
+    guard, turns = fetcher(Notes(httpx.Response(200, stream=Crumbs(PNG + bytes(800))))), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    assert len(await fetch(guard, f"https://{HOST}/a.png")) == len(PNG) + 800
+    beside.cancel()
+    assert turns >= 800
+    late = fetcher(Notes(httpx.Response(200, stream=Crumbs(PNG + bytes(800)))))
+    with pytest.raises(FetchFailed, match="no time left"):
+        async with late.open(f"https://{HOST}/a.png", total=0.0) as fetched:
+            [piece async for piece in fetched]
+    await late.close()
 
 
 async def test_a_star_alone_allows_nothing() -> None:

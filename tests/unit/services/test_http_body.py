@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 import tracemalloc
@@ -69,6 +70,21 @@ async def test_a_body_that_was_handed_over_whole_has_the_same_limit() -> None:
     response = httpx.Response(200, content=b"abc")
     assert await read_body(response, 3) == b"abc"
     assert await read_body(response, 2) == b""
+
+
+async def test_a_body_of_crumbs_holds_up_nobody() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    assert len(await read_body(httpx.Response(200, stream=Stream([b"x"] * 5000)), 1 << 20)) == 5000
+    beside.cancel()
+    assert turns >= 4999
 
 
 async def test_what_breaks_off_says_so() -> None:
