@@ -150,7 +150,12 @@ class ResultUnusable(Transient):
 
 
 class UploadFailed(Transient):
-    """The vendor did not take an upload."""
+    """The vendor did not accept an upload, in a way that is no outage: no JSON, say, or an unlisted code.
+
+    As `ResultUnusable`, attempts are spent slowly: an odd answer may last for a minute.
+    """
+
+    least_delay = 30.0
 
 
 class NotFound(Permanent):

@@ -134,9 +134,10 @@ def test_the_backoff_uses_the_whole_of_a_range_that_doubles() -> None:
         assert 0.9 * ceiling < max(delays) <= ceiling
 
 
-@given(RNGS)
-def test_five_looks_at_an_unusable_result_take_two_minutes(rng: random.Random) -> None:
-    outcomes = [outcome_of(ResultUnusable("x"), attempt, rng) for attempt in range(MAX_ATTEMPTS)]
+@pytest.mark.parametrize("kind", [ResultUnusable, UploadFailed])
+@given(rng=RNGS)
+def test_five_tries_at_an_odd_answer_take_two_minutes(kind: type[Transient], rng: random.Random) -> None:
+    outcomes = [outcome_of(kind("x"), attempt, rng) for attempt in range(MAX_ATTEMPTS)]
     assert [type(outcome) for outcome in outcomes] == [Retry] * LAST + [DeadLettered]
     assert sum(outcome.delay for outcome in outcomes if isinstance(outcome, Retry)) >= 120
 
