@@ -19,19 +19,19 @@ from messages.errors import BadSignature, NewerMessage, NotSigned
 __all__ = ["KEY_ID", "MessageKey", "MessageKeys"]
 
 KEY_ID: Final = re.compile(r"[A-Za-z0-9]{1,8}", re.ASCII)
-"""Of the id of a key; two characters keep messages small."""
+"""Form of a key's id; two characters keep messages small."""
 
 _MAC_BYTES: Final = 16
 _MAC_CHARS: Final = 22
 
 
 class MessageKey:
-    """One key.
+    """Key that signs messages and checks their signatures.
 
     Args:
         key_id: matches `KEY_ID`.
         secret: at least as long as the hash, see RFC 2104, section 3.
-        stages: that it may sign; None for all.
+        stages: stages whose messages it may sign; None for all.
     """
 
     __slots__ = ("_keyed", "key_id", "stages")
@@ -91,7 +91,7 @@ class MessageKeys:
         return self._signer[stage]
 
     def check(self, signature: str, stage: str, header: bytes, body: bytes, created: float) -> None:
-        """Insist on a signature.
+        """Check the signature of a message.
 
         Args:
             signature: as it came; empty for none.

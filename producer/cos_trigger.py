@@ -29,7 +29,10 @@ log = logs.get(__name__)
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
-    """Handle an event of the platform. Returns how many records were accepted, known, ended, rejected or ignored.
+    """Handle an event of the platform.
+
+    Returns:
+        Number of the event's records for each result: `ignored`, and those of `tasks.accepting.accept.Taken`.
 
     Raises:
         messages.errors.ScfWorkersError: another service failed; the platform calls again.

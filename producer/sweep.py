@@ -53,7 +53,7 @@ class SweepRequest(msgspec.Struct, frozen=True):
     """Parameters of a call: fields of its event, or of the JSON in the timer's `Message`."""
 
     older_than: Annotated[float, msgspec.Meta(ge=0)] = OLDER_THAN_S
-    """Age in seconds below which neither a task nor a record is checked."""
+    """Least age, in seconds, of the tasks and records that are checked."""
     cursor: str = ""
     """Position to continue from; empty begins with the oldest task."""
 
@@ -131,7 +131,7 @@ async def sweep(
 
     Args:
         services: the bundle of services.
-        older_than: age in seconds below which neither a task nor a record is checked.
+        older_than: least age, in seconds, of the tasks and records that are checked.
         cursor: cursor of the first page.
         until: time after which no new task is checked, by the monotonic clock; an incomplete page is read again.
 

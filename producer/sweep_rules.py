@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 OLDER_THAN_S: Final = 600.0
-"""Age in seconds below which neither a task nor a record is checked."""
+"""Least age, in seconds, of the tasks and records that are checked."""
 
 REDELIVER_EVERY_S: Final = 3600.0
 """Seconds between two deliveries of a verdict that the backend acknowledged and still lists as missing."""

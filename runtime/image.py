@@ -325,7 +325,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes) -> None:
         self.connection.settimeout(_ANSWER_S)
-        # Of a line that is no request's the base thinks that it is HTTP/0.9, which has neither status nor headers.
+        # The base class takes a malformed request line for HTTP/0.9, whose answers have neither status nor headers.
         self.request_version = self.protocol_version
         # Not `send_response`, which adds the names and versions of the server and of Python.
         self.send_response_only(status)

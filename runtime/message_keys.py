@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["MIN_KEY_BYTES", "ParsedKey", "open_keys", "parse_keys"]
 
 MIN_KEY_BYTES: Final = 32
-"""As long as the hash (RFC 2104, section 3)."""
+"""Length of the hash (RFC 2104, section 3)."""
 
 _SEPARATOR: Final = re.compile(r"[\s,]+")
 _EVERY: Final = "*"
 
 
 class ParsedKey(msgspec.Struct, frozen=True):
-    """One entry of the variable."""
+    """Entry of `MESSAGE_KEYS`."""
 
     key_id: str
     stages: frozenset[str] | None
-    """That it may sign; None for all."""
+    """Stages whose messages it may sign; None for all."""
     secret: Secret
 
 

@@ -98,7 +98,7 @@ class Instance(Generic[Opened]):
         try:
             return self._loop.run_until_complete(self._call(work))
         except Exception as error:  # noqa: BLE001 - logged whole, and raised again for the platform
-            # Where settings are read is no news: what they lack is all that helps.
+            # Bad settings are logged without a traceback: the place where they were read does not help.
             log.error(Event.CALL_FAILED, error=BadSettings(str(error)) if isinstance(error, BadSettings) else error)
             raise _redacted(error) from None
         finally:

@@ -92,9 +92,9 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ()
     """COS keys of a success, in order: `output/{user}/{task}/frame_01.jpg`, …"""
     message: str = ""
-    """Of a failure: the catalogue's text for an end user."""
+    """The catalogue's text of a failure, for an end user."""
     code: str = ""
-    """Of a failure: the catalogue's code."""
+    """The catalogue's code of a failure."""
     vendor_task_id: str = ""
     """The vendor's id of the last job, if there was one; only the older form has it."""
 
@@ -241,10 +241,10 @@ class Backend:
         """Send a verdict to the backend. Repeating it is harmless.
 
         Returns:
-            The backend's final answer: it has the verdict, or it holds the contrary one.
+            The backend's final answer: it has the verdict, or it answered 409, with the contrary verdict or none.
 
         Raises:
-            services.errors.BackendDown: it did not take it; `refused` when it was our signature.
+            services.errors.BackendDown: it did not take the verdict; `refused` is True if it rejected our signature.
         """
         result = "failed"
         with span(SpanName.CALLBACK, status=callback.status):
@@ -401,7 +401,7 @@ class Backend:
 
 
 def _request(callback: Callback, form: Form) -> tuple[str, Mapping[str, object]]:
-    """Path and body of a callback."""
+    """Return path and body of a callback."""
     urls = [f"cos://{key}" for key in callback.outputs]
     success = callback.status == "success"
     if form == "steps":

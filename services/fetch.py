@@ -69,7 +69,7 @@ class Fetched:
         self.framed: Final = body.framed
         """True if a truncated body is noticed: by a length, or by a last chunk."""
         self.content_type: Final = content_type
-        """By its first bytes, whatever the server called it."""
+        """Type that its first bytes show, whatever the server called it."""
 
     def __aiter__(self) -> Self:
         """Iterate over the pieces."""

@@ -85,7 +85,7 @@ async def diagnose(address: Address) -> Fault | None:
 
 
 def _parts(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL, or of the first host of several."""
+    """Return scheme, host and port of a URL, or of the first host of several."""
     try:
         first = urlsplit(url.partition(",")[0])
         return first.scheme, first.hostname or "", first.port or _PORTS.get(first.scheme, 0)

@@ -35,7 +35,7 @@ class Policy:
     ticket_required: bool = True
     upload_limit_s: float = 3600.0
     block_suspect: bool = True
-    """Of results."""
+    """True if suspect pictures among the results are blocked."""
     audit_inputs: bool = True
     block_suspect_inputs: bool = False
     expected_s: float = 0.0
@@ -78,7 +78,7 @@ class TriggerServices:
     objects: Objects
     """The data bucket: input, staging, output."""
     bucket: str
-    """Its name, with the appid."""
+    """Name of the data bucket, with the APPID."""
     ledger: Ledger
     policy: Policy
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
@@ -91,7 +91,7 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     vendors: Mapping[str, Vendor]
     fetcher: Fetcher
     identities: CallIdentities = field(default_factory=lambda: CallIdentities("", Secret("")))
-    """Of paid calls, for vendors that find them."""
+    """Identities of paid calls, for vendors that find a call by its identity."""
     lines: VendorLines = field(default_factory=VendorLines)
     """Runs that wait for room at a vendor, as this process knows them."""
     rng: random.Random = field(default_factory=random.Random)

@@ -108,13 +108,13 @@ class View(msgspec.Struct, frozen=True):
     """Every record, the oldest first."""
     accepted: Accepted | None
     calls: tuple[PaidCall, ...]
-    """By slot and number."""
+    """Paid calls, sorted by slot and number."""
     stopped: tuple[Stopped, ...]
     """Messages that were given up, the oldest first."""
     verdict: Verdict | None
     delivered: Delivered | None
     results: tuple[ManifestItem, ...]
-    """Of a success, unless they were withdrawn."""
+    """Results of a success, unless they were withdrawn."""
 
 
 def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float]:

@@ -13,7 +13,7 @@ __all__ = ["FIELDS"]
 
 FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        # Of every line.
+        # Fields of every line.
         "time": "time of the line, UTC, in milliseconds",
         "level": "DEBUG, INFO, WARNING or ERROR",
         "event": "name of the event, from the table of events",
@@ -23,7 +23,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "span_id": "span in which it was logged, if spans are recorded",
         "request_id": "the platform's id of the function call",
         "function": "function that does the work: `producer.cos_trigger`, `consumers.clean`, …",
-        # Of a task and its messages.
+        # Fields of a task and its messages.
         "user_id": "the user who bought the task",
         "task_id": "the task",
         "step": "step of the backend's pipeline",
@@ -45,7 +45,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "running": "number of messages in flight",
         "inputs": "number of inputs of an upload",
         "records": "number of records: of an event, or of rows that cannot be decoded",
-        # Of other services.
+        # Fields of other services.
         "bucket": "bucket of an object",
         "key": "key of an object",
         "size": "bytes",
@@ -61,7 +61,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "cost": "cost of a job, as the vendor reports it",
         "reason": "why a message became a dead letter, or a job failed (the vendor's text)",
         "client": "address of the caller",
-        # Of ends and errors.
+        # Fields of ends and errors.
         "status": "a verdict's status, or an HTTP answer's",
         "mine": "true if this writer created the record",
         "result": "result of a callback",
@@ -79,7 +79,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "thread": "thread that an exception ended",
         "message": "text of a library's line",
         "cut_fields": "number of fields dropped from a line that was too long",
-        # Of a sweep.
+        # Fields of a sweep.
         "listed": "tasks checked",
         "woken": "runs woken",
         "redelivered": "verdicts for which another delivery was requested",
@@ -89,7 +89,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "odd": "rows that raised an alarm",
         "pages": "pages read",
         "cursor": "cursor at which it stopped",
-        # Of a drain or a push.
+        # Fields of a drain or a push.
         "done": "messages whose effect is stored",
         "throttled": "messages published again with a delay: too many of their user are at work, or they run isolated",
         "cut_off": "messages that were interrupted at the end of the call; copies go on",

@@ -264,7 +264,7 @@ def doctor(
 @app.command()
 def sweep(
     older_than: Annotated[
-        float, typer.Option(min=0.0, help="Age in seconds below which tasks and records are not checked.")
+        float, typer.Option(min=0.0, help="Least age, in seconds, of the tasks and records to check.")
     ] = 600.0,
     cursor: Annotated[str, typer.Option(help="Cursor at which an earlier sweep stopped.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,

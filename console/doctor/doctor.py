@@ -200,7 +200,7 @@ async def _outside(environ: Mapping[str, str]) -> list[Finding]:
     try:
         return await _ask(environ)
     except (BadBrokerUrl, BrokerDown) as error:
-        # Everything else is looked at beside a broker that cannot fail.
+        # Run all other checks with a broker that cannot fail.
         rest = await _outside({**environ, "BROKER_URL": _SPARE_BROKER})
         spare = {check.name for check in options_of(_SPARE_BROKER, lambda _: "").checks()}
         broker = await _failed("broker", _said(error), _broker_remedy(environ), broker_address(load_settings(environ)))

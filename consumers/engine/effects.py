@@ -62,7 +62,7 @@ log = logs.get(__name__)
 
 
 class Effects:
-    """Executor of outcomes.
+    """Effects of outcomes: published messages, verdicts and dead letters.
 
     Args:
         services: the bundle of services.
@@ -195,7 +195,7 @@ class Effects:
             seq += 1
 
     async def _record_wait(self, why: str, delay: float, message: Message) -> None:
-        """Light messages record nothing: while a vendor is away, each of its jobs would be a listing more."""
+        """Record why a message waits; not for a light one: while a vendor is away, each job would cost a listing."""
         header = message.header
         if why and is_marked(header):
             name = Waits.at(header.stage, header.seq, slot_of(message.body))

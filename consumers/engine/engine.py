@@ -78,7 +78,7 @@ log = logs.get(__name__)
 
 
 class Engine:
-    """Runner of single messages.
+    """Engine: works on single messages.
 
     Args:
         services: the bundle of services.
@@ -98,7 +98,7 @@ class Engine:
     async def run_one(
         self, delivery: Delivery, consumer: Consumer, message: Message | InvalidMessage | None = None
     ) -> None:
-        """Work on one message, carry out its effects, and only then ack it.
+        """Work on one message, carry out its effects, and only then ack it. A sweep's wake alone is acked first.
 
         Cancelled, it publishes a copy with the same attempt and acks: a begun message is never released.
 
@@ -170,7 +170,7 @@ class Engine:
             await self._effects.carry_out(Snooze(delay), message, delivery)
 
     async def _pass_on_unread(self, delivery: Delivery, message: InvalidMessage) -> None:
-        """Put back what a newer build may read, as the bytes that came, while it is young; else a dead letter."""
+        """Publish a young message of a newer build again, byte for byte; publish a dead letter for any other."""
         if isinstance(message, NewerMessage) and is_young(self._services.ledger.now() - message.created):
             delay = jittered(PUT_BACK_DELAY, self._services.rng)
             await self._effects.publish(delivery.topic, delivery.payload, delay)
@@ -242,7 +242,7 @@ class Engine:
             _received(header, waited)
             guarded = is_guarded(header, waited, holder_died=delivery.holder_died)
             known = await self._known(await self._save_ids(message), guarded=guarded)
-            # A sweep's wake was acked before: it can kill one process at most.
+            # A sweep's wake needs no mark: it was acked before, so it can kill one process at most.
             task = await self._begin(known, delivery, guarded=guarded and not _is_sweep(message))
             if isinstance(task, Task | None):
                 failure = Event.STAGE_FAILED
@@ -449,7 +449,7 @@ def _done(message: Message, outcome: Outcome, started: float) -> None:
     if metrics.is_on():
         metrics.count(Metric.MESSAGES_DONE, stage=header.stage, kind=header.kind or "none", outcome=name)
         metrics.observe(Metric.STAGE_DURATION, took, stage=header.stage, outcome=name)
-    # That there was nothing to do is no news, and the commonest end of a wake.
+    # "Nothing to do" is logged at DEBUG: it is the most frequent end of a wake.
     (log.debug if name == "leave" else log.info)(Event.MESSAGE_DONE, outcome=name, took=took)
 
 

@@ -43,7 +43,7 @@ class Fault(msgspec.Struct, frozen=True):
     error: str
     """Its class."""
     code: Code
-    """Of the catalogue."""
+    """Its code in the catalogue."""
     detail: str = ""
     """Its text: one line, redacted, at most `DETAIL_LENGTH` characters."""
     place: str = ""

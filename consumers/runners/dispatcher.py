@@ -21,13 +21,13 @@ from transport.port import Consumer, Delivery
 __all__ = ["HOLD_S", "DeliveryOutcome", "Dispatcher", "give_back"]
 
 HOLD_S: Final = 1.0
-"""Seconds that a message is held which cannot begin here; then it goes back, for another worker to have."""
+"""Seconds for which a message that cannot begin here is held; then it goes back, so that another worker may take it."""
 
 log = logs.get(__name__)
 
 
 class DeliveryOutcome(StrEnum):
-    """How work on one delivery ended."""
+    """Ways in which work on a delivery ends."""
 
     DONE = "done"
     """Its effect is stored and it was acked."""

@@ -56,7 +56,7 @@ class Drained(msgspec.Struct, frozen=True):
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Entry of the function: one drain within the function's time limit. Returns the counts.
+    """Drain once, within the function's time limit. Returns the counts.
 
     The event, or the JSON in a timer's `Message`, may narrow the topics: `{"topics": ["poll", "wake"]}`.
 

@@ -21,7 +21,7 @@ REST_FACTOR: Final = 3.0
 
 
 class ShutTime:
-    """How long a gate may be shut for one that waits, and when again. Pure.
+    """Times of a gate: how long it may be shut for one that waits, and when again. Pure.
 
     Shut in vain, it is shut twice as long the next time, so at last for as long as the longest work inside takes: none
     waits for ever. And it is open for `REST_FACTOR` times as long in between, so that the others lose a fixed share of
@@ -83,7 +83,7 @@ class ExclusiveGate:
             self._changed()
 
     async def enter_isolated(self) -> float:
-        """Wait, for a bounded time, until nobody is inside.
+        """Wait, for a bounded time, until all others have left.
 
         Returns:
             0 for one that has passed: `leave_isolated` must follow. Else the seconds after which to try again.
@@ -115,11 +115,11 @@ class ExclusiveGate:
         self._open()
 
     def _may_isolate(self, now: float) -> bool:
-        """While the gate is to stay open, one may be isolated only where that holds up nobody."""
+        """Return True if one may pass isolated. While the gate is to stay open, that must delay no other."""
         return not self._inside and not self._isolated and (not self._queued or now >= self._times.open_until)
 
     def _shut(self, now: float) -> float:
-        """Let nobody in any more. Returns since when."""
+        """Shut the gate, if it is open. Returns the time since when it is shut."""
         if self._shut_since is None:
             self._shut_since = now
         return self._shut_since

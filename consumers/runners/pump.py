@@ -94,7 +94,7 @@ def _narrow(group: Group, topics: Sequence[str]) -> Group:
 
 
 class Pump:
-    """Taker of messages for a dispatcher. Must be made while the loop runs.
+    """Pump: takes messages and gives them to a dispatcher. Must be made while the loop runs.
 
     Args:
         broker: the broker.
@@ -106,7 +106,7 @@ class Pump:
         prefetch: messages fetched ahead of each topic. More than none is quicker where a message takes well under a
             millisecond, and keeps them from other workers while this one is busy.
         grace: seconds that begun messages may take after `stop`.
-        until: end by the loop's clock: paid work that might not be done by then is not begun.
+        until: time of its end, by the loop's clock: paid work that might not be done by then is not begun.
         reserve: longest seconds of paid work.
         health: file that is touched while the pump takes work; empty for none.
     """
@@ -165,7 +165,7 @@ class Pump:
         """Work until `stop`.
 
         Raises:
-            transport.errors.BrokerDown: no subscription could be opened.
+            transport.errors.BrokerDown: a subscription could not be opened.
         """
         consumers = await self._subscribe()
         try:
@@ -247,7 +247,7 @@ class Pump:
                 await self._dispatcher.work(delivery, consumer, may_begin, has_spare=has_spare)
 
     def _has_spare(self, asking: Mapping[int, float]) -> bool:
-        """Whether a permit of a group has waited for a message for long enough to say that there is none."""
+        """Return True if a permit of a group has waited for a message for so long that there seems to be none."""
         return bool(asking) and self._loop.time() - min(asking.values()) >= _EMPTY_S
 
     def _may_begin(self, group: Group) -> bool:

@@ -66,7 +66,7 @@ class Pushed(msgspec.Struct, frozen=True):
 
 
 def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, int]:
-    """Entry of the function: works on every record of the event. Returns the counts.
+    """Work on every record of the event. Returns the counts.
 
     Raises:
         messages.errors.ScfWorkersError: a record could be neither done nor published; the platform calls again.
@@ -173,7 +173,7 @@ class _Batch:
             self._room.release()
 
     async def receive(self) -> Delivery:
-        """Never called: the records are given."""
+        """Raise `Closed`: the records are here already, so it is never called."""
         raise Closed("the records are here already")
 
     async def ack(self, delivery: Delivery) -> None:

@@ -28,14 +28,14 @@ _WEIGHT: Final = 0.3
 """Weight of the newest duration in the average."""
 
 _LOOK_S: Final = 0.25
-"""Seconds between two looks whether the cap yields."""
+"""Seconds between two checks of whether the cap yields."""
 
 _CAPPED: Final = frozenset({Stage.CLEAN.value, Stage.GENERATE.value, Stage.COLLECT.value})
 """Stages that take their time. Polls are short, and a verdict never waits."""
 
 
 def throttle_delay(ahead: int, took_s: float, most: int) -> float:
-    """Seconds until a message over the cap comes again.
+    """Return the seconds until a message over the cap comes again.
 
     Args:
         ahead: older messages of its user that come again before it.

@@ -101,12 +101,12 @@ class WeightedConsumer:
         self._timers[topic] = self._loop.call_later(seconds, then, topic)
 
     def _settle(self, topic: str) -> None:
-        """Mark a topic as ready for the choice."""
+        """Note that `receive` need not wait for a topic any longer before it chooses."""
         self._settled.add(topic)
         self._changed.set()
 
     def _take(self, topic: str) -> Delivery:
-        """Drop a message; its topic is then unknown again."""
+        """Take the message that a topic holds; `receive` then waits for the topic again."""
         self._timers[topic].cancel()
         self._settled.discard(topic)
         return self._at_hand.pop(topic)

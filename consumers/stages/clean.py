@@ -29,7 +29,7 @@ __all__ = ["clean"]
 
 
 async def clean(_header: Header, _body: Clean, task: Task, services: Services) -> Outcome:
-    """Make the products; those of an earlier clean count instead."""
+    """Make the products, unless an earlier clean has recorded them in `cleaned`."""
     if not task.recipe.vendor:
         products = await _products(task, services)
         await audited([product.key for product in products], services)

@@ -52,7 +52,9 @@ def is_before_job(stage: str, reason: str) -> bool:
 
 
 async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
-    """Record the letter; then verdict `failed`, unless a verdict is there or a job is alive.
+    """Record the letter, and return its outcome: verdict `failed`, unless a verdict exists or a job is alive.
+
+    An unreadable message, and a notify, poll or wake that fails by itself, is only recorded (see `must_only_record`).
 
     A letter is only a pointer: its contents are shown to people and decide nothing. The engine's own record
     `stopped-…`, written before the letter was published, decides.

@@ -49,7 +49,7 @@ _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
 
 _SLOTS: Final = 1
-"""Of every kind."""
+"""Slots of a run, whatever its kind."""
 
 _OPEN: Final = "call_open"
 """Reason of the wait for a call with an unknown outcome."""
@@ -68,7 +68,7 @@ def open_limit_of(recipe: Recipe) -> float:
 
 
 async def generate(_header: Header, body: Generate, task: Task, services: Services) -> Outcome:
-    """Lead the run to a running job."""
+    """Make the paid call that the run needs, or follow up the calls that it has made."""
     slot = body.slot
     if slot > _SLOTS or await services.ledger.read(task.run, Cleaned.at()) is None:
         log.warning(Event.MESSAGE_UNPROVEN, slot=slot, why="no such slot was sold, or its inputs are not ready")

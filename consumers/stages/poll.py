@@ -26,7 +26,7 @@ log = logs.get(__name__)
 
 
 async def poll(header: Header, body: Poll, task: Task | None, services: Services) -> Outcome:
-    """Look once. A marked poll (task given) first reads the jobs from the ledger."""
+    """Ask the vendor once for the jobs' state. A marked poll (task given) first reads the jobs from the ledger."""
     since = body.since / 1000
     if task is not None:
         calls = await services.ledger.calls(task.run, body.slot)

@@ -174,7 +174,7 @@ def _is_upload_late(body: Wake, services: Services, *, patience: int) -> bool:
 
 
 def _patience_with(error: Exception) -> int:
-    """Multiple of the upload limit for which acceptance may fail: an outage may end, a newer build may come."""
+    """Return for how many upload limits acceptance may fail: an outage may end, a newer build may come."""
     return 2 if isinstance(error, Outage) and not isinstance(error, NotHere) else 1
 
 

@@ -33,12 +33,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class CosApp(Starlette):
-    """COS on the host of every bucket and, in path style, on the loopback host; with control endpoints.
+    """Stand-in of COS: serves each bucket on its own host and, in path style, on the loopback host.
+
+    It has control endpoints too.
 
     `app.state.service` is the running `Service`, `app.state.events` its `Events`.
 
     Args:
-        service: shared state of the verbs.
+        service: state that all request handlers share.
         secrets: SecretId -> SecretKey.
         tokens: SecretId -> token that its requests must carry.
     """

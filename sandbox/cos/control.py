@@ -33,7 +33,7 @@ _PAGE = 1000
 
 
 def control_routes(service: Service) -> list[Route]:
-    """Routes of the control endpoints."""
+    """Return the routes of the control endpoints."""
     control = _Control(service)
     return [
         Route("/_sandbox/health", control.health, methods=["GET"]),

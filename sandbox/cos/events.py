@@ -61,7 +61,7 @@ class Created:
     name: str
     """Put, Post, Copy or CompleteMultipartUpload."""
     bucket: str
-    """With the APPID."""
+    """Name of the bucket, with the APPID."""
     key: str
     size: int
     etag: str

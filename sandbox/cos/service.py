@@ -1,4 +1,4 @@
-"""Shared state of the stand-in's verbs: store, clock and threads; reading of bodies, sending of events."""
+"""State that the stand-in's request handlers share: store, clock and threads; reading of bodies, sending of events."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seconds: float = 0.0
     """If not 0: seconds from the first affected call during which every call is affected."""
     accepted: bool = False
-    """Of a call: it takes effect, and only its answer is faulty."""
+    """True if the affected call takes effect, and only its answer is faulty."""
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS[self.on]:

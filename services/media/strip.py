@@ -145,7 +145,7 @@ def _jpeg(data: Data, label: bytes) -> Stripped:
 
 
 def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
-    """(marker, begin, end) of everything from SOI to EOI; what follows a SOS belongs to it."""
+    """Iterate over (marker, begin, end) of everything from SOI to EOI; what follows a SOS belongs to it."""
     if data[:2] != b"\xff\xd8":
         raise Malformed("no JPEG")
     yield _SOI, 0, 2
@@ -186,7 +186,7 @@ def _application(marker: int, body: bytes, segment: tuple[int, int]) -> Piece | 
         case 0xE0 if body.startswith(b"JFIF\0") and len(body) >= _JFIF_SIZE:
             return segment if len(body) == _JFIF_SIZE else _segment(marker, body[: _JFIF_SIZE - 2] + bytes(2))
         case 0xE2 if body.startswith(_ICC):
-            # Of a profile in several segments none may be missing.
+            # A profile in several segments is useless if one of them is missing.
             alone = body[len(_ICC) :][:2] == b"\1\1"
             return None if alone and _SRGB.search(body) else segment
         case 0xEE if body.startswith(b"Adobe") and len(body) >= _ADOBE_SIZE:
@@ -318,7 +318,7 @@ def _webp_of(data: Data, chunks: list[tuple[bytes, tuple[int, int]]], label: byt
 
 
 def _mp4(data: Data, _: bytes) -> Stripped:
-    """All of it: only that it is whole is looked at."""
+    """Return the whole file, after a check that it is complete."""
     at = 0
     while at < len(data):
         (size,) = struct.unpack(">I", data[at : at + 4])

@@ -54,9 +54,9 @@ class JobStatus(msgspec.Struct, frozen=True):
     files: tuple[JobFile, ...] = ()
     """Results in the vendor's order, previews and other by-products left out."""
     code: Code = Code.VENDOR_FAILED
-    """Of a failed job: the catalogue's code."""
+    """The catalogue's code of a failed job."""
     reason: str = ""
-    """Of a failed job: the vendor's own words, for operators only."""
+    """The vendor's own words about a failed job, for operators only."""
     cost: str = ""
     """The vendor's charge as text, for the log."""
     known: bool = True
@@ -97,7 +97,7 @@ class VendorKey(msgspec.Struct, frozen=True, order=True):
     label: str
 
     def __str__(self) -> str:
-        """Vendor and label, as logs and screens show it."""
+        """Return vendor and label, as logs and screens show the key."""
         return f"{self.vendor}/{self.label}"
 
 

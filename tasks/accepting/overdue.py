@@ -13,7 +13,7 @@ from tasks.context import Services
 __all__ = ["is_overdue"]
 
 _MAX_PAGES: Final = 20
-"""Of the backend's list, which begins with the oldest; what stands further back is found by a later sweep."""
+"""Pages read of the backend's list, which begins with the oldest task; a later sweep finds the tasks further back."""
 
 
 async def is_overdue(run: RunId, limit_s: float, services: Services) -> bool:

@@ -133,7 +133,7 @@ def verify(token: str, secret: Secret, *, user: str, task: str, step: int) -> Ti
 
 
 def check_sold(ticket: Ticket, *, now: float, kind: str, params: Mapping[str, object], inputs: int = 1) -> None:
-    """Insist that a ticket sells exactly this, or this with more inputs.
+    """Check that a ticket sells exactly this, or this with more inputs.
 
     Args:
         ticket: as `verify` returned it.
@@ -184,7 +184,10 @@ def _decode(token: str, key: bytes) -> Ticket:
 
 
 def _options() -> Options:
-    """Nothing but the signature: claims are checked below. An audience may be a list, and the caller says the time."""
+    """Return options that check the signature alone: this module checks the claims.
+
+    An audience may be a list, and the caller says the time.
+    """
     return {
         "verify_signature": True,
         "verify_aud": False,

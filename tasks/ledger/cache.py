@@ -28,7 +28,7 @@ class FinalCache(Generic[V]):
         self._values: OrderedDict[str, V] = OrderedDict()
 
     def __len__(self) -> int:
-        """Most values that are kept."""
+        """Return the number of values that are kept now."""
         return len(self._values)
 
     def get(self, key: str) -> V | None:

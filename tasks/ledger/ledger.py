@@ -112,7 +112,7 @@ class Ledger:
             raise
 
     async def ask_time(self) -> float:
-        """Ask the store for its time, and return it: for who must not rest on a machine's clock before anything else.
+        """Ask the store for its time, and return it: for decisions that must not depend on this machine's clock.
 
         Raises:
             services.errors.ObjectsDown: it did not answer.
@@ -199,7 +199,7 @@ class Ledger:
         return found
 
     async def calls(self, run: RunId, slot: int = 1) -> tuple[PaidCall, ...]:
-        """Every paid call of a slot, found by GET until one is absent: a listing is only a hint."""
+        """Return every paid call of a slot, found by GET until one is absent: a listing is only a hint."""
         found: list[PaidCall] = []
         while intent := await self.read(run, Intent.at(slot, len(found) + 1)):
             found.append(await self._call(run, slot, len(found) + 1, intent))
@@ -272,7 +272,7 @@ class Ledger:
         return stored.record if stored else None
 
     async def next_seq(self, run: RunId, stage: str) -> int:
-        """Seq of a message that follows no other of its stage: one above the highest begun, else 0."""
+        """Return the seq of a message that follows no other of its stage: one above the highest begun, else 0."""
         return Snapshot(run, begun=await self._begun(run)).next_seq(stage)
 
     async def newest_collected(self, run: RunId) -> Collected | None:
@@ -301,7 +301,7 @@ class Ledger:
         return found.record if found else None
 
     async def trail(self, run: RunId) -> Mapping[int, Mapping[str, float]]:
-        """Every record of every run of a step, from a listing: a hint.
+        """Return every record of every run of a step, from a listing: a hint.
 
         Args:
             run: any run of the step.

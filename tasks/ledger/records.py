@@ -70,7 +70,7 @@ class Accepted(Once, frozen=True):
     ticket_expires: int = 0
     """When the ticket that was shown ends, seconds since the epoch; 0 when none was. The ticket itself is not kept."""
     vendor: str = ""
-    """Who is paid for it; empty for a kind without a vendor."""
+    """Vendor that is paid for it; empty for a kind without a vendor."""
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -155,7 +155,7 @@ class StagedFile(msgspec.Struct, frozen=True):
     etag: str
     size: int
     digest: str
-    """Of the path of the vendor's URL: what a file is known by."""
+    """Digest of the path of the vendor's URL, by which a file is recognised."""
 
 
 class Collected(OfTurn, frozen=True):
@@ -187,7 +187,7 @@ class Stopped(OfMessage, frozen=True):
     reason: str
     """A `messages.bodies.Reason`."""
     code: str
-    """Of the catalogue."""
+    """Code of the catalogue."""
     error: str
     """Class of the error."""
     place: str = ""
@@ -207,7 +207,7 @@ class Verdict(Once, frozen=True):
 
     status: Status
     code: str = ""
-    """Of the catalogue; empty for a success."""
+    """Code of the catalogue; empty for a success."""
     manifest: tuple[ManifestItem, ...] = ()
     job: str = ""
     """The vendor's job that brought the results."""

@@ -58,7 +58,7 @@ class Admin:
         clock: returns the wall time in seconds.
 
     Raises:
-        transport.errors.BadBrokerUrl: the URL is not of this form.
+        transport.errors.BadBrokerUrl: the URL is not `http://host:port` or `https://host:port`.
     """
 
     def __init__(

@@ -386,7 +386,7 @@ def _ignore(result: object) -> None:
 
 
 def _name(found: Any, batch: int) -> str:  # noqa: ANN401 - the library is untyped
-    """Format a message id; equal for the publisher and every delivery. Unique, as topics never share a ledger."""
+    """Format a message id, the same for publisher and deliveries. Unique: no two topics share a BookKeeper ledger."""
     entry = f"{found.ledger_id()}:{found.entry_id()}"
     return entry if batch < 0 else f"{entry}:{batch}"
 

@@ -42,17 +42,17 @@ class NoPeers:
     """Our number in the file."""
 
     def maintenance_due(self, now: float) -> bool:
-        """Loop: True if `maintain` should run now. `now` is monotonic seconds, here and below."""
+        """Return True if `maintain` should run now. On the loop. `now` is monotonic seconds, here and below."""
         del now
         return False
 
     @property
     def maintain_at(self) -> float:
-        """Loop: latest time of the next `maintain`, in monotonic seconds."""
+        """Latest time of the next `maintain`, in monotonic seconds. On the loop."""
         return math.inf
 
     def lease_expired(self, now: float) -> bool:
-        """Loop: True if our lease expired before it was renewed, so that peers may hold our messages now."""
+        """Return True if our lease expired before it was renewed: peers may hold our messages now. On the loop."""
         del now
         return False
 
@@ -74,14 +74,14 @@ class NoPeers:
         """Remove this broker as a holder and release all messages it holds. In a transaction."""
 
     def attach(self, wake: Callable[[], None]) -> None:
-        """Loop: call `wake` whenever a peer wakes us or dies; repeat the call to include newly found peers."""
+        """Call `wake` whenever a peer wakes us or dies; attach again to include newly found peers. On the loop."""
 
     def close(self) -> None:
-        """Loop: close the pipes."""
+        """Close the pipes. On the loop."""
 
 
 class Peers(NoPeers):
-    """This broker as a holder, and its peers. Methods run in the store's thread unless marked `Loop`."""
+    """This broker as a holder, and its peers. Methods run in the store's thread unless marked `On the loop`."""
 
     def __init__(self, folder: Path, name: str, lease: float) -> None:
         self._folder = folder
@@ -99,16 +99,16 @@ class Peers(NoPeers):
         self.holder = NO_HOLDER
 
     def maintenance_due(self, now: float) -> bool:
-        """Loop: True if a peer came or died, or a quarter of the lease is over."""
+        """Return True if a peer came or died, or a quarter of the lease is over. On the loop."""
         return self._peers_changed or now >= self.maintain_at
 
     @property
     def maintain_at(self) -> float:
-        """Loop: a quarter of the lease after the last renewal."""
+        """Time at which a quarter of the lease has passed since the last renewal. On the loop."""
         return math.inf if self.holder == NO_HOLDER else self._expires - self._lease * (1 - 1 / _RENEWALS)
 
     def lease_expired(self, now: float) -> bool:
-        """Loop: True if this process was stopped for longer than its lease."""
+        """Return True if this process was stopped for longer than its lease. On the loop."""
         return self.holder != NO_HOLDER and now > self._expires
 
     def maintain(self, store: Store, now: float) -> None:
@@ -167,7 +167,7 @@ class Peers(NoPeers):
             self._remove(self._name)
 
     def attach(self, wake: Callable[[], None]) -> None:
-        """Loop: watch our wake pipe and the `alive` pipes of the peers."""
+        """Watch our wake pipe and the `alive` pipes of the peers. On the loop."""
         loop = asyncio.get_running_loop()
         wake_pipe = self._pipes.get("wake", self._listening)
         if wake_pipe != self._listening:
@@ -180,7 +180,7 @@ class Peers(NoPeers):
         self._close_pipes()
 
     def close(self) -> None:
-        """Loop: close every pipe."""
+        """Close every pipe. On the loop."""
         self._to_close += self._pipes.values()
         self._to_close += self._found.values()
         self._to_close += self._watched.values()

@@ -2,8 +2,7 @@
 
 Sizes come from the headers, so a decompression bomb costs little. `Container.clean` is the file without its metadata
 parts: Pillow warns about broken EXIF, broken animation and oversized text, and warnings cannot be silenced for one
-    thread alone,
-so Pillow never gets these parts.
+thread alone, so Pillow never gets these parts.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Container:
     exif: bytes
     """The TIFF block, without JPEG's `Exif` prefix; empty if there is none."""
     clean: bytes
-    """Input of the decoder."""
+    """The file without its metadata parts: input of the decoder."""
 
 
 def read_container(data: bytes) -> Container:

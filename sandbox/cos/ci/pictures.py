@@ -222,7 +222,7 @@ def _frames(container: Container, *, first_only: bool) -> list[Image.Image]:
 
 
 def _plain(file: ImageFile.ImageFile) -> Image.Image:
-    """Return RGB or RGBA, 8 bits, with no metadata but the colour profile and the frame's duration."""
+    """Return the frame as 8-bit RGB or RGBA; of its metadata keep colour profile, duration and loop count."""
     file.load()
     keep: dict[str | tuple[int, int], Any] = {
         name: file.info[name] for name in ("icc_profile", "duration", "loop") if file.info.get(name)
@@ -232,7 +232,7 @@ def _plain(file: ImageFile.ImageFile) -> Image.Image:
     else:
         plain = file.convert("RGBA" if file.has_transparency_data else "RGB")
     if file.mode == "CMYK":
-        keep.pop("icc_profile", None)  # it describes inks
+        keep.pop("icc_profile", None)  # it describes inks; the pixels are RGB now
     plain.info = keep
     return plain
 

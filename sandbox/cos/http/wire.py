@@ -1,4 +1,4 @@
-"""Requests and answers between COS's verbs and the server."""
+"""Requests and answers, which the server and the request handlers exchange."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def accepted_id(reply: ApiResponse) -> str:
 
 
 def job_status(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus:
-    """Return the state in the answer to a look by v2.
+    """Return the job's state in v2's answer to `query`.
 
     Args:
         reply: the answer.
@@ -100,7 +100,7 @@ def job_status(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus:
 
 
 def job_outputs(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus | None:
-    """Return the state in v1's answer to `outputs`; None where `status` has to be asked too.
+    """Return the job's state in v1's answer to `outputs`; None if the call `status` is needed too.
 
     Args:
         reply: the answer.
@@ -113,7 +113,7 @@ def job_outputs(reply: ApiResponse, outputs: AbstractSet[str]) -> JobStatus | No
 
 
 def job_state(outputs: ApiResponse, reply: ApiResponse) -> JobStatus:
-    """Return the state in v1's answer to `status`.
+    """Return the job's state in v1's answer to `status`.
 
     Args:
         outputs: the answer to `outputs`, which did not decide: an error, or (in older answers) success
@@ -167,7 +167,7 @@ def uploaded_name(reply: ApiResponse) -> str:
 
 
 def check_room(reply: ApiResponse) -> None:
-    """Return if the answer to a look at the queue leaves room, or if the vendor has no such look.
+    """Return without an error if the state of the queue leaves room, or if the vendor has no such call.
 
     An answer without figures (or 404 and 405) lets the create find out: its 421 is proof that nothing was accepted.
 

@@ -1,4 +1,4 @@
-"""Port of a generation of RunningHub's interface: paths of its calls, and how a look is read. Pure."""
+"""Protocol that covers what differs between the two generations of RunningHub's interface, v1 and v2."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Generation(Protocol):
     """Differences between v1 and v2; everything else is in the client."""
 
     def room(self) -> ApiCall:
-        """Return the call that looks at the queue, or the nearest to it."""
+        """Return the call that asks for the state of the queue, or the call that comes nearest to it."""
         ...
 
     def upload(self) -> tuple[str, Mapping[str, str]]:
@@ -52,7 +52,7 @@ class Generation(Protocol):
         ...
 
     async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
-        """Look at a job.
+        """Ask for the state of a job.
 
         Args:
             ask: makes a call.

@@ -19,7 +19,7 @@ def checks(vendor: Vendor | None) -> Sequence[Check]:
     """Return the check of our key.
 
     Args:
-        vendor: its client; None where it has workflows but no key.
+        vendor: RunningHub's client; None if its workflows are configured, but no key.
     """
     if vendor is None:
         return (Check("runninghub", _keyless, _KEYLESS),)

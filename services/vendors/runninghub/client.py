@@ -68,11 +68,11 @@ class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     workflow_id: str
     inputs: Mapping[str, Node]
-    """Input name -> node of its reference. Every job needs all of them."""
+    """Input name -> node that gets the reference to the uploaded input. Every job needs all inputs."""
     params: Mapping[str, Node] = {}
-    """Parameter name -> node of its text. A missing parameter keeps the value saved in the workflow."""
+    """Parameter name -> node that gets its text. A missing parameter keeps the value saved in the workflow."""
     url_inputs: Mapping[str, Node] = {}
-    """Input name -> node of the URL of an input that is too large to upload."""
+    """Input name -> node that gets a URL instead, if the input is too large to upload."""
     outputs: tuple[str, ...] = ()
     """Ids of the nodes whose files are results; empty for all."""
     instance_type: str = "default"
@@ -97,7 +97,7 @@ class RunningHub:
         api_key: the key.
         label: of the account that the key belongs to.
         workflows: kind -> its workflow.
-        api: the generation of the interface that is spoken.
+        api: the generation of the interface to use, v1 or v2.
         timeout: seconds for one call; an upload has them for connecting and for each piece.
         result_hosts: where results may be downloaded from.
         transport: makes the transport of a new client; by default one over the network, without proxy or retry.

@@ -1,6 +1,8 @@
-"""RunningHub's v1: `/task/openapi/…`, an envelope, the key in the body (docs/reference/vendors.md).
+"""Version 1 of RunningHub's interface (docs/reference/vendors.md).
 
-The key goes in the header too, as everywhere: v1 takes it there, and for wallet keys reportedly only there.
+Its paths begin with `/task/openapi/`, its answers are wrapped in an envelope, and its requests hold the key in their
+body. The client also sends the key in the header, as for v2: v1 accepts it there, and wallet keys reportedly
+only there.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class V1:
         return ApiCall("/task/openapi/create", {"apiKey": self._key.reveal(), "workflowId": workflow_id, **order})
 
     async def query(self, ask: Ask, job_id: str, outputs: AbstractSet[str]) -> JobStatus:
-        """See the protocol. `status` is asked only where `outputs` does not decide."""
+        """See the protocol. The call `status` is made only if the answer to `outputs` does not decide."""
         body = {"apiKey": self._key.reveal(), "taskId": job_id}
         reply = await ask(ApiCall("/task/openapi/outputs", body))
         status = answers.job_outputs(reply, outputs)

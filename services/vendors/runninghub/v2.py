@@ -1,4 +1,4 @@
-"""RunningHub's v2: `/openapi/v2/…`, the key in the header alone (docs/reference/vendors.md)."""
+"""Version 2 of RunningHub's interface: paths under `/openapi/v2/`, key in the header (docs/reference/vendors.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class V2:
     """Implements `services.vendors.runninghub.calls.Generation`."""
 
     def room(self) -> ApiCall:
-        """See the protocol. Tells the key's limit, and what it has running and queued."""
+        """See the protocol. The answer has the key's limit, and its running and queued jobs."""
         return ApiCall("/openapi/v2/queue/status")
 
     def upload(self) -> tuple[str, Mapping[str, str]]:
