@@ -48,6 +48,9 @@ _CONNECTIONS: Final = 16
 _LATER: Final = frozenset({408, 425, 429})
 """The 4xx that speak of the host's load, not of the file."""
 
+_LONGEST_WAIT_S: Final = 120.0
+"""Seconds that a file's host may ask for: with an hour it would outlive the deadline of a job that is paid."""
+
 _URL_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"
 """Characters that stay in a URL; all others are percent-encoded, as browsers do."""
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -372,7 +375,8 @@ def _check_status(response: httpx.Response, host: str) -> None:
     status = response.status_code
     if status == 200:  # noqa: PLR2004 - OK
         return
-    text, wait = f"{host}: HTTP {status}", wait_of(response.headers)
+    text, asked = f"{host}: HTTP {status}", wait_of(response.headers)
+    wait = None if asked is None else min(asked, _LONGEST_WAIT_S)
     if status >= 500 or status in _LATER:  # noqa: PLR2004 - the server's errors
         raise FetchFailed(text, retry_after=wait)
     raise ResultUnusable(text, retry_after=wait)

@@ -229,6 +229,15 @@ async def test_a_body_of_crumbs_holds_up_nobody_and_keeps_its_time_limit() -> No
     await late.close()
 
 
+@pytest.mark.parametrize(("told", "kept"), [("7", 7.0), ("120", 120.0), ("3600", 120.0), ("99999999999", 120.0)])
+@pytest.mark.parametrize("status", [400, 503])
+async def test_a_host_may_ask_for_a_wait_but_not_beyond_the_deadline(told: str, kept: float, status: int) -> None:
+    notes = Notes(httpx.Response(status, headers={"Retry-After": told}))
+    with pytest.raises((FetchFailed, ResultUnusable)) as caught:
+        await fetch(fetcher(notes), f"https://{HOST}/a.png")
+    assert caught.value.retry_after == kept
+
+
 async def test_a_star_alone_allows_nothing() -> None:
     with pytest.raises(FetchRefused):
         await fetch(fetcher(Notes(), hosts=("*", "*.")), f"https://{HOST}/a.png")
