@@ -57,7 +57,7 @@ environ = {
     "COS_BUCKET": "data-1250000000", "LEDGER_BUCKET": "ledger-1250000000",
     "TENCENTCLOUD_SECRET_ID": "id-of-nobody", "TENCENTCLOUD_SECRET_KEY": "key-of-nobody",
     "BACKEND_URL": "http://127.0.0.1:9", "INTERNAL_CALLBACK_SECRET": "a-secret-of-thirty-two-bytes-at-least",
-    "TICKET_SECRET": "another-secret-of-thirty-two-bytes-at-least",
+    "TICKET_SECRET": "another-secret-of-thirty-two-bytes-at-least", "MESSAGE_UNSIGNED": "true",
 }
 
 async def main():
