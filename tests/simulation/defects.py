@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import msgspec
 
-from consumers.engine import effects as effects_module
 from consumers.engine.effects import Effects
 from consumers.engine.engine import Engine
 from consumers.engine.outcomes import Finish, Next, Outcome
@@ -23,7 +22,6 @@ from tasks import next_step as next_step_module
 from tasks.calls import decide as decide_module
 from tasks.calls.decide import Lost
 from tasks.ending import finish as finish_module
-from tasks.ending import verdict as verdict_module
 from tasks.ledger.ledger import Ledger, Stored
 from tasks.ledger.records import CallEnd, Verdict
 from tasks.wakes import SWEEP
@@ -84,14 +82,14 @@ def _overwritten_verdict() -> tuple[Patch, ...]:
 
 
 def _early_promotion() -> tuple[Patch, ...]:
-    give = verdict_module.give_verdict
+    conclude = Effects._conclude
 
-    async def promote_first(run: RunId, verdict: Verdict, services: Any, **more: Any) -> Any:
+    async def promote_first(self: Effects, message: Message, verdict: Verdict) -> None:
         if verdict.status == "success":
-            await finish_module._promote(verdict, services, resumed=False)
-        return await give(run, verdict, services, **more)
+            await finish_module._promote(verdict, self._services, resumed=False)
+        await conclude(self, message, verdict)
 
-    return (patch.object(effects_module, "give_verdict", promote_first),)
+    return (patch.object(Effects, "_conclude", promote_first),)
 
 
 def _lost_notify() -> tuple[Patch, ...]:
@@ -175,8 +173,8 @@ DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
         "early_ack": Defect("effects come before the ack", "acked", 0, _early_ack),
         "overwritten_verdict": Defect("a verdict is create-only", "final", 7, _overwritten_verdict),
         "early_promotion": Defect("results are shown after the verdict", "promotion", 0, _early_promotion),
-        "lost_notify": Defect("a callback that failed goes on as a message", "carried", 4, _lost_notify),
-        "repaid_unknown": Defect("a call whose outcome is unknown is not sent again", "paid", 11, _repaid_unknown),
+        "lost_notify": Defect("a callback that failed goes on as a message", "carried", 11, _lost_notify),
+        "repaid_unknown": Defect("a call whose outcome is unknown is not sent again", "paid", 17, _repaid_unknown),
         "missing_deadline": Defect("every run ends by its deadline", "late", 25, _missing_deadline),
         "redelivery_count": Defect("attempts are counted by marks", "killer", 27, _redelivery_count),
         "sweep_pays_again": Defect("a sweep runs no stage", "paid", 63, _sweep_pays_again),
