@@ -24,7 +24,7 @@ import msgspec
 from consumers.engine.effects import Effects
 from consumers.engine.errors import AttemptsSpent, ProcessCrashed, StageTimeout
 from consumers.engine.follow_up import COPY_FLOOR, real_delay
-from consumers.engine.limits import is_guarded, is_marked, limit_of, may_run_again_at
+from consumers.engine.limits import is_guarded, limit_of, may_run_again_at
 from consumers.engine.outcomes import (
     Again,
     Crashed,
@@ -359,9 +359,10 @@ class Engine:
 
         Then it must not be published again unchanged: the copy would be another message, which this mark stops.
         """
-        if not is_marked(message.header):
+        header = message.header
+        if not is_guarded(header, 0.0, holder_died=delivery.holder_died):
             return False
-        mark = await self._services.ledger.read(message.header.run_id, _mark_of(message, delivery))
+        mark = await self._services.ledger.read(_run_of(header), _mark_of(message, delivery))
         return mark is not None and mark.record.message_id == delivery.message_id
 
     async def _expire(self, message: Message) -> Outcome | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 import pytest
 
 from bench.queueing import after_a_kill, behind_a_paid_call
-from messages.bodies import Clean, Stage
+from messages.bodies import Clean, Job, Poll, Stage, Wake
+from messages.codec import decode
+from messages.topics import topic_of
 from tasks.ledger.records import Begun
 from tests.engine.fate import raises, waits
 from tests.engine.test_pump import pumping, seen, until_empty
@@ -110,3 +113,19 @@ async def test_a_copy_whose_holder_died_again_is_found_while_the_gate_is_shut(wo
         await until_empty(world)
     await world.promise(run, "success")
     await world.promise(copy.header.run_id, "success")
+
+
+@pytest.mark.parametrize("stage", [Stage.POLL, Stage.WAKE])
+async def test_a_light_crash_copy_that_had_begun_is_not_published_again_unchanged(world: World, stage: Stage) -> None:
+    """Its mark would stop that, and the chain of polls would end."""
+    run = await world.order("basic_clean")
+    body = Poll((Job(1, "job1"),), 0) if stage is Stage.POLL else Wake("cancel")
+    # A wake need not name its run.
+    number = -1 if stage is Stage.WAKE else 0
+    await world.say(run, stage, body, number=number, seq=3, attempt=1, isolated=True)
+    consumer = await world.wire.subscribe([topic_of(stage)], "workers", prefetch=0)
+    delivery = await consumer.receive()
+    message = decode(delivery.payload)
+    slot = 1 if stage is Stage.POLL else 1 + zlib.crc32(delivery.message_id.encode())
+    await world.ledger.write(run, Begun.at(stage, 3, slot), Begun(delivery.message_id, 1, 15.0))
+    assert not await world.engine.throttle(delivery, consumer, message, 3.0)
