@@ -206,7 +206,7 @@ def test_bad_usage_is_said_with_the_option_and_status_2(tmp_path: Path, argument
     (tmp_path / "event.json").write_text("{}", encoding="utf-8")
     secrets = {"INTERNAL_CALLBACK_SECRET": "x" * 40, "TICKET_SECRET": "y" * 40}
     names = {"COS_BUCKET": "b-1", "LEDGER_BUCKET": "l-1", "BACKEND_URL": "http://127.0.0.1:9"}
-    lines = {**names, "BROKER_URL": f"sqlite://{tmp_path}/broker.db", **secrets}
+    lines = {**names, "BROKER_URL": f"sqlite://{tmp_path}/broker.db", **secrets, "MESSAGE_UNSIGNED": "true"}
     (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
     status, _, told = run_console(arguments, tmp_path, _environ())
     assert status == 2, told
