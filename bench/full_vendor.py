@@ -22,9 +22,9 @@ from recipes.table import RECIPES
 from services.errors import VendorFull
 from services.vendors.port import Created, JobRequest, key_of
 from tasks.calls.lines import VendorLines
+from tests.engine.harness import Harness
 from tests.engine.standins import Plan, ScriptedVendor
 from tests.engine.virtual import VirtualLoop
-from tests.engine.world import World
 
 __all__ = ["Waits", "wait_for_a_full_vendor"]
 
@@ -96,31 +96,31 @@ def fifo(times: Sequence[float]) -> list[float]:
 
 async def _simulate(*, pulsar: bool, workers: int, seed: int, span: float) -> Waits:
     times = arrivals(seed, span)
-    async with World(topics=(), broker=PulsarOrder() if pulsar else None, seed=seed) as world:
-        vendor = _Vendor(world.fate, RECIPES["model_pose12"].count)
-        world.vendor = world.vendors[vendor.name] = vendor
+    async with Harness(topics=(), broker=PulsarOrder() if pulsar else None, seed=seed) as harness:
+        vendor = _Vendor(harness.injector, RECIPES["model_pose12"].count)
+        harness.vendor = harness.vendors[vendor.name] = vendor
         loop = asyncio.get_running_loop()
         pumps = []
         for _ in range(workers):
             pauses = Pauses(loop.time)
-            dispatcher = Dispatcher(Engine(dataclasses.replace(world.out, lines=VendorLines()), STAGES, pauses))
-            pumps.append(Pump(world.wire, dispatcher, pauses, keys={vendor.name: [key_of(vendor)]}))
+            dispatcher = Dispatcher(Engine(dataclasses.replace(harness.out, lines=VendorLines()), STAGES, pauses))
+            pumps.append(Pump(harness.wire, dispatcher, pauses, keys={vendor.name: [key_of(vendor)]}))
         running = [asyncio.create_task(pump.run()) for pump in pumps]
         begin, bought = loop.time(), []
         for time in times:
             await asyncio.sleep(begin + time - loop.time())
-            bought.append((await world.order(), world.now()))
-        while world.wire.open:  # noqa: ASYNC110 - virtual time
+            bought.append((await harness.order(), harness.now()))
+        while harness.wire.open:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(10)
         for pump in pumps:
             pump.stop()
         await asyncio.gather(*running)
         waits, late = [], 0
         for run, at in bought:
-            calls = [call for call in await world.ledger.calls(run, 1) if call.job]
-            late += not calls or (await world.verdict(run)).status != "success"
+            calls = [call for call in await harness.ledger.calls(run, 1) if call.job]
+            late += not calls or (await harness.verdict(run)).status != "success"
             waits.append(calls[0].at - at if calls else math.inf)
-        return Waits(late, p99(waits), p99(fifo(times)), vendor.asked, len(world.wire.sent))
+        return Waits(late, p99(waits), p99(fifo(times)), vendor.asked, len(harness.wire.sent))
 
 
 def wait_for_a_full_vendor(*, pulsar: bool, workers: int, seed: int = 1, span: float = 3600.0) -> Waits:

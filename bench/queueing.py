@@ -16,9 +16,9 @@ from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
 from messages.keys import RunId
 from messages.topics import WORKERS, topic_of
-from tests.engine.fate import dies, waits
+from tests.engine.fault_injector import dies, waits
+from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop
-from tests.engine.world import World
 
 __all__ = ["after_a_kill", "behind_a_paid_call", "killed_in", "late_tasks_of_one_user", "measure", "one_user"]
 
@@ -34,9 +34,9 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def _pumping(world: World, *, user_cap: int = 0) -> AsyncIterator[Dispatcher]:
-    dispatcher = Dispatcher(world.engine, user_cap=user_cap)
-    pump = Pump(world.wire, dispatcher, world.pauses, concurrency=_AT_ONCE)
+async def _pumping(harness: Harness, *, user_cap: int = 0) -> AsyncIterator[Dispatcher]:
+    dispatcher = Dispatcher(harness.engine, user_cap=user_cap)
+    pump = Pump(harness.wire, dispatcher, harness.pauses, concurrency=_AT_ONCE)
     running = asyncio.create_task(pump.run())
     try:
         yield dispatcher
@@ -50,9 +50,9 @@ async def _until(done: Callable[[], Awaitable[bool]], each: float = 0.1) -> None
         await asyncio.sleep(each)
 
 
-async def _have_verdicts(world: World, runs: Sequence[RunId]) -> bool:
+async def _have_verdicts(harness: Harness, runs: Sequence[RunId]) -> bool:
     for run in reversed(runs):
-        if await world.ledger.verdict(run) is None:
+        if await harness.ledger.verdict(run) is None:
             return False
     return True
 
@@ -67,39 +67,39 @@ def _run(scene: Callable[[], Awaitable[T]]) -> T:
 
 async def behind_a_paid_call() -> float:
     """Return the seconds that five short tasks take beside a crash copy that arrives 18 s into a paid call of 80 s."""
-    async with World(topics=()) as world, _pumping(world):
-        await world.order()
-        world.fate.strike("vendor.create", waits(_PAID_S))
-        while not world.fate.count("vendor.create"):  # noqa: ASYNC110 - virtual time
+    async with Harness(topics=()) as harness, _pumping(harness):
+        await harness.order()
+        harness.injector.strike("vendor.create", waits(_PAID_S))
+        while not harness.injector.count("vendor.create"):  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.1)
         await asyncio.sleep(18)
-        killer = await world.order("basic_clean")
-        await world.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=2, isolated=True)
-        world.fate.strike("objects.process", *[waits(_SHORT_S)] * 10)
-        started = world.now()
-        runs = [await world.order("basic_clean") for _ in range(5)]
-        await _until(lambda: _have_verdicts(world, runs))
-        took = world.now() - started
+        killer = await harness.order("basic_clean")
+        await harness.say(killer, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=2, isolated=True)
+        harness.injector.strike("objects.process", *[waits(_SHORT_S)] * 10)
+        started = harness.now()
+        runs = [await harness.order("basic_clean") for _ in range(5)]
+        await _until(lambda: _have_verdicts(harness, runs))
+        took = harness.now() - started
         await asyncio.sleep(600)
         return took
 
 
 async def after_a_kill() -> float:
     """Return the seconds until eight messages of 40 s are done after one kill of their process."""
-    async with World(topics=()) as world:
-        world.wire.knows_dead_holders = True
-        runs = [await world.order("basic_clean") for _ in range(_AT_ONCE)]
-        consumer = await world.wire.subscribe([topic_of(Stage.CLEAN)], WORKERS, prefetch=0)
-        world.fate.strike("objects.process", *[dies()] * _AT_ONCE)
+    async with Harness(topics=()) as harness:
+        harness.wire.knows_dead_holders = True
+        runs = [await harness.order("basic_clean") for _ in range(_AT_ONCE)]
+        consumer = await harness.wire.subscribe([topic_of(Stage.CLEAN)], WORKERS, prefetch=0)
+        harness.injector.strike("objects.process", *[dies()] * _AT_ONCE)
         held = [await consumer.receive() for _ in runs]
         for delivery in held:
-            await world.run(delivery, consumer)
+            await harness.run(delivery, consumer)
         await consumer.close()
-        world.fate.strike("objects.process", *[waits(_LONG_S)] * _AT_ONCE)
-        started = world.now()
-        async with _pumping(world):
-            await _until(lambda: _have_verdicts(world, runs))
-            return world.now() - started
+        harness.injector.strike("objects.process", *[waits(_LONG_S)] * _AT_ONCE)
+        started = harness.now()
+        async with _pumping(harness):
+            await _until(lambda: _have_verdicts(harness, runs))
+            return harness.now() - started
 
 
 async def killed_in(stage: str, *, known: bool) -> float:
@@ -112,43 +112,43 @@ async def killed_in(stage: str, *, known: bool) -> float:
     times: list[float] = []
 
     async def die() -> None:
-        times.append(world.now())
+        times.append(harness.now())
         await dies()()
 
     async def watch(place: str, *, done: bool) -> None:
         if not done and re.search(_PLACES[stage], place):
-            times.append(world.now())
+            times.append(harness.now())
 
-    async with World() as world:
-        world.wire.knows_dead_holders = known
-        world.fate.hook = watch
-        world.fate.strike(_PLACES[stage], die)
-        run = await world.order()
-        await world.drain()
-        await world.promise(run, "success")
+    async with Harness() as harness:
+        harness.wire.knows_dead_holders = known
+        harness.injector.hook = watch
+        harness.injector.strike(_PLACES[stage], die)
+        run = await harness.order()
+        await harness.drain()
+        await harness.promise(run, "success")
         return times[1] - times[0]
 
 
 async def one_user() -> tuple[float, int]:
     """Return the seconds until 300 tasks of one second of one user are done, and the number of messages throttled."""
-    async with World(topics=()) as world:
-        world.fate.strike("objects.process", *[waits(1.0)] * _FLOOD)
-        runs = [await world.order("basic_clean") for _ in range(_FLOOD)]
-        started = world.now()
-        async with _pumping(world, user_cap=_CAP) as dispatcher:
-            await _until(lambda: _have_verdicts(world, runs))
-            took = world.now() - started
+    async with Harness(topics=()) as harness:
+        harness.injector.strike("objects.process", *[waits(1.0)] * _FLOOD)
+        runs = [await harness.order("basic_clean") for _ in range(_FLOOD)]
+        started = harness.now()
+        async with _pumping(harness, user_cap=_CAP) as dispatcher:
+            await _until(lambda: _have_verdicts(harness, runs))
+            took = harness.now() - started
             return took, dispatcher.counts[DeliveryOutcome.THROTTLED]
 
 
 async def late_tasks_of_one_user() -> int:
     """Return how many of 330 tasks of 10 s of one user miss their deadline: six at once need 550 of 600 s."""
-    async with World(topics=()) as world:
-        world.fate.strike("objects.process", *[waits(10.0)] * 330)
-        runs = [await world.order("basic_clean") for _ in range(330)]
-        async with _pumping(world, user_cap=_CAP):
-            await _until(lambda: _have_verdicts(world, runs), 5.0)
-        return sum([(await world.verdict(run)).status != "success" for run in runs])
+    async with Harness(topics=()) as harness:
+        harness.injector.strike("objects.process", *[waits(10.0)] * 330)
+        runs = [await harness.order("basic_clean") for _ in range(330)]
+        async with _pumping(harness, user_cap=_CAP):
+            await _until(lambda: _have_verdicts(harness, runs), 5.0)
+        return sum([(await harness.verdict(run)).status != "success" for run in runs])
 
 
 def measure() -> Iterator[Figure]:

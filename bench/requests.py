@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from bench.figures import Figure
 from services.objects.port import Objects
+from tests.engine.harness import Harness
 from tests.engine.standins import Plan
 from tests.engine.virtual import VirtualLoop
-from tests.engine.world import World
 
 __all__ = ["count", "measure"]
 
@@ -34,16 +34,16 @@ class _Counted:
 
 
 async def _count(kind: str) -> Counter[str]:
-    async with World() as world:
-        world.vendor.plans.append(Plan(looks=_POLLS))
-        run = await world.order(kind)
+    async with Harness() as harness:
+        harness.vendor.plans.append(Plan(looks=_POLLS))
+        run = await harness.order(kind)
         seen: Counter[str] = Counter()
-        world.ledger.objects = cast("Objects", _Counted("ledger", world.ledger.objects, seen))
-        world.out = dataclasses.replace(world.out, objects=cast("Objects", _Counted("data", world.data, seen)))
-        world.engine = world.new_engine()
-        await world.drain()
+        harness.ledger.objects = cast("Objects", _Counted("ledger", harness.ledger.objects, seen))
+        harness.out = dataclasses.replace(harness.out, objects=cast("Objects", _Counted("data", harness.data, seen)))
+        harness.engine = harness.new_engine()
+        await harness.drain()
         counted = Counter(seen)
-        await world.promise(run, "success")
+        await harness.promise(run, "success")
         return counted
 
 

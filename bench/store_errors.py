@@ -11,8 +11,8 @@ from typing import Final
 
 from bench.figures import Figure
 from services.errors import ObjectsDown
+from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop, wall
-from tests.engine.world import World
 
 __all__ = ["measure", "seconds"]
 
@@ -24,8 +24,8 @@ _REQUEST: Final = re.compile(r"(objects|ledger)\.(?!audit|read)|objects\.audit .
 
 async def _one(seed: int, rate: float) -> float:
     rng = random.Random(seed)
-    async with World(seed=seed) as world:
-        run = await world.order()
+    async with Harness(seed=seed) as harness:
+        run = await harness.order()
         ordered, heard = wall(), list[float]()
 
         async def spoil(place: str, *, done: bool) -> None:
@@ -35,10 +35,10 @@ async def _one(seed: int, rate: float) -> float:
             if not done and _REQUEST.match(place) and rng.random() < rate:
                 raise ObjectsDown("503")
 
-        world.fate.hook = spoil
-        await world.drain()
-        world.fate.hook = None
-        await world.promise(run, "success")
+        harness.injector.hook = spoil
+        await harness.drain()
+        harness.injector.hook = None
+        await harness.promise(run, "success")
     return heard[0] - ordered
 
 

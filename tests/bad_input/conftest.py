@@ -1,15 +1,15 @@
-"""Coroutine tests here run on virtual time, as those of the engine do; a `shop` they ask for is open while they run."""
+"""Coroutine tests here run on virtual time, as the engine's do; a `harness` they ask for is open while they run."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.bad_input.shop import Shop
+from tests.bad_input.harness import TicketHarness
 from tests.engine.conftest import pytest_pyfunc_call
 
-__all__ = ["pytest_pyfunc_call", "shop"]
+__all__ = ["harness", "pytest_pyfunc_call"]
 
 
 @pytest.fixture
-def shop() -> Shop:
-    return Shop()
+def harness() -> TicketHarness:
+    return TicketHarness()

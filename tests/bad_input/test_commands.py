@@ -79,7 +79,7 @@ def run(arguments: Sequence[str], folder: Path, environ: Mapping[str, str] | Non
     return run_console(arguments, folder, {**kept, "PYTHONPATH": str(ROOT), **(environ or {})})
 
 
-def told(printed: str) -> str:
+def reported(printed: str) -> str:
     """The one line of ours in what was printed on standard error."""
     lines = [line for line in printed.splitlines() if not line.startswith("using the environment in ")]
     assert len(lines) == 1, printed
@@ -88,7 +88,7 @@ def told(printed: str) -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def terminals(tmp_path: Path) -> Path:
     """A folder with a photo, a file, a folder, and the environment that a killed sandbox left."""
     (tmp_path / "photo.jpg").write_bytes(jpeg())
     (tmp_path / "file").touch()
@@ -101,32 +101,32 @@ def desk(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mistake", USAGE)
-def test_a_mistake_is_told_in_one_line_with_status_2(desk: Path, mistake: str) -> None:
+def test_a_mistake_is_told_in_one_line_with_status_2(terminals: Path, mistake: str) -> None:
     arguments, expected = USAGE[mistake]
-    code, out, errors = run(arguments, desk)
-    line = told(errors)
+    code, out, errors = run(arguments, terminals)
+    line = reported(errors)
     assert (code, out) == (2, "")
     for words in expected:
         assert words in line
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox(tmp_path / "data", HANDLERS) as opened:
         yield opened
 
 
-def test_nothing_is_bought_while_a_mistake_is_left(desk: Path, world: Sandbox) -> None:
+def test_nothing_is_bought_while_a_mistake_is_left(terminals: Path, sandbox: Sandbox) -> None:
     for mistake in ("NaN", "a parameter that there is not", "results into a file", "a user with a slash"):
-        code, _, errors = run(USAGE[mistake][0], desk, world.environ)
+        code, _, errors = run(USAGE[mistake][0], terminals, sandbox.environ)
         assert code == 2
-        told(errors)
-    assert world.quota_account()["charged"] == 0
+        reported(errors)
+    assert sandbox.quota_account()["charged"] == 0
 
 
-def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(desk: Path) -> None:
-    code, _, errors = run(["submit", "photo.jpg"], desk)
-    line = told(errors)
+def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(terminals: Path) -> None:
+    code, _, errors = run(["submit", "photo.jpg"], terminals)
+    line = reported(errors)
     assert code == 1
     for words in (NOWHERE, "BACKEND_URL", "does not answer (ConnectError)", "`scf-workers sandbox`", "--env-file"):
         assert words in line
@@ -140,11 +140,11 @@ def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(desk: Path) -> 
         ("export", "expected NAME=value"),
     ],
 )
-def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(desk: Path, line: str, why: str) -> None:
-    (desk / "my.env").write_text(f"A=b\n{line}\n", encoding="utf-8")
-    code, _, errors = run(["sweep", "--env-file", "my.env"], desk)
+def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(terminals: Path, line: str, why: str) -> None:
+    (terminals / "my.env").write_text(f"A=b\n{line}\n", encoding="utf-8")
+    code, _, errors = run(["sweep", "--env-file", "my.env"], terminals)
     assert code == 1
-    assert f"my.env, line 2: {why}" in told(errors)
+    assert f"my.env, line 2: {why}" in reported(errors)
     assert "scf-workers sandbox" not in errors
 
 
@@ -157,14 +157,14 @@ def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(desk: Pa
         ("", "modules have names such as producer.cos_trigger"),
     ],
 )
-def test_a_handler_that_is_none_is_told_in_one_line(desk: Path, handler: str, why: str) -> None:
-    code, _, errors = run(["invoke", handler, "--event", "event.json"], desk)
+def test_a_handler_that_is_none_is_told_in_one_line(terminals: Path, handler: str, why: str) -> None:
+    code, _, errors = run(["invoke", handler, "--event", "event.json"], terminals)
     assert code == 1
-    assert told(errors) == f"scf-workers: NoHandler: {handler} is no module with a main_handler: {why}"
+    assert reported(errors) == f"scf-workers: NoHandler: {handler} is no module with a main_handler: {why}"
 
 
-def test_settings_that_a_handler_lacks_are_told_without_a_stack(desk: Path) -> None:
-    code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], desk, environment(BACKEND_URL=""))
+def test_settings_that_a_handler_lacks_are_told_without_a_stack(terminals: Path) -> None:
+    code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], terminals, environment(BACKEND_URL=""))
     logged, line = errors.splitlines()
     assert code == 1
     assert line.startswith("scf-workers: BadSettings: set BACKEND_URL")
@@ -172,8 +172,8 @@ def test_settings_that_a_handler_lacks_are_told_without_a_stack(desk: Path) -> N
     assert "Traceback" not in errors
 
 
-def test_a_handler_that_meets_an_outage_is_told_in_one_line(desk: Path) -> None:
-    code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], desk, environment())
+def test_a_handler_that_meets_an_outage_is_told_in_one_line(terminals: Path) -> None:
+    code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], terminals, environment())
     line = errors.splitlines()[-1]
     assert code == 1
     assert line.startswith("scf-workers: BackendDown: ")
@@ -181,7 +181,7 @@ def test_a_handler_that_meets_an_outage_is_told_in_one_line(desk: Path) -> None:
 
 @pytest.fixture
 def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a world with a worker, whose trigger verifies tickets with a secret of its own."""
+    """The environment of a sandbox with a worker, whose trigger verifies tickets with a secret of its own."""
     with Sandbox(tmp_path / "data", HANDLERS) as opened:
         other = {**opened.environ, "TICKET_SECRET": "not-the-secret-that-the-backend-signs-with"}
         opened._sink = CommandSink(HANDLERS.cos_trigger, concurrency=1, env=other)
@@ -190,10 +190,10 @@ def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(desk: Path, world: Sandbox) -> None:
-    (desk / "text.jpg").write_bytes(TEXT)
-    with Workers(1, world.environ, desk / "workers.log"):
-        code, out, _ = run(["submit", "text.jpg", "--kind", "basic_clean"], desk, world.environ)
+def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(terminals: Path, sandbox: Sandbox) -> None:
+    (terminals / "text.jpg").write_bytes(TEXT)
+    with Workers(1, sandbox.environ, terminals / "workers.log"):
+        code, out, _ = run(["submit", "text.jpg", "--kind", "basic_clean"], terminals, sandbox.environ)
     _, ending, remedy, trace = out.splitlines()
     assert code == 1
     assert ending == f"failed: bad_picture ({text_of(Code.BAD_PICTURE)})"
@@ -203,9 +203,9 @@ def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(desk: Path, w
 
 @pytest.mark.slow
 def test_a_task_that_is_refused_is_told_with_its_cause_and_without_an_empty_trace(
-    desk: Path, wary: dict[str, str]
+    terminals: Path, wary: dict[str, str]
 ) -> None:
-    code, out, errors = run(["submit", "photo.jpg", "--wait", "8"], desk, wary)
+    code, out, errors = run(["submit", "photo.jpg", "--wait", "8"], terminals, wary)
     assert code == 1, errors
     assert "ticket.rejected" in out.splitlines()[-1]
     assert "trace" not in out
@@ -226,17 +226,19 @@ def test_without_settings_it_is_said_where_they_come_from(tmp_path: Path, comman
     assert "Traceback" not in errors
 
 
-def test_a_worker_whose_health_file_cannot_be_written_does_not_start(desk: Path) -> None:
-    code, _, errors = run(["work"], desk, environment(HEALTH_FILE=str(desk / "file/healthy")))
+def test_a_worker_whose_health_file_cannot_be_written_does_not_start(terminals: Path) -> None:
+    code, _, errors = run(["work"], terminals, environment(HEALTH_FILE=str(terminals / "file/healthy")))
     assert code == 1
-    assert told(errors).startswith(f"scf-workers: BadSettings: HEALTH_FILE {desk}/file/healthy cannot be written")
+    assert reported(errors).startswith(
+        f"scf-workers: BadSettings: HEALTH_FILE {terminals}/file/healthy cannot be written"
+    )
 
 
-def test_a_broker_file_far_below_what_is_there_is_refused(desk: Path) -> None:
-    code, _, errors = run(["work"], desk, environment(BROKER_URL=f"sqlite://{desk}/nope/nope/x.db"))
+def test_a_broker_file_far_below_what_is_there_is_refused(terminals: Path) -> None:
+    code, _, errors = run(["work"], terminals, environment(BROKER_URL=f"sqlite://{terminals}/nope/nope/x.db"))
     assert code == 1
-    assert f"create the folder {desk}/nope, or name another" in told(errors)
-    assert not (desk / "nope").exists()
+    assert f"create the folder {terminals}/nope, or name another" in reported(errors)
+    assert not (terminals / "nope").exists()
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from messages.errors import ScfWorkersError
 from messages.keys import RunId
 from producer.cos_trigger import take_event
 from tests.bad_input import pictures
-from tests.bad_input.shop import event, record
-from tests.engine.fate import raises
+from tests.bad_input.harness import event, record
+from tests.engine.fault_injector import raises
 
 if TYPE_CHECKING:
-    from tests.bad_input.shop import Shop
+    from tests.bad_input.harness import TicketHarness
 
 KEY = "input/u1/t1/original.jpg"
 
@@ -82,84 +82,86 @@ NO_UPLOADS: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("name", NO_EVENTS)
-async def test_what_is_no_event_is_ignored(shop: Shop, name: str) -> None:
-    await put_original(shop)
-    counts = await take_event(NO_EVENTS[name], shop.out)
+async def test_what_is_no_event_is_ignored(harness: TicketHarness, name: str) -> None:
+    await put_original(harness)
+    counts = await take_event(NO_EVENTS[name], harness.out)
     assert not {what for what, count in counts.items() if count}
-    await shop.untouched()
+    await harness.untouched()
 
 
 @pytest.mark.parametrize("name", NO_UPLOADS)
-async def test_a_record_that_tells_of_no_upload_of_ours_is_ignored(shop: Shop, name: str) -> None:
-    await put_original(shop)
-    assert await take_event({"Records": [NO_UPLOADS[name]]}, shop.out) == {"ignored": 1}
-    await shop.untouched()
+async def test_a_record_that_tells_of_no_upload_of_ours_is_ignored(harness: TicketHarness, name: str) -> None:
+    await put_original(harness)
+    assert await take_event({"Records": [NO_UPLOADS[name]]}, harness.out) == {"ignored": 1}
+    await harness.untouched()
 
 
 COMPANY = ("null", "a text", "no cos", "a delete", "another bucket", "ids that are none", "a refused upload", "gone")
 
 
 @pytest.mark.parametrize(("place", "name"), [(n % 3 * 24, name) for n, name in enumerate(COMPANY)])
-async def test_one_bad_record_among_fifty_spoils_nothing(shop: Shop, name: str, place: int) -> None:
-    runs, records = await fifty(shop)
-    bad, counted = await bad_record(shop, name)
+async def test_one_bad_record_among_fifty_spoils_nothing(harness: TicketHarness, name: str, place: int) -> None:
+    runs, records = await fifty(harness)
+    bad, counted = await bad_record(harness, name)
     records[place : place + 1] = [bad]
     spared = [run for number, run in enumerate(runs) if number != place]
-    counts = await take_event({"Records": records}, shop.out)
+    counts = await take_event({"Records": records}, harness.out)
     assert {what: count for what, count in counts.items() if count} == {"accepted": 49, counted: 1}
     for run in spared:
-        assert await shop.ledger.accepted(run) is not None
-    assert await shop.ledger.accepted(runs[place]) is None
+        assert await harness.ledger.accepted(run) is not None
+    assert await harness.ledger.accepted(runs[place]) is None
 
 
 @pytest.mark.parametrize("error", [ScfWorkersError("away"), RuntimeError("a defect of ours")])
-async def test_a_record_that_breaks_is_asked_for_again_when_the_others_are_done(shop: Shop, error: Exception) -> None:
-    runs, records = await fifty(shop)
-    shop.fate.strike(f"objects.head input/{runs[3].user}/{runs[3].task}/", raises(error))
+async def test_a_record_that_breaks_is_asked_for_again_when_the_others_are_done(
+    harness: TicketHarness, error: Exception
+) -> None:
+    runs, records = await fifty(harness)
+    harness.injector.strike(f"objects.head input/{runs[3].user}/{runs[3].task}/", raises(error))
     with pytest.raises(type(error)):
-        await take_event({"Records": records}, shop.out)
-    assert [await shop.ledger.accepted(run) is None for run in runs].count(True) == 1
-    counts = await take_event({"Records": records}, shop.out)
+        await take_event({"Records": records}, harness.out)
+    assert [await harness.ledger.accepted(run) is None for run in runs].count(True) == 1
+    counts = await take_event({"Records": records}, harness.out)
     assert (counts["accepted"], counts["again"]) == (1, 49)
 
 
-async def test_the_same_record_fifty_times_is_one_task(shop: Shop) -> None:
-    run = shop.sell()
-    meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-    key = await shop.put(run, "original.jpg", pictures.jpeg(), meta)
-    await take_event(event(*[key] * 50), shop.out)
-    await shop.drain()
-    await shop.promise(run, "success")
-    assert shop.heard(run) == ["success"]
+async def test_the_same_record_fifty_times_is_one_task(harness: TicketHarness) -> None:
+    run = harness.sell()
+    meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+    key = await harness.put(run, "original.jpg", pictures.jpeg(), meta)
+    await take_event(event(*[key] * 50), harness.out)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert harness.heard(run) == ["success"]
 
 
-async def put_original(shop: Shop) -> None:
-    await shop.put(RunId("u1", "t1"), "original.jpg", pictures.jpeg(), {"kind": "basic_clean"})
+async def put_original(harness: TicketHarness) -> None:
+    await harness.put(RunId("u1", "t1"), "original.jpg", pictures.jpeg(), {"kind": "basic_clean"})
 
 
-async def fifty(shop: Shop) -> tuple[list[RunId], list[Any]]:
+async def fifty(harness: TicketHarness) -> tuple[list[RunId], list[Any]]:
     """Fifty uploads that are sound."""
-    runs = [shop.sell() for _ in range(50)]
+    runs = [harness.sell() for _ in range(50)]
     keys = [
-        await shop.put(run, "original.jpg", b"\xff\xd8\xff", {"kind": "basic_clean", "ticket": shop.ticket(run)})
+        await harness.put(run, "original.jpg", b"\xff\xd8\xff", {"kind": "basic_clean", "ticket": harness.ticket(run)})
         for run in runs
     ]
     return runs, event(*keys)["Records"]
 
 
-async def bad_record(shop: Shop, name: str) -> tuple[Any, str]:
+async def bad_record(harness: TicketHarness, name: str) -> tuple[Any, str]:
     if name == "ids that are none":
         return record("input/../t1/original.jpg"), "rejected"
     if name == "gone":
         return record("input/u1/gone/original.jpg"), "rejected"
     if name == "a refused upload":
-        run = shop.sell()
-        key = await shop.put(run, "original.jpg", b"x", {"kind": "basic_clean", "ticket": "forged"})
+        run = harness.sell()
+        key = await harness.put(run, "original.jpg", b"x", {"kind": "basic_clean", "ticket": "forged"})
         return record(key), "rejected"
     return NO_UPLOADS[name], "ignored"
 
 
-async def test_an_upload_that_is_gone_when_its_event_comes_is_as_if_it_never_came(shop: Shop) -> None:
-    run = shop.sell()
-    assert await shop.deliver(f"input/{run.user}/{run.task}/original.jpg") == {"rejected": 1}
-    await shop.unheard(run)
+async def test_an_upload_that_is_gone_when_its_event_comes_is_as_if_it_never_came(harness: TicketHarness) -> None:
+    run = harness.sell()
+    assert await harness.deliver(f"input/{run.user}/{run.task}/original.jpg") == {"rejected": 1}
+    await harness.unheard(run)

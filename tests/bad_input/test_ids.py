@@ -18,7 +18,7 @@ from messages.keys import RunId
 from producer.cos_trigger import take_event
 from telemetry import logs
 from tests.bad_input import pictures
-from tests.bad_input.shop import Shop, event, record
+from tests.bad_input.harness import TicketHarness, event, record
 from tests.engine.virtual import VirtualLoop
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ BAD_IDS = {
 
 
 @pytest.fixture
-def told() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def reported() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """What was logged, line by line."""
     stream = io.StringIO()
     undo = logs.setup(stream, "INFO", "test")
@@ -69,20 +69,20 @@ def told() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 @pytest.mark.parametrize("name", BAD_IDS)
 async def test_an_id_that_is_none_is_refused_or_ignored_with_a_line_in_the_log(
-    shop: Shop, name: str, told: Callable[[], list[dict[str, Any]]]
+    harness: TicketHarness, name: str, reported: Callable[[], list[dict[str, Any]]]
 ) -> None:
     bad = BAD_IDS[name]
     keys = [f"input/{bad}/t1/original.jpg", f"input/u1/{bad}/original.jpg", f"input/u1/{bad}/task.json"]
     spelled = [*keys, *(quote(key, errors="surrogatepass") for key in keys)]
     spelled += [quote(key, safe="", errors="surrogatepass") for key in keys]
     for key in spelled:
-        before = len(told())
-        counts = await shop.deliver(key)
+        before = len(reported())
+        counts = await harness.deliver(key)
         assert sum(counts.values()) == 1
         assert set(counts) <= {"rejected", "ignored"}
-        (line,) = told()[before:]
+        (line,) = reported()[before:]
         assert line["event"] in {"object.rejected", "object.ignored"}
-    await shop.untouched()
+    await harness.untouched()
 
 
 @pytest.mark.parametrize(
@@ -111,53 +111,53 @@ async def test_an_id_that_is_none_is_refused_or_ignored_with_a_line_in_the_log(
         "%25" * 300,
     ],
 )
-async def test_a_key_that_is_no_input_is_refused_or_ignored(shop: Shop, key: str) -> None:
-    assert set(await shop.deliver(key)) <= {"rejected", "ignored"}
-    await shop.untouched()
+async def test_a_key_that_is_no_input_is_refused_or_ignored(harness: TicketHarness, key: str) -> None:
+    assert set(await harness.deliver(key)) <= {"rejected", "ignored"}
+    await harness.untouched()
 
 
-async def test_ids_as_long_and_as_odd_as_they_may_be_are_taken(shop: Shop) -> None:
+async def test_ids_as_long_and_as_odd_as_they_may_be_are_taken(harness: TicketHarness) -> None:
     for task in ("t" * 64, "_", "0", "A-b_9", "__proto__", "null"):
-        run = shop.sell(task=task)
-        meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-        await shop.deliver(await shop.put(run, "original.jpg", pictures.jpeg(), meta))
-        await shop.promise(run, "success")
+        run = harness.sell(task=task)
+        meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+        await harness.deliver(await harness.put(run, "original.jpg", pictures.jpeg(), meta))
+        await harness.promise(run, "success")
 
 
-async def test_a_key_spelled_differently_is_the_same_task(shop: Shop) -> None:
-    run = shop.sell()
-    meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-    key = await shop.put(run, "original.jpg", pictures.jpeg(), meta)
+async def test_a_key_spelled_differently_is_the_same_task(harness: TicketHarness) -> None:
+    run = harness.sell()
+    meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+    key = await harness.put(run, "original.jpg", pictures.jpeg(), meta)
     spellings = [key, quote(key, safe=""), key.replace("sold", "%73old"), key.replace("/original", "%2Foriginal")]
-    counts = await take_event(event(*spellings), shop.out)
+    counts = await take_event(event(*spellings), harness.out)
     assert (counts["accepted"], counts["again"]) == (1, 3)
-    await shop.drain()
-    await shop.promise(run, "success")
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
-async def test_an_upload_in_the_name_of_another_user_is_worth_nothing(shop: Shop) -> None:
+async def test_an_upload_in_the_name_of_another_user_is_worth_nothing(harness: TicketHarness) -> None:
     """The ticket names user and task, so a stranger's folder buys nothing, and the owner's task stays as it is."""
-    own = shop.sell()
+    own = harness.sell()
     stranger = RunId("u2", own.task)
-    meta = {"kind": "basic_clean", "ticket": shop.ticket(own)}
-    assert await shop.deliver(await shop.put(stranger, "original.jpg", pictures.jpeg(), meta)) == {"rejected": 1}
-    assert await shop.ledger.verdict(stranger) is None
-    assert await shop.ledger.verdict(own) is None
-    assert await shop.keys("output/") == []
+    meta = {"kind": "basic_clean", "ticket": harness.ticket(own)}
+    assert await harness.deliver(await harness.put(stranger, "original.jpg", pictures.jpeg(), meta)) == {"rejected": 1}
+    assert await harness.ledger.verdict(stranger) is None
+    assert await harness.ledger.verdict(own) is None
+    assert await harness.keys("output/") == []
 
 
 @pytest.mark.parametrize("meta", [{}, {"kind": "basic_clean", "ticket": "forged"}])
-async def test_an_upload_in_a_strangers_folder_fails_nobodys_task(shop: Shop, meta: dict[str, str]) -> None:
+async def test_an_upload_in_a_strangers_folder_fails_nobodys_task(harness: TicketHarness, meta: dict[str, str]) -> None:
     """A callback names only the task, so a verdict of the stranger's would refund the owner's."""
-    own = shop.sell("model_pose12")
-    sold = {"kind": "model_pose12", "ticket": shop.ticket(own, "model_pose12")}
-    key = await shop.put(own, "original.jpg", pictures.jpeg(), sold)
-    await take_event(event(key), shop.out)
-    await shop.pass_by("collect")
-    strange = await shop.put(RunId("evil", own.task), "original.jpg", b"x", meta)
-    assert await shop.deliver(strange) == {"rejected": 1}
-    await shop.promise(own, "success")
-    assert shop.heard(own) == ["success"]
+    own = harness.sell("model_pose12")
+    sold = {"kind": "model_pose12", "ticket": harness.ticket(own, "model_pose12")}
+    key = await harness.put(own, "original.jpg", pictures.jpeg(), sold)
+    await take_event(event(key), harness.out)
+    await harness.pass_by("collect")
+    strange = await harness.put(RunId("evil", own.task), "original.jpg", b"x", meta)
+    assert await harness.deliver(strange) == {"rejected": 1}
+    await harness.promise(own, "success")
+    assert harness.heard(own) == ["success"]
 
 
 TEXTS = st.text(max_size=12) | st.sampled_from(["..", "%2e%2e", "%2F", "u1", "t1", "-", "%00", "\x00", "original.jpg"])
@@ -170,11 +170,11 @@ SAFE = re.compile(r"(?:ledger|index)/[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_/-]+\Z")
 @example(keys=["input/u1/t1/original.jpg", "input/../../original.jpg"])
 def test_whatever_keys_come_nothing_breaks_and_nothing_lies_where_it_should_not(keys: list[str]) -> None:
     async def play() -> None:
-        async with Shop() as shop:
-            counts = await take_event({"Records": [record(key) for key in keys]}, shop.out)
+        async with TicketHarness() as harness:
+            counts = await take_event({"Records": [record(key) for key in keys]}, harness.out)
             assert sum(counts.values()) == len(keys)
-            assert await shop.keys("") == []
-            for item in (await shop.ledger.objects.list("")).items:
+            assert await harness.keys("") == []
+            for item in (await harness.ledger.objects.list("")).items:
                 assert SAFE.match(item.key)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -19,7 +19,7 @@ from messages.codes import Code
 from tasks.accepting.accept import NotHere
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
-from tests.bad_input.shop import SECRET, Shop
+from tests.bad_input.harness import SECRET, TicketHarness
 from tests.engine.virtual import VirtualLoop
 
 if TYPE_CHECKING:
@@ -77,53 +77,57 @@ OUT_OF_RANGE: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 
 
 async def ordered(
-    shop: Shop, *, kind: str = "basic_clean", params: str | None = None, ticket: str | None = None
+    harness: TicketHarness, *, kind: str = "basic_clean", params: str | None = None, ticket: str | None = None
 ) -> RunId:
     """Upload a sound picture with this metadata, empty values left out, and let everything happen."""
-    run = shop.sell()
-    meta = {"kind": kind, "params": params or "", "ticket": shop.ticket(run, kind) if ticket is None else ticket}
-    key = await shop.put(run, "original.jpg", pictures.jpeg(), {name: value for name, value in meta.items() if value})
-    assert await shop.deliver(key) == {"rejected": 1}
+    run = harness.sell()
+    meta = {"kind": kind, "params": params or "", "ticket": harness.ticket(run, kind) if ticket is None else ticket}
+    key = await harness.put(
+        run, "original.jpg", pictures.jpeg(), {name: value for name, value in meta.items() if value}
+    )
+    assert await harness.deliver(key) == {"rejected": 1}
     return run
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BAD_PARAMS)
-async def test_parameters_that_are_none_fail_the_task(shop: Shop, name: str, kind: str) -> None:
-    run = await ordered(shop, kind=kind, params=BAD_PARAMS[name])
-    await shop.refused(run, Code.BAD_PARAMETERS, Code.TICKET_INVALID)
+async def test_parameters_that_are_none_fail_the_task(harness: TicketHarness, name: str, kind: str) -> None:
+    run = await ordered(harness, kind=kind, params=BAD_PARAMS[name])
+    await harness.refused(run, Code.BAD_PARAMETERS, Code.TICKET_INVALID)
 
 
 @pytest.mark.parametrize("name", OUT_OF_RANGE)
-async def test_parameters_out_of_range_fail_the_task_though_they_were_sold(shop: Shop, name: str) -> None:
+async def test_parameters_out_of_range_fail_the_task_though_they_were_sold(harness: TicketHarness, name: str) -> None:
     kind, params = OUT_OF_RANGE[name]
-    run = shop.sell(kind)
-    meta = {"kind": kind, "params": json.dumps(params), "ticket": shop.ticket(run, kind, params)}
-    await shop.deliver(await shop.put(run, "original.png", pictures.jpeg(), meta))
-    await shop.refused(run, Code.BAD_PARAMETERS)
+    run = harness.sell(kind)
+    meta = {"kind": kind, "params": json.dumps(params), "ticket": harness.ticket(run, kind, params)}
+    await harness.deliver(await harness.put(run, "original.png", pictures.jpeg(), meta))
+    await harness.refused(run, Code.BAD_PARAMETERS)
 
 
-async def test_parameters_that_do_not_go_together_fail_the_task_though_they_were_sold(shop: Shop) -> None:
-    run = await shop.submit(pictures.jpeg(), params={"background": "goods", "format": "jpg"})
-    await shop.refused(run, Code.BAD_PARAMETERS)
+async def test_parameters_that_do_not_go_together_fail_the_task_though_they_were_sold(harness: TicketHarness) -> None:
+    run = await harness.submit(pictures.jpeg(), params={"background": "goods", "format": "jpg"})
+    await harness.refused(run, Code.BAD_PARAMETERS)
 
 
 @pytest.mark.parametrize("prompt", ["穿红色连衣裙的模特，站在海边 👗", "a\u0000b", "\u202edesrever", '"}]', "x" * 500])
-async def test_a_prompt_may_hold_any_text(shop: Shop, prompt: str) -> None:
-    run = await shop.submit(pictures.jpeg(), kind="model_pose12", params={"prompt": prompt})
-    await shop.promise(run, "success")
-    assert (await shop.records(run))["accepted"]["params"] == {"prompt": prompt}
+async def test_a_prompt_may_hold_any_text(harness: TicketHarness, prompt: str) -> None:
+    run = await harness.submit(pictures.jpeg(), kind="model_pose12", params={"prompt": prompt})
+    await harness.promise(run, "success")
+    assert (await harness.records(run))["accepted"]["params"] == {"prompt": prompt}
 
 
 @pytest.mark.parametrize("spell", [json.dumps, lambda params: quote(json.dumps(params, ensure_ascii=False))])
-async def test_parameters_may_be_escaped_or_percent_encoded(shop: Shop, spell: Callable[[Any], str]) -> None:
+async def test_parameters_may_be_escaped_or_percent_encoded(
+    harness: TicketHarness, spell: Callable[[Any], str]
+) -> None:
     params = {"prompt": "红色连衣裙, 100%"}
-    run = shop.sell("model_pose12", params)
-    meta = {"kind": "model_pose12", "params": spell(params), "ticket": shop.ticket(run, "model_pose12", params)}
+    run = harness.sell("model_pose12", params)
+    meta = {"kind": "model_pose12", "params": spell(params), "ticket": harness.ticket(run, "model_pose12", params)}
     assert all(value.isascii() for value in meta.values())
-    await shop.deliver(await shop.put(run, "original.jpg", pictures.jpeg(), meta))
-    await shop.promise(run, "success")
-    assert (await shop.records(run))["accepted"]["params"] == params
+    await harness.deliver(await harness.put(run, "original.jpg", pictures.jpeg(), meta))
+    await harness.promise(run, "success")
+    assert (await harness.records(run))["accepted"]["params"] == params
 
 
 STRANGE_KINDS: Final = (
@@ -133,131 +137,131 @@ STRANGE_KINDS: Final = (
 
 @pytest.mark.parametrize("kind", STRANGE_KINDS)
 async def test_a_kind_that_was_sold_and_is_not_known_here_fails_once_no_build_has_taken_it(
-    shop: Shop, kind: str
+    harness: TicketHarness, kind: str
 ) -> None:
-    run = shop.sell()
-    meta = {"kind": kind, "ticket": shop.ticket(run, kind)}
-    key = await shop.put(run, "original.jpg", pictures.jpeg(), meta)
+    run = harness.sell()
+    meta = {"kind": kind, "ticket": harness.ticket(run, kind)}
+    key = await harness.put(run, "original.jpg", pictures.jpeg(), meta)
     with pytest.raises(NotHere):
-        await shop.deliver(key)
-    await shop.unheard(run, Code.UNKNOWN_KIND)
+        await harness.deliver(key)
+    await harness.unheard(run, Code.UNKNOWN_KIND)
 
 
-async def test_a_kind_that_an_older_build_met_is_done_by_the_newer_one(shop: Shop) -> None:
-    run = shop.sell()
-    meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-    key = await shop.put(run, "original.jpg", pictures.jpeg(), meta)
-    newer = shop.out
-    shop.out = dataclasses.replace(newer, recipes={})
+async def test_a_kind_that_an_older_build_met_is_done_by_the_newer_one(harness: TicketHarness) -> None:
+    run = harness.sell()
+    meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+    key = await harness.put(run, "original.jpg", pictures.jpeg(), meta)
+    newer = harness.out
+    harness.out = dataclasses.replace(newer, recipes={})
     with pytest.raises(NotHere):
-        await shop.deliver(key)
-    shop.out = newer
-    assert await shop.deliver(key) == {"accepted": 1}
-    await shop.promise(run, "success")
+        await harness.deliver(key)
+    harness.out = newer
+    assert await harness.deliver(key) == {"accepted": 1}
+    await harness.promise(run, "success")
 
 
 @pytest.mark.parametrize("kind", STRANGE_KINDS)
-async def test_a_kind_that_the_ticket_does_not_sell_fails_the_task(shop: Shop, kind: str) -> None:
-    run = shop.sell()
-    meta = {"kind": kind, "ticket": shop.ticket(run)}
-    await shop.deliver(await shop.put(run, "original.jpg", pictures.jpeg(), meta))
-    await shop.refused(run, Code.TICKET_INVALID)
+async def test_a_kind_that_the_ticket_does_not_sell_fails_the_task(harness: TicketHarness, kind: str) -> None:
+    run = harness.sell()
+    meta = {"kind": kind, "ticket": harness.ticket(run)}
+    await harness.deliver(await harness.put(run, "original.jpg", pictures.jpeg(), meta))
+    await harness.refused(run, Code.TICKET_INVALID)
 
 
-async def test_a_picture_without_any_metadata_says_nothing_of_its_task(shop: Shop) -> None:
-    run = await ordered(shop, kind="", ticket="")
-    await shop.unheard(run)
+async def test_a_picture_without_any_metadata_says_nothing_of_its_task(harness: TicketHarness) -> None:
+    run = await ordered(harness, kind="", ticket="")
+    await harness.unheard(run)
 
 
-def unsigned(run: RunId, shop: Shop) -> str:
+def unsigned(run: RunId, harness: TicketHarness) -> str:
     """A ticket that says of itself that it needs no signature."""
-    claims = jwt.decode(shop.ticket(run), options={"verify_signature": False})
+    claims = jwt.decode(harness.ticket(run), options={"verify_signature": False})
     return jwt.encode(claims, key="", algorithm="none")
 
 
-def changed(run: RunId, shop: Shop) -> str:
+def changed(run: RunId, harness: TicketHarness) -> str:
     """A true ticket in which the kind was changed, under the old signature."""
-    head, body, seal = shop.ticket(run, "model_pose12").split(".")
+    head, body, seal = harness.ticket(run, "model_pose12").split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
     forged = base64.urlsafe_b64encode(json.dumps({**claims, "kind": "basic_clean"}).encode()).decode().rstrip("=")
     return f"{head}.{forged}.{seal}"
 
 
-def claims_of(run: RunId, shop: Shop, **changes: Any) -> str:
+def claims_of(run: RunId, harness: TicketHarness, **changes: Any) -> str:
     """A ticket under the true secret whose claims are not what they should be."""
-    claims = jwt.decode(shop.ticket(run), options={"verify_signature": False}) | changes
+    claims = jwt.decode(harness.ticket(run), options={"verify_signature": False}) | changes
     kept = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(kept, SECRET.reveal(), algorithm="HS256")
 
 
-TICKETS: Final[Mapping[str, tuple[Callable[[RunId, Shop], str], Code | None]]] = {
+TICKETS: Final[Mapping[str, tuple[Callable[[RunId, TicketHarness], str], Code | None]]] = {
     "missing": (lambda *_: "", None),
     "forged": (lambda *_: "forged", None),
     "three dots": (lambda *_: "...", None),
     "no JSON inside": (lambda *_: "e30.bm8.x", None),
-    "another secret": (lambda run, shop: shop.ticket(run, secret=Secret("x" * 40)), None),
+    "another secret": (lambda run, harness: harness.ticket(run, secret=Secret("x" * 40)), None),
     "no signature": (unsigned, None),
     "changed": (changed, None),
-    "signature cut off": (lambda run, shop: shop.ticket(run).rpartition(".")[0] + ".", None),
-    "longer than any": (lambda run, shop: shop.ticket(run) + "A" * 2000, None),
+    "signature cut off": (lambda run, harness: harness.ticket(run).rpartition(".")[0] + ".", None),
+    "longer than any": (lambda run, harness: harness.ticket(run) + "A" * 2000, None),
     "not text": (lambda *_: "票据", None),
-    "expired": (lambda run, shop: shop.ticket(run, expires=int(shop.now()) - 1), Code.TICKET_EXPIRED),
-    "expired this second": (lambda run, shop: shop.ticket(run, expires=int(shop.now())), Code.TICKET_EXPIRED),
-    "of the year 1": (lambda run, shop: shop.ticket(run, expires=-(10**12)), Code.TICKET_EXPIRED),
-    "another task": (lambda run, shop: shop.ticket(run, task="other"), None),
-    "another user": (lambda run, shop: shop.ticket(run, user="other"), None),
-    "another step": (lambda run, shop: shop.ticket(run, step=1), None),
-    "another kind": (lambda run, shop: shop.ticket(run, "model_pose12"), Code.TICKET_INVALID),
-    "other parameters": (lambda run, shop: shop.ticket(run, params={"quality": 1}), Code.TICKET_INVALID),
-    "another audience": (lambda run, shop: claims_of(run, shop, aud="another"), None),
-    "no audience": (lambda run, shop: claims_of(run, shop, aud=None), None),
-    "no end": (lambda run, shop: claims_of(run, shop, exp=None), None),
-    "an end that is no number": (lambda run, shop: claims_of(run, shop, exp="never"), None),
-    "no task": (lambda run, shop: claims_of(run, shop, task=None), None),
-    "a list of users": (lambda run, shop: claims_of(run, shop, sub=[run.user]), None),
+    "expired": (lambda run, harness: harness.ticket(run, expires=int(harness.now()) - 1), Code.TICKET_EXPIRED),
+    "expired this second": (lambda run, harness: harness.ticket(run, expires=int(harness.now())), Code.TICKET_EXPIRED),
+    "of the year 1": (lambda run, harness: harness.ticket(run, expires=-(10**12)), Code.TICKET_EXPIRED),
+    "another task": (lambda run, harness: harness.ticket(run, task="other"), None),
+    "another user": (lambda run, harness: harness.ticket(run, user="other"), None),
+    "another step": (lambda run, harness: harness.ticket(run, step=1), None),
+    "another kind": (lambda run, harness: harness.ticket(run, "model_pose12"), Code.TICKET_INVALID),
+    "other parameters": (lambda run, harness: harness.ticket(run, params={"quality": 1}), Code.TICKET_INVALID),
+    "another audience": (lambda run, harness: claims_of(run, harness, aud="another"), None),
+    "no audience": (lambda run, harness: claims_of(run, harness, aud=None), None),
+    "no end": (lambda run, harness: claims_of(run, harness, exp=None), None),
+    "an end that is no number": (lambda run, harness: claims_of(run, harness, exp="never"), None),
+    "no task": (lambda run, harness: claims_of(run, harness, task=None), None),
+    "a list of users": (lambda run, harness: claims_of(run, harness, sub=[run.user]), None),
 }
 """What makes a ticket, and the code of its task's verdict; None where it does not even say that the task was sold."""
 
 
-async def judged(shop: Shop, run: RunId, code: Code | None) -> None:
-    await (shop.refused(run, code) if code else shop.unheard(run))
+async def judged(harness: TicketHarness, run: RunId, code: Code | None) -> None:
+    await (harness.refused(run, code) if code else harness.unheard(run))
 
 
 @pytest.mark.parametrize("name", TICKETS)
-async def test_without_a_true_ticket_nothing_is_done(shop: Shop, name: str) -> None:
+async def test_without_a_true_ticket_nothing_is_done(harness: TicketHarness, name: str) -> None:
     make, code = TICKETS[name]
-    run = shop.sell()
-    meta = {"kind": "basic_clean", "ticket": make(run, shop)}
-    await shop.deliver(await shop.put(run, "original.jpg", pictures.jpeg(), meta))
-    await judged(shop, run, code)
+    run = harness.sell()
+    meta = {"kind": "basic_clean", "ticket": make(run, harness)}
+    await harness.deliver(await harness.put(run, "original.jpg", pictures.jpeg(), meta))
+    await judged(harness, run, code)
 
 
 @pytest.mark.parametrize("name", TICKETS)
-async def test_without_a_true_ticket_in_a_task_file_nothing_is_done_either(shop: Shop, name: str) -> None:
+async def test_without_a_true_ticket_in_a_task_file_nothing_is_done_either(harness: TicketHarness, name: str) -> None:
     make, code = TICKETS[name]
-    run = shop.sell()
-    await shop.put(run, "a.jpg", pictures.jpeg())
-    order = {"kind": "basic_clean", "inputs": ["a.jpg"], "ticket": make(run, shop)}
-    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
-    await judged(shop, run, code)
+    run = harness.sell()
+    await harness.put(run, "a.jpg", pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg"], "ticket": make(run, harness)}
+    await harness.deliver(await harness.put(run, "task.json", json.dumps(order).encode()))
+    await judged(harness, run, code)
 
 
-async def test_a_ticket_is_good_for_one_task_however_often_it_is_shown(shop: Shop) -> None:
-    run = await shop.submit(pictures.jpeg())
-    ticket = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-    await shop.deliver(await shop.put(run, "original.png", pictures.palette(), ticket))
-    await shop.promise(run, "success")
-    assert shop.heard(run) == ["success"]
-    assert await shop.outputs(run) == [f"output/{run.user}/{run.task}/result_01.jpg"]
+async def test_a_ticket_is_good_for_one_task_however_often_it_is_shown(harness: TicketHarness) -> None:
+    run = await harness.submit(pictures.jpeg())
+    ticket = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+    await harness.deliver(await harness.put(run, "original.png", pictures.palette(), ticket))
+    await harness.promise(run, "success")
+    assert harness.heard(run) == ["success"]
+    assert await harness.outputs(run) == [f"output/{run.user}/{run.task}/result_01.jpg"]
 
 
-async def test_the_ticket_is_nowhere_in_what_is_kept_or_sent(shop: Shop) -> None:
-    run = await shop.submit(pictures.jpeg(), kind="model_pose12")
-    await shop.promise(run, "success")
-    seal = shop.ticket(run, "model_pose12").rpartition(".")[2].encode()
-    page = await shop.ledger.objects.list("")
-    kept = [(await shop.ledger.objects.get(item.key)).body for item in page.items]
-    assert not any(seal in body for body in [*kept, *(sent.payload for sent in shop.wire.sent)])
+async def test_the_ticket_is_nowhere_in_what_is_kept_or_sent(harness: TicketHarness) -> None:
+    run = await harness.submit(pictures.jpeg(), kind="model_pose12")
+    await harness.promise(run, "success")
+    seal = harness.ticket(run, "model_pose12").rpartition(".")[2].encode()
+    page = await harness.ledger.objects.list("")
+    kept = [(await harness.ledger.objects.get(item.key)).body for item in page.items]
+    assert not any(seal in body for body in [*kept, *(sent.payload for sent in harness.wire.sent)])
 
 
 def file(**changes: Any) -> dict[str, Any]:
@@ -313,64 +317,70 @@ FILES: Final[Mapping[str, tuple[Any, Code | None]]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_a_task_file_that_cannot_be_done_fails_its_task(shop: Shop, name: str) -> None:
+async def test_a_task_file_that_cannot_be_done_fails_its_task(harness: TicketHarness, name: str) -> None:
     document, code = FILES[name]
-    run = shop.sell()
+    run = harness.sell()
     contents = {"a.jpg": pictures.jpeg(), "empty.png": b"", "huge.png": bytes(33 << 20), "text.jpg": pictures.TEXT}
     for file_name, body in contents.items():
         if name.startswith("a file") or file_name == "a.jpg":
-            await shop.put(run, file_name, body)
-    await shop.data.put("input/u1/other/a.jpg", pictures.jpeg())
+            await harness.put(run, file_name, body)
+    await harness.data.put("input/u1/other/a.jpg", pictures.jpeg())
     if isinstance(document, dict) and document.get("ticket") == "sold":
-        document = {**document, "ticket": shop.ticket(run, inputs=2)}
+        document = {**document, "ticket": harness.ticket(run, inputs=2)}
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    await shop.deliver(await shop.put(run, "task.json", body))
-    await judged(shop, run, code)
+    await harness.deliver(await harness.put(run, "task.json", body))
+    await judged(harness, run, code)
 
 
-async def test_two_inputs_for_a_kind_that_takes_one(shop: Shop) -> None:
-    run = shop.sell("model_pose12")
+async def test_two_inputs_for_a_kind_that_takes_one(harness: TicketHarness) -> None:
+    run = harness.sell("model_pose12")
     for name in ("a.jpg", "b.jpg"):
-        await shop.put(run, name, pictures.jpeg())
-    order = {"kind": "model_pose12", "inputs": ["a.jpg", "b.jpg"], "ticket": shop.ticket(run, "model_pose12", inputs=2)}
-    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
-    await shop.refused(run, Code.BAD_PARAMETERS)
+        await harness.put(run, name, pictures.jpeg())
+    order = {
+        "kind": "model_pose12",
+        "inputs": ["a.jpg", "b.jpg"],
+        "ticket": harness.ticket(run, "model_pose12", inputs=2),
+    }
+    await harness.deliver(await harness.put(run, "task.json", json.dumps(order).encode()))
+    await harness.refused(run, Code.BAD_PARAMETERS)
 
 
-async def test_as_many_inputs_as_the_kind_takes(shop: Shop) -> None:
-    run = shop.sell()
-    await shop.put(run, "a.jpg", pictures.jpeg())
-    order = {"kind": "basic_clean", "inputs": ["a.jpg"] * 12, "ticket": shop.ticket(run, inputs=12)}
-    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
-    await shop.promise(run, "success")
-    assert len(await shop.outputs(run)) == 12
+async def test_as_many_inputs_as_the_kind_takes(harness: TicketHarness) -> None:
+    run = harness.sell()
+    await harness.put(run, "a.jpg", pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg"] * 12, "ticket": harness.ticket(run, inputs=12)}
+    await harness.deliver(await harness.put(run, "task.json", json.dumps(order).encode()))
+    await harness.promise(run, "success")
+    assert len(await harness.outputs(run)) == 12
 
 
-async def test_more_inputs_than_were_sold(shop: Shop) -> None:
-    run = shop.sell()
+async def test_more_inputs_than_were_sold(harness: TicketHarness) -> None:
+    run = harness.sell()
     for name in ("a.jpg", "b.jpg", "c.jpg"):
-        await shop.put(run, name, pictures.jpeg())
-    order = {"kind": "basic_clean", "inputs": ["a.jpg", "b.jpg", "c.jpg"], "ticket": shop.ticket(run, inputs=2)}
-    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
-    await shop.refused(run, Code.TICKET_INVALID)
+        await harness.put(run, name, pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg", "b.jpg", "c.jpg"], "ticket": harness.ticket(run, inputs=2)}
+    await harness.deliver(await harness.put(run, "task.json", json.dumps(order).encode()))
+    await harness.refused(run, Code.TICKET_INVALID)
 
 
-async def test_the_same_input_twice_gives_two_results_and_was_sold_twice(shop: Shop) -> None:
-    run = shop.sell()
-    await shop.put(run, "a.jpg", pictures.jpeg())
-    order = {"kind": "basic_clean", "inputs": ["a.jpg", "a.jpg"], "ticket": shop.ticket(run, inputs=2)}
-    await shop.deliver(await shop.put(run, "task.json", json.dumps(order).encode()))
-    await shop.promise(run, "success")
-    assert len(await shop.outputs(run)) == 2
+async def test_the_same_input_twice_gives_two_results_and_was_sold_twice(harness: TicketHarness) -> None:
+    run = harness.sell()
+    await harness.put(run, "a.jpg", pictures.jpeg())
+    order = {"kind": "basic_clean", "inputs": ["a.jpg", "a.jpg"], "ticket": harness.ticket(run, inputs=2)}
+    await harness.deliver(await harness.put(run, "task.json", json.dumps(order).encode()))
+    await harness.promise(run, "success")
+    assert len(await harness.outputs(run)) == 2
 
 
-async def test_a_name_that_comes_twice_in_a_task_file_counts_once_and_must_be_what_was_sold(shop: Shop) -> None:
-    run = shop.sell()
-    await shop.put(run, "a.jpg", pictures.jpeg())
-    ticket = json.dumps(shop.ticket(run))
+async def test_a_name_that_comes_twice_in_a_task_file_counts_once_and_must_be_what_was_sold(
+    harness: TicketHarness,
+) -> None:
+    run = harness.sell()
+    await harness.put(run, "a.jpg", pictures.jpeg())
+    ticket = json.dumps(harness.ticket(run))
     body = f'{{"kind":"model_pose12","kind":"basic_clean","inputs":["b.jpg"],"inputs":["a.jpg"],"ticket":{ticket}}}'
-    await shop.deliver(await shop.put(run, "task.json", body.encode()))
-    await shop.promise(run, "success")
+    await harness.deliver(await harness.put(run, "task.json", body.encode()))
+    await harness.promise(run, "success")
 
 
 ANYTHING: Final = st.recursive(
@@ -399,28 +409,30 @@ def test_whatever_is_ordered_the_task_is_taken_or_fails(document: Any, tail: byt
     """Nothing that an uploader writes may raise: what raises is asked for again for ever."""
 
     async def play() -> None:
-        async with Shop() as shop:
-            run, other = shop.sell(), shop.sell()
-            await shop.put(run, "a.jpg", pictures.jpeg())
+        async with TicketHarness() as harness:
+            run, other = harness.sell(), harness.sell()
+            await harness.put(run, "a.jpg", pictures.jpeg())
             sold = (
-                {"ticket": shop.ticket(run)} if isinstance(document, dict) and document.get("ticket") == "sold" else {}
+                {"ticket": harness.ticket(run)}
+                if isinstance(document, dict) and document.get("ticket") == "sold"
+                else {}
             )
             body = json.dumps(document | sold if sold else document).encode() + tail
             text = params if isinstance(params, str) else params.decode("utf-8", "surrogateescape")
-            meta = {"kind": "basic_clean", "params": text, "ticket": shop.ticket(other)}
+            meta = {"kind": "basic_clean", "params": text, "ticket": harness.ticket(other)}
             keys = [
-                await shop.put(run, "task.json", body),
-                await shop.put(other, "original.jpg", pictures.jpeg(), meta),
+                await harness.put(run, "task.json", body),
+                await harness.put(other, "original.jpg", pictures.jpeg(), meta),
             ]
-            await shop.deliver(*keys)
-            if await shop.ledger.verdict(run) is None:
+            await harness.deliver(*keys)
+            if await harness.ledger.verdict(run) is None:
                 # It holds no ticket, or none that can be read: the backend's list ends it.
-                await asyncio.sleep(shop.out.policy.upload_limit_s)
-                await shop.wake(run, "sweep", since=1)
-                await shop.drain()
+                await asyncio.sleep(harness.out.policy.upload_limit_s)
+                await harness.wake(run, "sweep", since=1)
+                await harness.drain()
             for one in (run, other):
-                assert (await shop.verdict(one)).status in {"success", "failed"}
-                assert shop.state(one)[0] == (await shop.verdict(one)).status
+                assert (await harness.verdict(one)).status in {"success", "failed"}
+                assert harness.state(one)[0] == (await harness.verdict(one)).status
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())

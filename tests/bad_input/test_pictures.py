@@ -17,7 +17,7 @@ from tests.bad_input.pictures import BLUE, GREEN, RED, SIZE, WHITE
 if TYPE_CHECKING:
     from messages.keys import RunId
     from services.objects.port import PictureRule, Processed
-    from tests.bad_input.shop import Shop
+    from tests.bad_input.harness import TicketHarness
 
 KINDS: Final = ("basic_clean", "model_pose12")
 
@@ -72,13 +72,13 @@ USABLE: Final[Mapping[str, tuple[str, Callable[[], bytes], tuple[Any, ...]]]] = 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BAD)
-async def test_what_is_no_picture_is_refused_and_refunded(shop: Shop, name: str, kind: str) -> None:
+async def test_what_is_no_picture_is_refused_and_refunded(harness: TicketHarness, name: str, kind: str) -> None:
     upload, make, code = BAD[name]
-    run = await shop.submit(make(), name=upload, kind=kind)
-    await shop.refused(run, code)
+    run = await harness.submit(make(), name=upload, kind=kind)
+    await harness.refused(run, code)
     # Heard again, the same event changes nothing.
-    assert await shop.deliver(f"input/{run.user}/{run.task}/{upload}") == {"ended": 1}
-    await shop.refused(run, code)
+    assert await harness.deliver(f"input/{run.user}/{run.task}/{upload}") == {"ended": 1}
+    await harness.refused(run, code)
 
 
 FORMATS: Final[Mapping[str, tuple[Code, str]]] = {
@@ -95,77 +95,79 @@ FORMATS: Final[Mapping[str, tuple[Code, str]]] = {
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-async def test_a_format_that_cannot_be_read_ends_its_task_at_once_with_its_name(shop: Shop, extension: str) -> None:
-    begun = shop.now()
-    run = await shop.submit(pictures.jpeg(), name=f"original.{extension}")
+async def test_a_format_that_cannot_be_read_ends_its_task_at_once_with_its_name(
+    harness: TicketHarness, extension: str
+) -> None:
+    begun = harness.now()
+    run = await harness.submit(pictures.jpeg(), name=f"original.{extension}")
     code, named = FORMATS[extension]
-    await shop.refused(run, code)
+    await harness.refused(run, code)
     assert named in text_of(code)
-    assert shop.now() - begun < 60
+    assert harness.now() - begun < 60
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-async def test_nor_need_an_event_tell_of_it(shop: Shop, extension: str) -> None:
-    run = shop.sell()
-    meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-    await shop.put(run, f"original.{extension}", pictures.jpeg(), meta)
-    await shop.wake(run, "sweep")
-    await shop.drain()
-    await shop.refused(run, FORMATS[extension][0])
+async def test_nor_need_an_event_tell_of_it(harness: TicketHarness, extension: str) -> None:
+    run = harness.sell()
+    meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+    await harness.put(run, f"original.{extension}", pictures.jpeg(), meta)
+    await harness.wake(run, "sweep")
+    await harness.drain()
+    await harness.refused(run, FORMATS[extension][0])
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-async def test_an_input_of_a_task_file_of_such_a_format_is_named_too(shop: Shop, extension: str) -> None:
-    run = shop.sell()
-    await shop.put(run, f"front.{extension}", pictures.jpeg())
-    task = {"kind": "basic_clean", "ticket": shop.ticket(run), "inputs": [f"front.{extension}"]}
-    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(task)))
+async def test_an_input_of_a_task_file_of_such_a_format_is_named_too(harness: TicketHarness, extension: str) -> None:
+    run = harness.sell()
+    await harness.put(run, f"front.{extension}", pictures.jpeg())
+    task = {"kind": "basic_clean", "ticket": harness.ticket(run), "inputs": [f"front.{extension}"]}
+    await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(task)))
     code = FORMATS[extension][0]
     # Of what is no picture at all, the name is what is wrong.
-    await shop.refused(run, Code.BAD_PARAMETERS if code is Code.FORMAT_OTHER else code)
+    await harness.refused(run, Code.BAD_PARAMETERS if code is Code.FORMAT_OTHER else code)
 
 
-async def test_one_without_a_ticket_says_nothing_whatever_its_format(shop: Shop) -> None:
-    run = shop.sell()
-    await shop.deliver(await shop.put(run, "original.heic", pictures.jpeg()))
-    await shop.unheard(run)
+async def test_one_without_a_ticket_says_nothing_whatever_its_format(harness: TicketHarness) -> None:
+    run = harness.sell()
+    await harness.deliver(await harness.put(run, "original.heic", pictures.jpeg()))
+    await harness.unheard(run)
 
 
 @pytest.mark.parametrize("name", USABLE)
-async def test_what_can_be_used_gives_the_right_picture(shop: Shop, name: str) -> None:
+async def test_what_can_be_used_gives_the_right_picture(harness: TicketHarness, name: str) -> None:
     upload, make, expected = USABLE[name]
-    run = await shop.submit(make(), name=upload)
-    await shop.promise(run, "success")
+    run = await harness.submit(make(), name=upload)
+    await harness.promise(run, "success")
     extension = upload.rpartition(".")[2].lower()
     extension = {"jpeg": "jpg", "jfif": "jpg", "bmp": "png"}.get(extension, extension)
-    (key,) = await shop.outputs(run)
+    (key,) = await harness.outputs(run)
     assert key == f"output/{run.user}/{run.task}/result_01.{extension}"
-    await assert_shows(shop, key, extension, expected)
+    await assert_shows(harness, key, extension, expected)
 
 
 @pytest.mark.parametrize("name", USABLE)
-async def test_what_can_be_used_reaches_the_vendor_upright_and_opaque(shop: Shop, name: str) -> None:
+async def test_what_can_be_used_reaches_the_vendor_upright_and_opaque(harness: TicketHarness, name: str) -> None:
     upload, make, expected = USABLE[name]
-    run = await shop.submit(make(), name=upload, kind="model_pose12")
-    await shop.promise(run, "success")
-    assert len(await shop.outputs(run)) == 12
-    key = await cleaned_key(shop, run)
-    await assert_shows(shop, key, "jpg", tuple(WHITE if colour is None else colour for colour in expected))
-    assert shop.vendor.uploads[0].startswith("input.jpg image/jpeg ")
+    run = await harness.submit(make(), name=upload, kind="model_pose12")
+    await harness.promise(run, "success")
+    assert len(await harness.outputs(run)) == 12
+    key = await cleaned_key(harness, run)
+    await assert_shows(harness, key, "jpg", tuple(WHITE if colour is None else colour for colour in expected))
+    assert harness.vendor.uploads[0].startswith("input.jpg image/jpeg ")
 
 
-async def test_a_result_that_is_asked_for_as_jpg_has_white_where_nothing_was(shop: Shop) -> None:
+async def test_a_result_that_is_asked_for_as_jpg_has_white_where_nothing_was(harness: TicketHarness) -> None:
     body = pictures.encoded(pictures.see_through(), "PNG")
-    run = await shop.submit(body, name="original.png", params={"format": "jpg"})
-    await shop.promise(run, "success")
-    await assert_shows(shop, f"output/{run.user}/{run.task}/result_01.jpg", "jpg", QUARTERS)
+    run = await harness.submit(body, name="original.png", params={"format": "jpg"})
+    await harness.promise(run, "success")
+    await assert_shows(harness, f"output/{run.user}/{run.task}/result_01.jpg", "jpg", QUARTERS)
 
 
 @pytest.mark.parametrize("turn", [1, 3, 6, 8])
-async def test_a_subject_is_cut_out_of_a_turned_picture_upright(shop: Shop, turn: int) -> None:
-    run = await shop.submit(pictures.rotated(turn), params={"background": "goods"})
-    await shop.promise(run, "success")
-    picture = await shown(shop, f"output/{run.user}/{run.task}/result_01.png")
+async def test_a_subject_is_cut_out_of_a_turned_picture_upright(harness: TicketHarness, turn: int) -> None:
+    run = await harness.submit(pictures.rotated(turn), params={"background": "goods"})
+    await harness.promise(run, "success")
+    picture = await shown(harness, f"output/{run.user}/{run.task}/result_01.png")
     assert picture.mode == "RGBA"
     assert picture.size == SIZE
     assert picture.getpixel((0, 0))[3] == 0
@@ -173,27 +175,27 @@ async def test_a_subject_is_cut_out_of_a_turned_picture_upright(shop: Shop, turn
     assert near(picture.getpixel((3 * SIZE[0] // 4, SIZE[1] // 4)), GREEN)
 
 
-async def test_a_picture_of_one_pixel_and_one_that_is_a_line_are_pictures(shop: Shop) -> None:
+async def test_a_picture_of_one_pixel_and_one_that_is_a_line_are_pictures(harness: TicketHarness) -> None:
     for size in ((1, 1), (9000, 1), (1, 9000)):
-        run = await shop.submit(pictures.encoded(Image.new("RGB", size, RED), "PNG"), name="original.png")
-        await shop.promise(run, "success")
-        picture = await shown(shop, f"output/{run.user}/{run.task}/result_01.png")
+        run = await harness.submit(pictures.encoded(Image.new("RGB", size, RED), "PNG"), name="original.png")
+        await harness.promise(run, "success")
+        picture = await shown(harness, f"output/{run.user}/{run.task}/result_01.png")
         assert picture.size == tuple(min(4096, side) for side in size)
         assert near(picture.getpixel((0, 0)), RED)
 
 
-async def test_one_bad_picture_among_several_fails_the_task_and_leaves_nothing(shop: Shop) -> None:
-    run = shop.sell()
+async def test_one_bad_picture_among_several_fails_the_task_and_leaves_nothing(harness: TicketHarness) -> None:
+    run = harness.sell()
     files = {"a.jpg": pictures.jpeg(), "b.jpg": pictures.TEXT, "c.png": pictures.palette()}
     for name, body in files.items():
-        await shop.put(run, name, body)
-    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run, inputs=len(files))}
-    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
-    await shop.refused(run, Code.BAD_PICTURE)
+        await harness.put(run, name, body)
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": harness.ticket(run, inputs=len(files))}
+    await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(order)))
+    await harness.refused(run, Code.BAD_PICTURE)
 
 
-async def test_what_the_service_still_works_on_when_a_task_fails_is_not_left_behind(shop: Shop) -> None:
-    inner = shop.data.process
+async def test_what_the_service_still_works_on_when_a_task_fails_is_not_left_behind(harness: TicketHarness) -> None:
+    inner = harness.data.process
 
     async def busy(key: str, rules: Sequence[PictureRule]) -> Processed:
         """As a call in a thread: given up by its caller, it still comes to its end."""
@@ -203,44 +205,44 @@ async def test_what_the_service_still_works_on_when_a_task_fails_is_not_left_beh
         await asyncio.sleep(5.0 if key.endswith("a.jpg") else 0.0)
         return await inner(key, rules)
 
-    shop.data.process = busy
-    run = shop.sell()
+    harness.data.process = busy
+    run = harness.sell()
     files = {"a.jpg": pictures.jpeg(), "b.jpg": pictures.TEXT}
     for name, body in files.items():
-        await shop.put(run, name, body)
-    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run, inputs=len(files))}
-    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
+        await harness.put(run, name, body)
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": harness.ticket(run, inputs=len(files))}
+    await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(order)))
     await asyncio.sleep(60)
-    await shop.refused(run, Code.BAD_PICTURE)
+    await harness.refused(run, Code.BAD_PICTURE)
 
 
-async def test_several_good_pictures_give_one_result_each_in_their_order(shop: Shop) -> None:
-    run = shop.sell()
+async def test_several_good_pictures_give_one_result_each_in_their_order(harness: TicketHarness) -> None:
+    run = harness.sell()
     files = {"照片.png": pictures.palette(), "a.jpg": pictures.rotated(6), "b.webp": pictures.animated()}
     for name, body in files.items():
-        await shop.put(run, name, body)
-    order = {"kind": "basic_clean", "inputs": [*files], "ticket": shop.ticket(run, inputs=len(files))}
-    await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
-    await shop.promise(run, "success")
+        await harness.put(run, name, body)
+    order = {"kind": "basic_clean", "inputs": [*files], "ticket": harness.ticket(run, inputs=len(files))}
+    await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(order)))
+    await harness.promise(run, "success")
     stem = f"output/{run.user}/{run.task}/result"
-    await assert_shows(shop, f"{stem}_01.png", "png", SEE_THROUGH)
-    await assert_shows(shop, f"{stem}_02.jpg", "jpg", QUARTERS)
-    await assert_shows(shop, f"{stem}_03.webp", "webp", QUARTERS)
+    await assert_shows(harness, f"{stem}_01.png", "png", SEE_THROUGH)
+    await assert_shows(harness, f"{stem}_02.jpg", "jpg", QUARTERS)
+    await assert_shows(harness, f"{stem}_03.webp", "webp", QUARTERS)
 
 
-async def cleaned_key(shop: Shop, run: RunId) -> str:
-    (product,) = (await shop.records(run))["cleaned"]["products"]
+async def cleaned_key(harness: TicketHarness, run: RunId) -> str:
+    (product,) = (await harness.records(run))["cleaned"]["products"]
     key: str = product["key"]
     return key
 
 
-async def shown(shop: Shop, key: str) -> Image.Image:
-    return pictures.opened((await shop.data.get(key)).body)
+async def shown(harness: TicketHarness, key: str) -> Image.Image:
+    return pictures.opened((await harness.data.get(key)).body)
 
 
-async def assert_shows(shop: Shop, key: str, extension: str, expected: tuple[Any, ...]) -> None:
+async def assert_shows(harness: TicketHarness, key: str, extension: str, expected: tuple[Any, ...]) -> None:
     """The format its name and its Content-Type say, upright, without notes, in the right colours."""
-    content = await shop.data.get(key)
+    content = await harness.data.get(key)
     form = "jpeg" if extension == "jpg" else extension
     assert content.info.content_type == f"image/{form}"
     picture = pictures.opened(content.body)

@@ -22,7 +22,7 @@ from messages.topics import topic_of
 from recipes.model_pose12 import MODEL_POSE12
 from sandbox.pulsar import LocalPulsar
 from tasks.wakes import INDEX
-from tests.chaos.shop import Shop, Worker, opened, through, until
+from tests.chaos.deployment import Deployment, Worker, opened, through, until
 from tests.support.patience import PATIENCE_S
 from transport.errors import BrokerDown
 
@@ -50,8 +50,8 @@ def light(task: str, keys: MessageKeys) -> bytes:
 class Flow:
     """Publishes light messages at a steady rate; what has a receipt must be worked on."""
 
-    def __init__(self, shop: Shop) -> None:
-        self._shop = shop
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._stop = asyncio.Event()
         self.confirmed: set[str] = set()
         """Tasks of the messages; a message that a dying worker had begun goes on as a copy, with another id."""
@@ -69,7 +69,7 @@ class Flow:
     async def _one(self, task: str) -> None:
         # On a busy machine the broker may take longer to start than a publish waits.
         with contextlib.suppress(BrokerDown):
-            await self._shop.out.broker.publish(topic_of(Stage.WAKE), light(task, self._shop.out.keys))
+            await self._deployment.out.broker.publish(topic_of(Stage.WAKE), light(task, self._deployment.out.keys))
             self.confirmed.add(task)
 
     def stop(self) -> None:
@@ -91,14 +91,14 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
     victim: LocalPulsar, tmp_path: Path
 ) -> None:
     variables = {"BROKER_URL": victim.url, "BROKER_ADMIN_URL": victim.admin_url, "LOG_LEVEL": "DEBUG"}
-    async with opened(tmp_path, variables, duration_s=4.0) as shop:
-        workers = [await shop.work() for _ in range(2)]
-        flow = Flow(shop)
+    async with opened(tmp_path, variables, duration_s=4.0) as deployment:
+        workers = [await deployment.work() for _ in range(2)]
+        flow = Flow(deployment)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(flow.run())
             try:
-                before = await shop.sell(TASKS, "model_pose12")
-                await until(lambda: shop.all_have(before, "call-1-1-id"), "no vendor was asked")
+                before = await deployment.sell(TASKS, "model_pose12")
+                await until(lambda: deployment.all_have(before, "call-1-1-id"), "no vendor was asked")
                 await until(lambda: worked_on(workers, RATE), "the flow does not flow")
                 # A worker dies, too: what it had acked and the broker forgets, another one gets.
                 await asyncio.to_thread(workers[0].kill)
@@ -108,23 +108,23 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
                 ready = time.time()
                 back = await until(lambda: worked_since(workers[1:], ready), "no pump works again")
                 assert back < 2 * (ready - killed), "it works again long after the broker, which had to start"
-                workers.append(await shop.keep_working())
-                after = await shop.sell(1)
+                workers.append(await deployment.keep_working())
+                after = await deployment.sell(1)
                 while not await twice(workers):
                     # Its acks of the last tenth of a second die with a worker.
                     await asyncio.to_thread(workers[-1].kill)
-                    workers.append(await shop.keep_working())
+                    workers.append(await deployment.keep_working())
                     await until(lambda: worked_since(workers[-1:], 0), "a new worker does not work")
             finally:
                 flow.stop()
         # A paid call of a worker that may live is waited for as long as it may take; the delay is jittered.
         ends = 1.2 * limit_of(Stage.GENERATE, MODEL_POSE12) + PATIENCE_S / 2
-        await until(lambda: shop.all_have([*before, *after], "delivered"), "not every task ended", ends)
+        await until(lambda: deployment.all_have([*before, *after], "delivered"), "not every task ended", ends)
         await all_seen(workers, flow.confirmed)
         assert await twice(workers)
         for sold in [*before, *after]:
-            await shop.judge(sold, "success")
-        jobs = (await shop.stats())["jobs"]
+            await deployment.judge(sold, "success")
+        jobs = (await deployment.stats())["jobs"]
         assert len(jobs) == TASKS, "the vendor was paid once a task"
 
 

@@ -17,7 +17,7 @@ from messages.keys import RunId
 from messages.signing import MessageKeys
 from messages.topics import topic_of
 from sandbox.pulsar import LocalPulsar
-from tests.chaos.shop import Shop, opened, through, until
+from tests.chaos.deployment import Deployment, opened, through, until
 
 pytestmark = [pytest.mark.own_pulsar, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -48,26 +48,26 @@ def later(number: int, rng: random.Random, keys: MessageKeys) -> tuple[bytes, fl
     return encode(made, keys), made.header.not_before / 1000
 
 
-async def fill(shop: Shop) -> None:
+async def fill(deployment: Deployment) -> None:
     """Have them wait on the very topic that a fresh task comes by."""
-    rng, publish = random.Random(7), shop.out.broker.publish
+    rng, publish = random.Random(7), deployment.out.broker.publish
     for start in range(0, WAITING, AT_ONCE):
-        made = [later(number, rng, shop.out.keys) for number in range(start, start + AT_ONCE)]
+        made = [later(number, rng, deployment.out.keys) for number in range(start, start + AT_ONCE)]
         await asyncio.gather(*(publish(TOPIC, payload, delay=delay) for payload, delay in made))
 
 
 @through
 async def test_a_fresh_task_starts_at_once_beside_fifty_thousand_that_wait(broker: LocalPulsar, tmp_path: Path) -> None:
     variables = {"BROKER_URL": broker.url, "BROKER_ADMIN_URL": broker.admin_url, "LOG_LEVEL": "DEBUG"}
-    async with opened(tmp_path, variables) as shop:
-        worker = await shop.keep_working()
-        await fill(shop)
-        backlog = await shop.out.broker.backlog(TOPIC, "workers")
+    async with opened(tmp_path, variables) as deployment:
+        worker = await deployment.keep_working()
+        await fill(deployment)
+        backlog = await deployment.out.broker.backlog(TOPIC, "workers")
         assert (backlog.depth, backlog.ready) == (WAITING, 0)
         for _ in range(3):
-            (fresh,) = await shop.sell(1)
-            await until(lambda fresh=fresh: shop.all_have([fresh], "delivered"), "the fresh task did not end")
-            await shop.judge(fresh, "success")
+            (fresh,) = await deployment.sell(1)
+            await until(lambda fresh=fresh: deployment.all_have([fresh], "delivered"), "the fresh task did not end")
+            await deployment.judge(fresh, "success")
         waited = [
             line["queue_delay"]
             for line in await asyncio.to_thread(worker.said)

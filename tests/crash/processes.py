@@ -68,10 +68,10 @@ class HastyLedger(Ledger):
         return await super().write(run, name, short)
 
 
-def work(environ: Mapping[str, str], log: Path, point: str, told: Connection, open_s: float) -> None:
+def work(environ: Mapping[str, str], log: Path, point: str, reported: Connection, open_s: float) -> None:
     """A worker; it dies where it first reaches the point, and without one it tells every point."""
     _become(environ, log)
-    _watch(point, told)
+    _watch(point, reported)
 
     @asynccontextmanager
     async def opened(settings: Settings, environ: Callable[[], Mapping[str, str]]) -> AsyncGenerator[Services]:
@@ -84,10 +84,10 @@ def work(environ: Mapping[str, str], log: Path, point: str, told: Connection, op
     run_worker()
 
 
-def trigger(environ: Mapping[str, str], log: Path, point: str, told: Connection, event: Mapping[str, Any]) -> None:
+def trigger(environ: Mapping[str, str], log: Path, point: str, reported: Connection, event: Mapping[str, Any]) -> None:
     """The COS trigger, called once as the platform would."""
     _become(environ, log)
-    _watch(point, told)
+    _watch(point, reported)
     main_handler(event, {"request_id": "r1"})
 
 
@@ -102,12 +102,12 @@ def _become(environ: Mapping[str, str], log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _watch(point: str, told: Connection) -> None:
+def _watch(point: str, reported: Connection) -> None:
     def hook(reached: str) -> None:
         if not point:
-            told.send_bytes(reached.encode())
+            reported.send_bytes(reached.encode())
         elif reached == point:
-            told.send_bytes(reached.encode())
+            reported.send_bytes(reached.encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
     points.install(hook)

@@ -202,9 +202,11 @@ def test_the_results_of_the_client_outlive_its_container() -> None:
     assert "--out" not in client["command"]
     assert f"{Path(RESULTS)}/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     pages = [*ROOT.glob("docs/**/*.md"), ROOT / "compose.yaml"]
-    told = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "client submit" in line]
-    assert len(told) == 2
-    assert not [line for line in told if "--out" in line]
+    reported = [
+        line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "client submit" in line
+    ]
+    assert len(reported) == 2
+    assert not [line for line in reported if "--out" in line]
 
 
 def test_pulsar_is_the_version_and_has_the_configuration_that_the_tests_use() -> None:

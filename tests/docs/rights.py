@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from messages.keys import INPUT_PREFIX
-from tests.bad_input.shop import Shop
+from tests.bad_input.harness import TicketHarness
 from tests.engine.virtual import VirtualLoop
 
 OBJECTS: Final = "qcs::cos:ap-guangzhou:uid/1250000000:"
@@ -83,15 +83,15 @@ def note(used: set[Used], bucket: str) -> Callable[..., Awaitable[None]]:
     return seen
 
 
-def used_by(play: Callable[[Shop], Awaitable[None]]) -> set[Used]:
+def used_by(play: Callable[[TicketHarness], Awaitable[None]]) -> set[Used]:
     """Everything that the product asks of its buckets while it plays."""
     used: set[Used] = set()
 
     async def watched() -> None:
-        async with Shop() as shop:
-            shop.data.faults = note(used, DATA)
-            shop.ledger.objects.faults = note(used, LEDGER)  # type: ignore[attr-defined] # a MemoryObjects
-            await play(shop)
+        async with TicketHarness() as harness:
+            harness.data.faults = note(used, DATA)
+            harness.ledger.objects.faults = note(used, LEDGER)  # type: ignore[attr-defined] # a MemoryObjects
+            await play(harness)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(watched())

@@ -1,4 +1,4 @@
-"""Every command that the documentation gives, run as a reader would run it: one stand-in world for all of them.
+"""Every command that the documentation gives, run as a reader would run it: one stand-in harness for all of them.
 
 A new command is run without being named here, and must end with status 0. One that cannot be run here stands in
 `ELSEWHERE` with its reason.

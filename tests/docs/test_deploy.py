@@ -47,7 +47,7 @@ from tasks.calls.webhook_paths import Webhooks
 from tasks.context import WebhookServices
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
-from tests.bad_input.shop import Shop, event
+from tests.bad_input.harness import TicketHarness, event
 from tests.contract.cos_standin.conftest import BUCKET, REGION, SECRET_ID, SECRET_KEY, StandIn, stop
 from tests.docs.environments import EVERYWHERE, FUNCTIONS
 from tests.docs.pages import blocks_of, text_of
@@ -61,23 +61,23 @@ LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, TRIGGER, U
 (HCL,) = (block.text for block in blocks_of(PAGE) if block.language == "hcl")
 
 
-async def live(shop: Shop) -> None:
+async def live(harness: TicketHarness) -> None:
     """A success of each kind, a violation after the vendor's work, a refusal, an upload that a sweep finds."""
-    await shop.submit(pictures.jpeg())
-    await shop.submit(pictures.jpeg(), kind="model_pose12")
-    shop.findings["_07.jpg"] = Result(violation=True, suspect=False, label="Porn", score=99)
-    violating = await shop.submit(pictures.jpeg(), kind="model_pose12")
-    assert (await shop.verdict(violating)).code == Code.CONTENT_VIOLATION
-    shop.findings.clear()
-    await shop.submit(b"no picture")
-    run = shop.sell()
-    meta = {"kind": "basic_clean", "ticket": shop.ticket(run)}
-    await shop.put(run, "original.jpg", pictures.jpeg(), meta)
+    await harness.submit(pictures.jpeg())
+    await harness.submit(pictures.jpeg(), kind="model_pose12")
+    harness.findings["_07.jpg"] = Result(violation=True, suspect=False, label="Porn", score=99)
+    violating = await harness.submit(pictures.jpeg(), kind="model_pose12")
+    assert (await harness.verdict(violating)).code == Code.CONTENT_VIOLATION
+    harness.findings.clear()
+    await harness.submit(b"no picture")
+    run = harness.sell()
+    meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
+    await harness.put(run, "original.jpg", pictures.jpeg(), meta)
     # No event told of this one: the sweep looks at its records, and its wake at the upload.
-    assert await shop.ledger.trail(run) == {}
-    await shop.wake(run, "sweep")
-    await shop.drain()
-    await shop.promise(run, "success")
+    assert await harness.ledger.trail(run) == {}
+    await harness.wake(run, "sweep")
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
 def test_the_consumers_role_may_do_all_that_the_product_does() -> None:
@@ -103,20 +103,20 @@ def test_the_consumers_role_may_do_all_that_the_product_does() -> None:
     assert [one for one in sorted(used) if not allows([ROLE], one)] == []
 
 
-async def take_uploads_in(shop: Shop) -> None:
+async def take_uploads_in(harness: TicketHarness) -> None:
     """A picture, twice; a task file; one that is refused; one without a ticket."""
-    folder = [shop.sell() for _ in range(4)]
-    meta = [{"kind": "basic_clean", "ticket": shop.ticket(run)} for run in folder]
-    task = {"kind": "basic_clean", "ticket": shop.ticket(folder[1]), "inputs": ["a.jpg"]}
-    await shop.put(folder[1], "a.jpg", pictures.jpeg())
+    folder = [harness.sell() for _ in range(4)]
+    meta = [{"kind": "basic_clean", "ticket": harness.ticket(run)} for run in folder]
+    task = {"kind": "basic_clean", "ticket": harness.ticket(folder[1]), "inputs": ["a.jpg"]}
+    await harness.put(folder[1], "a.jpg", pictures.jpeg())
     keys = [
-        await shop.put(folder[0], "original.jpg", pictures.jpeg(), meta[0]),
-        await shop.put(folder[1], "task.json", json.dumps(task).encode()),
-        await shop.put(folder[2], "original.jpg", b"", meta[2]),
-        await shop.put(folder[3], "original.jpg", pictures.jpeg()),
+        await harness.put(folder[0], "original.jpg", pictures.jpeg(), meta[0]),
+        await harness.put(folder[1], "task.json", json.dumps(task).encode()),
+        await harness.put(folder[2], "original.jpg", b"", meta[2]),
+        await harness.put(folder[3], "original.jpg", pictures.jpeg()),
     ]
-    assert await take_event(event(*keys), shop.out) == {"accepted": 2, "rejected": 2, "ignored": 0}
-    assert (await take_event(event(keys[0]), shop.out))["again"] == 1
+    assert await take_event(event(*keys), harness.out) == {"accepted": 2, "rejected": 2, "ignored": 0}
+    assert (await take_event(event(keys[0]), harness.out))["again"] == 1
 
 
 def test_the_triggers_role_may_do_what_it_does_and_no_more_than_the_consumers() -> None:
@@ -130,11 +130,11 @@ def test_the_triggers_role_may_do_what_it_does_and_no_more_than_the_consumers() 
             )
 
 
-async def sweep_once(shop: Shop) -> None:
+async def sweep_once(harness: TicketHarness) -> None:
     """It finds a task that was accepted, and one whose upload no event told of."""
-    row = UnfinishedTask("t-1", "u-1", 0, shop.now(), "basic_clean")
+    row = UnfinishedTask("t-1", "u-1", 0, harness.now(), "basic_clean")
     listing = SimpleNamespace(unfinished=AsyncMock(return_value=UnfinishedPage((row,), None)))
-    out = dataclasses.replace(shop.out, backend=cast("Any", listing))
+    out = dataclasses.replace(harness.out, backend=cast("Any", listing))
     assert (await resume_sweep({"older_than": 0}, out, math.inf, SweepPosition())).listed == 1
 
 
@@ -167,8 +167,8 @@ def test_every_right_is_named_and_bound_to_one_of_the_two_buckets() -> None:
 def test_the_doctor_may_do_what_it_does() -> None:
     looks = {"data bucket", "picture service", "audit", "ledger: versioning", "ledger: create-only", "clock"}
 
-    async def examine(shop: Shop) -> None:
-        checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), shop.out)
+    async def examine(harness: TicketHarness) -> None:
+        checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out)
         assert looks <= {check.name for check in checks}
         for check in checks:
             if check.name in looks:
@@ -236,10 +236,10 @@ def test_the_files_of_the_keys_are_taken_and_named_in_the_text() -> None:
 
 
 def test_the_webhook_asks_the_buckets_nothing() -> None:
-    async def call(shop: Shop) -> None:
+    async def call(harness: TicketHarness) -> None:
         webhooks = Webhooks("https://webhook", Secret("w" * 32))
-        run = shop.sell("model_pose12")
-        out = WebhookServices(broker=shop.out.broker, webhooks=webhooks)
+        run = harness.sell("model_pose12")
+        out = WebhookServices(broker=harness.out.broker, webhooks=webhooks)
         path = webhooks.url("runninghub", run, 1, 1).removeprefix("https://webhook")
         request = {"httpMethod": "POST", "path": path, "headers": {}, "body": json.dumps({"taskId": "1"})}
         assert read_request(request).path == path
@@ -252,10 +252,10 @@ def test_the_trigger_listens_where_clients_upload() -> None:
     assert {"event": f"{CREATED}*", "filter": {"Prefix": INPUT_PREFIX, "Suffix": ""}} == TRIGGER
     # By API it may have no spaces.
     assert json.dumps(TRIGGER, separators=(",", ":")) in TEXT
-    told = re.findall(
+    reported = re.findall(
         r"trigger_desc += jsonencode\(\{ event = \"(.*?)\", filter = \{ Prefix = \"(.*?)\", Suffix = \"\" \}", HCL
     )
-    assert told == [(TRIGGER["event"], TRIGGER["filter"]["Prefix"])]
+    assert reported == [(TRIGGER["event"], TRIGGER["filter"]["Prefix"])]
 
 
 def test_the_functions_are_handlers_and_their_limits_are_alike_everywhere() -> None:

@@ -86,11 +86,11 @@ def test_the_drain_by_hand_works_and_leaves_nothing_running(tmp_path: Path) -> N
     (command,) = [command for command in commands if command.startswith("scf-workers invoke")]
     # The event's file is made as the line above says.
     subprocess.run(["bash", "-c", commands[commands.index(command) - 1]], cwd=tmp_path, check=True)
-    with Sandbox(tmp_path / "data", HANDLERS) as world:
+    with Sandbox(tmp_path / "data", HANDLERS) as sandbox:
         done = subprocess.run(
             [sys.executable, "-m", "console", *shlex.split(command)[1:]],
             cwd=tmp_path,
-            env={**world.environ, "PYTHONPATH": str(ROOT)},
+            env={**sandbox.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

@@ -28,7 +28,7 @@ from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
-from tests.bad_input.shop import Shop
+from tests.bad_input.harness import TicketHarness
 from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
 from tests.engine.virtual import VirtualLoop
 
@@ -176,14 +176,14 @@ def test_the_task_file_is_taken_and_done() -> None:
     order: dict[str, Any] = msgspec.json.decode(_block("docs/configuration.md", "json", 1))
 
     async def play() -> None:
-        async with Shop() as shop:
-            run = shop.sell(order["kind"], order["params"])
+        async with TicketHarness() as harness:
+            run = harness.sell(order["kind"], order["params"])
             for name in order["inputs"]:
-                await shop.put(run, name, pictures.jpeg())
-            order["ticket"] = shop.ticket(run, order["kind"], order["params"], inputs=len(order["inputs"]))
-            await shop.deliver(await shop.put(run, "task.json", msgspec.json.encode(order)))
-            await shop.promise(run, "success")
-            assert len(await shop.outputs(run)) == len(order["inputs"]) > 1
+                await harness.put(run, name, pictures.jpeg())
+            order["ticket"] = harness.ticket(run, order["kind"], order["params"], inputs=len(order["inputs"]))
+            await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(order)))
+            await harness.promise(run, "success")
+            assert len(await harness.outputs(run)) == len(order["inputs"]) > 1
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())
@@ -207,10 +207,10 @@ async def test_a_callback_is_sent_as_the_page_shows_it(
         if status == "success"
         else {"message": "生成超时", "code": "timeout"}
     )
-    told = Callback(task="t-1", run=2, status=status, vendor_task_id="1990000000000000077", **ended)
+    reported = Callback(task="t-1", run=2, status=status, vendor_task_id="1990000000000000077", **ended)
     transport = httpx.MockTransport(answer)
     backend = Backend(base_url="http://b", secret=Secret("s" * 32), clock=lambda: 1.0, form=form, transport=transport)
-    await backend.deliver(told)
+    await backend.deliver(reported)
     await backend.close()
     (request,) = sent
     assert json.loads(request.content) == json.loads(_block("docs/backend.md", "json", number))
@@ -257,9 +257,9 @@ def _record_names() -> set[str]:
 def test_the_table_of_records_tells_who_creates_each() -> None:
     (table,) = re.findall(r"^\| record \| who creates it \|\n(.*?)\n\n", ARCHITECTURE, re.DOTALL | re.MULTILINE)
     first = " ".join(row.split("|")[1] for row in table.splitlines())
-    told = {name.split(" ")[0] for name in re.findall(r"`([^`]+)`", first)} - {"dead/…"}
-    told = {f"call-{{slot}}-{{n}}{name}" if name.startswith("-") else name for name in told}
-    assert told == _record_names()
+    reported = {name.split(" ")[0] for name in re.findall(r"`([^`]+)`", first)} - {"dead/…"}
+    reported = {f"call-{{slot}}-{{n}}{name}" if name.startswith("-") else name for name in reported}
+    assert reported == _record_names()
 
 
 def test_the_diagram_of_a_run_is_whole() -> None:

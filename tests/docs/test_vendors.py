@@ -26,15 +26,15 @@ CODE: Final = (
 
 def test_every_code_is_in_the_table_with_what_it_means_for_a_create() -> None:
     rows = re.findall(r"^\| ([\d, ]+) \| [^|]+ \| (full|refused|unknown) \|$", PAGE, re.MULTILINE)
-    told = [(code, OnCreate(meaning)) for codes, meaning in rows for code in codes.split(", ")]
-    assert len(told) == len(dict(told))
-    assert dict(told) == {code: meaning.create for code, meaning in CODES.items()}
+    reported = [(code, OnCreate(meaning)) for codes, meaning in rows for code in codes.split(", ")]
+    assert len(reported) == len(dict(reported))
+    assert dict(reported) == {code: meaning.create for code, meaning in CODES.items()}
 
 
 def test_the_statuses_that_prove_something_are_those_of_the_code() -> None:
     (full, refused) = re.findall(r"HTTP statuses, ([\d, and]+) count as \*full\*, and ([\d, and]+) as", PAGE)[0]
-    told = {int(status): OnCreate.FULL for status in re.findall(r"\d+", full)}
-    assert told | {int(status): OnCreate.REFUSED for status in re.findall(r"\d+", refused)} == HTTP_ON_CREATE
+    reported = {int(status): OnCreate.FULL for status in re.findall(r"\d+", full)}
+    assert reported | {int(status): OnCreate.REFUSED for status in re.findall(r"\d+", refused)} == HTTP_ON_CREATE
 
 
 def test_the_hosts_of_results_are_named() -> None:

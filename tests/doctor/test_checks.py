@@ -14,21 +14,21 @@ from runtime.settings import Settings
 from services.errors import CheckFailed, Denied
 from services.objects.checks import RACERS
 from services.objects.port import Content, ObjectInfo
+from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop
-from tests.engine.world import World
 from transport.sqlite import SqliteOptions
 
 
-def look(name: str, spoil: Callable[[World], None] = lambda _: None) -> str:
-    """Run one check by its name on a spoilt world; what it saw."""
+def look(name: str, spoil: Callable[[Harness], None] = lambda _: None) -> str:
+    """Run one check by its name on a spoilt harness; what it saw."""
 
     async def play() -> str:
-        async with World() as world:
-            spoil(world)
-            checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), world.out)
+        async with Harness() as harness:
+            spoil(harness)
+            checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out)
             seen = await next(check for check in checks if check.name == name).run()
-            assert await world.keys("") == [], "an examination leaves nothing behind"
-            assert [item.key for item in (await world.ledger.objects.list("")).items] == []
+            assert await harness.keys("") == [], "an examination leaves nothing behind"
+            assert [item.key for item in (await harness.ledger.objects.list("")).items] == []
             return seen
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -48,11 +48,11 @@ def test_of_fifty_writes_at_once_one_wins() -> None:
 
 
 def test_a_ledger_that_was_ever_versioned_is_refused() -> None:
-    def spoil(world: World) -> None:
+    def spoil(harness: Harness) -> None:
         async def versioned() -> bool:
             return True
 
-        world.ledger.objects.versioned = versioned  # type: ignore[method-assign]
+        harness.ledger.objects.versioned = versioned  # type: ignore[method-assign]
 
     with pytest.raises(CheckFailed, match="versioning"):
         look("ledger: versioning", spoil)
@@ -61,8 +61,8 @@ def test_a_ledger_that_was_ever_versioned_is_refused() -> None:
 def test_a_store_that_ignores_create_only_is_found() -> None:
     """As a versioned bucket does: the header changes nothing there."""
 
-    def spoil(world: World) -> None:
-        store = world.ledger.objects
+    def spoil(harness: Harness) -> None:
+        store = harness.ledger.objects
 
         async def put_new(key: str, body: bytes, *, content_type: str = "") -> ObjectInfo:
             return await store.put(key, body, content_type=content_type)
@@ -75,8 +75,8 @@ def test_a_store_that_ignores_create_only_is_found() -> None:
 
 @pytest.mark.parametrize("off", [-3600.0, -7.0, 7.0, 3600.0])
 def test_a_clock_that_is_off_is_found(off: float) -> None:
-    def spoil(world: World) -> None:
-        world.jump = off
+    def spoil(harness: Harness) -> None:
+        harness.jump = off
 
     with pytest.raises(CheckFailed, match="clock is off by"):
         look("clock", spoil)
@@ -84,20 +84,20 @@ def test_a_clock_that_is_off_is_found(off: float) -> None:
 
 @pytest.mark.parametrize("off", [-4.0, 4.0])
 def test_a_clock_that_is_nearly_right_is_right(off: float) -> None:
-    def spoil(world: World) -> None:
-        world.jump = off
+    def spoil(harness: Harness) -> None:
+        harness.jump = off
 
     assert look("clock", spoil)
 
 
 def test_a_store_that_reads_back_something_else_is_found() -> None:
-    def spoil(world: World) -> None:
-        get = world.data.get
+    def spoil(harness: Harness) -> None:
+        get = harness.data.get
 
         async def other(key: str, **more: Any) -> Content:
             return msgspec.structs.replace(await get(key, **more), body=b"of somebody else")
 
-        world.data.get = other  # type: ignore[method-assign]
+        harness.data.get = other  # type: ignore[method-assign]
 
     with pytest.raises(CheckFailed, match="not what was read"):
         look("data bucket", spoil)
@@ -108,18 +108,18 @@ def test_a_store_that_reads_back_something_else_is_found() -> None:
     [("data bucket", "copy"), ("picture service", "process"), ("audit", "audit"), ("clock", "put")],
 )
 def test_an_error_of_the_clean_up_does_not_hide_the_first_one(name: str, first: str) -> None:
-    def spoil(world: World) -> None:
+    def spoil(harness: Harness) -> None:
         for call in (first, "delete"):
-            setattr(world.data, call, _refusing(call))
+            setattr(harness.data, call, _refusing(call))
 
     with pytest.raises(Denied, match=f"^{first}$"):
         look(name, spoil)
 
 
 def test_nor_does_that_of_the_ledger() -> None:
-    def spoil(world: World) -> None:
+    def spoil(harness: Harness) -> None:
         for call in ("put_new", "delete"):
-            setattr(world.ledger.objects, call, _refusing(call))
+            setattr(harness.ledger.objects, call, _refusing(call))
 
     with pytest.raises(Denied, match=r"^put_new$"):
         look("ledger: create-only", spoil)
@@ -127,8 +127,8 @@ def test_nor_does_that_of_the_ledger() -> None:
 
 @pytest.mark.parametrize("name", ["data bucket", "picture service", "audit", "clock"])
 def test_a_clean_up_that_fails_by_itself_is_told(name: str) -> None:
-    def spoil(world: World) -> None:
-        world.data.delete = _refusing("delete")  # type: ignore[method-assign]
+    def spoil(harness: Harness) -> None:
+        harness.data.delete = _refusing("delete")  # type: ignore[method-assign]
 
     with pytest.raises(Denied, match=r"^delete$"):
         look(name, spoil)

@@ -112,8 +112,8 @@ ANYTHING: Final = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("world"), HANDLERS) as started:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), HANDLERS) as started:
         yield started
 
 
@@ -128,40 +128,40 @@ def _examine(environ: Mapping[str, str]) -> dict[str, Finding]:
     return {finding.name: finding for finding in asyncio.run(examine(environ))}
 
 
-def _silent(world: Sandbox) -> dict[str, str]:
+def _silent(sandbox: Sandbox) -> dict[str, str]:
     """Its environment without a webhook: to be asked whether it knows a path, its function would start a process."""
-    return {**world.environ, "WEBHOOK_URL": ""}
+    return {**sandbox.environ, "WEBHOOK_URL": ""}
 
 
 def _bad(environ: Mapping[str, str]) -> list[Finding]:
     return [finding for finding in _examine(environ).values() if finding.ok is False]
 
 
-def test_a_sound_deployment_is_all_well(world: Sandbox) -> None:
-    found = _examine(world.environ)
+def test_a_sound_deployment_is_all_well(sandbox: Sandbox) -> None:
+    found = _examine(sandbox.environ)
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
     assert {"webhook", "runninghub", "tickets"} <= set(found)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(world: Sandbox, name: str) -> None:
-    (bad,) = _bad({**world.environ, name: ""})
+def test_what_is_required_and_not_set_is_told_and_nothing_else_is_asked(sandbox: Sandbox, name: str) -> None:
+    (bad,) = _bad({**sandbox.environ, name: ""})
     assert (bad.name, bad.detail) == (name, "not set")
 
 
-def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(world: Sandbox) -> None:
-    assert "TICKET_REQUIRED" not in _examine(_silent(world))["tickets"].detail
-    assert "TICKET_REQUIRED" in _examine({**_silent(world), "TICKET_REQUIRED": "false"})["tickets"].detail
+def test_what_rests_on_the_bucket_when_no_ticket_is_asked_for_is_pointed_at(sandbox: Sandbox) -> None:
+    assert "TICKET_REQUIRED" not in _examine(_silent(sandbox))["tickets"].detail
+    assert "TICKET_REQUIRED" in _examine({**_silent(sandbox), "TICKET_REQUIRED": "false"})["tickets"].detail
 
 
-def test_tickets_without_a_secret_of_their_own_are_told(world: Sandbox) -> None:
-    found = _examine({**_silent(world), "TICKET_SECRET": ""})["tickets"]
+def test_tickets_without_a_secret_of_their_own_are_told(sandbox: Sandbox) -> None:
+    found = _examine({**_silent(sandbox), "TICKET_SECRET": ""})["tickets"]
     assert (found.ok, found.detail, "TICKET_SECRET" in found.remedy) == (False, "TICKET_SECRET is not set", True)
-    assert _examine({**_silent(world), "TICKET_SECRET": "", "TICKET_REQUIRED": "false"})["tickets"].ok
+    assert _examine({**_silent(sandbox), "TICKET_SECRET": "", "TICKET_REQUIRED": "false"})["tickets"].ok
 
 
-def test_in_production_each_variable_that_only_a_sandbox_may_have_is_named(world: Sandbox) -> None:
+def test_in_production_each_variable_that_only_a_sandbox_may_have_is_named(sandbox: Sandbox) -> None:
     unsafe = {
         "ENVIRONMENT": "",
         "TICKET_REQUIRED": "false",
@@ -169,26 +169,26 @@ def test_in_production_each_variable_that_only_a_sandbox_may_have_is_named(world
         "RUNNINGHUB_URL": "http://vendor.example",
         "ALLOW_UNSAFE": "RUNNINGHUB_URL",
     }
-    assert {finding.name for finding in _bad({**world.environ, **unsafe})} == {"TICKET_REQUIRED", "BACKEND_URL"}
+    assert {finding.name for finding in _bad({**sandbox.environ, **unsafe})} == {"TICKET_REQUIRED", "BACKEND_URL"}
 
 
-def test_in_production_secrets_that_are_equal_are_named(world: Sandbox) -> None:
-    same = {"ENVIRONMENT": "", "WEBHOOK_SECRET": world.environ["TICKET_SECRET"]}
-    (bad,) = _bad({**world.environ, **same})
+def test_in_production_secrets_that_are_equal_are_named(sandbox: Sandbox) -> None:
+    same = {"ENVIRONMENT": "", "WEBHOOK_SECRET": sandbox.environ["TICKET_SECRET"]}
+    (bad,) = _bad({**sandbox.environ, **same})
     assert "TICKET_SECRET and WEBHOOK_SECRET have the same value" in bad.detail
 
 
-def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(world: Sandbox) -> None:
-    (bad,) = _bad({**_silent(world), "LEDGER_BUCKET": world.environ["COS_BUCKET"]})
+def test_a_ledger_in_the_bucket_of_the_pictures_is_refused(sandbox: Sandbox) -> None:
+    (bad,) = _bad({**_silent(sandbox), "LEDGER_BUCKET": sandbox.environ["COS_BUCKET"]})
     assert "LEDGER_BUCKET and COS_BUCKET name the same bucket" in bad.detail
 
 
-def test_topics_that_exist_are_well(world: Sandbox) -> None:
-    assert _bad({**_silent(world), "WORK_TOPICS": "poll, wake"}) == []
+def test_topics_that_exist_are_well(sandbox: Sandbox) -> None:
+    assert _bad({**_silent(sandbox), "WORK_TOPICS": "poll, wake"}) == []
 
 
-def test_the_vendors_older_interface_is_well_too(world: Sandbox) -> None:
-    assert _bad({**_silent(world), "RUNNINGHUB_API": "v1"}) == []
+def test_the_vendors_older_interface_is_well_too(sandbox: Sandbox) -> None:
+    assert _bad({**_silent(sandbox), "RUNNINGHUB_API": "v1"}) == []
 
 
 def test_every_variable_is_broken_here() -> None:
@@ -201,20 +201,20 @@ def test_every_variable_is_broken_here() -> None:
     [(name, change) for name, changes in BROKEN.items() for change in changes],
     ids=[f"{name}-{number}" for name, changes in BROKEN.items() for number in range(len(changes))],
 )
-def test_each_broken_setting_is_named_with_a_remedy(world: Sandbox, name: str, change: Mapping[str, str]) -> None:
+def test_each_broken_setting_is_named_with_a_remedy(sandbox: Sandbox, name: str, change: Mapping[str, str]) -> None:
     # To be asked whether it knows a path, the webhook's function is started: half a second.
     asked = {} if name.startswith("WEBHOOK") else {"WEBHOOK_URL": ""}
-    change = {key: value.replace("{COS_ENDPOINT}", world.environ["COS_ENDPOINT"]) for key, value in change.items()}
-    bad = _bad({**world.environ, **asked, **change})
+    change = {key: value.replace("{COS_ENDPOINT}", sandbox.environ["COS_ENDPOINT"]) for key, value in change.items()}
+    bad = _bad({**sandbox.environ, **asked, **change})
     assert any(name in f"{finding.name} {finding.detail} {finding.remedy}" for finding in bad)
     assert all(finding.remedy for finding in bad)
-    told = " ".join(f"{finding.detail} {finding.remedy}" for finding in bad)
-    assert not [value for key, value in change.items() if key in SECRETS and value and value in told]
-    assert "planted-token" not in told
+    reported = " ".join(f"{finding.detail} {finding.remedy}" for finding in bad)
+    assert not [value for key, value in change.items() if key in SECRETS and value and value in reported]
+    assert "planted-token" not in reported
 
 
-def test_what_one_setting_breaks_leaves_the_rest_well(world: Sandbox) -> None:
-    bad = _bad({**_silent(world), "RUNNINGHUB_API_KEY": "wrong-key"})
+def test_what_one_setting_breaks_leaves_the_rest_well(sandbox: Sandbox) -> None:
+    bad = _bad({**_silent(sandbox), "RUNNINGHUB_API_KEY": "wrong-key"})
     assert [finding.name for finding in bad] == ["runninghub"]
 
 
@@ -222,8 +222,8 @@ def _unexamined(found: Mapping[str, Finding]) -> dict[str, str]:
     return {name: finding.detail for name, finding in found.items() if finding.ok is None}
 
 
-def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: Sandbox) -> None:
-    found = _examine({**_silent(world), "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
+def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(sandbox: Sandbox) -> None:
+    found = _examine({**_silent(sandbox), "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
     bad = [name for name, finding in found.items() if finding.ok is False]
     assert bad == ["data bucket", "ledger: versioning", "ledger: create-only"]
     assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
@@ -232,25 +232,25 @@ def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(world: Sandb
     assert _unexamined(found) == dict.fromkeys(("picture service", "audit", "clock"), "not examined: see data bucket")
 
 
-def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(world: Sandbox) -> None:
-    world.arm("cos", {"kind": "unavailable", "method": "POST", "key": r"^staging/doctor/.*\.png$"})
-    found = _examine(_silent(world))
+def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(sandbox: Sandbox) -> None:
+    sandbox.arm("cos", {"kind": "unavailable", "method": "POST", "key": r"^staging/doctor/.*\.png$"})
+    found = _examine(_silent(sandbox))
     assert [name for name, finding in found.items() if finding.ok is False] == ["picture service"]
     assert _unexamined(found) == {"audit": "not examined: see picture service"}
 
 
-def test_an_audit_that_is_refused_names_its_policy(world: Sandbox) -> None:
-    world.arm("cos", {"kind": "unavailable", "method": "POST", "key": "^image/auditing$"})
-    (bad,) = _bad(_silent(world))
+def test_an_audit_that_is_refused_names_its_policy(sandbox: Sandbox) -> None:
+    sandbox.arm("cos", {"kind": "unavailable", "method": "POST", "key": "^image/auditing$"})
+    (bad,) = _bad(_silent(sandbox))
     assert bad.name == "audit"
     assert "COS_AUDIT_BIZ_TYPE" in bad.remedy
 
 
 @pytest.mark.parametrize(("collector", "protocol"), [(grpc_collector, "grpc"), (http_collector, "http/protobuf")])
-def test_a_collector_that_takes_a_span_is_well(world: Sandbox, collector: Any, protocol: str) -> None:
+def test_a_collector_that_takes_a_span_is_well(sandbox: Sandbox, collector: Any, protocol: str) -> None:
     with collector() as received:
         environ = {
-            **_silent(world),
+            **_silent(sandbox),
             "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
         }
@@ -258,26 +258,26 @@ def test_a_collector_that_takes_a_span_is_well(world: Sandbox, collector: Any, p
         assert [span.name for span in received.spans] == ["handle doctor"]
 
 
-def test_on_the_platform_sandbox_settings_are_refused(world: Sandbox) -> None:
+def test_on_the_platform_sandbox_settings_are_refused(sandbox: Sandbox) -> None:
     bad = {
-        finding.name for finding in _bad({**world.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
+        finding.name for finding in _bad({**sandbox.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     }
     refused = ("ENVIRONMENT", "COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
     assert {f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "WEBHOOK_URL")} == bad
 
 
-def test_no_secret_is_in_what_it_says(world: Sandbox) -> None:
-    found = _examine({**world.environ, "INTERNAL_CALLBACK_SECRET": "planted-secret-of-enough-bytes-for-all"})
-    told = " ".join(f"{finding.detail} {finding.remedy}" for finding in found.values())
+def test_no_secret_is_in_what_it_says(sandbox: Sandbox) -> None:
+    found = _examine({**sandbox.environ, "INTERNAL_CALLBACK_SECRET": "planted-secret-of-enough-bytes-for-all"})
+    reported = " ".join(f"{finding.detail} {finding.remedy}" for finding in found.values())
     for name in ("TENCENTCLOUD_SECRET_KEY", "TICKET_SECRET", "RUNNINGHUB_API_KEY"):
-        assert world.environ[name] not in told
-    assert "planted-secret" not in told
+        assert sandbox.environ[name] not in reported
+    assert "planted-secret" not in reported
 
 
 @pytest.mark.parametrize(("change", "status"), [({}, 0), ({"LOG_LEVEL": "LOUD"}, 1)])
-def test_the_command_says_the_same_to_machines(world: Sandbox, change: Mapping[str, str], status: int) -> None:
-    done, printed, _ = run_console(["doctor", "--json"], ROOT, {**world.environ, **change})
+def test_the_command_says_the_same_to_machines(sandbox: Sandbox, change: Mapping[str, str], status: int) -> None:
+    done, printed, _ = run_console(["doctor", "--json"], ROOT, {**sandbox.environ, **change})
     assert done == status
-    told = json.loads(printed)
-    assert told["ok"] is (status == 0)
-    assert [finding["name"] for finding in told["findings"] if not finding["ok"]] == list(change)
+    reported = json.loads(printed)
+    assert reported["ok"] is (status == 0)
+    assert [finding["name"] for finding in reported["findings"] if not finding["ok"]] == list(change)

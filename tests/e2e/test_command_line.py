@@ -110,13 +110,13 @@ def test_the_demo_does_the_other_kind_too(tmp_path: Path, photos: list[Path]) ->
 
 @pytest.fixture
 def slow_world(tmp_path: Path) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path / "data", HANDLERS, duration_s=6.0, webhook=False) as world:
-        yield world
+    with Sandbox(tmp_path / "data", HANDLERS, duration_s=6.0, webhook=False) as sandbox:
+        yield sandbox
 
 
-def _work(world: Sandbox, log: Path) -> subprocess.Popen[bytes]:
+def _work(sandbox: Sandbox, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as out:
-        process = subprocess.Popen([*COMMAND, "work"], cwd=log.parent, env=world.environ, stdout=out, stderr=out)
+        process = subprocess.Popen([*COMMAND, "work"], cwd=log.parent, env=sandbox.environ, stdout=out, stderr=out)
     _until(lambda: "worker.started" in log.read_text(encoding="utf-8"), "a worker that has started")
     return process
 
@@ -208,7 +208,7 @@ def test_bad_usage_is_said_with_the_option_and_status_2(tmp_path: Path, argument
     names = {"COS_BUCKET": "b-1", "LEDGER_BUCKET": "l-1", "BACKEND_URL": "http://127.0.0.1:9"}
     lines = {**names, "BROKER_URL": f"sqlite://{tmp_path}/broker.db", **secrets, "MESSAGE_UNSIGNED": "true"}
     (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
-    status, _, told = run_console(arguments, tmp_path, _environ())
-    assert status == 2, told
-    assert named in told
-    assert "Traceback" not in told
+    status, _, reported = run_console(arguments, tmp_path, _environ())
+    assert status == 2, reported
+    assert named in reported
+    assert "Traceback" not in reported

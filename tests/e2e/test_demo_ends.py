@@ -98,11 +98,11 @@ def test_make_demo_hands_over_a_photo_as_one_word(tmp_path: Path, photo: str, ex
 @pytest.mark.timeout(120)
 def test_a_pump_starts_and_works_with_a_full_standard_error(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with Sandbox(tmp_path / "data", HANDLERS) as world, Path("/dev/full").open("wb") as full:
+    with Sandbox(tmp_path / "data", HANDLERS) as sandbox, Path("/dev/full").open("wb") as full:
         (tmp_path / ".sandbox").mkdir()
         file = tmp_path / ".sandbox/env"
         file.touch(mode=0o600)
-        lines = [f"{name}={value}\n" for name, value in world.environ.items() if name not in environ()]
+        lines = [f"{name}={value}\n" for name, value in sandbox.environ.items() if name not in environ()]
         file.write_text("".join(lines), encoding="utf-8")
         health = tmp_path / "health"
         with file.open("a", encoding="utf-8") as more:

@@ -43,7 +43,7 @@ class Terminal:
         return self._process.wait(LIMIT_S)
 
 
-class Desk:
+class Terminals:
     """A folder with terminals."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,28 +93,28 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def terminals(tmp_path: Path) -> Iterator[Terminals]:
     with Image.open(ROOT / "sandbox/photos/portrait.jpg") as picture:
         picture.resize((150, 200)).save(tmp_path / "photo.jpg")
-    desk = Desk(tmp_path)
-    yield desk
-    desk.close()
+    terminals = Terminals(tmp_path)
+    yield terminals
+    terminals.close()
 
 
 @contextmanager
-def sandbox(desk: Desk) -> Iterator[dict[str, str]]:
+def sandbox(terminals: Terminals) -> Iterator[dict[str, str]]:
     """The stand-ins and their environment; Ctrl-C must end them well and take the file away."""
-    terminal = desk.open("sandbox", "--duration", "1")
+    terminal = terminals.open("sandbox", "--duration", "1")
     until(lambda: "environment in" in terminal.said, "the sandbox")
-    file = desk.folder / ".sandbox/env"
+    file = terminals.folder / ".sandbox/env"
     assert file.stat().st_mode & 0o077 == 0
     yield read_env_file(file)
     assert terminal.stop(signal.SIGINT) == 0
     assert not file.exists()
 
 
-def work(desk: Desk) -> Terminal:
-    terminal = desk.open("work")
+def work(terminals: Terminals) -> Terminal:
+    terminal = terminals.open("work")
     until(lambda: "worker.started" in terminal.said, "the worker")
     return terminal
 
@@ -124,17 +124,17 @@ def book(environ: dict[str, str]) -> Any:
         return json.load(answer)
 
 
-def test_two_terminals_and_a_worker_that_is_asked_to_leave_amid_its_work(desk: Desk) -> None:
-    with sandbox(desk) as environ:
+def test_two_terminals_and_a_worker_that_is_asked_to_leave_amid_its_work(terminals: Terminals) -> None:
+    with sandbox(terminals) as environ:
         for _ in range(2):
-            bought = desk.run("submit", "photo.jpg", "--wait", "0")
+            bought = terminals.run("submit", "photo.jpg", "--wait", "0")
             assert (bought.returncode, "uploaded input/" in bought.stdout) == (0, True), bought.stderr
-        first = work(desk)
+        first = work(terminals)
         until(lambda: "message.done" in first.said, "its first message")
         assert first.stop(signal.SIGTERM) == 0
         assert "worker.stopped" in first.said
-        second = work(desk)
-        done = desk.run("submit", "photo.jpg", "--out", "results")
+        second = work(terminals)
+        done = terminals.run("submit", "photo.jpg", "--out", "results")
         assert done.returncode == 0, done.stderr
         assert "success: 12 files in results/" in done.stdout
         until(lambda: not any(row["status"] == "pending" for row in book(environ)["tasks"]), "a verdict for each")
@@ -142,20 +142,20 @@ def test_two_terminals_and_a_worker_that_is_asked_to_leave_amid_its_work(desk: D
         assert (found["charged"], found["refunded"]) == (3, 0)
         assert [[call["status"] for call in row["callbacks"]] for row in found["tasks"]] == [["success"]] * 3
         assert second.stop(signal.SIGINT) == 0
-    assert len(list((desk.folder / "results").glob("*/frame_*.jpg"))) == 12
+    assert len(list((terminals.folder / "results").glob("*/frame_*.jpg"))) == 12
 
 
-def test_a_second_sandbox_leaves_the_first_one_alone(desk: Desk) -> None:
-    with sandbox(desk) as environ:
-        pid = (desk.folder / ".sandbox/data/sandbox.pid").read_text(encoding="utf-8").strip()
-        second = desk.run("sandbox")
+def test_a_second_sandbox_leaves_the_first_one_alone(terminals: Terminals) -> None:
+    with sandbox(terminals) as environ:
+        pid = (terminals.folder / ".sandbox/data/sandbox.pid").read_text(encoding="utf-8").strip()
+        second = terminals.run("sandbox")
         assert (second.returncode, "Traceback" in second.stderr) == (2, False)
         assert f"--data .sandbox/data: a sandbox runs there already (pid {pid})" in second.stderr
-        other = desk.run("sandbox", "--data", "other")
+        other = terminals.run("sandbox", "--data", "other")
         assert (other.returncode, "--env-file .sandbox/env: a sandbox runs there" in other.stderr) == (2, True)
-        assert read_env_file(desk.folder / ".sandbox/env") == environ
-        beside = desk.open("sandbox", "--data", "other", "--env-file", "other.env")
+        assert read_env_file(terminals.folder / ".sandbox/env") == environ
+        beside = terminals.open("sandbox", "--data", "other", "--env-file", "other.env")
         until(lambda: "environment in other.env" in beside.said, "another sandbox")
         assert beside.stop(signal.SIGTERM) == 0
-        bought = desk.run("submit", "photo.jpg", "--wait", "0")
+        bought = terminals.run("submit", "photo.jpg", "--wait", "0")
         assert bought.returncode == 0, bought.stderr

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox(tmp_path / "data", HANDLERS) as opened:
         yield opened
 
@@ -47,11 +47,11 @@ def slow_vendor(tmp_path: Path) -> Iterator[Sandbox]:
         yield opened
 
 
-class Shop:
-    """A client of a world, and what the test asks of the stand-ins."""
+class Buyer:
+    """A client of a sandbox, and what the test asks of the stand-ins."""
 
-    def __init__(self, world: Sandbox, client: Client) -> None:
-        self._world = world
+    def __init__(self, sandbox: Sandbox, client: Client) -> None:
+        self._sandbox = sandbox
         self.client = client
 
     async def buy(self, kind: str = "model_pose12", *, upload: bool = True) -> Sold:
@@ -72,20 +72,20 @@ class Shop:
     async def ended(self, sold: Sold) -> dict[str, Any]:
         """The backend's row of the task, once it has heard a verdict."""
         await self.until(lambda status: status != "pending", lambda: self.client.status(sold))
-        book = await asyncio.to_thread(self._world.quota_account, sold.task_id)
+        book = await asyncio.to_thread(self._sandbox.quota_account, sold.task_id)
         (row,) = book["tasks"]
         assert all(call["signature_ok"] for call in row["callbacks"])
         assert len({call["status"] for call in row["callbacks"]}) == 1
         return dict(row)
 
     async def stats(self) -> dict[str, Any]:
-        return await asyncio.to_thread(self._world.vendor_stats)
+        return await asyncio.to_thread(self._sandbox.vendor_stats)
 
 
 @asynccontextmanager
-async def shop_of(world: Sandbox) -> AsyncGenerator[Shop]:
-    async with open_client(load_settings(world.environ)) as client:
-        yield Shop(world, client)
+async def buyer_of(sandbox: Sandbox) -> AsyncGenerator[Buyer]:
+    async with open_client(load_settings(sandbox.environ)) as client:
+        yield Buyer(sandbox, client)
 
 
 def command(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,23 +93,23 @@ def command(environ: Mapping[str, str], *arguments: str) -> subprocess.Completed
     return subprocess.run(argv, env=dict(environ), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
-def workers(world: Sandbox, tmp_path: Path, **environ: str) -> Workers:
-    return Workers(1, {**world.environ, **environ}, tmp_path / "workers.log")
+def workers(sandbox: Sandbox, tmp_path: Path, **environ: str) -> Workers:
+    return Workers(1, {**sandbox.environ, **environ}, tmp_path / "workers.log")
 
 
-def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(world: Sandbox, tmp_path: Path) -> None:
-    world.arm("runninghub", {"on": "create", "kind": "cut", "accepted": True})
+def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.arm("runninghub", {"on": "create", "kind": "cut", "accepted": True})
     # Somebody else calls first: with a path made up, then with the true one and a job that does not exist.
-    world.arm("runninghub", {"on": "webhook", "kind": "forged"})
+    sandbox.arm("runninghub", {"on": "webhook", "kind": "forged"})
 
     async def body() -> None:
-        async with shop_of(world) as shop:
-            row = await shop.ended(await shop.buy())
+        async with buyer_of(sandbox) as buyer:
+            row = await buyer.ended(await buyer.buy())
             assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
             assert len(row["outputs"]) == 12
-            assert (await shop.stats())["creates"] == 1
+            assert (await buyer.stats())["creates"] == 1
 
-    with workers(world, tmp_path):
+    with workers(sandbox, tmp_path):
         asyncio.run(body())
     log = (tmp_path / "workers.log").read_text(encoding="utf-8")
     for event in ("paid.unknown", "webhook.ignored", "paid.recovered"):
@@ -117,65 +117,65 @@ def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(world: Sandbo
     assert "/webhook/runninghub/" not in log
 
 
-def test_the_sweep_finds_what_a_broker_lost(world: Sandbox, tmp_path: Path) -> None:
+def test_the_sweep_finds_what_a_broker_lost(sandbox: Sandbox, tmp_path: Path) -> None:
     async def before() -> tuple[Sold, Sold, Sold]:
-        async with shop_of(world) as shop:
-            lost = await shop.buy("basic_clean")
-            await _published(world, shop)
-            abandoned = await shop.buy("basic_clean", upload=False)
-            await _abandon(world, abandoned)
-            return lost, abandoned, await shop.buy("basic_clean", upload=False)
+        async with buyer_of(sandbox) as buyer:
+            lost = await buyer.buy("basic_clean")
+            await _published(sandbox, buyer)
+            abandoned = await buyer.buy("basic_clean", upload=False)
+            await _abandon(sandbox, abandoned)
+            return lost, abandoned, await buyer.buy("basic_clean", upload=False)
 
     async def after(lost: Sold, abandoned: Sold, missing: Sold) -> None:
-        async with shop_of(world) as shop:
-            row = await shop.ended(lost)
+        async with buyer_of(sandbox) as buyer:
+            row = await buyer.ended(lost)
             assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
-            row = await shop.ended(abandoned)
+            row = await buyer.ended(abandoned)
             assert (row["error_code"], row["error"], row["refunds"]) == (Code.TIMEOUT, "生成超时", 1)
-            row = await shop.ended(missing)
+            row = await buyer.ended(missing)
             assert (row["error_code"], row["error"], row["refunds"]) == (Code.NOT_UPLOADED, "未上传", 1)
 
     sold = asyncio.run(before())
     for file in (tmp_path / "data").glob("broker.db*"):
         file.unlink()
     # Young tasks are left alone unless the sweep is told otherwise.
-    assert _counts(command(world.environ, "sweep", "--json"))["listed"] == 0
-    swept = _counts(command(world.environ, "sweep", "--older-than", "0", "--json"))
+    assert _counts(command(sandbox.environ, "sweep", "--json"))["listed"] == 0
+    swept = _counts(command(sandbox.environ, "sweep", "--older-than", "0", "--json"))
     assert (swept["listed"], swept["woken"], swept["errors"], swept["cursor"]) == (3, 3, 0, "")
-    with workers(world, tmp_path, UPLOAD_LIMIT_S="0"):
+    with workers(sandbox, tmp_path, UPLOAD_LIMIT_S="0"):
         asyncio.run(after(*sold))
 
 
 def test_a_cancelled_task_stops_its_job_and_is_refunded_once(slow_vendor: Sandbox, tmp_path: Path) -> None:
-    world = slow_vendor
+    sandbox = slow_vendor
 
     async def body() -> None:
-        async with shop_of(world) as shop:
-            sold = await shop.buy()
+        async with buyer_of(sandbox) as buyer:
+            sold = await buyer.buy()
             waiting = "waiting for the vendor"
-            await shop.until(lambda words: words == waiting, lambda: shop.client.progress(sold))
-            done = await asyncio.to_thread(command, world.environ, "cancel", sold.task_id, "--user", "somebody")
+            await buyer.until(lambda words: words == waiting, lambda: buyer.client.progress(sold))
+            done = await asyncio.to_thread(command, sandbox.environ, "cancel", sold.task_id, "--user", "somebody")
             assert (done.returncode, f"user somebody has no task {sold.task_id}" in done.stderr) == (1, True)
             assert "Traceback" not in done.stderr
-            done = await asyncio.to_thread(command, world.environ, "cancel", sold.task_id, "--user", USER)
+            done = await asyncio.to_thread(command, sandbox.environ, "cancel", sold.task_id, "--user", USER)
             assert (done.returncode, done.stdout.strip()) == (0, f"task {sold.task_id}: cancelled (cancelled)")
-            row = await shop.ended(sold)
+            row = await buyer.ended(sold)
             assert (row["status"], row["error_code"], row["error"]) == ("failed", Code.CANCELLED, "已取消")
             assert (row["charges"], row["refunds"], row["outputs"]) == (1, 1, [])
-            (job,) = (await shop.stats())["jobs"]
+            (job,) = (await buyer.stats())["jobs"]
             assert job["state"] == "CANCEL"
-            assert await shop.client.outputs(sold) == []
+            assert await buyer.client.outputs(sold) == []
 
-    with workers(world, tmp_path):
+    with workers(sandbox, tmp_path):
         asyncio.run(body())
 
 
-def test_the_timers_event_gives_the_counts(world: Sandbox) -> None:
+def test_the_timers_event_gives_the_counts(sandbox: Sandbox) -> None:
     event = {"Type": "Timer", "TriggerName": "sweep", "Time": "2026-11-23T09:03:00Z", "Message": ""}
     argv = [sys.executable, "-m", "console", "invoke", "producer.sweep", "--event", "-"]
     done = subprocess.run(
         argv,
-        env=dict(world.environ),
+        env=dict(sandbox.environ),
         input=json.dumps(event),
         capture_output=True,
         text=True,
@@ -191,18 +191,18 @@ def _counts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-async def _published(world: Sandbox, shop: Shop) -> None:
+async def _published(sandbox: Sandbox, buyer: Buyer) -> None:
     """Wait until the upload's first message is stored."""
-    broker = await open_broker(world.environ["BROKER_URL"])
+    broker = await open_broker(sandbox.environ["BROKER_URL"])
     try:
-        await shop.until(lambda found: found.depth == 1, lambda: broker.backlog("clean-normal", WORKERS))
+        await buyer.until(lambda found: found.depth == 1, lambda: broker.backlog("clean-normal", WORKERS))
     finally:
         await broker.close()
 
 
-async def _abandon(world: Sandbox, sold: Sold) -> None:
+async def _abandon(sandbox: Sandbox, sold: Sold) -> None:
     """A task that was accepted long ago, and whose messages are gone."""
     now = time.time()
     accepted = Accepted("basic_clean", {}, (), created=now - 700, deadline=now - 100)
-    async with open_services(load_settings(world.environ), lambda: world.environ, vendors=False) as services:
+    async with open_services(load_settings(sandbox.environ), lambda: sandbox.environ, vendors=False) as services:
         await services.ledger.write(sold.run, Accepted.at(), accepted)

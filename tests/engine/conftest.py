@@ -1,4 +1,4 @@
-"""Coroutine tests here run on virtual time; a `world` they ask for is open while they run."""
+"""Coroutine tests here run on virtual time; a `harness` they ask for is open while they run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop
-from tests.engine.world import World
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def harness() -> Harness:
+    return Harness()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -26,7 +26,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     async def play() -> None:
         async with AsyncExitStack() as stack:
             for value in arguments.values():
-                if isinstance(value, World):
+                if isinstance(value, Harness):
                     await stack.enter_async_context(value)
             await pyfuncitem.obj(**arguments)
 

@@ -24,9 +24,9 @@ from tasks.ending.cancel import cancel_task
 from tasks.ledger.records import Verdict
 from tasks.topics import WORK_TOPICS
 from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
-from tests.engine.fate import Died
+from tests.engine.fault_injector import Died
+from tests.engine.harness import KEYS, Harness, sketched
 from tests.engine.standins import Create, Plan, WireConsumer
-from tests.engine.world import KEYS, World, sketched
 from transport.errors import BrokerDown
 from transport.port import Delivery
 
@@ -49,13 +49,13 @@ _IN_BETWEEN: Final = 310.0
 """Seconds, at most a freeze."""
 
 _ERRORS: Final[Mapping[str, tuple[Callable[[], Exception], ...]]] = {
-    "objects": (lambda: ObjectsDown("fate"), lambda: ObjectsDown("fate"), lambda: Transient("fate")),
-    "ledger": (lambda: ObjectsDown("fate"),),
-    "vendor": (lambda: VendorDown("fate"),),
-    "vendor.upload": (lambda: VendorDown("fate"), lambda: UploadFailed("fate")),
-    "files": (lambda: FetchFailed("fate"),),
-    "backend": (lambda: BackendDown("fate"),),
-    "broker.publish": (lambda: BrokerDown("fate"),),
+    "objects": (lambda: ObjectsDown("injector"), lambda: ObjectsDown("injector"), lambda: Transient("injector")),
+    "ledger": (lambda: ObjectsDown("injector"),),
+    "vendor": (lambda: VendorDown("injector"),),
+    "vendor.upload": (lambda: VendorDown("injector"), lambda: UploadFailed("injector")),
+    "files": (lambda: FetchFailed("injector"),),
+    "backend": (lambda: BackendDown("injector"),),
+    "broker.publish": (lambda: BrokerDown("injector"),),
 }
 
 
@@ -74,7 +74,7 @@ class History:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.world = World(recipes=recipes(), paint=sketched, seed=seed, topics=_TOPICS)
+        self.harness = Harness(recipes=recipes(), paint=sketched, seed=seed, topics=_TOPICS)
         self.excuses: set[str] = set()
         """What happened that a failed verdict may rest on."""
         self.wrong: list[str] = []
@@ -87,11 +87,11 @@ class History:
 
     async def play(self) -> None:
         """Let it happen, then let all be well until the end, and judge."""
-        async with self.world:
+        async with self.harness:
             self._write_script()
             self.kind = "basic_clean" if self.rng.random() < 0.15 else "model_pose12"
-            self.run = await self.world.upload(self.kind)
-            self.world.fate.hook = self._meddle
+            self.run = await self.harness.upload(self.kind)
+            self.harness.injector.hook = self._meddle
             self._later(0.0, self._ingest)
             self._disturb()
             await self._work()
@@ -103,7 +103,7 @@ class History:
     # ---- the script ------------------------------------------------------------------------------------------------
 
     def _write_script(self) -> None:
-        rng, vendor = self.rng, self.world.vendor
+        rng, vendor = self.rng, self.harness.vendor
         vendor.full = rng.choice((0, 0, 0, 2))
         for _ in range(rng.choice((0, 0, 1, 2))):
             answer = rng.choice(("full", "full", "lost", "refused" if rng.random() < 0.2 else "full"))
@@ -121,7 +121,7 @@ class History:
                 self.excuses.add("results are missing")
             vendor.plans.append(plan)
         if rng.random() < 0.06:
-            self.world.findings["02.jpg" if rng.random() < 0.5 else ".jpg"] = Result(
+            self.harness.findings["02.jpg" if rng.random() < 0.5 else ".jpg"] = Result(
                 violation=True, suspect=False, label="Porn", score=95
             )
             self.excuses.add("a violation")
@@ -157,39 +157,39 @@ class History:
         return True
 
     async def _ingest(self) -> None:
-        await self.world.take_in(self.run)
+        await self.harness.take_in(self.run)
 
     async def _sweep(self) -> None:
         await publish_wake(
             msgspec.structs.replace(self.run, run=LATEST),
             SWEEP,
-            self.world.out.broker,
-            self.world.ledger.now(),
+            self.harness.out.broker,
+            self.harness.ledger.now(),
             keys=KEYS,
         )
 
     async def _redeliver(self) -> None:
-        await publish_wake(self.run, REDELIVER, self.world.out.broker, self.world.ledger.now(), keys=KEYS)
+        await publish_wake(self.run, REDELIVER, self.harness.out.broker, self.harness.ledger.now(), keys=KEYS)
 
     async def _hint(self) -> None:
         """The vendor tells of a job that has ended; perhaps of another one than it says."""
-        vendor = self.world.vendor
+        vendor = self.harness.vendor
         ended = [job for job in vendor.paid if not vendor.jobs[job].working]
         if ended:
             n = self.rng.randint(1, len(vendor.paid))
             await publish_wake(
                 self.run,
                 "webhook",
-                self.world.out.broker,
-                self.world.ledger.now(),
+                self.harness.out.broker,
+                self.harness.ledger.now(),
                 keys=KEYS,
                 job=Job(n, self.rng.choice(ended)),
             )
 
     async def _cancel(self) -> None:
-        await cancel_task(self.run, self.world.out)
+        await cancel_task(self.run, self.harness.out)
 
-    # ---- fate ------------------------------------------------------------------------------------------------------
+    # ---- faults ------------------------------------------------------------------------------------------------------
 
     async def _meddle(self, place: str, *, done: bool) -> None:
         rng = self.rng
@@ -233,19 +233,19 @@ class History:
 
     def _check_verdict(self) -> None:
         """No stale message fails a run whose job is alive; its results themselves may, once they are collected."""
-        verdict, stored = self._verdict(), self.world.ledger.objects._stored
+        verdict, stored = self._verdict(), self.harness.ledger.objects._stored
         names = [key.rpartition("/")[2] for key in stored if key.startswith(record_key(self.run, ""))]
         if verdict is None or verdict.code not in _FOR_A_REASON or any("begun-collect" in name for name in names):
             return
         for name in names:
             if name.endswith("-id") and name.replace("-id", "-end") not in names:
-                known = self.world.now() - stored[record_key(self.run, name)].info.modified
+                known = self.harness.now() - stored[record_key(self.run, name)].info.modified
                 # Who reads and then writes cannot see what is stored in between.
                 if known > _IN_BETWEEN:
                     self.wrong.append(f"{verdict.code}, though {name} was known for {known} s")
 
     def _verdict(self) -> Verdict | None:
-        stored = self.world.ledger.objects._stored.get(record_key(self.run, "verdict"))
+        stored = self.harness.ledger.objects._stored.get(record_key(self.run, "verdict"))
         return msgspec.convert(msgspec.json.decode(stored.body)["record"], Verdict) if stored else None
 
     # ---- workers ---------------------------------------------------------------------------------------------------
@@ -253,9 +253,9 @@ class History:
     async def _work(self) -> None:
         """Several workers, until nothing is stored and nobody is busy."""
         taking: asyncio.Task[tuple[Delivery, WireConsumer]] | None = None
-        while self.world.wire.open or self._running:
+        while self.harness.wire.open or self._running:
             if taking is None and len(self._running) < _WORKERS + 4:
-                taking = asyncio.create_task(self.world.take(), name="taking")
+                taking = asyncio.create_task(self.harness.take(), name="taking")
             waiting: set[asyncio.Task[Any]] = {*self._running, *([taking] if taking else [])}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in self._running if task.done()]:
@@ -270,40 +270,40 @@ class History:
 
     def _dispatch(self, delivery: Delivery, consumer: WireConsumer) -> None:
         self.deliveries += 1
-        assert self.deliveries < _MOST, f"endless: {self.world.told[-20:]}"
+        assert self.deliveries < _MOST, f"endless: {self.harness.reported[-20:]}"
         self._start(self._handle(delivery, consumer))
 
     def _start(self, work: Any) -> None:
         self._running.add(asyncio.create_task(work))
 
     async def _handle(self, delivery: Delivery, consumer: WireConsumer) -> None:
-        world, rng = self.world, self.rng
+        harness, rng = self.harness, self.rng
         if rng.random() < self._chance:
             # Another machine, whose clock is another.
-            world.jump = rng.choice((0.0, rng.uniform(-1.9, 1.9), rng.uniform(-1.9, 1.9), rng.uniform(-40, 40)))
-        fate = rng.random() if self._budget > 0 else 1.0
-        if fate < 0.03:
+            harness.jump = rng.choice((0.0, rng.uniform(-1.9, 1.9), rng.uniform(-1.9, 1.9), rng.uniform(-40, 40)))
+        injector = rng.random() if self._budget > 0 else 1.0
+        if injector < 0.03:
             self.excuses.add("a message is lost")
-            await world.wire.lose(delivery, consumer)
+            await harness.wire.lose(delivery, consumer)
             return
-        if fate < 0.12:
-            await world.wire.slip_in(delivery.topic, delivery.payload, rng.choice((0.0, rng.uniform(0, 60))))
-        if 0.09 < fate < 0.15:
+        if injector < 0.12:
+            await harness.wire.slip_in(delivery.topic, delivery.payload, rng.choice((0.0, rng.uniform(0, 60))))
+        if 0.09 < injector < 0.15:
             self.excuses.add("given to a second holder")
-            await asyncio.gather(self.world.run(delivery, consumer), self.world.run(delivery, consumer))
+            await asyncio.gather(self.harness.run(delivery, consumer), self.harness.run(delivery, consumer))
         else:
-            await self.world.run(delivery, consumer)
-        if 0.15 < fate < 0.20:
+            await self.harness.run(delivery, consumer)
+        if 0.15 < injector < 0.20:
             self.excuses.add("an ack is lost")
             await asyncio.sleep(rng.uniform(0, 100))
-            await self.world.run(delivery, consumer)
+            await self.harness.run(delivery, consumer)
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     async def _fair_end(self) -> None:
         """No further fault; the event comes again if it must, and the sweep comes by while the backend waits."""
         for _ in range(_SWEEPS):
-            if self.world.state(self.run)[0] != "pending":
+            if self.harness.state(self.run)[0] != "pending":
                 break
             await asyncio.sleep(_SWEEP_EVERY)
             await self._sweep()
@@ -312,43 +312,43 @@ class History:
     async def _judge_liveness(self) -> None:
         """Crashes and errors alone need no sweep.
 
-        It is needed for what a broker lost, after a desk record that left the run as it was, and for a cancel's wake
-        that failed before any other message was there.
+        It is needed for what a broker lost, after a dead-letter record that left the run as it was, and for a cancel's
+        wake that failed before any other message was there.
         """
         if {"a message is lost", "a cancel"} & self.excuses:
             return
-        if not any(letter["verdict"] == "leave" for letter in await self.world.desk()):
-            assert self.world.state(self.run)[0] != "pending", "without the sweep it would wait for ever"
+        if not any(letter["verdict"] == "leave" for letter in await self.harness.dead_letters()):
+            assert self.harness.state(self.run)[0] != "pending", "without the sweep it would wait for ever"
 
     async def _judge(self) -> None:
-        world, run = self.world, self.run
+        harness, run = self.harness, self.run
         assert not self.wrong, self.wrong
-        assert not world.wire.open
-        verdict = await world.verdict(run)
+        assert not harness.wire.open
+        verdict = await harness.verdict(run)
         assert verdict.status == "success" or self.excuses, f"failed without a reason: {verdict.code}"
         if verdict.code == Code.TIMEOUT:
             # The deadline of basic_clean ends before any sweep looks.
             assert self.troubles >= _PLENTY or self.kind == "basic_clean", "it hung until its deadline"
-        told = "success" if verdict.status == "success" else "failed"
-        heard = set(world.heard(run))
-        assert heard == {told}, f"callbacks {heard}, verdict {verdict.status}"
-        assert world.state(run) == (told, 1, int(told == "failed"))
-        assert await world.outputs(run) == sorted(item.target for item in verdict.manifest)
-        assert len(verdict.manifest) == (0 if told == "failed" else 1 if self.kind == "basic_clean" else _COUNT)
+        reported = "success" if verdict.status == "success" else "failed"
+        heard = set(harness.heard(run))
+        assert heard == {reported}, f"callbacks {heard}, verdict {verdict.status}"
+        assert harness.state(run) == (reported, 1, int(reported == "failed"))
+        assert await harness.outputs(run) == sorted(item.target for item in verdict.manifest)
+        assert len(verdict.manifest) == (0 if reported == "failed" else 1 if self.kind == "basic_clean" else _COUNT)
         await self._judge_money()
-        await self._judge_jobs(told)
+        await self._judge_jobs(reported)
 
     async def _judge_money(self) -> None:
-        records = await self.world.records(self.run)
+        records = await self.harness.records(self.run)
         refused = sum(name.endswith("-end") and record["how"] == "not_accepted" for name, record in records.items())
-        assert len(self.world.vendor.paid) <= 1, f"paid {self.world.vendor.paid}"
-        assert self.world.fate.count("^vendor.create") <= 1 + refused
+        assert len(self.harness.vendor.paid) <= 1, f"paid {self.harness.vendor.paid}"
+        assert self.harness.injector.count("^vendor.create") <= 1 + refused
 
-    async def _judge_jobs(self, told: str) -> None:
+    async def _judge_jobs(self, reported: str) -> None:
         """Nothing goes on at the vendor's, as far as anybody can know its id."""
-        if told == "success":
+        if reported == "success":
             return
-        for name, record in (await self.world.records(self.run)).items():
+        for name, record in (await self.harness.records(self.run)).items():
             if name.endswith("-id"):
-                job = self.world.vendor.jobs[record["job"]]
+                job = self.harness.vendor.jobs[record["job"]]
                 assert not job.working, f"{job.id} goes on"

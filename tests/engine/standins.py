@@ -21,7 +21,7 @@ from services.backend import Answer, Callback, Judgement, StepState, UnfinishedP
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
 from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus, Results
-from tests.engine.fate import Fate
+from tests.engine.fault_injector import FaultInjector
 from tests.engine.virtual import wall
 from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
 
@@ -85,8 +85,8 @@ class ScriptedVendor:
     label = "main"
     find: Find | None = None
 
-    def __init__(self, fate: Fate, count: int) -> None:
-        self._fate = fate
+    def __init__(self, injector: FaultInjector, count: int) -> None:
+        self._injector = injector
         self._count = count
         self._numbers = itertools.count(1)
         self.creates: deque[Create] = deque()
@@ -107,19 +107,19 @@ class ScriptedVendor:
         return list(self.jobs)
 
     async def check_room(self) -> None:
-        await self._fate.pass_by("vendor.room", done=False)
+        await self._injector.pass_by("vendor.room", done=False)
         if self.full:
             self.full -= 1
             raise VendorFull("no room")
-        await self._fate.pass_by("vendor.room", done=True)
+        await self._injector.pass_by("vendor.room", done=True)
 
     async def upload(self, source: Source, *, filename: str, content_type: str) -> str:
-        await self._fate.pass_by("vendor.upload", done=False)
+        await self._injector.pass_by("vendor.upload", done=False)
         size = sum([len(piece) async for piece in source])
         if size != source.size:
             raise UploadFailed("cut short")
         self.uploads.append(f"{filename} {content_type} {size}")
-        await self._fate.pass_by("vendor.upload", done=True)
+        await self._injector.pass_by("vendor.upload", done=True)
         return f"api/{len(self.uploads)}"
 
     async def create(self, request: JobRequest, *, timeout: float) -> Created:  # noqa: ASYNC109 - the port's word
@@ -131,36 +131,36 @@ class ScriptedVendor:
             raise CreateUnknown("no answer in time") from error
 
     async def _create(self, webhook: str) -> str:
-        await self._fate.pass_by("vendor.create", done=False)
+        await self._injector.pass_by("vendor.create", done=False)
         order = self.creates.popleft() if self.creates else Create()
         if order.answer == "full":
             raise VendorFull("queue limit")
         if order.answer == "refused":
             raise VendorRefused("not with this workflow")
         job = self._accept(webhook) if order.accepted else ""
-        await self._fate.pass_by("vendor.create", done=True)
+        await self._injector.pass_by("vendor.create", done=True)
         if order.answer == "lost":
             raise CreateUnknown("no answer")
         return job
 
     async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
-        await self._fate.pass_by(f"vendor.query {job_id}", done=False)
+        await self._injector.pass_by(f"vendor.query {job_id}", done=False)
         job = None if self.forgets else self.jobs.get(job_id)
         if job is None:
             return JobStatus(JobState.FAILED, reason="no such job", known=False)
         status = self._status(job)
         job.looks += 1
-        await self._fate.pass_by(f"vendor.query {job_id}", done=True)
+        await self._injector.pass_by(f"vendor.query {job_id}", done=True)
         return status
 
     async def made_for(self, job_id: str) -> str:
-        await self._fate.pass_by(f"vendor.made_for {job_id}", done=False)
+        await self._injector.pass_by(f"vendor.made_for {job_id}", done=False)
         return self.jobs[job_id].webhook if self.shows else ""
 
     async def cancel(self, job_id: str) -> None:
-        await self._fate.pass_by(f"vendor.cancel {job_id}", done=False)
+        await self._injector.pass_by(f"vendor.cancel {job_id}", done=False)
         self.jobs[job_id].cancelled = True
-        await self._fate.pass_by(f"vendor.cancel {job_id}", done=True)
+        await self._injector.pass_by(f"vendor.cancel {job_id}", done=True)
 
     async def close(self) -> None:
         """Nothing to drop."""
@@ -213,8 +213,8 @@ class InstantVendor:
 class Files:
     """The vendor's file server, behind the real guarded download."""
 
-    def __init__(self, fate: Fate) -> None:
-        self._fate = fate
+    def __init__(self, injector: FaultInjector) -> None:
+        self._injector = injector
         self._numbers = itertools.count(1)
         self.png = b""
 
@@ -227,12 +227,12 @@ class Files:
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
-        await self._fate.pass_by(f"files.get {path}", done=False)
+        await self._injector.pass_by(f"files.get {path}", done=False)
         video = path.endswith(".mp4")
         png = path.endswith(".png")
         # Each download differs, so that nobody's copy can pass for another's.
         body = self.png if png else (MP4 if video else JPEG) + f"{path} {next(self._numbers)}".encode() + JPEG_END
-        await self._fate.pass_by(f"files.get {path}", done=True)
+        await self._injector.pass_by(f"files.get {path}", done=True)
         kind = "video/mp4" if video else "image/png" if png else "image/jpeg"
         headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         return httpx.Response(200, headers=headers, stream=_Body(body))
@@ -248,19 +248,19 @@ class _Body(httpx.AsyncByteStream):
 
 @dataclass
 class ScriptedBackend:
-    """The stand-in's book without HTTP: it charges, hears, refunds; what goes wrong is fate's."""
+    """The stand-in's book without HTTP: it charges, hears, refunds; what goes wrong is injector's."""
 
-    fate: Fate
+    injector: FaultInjector
     book: QuotaAccount = field(default_factory=lambda: QuotaAccount(":memory:"))
     heard: list[Callback] = field(default_factory=list)
     """Every callback that came in, taken or not."""
 
     async def deliver(self, callback: Callback) -> Answer:
         place = f"backend.deliver {callback.task}"
-        await self.fate.pass_by(place, done=False)
+        await self.injector.pass_by(place, done=False)
         self.heard.append(callback)
         status, state = self.book.record_callback(_heard(callback))
-        await self.fate.pass_by(place, done=True)
+        await self.injector.pass_by(place, done=True)
         match judge(status, msgspec.json.encode({"status": state}), callback.status):
             case Judgement.DELIVERED:
                 return Answer(delivered=True, conflict=False, http_status=status)
@@ -271,7 +271,7 @@ class ScriptedBackend:
 
     async def state(self, task: str, step: int) -> StepState | None:
         try:
-            await self.fate.pass_by(f"backend.state {task}", done=False)
+            await self.injector.pass_by(f"backend.state {task}", done=False)
         except BackendDown:
             return None
         found = self.book.state(task, step)
@@ -281,14 +281,14 @@ class ScriptedBackend:
         return StepState(states.get(found[0], ""), found[1], found[2])
 
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
-        await self.fate.pass_by("backend.unfinished", done=False)
+        await self.injector.pass_by("backend.unfinished", done=False)
         rows, last = self.book.unfinished(wall() - older_than, int(cursor or "0"))
         return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows), str(last) if last else None)
 
     async def reopen(self, task: str, step: int) -> bool:
-        await self.fate.pass_by(f"backend.reopen {task}", done=False)
+        await self.injector.pass_by(f"backend.reopen {task}", done=False)
         status, _ = self.book.reopen(task, step, wall())
-        await self.fate.pass_by(f"backend.reopen {task}", done=True)
+        await self.injector.pass_by(f"backend.reopen {task}", done=True)
         return status == 200
 
     async def close(self) -> None:
@@ -325,11 +325,11 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """The real broker, with fate at every publish and ack; knows what is stored and not acked."""
+    """The real broker, with injector at every publish and ack; knows what is stored and not acked."""
 
-    def __init__(self, inner: Broker, fate: Fate) -> None:
+    def __init__(self, inner: Broker, injector: FaultInjector) -> None:
         self._inner = inner
-        self._fate = fate
+        self._injector = injector
         self.sent: list[Sent] = []
         self.open: dict[str, Sent] = {}
         self.knows_dead_holders = False
@@ -342,13 +342,13 @@ class Wire:
 
     async def publish(self, topic: str, payload: bytes, *, delay: float = 0.0) -> str:
         place = f"broker.publish {_words(payload)}"
-        await self._fate.pass_by(place, done=False)
+        await self._injector.pass_by(place, done=False)
         stored = await self.slip_in(topic, payload, delay)
-        await self._fate.pass_by(place, done=True)
+        await self._injector.pass_by(place, done=True)
         return stored
 
     async def slip_in(self, topic: str, payload: bytes, delay: float = 0.0) -> str:
-        """Publish behind fate's back."""
+        """Publish behind injector's back."""
         # A hair late: virtual time is so exact that a message could be due by one rounding and early by another.
         stored = await self._inner.publish(topic, payload, delay=delay + _HAIR if delay else 0.0)
         sent = Sent(stored, topic, payload, wall(), delay)
@@ -362,7 +362,7 @@ class Wire:
         await consumer.inner.ack(delivery)
 
     async def subscribe(self, topics: Sequence[str], subscription: str, *, prefetch: int = 1) -> Consumer:
-        return WireConsumer(await self._inner.subscribe(topics, subscription, prefetch=prefetch), self, self._fate)
+        return WireConsumer(await self._inner.subscribe(topics, subscription, prefetch=prefetch), self, self._injector)
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         return await self._inner.backlog(topic, subscription)
@@ -372,10 +372,10 @@ class Wire:
 
 
 class WireConsumer:
-    def __init__(self, inner: Consumer, wire: Wire, fate: Fate) -> None:
+    def __init__(self, inner: Consumer, wire: Wire, injector: FaultInjector) -> None:
         self.inner = inner
         self._wire = wire
-        self._fate = fate
+        self._injector = injector
 
     @property
     def connected(self) -> bool:
@@ -393,10 +393,10 @@ class WireConsumer:
 
     async def ack(self, delivery: Delivery) -> None:
         place = f"broker.ack {_words(delivery.payload)}"
-        await self._fate.pass_by(place, done=False)
+        await self._injector.pass_by(place, done=False)
         await self.inner.ack(delivery)
         self._wire.open.pop(delivery.message_id, None)
-        await self._fate.pass_by(place, done=True)
+        await self._injector.pass_by(place, done=True)
 
     async def release(self, delivery: Delivery) -> None:
         await self.inner.release(delivery)

@@ -10,25 +10,25 @@ import pytest
 from bench.full_vendor import wait_for_a_full_vendor
 from bench.queueing import late_tasks_of_one_user, one_user
 from tasks.calls.lines import SHORTEST_S
+from tests.engine.harness import Harness
 from tests.engine.test_pump import pumping, seen, until_empty
-from tests.engine.world import World
 
 
 @pytest.fixture
-def world() -> World:
-    return World(topics=())
+def harness() -> Harness:
+    return Harness(topics=())
 
 
 class Watch:
     """Counts the pictures that are cleaned at once, by user; each takes some seconds."""
 
-    def __init__(self, world: World, seconds: float) -> None:
+    def __init__(self, harness: Harness, seconds: float) -> None:
         self._seconds = seconds
         self.now: list[str] = []
         self.most: dict[str, int] = {}
         self.beside: set[tuple[int, int]] = set()
         """(pictures of u1, pictures of u2) at once."""
-        world.fate.hook = self.see
+        harness.injector.hook = self.see
 
     async def see(self, place: str, *, done: bool) -> None:
         if place.startswith("objects.process input/"):
@@ -52,26 +52,26 @@ async def test_no_task_of_one_user_runs_out_of_time_while_permits_are_idle() -> 
     assert await late_tasks_of_one_user() == 0
 
 
-async def test_a_free_place_takes_the_next_message_at_once(world: World) -> None:
-    Watch(world, 0.4)
-    runs = [await world.order("basic_clean") for _ in range(4)]
-    before = world.now()
-    async with pumping(world, concurrency=2, user_cap=1):
-        while not all([await world.ledger.verdict(run) for run in runs]):  # noqa: ASYNC110 - virtual time
+async def test_a_free_place_takes_the_next_message_at_once(harness: Harness) -> None:
+    Watch(harness, 0.4)
+    runs = [await harness.order("basic_clean") for _ in range(4)]
+    before = harness.now()
+    async with pumping(harness, concurrency=2, user_cap=1):
+        while not all([await harness.ledger.verdict(run) for run in runs]):  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.01)
-        assert world.now() - before < 4 * 0.4 + 0.6
+        assert harness.now() - before < 4 * 0.4 + 0.6
 
 
-async def test_the_cap_binds_while_another_user_has_work_and_yields_when_it_has_none(world: World) -> None:
-    watch = Watch(world, 20)
-    runs = [await world.order("basic_clean", user="u2"), *[await world.order("basic_clean") for _ in range(9)]]
-    async with pumping(world, concurrency=4, user_cap=1):
-        await until_empty(world)
+async def test_the_cap_binds_while_another_user_has_work_and_yields_when_it_has_none(harness: Harness) -> None:
+    watch = Watch(harness, 20)
+    runs = [await harness.order("basic_clean", user="u2"), *[await harness.order("basic_clean") for _ in range(9)]]
+    async with pumping(harness, concurrency=4, user_cap=1):
+        await until_empty(harness)
     assert max(mine for mine, others in watch.beside if others) == 1
     # A permit stays free for another user.
     assert max(mine for mine, others in watch.beside if not others) == 3
     for run in runs:
-        await world.promise(run, "success")
+        await harness.promise(run, "success")
 
 
 @pytest.mark.slow
@@ -83,27 +83,27 @@ def test_a_full_vendor_starves_no_task(pulsar: Any) -> None:
     assert waits.p99_s <= 1.25 * waits.fifo_p99_s
 
 
-async def test_a_new_run_does_not_overtake_one_that_waits_for_room(world: World) -> None:
-    world.vendor.full = 1
-    async with pumping(world):
-        old = await world.order()
-        await seen(world, "vendor.room")
+async def test_a_new_run_does_not_overtake_one_that_waits_for_room(harness: Harness) -> None:
+    harness.vendor.full = 1
+    async with pumping(harness):
+        old = await harness.order()
+        await seen(harness, "vendor.room")
         # The topic's pause ends a little before the old one comes again.
         await asyncio.sleep(20)
-        new = await world.order()
-        await until_empty(world)
-        (first,), (second,) = [[call.at for call in await world.ledger.calls(run, 1)] for run in (old, new)]
+        new = await harness.order()
+        await until_empty(harness)
+        (first,), (second,) = [[call.at for call in await harness.ledger.calls(run, 1)] for run in (old, new)]
         assert first <= second
-        assert world.fate.count("vendor.room") == 3
+        assert harness.injector.count("vendor.room") == 3
 
 
-async def test_a_run_that_has_waited_for_long_is_asked_for_more_often(world: World) -> None:
-    world.vendor.full = 40
-    run = await world.order()
-    async with pumping(world):
-        await until_empty(world)
-    await world.promise(run, "success")
-    delays = [sent.delay for sent in world.wire.sent if sent.header.stage == "generate" and sent.header.seq]
+async def test_a_run_that_has_waited_for_long_is_asked_for_more_often(harness: Harness) -> None:
+    harness.vendor.full = 40
+    run = await harness.order()
+    async with pumping(harness):
+        await until_empty(harness)
+    await harness.promise(run, "success")
+    delays = [sent.delay for sent in harness.wire.sent if sent.header.stage == "generate" and sent.header.seq]
     assert len(delays) == 40
     assert delays[0] >= 25
     assert delays[-1] <= 1.2 * SHORTEST_S

@@ -11,9 +11,9 @@ from services.vendors.instrumented import InstrumentedVendor
 from tasks.calls.find import FIND_EVERY_S
 from tasks.calls.identity import CallIdentities
 from telemetry.secrets import Secret
-from tests.engine.fate import raises
+from tests.engine.fault_injector import raises
+from tests.engine.harness import Harness
 from tests.engine.standins import Create, ScriptedVendor
-from tests.engine.world import World
 
 LOST = Create(accepted=True, answer="lost")
 CUT = Create(accepted=False, answer="lost")
@@ -24,91 +24,91 @@ class Finds:
     """The scripted vendor, which lists its jobs with the identities that were sent with them.
 
     Args:
-        world: its world.
+        harness: its harness.
         lag: questions that its list is behind by.
     """
 
-    def __init__(self, world: World, lag: int = 0) -> None:
+    def __init__(self, harness: Harness, lag: int = 0) -> None:
         self.asked: list[str] = []
-        self._world = world
+        self._harness = harness
         self._lag = lag
-        self._vendor: ScriptedVendor = world.vendor
+        self._vendor: ScriptedVendor = harness.vendor
         self._vendor.find = self._find
 
     async def _find(self, identity: str) -> str:
         self.asked.append(identity)
-        await self._world.fate.pass_by("vendor.find", done=False)
+        await self._harness.injector.pass_by("vendor.find", done=False)
         accepted = [request.identity for request in self._vendor.requests][: len(self._vendor.paid)]
         listed = dict(zip(accepted, self._vendor.paid, strict=True))
         return listed.get(identity, "") if len(self.asked) > self._lag else ""
 
 
-async def test_a_lost_answer_is_found_and_the_run_succeeds(world: World) -> None:
-    finds = Finds(world)
-    world.vendor.creates.append(LOST)
-    run = await world.order()
-    await world.drain()
-    verdict = await world.promise(run, "success")
+async def test_a_lost_answer_is_found_and_the_run_succeeds(harness: Harness) -> None:
+    finds = Finds(harness)
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
     assert verdict.job == "job1"
-    assert world.fate.count("vendor.create") == 1
-    assert finds.asked == [world.out.identities.of(run, 1, 1)]
+    assert harness.injector.count("vendor.create") == 1
+    assert finds.asked == [harness.out.identities.of(run, 1, 1)]
 
 
-async def test_a_list_that_lags_is_asked_again(world: World) -> None:
-    finds = Finds(world, lag=3)
-    world.vendor.creates.append(LOST)
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
+async def test_a_list_that_lags_is_asked_again(harness: Harness) -> None:
+    finds = Finds(harness, lag=3)
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
     assert len(finds.asked) == 4
-    assert world.fate.count("vendor.create") == 1
+    assert harness.injector.count("vendor.create") == 1
 
 
-async def test_not_found_proves_nothing_and_the_call_ends_unknown(world: World) -> None:
-    finds = Finds(world)
-    world.vendor.creates.append(CUT)
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
-    assert world.fate.count("vendor.create") == 1
+async def test_not_found_proves_nothing_and_the_call_ends_unknown(harness: Harness) -> None:
+    finds = Finds(harness)
+    harness.vendor.creates.append(CUT)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert harness.injector.count("vendor.create") == 1
     assert OPEN_S / FIND_EVERY_S / 2 <= len(finds.asked) <= OPEN_S / FIND_EVERY_S * 2
 
 
-async def test_a_call_does_not_count_as_unknown_while_its_vendor_cannot_be_asked(world: World) -> None:
-    finds = Finds(world)
-    world.vendor.creates.append(LOST)
-    world.fate.strike("vendor.find", *[raises(VendorDown("away"))] * 20)
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
+async def test_a_call_does_not_count_as_unknown_while_its_vendor_cannot_be_asked(harness: Harness) -> None:
+    finds = Finds(harness)
+    harness.vendor.creates.append(LOST)
+    harness.injector.strike("vendor.find", *[raises(VendorDown("away"))] * 20)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
     assert len(finds.asked) == 21
-    assert world.now() - 1_750_000_000 > OPEN_S
+    assert harness.now() - 1_750_000_000 > OPEN_S
 
 
-async def test_a_wake_asks_too(world: World) -> None:
-    finds = Finds(world)
-    world.vendor.creates.append(LOST)
-    run = await world.order()
-    await world.pass_by("generate", 1)
-    await world.wake(run, "sweep")
-    await world.pass_by("wake")
+async def test_a_wake_asks_too(harness: Harness) -> None:
+    finds = Finds(harness)
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    await harness.pass_by("generate", 1)
+    await harness.wake(run, "sweep")
+    await harness.pass_by("wake")
     assert len(finds.asked) == 1
-    assert "call-1-1-id" in await world.records(run)
-    await world.drain()
-    await world.promise(run, "success")
+    assert "call-1-1-id" in await harness.records(run)
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
-async def test_a_vendor_that_cannot_find_is_not_asked(world: World) -> None:
-    assert InstrumentedVendor(world.vendor).find is None
-    world.vendor.creates.append(LOST)
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "failed", Code.VENDOR_UNKNOWN)
+async def test_a_vendor_that_cannot_find_is_not_asked(harness: Harness) -> None:
+    assert InstrumentedVendor(harness.vendor).find is None
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_UNKNOWN)
 
 
-async def test_a_question_is_seen_like_every_other_call(world: World) -> None:
-    Finds(world)
-    find = InstrumentedVendor(world.vendor).find
+async def test_a_question_is_seen_like_every_other_call(harness: Harness) -> None:
+    Finds(harness)
+    find = InstrumentedVendor(harness.vendor).find
     assert find is not None
     assert await find("nobody's") == ""
 

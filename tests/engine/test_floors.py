@@ -15,61 +15,63 @@ from messages.codec import decode
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import Denied, Forbidden, ObjectsDown
-from tests.engine.fate import raises
+from tests.engine.fault_injector import raises
+from tests.engine.harness import Harness
 from tests.engine.virtual import wall
-from tests.engine.world import World
 
 
 @pytest.mark.parametrize("stage", ["clean", "generate", "poll", "collect"])
-async def test_a_late_run_whose_ledger_is_refused_rests(world: World, stage: str) -> None:
-    run = await world.order()
-    delivery, consumer = await world.until(stage)
+async def test_a_late_run_whose_ledger_is_refused_rests(harness: Harness, stage: str) -> None:
+    run = await harness.order()
+    delivery, consumer = await harness.until(stage)
     await asyncio.sleep(MODEL_POSE12.deadline_s + 60)
-    world.fate.strike(rf"^ledger\..* ledger/{run.user}/{run.task}/", *[raises(Forbidden("AccessDenied"))] * 10_000)
-    began, before = world.now(), len(world.wire.sent)
-    await world.run(delivery, consumer)
-    while world.now() < began + 300:
-        await world.step()
-    copies = [sent.header for sent in world.wire.sent[before:]]
+    harness.injector.strike(
+        rf"^ledger\..* ledger/{run.user}/{run.task}/", *[raises(Forbidden("AccessDenied"))] * 10_000
+    )
+    began, before = harness.now(), len(harness.wire.sent)
+    await harness.run(delivery, consumer)
+    while harness.now() < began + 300:
+        await harness.step()
+    copies = [sent.header for sent in harness.wire.sent[before:]]
     assert len(copies) <= 300 / LATE_FLOOR
     assert min(copy.not_before for copy in copies) >= LATE_FLOOR * 1000
-    world.fate.clear()
-    await world.drain()
-    await world.promise(run, "failed", Code.TIMEOUT)
+    harness.injector.clear()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.TIMEOUT)
 
 
 @pytest.mark.parametrize("stage", ["clean", "generate", "collect"])
 async def test_a_machine_whose_clock_is_hours_ahead_neither_spins_nor_makes_others_wait(
-    world: World, stage: str
+    harness: Harness, stage: str
 ) -> None:
-    run = await world.order()
-    delivery, consumer = await world.until(stage)
-    before = len(world.wire.sent)
+    run = await harness.order()
+    delivery, consumer = await harness.until(stage)
+    before = len(harness.wire.sent)
 
     async def refuse() -> None:
         raise Denied("RequestTimeTooSkewed", date=wall())
 
-    world.jump = 5 * 3600.0
-    world.fate.strike(r"^ledger\.", *[refuse] * 10)
+    harness.jump = 5 * 3600.0
+    harness.injector.strike(r"^ledger\.", *[refuse] * 10)
     began = wall()
-    await world.run(delivery, consumer)
+    await harness.run(delivery, consumer)
     for _ in range(9):
-        await world.step()
+        await harness.step()
     assert wall() - began >= 9 * LATE_FLOOR
-    assert max(sent.header.due_at for sent in world.wire.sent[before:]) < wall() + 60
-    world.jump = 0.0
-    world.fate.clear()
-    await world.drain()
-    await world.promise(run, "success")
+    assert max(sent.header.due_at for sent in harness.wire.sent[before:]) < wall() + 60
+    harness.jump = 0.0
+    harness.injector.clear()
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
-async def test_the_log_has_the_delay_that_was_published(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    await world.order()
-    delivery, consumer = await world.until("clean")
+async def test_the_log_has_the_delay_that_was_published(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    await harness.order()
+    delivery, consumer = await harness.until("clean")
     caplog.set_level("INFO")
-    world.fate.strike("objects.process", raises(ObjectsDown("away", retry_after=1e6)))
-    await world.run(delivery, consumer)
-    (copy,) = [header for header in world.sent("clean") if header.seq == 1]
+    harness.injector.strike("objects.process", raises(ObjectsDown("away", retry_after=1e6)))
+    await harness.run(delivery, consumer)
+    (copy,) = [header for header in harness.sent("clean") if header.seq == 1]
     (line,) = [record for record in caplog.records if record.getMessage() == "message.snoozed"]
     assert line.__dict__["scf_fields"]["delay"] == copy.not_before / 1000 < 1e5
 
@@ -84,8 +86,8 @@ def test_a_deadline_cuts_a_delay_but_never_below_the_floor(delay: float, left: f
 
 
 @pytest.mark.parametrize("outcome", [Snooze(0.0), Retry(0.0)])
-async def test_a_copy_is_never_due_at_once(world: World, outcome: Snooze | Retry) -> None:
-    await world.order()
-    delivery, _ = await world.until("clean")
-    await Effects(world.out, world.pauses).carry_out(outcome, decode(delivery.payload), delivery)
-    assert world.sent("clean")[-1].not_before >= COPY_FLOOR * 1000
+async def test_a_copy_is_never_due_at_once(harness: Harness, outcome: Snooze | Retry) -> None:
+    await harness.order()
+    delivery, _ = await harness.until("clean")
+    await Effects(harness.out, harness.pauses).carry_out(outcome, decode(delivery.payload), delivery)
+    assert harness.sent("clean")[-1].not_before >= COPY_FLOOR * 1000

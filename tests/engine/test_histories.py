@@ -23,8 +23,8 @@ def play(seed: int) -> History:
         try:
             runner.run(history.play())
         except BaseException as error:
-            told = "\n  ".join(history.world.told[-60:])
-            error.add_note(f"seed {seed}, policy {history.policy}, {sorted(history.excuses)}\n  {told}")
+            reported = "\n  ".join(history.harness.reported[-60:])
+            error.add_note(f"seed {seed}, policy {history.policy}, {sorted(history.excuses)}\n  {reported}")
             raise
     return history
 

@@ -12,15 +12,15 @@ from messages.bodies import Clean, Job, Poll, Stage, Wake
 from messages.codec import decode
 from messages.topics import topic_of
 from tasks.ledger.records import Begun
-from tests.engine.fate import raises, waits
+from tests.engine.fault_injector import raises, waits
+from tests.engine.harness import Harness
 from tests.engine.test_pump import pumping, seen, until_empty
-from tests.engine.world import World
 from transport.errors import BrokerDown
 
 
 @pytest.fixture
-def world() -> World:
-    return World(topics=())
+def harness() -> Harness:
+    return Harness(topics=())
 
 
 async def test_short_tasks_do_not_wait_for_a_crash_copy_that_waits_for_a_paid_call() -> None:
@@ -33,32 +33,32 @@ async def test_a_process_that_was_killed_once_has_its_work_done_side_by_side() -
     assert await after_a_kill() < 50
 
 
-async def crash_copy(world: World, *, left: float = 1800.0) -> str:
+async def crash_copy(harness: Harness, *, left: float = 1800.0) -> str:
     """Publish one that runs isolated, with so many seconds until its deadline."""
-    run = await world.upload("basic_clean")
-    world.fate.strike("broker.publish clean", raises(BrokerDown("away")))
+    run = await harness.upload("basic_clean")
+    harness.injector.strike("broker.publish clean", raises(BrokerDown("away")))
     with pytest.raises(BrokerDown):
-        await world.take_in(run)
+        await harness.take_in(run)
     deadline = int(left * 1000)
-    await world.say(run, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=2, isolated=True, deadline=deadline)
+    await harness.say(run, Stage.CLEAN, Clean(), kind="basic_clean", seq=1, attempt=2, isolated=True, deadline=deadline)
     return run.task
 
 
-async def test_looks_go_on_beside_one_that_is_isolated(world: World) -> None:
-    await crash_copy(world)
-    world.fate.strike("objects.process", waits(50))
-    async with pumping(world):
-        await seen(world, "objects.process")
-        run = await world.order()
-        await world.wake(run)
-        before = world.now()
-        await seen(world, "ledger.list .*/begun-")
-        assert world.now() - before < 1
-        await until_empty(world)
-    await world.promise(run, "success")
+async def test_looks_go_on_beside_one_that_is_isolated(harness: Harness) -> None:
+    await crash_copy(harness)
+    harness.injector.strike("objects.process", waits(50))
+    async with pumping(harness):
+        await seen(harness, "objects.process")
+        run = await harness.order()
+        await harness.wake(run)
+        before = harness.now()
+        await seen(harness, "ledger.list .*/begun-")
+        assert harness.now() - before < 1
+        await until_empty(harness)
+    await harness.promise(run, "success")
 
 
-async def test_a_wait_in_vain_costs_no_attempt_and_the_copy_is_isolated_in_the_end(world: World) -> None:
+async def test_a_wait_in_vain_costs_no_attempt_and_the_copy_is_isolated_in_the_end(harness: Harness) -> None:
     inside: set[str] = set()
     beside: list[set[str]] = []
 
@@ -71,61 +71,63 @@ async def test_a_wait_in_vain_costs_no_attempt_and_the_copy_is_isolated_in_the_e
 
     async def keep_busy() -> None:
         while True:
-            await world.order("basic_clean")
+            await harness.order("basic_clean")
             await asyncio.sleep(7)
 
-    world.fate.hook = watch
-    async with pumping(world, concurrency=4):
+    harness.injector.hook = watch
+    async with pumping(harness, concurrency=4):
         stream = asyncio.create_task(keep_busy())
-        await seen(world, "objects.process", 3)
-        killer = await crash_copy(world)
-        await seen(world, f"objects.process input/.*/{killer}/")
+        await seen(harness, "objects.process", 3)
+        killer = await crash_copy(harness)
+        await seen(harness, f"objects.process input/.*/{killer}/")
         stream.cancel()
-        await until_empty(world)
+        await until_empty(harness)
     assert [group for group in beside if killer in group] == [{killer}]
-    copies = [sent.header for sent in world.wire.sent if sent.header.task == killer and sent.header.isolated]
+    copies = [sent.header for sent in harness.wire.sent if sent.header.task == killer and sent.header.isolated]
     assert len(copies) > 1
     assert {(copy.seq, copy.attempt) for copy in copies} == {(1, 2)}
 
 
-async def test_a_copy_that_would_be_isolated_too_late_runs_beside_the_others(world: World) -> None:
-    world.fate.strike("vendor.create", waits(80))
-    async with pumping(world):
-        await world.order()
-        await seen(world, "vendor.create")
-        killer = await crash_copy(world, left=66.0)
-        before = world.now()
-        await seen(world, f"objects.process input/.*/{killer}/")
-        assert world.now() - before < 5
-        await until_empty(world)
+async def test_a_copy_that_would_be_isolated_too_late_runs_beside_the_others(harness: Harness) -> None:
+    harness.injector.strike("vendor.create", waits(80))
+    async with pumping(harness):
+        await harness.order()
+        await seen(harness, "vendor.create")
+        killer = await crash_copy(harness, left=66.0)
+        before = harness.now()
+        await seen(harness, f"objects.process input/.*/{killer}/")
+        assert harness.now() - before < 5
+        await until_empty(harness)
 
 
-async def test_a_copy_whose_holder_died_again_is_found_while_the_gate_is_shut(world: World) -> None:
+async def test_a_copy_whose_holder_died_again_is_found_while_the_gate_is_shut(harness: Harness) -> None:
     """It has a mark: published anew as it is, it would be turned away by that."""
-    world.fate.strike("vendor.create", waits(80))
-    async with pumping(world):
-        run = await world.order()
-        await seen(world, "vendor.create")
-        await crash_copy(world)
-        (copy,) = [sent for sent in world.wire.open.values() if sent.header.isolated]
+    harness.injector.strike("vendor.create", waits(80))
+    async with pumping(harness):
+        run = await harness.order()
+        await seen(harness, "vendor.create")
+        await crash_copy(harness)
+        (copy,) = [sent for sent in harness.wire.open.values() if sent.header.isolated]
         begun = Begun(copy.id, 2, 60.0)
-        await world.ledger.write(copy.header.run_id, Begun.at("clean", 1), begun)
-        await until_empty(world)
-    await world.promise(run, "success")
-    await world.promise(copy.header.run_id, "success")
+        await harness.ledger.write(copy.header.run_id, Begun.at("clean", 1), begun)
+        await until_empty(harness)
+    await harness.promise(run, "success")
+    await harness.promise(copy.header.run_id, "success")
 
 
 @pytest.mark.parametrize("stage", [Stage.POLL, Stage.WAKE])
-async def test_a_light_crash_copy_that_had_begun_is_not_published_again_unchanged(world: World, stage: Stage) -> None:
+async def test_a_light_crash_copy_that_had_begun_is_not_published_again_unchanged(
+    harness: Harness, stage: Stage
+) -> None:
     """Its mark would stop that, and the chain of polls would end."""
-    run = await world.order("basic_clean")
+    run = await harness.order("basic_clean")
     body = Poll((Job(1, "job1"),), 0) if stage is Stage.POLL else Wake("cancel")
     # A wake need not name its run.
     number = -1 if stage is Stage.WAKE else 0
-    await world.say(run, stage, body, number=number, seq=3, attempt=1, isolated=True)
-    consumer = await world.wire.subscribe([topic_of(stage)], "workers", prefetch=0)
+    await harness.say(run, stage, body, number=number, seq=3, attempt=1, isolated=True)
+    consumer = await harness.wire.subscribe([topic_of(stage)], "workers", prefetch=0)
     delivery = await consumer.receive()
     message = decode(delivery.payload)
     slot = 1 if stage is Stage.POLL else 1 + zlib.crc32(delivery.message_id.encode())
-    await world.ledger.write(run, Begun.at(stage, 3, slot), Begun(delivery.message_id, 1, 15.0))
-    assert not await world.engine.throttle(delivery, consumer, message, 3.0)
+    await harness.ledger.write(run, Begun.at(stage, 3, slot), Begun(delivery.message_id, 1, 15.0))
+    assert not await harness.engine.throttle(delivery, consumer, message, 3.0)

@@ -11,8 +11,8 @@ from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import Denied, VendorRefused
 from services.vendors.port import JobRequest
+from tests.engine.harness import Harness
 from tests.engine.standins import ScriptedVendor
-from tests.engine.world import World
 
 
 class Narrow(ScriptedVendor):
@@ -29,41 +29,41 @@ class Narrow(ScriptedVendor):
 
 
 @pytest.fixture
-def world() -> World:
-    world = World()
-    world.vendor = Narrow(world.fate, MODEL_POSE12.count)
-    return world
+def harness() -> Harness:
+    harness = Harness()
+    harness.vendor = Narrow(harness.injector, MODEL_POSE12.count)
+    return harness
 
 
-async def test_a_large_input_goes_as_a_url_that_nobody_logs(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_large_input_goes_as_a_url_that_nobody_logs(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
-    assert isinstance(world.vendor, Narrow)
-    url = world.vendor.asked.values["photo"]
-    assert world.vendor.uploads == []
-    (product,) = (await world.records(run))["cleaned"]["products"]
-    body = await world.data.visit(url)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert isinstance(harness.vendor, Narrow)
+    url = harness.vendor.asked.values["photo"]
+    assert harness.vendor.uploads == []
+    (product,) = (await harness.records(run))["cleaned"]["products"]
+    body = await harness.data.visit(url)
     assert len(body) == product["size"] > Narrow.upload_limit
     assert url not in caplog.text
     assert "expires=" not in caplog.text
     await asyncio.sleep(MODEL_POSE12.deadline_s)
     with pytest.raises(Denied, match="expired"):
-        await world.data.visit(url)
+        await harness.data.visit(url)
 
 
-async def test_no_url_stands_in_any_record(world: World) -> None:
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
-    assert b"memory://" not in msgspec.json.encode(await world.records(run))
+async def test_no_url_stands_in_any_record(harness: Harness) -> None:
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert b"memory://" not in msgspec.json.encode(await harness.records(run))
 
 
-async def test_a_workflow_without_a_node_for_urls_fails_the_run_unpaid(world: World) -> None:
-    assert isinstance(world.vendor, Narrow)
-    world.vendor.refuses_urls = True
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "failed", Code.PICTURE_TOO_LARGE)
-    assert world.vendor.paid == []
+async def test_a_workflow_without_a_node_for_urls_fails_the_run_unpaid(harness: Harness) -> None:
+    assert isinstance(harness.vendor, Narrow)
+    harness.vendor.refuses_urls = True
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.PICTURE_TOO_LARGE)
+    assert harness.vendor.paid == []

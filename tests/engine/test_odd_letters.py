@@ -17,8 +17,8 @@ from messages.keys import dead_key, record_key
 from messages.topics import dead_letter_topic
 from services.errors import ObjectsDown
 from tasks.ledger.records import Stopped
-from tests.engine.fate import raises
-from tests.engine.world import KEYS, World
+from tests.engine.fault_injector import raises
+from tests.engine.harness import KEYS, Harness
 
 MOST_KEY_BYTES = 850
 """The longest key that COS takes."""
@@ -40,9 +40,9 @@ def letter(**more: Any) -> Dead:
     return msgspec.structs.replace(plain, **more)
 
 
-async def publish(world: World, dead: Dead, task: str = "t1") -> None:
-    header = Header(SCHEMA, Stage.DEAD.value, "u1", task, 0, 0, 0, 0, int(world.now() * 1000))
-    await world.wire.publish(TOPIC, encode(Message(header, dead), KEYS))
+async def publish(harness: Harness, dead: Dead, task: str = "t1") -> None:
+    header = Header(SCHEMA, Stage.DEAD.value, "u1", task, 0, 0, 0, 0, int(harness.now() * 1000))
+    await harness.wire.publish(TOPIC, encode(Message(header, dead), KEYS))
 
 
 ODD = [
@@ -58,13 +58,13 @@ ODD = [
 
 
 @pytest.mark.parametrize("dead", ODD)
-async def test_it_is_recorded_under_a_key_that_the_store_takes(world: World, dead: Dead) -> None:
-    await publish(world, dead)
-    await world.drain()
-    (item,) = (await world.ledger.objects.list("dead/")).items
+async def test_it_is_recorded_under_a_key_that_the_store_takes(harness: Harness, dead: Dead) -> None:
+    await publish(harness, dead)
+    await harness.drain()
+    (item,) = (await harness.ledger.objects.list("dead/")).items
     assert len(item.key.encode()) < MOST_KEY_BYTES
     assert len(item.key.split("/")) == 4
-    assert world.sent("dead")[1:] == []
+    assert harness.sent("dead")[1:] == []
 
 
 def original(stage: str, seq: int, body: Body) -> str:
@@ -96,45 +96,45 @@ def test_a_letter_points_to_a_record_of_its_run_or_to_none(dead: Dead, name: str
     assert (found.text if found else None) == name
 
 
-async def test_its_copies_go_where_it_came_from_whatever_topic_it_names(world: World) -> None:
-    world.fate.strike("ledger.put_new dead/", *[raises(ObjectsDown("away"))] * 3)
-    await publish(world, letter(topic="somebody/elses"))
-    await world.drain()
-    assert {sent.topic for sent in world.wire.sent if sent.header.stage == "dead"} == {TOPIC}
-    assert len(world.sent("dead")) > 1
-    assert len(await world.desk()) == 1
+async def test_its_copies_go_where_it_came_from_whatever_topic_it_names(harness: Harness) -> None:
+    harness.injector.strike("ledger.put_new dead/", *[raises(ObjectsDown("away"))] * 3)
+    await publish(harness, letter(topic="somebody/elses"))
+    await harness.drain()
+    assert {sent.topic for sent in harness.wire.sent if sent.header.stage == "dead"} == {TOPIC}
+    assert len(harness.sent("dead")) > 1
+    assert len(await harness.dead_letters()) == 1
 
 
 @pytest.mark.parametrize("error", [Permanent("400 KeyTooLong"), KeyError("our own mistake")])
 async def test_one_that_cannot_be_handled_gets_a_minimal_record_after_a_few_turns(
-    world: World, error: Exception
+    harness: Harness, error: Exception
 ) -> None:
-    world.fate.strike("ledger.put_new dead/", *[raises(error)] * 5)
-    await publish(world, letter(original="x" * 4000))
-    before = world.now()
-    await world.drain()
-    assert world.now() - before < 300
-    (found,) = await world.desk()
+    harness.injector.strike("ledger.put_new dead/", *[raises(error)] * 5)
+    await publish(harness, letter(original="x" * 4000))
+    before = harness.now()
+    await harness.drain()
+    assert harness.now() - before < 300
+    (found,) = await harness.dead_letters()
     assert (found["user"], found["task"], found["error"], found["original"]) == ("u1", "t1", "KeyError", "")
     assert found["encoding"] == "cut"
 
 
-async def test_one_whose_runs_verdict_cannot_be_read_gets_a_minimal_record(world: World) -> None:
-    run = await world.order()
-    await world.wire.lose(*await world.until("clean"))
-    await world.ledger.objects.put(record_key(run, "verdict"), b"no record")
-    await world.ledger.write(run, Stopped.at("clean", 0), Stopped("permanent", "internal", "KeyError"))
-    await publish(world, letter(stage="clean", seq=0), run.task)
-    await world.drain()
-    (found,) = await world.desk()
+async def test_one_whose_runs_verdict_cannot_be_read_gets_a_minimal_record(harness: Harness) -> None:
+    run = await harness.order()
+    await harness.wire.lose(*await harness.until("clean"))
+    await harness.ledger.objects.put(record_key(run, "verdict"), b"no record")
+    await harness.ledger.write(run, Stopped.at("clean", 0), Stopped("permanent", "internal", "KeyError"))
+    await publish(harness, letter(stage="clean", seq=0), run.task)
+    await harness.drain()
+    (found,) = await harness.dead_letters()
     assert (found["task"], found["verdict"], found["encoding"]) == (run.task, "leave", "cut")
 
 
-async def test_an_outage_never_cuts_a_letter(world: World) -> None:
-    world.fate.strike("ledger.put_new dead/", *[raises(ObjectsDown("away"))] * 30)
-    await publish(world, letter(original="x" * 4000))
-    await world.drain()
-    (found,) = await world.desk()
+async def test_an_outage_never_cuts_a_letter(harness: Harness) -> None:
+    harness.injector.strike("ledger.put_new dead/", *[raises(ObjectsDown("away"))] * 30)
+    await publish(harness, letter(original="x" * 4000))
+    await harness.drain()
+    (found,) = await harness.dead_letters()
     assert found["original"] == "x" * 4000
 
 

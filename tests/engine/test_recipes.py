@@ -13,8 +13,8 @@ from messages.keys import InputKey, RunId
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
 from tasks.accepting.accept import take_in
+from tests.engine.harness import Harness, photo
 from tests.engine.standins import Plan
-from tests.engine.world import World, photo
 
 PAIR = msgspec.structs.replace(MODEL_POSE12, inputs=("person", "garment"), least_inputs=2, most_inputs=2, count=1)
 VIDEO = msgspec.structs.replace(
@@ -22,54 +22,54 @@ VIDEO = msgspec.structs.replace(
 )
 
 
-async def _order(world: World, inputs: tuple[str, ...]) -> RunId:
+async def _order(harness: Harness, inputs: tuple[str, ...]) -> RunId:
     run = RunId("u1", "t-pair")
-    world.backend.book.sell(run.user, run.task, 0, "model_pose12", "{}", world.now())
+    harness.backend.book.sell(run.user, run.task, 0, "model_pose12", "{}", harness.now())
     folder = f"input/{run.user}/{run.task}/"
     for name in inputs:
-        await world.data.put(folder + name, photo())
+        await harness.data.put(folder + name, photo())
     body: Mapping[str, Any] = {"kind": "model_pose12", "params": {}, "inputs": inputs}
-    await world.data.put(folder + "task.json", msgspec.json.encode(body))
+    await harness.data.put(folder + "task.json", msgspec.json.encode(body))
     return run
 
 
-def _world(recipe: Recipe) -> World:
-    return World(recipes={"model_pose12": recipe})
+def _harness(recipe: Recipe) -> Harness:
+    return Harness(recipes={"model_pose12": recipe})
 
 
 @pytest.mark.parametrize("names", [("a.jpg",), ("a.jpg", "b.jpg", "c.jpg")])
 async def test_too_few_inputs_or_too_many_are_refused_at_the_door_and_nothing_is_paid(names: tuple[str, ...]) -> None:
-    async with _world(PAIR) as world:
-        run = await _order(world, names)
-        assert await take_in(InputKey(run.user, run.task, "task.json"), world.out) == "rejected"
-        await world.drain()
-        await world.promise(run, "failed", Code.BAD_PARAMETERS)
-        assert world.vendor.paid == world.vendor.uploads == []
+    async with _harness(PAIR) as harness:
+        run = await _order(harness, names)
+        assert await take_in(InputKey(run.user, run.task, "task.json"), harness.out) == "rejected"
+        await harness.drain()
+        await harness.promise(run, "failed", Code.BAD_PARAMETERS)
+        assert harness.vendor.paid == harness.vendor.uploads == []
 
 
 async def test_both_inputs_go_to_the_vendor_by_their_names() -> None:
-    async with _world(PAIR) as world:
-        run = await _order(world, ("a.jpg", "b.jpg"))
-        assert await take_in(InputKey(run.user, run.task, "task.json"), world.out) == "accepted"
-        await world.drain()
-        await world.promise(run, "success")
-        (request,) = world.vendor.requests
+    async with _harness(PAIR) as harness:
+        run = await _order(harness, ("a.jpg", "b.jpg"))
+        assert await take_in(InputKey(run.user, run.task, "task.json"), harness.out) == "accepted"
+        await harness.drain()
+        await harness.promise(run, "success")
+        (request,) = harness.vendor.requests
         assert dict(request.values) == {"person": "api/1", "garment": "api/2"}
 
 
 async def test_a_video_is_brought_home_as_it_is() -> None:
-    async with _world(VIDEO) as world:
-        world.vendor.plans.append(Plan(type="mp4"))
-        run = await world.order()
-        await world.drain()
-        verdict = await world.promise(run, "success")
+    async with _harness(VIDEO) as harness:
+        harness.vendor.plans.append(Plan(type="mp4"))
+        run = await harness.order()
+        await harness.drain()
+        verdict = await harness.promise(run, "success")
         (item,) = verdict.manifest
         assert item.target.endswith("/video_01.mp4")
-        assert (await world.data.head(item.target)).content_type == "video/mp4"
+        assert (await harness.data.head(item.target)).content_type == "video/mp4"
 
 
 async def test_a_picture_where_a_video_was_sold_fails_the_task() -> None:
-    async with _world(VIDEO) as world:
-        run = await world.order()
-        await world.drain()
-        await world.promise(run, "failed", Code.VENDOR_FAILED)
+    async with _harness(VIDEO) as harness:
+        run = await harness.order()
+        await harness.drain()
+        await harness.promise(run, "failed", Code.VENDOR_FAILED)

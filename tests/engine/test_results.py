@@ -13,10 +13,10 @@ from messages.codes import Code
 from services.errors import AuditDown, ObjectsDown, VendorDown
 from services.objects.port import Result
 from services.vendors.port import JobFile, JobStatus
-from tests.engine.fate import raises
+from tests.engine.fault_injector import raises
+from tests.engine.harness import Harness, photo
 from tests.engine.standins import JPEG, JPEG_END, Plan
 from tests.engine.virtual import wall
-from tests.engine.world import World, photo
 
 Answer = Callable[[bytes], httpx.Response]
 CLEAN = Result(violation=False, suspect=False, label="Normal", score=0)
@@ -41,11 +41,11 @@ def picture(request: httpx.Request) -> bytes:
     return JPEG + request.url.path.encode() + JPEG_END
 
 
-def odd(world: World, *answers: Answer, path: str = "/3.jpg") -> list[float]:
+def odd(harness: Harness, *answers: Answer, path: str = "/3.jpg") -> list[float]:
     """Let a file's host answer like this first, and with the file after them; returns the times of its requests."""
     times: list[float] = []
     left = list(answers)
-    inner = world.files._answer
+    inner = harness.files._answer
 
     async def answer(request: httpx.Request) -> httpx.Response:
         if not request.url.path.endswith(path):
@@ -53,7 +53,7 @@ def odd(world: World, *answers: Answer, path: str = "/3.jpg") -> list[float]:
         times.append(wall())
         return left.pop(0)(picture(request)) if left else await inner(request)
 
-    world.files._answer = answer  # type: ignore[method-assign]
+    harness.files._answer = answer  # type: ignore[method-assign]
     return times
 
 
@@ -87,48 +87,48 @@ OUTAGES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("name", ONCE)
-async def test_a_good_file_is_taken_at_once_however_it_is_sent_and_called(world: World, name: str) -> None:
-    run = await world.order()
-    times = odd(world, ONCE[name])
-    await world.drain()
-    await world.promise(run, "success")
+async def test_a_good_file_is_taken_at_once_however_it_is_sent_and_called(harness: Harness, name: str) -> None:
+    run = await harness.order()
+    times = odd(harness, ONCE[name])
+    await harness.drain()
+    await harness.promise(run, "success")
     assert len(times) == 1
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_one_odd_answer_does_not_end_the_job(world: World, name: str) -> None:
-    run = await world.order()
-    odd(world, *[ODD[name]] * 4)
-    await world.drain()
-    await world.promise(run, "success")
-    assert len(world.vendor.paid) == 1
+async def test_one_odd_answer_does_not_end_the_job(harness: Harness, name: str) -> None:
+    run = await harness.order()
+    odd(harness, *[ODD[name]] * 4)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert len(harness.vendor.paid) == 1
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_five_odd_answers_over_at_least_two_minutes_do(world: World, name: str) -> None:
-    run = await world.order()
-    times = odd(world, *[ODD[name]] * 99)
-    await world.drain()
-    await world.promise(run, "failed", Code.VENDOR_FAILED)
+async def test_five_odd_answers_over_at_least_two_minutes_do(harness: Harness, name: str) -> None:
+    run = await harness.order()
+    times = odd(harness, *[ODD[name]] * 99)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_FAILED)
     assert len(times) == 5
     assert times[-1] - times[0] >= 120
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-async def test_an_outage_of_the_file_host_spends_no_attempt(world: World, name: str) -> None:
-    run = await world.order()
-    odd(world, *[OUTAGES[name]] * 20)
-    await world.drain()
-    await world.promise(run, "success")
-    assert {header.attempt for header in world.sent("collect")} == {0}
-    assert await world.desk() == []
+async def test_an_outage_of_the_file_host_spends_no_attempt(harness: Harness, name: str) -> None:
+    run = await harness.order()
+    odd(harness, *[OUTAGES[name]] * 20)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert {header.attempt for header in harness.sent("collect")} == {0}
+    assert await harness.dead_letters() == []
 
 
-async def test_an_outage_of_the_file_host_is_waited_for_until_the_deadline(world: World) -> None:
-    run = await world.order()
-    times = odd(world, *[OUTAGES["503"]] * 10_000)
-    await world.drain()
-    await world.promise(run, "failed", Code.TIMEOUT)
+async def test_an_outage_of_the_file_host_is_waited_for_until_the_deadline(harness: Harness) -> None:
+    run = await harness.order()
+    times = odd(harness, *[OUTAGES["503"]] * 10_000)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.TIMEOUT)
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert min(gaps) >= 15
     assert max(gaps[:-1]) <= 60
@@ -137,19 +137,21 @@ async def test_an_outage_of_the_file_host_is_waited_for_until_the_deadline(world
 @pytest.mark.parametrize(
     "where", ["files.get .*/3", "vendor.upload", "objects.audit"], ids=["refused", "upload", "audit"]
 )
-async def test_outages_of_anything_outside_spend_no_attempt(world: World, where: str) -> None:
+async def test_outages_of_anything_outside_spend_no_attempt(harness: Harness, where: str) -> None:
     error = {"files.get .*/3": httpx.ConnectError("refused"), "vendor.upload": VendorDown("HTTP 500")}.get(
         where, AuditDown("InternalError")
     )
-    run = await world.order()
-    world.fate.strike(where, *[raises(error)] * 12)
-    await world.drain()
-    await world.promise(run, "success")
-    assert {sent.header.attempt for sent in world.wire.sent} == {0}
+    run = await harness.order()
+    harness.injector.strike(where, *[raises(error)] * 12)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert {sent.header.attempt for sent in harness.wire.sent} == {0}
 
 
-async def test_a_name_that_does_not_resolve_spends_no_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = await world.order()
+async def test_a_name_that_does_not_resolve_spends_no_attempt(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await harness.order()
     left = [OSError("no such name")] * 12
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -157,18 +159,18 @@ async def test_a_name_that_does_not_resolve_spends_no_attempt(world: World, monk
             raise left.pop()
         return ["93.184.215.14"]
 
-    monkeypatch.setattr(world.out.fetcher, "_resolve", resolve)
-    await world.drain()
-    await world.promise(run, "success")
-    assert {header.attempt for header in world.sent("collect")} == {0}
+    monkeypatch.setattr(harness.out.fetcher, "_resolve", resolve)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert {header.attempt for header in harness.sent("collect")} == {0}
 
 
 @pytest.mark.parametrize("shown", [0, 2, 99])
 async def test_results_that_come_after_success_are_waited_for(
-    world: World, shown: int, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = await world.order()
-    query, first = world.vendor.query, 0.0
+    run = await harness.order()
+    query, first = harness.vendor.query, 0.0
 
     async def late(job_id: str, *, kind: str = "") -> JobStatus:
         nonlocal first
@@ -177,79 +179,81 @@ async def test_results_that_come_after_success_are_waited_for(
         files = status.files[:shown] if shown < 99 else (*status.files, status.files[0])
         return status if not first or wall() - first > 40 else JobStatus(status.state, files)
 
-    monkeypatch.setattr(world.vendor, "query", late)
-    await world.drain()
-    await world.promise(run, "success")
+    monkeypatch.setattr(harness.vendor, "query", late)
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
-async def test_results_that_stay_incomplete_for_a_minute_end_the_job(world: World) -> None:
-    world.vendor.plans.append(Plan(files=11))
-    run = await world.order()
-    delivery, consumer = await world.until("collect")
+async def test_results_that_stay_incomplete_for_a_minute_end_the_job(harness: Harness) -> None:
+    harness.vendor.plans.append(Plan(files=11))
+    run = await harness.order()
+    delivery, consumer = await harness.until("collect")
     before = wall()
-    await world.run(delivery, consumer)
-    await world.drain()
-    await world.promise(run, "failed", Code.INCOMPLETE_RESULTS)
+    await harness.run(delivery, consumer)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.INCOMPLETE_RESULTS)
     assert 60 <= wall() - before < 90
 
 
 async def test_a_file_that_only_looks_like_a_picture_is_fetched_again_and_is_no_outage_of_the_audit(
-    world: World,
+    harness: Harness,
 ) -> None:
     """Its structure is right and its pixels are not, so that only a decoder can tell."""
-    run = await world.order()
+    run = await harness.order()
     real = photo()
-    broken = odd(world, *[lambda _: httpx.Response(200, headers=HEAD, stream=Stream(JPEG + b"broken" + JPEG_END))] * 2)
-    inner = world.files._answer
+    broken = odd(
+        harness, *[lambda _: httpx.Response(200, headers=HEAD, stream=Stream(JPEG + b"broken" + JPEG_END))] * 2
+    )
+    inner = harness.files._answer
 
     async def answer(request: httpx.Request) -> httpx.Response:
         found = await inner(request)
         return found if len(broken) <= 2 and request.url.path.endswith("/3.jpg") else ONCE["chunked"](real)
 
-    world.files._answer = answer  # type: ignore[method-assign]
+    harness.files._answer = answer  # type: ignore[method-assign]
 
     def audit(key: str, body: bytes) -> Result:
         if b"broken" in body:
             raise AuditDown("InvalidPicture", key=key)
         return CLEAN
 
-    world.data._audit = audit
-    await world.drain()
-    await world.promise(run, "success")
+    harness.data._audit = audit
+    await harness.drain()
+    await harness.promise(run, "success")
     assert len(broken) == 3
-    assert {header.attempt for header in world.sent("collect")} == {0, 1, 2}
+    assert {header.attempt for header in harness.sent("collect")} == {0, 1, 2}
 
 
 # ---- progress ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_clean_path_writes_no_record_of_progress(world: World) -> None:
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
-    assert not [name for name in await world.records(run) if name.startswith("collected-")]
-    assert world.fate.count("ledger.(get|list) .*collected-") == 0
+async def test_the_clean_path_writes_no_record_of_progress(harness: Harness) -> None:
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert not [name for name in await harness.records(run) if name.startswith("collected-")]
+    assert harness.injector.count("ledger.(get|list) .*collected-") == 0
 
 
-async def test_a_try_that_leaves_off_is_taken_over_by_the_next(world: World) -> None:
-    run = await world.order()
-    odd(world, *[OUTAGES["503"]] * 2)
-    await world.drain()
-    verdict = await world.promise(run, "success")
+async def test_a_try_that_leaves_off_is_taken_over_by_the_next(harness: Harness) -> None:
+    run = await harness.order()
+    odd(harness, *[OUTAGES["503"]] * 2)
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
     # Every file came once, and the one that was away once more for each of its tries.
-    assert [world.fate.count(rf"files.get /job1/{n}\.jpg$") for n in range(1, 13)] == [1] * 12
-    records = await world.records(run)
+    assert [harness.injector.count(rf"files.get /job1/{n}\.jpg$") for n in range(1, 13)] == [1] * 12
+    records = await harness.records(run)
     assert {name for name in records if name.startswith("collected-")} == {"collected-0", "collected-1"}
     assert len(records["collected-1"]["files"]) == 11
     assert [item.target[-6:-4] for item in verdict.manifest] == [f"{n:02d}" for n in range(1, 13)]
 
 
 async def test_files_are_known_by_their_path_not_by_number_or_signature(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = await world.order()
-    odd(world, OUTAGES["503"])
-    query, looks = world.vendor.query, 0
+    run = await harness.order()
+    odd(harness, OUTAGES["503"])
+    query, looks = harness.vendor.query, 0
 
     async def shuffled(job_id: str, *, kind: str = "") -> JobStatus:
         nonlocal looks
@@ -258,17 +262,17 @@ async def test_files_are_known_by_their_path_not_by_number_or_signature(
         files = tuple(JobFile(f"{file.url}?sign={looks}", file.type) for file in status.files)
         return JobStatus(status.state, files if looks % 2 else files[::-1])
 
-    monkeypatch.setattr(world.vendor, "query", shuffled)
-    await world.drain()
-    await world.promise(run, "success")
-    assert sum(world.fate.count(rf"files.get /job1/{n}\.jpg$") for n in range(1, 13)) == 12
+    monkeypatch.setattr(harness.vendor, "query", shuffled)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert sum(harness.injector.count(rf"files.get /job1/{n}\.jpg$") for n in range(1, 13)) == 12
 
 
 async def test_files_that_share_a_path_are_not_taken_for_each_other(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = await world.order()
-    query = world.vendor.query
+    run = await harness.order()
+    query = harness.vendor.query
 
     async def by_query(job_id: str, *, kind: str = "") -> JobStatus:
         status = await query(job_id, kind=kind)
@@ -277,65 +281,65 @@ async def test_files_that_share_a_path_are_not_taken_for_each_other(
         )
         return JobStatus(status.state, files)
 
-    monkeypatch.setattr(world.vendor, "query", by_query)
-    odd(world, OUTAGES["503"], path="/view")
-    await world.drain()
-    verdict = await world.promise(run, "success")
+    monkeypatch.setattr(harness.vendor, "query", by_query)
+    odd(harness, OUTAGES["503"], path="/view")
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
     assert len({item.source for item in verdict.manifest}) == 12
 
 
 @pytest.mark.parametrize("place", ["objects.audit", "ledger.put_new .*/verdict$"])
-async def test_what_is_staged_is_kept_when_what_follows_fails(world: World, place: str) -> None:
-    run = await world.order()
-    world.fate.strike(place, *[raises(ObjectsDown("away"))] * 3)
-    await world.drain()
-    await world.promise(run, "success")
-    assert world.fate.count("files.get") == 12
+async def test_what_is_staged_is_kept_when_what_follows_fails(harness: Harness, place: str) -> None:
+    run = await harness.order()
+    harness.injector.strike(place, *[raises(ObjectsDown("away"))] * 3)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert harness.injector.count("files.get") == 12
 
 
-async def test_a_worker_that_is_stopped_keeps_what_it_has_staged(world: World) -> None:
-    run = await world.order()
-    delivery, consumer = await world.until("collect")
+async def test_a_worker_that_is_stopped_keeps_what_it_has_staged(harness: Harness) -> None:
+    run = await harness.order()
+    delivery, consumer = await harness.until("collect")
 
     async def wait() -> None:
         await asyncio.sleep(50)
 
-    world.fate.strike("files.get .*/12", wait)
-    work = asyncio.create_task(world.engine.run_one(delivery, consumer))
+    harness.injector.strike("files.get .*/12", wait)
+    work = asyncio.create_task(harness.engine.run_one(delivery, consumer))
     await asyncio.sleep(10)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
-    assert len((await world.records(run))["collected-0"]["files"]) == 11
-    await world.drain()
-    await world.promise(run, "success")
-    assert world.fate.count("files.get") == 13
+    assert len((await harness.records(run))["collected-0"]["files"]) == 11
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert harness.injector.count("files.get") == 13
 
 
-async def test_a_collect_that_is_slow_leaves_off_within_its_limit_and_goes_on(world: World) -> None:
-    run = await world.order()
+async def test_a_collect_that_is_slow_leaves_off_within_its_limit_and_goes_on(harness: Harness) -> None:
+    run = await harness.order()
 
     async def slow() -> None:
         await asyncio.sleep(59)
 
-    world.fate.strike("files.get", *[slow] * 24)
-    await world.drain()
-    await world.promise(run, "success")
-    assert {header.attempt for header in world.sent("collect")} == {0}
-    assert world.fate.count("files.get") < 24
+    harness.injector.strike("files.get", *[slow] * 24)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert {header.attempt for header in harness.sent("collect")} == {0}
+    assert harness.injector.count("files.get") < 24
 
 
-async def test_promotion_goes_on_where_it_stopped(world: World) -> None:
-    run = await world.order()
-    world.fate.strike(r"objects.copy output/.*(03|07)", *[raises(ObjectsDown("away"))] * 12)
-    await world.drain()
-    await world.promise(run, "success")
-    assert world.fate.count("objects.copy") == 10 + 12 + 2
+async def test_promotion_goes_on_where_it_stopped(harness: Harness) -> None:
+    run = await harness.order()
+    harness.injector.strike(r"objects.copy output/.*(03|07)", *[raises(ObjectsDown("away"))] * 12)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert harness.injector.count("objects.copy") == 10 + 12 + 2
 
 
-async def test_a_copy_that_fails_once_is_tried_again_by_itself(world: World) -> None:
-    run = await world.order()
-    world.fate.strike(r"objects.copy output/.*(03|07)", *[raises(ObjectsDown("away"))] * 2)
-    await world.drain()
-    await world.promise(run, "success")
-    assert world.fate.count("objects.copy") == 14
-    assert not world.sent("notify")
+async def test_a_copy_that_fails_once_is_tried_again_by_itself(harness: Harness) -> None:
+    run = await harness.order()
+    harness.injector.strike(r"objects.copy output/.*(03|07)", *[raises(ObjectsDown("away"))] * 2)
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert harness.injector.count("objects.copy") == 14
+    assert not harness.sent("notify")

@@ -15,10 +15,10 @@ from messages.codec import SCHEMA, Header, Message, encode
 from messages.errors import BadSignature
 from messages.keys import RunId
 from messages.signing import MessageKey, MessageKeys
+from tests.engine.harness import KEYS, Harness
 from tests.engine.standins import Sent
-from tests.engine.world import KEYS, World
 
-OTHER = b"a key that nobody in the world has"
+OTHER = b"a key that nobody in the harness has"
 TRUE = b"a key of the messages in tests, 32 bytes"
 NEWER = MessageKeys([MessageKey("t2", OTHER)])
 FORGERS = {
@@ -35,106 +35,110 @@ BODIES = {
 }
 
 
-def message(world: World, stage: str, run: RunId, *, age: float = 0.0) -> Message:
-    created = int((world.now() - age) * 1000)
+def message(harness: Harness, stage: str, run: RunId, *, age: float = 0.0) -> Message:
+    created = int((harness.now() - age) * 1000)
     body = BODIES.get(Stage(stage)) if stage in set(Stage) else Clean()
     return Message(Header(SCHEMA, stage, run.user, run.task, 0, 0, 9, 0, created), body or Clean())
 
 
-def foreign(world: World, since: int) -> list[Sent]:
+def foreign(harness: Harness, since: int) -> list[Sent]:
     """What was published since then."""
-    return world.wire.sent[since:]
+    return harness.wire.sent[since:]
 
 
 @pytest.mark.parametrize("forger", FORGERS)
 @pytest.mark.parametrize("stage", BODIES)
-async def test_a_forged_message_is_an_unreadable_dead_letter_at_once(world: World, stage: Stage, forger: str) -> None:
-    run = await world.order()
-    held, consumer = await world.until("clean")
-    records = await world.records(run)
-    before = world.now()
-    await world.wire.publish("poll", encode(message(world, stage, run), FORGERS[forger]))
-    await world.step()
-    await world.step()
-    assert world.now() - before < 1
-    assert await world.records(run) == records
-    (found,) = await world.desk()
+async def test_a_forged_message_is_an_unreadable_dead_letter_at_once(
+    harness: Harness, stage: Stage, forger: str
+) -> None:
+    run = await harness.order()
+    held, consumer = await harness.until("clean")
+    records = await harness.records(run)
+    before = harness.now()
+    await harness.wire.publish("poll", encode(message(harness, stage, run), FORGERS[forger]))
+    await harness.step()
+    await harness.step()
+    assert harness.now() - before < 1
+    assert await harness.records(run) == records
+    (found,) = await harness.dead_letters()
     assert (found["reason"], found["error"], found["verdict"]) == ("unreadable", "BadSignature", "leave")
     await consumer.release(held)
-    await world.drain()
-    await world.promise(run, "success")
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
-async def test_a_key_of_a_webhook_is_believed_for_wakes_alone(world: World) -> None:
+async def test_a_key_of_a_webhook_is_believed_for_wakes_alone(harness: Harness) -> None:
     hook = MessageKey("w1", OTHER, frozenset({"wake"}))
-    world.out = dataclasses.replace(world.out, keys=MessageKeys([MessageKey("t1", TRUE), hook], accept_unsigned=False))
-    world.engine = world.new_engine()
-    run = await world.order()
-    await world.wire.lose(*await world.until("poll"))
-    await world.wire.publish("wake", encode(message(world, "wake", run), MessageKeys([hook])))
-    await world.step()
-    assert [letter["error"] for letter in await world.desk()] == []
+    harness.out = dataclasses.replace(
+        harness.out, keys=MessageKeys([MessageKey("t1", TRUE), hook], accept_unsigned=False)
+    )
+    harness.engine = harness.new_engine()
+    run = await harness.order()
+    await harness.wire.lose(*await harness.until("poll"))
+    await harness.wire.publish("wake", encode(message(harness, "wake", run), MessageKeys([hook])))
+    await harness.step()
+    assert [letter["error"] for letter in await harness.dead_letters()] == []
     stolen = MessageKeys([MessageKey("w1", OTHER)])
-    await world.wire.publish("collect", encode(message(world, "collect", run), stolen))
-    await world.step()
-    await world.step()
-    assert [letter["error"] for letter in await world.desk()] == ["BadSignature"]
+    await harness.wire.publish("collect", encode(message(harness, "collect", run), stolen))
+    await harness.step()
+    await harness.step()
+    assert [letter["error"] for letter in await harness.dead_letters()] == ["BadSignature"]
 
 
 @pytest.mark.parametrize("newer", ["key", "stage", "schema"])
-async def test_what_a_newer_build_writes_is_put_back_as_it_came_and_waits_for_one(world: World, newer: str) -> None:
-    run = await world.order("basic_clean")
-    await world.drain()
-    first = message(world, "prompt" if newer == "stage" else "clean", run)
+async def test_what_a_newer_build_writes_is_put_back_as_it_came_and_waits_for_one(harness: Harness, newer: str) -> None:
+    run = await harness.order("basic_clean")
+    await harness.drain()
+    first = message(harness, "prompt" if newer == "stage" else "clean", run)
     if newer == "schema":
         first = msgspec.structs.replace(first, header=msgspec.structs.replace(first.header, version=SCHEMA + 1))
     # With a field more, which no build here would write.
     data = encode(first, NEWER if newer == "key" else KEYS)
-    since = len(world.wire.sent)
-    begun = world.now()
-    await world.wire.publish("poll", data)
-    await world.step()
-    (sent, copy) = foreign(world, since)
+    since = len(harness.wire.sent)
+    begun = harness.now()
+    await harness.wire.publish("poll", data)
+    await harness.step()
+    (sent, copy) = foreign(harness, since)
     assert (copy.topic, copy.payload) == (sent.topic, data)
     assert PUT_BACK_DELAY <= copy.delay <= 2 * PUT_BACK_DELAY
-    assert await world.desk() == []
-    await world.drain()
-    (found,) = await world.desk()
-    assert PUT_BACK_FOR <= world.now() - begun <= PUT_BACK_FOR + 2 * PUT_BACK_DELAY
+    assert await harness.dead_letters() == []
+    await harness.drain()
+    (found,) = await harness.dead_letters()
+    assert PUT_BACK_FOR <= harness.now() - begun <= PUT_BACK_FOR + 2 * PUT_BACK_DELAY
     assert (found["reason"], found["error"], found["verdict"]) == ("unreadable", "NewerMessage", "leave")
-    assert len(foreign(world, since)) < PUT_BACK_FOR / PUT_BACK_DELAY + 3
+    assert len(foreign(harness, since)) < PUT_BACK_FOR / PUT_BACK_DELAY + 3
 
 
-async def test_a_message_of_a_newer_key_is_worked_on_once_the_key_is_known(world: World) -> None:
-    run = await world.order("basic_clean")
-    lost, consumer = await world.until("clean")
-    await world.wire.lose(lost, consumer)
-    head = world.sent("clean")[0]
-    await world.wire.publish(lost.topic, encode(Message(head, Clean()), NEWER))
-    await world.step()
+async def test_a_message_of_a_newer_key_is_worked_on_once_the_key_is_known(harness: Harness) -> None:
+    run = await harness.order("basic_clean")
+    lost, consumer = await harness.until("clean")
+    await harness.wire.lose(lost, consumer)
+    head = harness.sent("clean")[0]
+    await harness.wire.publish(lost.topic, encode(Message(head, Clean()), NEWER))
+    await harness.step()
     both = MessageKeys([MessageKey("t1", TRUE), MessageKey("t2", OTHER)], accept_unsigned=False)
-    world.out = dataclasses.replace(world.out, keys=both)
-    world.engine = world.new_engine()
-    await world.drain()
-    await world.promise(run, "success")
+    harness.out = dataclasses.replace(harness.out, keys=both)
+    harness.engine = harness.new_engine()
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
 @pytest.mark.parametrize("age", [PUT_BACK_FOR + 1, -3600.0, -1e6])
-async def test_no_forged_time_keeps_a_message_alive(world: World, age: float) -> None:
-    run = await world.order("basic_clean")
-    await world.drain()
-    before = world.now()
-    await world.wire.publish("poll", encode(message(world, "clean", run, age=age), NEWER))
-    await world.drain()
-    assert world.now() - before < 1
-    assert [letter["error"] for letter in await world.desk()] == ["NewerMessage"]
+async def test_no_forged_time_keeps_a_message_alive(harness: Harness, age: float) -> None:
+    run = await harness.order("basic_clean")
+    await harness.drain()
+    before = harness.now()
+    await harness.wire.publish("poll", encode(message(harness, "clean", run, age=age), NEWER))
+    await harness.drain()
+    assert harness.now() - before < 1
+    assert [letter["error"] for letter in await harness.dead_letters()] == ["NewerMessage"]
 
 
-async def test_every_message_of_a_task_is_signed(world: World) -> None:
-    run = await world.order()
-    await world.drain()
-    await world.promise(run, "success")
-    assert {json.loads(sent.payload)[2][:2] for sent in world.wire.sent} == {"t1"}
+async def test_every_message_of_a_task_is_signed(harness: Harness) -> None:
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert {json.loads(sent.payload)[2][:2] for sent in harness.wire.sent} == {"t1"}
 
 
 def test_a_pushed_record_is_checked_too() -> None:

@@ -21,18 +21,18 @@ from producer.sweep import SweepPosition, resume_sweep
 from runtime.settings import Settings
 from services.errors import ObjectsDown
 from tasks.ledger.status import VERSION, GroupStatus, ProcessStatus, process_name
-from tests.engine.fate import raises, waits
-from tests.engine.world import World
+from tests.engine.fault_injector import raises, waits
+from tests.engine.harness import Harness
 from tests.seams.scratch import ROOT
 
 
 @pytest.fixture
-def world() -> World:
-    return World(topics=())
+def harness() -> Harness:
+    return Harness(topics=())
 
 
-async def read(world: World, process: str) -> ProcessStatus:
-    stored = await world.ledger.objects.get(status_key(process))
+async def read(harness: Harness, process: str) -> ProcessStatus:
+    stored = await harness.ledger.objects.get(status_key(process))
     return msgspec.json.decode(stored.body, type=ProcessStatus)
 
 
@@ -72,69 +72,71 @@ def test_what_rests_is_shown_while_it_rests() -> None:
     assert pauses.resting() == {}
 
 
-async def test_a_pump_writes_its_status_again_and_again(world: World) -> None:
-    pump = build_pump(world.out)
-    report = StatusReport("pump-1", pump.state, world.ledger)
-    run = await world.order("basic_clean")
+async def test_a_pump_writes_its_status_again_and_again(harness: Harness) -> None:
+    pump = build_pump(harness.out)
+    report = StatusReport("pump-1", pump.state, harness.ledger)
+    run = await harness.order("basic_clean")
     async with report.repeated():
         running = asyncio.create_task(pump.run())
         await asyncio.sleep(2)
-        first = await read(world, "pump-1")
+        first = await read(harness, "pump-1")
         assert {topic for group in first.groups for topic in group.topics} == {
             topic for group in GROUPS for topic in group.topics
         }
         assert {group.permits for group in first.groups} == {8}
         await asyncio.sleep(2 * EVERY_S)
-        second = await read(world, "pump-1")
+        second = await read(harness, "pump-1")
         pump.stop()
         await running
-    assert first.at < second.at <= world.now()
+    assert first.at < second.at <= harness.now()
     assert second.ended["done"] > 0
     assert 0 < second.received <= second.at
-    await world.promise(run, "success")
+    await harness.promise(run, "success")
 
 
 @pytest.mark.parametrize("fault", [raises(ObjectsDown("away")), waits(3600.0)])
 async def test_a_store_that_takes_no_status_stops_no_pump(
-    world: World, fault: Any, caplog: pytest.LogCaptureFixture
+    harness: Harness, fault: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.fate.strike(f"ledger.put {status_key('pump-1')}", *[fault] * 100)
-    pump = build_pump(world.out)
-    run = await world.order("basic_clean")
-    async with StatusReport("pump-1", pump.state, world.ledger).repeated():
+    harness.injector.strike(f"ledger.put {status_key('pump-1')}", *[fault] * 100)
+    pump = build_pump(harness.out)
+    run = await harness.order("basic_clean")
+    async with StatusReport("pump-1", pump.state, harness.ledger).repeated():
         running = asyncio.create_task(pump.run())
         await asyncio.sleep(60)
         pump.stop()
         await running
-    await world.promise(run, "success")
+    await harness.promise(run, "success")
     assert "status.unwritten" in caplog.messages
 
 
-async def test_a_drain_writes_at_its_end(world: World) -> None:
-    run = await world.order("basic_clean")
+async def test_a_drain_writes_at_its_end(harness: Harness) -> None:
+    run = await harness.order("basic_clean")
     loop = asyncio.get_running_loop()
-    drained = await drain(world.out, budget_of(loop.time(), 900.0, 30.0), topics=("clean-normal",), settings=Settings())
-    found = await read(world, process_name("consumers.runners.drain").replace("/", "_"))
+    drained = await drain(
+        harness.out, budget_of(loop.time(), 900.0, 30.0), topics=("clean-normal",), settings=Settings()
+    )
+    found = await read(harness, process_name("consumers.runners.drain").replace("/", "_"))
     assert found.ended["done"] == drained.done > 0
     assert found.groups == (GroupStatus(("clean-normal",), 8),)
     assert run
 
 
-async def test_a_drain_without_a_store_ends_within_its_time(world: World) -> None:
-    world.fate.strike("ledger.put status/", *[waits(3600.0)] * 9)
+async def test_a_drain_without_a_store_ends_within_its_time(harness: Harness) -> None:
+    harness.injector.strike("ledger.put status/", *[waits(3600.0)] * 9)
     loop = asyncio.get_running_loop()
     budget = budget_of(loop.time(), 60.0, 10.0)
-    await drain(world.out, budget, topics=(), settings=Settings())
+    await drain(harness.out, budget, topics=(), settings=Settings())
     assert loop.time() <= budget.end
 
 
-async def test_a_sweep_writes_its_counts(world: World) -> None:
+async def test_a_sweep_writes_its_counts(harness: Harness) -> None:
     async def none(*_: Any) -> Any:
         return type("Page", (), {"rows": (), "unreadable": 0, "cursor": None})
 
-    world.backend.unfinished = none  # type: ignore[attr-defined] # the house of the sweep's tests has a whole one
-    await resume_sweep({}, world.out, float("inf"), SweepPosition())
-    found = await read(world, "producer.sweep")
+    harness.backend.unfinished = none  # type: ignore[attr-defined] # the harness of the sweep's tests has a whole one
+    await resume_sweep({}, harness.out, float("inf"), SweepPosition())
+    found = await read(harness, "producer.sweep")
     expected: Mapping[str, int] = {"listed": 0, "woken": 0, "pages": 1}
     assert found.sweep.items() >= expected.items()
-    assert found.at == pytest.approx(world.now(), abs=1)
+    assert found.at == pytest.approx(harness.now(), abs=1)

@@ -8,41 +8,41 @@ from consumers.runners.worker import check_store
 from runtime.errors import BadSettings
 from services.errors import Exists, ObjectsDown
 from services.objects.port import ObjectInfo
-from tests.engine.fate import raises
-from tests.engine.world import World
+from tests.engine.fault_injector import raises
+from tests.engine.harness import Harness
 
 
-async def test_a_create_only_store_is_worked_on_and_left_as_it_was(world: World) -> None:
-    await check_store(world.ledger)
-    assert not (await world.ledger.objects.list("")).items
+async def test_a_create_only_store_is_worked_on_and_left_as_it_was(harness: Harness) -> None:
+    await check_store(harness.ledger)
+    assert not (await harness.ledger.objects.list("")).items
 
 
 async def test_a_store_that_overwrites_is_refused_with_the_variables_name(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = world.ledger.objects.put
+    put = harness.ledger.objects.put
 
     async def put_new(key: str, body: bytes, **_: object) -> ObjectInfo:
         return await put(key, body)
 
-    monkeypatch.setattr(world.ledger.objects, "put_new", put_new)
+    monkeypatch.setattr(harness.ledger.objects, "put_new", put_new)
     with pytest.raises(BadSettings, match="LEDGER_BUCKET"):
-        await check_store(world.ledger)
+        await check_store(harness.ledger)
 
 
-async def test_a_store_that_takes_nothing_is_refused(world: World) -> None:
-    world.fate.strike("ledger.put_new ledger/doctor/", *[raises(Exists("always"))] * 8)
+async def test_a_store_that_takes_nothing_is_refused(harness: Harness) -> None:
+    harness.injector.strike("ledger.put_new ledger/doctor/", *[raises(Exists("always"))] * 8)
     with pytest.raises(BadSettings, match="0 of 8"):
-        await check_store(world.ledger)
+        await check_store(harness.ledger)
 
 
-async def test_a_store_that_is_away_is_asked_until_it_answers(world: World) -> None:
-    world.fate.strike("ledger.put_new ledger/doctor/", *[raises(ObjectsDown("away"))] * 17)
-    before = world.now()
-    await check_store(world.ledger)
-    assert world.now() - before >= 5
+async def test_a_store_that_is_away_is_asked_until_it_answers(harness: Harness) -> None:
+    harness.injector.strike("ledger.put_new ledger/doctor/", *[raises(ObjectsDown("away"))] * 17)
+    before = harness.now()
+    await check_store(harness.ledger)
+    assert harness.now() - before >= 5
 
 
-async def test_a_worker_that_may_delete_nothing_works_all_the_same(world: World) -> None:
-    world.fate.strike("ledger.delete ledger/doctor/", raises(ObjectsDown("AccessDenied")))
-    await check_store(world.ledger)
+async def test_a_worker_that_may_delete_nothing_works_all_the_same(harness: Harness) -> None:
+    harness.injector.strike("ledger.delete ledger/doctor/", raises(ObjectsDown("AccessDenied")))
+    await check_store(harness.ledger)

@@ -1,4 +1,4 @@
-"""One state of the modelled world: messages, records, workers, the vendor's jobs, the backend."""
+"""One state of the modelled harness: messages, records, workers, the vendor's jobs, the backend."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Work(NamedTuple):
 
 
 class State:
-    """A mutable copy of the world while a step is made; compared by `key`."""
+    """A mutable copy of the harness while a step is made; compared by `key`."""
 
     __slots__ = (
         "backend",

@@ -153,17 +153,17 @@ async def test_an_expired_token_is_requested_again(opened: Opener, short_lived: 
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("world"), HANDLERS, webhook=False) as started:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), HANDLERS, webhook=False) as started:
         yield started
 
 
-def doctor(world: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[str, Mapping[str, str]], str]:
+def doctor(sandbox: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[str, Mapping[str, str]], str]:
     """Run the command; return its exit status, its findings and its output."""
     done = subprocess.run(
         [sys.executable, "-m", "console", "doctor", "--json"],
         cwd=ROOT,
-        env={**world.environ, "BROKER_URL": own.url, "BROKER_ADMIN_URL": own.admin_url, **environ},
+        env={**sandbox.environ, "BROKER_URL": own.url, "BROKER_ADMIN_URL": own.admin_url, **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -184,10 +184,10 @@ def doctor(world: Sandbox, own: LocalPulsar, **environ: str) -> tuple[int, dict[
     ],
 )
 def test_the_doctor_reports_what_is_wrong_with_a_token_and_runs_the_other_checks(
-    world: Sandbox, own: LocalPulsar, stranger: str, token: str, said: str
+    sandbox: Sandbox, own: LocalPulsar, stranger: str, token: str, said: str
 ) -> None:
     bad = stranger if token == "stranger" else BAD_TOKENS[token](own)
-    status, found, printed = doctor(world, own, BROKER_TOKEN=bad)
+    status, found, printed = doctor(sandbox, own, BROKER_TOKEN=bad)
     assert status == 1
     assert said in found["broker"]["detail"]
     assert found["broker"]["detail"].startswith("BrokerUnauthorized")
@@ -198,14 +198,14 @@ def test_the_doctor_reports_what_is_wrong_with_a_token_and_runs_the_other_checks
     assert not bad or bad not in printed
 
 
-def test_the_doctor_accepts_a_valid_token(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
-    status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
+def test_the_doctor_accepts_a_valid_token(sandbox: Sandbox, own: LocalPulsar, namespace: str) -> None:
+    status, found, _ = doctor(sandbox, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
     assert [name for name, finding in found.items() if not finding["ok"]] == []
     assert status == 0
     assert own.ask("GET", f"/admin/v2/persistent/public/{namespace}/notify-workers-DLQ/stats") == HTTPStatus.OK
 
 
-def test_the_doctor_names_a_missing_topic(world: Sandbox, own: LocalPulsar, namespace: str) -> None:
+def test_the_doctor_names_a_missing_topic(sandbox: Sandbox, own: LocalPulsar, namespace: str) -> None:
     # As on TDMQ, where topics must be created first.
     path = f"/admin/v2/namespaces/public/{namespace}/autoTopicCreation"
     assert own.ask("POST", path, b'{"allowAutoTopicCreation": false}') == HTTPStatus.NO_CONTENT
@@ -214,7 +214,7 @@ def test_the_doctor_names_a_missing_topic(world: Sandbox, own: LocalPulsar, name
         if topic != missing:
             made = own.ask("PUT", f"/admin/v2/persistent/public/{namespace}/{topic}")
             assert made == HTTPStatus.NO_CONTENT
-    status, found, _ = doctor(world, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
+    status, found, _ = doctor(sandbox, own, BROKER_TOKEN=own.token(), BROKER_NAMESPACE=namespace)
     assert status == 1
     assert [name for name, finding in found.items() if not finding["ok"]] == ["topics"]
     assert f"{missing}: the topic does not exist" in found["topics"]["detail"]

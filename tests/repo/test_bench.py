@@ -24,24 +24,24 @@ def test_every_suite_can_be_asked(name: str) -> None:
 
 def test_the_size_of_a_message_is_what_the_page_says() -> None:
     figure = next(messages.measure())
-    (told,) = re.findall(
+    (reported,) = re.findall(
         r"^\| bytes of a `generate` message, with its signature \| (\d+) \|",
         text_of("docs/performance.md"),
         re.MULTILINE,
     )
-    assert figure.median == int(told) < 200
+    assert figure.median == int(reported) < 200
 
 
 @pytest.mark.parametrize("kind", ["basic_clean", "model_pose12"])
 def test_the_requests_of_a_task_are_what_the_page_says(kind: str) -> None:
     seen = requests.count(kind)
     page = text_of("docs/performance.md")
-    told = {
+    reported = {
         name: int(times)
         for name, *columns in re.findall(r"^\| `([a-z]+ [a-z_]+)` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
         if (times := columns[kind == "model_pose12"]) != "0"
     }
-    assert told == dict(seen)
+    assert reported == dict(seen)
     assert seen["ledger get"] <= 16
 
 

@@ -125,7 +125,7 @@ def test_a_machine_without_java_leaves_pulsar_out_loudly_or_fails(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("told", "ours"),
+    ("reported", "ours"),
     [
         ("Ssl  /usr/bin/java -Dscf.log=/x/broker/broker.log -cp y", True),
         ("R    [java]", True),  # so it looks for a moment after its start
@@ -137,8 +137,8 @@ def test_a_machine_without_java_leaves_pulsar_out_loudly_or_fails(tmp_path: Path
         ("", False),
     ],
 )
-def test_a_broker_is_known_by_its_process(told: str, *, ours: bool) -> None:
-    assert is_process_of(Path("/x/broker"), told) is ours
+def test_a_broker_is_known_by_its_process(reported: str, *, ours: bool) -> None:
+    assert is_process_of(Path("/x/broker"), reported) is ours
 
 
 def test_waiting_for_the_broker_takes_none_of_a_tests_time(request: pytest.FixtureRequest) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from runtime.settings import mask_secrets
 from telemetry import logs, metrics, tracing
+from tests.secrets.emitted import Emitted
 from tests.secrets.plants import ENVIRONMENT, ROLE, Plants
-from tests.secrets.told import Told
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def plants() -> Plants:
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def reported() -> Iterator[Emitted]:
     """Logs at DEBUG, spans and metrics."""
     stream = io.StringIO()
-    found = Told(stream)
+    found = Emitted(stream)
     undo = logs.setup(stream, "DEBUG", "test")
     tracer, sink = tracing.install(tracing.Tracer(found)), metrics.install(found)
     yield found

@@ -30,9 +30,9 @@ class Echo:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                told = _read(self.request)
-                echo.heard.append(told)
-                self.request.sendall(_answer(mode, told))
+                reported = _read(self.request)
+                echo.heard.append(reported)
+                self.request.sendall(_answer(mode, reported))
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -60,13 +60,13 @@ class Echo:
 
 def _read(connection: Any) -> bytes:
     connection.settimeout(5)
-    told = b""
-    while b"\r\n\r\n" not in told:
+    reported = b""
+    while b"\r\n\r\n" not in reported:
         piece = connection.recv(65536)
         if not piece:
-            return told
-        told += piece
-    head, _, body = told.partition(b"\r\n\r\n")
+            return reported
+        reported += piece
+    head, _, body = reported.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     while len(body) < length:
         piece = connection.recv(65536)
@@ -76,8 +76,8 @@ def _read(connection: Any) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def _answer(mode: Mode, told: bytes) -> bytes:
-    words = told.decode("latin-1")
+def _answer(mode: Mode, reported: bytes) -> bytes:
+    words = reported.decode("latin-1")
     line = " ".join(words.split())[:6000]
     escaped = line.replace("&", "&amp;").replace("<", "&lt;")
     document = json.dumps({"code": 500, "errorCode": "500", "errorMessage": line, "status": line, "msg": line})

@@ -17,8 +17,8 @@ import pytest
 from console.doctor.doctor import examine, to_json
 from messages.errors import ScfWorkersError
 from runtime.settings import SECRETS
+from tests.bad_input.harness import event
 from tests.bad_input.pictures import jpeg
-from tests.bad_input.shop import event
 from tests.secrets.echo import Echo, Mode
 from tests.secrets.plants import ENVIRONMENT, ROLE, Plants
 from tests.support.patience import PATIENCE_S
@@ -107,9 +107,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str], text: str = "") -> tupl
 
 def uploaded() -> str:
     """An event as COS sends it, with the uploader's Authorization in it."""
-    told = event("input/u1/t1/original.jpg")
-    told["Records"][0]["event"]["requestParameters"]["requestHeaders"]["Authorization"] = AUTHORIZATION
-    return json.dumps(told)
+    reported = event("input/u1/t1/original.jpg")
+    reported["Records"][0]["event"]["requestParameters"]["requestHeaders"]["Authorization"] = AUTHORIZATION
+    return json.dumps(reported)
 
 
 def test_every_secret_of_the_settings_is_planted() -> None:
@@ -223,5 +223,5 @@ def test_no_command_repeats_what_a_server_throws_back(
 def test_a_broker_that_cannot_be_opened_is_told_without_its_password(url: str) -> None:
     with pytest.raises(ScfWorkersError) as raised:
         asyncio.run(open_broker(url))
-    told = "".join(traceback.format_exception(raised.value.with_traceback(None)))
-    Plants({"the password": "plantedBrokerPassword8Zk"}).assert_none_in([("error", told)])
+    reported = "".join(traceback.format_exception(raised.value.with_traceback(None)))
+    Plants({"the password": "plantedBrokerPassword8Zk"}).assert_none_in([("error", reported)])

@@ -26,8 +26,8 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.secrets import Secret
 from tests.secrets.echo import MODES, Echo, Mode
+from tests.secrets.emitted import Emitted
 from tests.secrets.plants import ENVIRONMENT, ROLE, Plants
-from tests.secrets.told import Told
 
 log = logs.get("test")
 
@@ -128,7 +128,7 @@ def as_text(value: BaseException | Any) -> str:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_client_repeats_what_a_server_throws_back(mode: Mode, plants: Plants, told: Told) -> None:
+def test_no_client_repeats_what_a_server_throws_back(mode: Mode, plants: Plants, reported: Emitted) -> None:
     plants.add("the ticket", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSIsInBsYW50ZWQiOjF9.plantedTicketSeal9Kd2Xv7")
 
     async def play(url: str) -> dict[str, BaseException | Any]:
@@ -143,10 +143,10 @@ def test_no_client_repeats_what_a_server_throws_back(mode: Mode, plants: Plants,
         assert plants.values[name].encode() in heard
     assert "a COS signature" in plants.in_(heard)
     assert sum(isinstance(value, Exception) for value in found.values()) > (0 if mode == "fine" else 15)
-    plants.assert_none_in([*((name, as_text(value)) for name, value in found.items()), *told.outputs()])
+    plants.assert_none_in([*((name, as_text(value)) for name, value in found.items()), *reported.outputs()])
 
 
-def test_no_client_tells_of_a_server_that_is_not_there(plants: Plants, told: Told) -> None:
+def test_no_client_tells_of_a_server_that_is_not_there(plants: Plants, reported: Emitted) -> None:
     plants.add("the ticket", "plantedTicket")
 
     async def play() -> dict[str, BaseException | Any]:
@@ -155,7 +155,7 @@ def test_no_client_tells_of_a_server_that_is_not_there(plants: Plants, told: Tol
 
     found = asyncio.run(play())
     assert all(isinstance(value, Exception) for value in found.values())
-    plants.assert_none_in([*((name, as_text(value)) for name, value in found.items()), *told.outputs()])
+    plants.assert_none_in([*((name, as_text(value)) for name, value in found.items()), *reported.outputs()])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_no_client_tells_of_a_server_that_is_not_there(plants: Plants, told: Tol
         f"https://{'a' * 9000}/{SIGNED}",
     ],
 )
-def test_a_url_that_is_not_fetched_is_not_told(url: str, plants: Plants, told: Told) -> None:
+def test_a_url_that_is_not_fetched_is_not_told(url: str, plants: Plants, reported: Emitted) -> None:
     plants.add("a result's signature", SIGNED)
 
     async def play() -> Exception:
@@ -188,10 +188,10 @@ def test_a_url_that_is_not_fetched_is_not_told(url: str, plants: Plants, told: T
         raise AssertionError("it was fetched")
 
     error = asyncio.run(play())
-    plants.assert_none_in([("error", as_text(error)), *told.outputs()])
+    plants.assert_none_in([("error", as_text(error)), *reported.outputs()])
 
 
-def test_a_failed_job_is_told_without_what_the_vendor_quotes(plants: Plants, told: Told) -> None:
+def test_a_failed_job_is_told_without_what_the_vendor_quotes(plants: Plants, reported: Emitted) -> None:
     """The vendor's own words go to the log; a key, a webhook or a signed URL that stands among them does not."""
     hook = Webhooks("https://hooks.example", secret("WEBHOOK_SECRET")).url("runninghub", RUN, 1, 1)
     plants.add("the webhook's token", hook.rpartition("/")[2])
@@ -220,4 +220,4 @@ def test_a_failed_job_is_told_without_what_the_vendor_quotes(plants: Plants, tol
     assert status.state is JobState.FAILED
     assert "node 9" in status.reason
     log.warning(Event.JOB_FAILED, reason=status.reason)
-    plants.assert_none_in([("status", repr(status)), *told.outputs()])
+    plants.assert_none_in([("status", repr(status)), *reported.outputs()])

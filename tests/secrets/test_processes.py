@@ -43,7 +43,7 @@ class Stage:
         self.folder = folder
         self.env_file = folder / "env"
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.keepers: list[threading.Thread] = []
+        self.readers: list[threading.Thread] = []
 
     def start(self, name: str, *words: str, wait_for: bytes = b"") -> subprocess.Popen[bytes]:
         """Start a command, its output in a file; wait until it has printed something."""
@@ -58,9 +58,9 @@ class Stage:
             line = process.stdout.readline()
             assert line, (self.folder / f"{name}.stderr").read_text()
             printed += line
-        keeper = threading.Thread(target=self._keep, args=(process.stdout, name, bytes(printed)), daemon=True)
-        keeper.start()
-        self.keepers.append(keeper)
+        reader = threading.Thread(target=self._keep, args=(process.stdout, name, bytes(printed)), daemon=True)
+        reader.start()
+        self.readers.append(reader)
         return process
 
     def _keep(self, pipe: IO[bytes], name: str, printed: bytes) -> None:
@@ -72,8 +72,8 @@ class Stage:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             process.wait(timeout=PATIENCE_S)
-        for keeper in self.keepers:
-            keeper.join(timeout=PATIENCE_S)
+        for reader in self.readers:
+            reader.join(timeout=PATIENCE_S)
 
     @property
     def environ(self) -> dict[str, str]:

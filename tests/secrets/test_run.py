@@ -17,18 +17,18 @@ from services.errors import ObjectsDown
 from services.objects.port import Result
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
-from tests.bad_input.shop import event
-from tests.engine.fate import calls, raises
+from tests.bad_input.harness import event
+from tests.engine.fault_injector import calls, raises
 from tests.engine.virtual import VirtualLoop
-from tests.secrets.outside import JOB, SIGNED, World, broken, coded, results, status
+from tests.secrets.emitted import Emitted
 from tests.secrets.plants import ENVIRONMENT, Plants
-from tests.secrets.told import Told
+from tests.secrets.services import JOB, SIGNED, Harness, broken, coded, results, status
 
 
 class Story(NamedTuple):
     """How a run goes, and how it ends."""
 
-    prepare: Callable[[World], None]
+    prepare: Callable[[Harness], None]
     code: str = ""
     """Empty for a success."""
     kind: str = "model_pose12"
@@ -51,8 +51,8 @@ def store_down() -> Exception:
     return error
 
 
-def violation(world: World) -> None:
-    world.findings["frame_07.jpg"] = Result(violation=True, suspect=False, label="Porn", score=99)
+def violation(harness: Harness) -> None:
+    harness.findings["frame_07.jpg"] = Result(violation=True, suspect=False, label="Porn", score=99)
 
 
 TRANSPORT: Final = (httpx.ReadError, httpx.RemoteProtocolError, httpx.LocalProtocolError, httpx.ReadTimeout)
@@ -114,19 +114,20 @@ STORIES: Final[Mapping[str, Story]] = {
         lambda w: w.backend_site.order("/callback", status(409)), event="callback.conflict"
     ),
     "the store is away": Story(
-        lambda w: w.fate.strike(r"(objects|ledger)\.(process|put_new|get|copy)", *[raises(store_down())] * 6),
+        lambda w: w.injector.strike(r"(objects|ledger)\.(process|put_new|get|copy)", *[raises(store_down())] * 6),
         event="message.failed",
     ),
     "a defect of ours for a while": Story(
-        lambda w: w.fate.strike(r"objects\.(process|put staging|copy)", *[raises(defect())] * 3), event="stage.failed"
+        lambda w: w.injector.strike(r"objects\.(process|put staging|copy)", *[raises(defect())] * 3),
+        event="stage.failed",
     ),
     "a defect of ours for ever": Story(
-        lambda w: w.fate.strike(r"objects\.process", *[raises(defect())] * 50),
+        lambda w: w.injector.strike(r"objects\.process", *[raises(defect())] * 50),
         Code.INTERNAL,
         event="dead_letter.recorded",
     ),
     "the broker is away": Story(
-        lambda w: w.fate.strike(r"broker\.publish (generate|poll|collect)", *[raises(defect())] * 3)
+        lambda w: w.injector.strike(r"broker\.publish (generate|poll|collect)", *[raises(defect())] * 3)
     ),
     "a job without end": Story(
         lambda w: w.vendor_site.order("query", *[coded("804")] * 500), Code.TIMEOUT, event="vendor.cancelled"
@@ -134,102 +135,102 @@ STORIES: Final[Mapping[str, Story]] = {
 }
 
 
-def play(story: Callable[[World], Awaitable[None]], plants: Plants, told: Told) -> int:
+def play(story: Callable[[Harness], Awaitable[None]], plants: Plants, reported: Emitted) -> int:
     """Play a story and search everything it left."""
 
     async def whole() -> int:
-        async with World(plants) as world:
-            await story(world)
-            sent = [body for _, body in world.vendor_site.heard]
+        async with Harness(plants) as harness:
+            await story(harness)
+            sent = [body for _, body in harness.vendor_site.heard]
             if any(b"webhookUrl" in body for body in sent):
                 # The token was on its way, so it could have been repeated.
                 assert any(plants.in_(body) >= {"a webhook's token"} for body in sent)
-            return plants.assert_none_in([*told.outputs(), *await world.outputs_of_all()])
+            return plants.assert_none_in([*reported.outputs(), *await harness.outputs_of_all()])
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(whole())
 
 
-async def buy(world: World, kind: str, body: bytes) -> RunId:
+async def buy(harness: Harness, kind: str, body: bytes) -> RunId:
     """Buy a task and upload its picture; then its event comes, with the uploader's Authorization in it."""
-    run = world.sell(kind)
-    meta = {"kind": kind, "params": "{}", "ticket": world.ticket(run, kind)}
-    key = await world.put(run, "original.jpg", body, meta)
-    told = event(key)
-    told["Records"][0]["event"]["requestParameters"]["requestHeaders"] = {
-        "Authorization": world.plants.add("the uploader's Authorization", "q-sign-algorithm=sha1&q-signature=5e7")
+    run = harness.sell(kind)
+    meta = {"kind": kind, "params": "{}", "ticket": harness.ticket(run, kind)}
+    key = await harness.put(run, "original.jpg", body, meta)
+    reported = event(key)
+    reported["Records"][0]["event"]["requestParameters"]["requestHeaders"] = {
+        "Authorization": harness.plants.add("the uploader's Authorization", "q-sign-algorithm=sha1&q-signature=5e7")
     }
-    await take_event(told, world.out)
+    await take_event(reported, harness.out)
     return run
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_however_a_run_goes_nothing_secret_leaves(name: str, plants: Plants, told: Told) -> None:
+def test_however_a_run_goes_nothing_secret_leaves(name: str, plants: Plants, reported: Emitted) -> None:
     story = STORIES[name]
 
-    async def run_story(world: World) -> None:
+    async def run_story(harness: Harness) -> None:
         if name != "the store is away":
-            story.prepare(world)
-            run = await buy(world, story.kind, story.body())
+            story.prepare(harness)
+            run = await buy(harness, story.kind, story.body())
         else:
-            run = await buy(world, story.kind, story.body())
-            story.prepare(world)
-        await world.drain(2000)
-        verdict = await world.verdict(run)
+            run = await buy(harness, story.kind, story.body())
+            story.prepare(harness)
+        await harness.drain(2000)
+        verdict = await harness.verdict(run)
         assert (verdict.status, verdict.code) == (("failed", story.code) if story.code else ("success", ""))
-        assert "delivered" in await world.records(run)
-        assert story.event in told.logged
+        assert "delivered" in await harness.records(run)
+        assert story.event in reported.logged
 
-    assert play(run_story, plants, told) > 5_000
+    assert play(run_story, plants, reported) > 5_000
 
 
 @pytest.mark.parametrize("secret", [Secret("another-secret-that-somebody-else-signs-with"), None])
-def test_a_refused_ticket_is_not_told(secret: Secret | None, plants: Plants, told: Told) -> None:
-    async def run_story(world: World) -> None:
-        run = world.sell()
-        ticket = world.ticket(run, secret=secret) if secret else world.ticket(run, task="another")
-        key = await world.put(run, "original.jpg", b"x", {"kind": "basic_clean", "ticket": ticket})
-        await world.deliver(key)
-        assert await world.ledger.verdict(run) is None
-        assert "ticket.rejected" in told.logged
+def test_a_refused_ticket_is_not_told(secret: Secret | None, plants: Plants, reported: Emitted) -> None:
+    async def run_story(harness: Harness) -> None:
+        run = harness.sell()
+        ticket = harness.ticket(run, secret=secret) if secret else harness.ticket(run, task="another")
+        key = await harness.put(run, "original.jpg", b"x", {"kind": "basic_clean", "ticket": ticket})
+        await harness.deliver(key)
+        assert await harness.ledger.verdict(run) is None
+        assert "ticket.rejected" in reported.logged
 
-    play(run_story, plants, told)
+    play(run_story, plants, reported)
 
 
-def test_a_task_file_with_secrets_in_the_wrong_places_is_not_told(plants: Plants, told: Told) -> None:
+def test_a_task_file_with_secrets_in_the_wrong_places_is_not_told(plants: Plants, reported: Emitted) -> None:
     """Somebody puts the ticket where a name should be; the refusal names the place, not what stands there."""
 
-    async def run_story(world: World) -> None:
+    async def run_story(harness: Harness) -> None:
         for wrong in ("kind", "inputs", "params", "extra"):
-            run = world.sell()
-            ticket = world.ticket(run)
+            run = harness.sell()
+            ticket = harness.ticket(run)
             order = {"kind": "basic_clean", "inputs": ["a.jpg"], "params": {}, "ticket": ticket}
             order[wrong] = {"inputs": [f"{ticket}.jpg"], "params": {ticket: ticket}}.get(wrong, ticket)
             import msgspec
 
-            await world.deliver(await world.put(run, "task.json", msgspec.json.encode(order)))
-            assert (await world.verdict(run)).status == "failed"
+            await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(order)))
+            assert (await harness.verdict(run)).status == "failed"
 
-    play(run_story, plants, told)
+    play(run_story, plants, reported)
 
 
-def test_an_upload_that_breaks_is_raised_and_logged_without_secrets(plants: Plants, told: Told) -> None:
-    async def run_story(world: World) -> None:
-        world.fate.strike("objects.head", raises(defect()))
+def test_an_upload_that_breaks_is_raised_and_logged_without_secrets(plants: Plants, reported: Emitted) -> None:
+    async def run_story(harness: Harness) -> None:
+        harness.injector.strike("objects.head", raises(defect()))
         with pytest.raises(RuntimeError):
-            await buy(world, "basic_clean", b"x")
-        assert "upload.failed" in told.logged
+            await buy(harness, "basic_clean", b"x")
+        assert "upload.failed" in reported.logged
 
-    play(run_story, plants, told)
+    play(run_story, plants, reported)
 
 
-def test_a_webhook_is_told_without_its_token(plants: Plants, told: Told) -> None:
+def test_a_webhook_is_told_without_its_token(plants: Plants, reported: Emitted) -> None:
     """A true call, a forged one, one that is no JSON, and one that comes while the broker is away."""
 
-    async def run_story(world: World) -> None:
-        run = await buy(world, "model_pose12", pictures.jpeg())
-        held = await world.until("poll")
-        path = world.out.webhooks.url("runninghub", run, 1, 1).partition("shop.example")[2]
+    async def run_story(harness: Harness) -> None:
+        run = await buy(harness, "model_pose12", pictures.jpeg())
+        held = await harness.until("poll")
+        path = harness.out.webhooks.url("runninghub", run, 1, 1).partition("harness.example")[2]
         true = {
             "path": path,
             "httpMethod": "POST",
@@ -237,30 +238,30 @@ def test_a_webhook_is_told_without_its_token(plants: Plants, told: Told) -> None
             "body": f'{{"taskId":"{JOB}"}}',
         }
         forged = {**true, "path": path[:-4] + "0000"}
-        answers = [await take_call(call, world.out) for call in (true, forged, {**true, "body": f"{SIGNED} {path}"})]
+        answers = [await take_call(call, harness.out) for call in (true, forged, {**true, "body": f"{SIGNED} {path}"})]
         assert [answer["statusCode"] for answer in answers] == [200, 403, 400]
         assert not plants.in_(repr(answers))
-        await world.run(*held)
-        await world.drain()
-        assert (await world.verdict(run)).status == "success"
-        assert "webhook.rejected" in told.logged
+        await harness.run(*held)
+        await harness.drain()
+        assert (await harness.verdict(run)).status == "success"
+        assert "webhook.rejected" in reported.logged
 
-    play(run_story, plants, told)
+    play(run_story, plants, reported)
 
 
-def test_a_cancelled_run_tells_nothing(plants: Plants, told: Told) -> None:
-    async def run_story(world: World) -> None:
-        world.vendor_site.order("cancel", status(403), broken(httpx.ReadError))
-        run = await buy(world, "model_pose12", pictures.jpeg())
+def test_a_cancelled_run_tells_nothing(plants: Plants, reported: Emitted) -> None:
+    async def run_story(harness: Harness) -> None:
+        harness.vendor_site.order("cancel", status(403), broken(httpx.ReadError))
+        run = await buy(harness, "model_pose12", pictures.jpeg())
 
         async def cancel() -> None:
             from tasks.ending.cancel import cancel_task
 
-            await cancel_task(run, world.out)
+            await cancel_task(run, harness.out)
 
-        world.fate.strike("broker.ack poll", calls(cancel))
-        world.vendor_site.order("query", *[coded("804")] * 3)
-        await world.drain()
-        assert (await world.verdict(run)).status == "cancelled"
+        harness.injector.strike("broker.ack poll", calls(cancel))
+        harness.vendor_site.order("query", *[coded("804")] * 3)
+        await harness.drain()
+        assert (await harness.verdict(run)).status == "cancelled"
 
-    play(run_story, plants, told)
+    play(run_story, plants, reported)

@@ -13,7 +13,7 @@ from tests.serverless.places import PLACES
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
     """Stand-ins, on the test's queue if it has one; the parameter says whether the vendor calls a webhook."""
     queue = request.getfixturevalue("queue") if "queue" in request.fixturenames else None
     with Sandbox(

@@ -66,15 +66,15 @@ async def until(condition: Callable[[], Any], what: str) -> None:
 
 def lines(log: Path, event: str) -> list[dict[str, Any]]:
     """What functions told about an event."""
-    told = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
-    return [line for line in told if line.get("event") == event]
+    reported = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+    return [line for line in reported if line.get("event") == event]
 
 
-class Shop:
-    """A client of a world, and what the test asks of the stand-ins."""
+class Buyer:
+    """A client of a sandbox, and what the test asks of the stand-ins."""
 
-    def __init__(self, world: Sandbox, client: Client) -> None:
-        self.world = world
+    def __init__(self, sandbox: Sandbox, client: Client) -> None:
+        self.sandbox = sandbox
         self.client = client
 
     async def buy(self, kind: str) -> Sold:
@@ -84,7 +84,7 @@ class Shop:
 
     async def row(self, sold: Sold) -> dict[str, Any]:
         """The backend's row of a task that has ended: every callback alike, and signed."""
-        (row,) = (await asyncio.to_thread(self.world.quota_account, sold.task_id))["tasks"]
+        (row,) = (await asyncio.to_thread(self.sandbox.quota_account, sold.task_id))["tasks"]
         assert all(call["signature_ok"] for call in row["callbacks"])
         assert Counter(call["status"] for call in row["callbacks"]).keys() == {row["status"]}
         return dict(row)
@@ -94,6 +94,6 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop_of(world: Sandbox) -> AsyncGenerator[Shop]:
-    async with open_client(load_settings(world.environ)) as client:
-        yield Shop(world, client)
+async def buyer_of(sandbox: Sandbox) -> AsyncGenerator[Buyer]:
+    async with open_client(load_settings(sandbox.environ)) as client:
+        yield Buyer(sandbox, client)

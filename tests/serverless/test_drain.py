@@ -32,9 +32,9 @@ TOPIC: Final = "clean-normal"
 numbers = itertools.count()
 
 
-async def publish(world: Sandbox, queue: Mapping[str, str], count: int) -> set[str]:
+async def publish(sandbox: Sandbox, queue: Mapping[str, str], count: int) -> set[str]:
     """Messages about runs that nobody accepted: each becomes one dead letter. Returns their ids."""
-    keys = keys_of(world.environ)
+    keys = keys_of(sandbox.environ)
     async with opened(queue) as broker:
 
         async def one() -> str:
@@ -60,8 +60,8 @@ def done_in(log: Path) -> Counter[str]:
     return Counter(line["message_id"] for line in lines(log, "message.done"))
 
 
-def environ(world: Sandbox, queue: Mapping[str, str], **others: str) -> dict[str, str]:
-    return {**world.environ, **queue, "WORK_TOPICS": TOPIC, "TRACE_FILE": "", **others}
+def environ(sandbox: Sandbox, queue: Mapping[str, str], **others: str) -> dict[str, str]:
+    return {**sandbox.environ, **queue, "WORK_TOPICS": TOPIC, "TRACE_FILE": "", **others}
 
 
 def counts(answer: Answer) -> dict[str, Any]:
@@ -72,12 +72,17 @@ def counts(answer: Answer) -> dict[str, Any]:
 @on_every_broker
 @alone
 async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
-    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
+    sandbox: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
-    ids = await publish(world, queue, MANY)
+    ids = await publish(sandbox, queue, MANY)
     log = tmp_path / "drain.log"
     async with function(
-        "consumers.runners.drain", environ(world, queue), time_limit_s=PATIENCE_S, concurrency=3, memory_mb=256, log=log
+        "consumers.runners.drain",
+        environ(sandbox, queue),
+        time_limit_s=PATIENCE_S,
+        concurrency=3,
+        memory_mb=256,
+        log=log,
     ) as drain:
         answers = await asyncio.gather(*(drain.invoke({}) for _ in range(3)))
         assert all(answer.seconds < PATIENCE_S for answer in answers)
@@ -96,12 +101,12 @@ async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
 @on_every_broker
 @alone
 async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_once(
-    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
+    sandbox: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     # At a quarter of a second each they take two and a half times the limit.
-    ids = await publish(world, queue, 120)
+    ids = await publish(sandbox, queue, 120)
     log = tmp_path / "drain.log"
-    settings = environ(world, queue, WORK_CONCURRENCY="1", **slowed("consumers.runners.drain", 0.25))
+    settings = environ(sandbox, queue, WORK_CONCURRENCY="1", **slowed("consumers.runners.drain", 0.25))
     async with function(SLOWED, settings, time_limit_s=12, log=log) as drain:
         answer = await drain.invoke({})
         assert (counts(answer)["ended"], answer.seconds < 12) == ("time", True)
@@ -112,26 +117,26 @@ async def test_a_call_returns_before_its_limit_and_the_rest_is_with_others_at_on
 
 @on_every_broker
 @alone
-async def test_a_frozen_instance_holds_nothing(world: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
-    await publish(world, queue, 5)
-    settings = environ(world, queue)
+async def test_a_frozen_instance_holds_nothing(sandbox: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
+    await publish(sandbox, queue, 5)
+    settings = environ(sandbox, queue)
     async with function("consumers.runners.drain", settings, time_limit_s=PATIENCE_S) as frozen:
         assert counts(await frozen.invoke({}))["done"] == 5
         began = time.monotonic()
-        ids = await publish(world, queue, 60)
+        ids = await publish(sandbox, queue, 60)
         log = tmp_path / "other.log"
         async with function("consumers.runners.drain", settings, time_limit_s=PATIENCE_S, log=log) as other:
             assert counts(await other.invoke({}))["done"] == 60
         assert done_in(log) == Counter(ids)
         # Thawed after a while, in which a broker gives up its connections, it works on.
         await asyncio.sleep(max(0.0, began + 2 * KEEP_ALIVE + 1 - time.monotonic()))
-        await publish(world, queue, 5)
+        await publish(sandbox, queue, 5)
         assert counts(await frozen.invoke({}))["done"] == 5
 
 
 @alone
-async def test_generate_needs_time_for_a_whole_paid_call(world: Sandbox) -> None:
-    settings = {name: value for name, value in world.environ.items() if name != "WORK_TOPICS"}
+async def test_generate_needs_time_for_a_whole_paid_call(sandbox: Sandbox) -> None:
+    settings = {name: value for name, value in sandbox.environ.items() if name != "WORK_TOPICS"}
     async with function("consumers.runners.drain", settings, time_limit_s=60) as drain:
         answer = await drain.invoke({})
         assert (answer.status, answer.error["errorCode"]) == (Status.FAILED, "BadSettings")
@@ -142,11 +147,11 @@ async def test_generate_needs_time_for_a_whole_paid_call(world: Sandbox) -> None
 
 
 @alone
-async def test_a_topic_that_does_not_exist_is_named(world: Sandbox) -> None:
-    async with function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake, pull"}) as drain:
+async def test_a_topic_that_does_not_exist_is_named(sandbox: Sandbox) -> None:
+    async with function("consumers.runners.drain", {**sandbox.environ, "WORK_TOPICS": "wake, pull"}) as drain:
         answer = await drain.invoke({})
         assert "WORK_TOPICS: topic 'pull'" in answer.error["errorMessage"]
-    async with function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake"}) as drain:
+    async with function("consumers.runners.drain", {**sandbox.environ, "WORK_TOPICS": "wake"}) as drain:
         answer = await drain.invoke({"topics": ["poll"]})
         assert "asks for poll" in answer.error["errorMessage"]
         answer = await drain.invoke({"Type": "Timer", "Message": '{"topic": ["wake"]}'})
@@ -154,11 +159,11 @@ async def test_a_topic_that_does_not_exist_is_named(world: Sandbox) -> None:
 
 
 @alone
-async def test_a_broker_that_goes_away_does_not_hold_a_call_beyond_its_limit(world: Sandbox, tmp_path: Path) -> None:
+async def test_a_broker_that_goes_away_does_not_hold_a_call_beyond_its_limit(sandbox: Sandbox, tmp_path: Path) -> None:
     queue = PLACES["file"](tmp_path)
-    await publish(world, queue, 4)
+    await publish(sandbox, queue, 4)
     path = os.pathsep.join((str(ROOT), str(HANDLERS)))
-    settings = environ(world, queue, LOCKED_S="13", WORK_CONCURRENCY="1", PYTHONPATH=path)
+    settings = environ(sandbox, queue, LOCKED_S="13", WORK_CONCURRENCY="1", PYTHONPATH=path)
     async with function("locked_drain", settings, time_limit_s=12, log=tmp_path / "log") as drain:
         answer = await drain.invoke({})
         assert (answer.status, answer.error["errorCode"]) == (Status.FAILED, "Unsettled")

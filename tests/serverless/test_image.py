@@ -51,15 +51,15 @@ async def test_the_handler_gets_event_and_context() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "milliseconds"), [("300000", 300_000), ("60", 60_000), ("900", 900_000), ("1000", 1000)]
+    ("reported", "milliseconds"), [("300000", 300_000), ("60", 60_000), ("900", 900_000), ("1000", 1000)]
 )
-def test_a_time_limit_in_seconds_is_known_by_its_size(told: str, milliseconds: int) -> None:
-    assert context_of({"x-scf-timeout": told})["time_limit_in_ms"] == milliseconds
+def test_a_time_limit_in_seconds_is_known_by_its_size(reported: str, milliseconds: int) -> None:
+    assert context_of({"x-scf-timeout": reported})["time_limit_in_ms"] == milliseconds
 
 
-@pytest.mark.parametrize("told", ["", "soon", "-1", "nan", "1e400"])
-def test_a_time_limit_that_is_none_is_left_out(told: str) -> None:
-    assert "time_limit_in_ms" not in context_of({"x-scf-timeout": told})
+@pytest.mark.parametrize("reported", ["", "soon", "-1", "nan", "1e400"])
+def test_a_time_limit_that_is_none_is_left_out(reported: str) -> None:
+    assert "time_limit_in_ms" not in context_of({"x-scf-timeout": reported})
 
 
 async def test_credentials_are_those_of_each_call_and_no_old_token_survives() -> None:
@@ -122,9 +122,9 @@ async def test_errors_are_told_without_secrets_and_the_instance_lives_on(tmp_pat
         ]
     assert dict(ours.error) == {"errorCode": "Outage", "errorMessage": "away, says ***"}
     assert dict(defect.error) == {"errorCode": "RuntimeError", "errorMessage": "no such thing as ***"}
-    told = await asyncio.to_thread(log.read_text)
-    assert "RuntimeError" in told
-    assert "the-first" not in told
+    reported = await asyncio.to_thread(log.read_text)
+    assert "RuntimeError" in reported
+    assert "the-first" not in reported
 
 
 async def test_what_is_no_event() -> None:
@@ -187,24 +187,24 @@ def _serve(arguments: list[str], environ: dict[str, str]) -> subprocess.Complete
 
 
 @alone
-async def test_sigterm_closes_the_instance(world: Sandbox, tmp_path: Path) -> None:
+async def test_sigterm_closes_the_instance(sandbox: Sandbox, tmp_path: Path) -> None:
     log = tmp_path / "drain.log"
-    drain = function("consumers.runners.drain", {**world.environ, "WORK_TOPICS": "wake"}, log=log)
+    drain = function("consumers.runners.drain", {**sandbox.environ, "WORK_TOPICS": "wake"}, log=log)
     assert (await drain.invoke({})).status == Status.OK
     await drain.close()
-    told = log.read_text(encoding="utf-8")
+    reported = log.read_text(encoding="utf-8")
     assert len(lines(log, "worker.stopped")) == 1
-    assert "Traceback" not in told
-    assert "never closed" not in told
+    assert "Traceback" not in reported
+    assert "never closed" not in reported
 
 
 @alone
-async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(world: Sandbox, tmp_path: Path) -> None:
+async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
     own = {"TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"}
-    environ = {name: value for name, value in world.environ.items() if name not in own}
-    good = Role(world.environ["TENCENTCLOUD_SECRET_ID"], world.environ["TENCENTCLOUD_SECRET_KEY"], "")
+    environ = {name: value for name, value in sandbox.environ.items() if name not in own}
+    good = Role(sandbox.environ["TENCENTCLOUD_SECRET_ID"], sandbox.environ["TENCENTCLOUD_SECRET_KEY"], "")
     wrong = Role(good.secret_id, "the-wrong-key-00000", "")
-    event = {"Records": [_upload(world)]}
+    event = {"Records": [_upload(sandbox)]}
     roles = iter([good, wrong, good])
     async with function("producer.cos_trigger", environ, role=lambda: next(roles)) as trigger:
         assert (await trigger.invoke(event)).result == {"ignored": 0, "rejected": 1}
@@ -219,8 +219,8 @@ async def test_a_role_signs_for_cos_and_a_wrong_one_is_named(world: Sandbox, tmp
         assert "give the function a role" in nobody.error["errorMessage"]
 
 
-def _upload(world: Sandbox) -> dict[str, object]:
-    name, _, appid = world.environ["COS_BUCKET"].rpartition("-")
+def _upload(sandbox: Sandbox) -> dict[str, object]:
+    name, _, appid = sandbox.environ["COS_BUCKET"].rpartition("-")
     key = f"/{appid}/{name}/input/u-1/t-1/original.jpg"
     return {
         "cos": {"cosObject": {"key": key, "size": 1}, "cosBucket": {"name": name, "appid": appid}},

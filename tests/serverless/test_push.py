@@ -19,7 +19,7 @@ from messages.topics import FAILURE, WORKERS
 from sandbox.environment import Sandbox
 from sandbox.scf import Function, Status
 from tasks.topics import DEAD_LETTER_TOPICS, WORK_TOPICS
-from tests.serverless.functions import HANDLERS, ROOT, SLOWED, alone, function, lines, shop_of, slowed, until
+from tests.serverless.functions import HANDLERS, ROOT, SLOWED, alone, buyer_of, function, lines, slowed, until
 from tests.serverless.places import on_every_broker, opened
 from tests.support.patience import PATIENCE_S
 from tests.support.signing import keys_of
@@ -91,38 +91,40 @@ async def bridged(queue: Mapping[str, str], push: Function) -> AsyncGenerator[No
 
 @on_every_broker
 @alone
-async def test_whole_tasks(world: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
-    push = function("consumers.runners.push", world.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log")
-    async with shop_of(world) as shop, push:
-        posed, cleaned = await shop.buy("model_pose12"), await shop.buy("basic_clean")
+async def test_whole_tasks(sandbox: Sandbox, queue: Mapping[str, str], tmp_path: Path) -> None:
+    push = function(
+        "consumers.runners.push", sandbox.environ, time_limit_s=300, concurrency=2, log=tmp_path / "push.log"
+    )
+    async with buyer_of(sandbox) as buyer, push:
+        posed, cleaned = await buyer.buy("model_pose12"), await buyer.buy("basic_clean")
         async with bridged(queue, push):
-            await until(lambda: shop.has_ended(posed, cleaned), "the end of both tasks")
+            await until(lambda: buyer.has_ended(posed, cleaned), "the end of both tasks")
         for sold, count in ((posed, 12), (cleaned, 1)):
-            row = await shop.row(sold)
+            row = await buyer.row(sold)
             assert (row["status"], row["charges"], row["refunds"]) == ("success", 1, 0)
-            assert len(await shop.client.outputs(sold)) == len(row["outputs"]) == count
+            assert len(await buyer.client.outputs(sold)) == len(row["outputs"]) == count
         assert set(push.stats.by_status) == {Status.OK}
 
 
 @on_every_broker
 @alone
 async def test_seven_of_ten_are_done_though_three_are_bad(
-    world: Sandbox, queue: Mapping[str, str], tmp_path: Path
+    sandbox: Sandbox, queue: Mapping[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "push.log"
     stranger = new_header(RunId("u-1", "nobody"), Stage.CLEAN, time.time())
     bad = [
         enveloped(Delivery("1:1", "clean-normal", b"Hello from TDMQ!")),
-        enveloped(Delivery("1:2", "clean-normal", encode(Message(stranger, Clean()), keys_of(world.environ)))),
+        enveloped(Delivery("1:2", "clean-normal", encode(Message(stranger, Clean()), keys_of(sandbox.environ)))),
         {"specversion": "1.0", "type": "something:else"},
     ]
-    settings = {**world.environ, "USER_CONCURRENCY": "0"}
+    settings = {**sandbox.environ, "USER_CONCURRENCY": "0"}
     async with (
-        shop_of(world) as shop,
+        buyer_of(sandbox) as buyer,
         opened(queue) as broker,
         function("consumers.runners.push", settings, time_limit_s=300, log=log) as push,
     ):
-        sold = [await shop.buy("basic_clean") for _ in range(7)]
+        sold = [await buyer.buy("basic_clean") for _ in range(7)]
         good = await take(broker, "clean-normal", 7)
         answer = await push.invoke({"EventList": [*good[:3], *bad, *good[3:]]})
         assert answer.status == Status.OK
@@ -131,30 +133,30 @@ async def test_seven_of_ten_are_done_though_three_are_bad(
             "done": 10,
             "unreadable": 1,
         }
-        assert await shop.has_ended(*sold)
+        assert await buyer.has_ended(*sold)
         for one in sold:
-            assert (await shop.row(one))["status"] == "success"
+            assert (await buyer.row(one))["status"] == "success"
 
-        async def buried() -> bool:
+        async def dead_lettered() -> bool:
             letters = [await broker.backlog(topic, FAILURE) for topic in DEAD_LETTER_TOPICS]
             return sum(letter.depth for letter in letters) == 3
 
-        await until(buried, "three dead letters")
+        await until(dead_lettered, "three dead letters")
     assert len(lines(log, "message.unreadable")) == 2
     assert len(lines(log, "message.dead_lettered")) == 1
 
 
 @on_every_broker
 @alone
-async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: Sandbox, queue: Mapping[str, str]) -> None:
+async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(sandbox: Sandbox, queue: Mapping[str, str]) -> None:
     headers = [new_header(RunId(f"u{n}", f"t{n}"), Stage.CLEAN, time.time()) for n in range(TOO_MANY)]
-    keys = keys_of(world.environ)
+    keys = keys_of(sandbox.environ)
     records = [
         enveloped(Delivery(f"1:{n}", "clean-normal", encode(Message(header, Clean()), keys)))
         for n, header in enumerate(headers)
     ]
     slow = slowed("consumers.runners.push", 0.25)
-    settings = {**world.environ, **queue, **slow, "WORK_CONCURRENCY": "1", "TRACE_FILE": ""}
+    settings = {**sandbox.environ, **queue, **slow, "WORK_CONCURRENCY": "1", "TRACE_FILE": ""}
     async with function(SLOWED, settings, time_limit_s=12) as push, opened(queue) as broker:
         answer = await push.invoke({"EventList": records})
         assert (answer.status, answer.seconds < 12) == (Status.OK, True)
@@ -172,20 +174,20 @@ async def test_a_batch_too_long_for_its_limit_is_passed_on_in_time(world: Sandbo
 @pytest.mark.parametrize("point", ["generate.intent", "generate.created", "generate.published"])
 @alone
 async def test_killed_in_the_middle_it_is_called_again_and_pays_nothing_again(
-    world: Sandbox, tmp_path: Path, point: str
+    sandbox: Sandbox, tmp_path: Path, point: str
 ) -> None:
     settings = {
-        **world.environ,
+        **sandbox.environ,
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(HANDLERS))),
         "DIE_AT": point,
         "DIED_FILE": str(tmp_path / "died"),
     }
     async with (
-        shop_of(world) as shop,
-        opened(world.environ) as broker,
+        buyer_of(sandbox) as buyer,
+        opened(sandbox.environ) as broker,
         function("dying_push", settings, time_limit_s=300) as push,
     ):
-        await shop.buy("model_pose12")
+        await buyer.buy("model_pose12")
         await push.invoke(*await take(broker, "clean-normal", 1))
         (event,) = await take(broker, "generate-runninghub-normal", 1)
         answer = await push.send(event)
@@ -194,5 +196,5 @@ async def test_killed_in_the_middle_it_is_called_again_and_pays_nothing_again(
         # What the second call left is the copy of a crash: due when the dead process can have no more to say.
         backlog = await broker.backlog("generate-runninghub-normal", WORKERS)
         assert (backlog.delayed, backlog.ready) == (1, 0)
-        stats = await asyncio.to_thread(world.vendor_stats)
+        stats = await asyncio.to_thread(sandbox.vendor_stats)
         assert stats["creates"] == (0 if point == "generate.intent" else 1)

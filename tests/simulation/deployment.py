@@ -33,16 +33,16 @@ from tasks.ledger.ledger import Ledger
 from tasks.run import Task
 from tasks.topics import topics_of
 from telemetry.secrets import Secret
-from tests.engine.fate import Fate
+from tests.engine.fault_injector import FaultInjector
 from tests.engine.standins import FILES_HOST, Files, InstantVendor
 from tests.engine.virtual import wall
 from tests.simulation.events import CURRENT, Doing, Timeline
 from tests.simulation.faults import Chaos
 from tests.simulation.machines import Gone, Graveyard, Machine
 from tests.simulation.oracle import Oracle
-from tests.simulation.outside import BackendClient, BackendState, Vendor, VendorClient
 from tests.simulation.queue import Entry, MachineBroker, Queue
 from tests.simulation.script import INSTANT, POSES, RECIPES, RUNNINGHUB, UPLOAD_LIMIT_S, Script
+from tests.simulation.standins import BackendClient, BackendState, Vendor, VendorClient
 from transport import open_broker
 from transport.port import Consumer, Delivery
 
@@ -131,7 +131,7 @@ class Deployment:
     def kill(self, machine: Machine, noticed_after: float = 0.0) -> None:
         """A process is gone; its broker notices at once, or when a keep-alive stays out."""
         machine.end()
-        asyncio.get_running_loop().call_later(noticed_after, self.queue.bury, machine)
+        asyncio.get_running_loop().call_later(noticed_after, self.queue.give_up, machine)
 
     def services(self, machine: Machine, recipes: Mapping[str, Recipe] = RECIPES) -> Services:
         """What a process has of its own: clients, a cache, a clock, randomness."""
@@ -142,7 +142,7 @@ class Deployment:
             store._stored = shared
             store.faults = machine.of(name)
         instant = self.vendors[INSTANT]
-        files = Files(cast("Fate", machine))
+        files = Files(cast("FaultInjector", machine))
         files._numbers = self._downloads
         fetcher = Fetcher(
             allowed_hosts=frozenset({FILES_HOST}),

@@ -24,8 +24,8 @@ from tests.engine.virtual import VirtualLoop, wall
 from tests.simulation.deployment import BUCKET, SECRET, WEBHOOK_URL, Deployment, Worker
 from tests.simulation.events import Doing
 from tests.simulation.oracle import Violation
-from tests.simulation.outside import task_of
 from tests.simulation.script import RECIPES, UPLOAD_LIMIT_S, Script, Sold, write_script
+from tests.simulation.standins import task_of
 
 _SWEEP_EVERY_S: Final = 180.0
 _LOOK_EVERY_S: Final = 5.0

@@ -18,9 +18,9 @@ from tasks.ledger.records import Accepted, CallEnd, ManifestItem, Verdict
 from tests.engine.virtual import EPOCH
 from tests.simulation.events import CURRENT, Timeline
 from tests.simulation.machines import Machine
-from tests.simulation.outside import BackendState, Vendor
 from tests.simulation.queue import Entry
 from tests.simulation.script import UPLOAD_LIMIT_S, Sold
+from tests.simulation.standins import BackendState, Vendor
 
 R = TypeVar("R", bound=RecordBase)
 
@@ -193,11 +193,11 @@ class Oracle:
 
     def _judge_backend(self, sold: Sold, verdict: Verdict) -> None:
         (row,) = self._backend.book.steps(sold.id)
-        told = "success" if verdict.status == "success" else "failed"
+        reported = "success" if verdict.status == "success" else "failed"
         heard = {call.status for call in self._backend.heard if call.task == sold.id}
-        if heard - {told}:
+        if heard - {reported}:
             self.report("callbacks", sold.id, f"the backend heard {sorted(heard)}, the verdict is {verdict.status}")
-        if row["status"] not in {told, "cancelled"}:
+        if row["status"] not in {reported, "cancelled"}:
             self.report("backend", sold.id, f"the backend's state is {row['status']}, the verdict is {verdict.status}")
         wanted = 0 if row["status"] == "success" else 1
         if (row["charges"], row["refunds"]) != (1, wanted):

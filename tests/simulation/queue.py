@@ -108,7 +108,7 @@ class Queue:
             if consumer.machine is machine:
                 consumer.lose_all()
 
-    def bury(self, machine: Machine) -> None:
+    def give_up(self, machine: Machine) -> None:
         """A dead machine's connections are closed; what it held goes to others."""
         for consumer in [each for each in self.consumers if each.machine is machine]:
             consumer.lose_all(close=True)

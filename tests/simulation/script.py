@@ -18,7 +18,7 @@ from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
 from services.vendors.port import JobState
 from tests.engine.standins import Plan
-from tests.simulation.outside import EVER
+from tests.simulation.standins import EVER
 
 POSES: Final = 3
 RUNNINGHUB: Final = "runninghub"

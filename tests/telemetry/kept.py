@@ -22,8 +22,8 @@ from telemetry.fields import FIELDS
 from telemetry.instruments import Metric, MetricKind, SpanName
 from telemetry.secrets import Secret
 from telemetry.tracing import Finished, Tracer
+from tests.engine.harness import BUCKET, Harness
 from tests.engine.virtual import VirtualLoop, wall
-from tests.engine.world import BUCKET, World
 
 ALWAYS = {"error_type", "error", "code"}
 """Attributes that any span has when it met an error."""
@@ -104,8 +104,8 @@ def listening() -> Iterator[Kept]:
             assert set(kept.lines[-1]) <= set(FIELDS), set(kept.lines[-1]) - set(FIELDS)
 
 
-class Shop(World):
-    """The world with the real client of the backend, and vendors that are watched as in production."""
+class TelemetryHarness(Harness):
+    """The harness with the real client of the backend, and vendors that are watched as in production."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,12 +150,12 @@ class Shop(World):
             return await take_event({"Records": records}, self.out)
 
 
-def play(story: Callable[[Shop], Awaitable[None]]) -> Kept:
+def play(story: Callable[[TelemetryHarness], Awaitable[None]]) -> Kept:
     """Let a story happen on virtual time, and keep all that is told."""
 
     async def tell() -> None:
-        async with Shop() as shop:
-            await story(shop)
+        async with TelemetryHarness() as harness:
+            await story(harness)
 
     with listening() as kept, asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(tell())

@@ -14,22 +14,22 @@ from services.vendors.port import JobState
 from telemetry import tracing
 from telemetry.instruments import Metric
 from telemetry.tracing import Finished
-from tests.engine.fate import raises
+from tests.engine.fault_injector import raises
 from tests.engine.standins import Create, Plan
-from tests.telemetry.kept import Kept, Shop, play
+from tests.telemetry.kept import Kept, TelemetryHarness, play
 
 WAKER = "00-11f7651916cd43dd8448eb211c80319c-22ad6b7169203331-01"
 
 
-async def buy(shop: Shop, kind: str = "model_pose12") -> RunId:
-    run = await shop.upload(kind)
-    await shop.deliver(f"input/{run.user}/{run.task}/original.jpg")
-    await shop.drain()
+async def buy(harness: TelemetryHarness, kind: str = "model_pose12") -> RunId:
+    run = await harness.upload(kind)
+    await harness.deliver(f"input/{run.user}/{run.task}/original.jpg")
+    await harness.drain()
     return run
 
 
-async def success(shop: Shop) -> None:
-    await buy(shop)
+async def success(harness: TelemetryHarness) -> None:
+    await buy(harness)
 
 
 def tree(kept: Kept) -> Finished:
@@ -120,11 +120,11 @@ def test_every_line_about_a_message_names_its_trace() -> None:
 def test_several_uploads_of_one_event_have_a_trace_each_linked_to_the_call() -> None:
     runs: list[RunId] = []
 
-    async def story(shop: Shop) -> None:
-        runs.extend([await shop.upload("basic_clean") for _ in range(3)])
-        counts = await shop.deliver(*(f"input/{run.user}/{run.task}/original.jpg" for run in runs))
+    async def story(harness: TelemetryHarness) -> None:
+        runs.extend([await harness.upload("basic_clean") for _ in range(3)])
+        counts = await harness.deliver(*(f"input/{run.user}/{run.task}/original.jpg" for run in runs))
         assert counts["accepted"] == 3
-        await shop.drain()
+        await harness.drain()
 
     kept = play(story)
     call = kept.one("handle producer.cos_trigger")
@@ -138,12 +138,12 @@ def test_several_uploads_of_one_event_have_a_trace_each_linked_to_the_call() -> 
 
 
 def test_an_event_that_comes_again_goes_on_in_the_runs_trace() -> None:
-    async def story(shop: Shop) -> None:
-        run = await shop.upload("basic_clean")
+    async def story(harness: TelemetryHarness) -> None:
+        run = await harness.upload("basic_clean")
         key = f"input/{run.user}/{run.task}/original.jpg"
-        await shop.deliver(key)
-        assert (await shop.deliver(key))["again"] == 1
-        await shop.drain()
+        await harness.deliver(key)
+        assert (await harness.deliver(key))["again"] == 1
+        await harness.drain()
 
     kept = play(story)
     first, second = kept.named("intake")
@@ -155,11 +155,11 @@ def test_an_event_that_comes_again_goes_on_in_the_runs_trace() -> None:
 
 
 def test_a_wake_is_linked_and_the_runs_own_trace_goes_on() -> None:
-    async def story(shop: Shop) -> None:
-        run = await shop.order()
-        await shop.pass_by("poll")
-        await shop.say(run, Stage.WAKE, Wake("webhook"), traceparent=WAKER)
-        await shop.drain()
+    async def story(harness: TelemetryHarness) -> None:
+        run = await harness.order()
+        await harness.pass_by("poll")
+        await harness.say(run, Stage.WAKE, Wake("webhook"), traceparent=WAKER)
+        await harness.drain()
 
     kept = play(story)
     wake, woken = kept.one("consume wake"), kept.one("woken")
@@ -171,13 +171,13 @@ def test_a_wake_is_linked_and_the_runs_own_trace_goes_on() -> None:
 
 
 def test_what_a_wake_finishes_is_told_in_the_runs_trace() -> None:
-    async def story(shop: Shop) -> None:
-        run = await shop.order()
-        await shop.until("poll")
+    async def story(harness: TelemetryHarness) -> None:
+        run = await harness.order()
+        await harness.until("poll")
         await asyncio.sleep(86400)
-        await shop.say(run, Stage.WAKE, Wake("sweep"), traceparent=WAKER)
-        await shop.step()
-        await shop.step()
+        await harness.say(run, Stage.WAKE, Wake("sweep"), traceparent=WAKER)
+        await harness.step()
+        await harness.step()
 
     kept = play(story)
     woken = kept.one("woken")
@@ -187,10 +187,10 @@ def test_what_a_wake_finishes_is_told_in_the_runs_trace() -> None:
 
 
 def test_a_task_nobody_accepted_begins_its_trace_with_the_wake_that_found_it() -> None:
-    async def story(shop: Shop) -> None:
-        run = await shop.upload("basic_clean")
-        await shop.say(run, Stage.WAKE, Wake("sweep"), number=-1, traceparent=WAKER)
-        await shop.drain()
+    async def story(harness: TelemetryHarness) -> None:
+        run = await harness.upload("basic_clean")
+        await harness.say(run, Stage.WAKE, Wake("sweep"), number=-1, traceparent=WAKER)
+        await harness.drain()
 
     kept = play(story)
     woken = kept.one("woken")
@@ -200,9 +200,9 @@ def test_a_task_nobody_accepted_begins_its_trace_with_the_wake_that_found_it() -
 
 
 def test_a_failed_job_goes_to_the_dead_letters_in_the_same_trace() -> None:
-    async def story(shop: Shop) -> None:
-        shop.vendor.plans.append(Plan(end=JobState.FAILED))
-        await buy(shop)
+    async def story(harness: TelemetryHarness) -> None:
+        harness.vendor.plans.append(Plan(end=JobState.FAILED))
+        await buy(harness)
 
     kept = play(story)
     tree(kept)
@@ -213,9 +213,9 @@ def test_a_failed_job_goes_to_the_dead_letters_in_the_same_trace() -> None:
 
 
 def test_attempts_and_errors_are_told() -> None:
-    async def story(shop: Shop) -> None:
-        shop.fate.strike("files.get", raises(ResultUnusable("HTTP 400")))
-        await buy(shop)
+    async def story(harness: TelemetryHarness) -> None:
+        harness.injector.strike("files.get", raises(ResultUnusable("HTTP 400")))
+        await buy(harness)
 
     kept = play(story)
     tree(kept)
@@ -228,9 +228,9 @@ def test_attempts_and_errors_are_told() -> None:
 
 
 def test_an_unknown_outcome_of_a_paid_call_is_counted() -> None:
-    async def story(shop: Shop) -> None:
-        shop.vendor.creates.append(Create(accepted=False, answer="lost"))
-        await buy(shop)
+    async def story(harness: TelemetryHarness) -> None:
+        harness.vendor.creates.append(Create(accepted=False, answer="lost"))
+        await buy(harness)
 
     kept = play(story)
     assert kept.total(Metric.PAID_UNKNOWN, vendor="runninghub") == 1
@@ -239,10 +239,10 @@ def test_an_unknown_outcome_of_a_paid_call_is_counted() -> None:
 
 
 def test_a_vendor_that_is_full_or_away_is_counted() -> None:
-    async def story(shop: Shop) -> None:
-        shop.vendor.full = 2
-        shop.fate.strike("vendor.query", raises(VendorDown("502")))
-        await buy(shop)
+    async def story(harness: TelemetryHarness) -> None:
+        harness.vendor.full = 2
+        harness.injector.strike("vendor.query", raises(VendorDown("502")))
+        await buy(harness)
 
     kept = play(story)
     assert kept.total(Metric.VENDOR_CALLS, call="room", outcome="full") == 2
@@ -251,7 +251,7 @@ def test_a_vendor_that_is_full_or_away_is_counted() -> None:
 
 
 def test_callbacks_are_counted_by_their_result() -> None:
-    async def story(shop: Shop) -> None:
+    async def story(harness: TelemetryHarness) -> None:
         bad = iter([httpx.Response(500), httpx.Response(403), httpx.ConnectError("away")])
 
         def answer(request: httpx.Request) -> httpx.Response:
@@ -262,8 +262,8 @@ def test_callbacks_are_counted_by_their_result() -> None:
                 raise this
             return this
 
-        shop.answers = answer
-        await buy(shop, "basic_clean")
+        harness.answers = answer
+        await buy(harness, "basic_clean")
 
     kept = play(story)
     counted = {result: kept.total(Metric.CALLBACKS, result=result) for result in ("failed", "refused", "conflict")}
@@ -273,22 +273,22 @@ def test_callbacks_are_counted_by_their_result() -> None:
 
 
 def test_unreadable_messages_are_counted() -> None:
-    async def story(shop: Shop) -> None:
-        await shop.wire.publish("poll", b"not a message")
-        await shop.drain()
+    async def story(harness: TelemetryHarness) -> None:
+        await harness.wire.publish("poll", b"not a message")
+        await harness.drain()
 
     kept = play(story)
     assert kept.total(Metric.DEAD_LETTERS, stage="unreadable", reason="unreadable") == 1
 
 
 def test_no_planted_secret_is_in_a_span_or_a_line() -> None:
-    async def story(shop: Shop) -> None:
-        shop.fate.strike(
+    async def story(harness: TelemetryHarness) -> None:
+        harness.injector.strike(
             "vendor.query", raises(VendorDown("https://h/x?key=planted-in-url Authorization: Bearer planted-bearer"))
         )
-        await buy(shop)
+        await buy(harness)
 
     kept = play(story)
-    told = msgspec.json.encode([dict(span.attributes) for span in kept.spans]) + msgspec.json.encode(kept.lines)
-    assert b"VendorDown" in told
-    assert b"planted" not in told
+    reported = msgspec.json.encode([dict(span.attributes) for span in kept.spans]) + msgspec.json.encode(kept.lines)
+    assert b"VendorDown" in reported
+    assert b"planted" not in reported

@@ -52,7 +52,7 @@ def test_spans_and_metrics_arrive(
             service="producer.cos_trigger",
             endpoint=received.url,
             protocol=protocol,
-            headers=Secret("X-Tenant=shop%20one,authorization=Bearer tttttttt"),
+            headers=Secret("X-Tenant=harness%20one,authorization=Bearer tttttttt"),
             resource=Secret("token=apm-token-1,deployment.environment=test"),
         )
         with closing(open_exporters(options)) as exporters:
@@ -66,7 +66,7 @@ def test_spans_and_metrics_arrive(
             assert exporters.flush(WELL)
             _check_spans(received, inner)
             _check_metrics(received)
-    assert received.headers[0].get("x-tenant", received.headers[0].get("X-Tenant")) == "shop one"
+    assert received.headers[0].get("x-tenant", received.headers[0].get("X-Tenant")) == "harness one"
     assert received.resource["token"] == "apm-token-1"
     assert received.resource["service.name"] == "scf-workers-producer-cos-trigger"
     assert received.resource["deployment.environment"] == "test"

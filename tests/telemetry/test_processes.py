@@ -58,21 +58,21 @@ def run(command: str, folder: Path, environ: Mapping[str, str]) -> str:
 @pytest.mark.slow
 def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
-    with http_collector() as received, Sandbox(tmp_path / "data", HANDLERS, webhook=False, duration_s=1.0) as world:
-        world.environ |= {
+    with http_collector() as received, Sandbox(tmp_path / "data", HANDLERS, webhook=False, duration_s=1.0) as sandbox:
+        sandbox.environ |= {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": received.url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_RESOURCE_ATTRIBUTES": f"token={TOKEN}",
         }
         # The stand-in of COS starts the producer, in the same environment.
-        world._sink = CommandSink(HANDLERS.cos_trigger, env=world.environ)
-        with Workers(1, world.environ, log):
-            said = run(f"scf-workers submit {ROOT / 'sandbox/photos/portrait.jpg'}", tmp_path, world.environ)
+        sandbox._sink = CommandSink(HANDLERS.cos_trigger, env=sandbox.environ)
+        with Workers(1, sandbox.environ, log):
+            said = run(f"scf-workers submit {ROOT / 'sandbox/photos/portrait.jpg'}", tmp_path, sandbox.environ)
         (command,) = re.findall(r"```console\n\$ (.*)\n```", PAGE)
-        shown = run(command, tmp_path, world.environ)
-        planted = [value for name, value in world.environ.items() if re.search("SECRET|API_KEY", name)]
-    file = Path(world.environ["TRACE_FILE"])
+        shown = run(command, tmp_path, sandbox.environ)
+        planted = [value for name, value in sandbox.environ.items() if re.search("SECRET|API_KEY", name)]
+    file = Path(sandbox.environ["TRACE_FILE"])
     task = re.findall(r"task (\w+)", said)[0]
     (trace,) = find_traces(read_spans(file), task)
     assert f"trace {trace.trace_id}" in said
@@ -86,9 +86,9 @@ def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path:
     )
     assert {"verdict", "callback"} <= {row.name for _, row in trace.rows}
     _arrived(received, {row.span_id for _, row in trace.rows})
-    told = b"".join(received.raw) + file.read_bytes() + log.read_bytes()
+    reported = b"".join(received.raw) + file.read_bytes() + log.read_bytes()
     assert len(planted) >= 4
-    assert [secret for secret in planted if secret.encode() in told] == []
+    assert [secret for secret in planted if secret.encode() in reported] == []
     assert TOKEN.encode() not in file.read_bytes() + log.read_bytes()
 
 

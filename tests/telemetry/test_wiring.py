@@ -128,8 +128,8 @@ def test_every_value_of_a_header_and_every_secret_attribute_is_masked() -> None:
             "OTEL_RESOURCE_ATTRIBUTES": "token=planted-apm,deployment.environment=planted-place",
         }
     )
-    told = redact_text("it said planted-tenant, then planted-bearer, then planted-apm, at planted-place")
-    assert told == "it said ***, then ***, then ***, at planted-place"
+    reported = redact_text("it said planted-tenant, then planted-bearer, then planted-apm, at planted-place")
+    assert reported == "it said ***, then ***, then ***, at planted-place"
 
 
 def test_a_trace_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ async def test_no_topic_starves_beside_a_full_one(environment: Environment, pref
 async def test_a_message_waits_for_a_later_subscription(environment: Environment) -> None:
     async with opened(environment) as broker, another(environment, broker) as other:
         ids = await publish_all(broker, "clean-high-workers-DLQ", [b"dead", b"letters"])
-        desk = await other.subscribe(["clean-high-workers-DLQ"], "failure")
-        assert {delivery.message_id for delivery in await finish(desk, 2)} == ids
+        dead_letters = await other.subscribe(["clean-high-workers-DLQ"], "failure")
+        assert {delivery.message_id for delivery in await finish(dead_letters, 2)} == ids
         await shows(broker, "clean-high-workers-DLQ", "failure", ready=0, in_flight=0)
 
 

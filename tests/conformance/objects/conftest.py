@@ -31,8 +31,8 @@ from services.objects.port import Objects, Result
 from telemetry.secrets import Secret
 
 
-class World(Protocol):
-    """A store, and the hands of fate."""
+class Harness(Protocol):
+    """A store, and the hands of injector."""
 
     objects: Objects
     versioned: Objects
@@ -211,9 +211,9 @@ def streamed() -> type[Body]:
 
 @pytest.fixture(scope="session")
 def cos_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CosWorld]:
-    world = CosWorld(tmp_path_factory.mktemp("cos"))
-    with world.server:
-        yield world
+    harness = CosWorld(tmp_path_factory.mktemp("cos"))
+    with harness.server:
+        yield harness
 
 
 @pytest.fixture
@@ -223,8 +223,8 @@ def cos_world(cos_server: CosWorld) -> Iterator[CosWorld]:
 
 
 @pytest.fixture(params=["memory", "cos"])
-def world(request: pytest.FixtureRequest) -> World:
+def harness(request: pytest.FixtureRequest) -> Harness:
     if request.param == "memory":
         return MemoryWorld()
-    world: CosWorld = request.getfixturevalue("cos_world")
-    return world
+    harness: CosWorld = request.getfixturevalue("cos_world")
+    return harness

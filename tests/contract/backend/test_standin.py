@@ -348,9 +348,9 @@ def test_reopening_two_steps_of_one_task_is_charged_once_as_it_was_refunded_once
 STATES = ("pending", "success", "failed", "cancelled")
 
 
-@pytest.mark.parametrize(("told", "answers"), [("success", (200, 200, 409, 409)), ("failed", (200, 409, 200, 200))])
-def test_the_first_verdict_stands(told: str, answers: tuple[int, ...]) -> None:
-    assert tuple(answer_to(state, told) for state in STATES) == answers
+@pytest.mark.parametrize(("reported", "answers"), [("success", (200, 200, 409, 409)), ("failed", (200, 409, 200, 200))])
+def test_the_first_verdict_stands(reported: str, answers: tuple[int, ...]) -> None:
+    assert tuple(answer_to(state, reported) for state in STATES) == answers
 
 
 MOVES = st.lists(st.sampled_from(["success", "failed", "reopen", "cancel"]), max_size=12)

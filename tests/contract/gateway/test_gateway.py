@@ -28,10 +28,10 @@ def test_a_request_becomes_the_documented_event() -> None:
         answer = client.post("/webhook/a?x=1&y=2", content='{"taskId":"7"}', headers={"X-Some-Header": "v"})
     # JSON without a statusCode is a 200.
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    told = answer.json()
-    assert told["said"] == "hello"
-    assert set(told["event"]) == {"body", "headers", "httpMethod", "path", "queryString"}
-    request = read_request(told["event"])
+    reported = answer.json()
+    assert reported["said"] == "hello"
+    assert set(reported["event"]) == {"body", "headers", "httpMethod", "path", "queryString"}
+    request = read_request(reported["event"])
     assert (request.method, request.path, request.query) == ("POST", "/webhook/a", {"x": "1", "y": "2"})
     assert request.body == b'{"taskId":"7"}'
     assert request.headers["x-some-header"] == "v"

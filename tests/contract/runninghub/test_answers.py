@@ -224,16 +224,16 @@ NOT_FINISHED = ({"code": 0, "data": None}, {"code": 0, "msg": "RUNNING", "data":
 UNDECIDED = ({"code": 1000, "data": None}, {"code": 9999, "data": [{"fileUrl": "https://x.example/a.png"}]})
 
 
-@pytest.mark.parametrize("told", [*NOT_FINISHED, *UNDECIDED], ids=str)
-def test_outputs_of_v1_that_leave_it_to_status(told: dict[str, Any]) -> None:
-    first = reply(told)
+@pytest.mark.parametrize("reported", [*NOT_FINISHED, *UNDECIDED], ids=str)
+def test_outputs_of_v1_that_leave_it_to_status(reported: dict[str, Any]) -> None:
+    first = reply(reported)
     assert answers.job_outputs(first, frozenset()) is None
     for word in ("QUEUED", "RUNNING", "running"):
         assert answers.job_state(first, reply({"code": 0, "data": word})).state is JobState.WORKING
     assert answers.job_state(first, reply({"code": 0, "data": "FAILED"})).state is JobState.FAILED
     assert answers.job_state(first, reply({"code": 807, "data": None})).known is False
     done = reply({"code": 0, "data": "SUCCESS"})
-    if told in NOT_FINISHED:
+    if reported in NOT_FINISHED:
         assert answers.job_state(first, done) == JobStatus(JobState.SUCCESS)
     else:
         with pytest.raises(VendorDown):
@@ -349,7 +349,7 @@ def test_an_unlisted_answer_to_a_create_is_never_called_a_refusal(status: int, b
         answers.accepted_id(ApiResponse(status, body))
     except (VendorFull, VendorRefused):
         decoded = msgspec.json.decode(body) if status not in HTTP_ON_CREATE else {}
-        told = {str(decoded.get("errorCode")).strip(), str(decoded.get("code")).strip()} if decoded else set()
-        assert status in HTTP_ON_CREATE or told & set(CODES)
+        reported = {str(decoded.get("errorCode")).strip(), str(decoded.get("code")).strip()} if decoded else set()
+        assert status in HTTP_ON_CREATE or reported & set(CODES)
     except CreateUnknown:
         return

@@ -259,9 +259,9 @@ async def test_upload_over_30_mb_809(standin: Any, client_for: Any, api: str, ke
         said = await caller.http.post(path, headers=caller.bearer, **form)
         assert said.json()["code"] == 809
         standin.arm("upload", code="809")
-        with pytest.raises(VendorRefused) as told:
+        with pytest.raises(VendorRefused) as reported:
             await upload(client, b"any bytes")
-    assert own.value.code is told.value.code is Code.PICTURE_TOO_LARGE
+    assert own.value.code is reported.value.code is Code.PICTURE_TOO_LARGE
 
 
 async def test_401_flicker(standin: Any, client_for: Any, photo: bytes) -> None:

@@ -54,17 +54,17 @@ async def test_without_a_file_there_is_nothing_to_do() -> None:
 
 def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:
     def healthy(*arguments: str) -> tuple[int, str]:
-        status, _, told = run_console(["healthy", *arguments], tmp_path, {"PATH": os.environ["PATH"]})
-        return status, told
+        status, _, reported = run_console(["healthy", *arguments], tmp_path, {"PATH": os.environ["PATH"]})
+        return status, reported
 
     path = tmp_path / "health"
-    status, told = healthy("--file", str(path))
-    assert (status, "takes no messages" in told) == (1, True)
+    status, reported = healthy("--file", str(path))
+    assert (status, "takes no messages" in reported) == (1, True)
     path.touch()
     assert healthy("--file", str(path))[0] == 0
     assert healthy()[0] == 2
-    status, told = healthy("--file", str(tmp_path))
-    assert (status, "is a folder" in told) == (2, True)
+    status, reported = healthy("--file", str(tmp_path))
+    assert (status, "is a folder" in reported) == (2, True)
 
 
 def test_a_folder_is_never_healthy(tmp_path: Path) -> None:
@@ -91,15 +91,15 @@ def test_looking_whether_it_can_be_touched_does_not_touch_it(tmp_path: Path) -> 
 
 async def test_that_it_cannot_be_touched_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[float] = []
-    told = io.StringIO()
+    reported = io.StringIO()
 
     async def soon(seconds: float) -> None:
         tries.append(seconds)
         if len(tries) == 3:
             raise asyncio.CancelledError
 
-    logs.setup(told, "INFO", "test")
+    logs.setup(reported, "INFO", "test")
     monkeypatch.setattr("consumers.runners.health.asyncio.sleep", soon)
     with pytest.raises(asyncio.CancelledError):
         await watch_health(str(tmp_path / "gone/file"), [])
-    assert (len(tries), told.getvalue().count("health.file_unwritable")) == (3, 1)
+    assert (len(tries), reported.getvalue().count("health.file_unwritable")) == (3, 1)

@@ -140,7 +140,7 @@ async def test_allowed_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sent"),
+    ("reported", "sent"),
     [
         ("/a b.png", b"/a%20b.png"),
         ("/衣 01.png", b"/%E8%A1%A3%2001.png"),
@@ -149,9 +149,9 @@ async def test_allowed_hosts(host: str) -> None:
         ("/a.png ", b"/a.png"),
     ],
 )
-async def test_a_url_is_percent_encoded_where_it_is_not(told: str, sent: bytes) -> None:
+async def test_a_url_is_percent_encoded_where_it_is_not(reported: str, sent: bytes) -> None:
     notes = Notes()
-    assert await fetch(fetcher(notes), f"https://{HOST}{told}") == PNG
+    assert await fetch(fetcher(notes), f"https://{HOST}{reported}") == PNG
     assert [request.url.raw_path for request in notes.requests] == [sent]
 
 
@@ -229,10 +229,10 @@ async def test_a_body_of_crumbs_holds_up_nobody_and_keeps_its_time_limit() -> No
     await late.close()
 
 
-@pytest.mark.parametrize(("told", "kept"), [("7", 7.0), ("120", 120.0), ("3600", 120.0), ("99999999999", 120.0)])
+@pytest.mark.parametrize(("reported", "kept"), [("7", 7.0), ("120", 120.0), ("3600", 120.0), ("99999999999", 120.0)])
 @pytest.mark.parametrize("status", [400, 503])
-async def test_a_host_may_ask_for_a_wait_but_not_beyond_the_deadline(told: str, kept: float, status: int) -> None:
-    notes = Notes(httpx.Response(status, headers={"Retry-After": told}))
+async def test_a_host_may_ask_for_a_wait_but_not_beyond_the_deadline(reported: str, kept: float, status: int) -> None:
+    notes = Notes(httpx.Response(status, headers={"Retry-After": reported}))
     with pytest.raises((FetchFailed, ResultUnusable)) as caught:
         await fetch(fetcher(notes), f"https://{HOST}/a.png")
     assert caught.value.retry_after == kept
@@ -280,8 +280,8 @@ async def test_a_name_that_changes_its_address_between_redirects_is_caught() -> 
 async def test_redirects_are_followed_by_hand(status: int) -> None:
     notes = Notes(moved("b.png?x=1", status), moved("https://a.cdn.example/c.png", status))
     assert await fetch(fetcher(notes), f"https://{HOST}/a/a.png") == PNG
-    told = [(request.headers["Host"], request.url.raw_path) for request in notes.requests]
-    assert told == [(HOST, b"/a/a.png"), (HOST, b"/a/b.png?x=1"), ("a.cdn.example", b"/c.png")]
+    reported = [(request.headers["Host"], request.url.raw_path) for request in notes.requests]
+    assert reported == [(HOST, b"/a/a.png"), (HOST, b"/a/b.png?x=1"), ("a.cdn.example", b"/c.png")]
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,8 @@ def test_the_index_lists_the_newest_first(times: list[float], which: int) -> Non
     """By user over all time, by day within its day."""
     keys = [index_keys("u", f"t{n:02d}", when)[which] for n, when in enumerate(times)]
     in_key_order = sorted(range(len(times)), key=lambda n: keys[n].split("/")[3])
-    told = [int(times[n] * 1000) for n in in_key_order]
-    assert told == sorted(told, reverse=True)
+    reported = [int(times[n] * 1000) for n in in_key_order]
+    assert reported == sorted(reported, reverse=True)
 
 
 def test_a_task_has_three_index_entries() -> None:

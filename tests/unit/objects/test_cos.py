@@ -121,10 +121,10 @@ async def test_errors_and_logs_hold_no_secret(
     cos.say(403, b"<Error><Code>SignatureDoesNotMatch</Code><StringToSign>token-one</StringToSign></Error>")
     with pytest.raises(Denied) as caught:
         await call(objects)
-    told = f"{caught.value} {caught.value.__context__} {caught.value.__cause__} {caplog.text}"
+    reported = f"{caught.value} {caught.value.__context__} {caught.value.__cause__} {caplog.text}"
     assert "q-signature" in cos.requests[0].headers["authorization"]
     for secret in ("token-one", "key-one", "q-signature", "AKIDone"):
-        assert secret not in told
+        assert secret not in reported
 
 
 async def test_create_only_is_said_on_the_wire_and_signed(cos: Any, objects: CosObjects) -> None:

@@ -12,22 +12,24 @@ from telemetry.tracing import is_valid
 
 if TYPE_CHECKING:
     from services.objects.port import ObjectInfo
-    from tests.unit.producer.conftest import World
+    from tests.unit.producer.conftest import Harness
 
 RUN = RunId("u1", "t1")
 PHOTO = InputKey("u1", "t1", "original.jpg")
 TASK_FILE = InputKey("u1", "t1", "task.json")
 
 
-async def assert_accepted(world: World, *inputs: ObjectInfo, kind: str = "model_pose12", seconds: int = 1800) -> None:
-    accepted = await world.accepted()
+async def assert_accepted(
+    harness: Harness, *inputs: ObjectInfo, kind: str = "model_pose12", seconds: int = 1800
+) -> None:
+    accepted = await harness.accepted()
     assert accepted is not None
     assert accepted.kind == kind
     assert accepted.inputs == tuple(InputRef(info.key, info.etag, info.size) for info in inputs)
-    assert (accepted.created, accepted.deadline) == (world.now, world.now + seconds)
+    assert (accepted.created, accepted.deadline) == (harness.now, harness.now + seconds)
     assert is_valid(accepted.traceparent)
-    assert await world.verdict() is None
-    (message,) = await world.sent()
+    assert await harness.verdict() is None
+    (message,) = await harness.sent()
     header = message.header
     assert (header.stage, header.run_id, header.seq, header.attempt) == (Stage.CLEAN, RUN, 0, 0)
     assert (header.kind, header.traceparent) == (kind, accepted.traceparent)
@@ -35,17 +37,17 @@ async def assert_accepted(world: World, *inputs: ObjectInfo, kind: str = "model_
     assert message.body == Clean()
 
 
-async def assert_refused(world: World, code: Code) -> None:
-    assert await world.accepted() is None
-    assert await world.verdict() == Verdict("failed", code)
-    (message,) = await world.sent()
+async def assert_refused(harness: Harness, code: Code) -> None:
+    assert await harness.accepted() is None
+    assert await harness.verdict() == Verdict("failed", code)
+    (message,) = await harness.sent()
     assert (message.header.stage, message.header.run_id) == (Stage.NOTIFY, RUN)
     assert message.header.deadline_at is None
     assert isinstance(message.body, Notify)
-    assert not (await world.records.list("index/")).items
+    assert not (await harness.records.list("index/")).items
 
 
-async def assert_nothing_said(world: World) -> None:
+async def assert_nothing_said(harness: Harness) -> None:
     """Nobody proved whose task it is: no verdict, so no callback and no refund of anybody's."""
-    assert not (await world.records.list("")).items
-    assert await world.sent() == []
+    assert not (await harness.records.list("")).items
+    assert await harness.sent() == []

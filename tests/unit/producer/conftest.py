@@ -1,4 +1,4 @@
-"""A small world for the ways in: two buckets in memory, the embedded broker, and a backend that sold something."""
+"""A small harness for the ways in: two buckets in memory, the embedded broker, and a backend that sold something."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOON = 1_763_888_400.0
 PICTURE = b"\xff\xd8\xff\xe0 a picture"
 
 
-class World:
+class Harness:
     """Everything outside, and what a test asks of it."""
 
     def __init__(self, services: Services, data: MemoryObjects, records: MemoryObjects) -> None:
@@ -98,16 +98,16 @@ class World:
         self.data.faults = self.records.faults = None
 
 
-Open = Callable[..., AbstractAsyncContextManager[World]]
+Open = Callable[..., AbstractAsyncContextManager[Harness]]
 
 
 @pytest.fixture
-def world() -> Open:
-    """Opens a world; give it `policy` fields to change the deployment."""
+def harness() -> Open:
+    """Opens a harness; give it `policy` fields to change the deployment."""
 
     @asynccontextmanager
-    async def opened(**policy: Any) -> AsyncGenerator[World]:
-        holder: list[World] = []
+    async def opened(**policy: Any) -> AsyncGenerator[Harness]:
+        holder: list[Harness] = []
 
         def clock() -> float:
             return holder[0].now if holder else NOON
@@ -128,7 +128,7 @@ def world() -> Open:
             policy=Policy(**{"ticket_secret": SECRET, **policy}),
             clock=clock,
         )
-        holder.append(World(out, data, records))
+        holder.append(Harness(out, data, records))
         try:
             yield holder[0]
         finally:

@@ -31,8 +31,8 @@ CLEAN_PARAMS = {"format": "webp", "quality": 80}
 # ---- what was sold ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_picture_with_its_ticket_is_accepted(world: Open) -> None:
-    async with world() as here:
+async def test_a_picture_with_its_ticket_is_accepted(harness: Open) -> None:
+    async with harness() as here:
         info = await here.upload()
         assert await take_in(PHOTO, here.out) == "accepted"
         await assert_accepted(here, info)
@@ -43,8 +43,8 @@ async def test_a_picture_with_its_ticket_is_accepted(world: Open) -> None:
         assert [entry.key.endswith("/t1") for entry in entries] == [True]
 
 
-async def test_parameters_that_were_sold(world: Open) -> None:
-    async with world() as here:
+async def test_parameters_that_were_sold(harness: Open) -> None:
+    async with harness() as here:
         params = msgspec.json.encode(CLEAN_PARAMS).decode()
         ticket = here.ticket(kind="basic_clean", params=CLEAN_PARAMS)
         info = await here.upload(kind="basic_clean", params=params, ticket=ticket)
@@ -52,8 +52,8 @@ async def test_parameters_that_were_sold(world: Open) -> None:
         await assert_accepted(here, info, kind="basic_clean", seconds=600)
 
 
-async def test_several_inputs_named_by_task_json(world: Open) -> None:
-    async with world() as here:
+async def test_several_inputs_named_by_task_json(harness: Open) -> None:
+    async with harness() as here:
         pictures = [await here.data.put(f"input/u1/t1/{name}", name.encode()) for name in ("b.png", "a.JPG", "c.webp")]
         ticket = here.ticket(kind="basic_clean", params=CLEAN_PARAMS, inputs=3)
         document = {"kind": "basic_clean", "params": CLEAN_PARAMS, "ticket": ticket}
@@ -81,20 +81,20 @@ async def test_several_inputs_named_by_task_json(world: Open) -> None:
     ],
 )
 async def test_an_upload_that_cannot_be_done_is_refused_with_a_code(
-    world: Open, upload: dict[str, Any], code: Code
+    harness: Open, upload: dict[str, Any], code: Code
 ) -> None:
-    async with world() as here:
+    async with harness() as here:
         await here.upload(**upload)
         assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, code)
 
 
-async def test_a_picture_beyond_the_picture_services_limit(world: Open) -> None:
-    async with world() as here:
+async def test_a_picture_beyond_the_picture_services_limit(harness: Open) -> None:
+    async with harness() as here:
         fits = await here.upload(body=bytes(MAX_PICTURE_BYTES))
         assert await take_in(PHOTO, here.out) == "accepted"
         await assert_accepted(here, fits)
-    async with world() as here:
+    async with harness() as here:
         await here.upload(body=bytes(MAX_PICTURE_BYTES + 1))
         assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, Code.PICTURE_TOO_LARGE)
@@ -118,8 +118,8 @@ UNREADABLE_FILES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE_FILES)
-async def test_a_task_file_that_holds_no_ticket_says_nothing_of_the_task(world: Open, name: str) -> None:
-    async with world() as here:
+async def test_a_task_file_that_holds_no_ticket_says_nothing_of_the_task(harness: Open, name: str) -> None:
+    async with harness() as here:
         await here.data.put("input/u1/t1/a.jpg", b"a")
         await here.task_file(UNREADABLE_FILES[name])
         assert await take_in(TASK_FILE, here.out) == "rejected"
@@ -145,9 +145,9 @@ BAD_FILES: dict[str, tuple[Any, Code]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(world: Open, name: str) -> None:
+async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(harness: Open, name: str) -> None:
     document, code = BAD_FILES[name]
-    async with world() as here:
+    async with harness() as here:
         await here.data.put("input/u1/t1/a.jpg", b"a")
         await here.data.put("input/u1/t1/empty.png", b"")
         await here.data.put("input/u1/t2/a.jpg", b"of another task")
@@ -159,8 +159,8 @@ async def test_a_task_file_that_cannot_be_done_is_refused_with_a_code(world: Ope
 
 
 @pytest.mark.parametrize("required", [False, True])
-async def test_an_upload_that_is_gone_says_nothing_of_the_task(world: Open, *, required: bool) -> None:
-    async with world(ticket_required=required) as here:
+async def test_an_upload_that_is_gone_says_nothing_of_the_task(harness: Open, *, required: bool) -> None:
+    async with harness(ticket_required=required) as here:
         assert await take_in(PHOTO, here.out) == "rejected"
         await assert_nothing_said(here)
 
@@ -168,8 +168,8 @@ async def test_an_upload_that_is_gone_says_nothing_of_the_task(world: Open, *, r
 # ---- again, beside each other, and while things break ----------------------------------------------------------------
 
 
-async def test_the_same_upload_again_publishes_the_first_message_again(world: Open) -> None:
-    async with world() as here:
+async def test_the_same_upload_again_publishes_the_first_message_again(harness: Open) -> None:
+    async with harness() as here:
         await here.upload()
         assert await take_in(PHOTO, here.out) == "accepted"
         accepted = await here.accepted()
@@ -184,8 +184,8 @@ async def test_the_same_upload_again_publishes_the_first_message_again(world: Op
 
 
 @pytest.mark.parametrize("status", ["success", "failed", "cancelled"])
-async def test_a_run_that_has_ended_is_left_alone(world: Open, status: Any) -> None:
-    async with world() as here:
+async def test_a_run_that_has_ended_is_left_alone(harness: Open, status: Any) -> None:
+    async with harness() as here:
         await here.upload()
         await take_in(PHOTO, here.out)
         await here.sent()
@@ -194,8 +194,8 @@ async def test_a_run_that_has_ended_is_left_alone(world: Open, status: Any) -> N
         assert await here.sent() == []
 
 
-async def test_a_task_cancelled_before_its_upload_is_not_begun(world: Open) -> None:
-    async with world() as here:
+async def test_a_task_cancelled_before_its_upload_is_not_begun(harness: Open) -> None:
+    async with harness() as here:
         await here.out.ledger.write(RUN, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
         await here.upload()
         assert await take_in(PHOTO, here.out) == "ended"
@@ -203,8 +203,8 @@ async def test_a_task_cancelled_before_its_upload_is_not_begun(world: Open) -> N
         assert all(message.header.stage == Stage.NOTIFY for message in await here.sent())
 
 
-async def test_a_second_upload_does_not_swap_the_picture_of_a_task(world: Open) -> None:
-    async with world() as here:
+async def test_a_second_upload_does_not_swap_the_picture_of_a_task(harness: Open) -> None:
+    async with harness() as here:
         first = await here.upload(body=b"first")
         assert await take_in(PHOTO, here.out) == "accepted"
         await here.upload(body=b"second", ticket="forged")
@@ -215,8 +215,8 @@ async def test_a_second_upload_does_not_swap_the_picture_of_a_task(world: Open) 
         assert await here.verdict() is None
 
 
-async def test_many_deliveries_of_one_upload_make_one_task(world: Open) -> None:
-    async with world() as here:
+async def test_many_deliveries_of_one_upload_make_one_task(harness: Open) -> None:
+    async with harness() as here:
         await here.upload()
         async with asyncio.timeout(PATIENCE_S):
             found = await asyncio.gather(*(take_in(PHOTO, here.out) for _ in range(10)))
@@ -226,8 +226,8 @@ async def test_many_deliveries_of_one_upload_make_one_task(world: Open) -> None:
         assert len({(message.header.traceparent, message.header.deadline_at) for message in messages}) == 1
 
 
-async def test_two_uploads_beside_each_other_make_one_task(world: Open) -> None:
-    async with world() as here:
+async def test_two_uploads_beside_each_other_make_one_task(harness: Open) -> None:
+    async with harness() as here:
         await here.upload("input/u1/t1/original.jpg", b"one")
         await here.upload("input/u1/t1/original.png", b"two")
         keys = [PHOTO, InputKey("u1", "t1", "original.png")]
@@ -239,8 +239,8 @@ async def test_two_uploads_beside_each_other_make_one_task(world: Open) -> None:
         assert len({message.header.traceparent for message in await here.sent()}) == 1
 
 
-async def test_who_would_refuse_looks_again_whether_another_has_accepted(world: Open) -> None:
-    async with world() as here:
+async def test_who_would_refuse_looks_again_whether_another_has_accepted(harness: Open) -> None:
+    async with harness() as here:
         await here.upload()
         accepted_by_another = False
 
@@ -258,8 +258,8 @@ async def test_who_would_refuse_looks_again_whether_another_has_accepted(world: 
         assert [message.header.stage for message in await here.sent()] == [Stage.CLEAN, Stage.CLEAN]
 
 
-async def test_a_task_file_replaced_while_it_is_read_is_no_fault_of_the_task(world: Open) -> None:
-    async with world() as here:
+async def test_a_task_file_replaced_while_it_is_read_is_no_fault_of_the_task(harness: Open) -> None:
+    async with harness() as here:
         await here.data.put("input/u1/t1/a.jpg", b"a")
         await here.task_file(file(ticket="typo"))
 
@@ -279,9 +279,9 @@ async def test_a_task_file_replaced_while_it_is_read_is_no_fault_of_the_task(wor
 @pytest.mark.parametrize("operation", ["head", "get"])
 @pytest.mark.parametrize("error", [ObjectsDown, Denied])
 async def test_a_store_that_is_away_or_refuses_us_fails_no_task(
-    world: Open, operation: str, error: type[ScfWorkersError]
+    harness: Open, operation: str, error: type[ScfWorkersError]
 ) -> None:
-    async with world() as here:
+    async with harness() as here:
         await here.data.put("input/u1/t1/a.jpg", b"a")
         await here.task_file(file(ticket=here.ticket(kind="basic_clean")))
 
@@ -300,11 +300,11 @@ async def test_a_store_that_is_away_or_refuses_us_fails_no_task(
 @pytest.mark.parametrize("refused", [False, True])
 @pytest.mark.parametrize("done", [False, True])
 async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end(
-    world: Open, *, refused: bool, done: bool
+    harness: Open, *, refused: bool, done: bool
 ) -> None:
     """Cut each operation of the ledger in turn, before or behind its effect, then call again."""
     for turn in range(20):
-        async with world() as here:
+        async with harness() as here:
             await here.upload(ticket=here.ticket(expires=1_000) if refused else None)
             count = 0
 
@@ -336,8 +336,8 @@ async def test_wherever_the_ledger_fails_the_next_call_brings_it_to_the_same_end
     pytest.fail("the ledger was asked more often than this test thought")
 
 
-async def test_an_index_that_fails_costs_the_task_nothing_and_is_written_later(world: Open) -> None:
-    async with world() as here:
+async def test_an_index_that_fails_costs_the_task_nothing_and_is_written_later(harness: Open) -> None:
+    async with harness() as here:
         await here.upload()
 
         async def cut(operation: str, key: str, *, done: bool) -> None:
@@ -356,16 +356,16 @@ async def test_an_index_that_fails_costs_the_task_nothing_and_is_written_later(w
         assert len((await here.records.list("index/")).items) == 3
 
 
-async def test_a_refusal_that_was_not_published_is_published_by_the_next_call(world: Open) -> None:
-    async with world() as here:
+async def test_a_refusal_that_was_not_published_is_published_by_the_next_call(harness: Open) -> None:
+    async with harness() as here:
         await here.upload(ticket=here.ticket(expires=1_000))
         await here.out.ledger.write(RUN, Verdict.at(), Verdict("failed", Code.TICKET_EXPIRED))
         assert await take_in(PHOTO, here.out) == "ended"
         assert [message.header.stage for message in await here.sent()] == [Stage.NOTIFY]
 
 
-async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(world: Open) -> None:
-    async with world() as here:
+async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(harness: Open) -> None:
+    async with harness() as here:
         await here.upload()
         wrong = Ledger(here.records, clock=lambda: here.now + 7200, nonce=lambda: "wrong-clock")
         object.__setattr__(here.out, "ledger", wrong)
@@ -380,30 +380,30 @@ async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(worl
 
 
 @pytest.mark.parametrize("name", ["task.json", "original.jpg", "original.JPEG", "original.webp", "original.HEIC"])
-async def test_an_upload_is_found_without_an_event(world: Open, name: str) -> None:
-    async with world() as here:
+async def test_an_upload_is_found_without_an_event(harness: Open, name: str) -> None:
+    async with harness() as here:
         assert await find_upload("u1", "t1", here.out.objects) is None
         await here.data.put(f"input/u1/t1/{name}", b"x")
         await here.data.put("input/u1/t2/original.jpg", b"x")
         assert await find_upload("u1", "t1", here.out.objects) == InputKey("u1", "t1", name)
 
 
-async def test_a_task_file_goes_before_a_picture(world: Open) -> None:
-    async with world() as here:
+async def test_a_task_file_goes_before_a_picture(harness: Open) -> None:
+    async with harness() as here:
         await here.data.put("input/u1/t1/original.jpg", b"x")
         await here.data.put("input/u1/t1/task.json", b"x")
         assert await find_upload("u1", "t1", here.out.objects) == TASK_FILE
 
 
-async def test_a_picture_that_can_be_read_goes_before_one_that_cannot(world: Open) -> None:
-    async with world() as here:
+async def test_a_picture_that_can_be_read_goes_before_one_that_cannot(harness: Open) -> None:
+    async with harness() as here:
         for name in ("original.avif", "original.exe.zip", "original.gif", "original.png", "other.jpg"):
             await here.data.put(f"input/u1/t1/{name}", b"x")
         assert await find_upload("u1", "t1", here.out.objects) == InputKey("u1", "t1", "original.png")
 
 
-async def test_a_store_that_is_away_is_not_taken_for_no_upload(world: Open) -> None:
-    async with world() as here:
+async def test_a_store_that_is_away_is_not_taken_for_no_upload(harness: Open) -> None:
+    async with harness() as here:
 
         async def away(operation: str, key: str, *, done: bool) -> None:
             raise ObjectsDown(key)

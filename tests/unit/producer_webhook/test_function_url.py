@@ -36,10 +36,10 @@ def test_header_names_are_read_whatever_their_case() -> None:
     assert request.headers["content-type"] == "text/plain"
 
 
-@pytest.mark.parametrize("told", [True, "true"])
-def test_a_body_that_says_it_is_base64_is_unpacked(told: Any) -> None:
+@pytest.mark.parametrize("reported", [True, "true"])
+def test_a_body_that_says_it_is_base64_is_unpacked(reported: Any) -> None:
     packed = base64.b64encode(b"\xff\x00").decode()
-    assert read_request({"body": packed, "isBase64Encoded": told}).body == b"\xff\x00"
+    assert read_request({"body": packed, "isBase64Encoded": reported}).body == b"\xff\x00"
 
 
 def test_a_body_that_says_so_and_is_not_is_refused() -> None:

@@ -1,15 +1,15 @@
-"""Coroutine tests here run on virtual time, as those of the engine do; a `house` asked for is open while they run."""
+"""Coroutine tests here run on virtual time, as those of the engine do; a `harness` asked for is open while they run."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.engine.conftest import pytest_pyfunc_call
-from tests.unit.sweep.house import House
+from tests.unit.sweep.harness import SweepHarness
 
-__all__ = ["house", "pytest_pyfunc_call"]
+__all__ = ["harness", "pytest_pyfunc_call"]
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def harness() -> SweepHarness:
+    return SweepHarness()

@@ -14,7 +14,7 @@ from services.backend import UnfinishedTask
 from services.errors import CheckFailed
 from tasks.ending.finish import DELIVER_FOR_S
 from tests.engine.virtual import EPOCH
-from tests.unit.sweep.house import House
+from tests.unit.sweep.harness import SweepHarness
 
 ODD = {
     "created in milliseconds": ("t9", "u1", 0, EPOCH * 1000),
@@ -34,12 +34,12 @@ odd_rows = pytest.mark.parametrize("row", [UnfinishedTask(*row, "basic_clean") f
 
 @odd_rows
 async def test_a_row_that_no_verdict_may_come_of_raises_an_alarm_that_names_it(
-    house: House, row: UnfinishedTask, caplog: pytest.LogCaptureFixture
+    harness: SweepHarness, row: UnfinishedTask, caplog: pytest.LogCaptureFixture
 ) -> None:
     await asyncio.sleep(700)
-    house.backend.lost.append(row)
-    swept = await house.sweep()
-    await house.drain()
+    harness.backend.lost.append(row)
+    swept = await harness.sweep()
+    await harness.drain()
     assert swept.odd == 1
     (line,) = [record for record in caplog.records if record.getMessage() == "sweep.row_odd"]
     assert line.levelname == "ERROR"
@@ -47,38 +47,40 @@ async def test_a_row_that_no_verdict_may_come_of_raises_an_alarm_that_names_it(
     assert (fields["task_id"], fields["step"]) == (row.task, row.step)
     assert fields["why"]
     # Nothing else than a wake came of it: no dead letter every three minutes.
-    assert await house.desk() == []
+    assert await harness.dead_letters() == []
 
 
 @odd_rows
-async def test_the_doctor_names_such_a_row(house: House, row: UnfinishedTask) -> None:
-    house.backend.lost.append(row)
-    (check,) = backend_checks(house.out.backend, clock=house.now)
+async def test_the_doctor_names_such_a_row(harness: SweepHarness, row: UnfinishedTask) -> None:
+    harness.backend.lost.append(row)
+    (check,) = backend_checks(harness.out.backend, clock=harness.now)
     with pytest.raises(CheckFailed, match=f"step {row.step}: ") as raised:
         await check.run()
     assert row.task[:40] in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["-t", "_t", "--", "t-", "-" * 64])
-async def test_ids_that_begin_with_a_dash_or_an_underscore_are_tasks_like_others(house: House, name: str) -> None:
-    created = house.now()
-    house.backend.book.sell(name, name, 0, "basic_clean", "{}", created)
-    await asyncio.sleep(house.out.policy.upload_limit_s + 700)
-    swept = await house.sweep()
+async def test_ids_that_begin_with_a_dash_or_an_underscore_are_tasks_like_others(
+    harness: SweepHarness, name: str
+) -> None:
+    created = harness.now()
+    harness.backend.book.sell(name, name, 0, "basic_clean", "{}", created)
+    await asyncio.sleep(harness.out.policy.upload_limit_s + 700)
+    swept = await harness.sweep()
     assert (swept.woken, swept.odd, swept.errors) == (1, 0, 0)
-    await house.drain()
+    await harness.drain()
     run = RunId(name, name)
-    assert (await house.verdict(run)).code == Code.NOT_UPLOADED
-    assert house.state(run) == ("failed", 1, 1)
+    assert (await harness.verdict(run)).code == Code.NOT_UPLOADED
+    assert harness.state(run) == ("failed", 1, 1)
 
 
 async def test_a_task_delivered_days_ago_and_listed_all_the_same_raises_an_alarm(
-    house: House, caplog: pytest.LogCaptureFixture
+    harness: SweepHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = await house.order()
-    await house.drain()
-    house.list_again(run)
+    run = await harness.order()
+    await harness.drain()
+    harness.list_again(run)
     await asyncio.sleep(DELIVER_FOR_S + 3600)
-    swept = await house.sweep()
+    swept = await harness.sweep()
     assert (swept.given_up, swept.odd) == (1, 1)
     assert "sweep.row_odd" in caplog.messages

@@ -187,18 +187,18 @@ def test_nothing_secret_gets_into_a_span(kept: Kept) -> None:
         span(SpanName.PROCESS, VALID, key="https://host/a.png?q-signature=abcdef", ticket="tttttt"),
     ):
         raise RuntimeError("Authorization: Bearer abcdefgh")
-    told = json.dumps(dict(kept.one("process").attributes))
-    assert "abcdef" not in told
-    assert "tttttt" not in told
+    reported = json.dumps(dict(kept.one("process").attributes))
+    assert "abcdef" not in reported
+    assert "tttttt" not in reported
 
 
 def test_attributes_are_plain_and_short(kept: Kept) -> None:
     with span(SpanName.PROCESS, VALID, key="x" * 5000, files=[1, "a"], size=1.5, mine=True, body=b"12345"):
         pass
-    told = kept.one("process").attributes
-    assert len(str(told["key"])) == 1000
-    assert told["files"] == '[1,"a"]'
-    assert (told["size"], told["mine"], told["body"]) == (1.5, True, "<5 bytes>")
+    reported = kept.one("process").attributes
+    assert len(str(reported["key"])) == 1000
+    assert reported["files"] == '[1,"a"]'
+    assert (reported["size"], reported["mine"], reported["body"]) == (1.5, True, "<5 bytes>")
 
 
 def test_a_link_is_kept_when_it_is_one(kept: Kept) -> None:

@@ -79,7 +79,7 @@ class Source:
             then(None)
 
 
-class House:
+class ConsumerRig:
     """A consumer of one topic, and its native consumers so far."""
 
     def __init__(self, prefetch: int = 1) -> None:
@@ -106,18 +106,18 @@ class House:
 
 def test_a_held_message_that_is_redelivered_is_delivered_once() -> None:
     async def body() -> None:
-        house = House()
-        held = await house.receive(1)
-        await house.renew()
-        assert house.sources[0].closed
-        receiving = asyncio.ensure_future(house.consumer.receive())
+        rig = ConsumerRig()
+        held = await rig.receive(1)
+        await rig.renew()
+        assert rig.sources[0].closed
+        receiving = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        fresh = house.sources[1]
+        fresh = rig.sources[1]
         fresh.bring(1)
         assert len(fresh.asked) == 1, "the receive still waits, so it requests again"
         fresh.bring(2)
         assert (await receiving).payload == b"2"
-        await house.consumer.ack(held)
+        await rig.consumer.ack(held)
         assert fresh.acked == [1]
         assert not fresh.released
 
@@ -126,57 +126,57 @@ def test_a_held_message_that_is_redelivered_is_delivered_once() -> None:
 
 def test_an_acked_message_that_is_redelivered_is_acked_again() -> None:
     async def body() -> None:
-        house = House()
-        await house.consumer.ack(await house.receive(1))
-        await house.renew()
-        receiving = asyncio.ensure_future(house.consumer.receive())
+        rig = ConsumerRig()
+        await rig.consumer.ack(await rig.receive(1))
+        await rig.renew()
+        receiving = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        house.sources[1].bring(1)
-        house.sources[1].bring(2)
+        rig.sources[1].bring(1)
+        rig.sources[1].bring(2)
         assert (await receiving).payload == b"2"
-        assert house.sources[1].acked == [1]
+        assert rig.sources[1].acked == [1]
 
     virtually(body)
 
 
 def test_an_id_that_a_wiped_broker_reuses_is_a_new_message() -> None:
     async def body() -> None:
-        house = House()
-        await house.consumer.ack(await house.receive(1))
+        rig = ConsumerRig()
+        await rig.consumer.ack(await rig.receive(1))
         await asyncio.sleep(601)
-        await house.renew()
-        assert (await house.receive(1)).payload == b"1"
+        await rig.renew()
+        assert (await rig.receive(1)).payload == b"1"
 
     virtually(body)
 
 
 def test_a_waiting_receive_continues_after_a_renewal() -> None:
     async def body() -> None:
-        house = House()
-        receiving = asyncio.ensure_future(house.consumer.receive())
+        rig = ConsumerRig()
+        receiving = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        late = house.sources[0].asked[0]
-        await house.renew()
+        late = rig.sources[0].asked[0]
+        await rig.renew()
         late(Arrival(Message(8)))  # from a connection that is gone: the broker delivers it again
-        house.sources[1].bring(9)
+        rig.sources[1].bring(9)
         assert (await receiving).payload == b"9"
-        assert house.consumer.held == {"poll": 1}
+        assert rig.consumer.held == {"poll": 1}
 
     virtually(body)
 
 
 def test_an_early_message_is_kept_until_it_is_due() -> None:
     async def body() -> None:
-        house, loop = House(), asyncio.get_running_loop()
-        receiving = asyncio.ensure_future(house.consumer.receive())
+        rig, loop = ConsumerRig(), asyncio.get_running_loop()
+        receiving = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        house.sources[0].bring(1, due=wall() + 0.9)
-        house.sources[0].bring(2)
+        rig.sources[0].bring(1, due=wall() + 0.9)
+        rig.sources[0].bring(2)
         assert (await receiving).payload == b"2"
-        assert (await house.consumer.receive()).payload == b"1"
+        assert (await rig.consumer.receive()).payload == b"1"
         assert loop.time() == pytest.approx(0.9, abs=0.002)
         # The difference comes from another clock: the engine checks the due time.
-        assert (await house.receive(3, due=wall() + 600)).payload == b"3"
+        assert (await rig.receive(3, due=wall() + 600)).payload == b"3"
         assert loop.time() < 1
 
     virtually(body)
@@ -184,10 +184,10 @@ def test_an_early_message_is_kept_until_it_is_due() -> None:
 
 def test_the_number_of_early_messages_is_bounded() -> None:
     async def body() -> None:
-        house = House()
-        receiving = asyncio.ensure_future(house.consumer.receive())
+        rig = ConsumerRig()
+        receiving = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        source, number = house.sources[0], 0
+        source, number = rig.sources[0], 0
         while source.asked:
             number += 1
             source.bring(number, due=wall() + 1)
@@ -197,7 +197,7 @@ def test_the_number_of_early_messages_is_bounded() -> None:
         # Due, but no receive waits: release it for another worker.
         assert len(source.released) == 63
         assert not source.asked
-        waiting = asyncio.ensure_future(house.consumer.receive())
+        waiting = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
         source.bring(65)
         assert (await waiting).payload == b"65"
@@ -208,19 +208,19 @@ def test_the_number_of_early_messages_is_bounded() -> None:
 @pytest.mark.parametrize("prefetch", [0, 1])
 def test_after_a_release_every_arriving_message_is_released(prefetch: int) -> None:
     async def body() -> None:
-        house = House(prefetch)
-        source = house.sources[0]
-        receiving = [asyncio.ensure_future(house.consumer.receive()) for _ in range(2)]
+        rig = ConsumerRig(prefetch)
+        source = rig.sources[0]
+        receiving = [asyncio.ensure_future(rig.consumer.receive()) for _ in range(2)]
         await asyncio.sleep(0)
         source.bring(1)
         held = await receiving[0]
         receiving[1].cancel()
         await asyncio.wait({receiving[1]})
-        await house.consumer.release(held)
+        await rig.consumer.release(held)
         source.bring(2)
         assert source.released == [1, 2]
         assert len(source.asked) == prefetch, "prefetched messages are requested, to be released"
-        again = asyncio.ensure_future(house.consumer.receive())
+        again = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
         source.bring(1)
         assert await again == held
@@ -231,14 +231,14 @@ def test_after_a_release_every_arriving_message_is_released(prefetch: int) -> No
 @pytest.mark.parametrize("prefetch", [0, 5])
 def test_a_consumer_with_prefetch_keeps_one_request_open_and_another_one_for_each_receive(prefetch: int) -> None:
     async def body() -> None:
-        house = House(prefetch)
-        waiting = [asyncio.ensure_future(house.consumer.receive()) for _ in range(3)]
+        rig = ConsumerRig(prefetch)
+        waiting = [asyncio.ensure_future(rig.consumer.receive()) for _ in range(3)]
         await asyncio.sleep(0)
-        assert len(house.sources[0].asked) == (1 if prefetch else 3)
+        assert len(rig.sources[0].asked) == (1 if prefetch else 3)
         for entry in range(3):
-            house.sources[0].bring(entry)
+            rig.sources[0].bring(entry)
         assert {(await one).payload for one in waiting} == {b"0", b"1", b"2"}
-        assert not house.sources[0].asked, "no receive waits"
+        assert not rig.sources[0].asked, "no receive waits"
 
     virtually(body)
 
@@ -246,15 +246,15 @@ def test_a_consumer_with_prefetch_keeps_one_request_open_and_another_one_for_eac
 @pytest.mark.parametrize("late", [False, True])
 def test_a_cancelled_receive_leaves_its_message_to_the_next_one(*, late: bool) -> None:
     async def body() -> None:
-        house = House()
-        first, second = (asyncio.ensure_future(house.consumer.receive()) for _ in range(2))
+        rig = ConsumerRig()
+        first, second = (asyncio.ensure_future(rig.consumer.receive()) for _ in range(2))
         await asyncio.sleep(0)
         if late:
-            house.sources[0].bring(1)
+            rig.sources[0].bring(1)
         first.cancel()
         await asyncio.wait([first])
         if not late:
-            house.sources[0].bring(1)
+            rig.sources[0].bring(1)
         assert (await second).payload == b"1"
 
     virtually(body)
@@ -262,13 +262,13 @@ def test_a_cancelled_receive_leaves_its_message_to_the_next_one(*, late: bool) -
 
 def test_a_new_receive_may_be_first_and_the_waiting_one_gets_the_next_message() -> None:
     async def body() -> None:
-        house = House()
-        waiting = asyncio.ensure_future(house.consumer.receive())
+        rig = ConsumerRig()
+        waiting = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        house.sources[0].bring(1)
-        assert (await house.consumer.receive()).payload == b"1"
+        rig.sources[0].bring(1)
+        assert (await rig.consumer.receive()).payload == b"1"
         await asyncio.sleep(0)
-        house.sources[0].bring(2)
+        rig.sources[0].bring(2)
         assert (await waiting).payload == b"2"
 
     virtually(body)
@@ -276,17 +276,17 @@ def test_a_new_receive_may_be_first_and_the_waiting_one_gets_the_next_message() 
 
 def test_a_closed_consumer_delivers_nothing() -> None:
     async def body() -> None:
-        house = House()
-        receiving = asyncio.ensure_future(house.consumer.receive())
+        rig = ConsumerRig()
+        receiving = asyncio.ensure_future(rig.consumer.receive())
         await asyncio.sleep(0)
-        house.sources[0].bring(1, due=wall() + 1)
-        await house.consumer.close()
-        await house.consumer.close()
+        rig.sources[0].bring(1, due=wall() + 1)
+        await rig.consumer.close()
+        await rig.consumer.close()
         with pytest.raises(Closed):
             await receiving
         await asyncio.sleep(5)
         with pytest.raises(Closed):
-            await house.consumer.receive()
+            await rig.consumer.receive()
 
     virtually(body)
 
@@ -301,8 +301,8 @@ def test_a_malformed_due_time_means_due_at_once(due: str) -> None:
 def test_a_failing_callback_does_not_delay_the_next_ones() -> None:
     async def body() -> None:
         wakeups, done = Wakeups(), asyncio.Event()
-        told: list[object] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        reported: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
 
         def fails() -> None:
             raise ZeroDivisionError
@@ -313,6 +313,6 @@ def test_a_failing_callback_does_not_delay_the_next_ones() -> None:
 
         await asyncio.to_thread(from_outside)
         await asyncio.wait_for(done.wait(), PATIENCE_S)
-        assert [type(error) for error in told] == [ZeroDivisionError]
+        assert [type(error) for error in reported] == [ZeroDivisionError]
 
     asyncio.run(body())

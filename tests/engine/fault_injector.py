@@ -1,4 +1,4 @@
-"""The hands of fate: what goes wrong, where, and how often. Every effect on something outside passes here twice."""
+"""The hands of injector: what goes wrong, where, and how often. Every effect on something outside passes here twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Hook(Protocol):
     def __call__(self, place: str, *, done: bool) -> Awaitable[None]: ...
 
 
-class Fate:
+class FaultInjector:
     """Faults that were ordered, and a hook that sees everything.
 
     A place reads `{who}.{verb} {what}`, such as `ledger.put_new ledger/u/t/0-0/verdict` or `vendor.create`.

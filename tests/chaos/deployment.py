@@ -1,4 +1,4 @@
-"""A shop on stand-ins whose workers are real processes, on a real Pulsar: what every test of this folder has."""
+"""A deployment on stand-ins whose workers are real processes, on a real Pulsar: what every test of this folder has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.context import Services
 from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
 
-__all__ = ["HANDS", "PUMP", "Shop", "Worker", "opened", "through", "until"]
+__all__ = ["HANDS", "PUMP", "Deployment", "Worker", "opened", "through", "until"]
 
 P = ParamSpec("P")
 
@@ -96,11 +96,11 @@ def _parsed(line: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"event": "", "text": line}
 
 
-class Shop:
+class Deployment:
     """Sells tasks and looks what becomes of them. Made by `opened`."""
 
-    def __init__(self, world: Sandbox, folder: Path, client: Client, services: Services) -> None:
-        self._world = world
+    def __init__(self, sandbox: Sandbox, folder: Path, client: Client, services: Services) -> None:
+        self._sandbox = sandbox
         self._folder = folder
         self._client = client
         self.out = services
@@ -120,7 +120,7 @@ class Shop:
     async def work(self, *argv: str, name: str = "") -> Worker:
         """Start a worker."""
         log = self._folder / f"{name or f'worker-{len(self._workers)}'}.log"
-        worker = await asyncio.to_thread(Worker, self._world.environ, log, argv or PUMP)
+        worker = await asyncio.to_thread(Worker, self._sandbox.environ, log, argv or PUMP)
         self._workers.append(worker)
         return worker
 
@@ -145,7 +145,7 @@ class Shop:
 
     async def ended(self, sold: Sold) -> dict[str, Any]:
         """The backend's row of a task."""
-        (row,) = (await asyncio.to_thread(self._world.quota_account, sold.task_id))["tasks"]
+        (row,) = (await asyncio.to_thread(self._sandbox.quota_account, sold.task_id))["tasks"]
         return dict(row)
 
     async def judge(self, sold: Sold, status: str, code: str = "") -> None:
@@ -162,7 +162,7 @@ class Shop:
 
     async def stats(self) -> dict[str, Any]:
         """What the vendor was asked for."""
-        return await asyncio.to_thread(self._world.vendor_stats)
+        return await asyncio.to_thread(self._sandbox.vendor_stats)
 
     async def close(self) -> None:
         """End the workers."""
@@ -175,33 +175,33 @@ class Shop:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float = 2.0) -> AsyncGenerator[Shop]:
-    """A shop on a broker that variables name.
+async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float = 2.0) -> AsyncGenerator[Deployment]:
+    """A deployment on a broker that variables name.
 
     Args:
         folder: for everything it keeps.
         broker: variables of the broker.
         duration_s: seconds a vendor's job takes.
     """
-    world = await asyncio.to_thread(
-        lambda: Sandbox(folder / "world", HANDLERS, duration_s=duration_s, broker=broker).start()
+    sandbox = await asyncio.to_thread(
+        lambda: Sandbox(folder / "sandbox", HANDLERS, duration_s=duration_s, broker=broker).start()
     )
     try:
-        settings = load_settings(world.environ)
+        settings = load_settings(sandbox.environ)
         async with (
             open_client(settings) as client,
-            open_services(settings, lambda: world.environ, vendors=False) as services,
+            open_services(settings, lambda: sandbox.environ, vendors=False) as services,
         ):
-            shop = Shop(world, folder, client, services)
+            deployment = Deployment(sandbox, folder, client, services)
             try:
-                yield shop
+                yield deployment
             except BaseException as error:
-                await shop.close()
-                error.add_note(await asyncio.to_thread(shop.last_words))
+                await deployment.close()
+                error.add_note(await asyncio.to_thread(deployment.last_words))
                 raise
-            await shop.close()
+            await deployment.close()
     finally:
-        await asyncio.to_thread(world.stop)
+        await asyncio.to_thread(sandbox.stop)
 
 
 def through(body: Callable[P, Awaitable[None]]) -> Callable[P, None]:

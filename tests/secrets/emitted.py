@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from telemetry.instruments import Metric
 from telemetry.tracing import Finished
 
-__all__ = ["Told"]
+__all__ = ["Emitted"]
 
 
-class Told:
+class Emitted:
     """Catches logs, spans and measurements.
 
     Args:

@@ -16,15 +16,15 @@ from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy
 from telemetry.secrets import Secret
-from tests.bad_input.shop import Shop
+from tests.bad_input.harness import TicketHarness
 from tests.engine.standins import FILES_HOST, JPEG, JPEG_END
 from tests.secrets.plants import ENVIRONMENT, Plants
 
-__all__ = ["JOB", "SIGNED", "World", "echo_of"]
+__all__ = ["JOB", "SIGNED", "Harness", "echo_of"]
 
 JOB: Final = "1850925505116598273"
 SIGNED: Final = "plantedResultSignature3Xw8Lq0Zr5"
-_HOOKS: Final = "https://hooks.shop.example"
+_HOOKS: Final = "https://hooks.harness.example"
 _WORKFLOW: Final = Workflow(
     workflow_id="1990000000000000012",
     inputs={"photo": Node(node_id="10", field="image")},
@@ -146,11 +146,11 @@ def _backend(_: httpx.Request, echo: str) -> httpx.Response:
     return httpx.Response(200, json={"ok": True, "echo": echo})
 
 
-class World(Shop):
-    """A shop whose vendor and backend are reached by the product's own clients.
+class Harness(TicketHarness):
+    """A harness whose vendor and backend are reached by the product's own clients.
 
     Args:
-        plants: what must not come out of it; what this world makes itself is added.
+        plants: what must not come out of it; what this harness makes itself is added.
     """
 
     def __init__(self, plants: Plants) -> None:
@@ -163,7 +163,7 @@ class World(Shop):
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         backend = Backend(
-            base_url="https://backend.shop.example",
+            base_url="https://backend.harness.example",
             secret=Secret(ENVIRONMENT["INTERNAL_CALLBACK_SECRET"]),
             clock=self.now,
             transport=self.backend_site.transport(),

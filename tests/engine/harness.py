@@ -47,7 +47,7 @@ from tasks.ledger.records import ManifestItem, Verdict
 from tasks.topics import WORK_TOPICS
 from telemetry import points
 from telemetry.secrets import Secret
-from tests.engine.fate import Died, Fate
+from tests.engine.fault_injector import Died, FaultInjector
 from tests.engine.standins import FILES_HOST, JPEG, Files, ScriptedBackend, ScriptedVendor, Wire, WireConsumer
 from tests.engine.virtual import wall
 from transport import open_broker
@@ -57,7 +57,7 @@ USER: Final = "u1"
 BUCKET: Final = "photos-1250000000"
 WEBHOOKS: Final = Webhooks("https://hooks.example", Secret("a-secret-of-the-webhooks-paths-in-tests"))
 KEYS: Final = MessageKeys([MessageKey("t1", b"a key of the messages in tests, 32 bytes")], accept_unsigned=False)
-"""What every message in the world is signed and checked with."""
+"""What every message in the harness is signed and checked with."""
 _PATIENCE: Final = 400
 """Deliveries after which a history is taken for endless."""
 _LONG: Final = 30 * 86400.0
@@ -86,8 +86,8 @@ def sketched(body: bytes, rule: str) -> Picture:
     return Picture(JPEG + rule.encode(), "jpeg", 8, 8)
 
 
-class World:
-    """The world; to be entered on a `VirtualLoop`.
+class Harness:
+    """The harness; to be entered on a `VirtualLoop`.
 
     Args:
         recipes: what is sold.
@@ -106,19 +106,19 @@ class World:
         topics: Sequence[str] = WORK_TOPICS,
         broker: Broker | None = None,
     ) -> None:
-        self.fate = Fate()
+        self.injector = FaultInjector()
         self.recipes = recipes
-        self.vendor = ScriptedVendor(self.fate, recipes["model_pose12"].count)
+        self.vendor = ScriptedVendor(self.injector, recipes["model_pose12"].count)
         self.vendors: dict[str, Vendor] = {}
         """Those whose keys this machine has."""
-        self.files = Files(self.fate)
+        self.files = Files(self.injector)
         self.findings: dict[str, Result] = {}
         """End of a key -> what the audit finds there."""
         self.jump = 0.0
         """Seconds by which this machine's wall clock is ahead of everybody else's, and of the monotonic one."""
         self.restart_s = 0.0
         """Seconds until another process stands in for one that died."""
-        self.told: list[str] = []
+        self.reported: list[str] = []
         """Every delivery that was worked on."""
         self._paint = paint
         self._seed = seed
@@ -137,12 +137,12 @@ class World:
     async def __aenter__(self) -> Self:
         clock = self.now
         self.data = MemoryObjects(bucket=BUCKET, clock=wall, process=self._paint, audit=self._audit)
-        self.data.faults = self.fate.of("objects")
-        records = MemoryObjects(bucket="ledger-1250000000", clock=wall, faults=self.fate.of("ledger"))
+        self.data.faults = self.injector.of("objects")
+        records = MemoryObjects(bucket="ledger-1250000000", clock=wall, faults=self.injector.of("ledger"))
         inner: Broker = self._broker or await open_broker("sqlite:///:memory:", clock=wall)
         self._stack.push_async_callback(inner.close)
-        self.wire = Wire(inner, self.fate)
-        self.backend = ScriptedBackend(self.fate)
+        self.wire = Wire(inner, self.injector)
+        self.backend = ScriptedBackend(self.injector)
         self._stack.push_async_callback(self.backend.close)
         fetcher = Fetcher(
             allowed_hosts=frozenset({FILES_HOST}),
@@ -278,11 +278,11 @@ class World:
 
     async def run(self, delivery: Delivery, consumer: Consumer) -> None:
         """Work on a delivery in a process; where that dies, the broker gives the message to another."""
-        self.told.append(self._told(delivery))
+        self.reported.append(self._describe(delivery))
         try:
             await self.engine.run_one(delivery, consumer)
         except Died:
-            self.told[-1] += " DIED"
+            self.reported[-1] += " DIED"
             self.engine = self.new_engine()
             await asyncio.sleep(self.restart_s)
             await cast("WireConsumer", consumer).lose_holder(delivery)
@@ -309,7 +309,7 @@ class World:
             if header.stage == stage and seq in {None, header.seq}:
                 return delivery, consumer
             await self.run(delivery, consumer)
-        raise AssertionError(f"no {stage} message came: {self.told[-20:]}")
+        raise AssertionError(f"no {stage} message came: {self.reported[-20:]}")
 
     async def pass_by(self, stage: str, seq: int | None = None) -> None:
         """Work up to the first delivery of a stage, and give that one back unbegun."""
@@ -322,7 +322,7 @@ class World:
             if not self.wire.open:
                 return
             await self.step()
-        raise AssertionError(f"the broker never drains: {self.told[-20:]}")
+        raise AssertionError(f"the broker never drains: {self.reported[-20:]}")
 
     # ---- what is stored ------------------------------------------------------------------------------------------
 
@@ -336,7 +336,7 @@ class World:
     async def verdict(self, run: RunId) -> Verdict:
         """The run's verdict; there must be one."""
         found = await self.ledger.verdict(run)
-        assert found is not None, f"{run.stem} has no verdict: {self.told[-20:]}"
+        assert found is not None, f"{run.stem} has no verdict: {self.reported[-20:]}"
         return found
 
     async def keys(self, prefix: str) -> list[str]:
@@ -351,8 +351,8 @@ class World:
         """What lies in the run's staging."""
         return await self.keys(staging_prefix(run))
 
-    async def desk(self) -> list[dict[str, Any]]:
-        """Records of the dead-letter desk."""
+    async def dead_letters(self) -> list[dict[str, Any]]:
+        """Dead-letter records."""
         page = await self.ledger.objects.list("dead/")
         found = [await self.ledger.objects.get(item.key) for item in page.items]
         return [msgspec.json.decode(content.body)["record"] for content in found]
@@ -378,9 +378,9 @@ class World:
         assert (verdict.status, verdict.code) == (status, code)
         records = await self.records(run)
         assert "delivered" in records
-        told = "success" if status == "success" else "failed"
-        assert set(self.heard(run)) == {told}
-        assert self.state(run) == (told, 1, 0 if status == "success" else 1)
+        reported = "success" if status == "success" else "failed"
+        assert set(self.heard(run)) == {reported}
+        assert self.state(run) == (reported, 1, 0 if status == "success" else 1)
         outputs = await self.outputs(run)
         assert outputs == [item.target for item in sorted(verdict.manifest, key=_target)]
         for item in verdict.manifest:
@@ -394,7 +394,7 @@ class World:
         found = (finding for end, finding in self.findings.items() if key.endswith(end))
         return next(found, Result(violation=False, suspect=False, label="Normal", score=0))
 
-    def _told(self, delivery: Delivery) -> str:
+    def _describe(self, delivery: Delivery) -> str:
         try:
             header = decode(delivery.payload).header
         except InvalidMessage:

@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: sizes, declared names, docstrings, what a file may not say."""
+"""The code rules that a machine can hold: sizes, declared names, docstrings, what a file may not say."""
 
 from __future__ import annotations
 

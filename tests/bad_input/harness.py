@@ -1,4 +1,4 @@
-"""The engine's world with a till: tickets are required, uploads come by COS events, and refusals are checked whole."""
+"""The engine's harness where tickets are required, uploads come by COS events, and refusals are checked whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.context import Policy
 from tasks.ledger.records import Verdict
 from tasks.wakes import LATEST, SWEEP
 from telemetry.secrets import Secret
-from tests.engine.world import BUCKET, USER, World
+from tests.engine.harness import BUCKET, USER, Harness
 
 SECRET: Final = Secret("the-ticket-secret-of-the-tests-of-bad-input")
 HOUR: Final = 3600
@@ -60,8 +60,8 @@ def record(key: str, *, name: str = "cos:ObjectCreated:Put", bucket: str = BUCKE
     }
 
 
-class Shop(World):
-    """A world in which only what was sold is done."""
+class TicketHarness(Harness):
+    """A harness in which only what was sold is done."""
 
     def __init__(self) -> None:
         super().__init__(paint=service)
@@ -135,7 +135,7 @@ class Shop(World):
         assert await self.outputs(run) == []
         assert await self.staged(run) == []
         assert self.vendor.paid == []
-        assert await self.desk() == []
+        assert await self.dead_letters() == []
         assert self.wire.open == {}
         return code
 

@@ -77,7 +77,7 @@ class Case(msgspec.Struct, frozen=True):
     """Why it could not be brought to its end."""
 
 
-class Yard:
+class CrashHarness:
     """Runs cases. The first process of the test run that asks for one runs them all; the others read what it found.
 
     Args:
@@ -93,7 +93,7 @@ class Yard:
             folder.mkdir(parents=True)
         except FileExistsError:
             return
-        self._thread = threading.Thread(target=self._run_all, name="yard")
+        self._thread = threading.Thread(target=self._run_all, name="harness")
         self._thread.start()
 
     def case(self, name: str) -> Case:
@@ -120,18 +120,20 @@ class Yard:
         events = Events()
         with (
             Server(events.app) as server,
-            Sandbox(self._folder / "world", HANDLERS, event_url=server.url, duration_s=0.5, concurrent=100) as world,
+            Sandbox(
+                self._folder / "sandbox", HANDLERS, event_url=server.url, duration_s=0.5, concurrent=100
+            ) as sandbox,
         ):
             room = asyncio.Semaphore(AT_ONCE)
             async with asyncio.TaskGroup() as group:
                 for name in self._names:
-                    group.create_task(self._one(name, world, events, room))
+                    group.create_task(self._one(name, sandbox, events, room))
 
-    async def _one(self, name: str, world: Sandbox, events: Events, room: asyncio.Semaphore) -> None:
+    async def _one(self, name: str, sandbox: Sandbox, events: Events, room: asyncio.Semaphore) -> None:
         async with room:
             try:
                 async with asyncio.timeout(2 * PATIENCE_S):
-                    case = await Cell(name, world, events, self._folder).run()
+                    case = await Cell(name, sandbox, events, self._folder).run()
             except Exception:  # noqa: BLE001 - the test that asks for it shows it
                 log = await asyncio.to_thread(self._file(name).with_suffix(".log").read_text, encoding="utf-8")
                 case = Case(trouble=f"{traceback.format_exc()}\n{log[-6000:]}")
@@ -163,21 +165,21 @@ class Cell:
 
     Args:
         name: of the case.
-        world: the stand-ins.
+        sandbox: the stand-ins.
         events: where COS's events arrive.
         folder: for its broker and its log.
     """
 
-    def __init__(self, name: str, world: Sandbox, events: Events, folder: Path) -> None:
+    def __init__(self, name: str, sandbox: Sandbox, events: Events, folder: Path) -> None:
         self._name = name
         self._point = name.partition(",")[0]
-        self._world = world
+        self._sandbox = sandbox
         self._events = events
         self._log = folder / f"{name or 'undisturbed'}.log"
         webhook = name == WITH_WEBHOOK
-        # The handler behind the Function URL has the world's environment, hence its broker.
+        # The handler behind the Function URL has the sandbox's environment, hence its broker.
         own = {} if webhook else {"BROKER_URL": f"sqlite://{folder / (name or 'undisturbed')}.db", "WEBHOOK_URL": ""}
-        self._environ = {**world.environ, **own, "SHUTDOWN_GRACE_S": "5"}
+        self._environ = {**sandbox.environ, **own, "SHUTDOWN_GRACE_S": "5"}
         self._open_s = 4 * PATIENCE_S if webhook else _OPEN_S
         self._points: list[str] = []
         self._starts = 0
@@ -256,8 +258,8 @@ class Cell:
             ours.close()
 
     async def _look(self, sold: Sold, services: Services) -> Case:
-        (row,) = (await asyncio.to_thread(self._world.quota_account, sold.task_id))["tasks"]
-        stats = await asyncio.to_thread(self._world.vendor_stats)
+        (row,) = (await asyncio.to_thread(self._sandbox.quota_account, sold.task_id))["tasks"]
+        stats = await asyncio.to_thread(self._sandbox.vendor_stats)
         verdict = await services.ledger.verdict(sold.run)
         prefix = record_key(sold.run, "")
         shown = (await services.objects.list(f"output/{sold.user_id}/{sold.task_id}/")).items

@@ -15,7 +15,7 @@ from services.backend import Answer, Callback
 from services.errors import BackendDown, VendorFull, VendorRefused
 from services.vendors.port import JobStatus
 from tasks.calls.webhook_paths import parse_path
-from tests.engine.fate import Fate
+from tests.engine.fault_injector import FaultInjector
 from tests.engine.standins import Plan, ScriptedBackend, ScriptedJob, ScriptedVendor
 from tests.engine.virtual import wall
 from tests.simulation.machines import Machine
@@ -71,20 +71,20 @@ class VendorClient(ScriptedVendor):
     """A vendor, asked by one machine."""
 
     def __init__(self, machine: Machine, vendor: Vendor) -> None:
-        super().__init__(cast("Fate", machine), vendor.count)
+        super().__init__(cast("FaultInjector", machine), vendor.count)
         self.name = vendor.name
         self.jobs = vendor.jobs
         self._vendor = vendor
 
     async def check_room(self) -> None:
-        await self._fate.pass_by("vendor.room", done=False)
+        await self._injector.pass_by("vendor.room", done=False)
         if self._vendor.busy >= self._vendor.room:
             raise VendorFull("no room")
 
     async def _create(self, webhook: str) -> str:
         task = task_of(webhook)
         place = f"vendor.create {task}"
-        await self._fate.pass_by(place, done=False)
+        await self._injector.pass_by(place, done=False)
         self._vendor.posts[task] += 1
         answers = self._vendor.answers.get(task)
         answer = answers.pop(0) if answers else ""
@@ -96,7 +96,7 @@ class VendorClient(ScriptedVendor):
         if self._vendor.instant and job:
             # It works while the caller waits.
             await asyncio.sleep(min(self.jobs[job].plan.within, 3600.0))
-        await self._fate.pass_by(place, done=True)
+        await self._injector.pass_by(place, done=True)
         if answer in {"lost", "unheard"}:
             await asyncio.sleep(3600.0)
         return job
@@ -106,7 +106,7 @@ class VendorClient(ScriptedVendor):
         return await super().query(job_id, kind=kind)
 
     async def made_for(self, job_id: str) -> str:
-        await self._fate.pass_by(f"vendor.made_for {job_id}", done=False)
+        await self._injector.pass_by(f"vendor.made_for {job_id}", done=False)
         job = self.jobs.get(job_id)
         return job.webhook if job else ""
 
@@ -148,7 +148,7 @@ class BackendClient(ScriptedBackend):
     """The backend, asked by one machine."""
 
     def __init__(self, machine: Machine, state: BackendState) -> None:
-        super().__init__(cast("Fate", machine), state.book, state.heard)
+        super().__init__(cast("FaultInjector", machine), state.book, state.heard)
         self._state = state
 
     async def deliver(self, callback: Callback) -> Answer:

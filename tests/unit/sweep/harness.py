@@ -1,4 +1,4 @@
-"""The engine's world, and what sweep and webhook need besides: a list of unfinished tasks, a vendor that forgets."""
+"""The engine's harness, and what sweep and webhook need besides: a list of unfinished tasks, a vendor that forgets."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from services.backend import UnfinishedPage, UnfinishedTask
 from services.vendors.port import JobState, JobStatus
 from tasks.calls.webhook_paths import Webhooks
 from telemetry.secrets import Secret
+from tests.engine.harness import Harness
 from tests.engine.standins import ScriptedBackend, ScriptedVendor
 from tests.engine.virtual import wall
-from tests.engine.world import World
 
 BASE_URL: Final = "https://hooks.example"
 SECRET: Final = Secret("the-callback-secret-of-the-sweeps-tests")
@@ -35,11 +35,11 @@ class ListingBackend(ScriptedBackend):
     """Cursors it was asked with."""
 
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
-        await self.fate.pass_by("backend.unfinished", done=False)
+        await self.injector.pass_by("backend.unfinished", done=False)
         self.asked.append(cursor)
         rows, last = self.book.unfinished(wall() - older_than, int(cursor or 0))
         listed = tuple(UnfinishedTask(**row) for row in rows)
-        await self.fate.pass_by("backend.unfinished", done=True)
+        await self.injector.pass_by("backend.unfinished", done=True)
         return UnfinishedPage(listed if last else (*listed, *self.lost), str(last) if last else None)
 
     def sell_many(self, count: int) -> None:
@@ -54,23 +54,23 @@ class ForgetfulVendor(ScriptedVendor):
     async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         if job_id in self.jobs:
             return await super().query(job_id, kind=kind)
-        await self._fate.pass_by(f"vendor.query {job_id}", done=False)
+        await self._injector.pass_by(f"vendor.query {job_id}", done=False)
         return JobStatus(JobState.FAILED, known=False)
 
 
-class House(World):
+class SweepHarness(Harness):
     """See the module."""
 
     backend: ListingBackend
 
     def __init__(self) -> None:
         super().__init__()
-        self.vendor = ForgetfulVendor(self.fate, RECIPES["model_pose12"].count)
+        self.vendor = ForgetfulVendor(self.injector, RECIPES["model_pose12"].count)
         self.webhooks = Webhooks(BASE_URL, SECRET)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self.backend = ListingBackend(self.fate, self.backend.book, self.backend.heard)
+        self.backend = ListingBackend(self.injector, self.backend.book, self.backend.heard)
         self.out = dataclasses.replace(self.out, backend=cast("Any", self.backend), webhooks=self.webhooks)
         self.engine = self.new_engine()
         return self
