@@ -11,7 +11,7 @@ from tests.simulation.summary import Summary, timeline_of
 
 FEW = 20
 SEEDS = int(os.environ.get("SIMULATE", "300"))
-CHUNKS = 8
+CHUNKS = 14
 EACH = (SEEDS - FEW) // CHUNKS
 
 
