@@ -25,6 +25,7 @@ from tasks.ending import finish as finish_module
 from tasks.ledger.ledger import Ledger, Stored
 from tasks.ledger.records import CallEnd, Verdict
 from tasks.wakes import SWEEP
+from tests.simulation.events import CURRENT
 from transport.port import Consumer, Delivery
 
 Patch = AbstractContextManager[Any]
@@ -136,13 +137,21 @@ def _redelivery_count() -> tuple[Patch, ...]:
 
 def _sweep_pays_again() -> tuple[Patch, ...]:
     do = wake_module._do
+    restarted: set[str] = set()
 
     async def restart(step: Any, snapshot: Any, body: Wake, services: Any) -> Outcome:
         if body.why == SWEEP and snapshot.calls and not snapshot.verdict:
-            return Next(Stage.GENERATE, Generate(2))
+            restarted.add(snapshot.run.task)
+            return Next(Stage.GENERATE, Generate(), seq=snapshot.next_seq(Stage.GENERATE, slot=1))
         return await do(step, snapshot, body, services)
 
-    return (patch.object(wake_module, "_do", restart),)
+    def decide(calls: Any, now: float) -> Any:
+        if CURRENT.get().task not in restarted:
+            return decide_module.decide(calls, now)
+        restarted.discard(CURRENT.get().task)
+        return decide_module.MakeCall(len(calls) + 1)
+
+    return (patch.object(wake_module, "_do", restart), patch.object(generate_module, "decide", decide))
 
 
 def _finish_under_acked_wake() -> tuple[Patch, ...]:
@@ -175,13 +184,13 @@ DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
         "early_promotion": Defect("results are shown after the verdict", "promotion", 0, _early_promotion),
         "lost_notify": Defect("a callback that failed goes on as a message", "carried", 11, _lost_notify),
         "repaid_unknown": Defect("a call whose outcome is unknown is not sent again", "paid", 17, _repaid_unknown),
-        "missing_deadline": Defect("every run ends by its deadline", "late", 25, _missing_deadline),
+        "missing_deadline": Defect("every run ends by its deadline", "late", 36, _missing_deadline),
         "redelivery_count": Defect("attempts are counted by marks", "killer", 27, _redelivery_count),
-        "sweep_pays_again": Defect("a sweep runs no stage", "paid", 63, _sweep_pays_again),
+        "sweep_pays_again": Defect("a sweep runs no stage", "paid", 0, _sweep_pays_again),
         "finish_under_acked_wake": Defect(
             "results are shown or withdrawn under a message that is not acked", "acked", 3, _finish_under_acked_wake
         ),
-        "shared_fault": Defect("a fault of one run fails no other", "reason", 5, _shared_fault),
+        "shared_fault": Defect("a fault of one run fails no other", "reason", 18, _shared_fault),
     }
 )
 """Every defect by its name."""

@@ -86,6 +86,7 @@ class Chaos:
         self._queue = queue
         self._budget = script.budget if script.families else 0
         self._killers: list[tuple[str, Sold]] = [(sold.killer, sold) for sold in script.tasks if sold.killer]
+        self._loses_poll = {sold.id for sold in script.tasks if sold.loses_poll}
         queue.on_publish = self._on_publish
         queue.on_receive = self._on_receive
         queue.on_ack = self._on_ack
@@ -236,10 +237,14 @@ class Chaos:
         return self._budget > 0 and self.has("broker") and self._rng.random() < share
 
     def _on_publish(self, entry: Entry) -> str:
-        if not self._chance(0.06):
+        if entry.stage == "poll" and entry.task in self._loses_poll and self.has("broker"):
+            self._loses_poll.discard(entry.task)
+            trouble = "lost"
+        elif self._chance(0.06):
+            self._budget -= 1
+            trouble = self._rng.choice(("lost", "twice", "early", "early"))
+        else:
             return ""
-        self._budget -= 1
-        trouble = self._rng.choice(("lost", "twice", "early", "early"))
         self._timeline.fault(f"message {trouble}", "broker", entry.words)
         if trouble == "lost":
             self._oracle.excuses[entry.task].add("lost")

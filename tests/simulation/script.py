@@ -78,6 +78,8 @@ class Sold:
     violation: bool = False
     killer: str = ""
     """A place that kills its machine, each time."""
+    loses_poll: bool = False
+    """The broker loses the first look at its job, and the vendor never calls: only the sweep finds the run."""
     cancel_after: float = math.inf
     backend_cancel_after: float = math.inf
     forget_after: float = math.inf
@@ -187,6 +189,8 @@ def _sold(number: int, script: Script) -> Sold:
         sold.violation = True
     if "killer" in families and kind == "model_pose12" and rng.random() < 0.2:
         sold.killer = rng.choice(("objects.process", "objects.put staging/"))
+    if "broker" in families and kind == "model_pose12" and random.Random(f"{script.seed} {number}").random() < 0.15:
+        sold.loses_poll, sold.webhooks = True, ()
     if "cancel" in families and rng.random() < 0.25:
         sold.cancel_after = rng.choice((rng.uniform(0, 5), rng.uniform(0, 400)))
     if "cancel" in families and rng.random() < 0.15:
