@@ -50,6 +50,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "python -m runtime.image": "a server for the platform, which the tests of runtime.image start and call",
     "python -m runtime.image MODULE": "as above",
     "make bench": "measures nothing while tests run beside it; tests/repo holds its parts together",
+    "scf-workers demo --tasks 6 --inject files-down": "a minute of outage; tests/e2e has a shorter one",
     "python -m bench queueing": "a minute of work; tests/engine holds its cases, one by one",
     "python -m bench store_errors": "as above",
 }
