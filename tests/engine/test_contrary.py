@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from messages.bodies import Notify, Stage
@@ -60,6 +62,28 @@ async def test_copies_of_a_slower_finisher_land_after_the_withdrawal_and_are_wit
     harness.injector.strike("^backend.deliver", passes(), dies())
     await harness.run(delivery, consumer)
     assert await harness.outputs(run) != []
+    await settle(harness, run)
+
+
+@pytest.mark.parametrize("through", ["collect", "notify"])
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_withdrawal_is_made_sure_of_once_more_though_no_other_message_comes(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, through: str, *, asked: bool
+) -> None:
+    """A slower process copies, and dies with its message lost, minutes after the withdrawal."""
+    if not asked:
+        blind(harness, monkeypatch)
+    run = await harness.order()
+    delivery, consumer = await harness.until("collect")
+    await backend_cancels(harness, run)
+    if through == "notify":
+        harness.injector.strike("^backend.deliver", raises(BackendDown("503")))
+    await harness.run(delivery, consumer)
+    if through == "notify":
+        await harness.run(*await harness.until("notify"))
+    assert (await harness.records(run))["delivered"]["contrary"]
+    await asyncio.sleep(500)
+    await harness.data.put((await harness.verdict(run)).manifest[0].target, b"\xff\xd8\xff late")
     await settle(harness, run)
 
 
@@ -190,10 +214,11 @@ async def test_a_finish_that_fails_late_is_not_turned_away_by_an_earlier_ones_ma
     harness.vendor.plans.append(Plan(looks=10**6))
     run = await harness.order()
     delivery, consumer = await harness.until("generate")
-    await harness.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
-    await harness.wake(run)
 
     async def end() -> None:
+        """The run is cancelled and refunded before the vendor's answer, with the job's id, is here."""
+        await harness.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
+        await harness.wake(run)
         await harness.step()
         await harness.step()
         assert harness.heard(run) == ["failed"]
@@ -202,4 +227,5 @@ async def test_a_finish_that_fails_late_is_not_turned_away_by_an_earlier_ones_ma
     harness.injector.strike("vendor.cancel", raises(VendorDown("away")))
     await harness.run(delivery, consumer)
     await harness.drain()
-    assert all(job.cancelled for job in harness.vendor.jobs.values())
+    assert [job.cancelled for job in harness.vendor.jobs.values()] == [True]
+    assert [header.seq for header in harness.sent("notify")] == [0, 1]

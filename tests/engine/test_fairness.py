@@ -88,8 +88,9 @@ async def test_a_new_run_does_not_overtake_one_that_waits_for_room(harness: Harn
     async with pumping(harness):
         old = await harness.order()
         await seen(harness, "vendor.room")
-        # The topic's pause ends a little before the old one comes again.
         await asyncio.sleep(20)
+        # The pause of the key may end before the old one comes again.
+        harness.pauses._until.clear()
         new = await harness.order()
         await until_empty(harness)
         (first,), (second,) = [[call.at for call in await harness.ledger.calls(run, 1)] for run in (old, new)]

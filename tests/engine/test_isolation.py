@@ -52,8 +52,9 @@ async def test_looks_go_on_beside_one_that_is_isolated(harness: Harness) -> None
         run = await harness.order()
         await harness.wake(run)
         before = harness.now()
-        await seen(harness, "ledger.list .*/begun-")
+        await seen(harness, f"ledger.list .*/{run.task}/.*/begun-")
         assert harness.now() - before < 1
+        assert harness.injector.count(f"objects.process input/.*/{run.task}/") == 0
         await until_empty(harness)
     await harness.promise(run, "success")
 

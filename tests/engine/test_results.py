@@ -288,7 +288,7 @@ async def test_files_that_share_a_path_are_not_taken_for_each_other(
     assert len({item.source for item in verdict.manifest}) == 12
 
 
-@pytest.mark.parametrize("place", ["objects.audit", "ledger.put_new .*/verdict$"])
+@pytest.mark.parametrize("place", ["objects.audit .*/frame_", "ledger.put_new .*/verdict$"])
 async def test_what_is_staged_is_kept_when_what_follows_fails(harness: Harness, place: str) -> None:
     run = await harness.order()
     harness.injector.strike(place, *[raises(ObjectsDown("away"))] * 3)

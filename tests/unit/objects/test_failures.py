@@ -79,6 +79,16 @@ def test_what_is_refused_waits_and_the_others_with_it_where_the_code_speaks_of_t
     assert (error.retry, error.whole_service) == (RetryClass.OUTAGE, machine)
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [*((status, ObjectsDown) for status in (400, 404, 409, 412, 503)), (401, Denied), (403, Forbidden)],
+)
+def test_an_error_whose_body_broke_off_is_an_outage_or_still_a_refusal(
+    status: int, expected: type[ScfWorkersError]
+) -> None:
+    assert type(error_of(Failure("put_new", "a", status=status, cut=True))) is expected
+
+
 def test_an_outage_tells_how_long_to_wait() -> None:
     assert error_of(Failure("get", "a", status=503, retry_after=7.0)).retry_after == 7.0
 
