@@ -146,7 +146,7 @@ class Harness:
         self._stack.push_async_callback(self.backend.close)
         fetcher = Fetcher(
             allowed_hosts=frozenset({FILES_HOST}),
-            max_bytes=1 << 24,
+            max_bytes=2 << 30,
             timeout=30.0,
             resolve=self.files.resolve,
             transport=self.files.transport,

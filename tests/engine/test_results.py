@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
+import struct
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from messages.codes import Code
 from services.errors import AuditDown, ObjectsDown, VendorDown
@@ -222,6 +226,74 @@ async def test_a_file_that_only_looks_like_a_picture_is_fetched_again_and_is_no_
     await harness.promise(run, "success")
     assert len(broken) == 3
     assert {header.attempt for header in harness.sent("collect")} == {0, 1, 2}
+
+
+# ---- what is shown of a file -------------------------------------------------------------------------------------
+
+SECRET = b"31.2304 N, 121.4737 E"
+ARCHIVE = b"PK\x03\x04 an archive that hangs behind the picture"
+
+
+def burdened(body: bytes) -> httpx.Response:
+    """The picture with EXIF in front and an archive behind it."""
+    exif = struct.pack(">BBH", 0xFF, 0xE1, 8 + len(SECRET)) + b"Exif\0\0" + SECRET
+    return httpx.Response(200, headers=HEAD, stream=Stream(body[:2] + exif + body[2:] + ARCHIVE))
+
+
+async def shown(harness: Harness, key: str) -> bytes:
+    return (await harness.data.get(key)).body
+
+
+async def test_a_result_is_shown_without_its_metadata_and_what_hangs_behind_it(harness: Harness) -> None:
+    run = await harness.order()
+    odd(harness, burdened)
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
+    assert await shown(harness, verdict.manifest[2].target) == JPEG + b"/job1/3.jpg" + JPEG_END
+
+
+async def test_a_label_of_ai_made_content_outlives_a_conversion(harness: Harness) -> None:
+    label = '<TC260:AIGC>{"Label":"1","ContentProducer":"vendor"}</TC260:AIGC>'
+    info, saved = PngInfo(), io.BytesIO()
+    info.add_itxt("XML:com.adobe.xmp", f"<x:xmpmeta>{label}{SECRET.decode()}</x:xmpmeta>")
+    Image.new("RGB", (30, 40)).save(saved, "PNG", pnginfo=info)
+    run = await harness.order()
+    odd(harness, lambda _: httpx.Response(200, headers={"Content-Type": "image/png"}, stream=Stream(saved.getvalue())))
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
+    converted = await shown(harness, verdict.manifest[2].target)
+    assert converted.startswith(b"\xff\xd8\xff")
+    assert b"ContentProducer" in converted
+    assert SECRET not in converted
+
+
+async def test_a_picture_as_long_as_a_video_is_refused_at_once(harness: Harness) -> None:
+    run = await harness.order()
+    headers = {**HEAD, "Content-Length": str((32 << 20) + 1)}
+    times = odd(harness, lambda body: httpx.Response(200, headers=headers, stream=Stream(body)))
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_FAILED)
+    assert len(times) == 1
+
+
+async def test_a_file_that_drips_leaves_time_for_another_try(harness: Harness) -> None:
+    """No pause of it is long, and all of them together are longer than the stage's limit."""
+
+    class Dripping(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield JPEG
+            for _ in range(100):
+                await asyncio.sleep(20)
+                yield b"x"
+
+    run = await harness.order()
+    times = odd(harness, lambda _: httpx.Response(200, headers=HEAD, stream=Dripping()))
+    await harness.drain()
+    await harness.promise(run, "success")
+    limit = harness.recipes["model_pose12"].collect_limit_s
+    assert len(times) == 2
+    assert times[1] - times[0] < limit
+    assert {header.attempt for header in harness.sent("collect")} == {0}
 
 
 # ---- progress ----------------------------------------------------------------------------------------------------

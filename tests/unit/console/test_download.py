@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from console.cli.client import Client, OutsideFolder, Sold, inside
+from messages.errors import InvalidKey
 from services.objects.memory import MemoryObjects
 
 
@@ -53,3 +55,19 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk")
     assert inside(tmp_path / "out", Path("a.jpg")) == tmp_path / "out/a.jpg"
+
+
+@pytest.mark.parametrize("task", ["../../evil", "/evil", "a/b", "..", ""])
+def test_a_task_whose_id_could_name_another_folder_is_not_bought(task: str) -> None:
+    async def buy() -> None:
+        objects = MemoryObjects(bucket="photos-1250000000", clock=lambda: 1.0)
+        client = Client("http://127.0.0.1:9", objects, objects)
+        answer = httpx.Response(201, json={"task_id": task, "ticket": "a.b.c"})
+        client._http = httpx.AsyncClient(base_url="http://b", transport=httpx.MockTransport(lambda _: answer))
+        try:
+            await client.buy("u-1", "basic_clean", {})
+        finally:
+            await client.close()
+
+    with pytest.raises(InvalidKey):
+        asyncio.run(buy())

@@ -10,11 +10,16 @@ import pytest
 from console.cli.arguments import BadUsage, read_event
 from messages.errors import Rejected
 from messages.text import WrongEncoding, without_bom
+from recipes.table import RECIPES
+from runtime.errors import BadBody
+from runtime.event_json import decode_event
 from runtime.settings import load_settings
+from runtime.vendors import open_vendors
 from services.objects.port import ObjectInfo
 from tasks.accepting.request import read_metadata, read_task_file, token_in
 
 BOM = codecs.BOM_UTF8
+WORKFLOWS = Path(__file__).parents[3] / "sandbox/workflows"
 TASK = b'{"kind": "basic_clean", "inputs": ["front.jpg"], "ticket": "a.b.c"}'
 
 
@@ -47,6 +52,19 @@ def test_an_event_with_a_mark_is_read(tmp_path: Path) -> None:
     file.write_bytes('{"a": 1}'.encode("utf-16"))
     with pytest.raises(BadUsage, match="it is UTF-16"):
         read_event(str(file))
+
+
+def test_the_event_of_a_call_with_a_mark_is_read() -> None:
+    assert decode_event(BOM + b'{"a": 1}') == {"a": 1}
+    with pytest.raises(BadBody, match="it is UTF-16"):
+        decode_event('{"a": 1}'.encode("utf-16"))
+
+
+def test_a_workflow_file_with_a_mark_is_read(tmp_path: Path) -> None:
+    for file in WORKFLOWS.glob("*.json"):
+        (tmp_path / file.name).write_bytes(BOM + file.read_bytes())
+    environ = {"RUNNINGHUB_API_KEY": "0123456789abcdef0123456789abcdef", "RUNNINGHUB_WORKFLOWS": str(tmp_path)}
+    assert set(open_vendors(load_settings(environ), RECIPES)) == {"runninghub"}
 
 
 def test_a_secrets_file_with_a_mark_holds_the_secret_alone(tmp_path: Path) -> None:

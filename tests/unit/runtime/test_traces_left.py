@@ -19,6 +19,15 @@ ROOT: Final = Path(__file__).parents[3]
 SHOW: Final = (
     "import resource\ndef main_handler(event, context):\n    return resource.getrlimit(resource.RLIMIT_CORE)\n"
 )
+INSTANCE: Final = "from producer.webhook import main_handler as main\nargs = ({}, {})\n"
+IMAGE: Final = "from runtime.image import main\nargs = (['no.such.handler'],)\n"
+BEGUN: Final = """
+import contextlib, resource
+with contextlib.suppress(Exception, SystemExit):
+    main(*args)
+print(*resource.getrlimit(resource.RLIMIT_CORE))
+"""
+"""Begins, fails for want of settings, and shows what holds by then."""
 
 
 def test_no_process_of_ours_dumps_its_memory(tmp_path: Path) -> None:
@@ -35,6 +44,20 @@ def test_no_process_of_ours_dumps_its_memory(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == "[0, 0]\n", done.stderr
+
+
+@pytest.mark.parametrize("begin", [INSTANCE, IMAGE], ids=["function", "image"])
+def test_nor_does_a_function_that_fails_to_start(begin: str) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    done = subprocess.run(
+        [sys.executable, "-c", begin + BEGUN],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (hard, hard)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0 0", done.stderr
 
 
 @pytest.mark.parametrize("there", [False, True])

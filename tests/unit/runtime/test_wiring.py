@@ -64,6 +64,17 @@ async def _opened(more: Mapping[str, str], **options: bool) -> Services:
         return services
 
 
+def test_what_is_audited_and_blocked_is_what_the_settings_say() -> None:
+    def policy(**more: str) -> tuple[bool, bool, bool]:
+        found = asyncio.run(_opened(more)).policy
+        return found.audit_inputs, found.block_suspect_inputs, found.block_suspect
+
+    assert policy() == (True, False, True)
+    assert policy(AUDIT_INPUTS="false") == (False, False, True)
+    assert policy(AUDIT_SUSPECT_INPUTS="block") == (True, True, True)
+    assert policy(AUDIT_SUSPECT="allow") == (True, False, False)
+
+
 def test_tickets_are_never_verified_with_another_secret() -> None:
     with pytest.raises(BadSettings, match=r"^set TICKET_SECRET "):
         asyncio.run(_opened({"TICKET_SECRET": ""}))

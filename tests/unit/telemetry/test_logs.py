@@ -87,6 +87,22 @@ def test_the_code_of_our_errors_is_a_field(lines: Lines) -> None:
     assert lines()[0]["code"] == "timeout"
 
 
+def test_what_a_terminal_would_obey_is_escaped_and_keeps_its_value() -> None:
+    hostile = "a\x1b]0;title\x07b\x9b2Jc\u202ed\u2066e\x7ff"
+    stream = io.StringIO()
+    undo = logs.setup(stream, "INFO", "unit")
+    try:
+        log.info(Event.MESSAGE_DONE, why=hostile)
+        log.warning(Event.MESSAGE_FAILED, error=ValueError(hostile))
+        logging.getLogger("some.library").warning("%s", hostile)
+    finally:
+        undo()
+    printed = stream.getvalue()
+    assert not set(printed) & set("\x1b\x07\x9b\u202e\u2066\x7f")
+    said = [json.loads(line) for line in printed.splitlines()]
+    assert [said[0]["why"], said[1]["error"], said[2]["message"]] == [hostile] * 3
+
+
 def test_levels_below_the_one_asked_for_are_left_out(lines: Lines) -> None:
     log.debug(Event.MESSAGE_DONE)
     assert lines() == []
