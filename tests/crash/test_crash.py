@@ -18,16 +18,18 @@ UNKNOWN = {"generate.intent", "generate.created"}
 
 
 @pytest.fixture(scope="module")
-def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashHarness]:
+def crash_harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashHarness]:
     base = tmp_path_factory.getbasetemp()
     # Under xdist every worker has a folder of its own below one that they share.
     shared = base.parent if hasattr(request.config, "workerinput") else base
     names = [
-        item.callspec.params["name"] for item in request.session.items if "harness" in getattr(item, "fixturenames", ())
+        item.callspec.params["name"]
+        for item in request.session.items
+        if "crash_harness" in getattr(item, "fixturenames", ())
     ]
-    harness = CrashHarness(shared / "crash", names)
-    yield harness
-    harness.close()
+    crash_harness = CrashHarness(shared / "crash", names)
+    yield crash_harness
+    crash_harness.close()
 
 
 def judge(case: Case, *, success: bool, code: str = "") -> None:
@@ -44,8 +46,8 @@ def judge(case: Case, *, success: bool, code: str = "") -> None:
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_crash_at(harness: CrashHarness, name: str) -> None:
-    case = harness.case(name)
+def test_crash_at(crash_harness: CrashHarness, name: str) -> None:
+    case = crash_harness.case(name)
     if name in UNKNOWN:
         judge(case, success=False, code=Code.VENDOR_UNKNOWN)
     else:
@@ -62,24 +64,24 @@ def test_crash_at(harness: CrashHarness, name: str) -> None:
         for point in ("clean.marked", "verdict.stored", "finish.called_back", "finish.delivered", "clean.acked")
     ],
 )
-def test_crash_of_a_run_that_fails_refunds_it_once(harness: CrashHarness, name: str) -> None:
-    case = harness.case(name)
+def test_crash_of_a_run_that_fails_refunds_it_once(crash_harness: CrashHarness, name: str) -> None:
+    case = crash_harness.case(name)
     judge(case, success=False, code=Code.BAD_PICTURE)
     assert (case.died, case.signal) == (name.removesuffix(BAD_UPLOAD), signal.SIGKILL)
     assert (case.jobs, case.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("name", [WITH_WEBHOOK])
-def test_crash_after_the_create_is_recovered_by_the_webhook(harness: CrashHarness, name: str) -> None:
-    case = harness.case(name)
+def test_crash_after_the_create_is_recovered_by_the_webhook(crash_harness: CrashHarness, name: str) -> None:
+    case = crash_harness.case(name)
     judge(case, success=True)
     assert (case.died, case.signal) == ("generate.created", signal.SIGKILL)
     assert case.jobs == 1
 
 
 @pytest.mark.parametrize("name", [""], ids=["undisturbed"])
-def test_crash_points_are_exactly_those_that_a_run_reaches(harness: CrashHarness, name: str) -> None:
-    case = harness.case(name)
+def test_crash_points_are_exactly_those_that_a_run_reaches(crash_harness: CrashHarness, name: str) -> None:
+    case = crash_harness.case(name)
     judge(case, success=True)
     # Once a message is published its own work may begin before the ack of the one that it follows.
     acks = [point for point in POINTS if point.endswith(".acked")]
