@@ -114,7 +114,7 @@ class Effects:
                 # Where this machine's clock is behind, the copy's delay may end in the broker's past: it comes at once.
                 rest = min(delay, _EARLY_REST)
                 await asyncio.sleep(rest)
-                await self.publish(delivery.topic, delivery.payload, delay - rest)
+                await self.publish(delivery.topic, self.successor(message), delay - rest)
             case Crashed(not_before):
                 delay = max(0.0, not_before - self._now())
                 isolated = runs_isolated(message.header.stage, attempt + 1)
@@ -211,6 +211,15 @@ class Effects:
                 await asyncio.sleep(_PUBLISH_PAUSE)
             else:
                 return
+
+    def successor(self, message: Message) -> bytes:
+        """Return a copy of a message that has not begun, with the next seq and nothing else changed.
+
+        If this process freezes before it acks the message, another one may begin it, and its mark would stop a copy
+        with the same seq.
+        """
+        header = msgspec.structs.replace(message.header, seq=message.header.seq + 1)
+        return encode(Message(header, message.body), self._services.keys)
 
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header

@@ -132,9 +132,6 @@ class Engine:
     async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
         """Publish a copy of a message that has not begun, with a delay and the same attempt, and ack the message.
 
-        The copy has the next seq: if this process freezes here, another one may begin the message, and its mark would
-        stop an unchanged copy.
-
         Args:
             delivery: the message.
             consumer: whose delivery it is.
@@ -154,9 +151,8 @@ class Engine:
         if left <= (needed + delay if header.isolated else 0.0) or await self._has_begun(message, delivery):
             return False
         delay = real_delay(jittered(delay, self._services.rng), left)
-        copy = Message(msgspec.structs.replace(header, seq=header.seq + 1), message.body)
         with logs.context(_fields(header, delivery)):
-            await self._effects.publish(delivery.topic, encode(copy, self._services.keys), delay)
+            await self._effects.publish(delivery.topic, self._effects.successor(message), delay)
             await consumer.ack(delivery)
             log.info(Event.MESSAGE_THROTTLED, delay=round(delay, 3))
         metrics.count(Metric.MESSAGES_THROTTLED, stage=header.stage)

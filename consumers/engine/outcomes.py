@@ -77,7 +77,7 @@ class Leave(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """Delivered early: the same message once more, when it is due."""
+    """Delivered early: a copy with the next seq, when it is due."""
 
     delay: float
 

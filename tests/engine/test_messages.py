@@ -13,9 +13,9 @@ from messages.codes import Code
 from messages.topics import dead_letter_topic
 from services.errors import ObjectsDown
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Verdict
+from tasks.ledger.records import Begun, Verdict
 from tasks.topics import WORK_TOPICS
-from tests.engine.fault_injector import raises, waits
+from tests.engine.fault_injector import calls, raises, waits
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan
 from tests.engine.virtual import wall
@@ -191,6 +191,23 @@ async def test_a_delivery_that_comes_early_waits_for_its_time(harness: Harness) 
     await harness.drain()
     await harness.promise(run, "success")
     assert harness.vendor.jobs["job1"].looks <= 4
+
+
+async def test_an_early_message_goes_on_though_another_process_begins_it_meanwhile_and_dies(harness: Harness) -> None:
+    """This process froze until the message was due for others; an unchanged copy would meet the mark of the dead."""
+    run = await harness.order("basic_clean")
+    first, consumer = await harness.until("clean")
+    await harness.wire.lose(first, consumer)
+    await harness.say(run, Stage.CLEAN, decode(first.payload).body, seq=1, kind="basic_clean", not_before=20_000)
+    early, consumer = await harness.until("clean")
+
+    async def begin() -> None:
+        await harness.ledger.write(run, Begun.at(Stage.CLEAN, 1), Begun(early.message_id, 0, 60.0))
+
+    harness.injector.strike("broker.publish clean", calls(begin))
+    await harness.run(early, consumer)
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
 async def test_a_machine_whose_clock_is_behind_asks_the_store_before_it_calls_a_message_early(harness: Harness) -> None:

@@ -109,6 +109,9 @@ class Sold:
             codes.add(Code.CANCELLED)
         if math.isinf(self.upload_after) or not self.events:
             codes |= {Code.NOT_UPLOADED, Code.TIMEOUT}
+            if self.kind == "instant_pose":
+                # At the upload limit an older build may be the one that finds it.
+                codes.add(Code.UNKNOWN_KIND)
         if not math.isinf(self.replaced_after):
             codes.add(Code.INPUT_CHANGED)
         return frozenset(codes)
