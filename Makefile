@@ -56,11 +56,10 @@ test-pulsar: .venv/.ready ## Run the tests that need a Pulsar
 test-busy: .venv/.ready ## Run the tests that wait for processes and brokers BUSY_TIMES times, with all cores busy
 	PULSAR_REQUIRED=1 $(RUN)/python -m tests.support.busy $(BUSY_TIMES) -- $(BUSY_TESTS) $(TEST_ARGS)
 
-lint: .venv/.ready ## Check style, types and import layers
 simulate: .venv/.ready ## Simulate SEEDS deployments on virtual time; SEED=n replays one (TASK=name), DEFECT=name plants a defect
 	$(RUN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(TASK:%=--task %) $(DEFECT:%=--defect %)
 
-lint: .venv/.ready ## Style, types, import arrows
+lint: .venv/.ready ## Check style, types and import layers
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
