@@ -24,6 +24,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from console.cli.injections import INJECTIONS
 from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of, inline_of
 from tests.support.patience import PATIENCE_S
 
@@ -186,6 +187,8 @@ def test_what_a_command_that_is_run_elsewhere_names_is_there(command: str) -> No
             assert service in yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
         case ["docker", "compose", *_]:
             assert (ROOT / "compose.yaml").exists()
+        case ["scf-workers", "demo", *_, "--inject", name]:
+            assert name in INJECTIONS
         case _:
             pytest.fail(f"nobody knows how to look at {command}")
 
