@@ -1,4 +1,4 @@
-"""How long a task takes while every twentieth request to COS fails; on virtual time, so every machine says the same."""
+"""Duration of a task while every twentieth request to COS fails; on virtual time, so the same on every machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["measure", "seconds"]
 _TASKS: Final = 200
 _RATE: Final = 0.05
 _REQUEST: Final = re.compile(r"(objects|ledger)\.(?!audit|read)|objects\.audit .*_01\.")
-"""What is one request to COS: a batch of an audit is, and a download is counted when it is opened."""
+"""Places that count as a request to COS: an audit's batch counts once, a download when it is opened."""
 
 
 async def _one(seed: int, rate: float) -> float:

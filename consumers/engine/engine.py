@@ -357,7 +357,7 @@ class Engine:
     async def _has_begun(self, message: Message, delivery: Delivery) -> bool:
         """Return True if an earlier process began this message and has died since.
 
-        Then it must not be published again unchanged: the copy would be another message, which this mark stops.
+        Then it must go on as a crash copy, which counts that death.
         """
         header = message.header
         if not is_guarded(header, 0.0, holder_died=delivery.holder_died):

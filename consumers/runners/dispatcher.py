@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -141,12 +142,9 @@ class Dispatcher:
         self, user: str, delivery: Delivery, consumer: Consumer, message: Message, has_spare: Callable[[], bool]
     ) -> bool:
         """Wait a moment for a place under the cap; False for one that was published again with a delay."""
-        try:
+        async with _given_back_if_cancelled(delivery, consumer):
             if await self._cap.enter_soon(user, HOLD_S, has_spare):
                 return True
-        except asyncio.CancelledError:
-            await give_back(delivery, consumer)
-            raise
         if await self._throttle(delivery, consumer, message, self._cap.send_away(message.header)):
             return False
         self._cap.enter(user)
@@ -154,14 +152,12 @@ class Dispatcher:
 
     async def _throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
         try:
-            return await self._engine.throttle(delivery, consumer, message, delay)
+            async with _given_back_if_cancelled(delivery, consumer):
+                return await self._engine.throttle(delivery, consumer, message, delay)
         except Outage as error:
             # Given back it would come again at once. Worked on, it meets the outage and waits.
             log.warning(Event.MESSAGE_THROTTLE_FAILED, error=error)
             return False
-        except asyncio.CancelledError:
-            await give_back(delivery, consumer)
-            raise
 
     async def _run(
         self,
@@ -205,23 +201,27 @@ class Dispatcher:
     async def _enter(self, delivery: Delivery, consumer: Consumer) -> bool:
         """Wait at the gate; False for one that was given back: an isolated one keeps it out too long."""
         try:
-            async with asyncio.timeout(HOLD_S):
+            async with _given_back_if_cancelled(delivery, consumer), asyncio.timeout(HOLD_S):
                 await self._gate.enter()
         except TimeoutError:
             await give_back(delivery, consumer)
             return False
-        except asyncio.CancelledError:
-            await give_back(delivery, consumer)
-            raise
         return True
 
     async def _enter_isolated(self, delivery: Delivery, consumer: Consumer) -> float:
         """Wait at the gate; not 0 where the others inside took too long: the seconds after which to try again."""
-        try:
+        async with _given_back_if_cancelled(delivery, consumer):
             return await self._gate.enter_isolated()
-        except asyncio.CancelledError:
-            await give_back(delivery, consumer)
-            raise
+
+
+@asynccontextmanager
+async def _given_back_if_cancelled(delivery: Delivery, consumer: Consumer) -> AsyncGenerator[None]:
+    """Give a message back if the wait before its work is cancelled; the engine itself settles a begun one."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        await give_back(delivery, consumer)
+        raise
 
 
 def _is_light(header: Header, delivery: Delivery) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 from messages.bodies import Stage
 from messages.codec import Header
 
-__all__ = ["THROTTLE_LONGEST_S", "THROTTLE_SHORTEST_S", "Line", "UserCap", "throttle_delay"]
+__all__ = ["THROTTLE_LONGEST_S", "THROTTLE_SHORTEST_S", "UserCap", "UserLine", "throttle_delay"]
 
 THROTTLE_SHORTEST_S: Final = 1.0
 THROTTLE_LONGEST_S: Final = 30.0
@@ -46,7 +46,7 @@ def throttle_delay(ahead: int, took_s: float, most: int) -> float:
     return min(THROTTLE_LONGEST_S, max(THROTTLE_SHORTEST_S, _EARLY * expected))
 
 
-class Line:
+class UserLine:
     """Messages of one user that will come again, and how long one takes. Pure."""
 
     def __init__(self, most: int) -> None:
@@ -83,7 +83,7 @@ class UserCap:
     def __init__(self, most: int) -> None:
         self._most = most
         self._at_work: Counter[str] = Counter()
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, UserLine] = {}
         self._waiters: dict[str, asyncio.Future[None]] = {}
 
     def counted(self, header: Header) -> str:
@@ -129,7 +129,7 @@ class UserCap:
             return True
         if user in self._waiters:
             return False
-        self._lines.setdefault(user, Line(self._most))
+        self._lines.setdefault(user, UserLine(self._most))
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
         waiter = self._waiters[user] = loop.create_future()
@@ -152,7 +152,7 @@ class UserCap:
 
     def send_away(self, header: Header) -> float:
         """Return the seconds until a message that found no place comes again."""
-        line = self._lines.setdefault(header.user, Line(self._most))
+        line = self._lines.setdefault(header.user, UserLine(self._most))
         return line.join(header.created, header.task, asyncio.get_running_loop().time())
 
     def _yields(self, has_spare: Callable[[], bool]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.runners.user_cap import THROTTLE_LONGEST_S, THROTTLE_SHORTEST_S, Line, UserCap, throttle_delay
+from consumers.runners.user_cap import THROTTLE_LONGEST_S, THROTTLE_SHORTEST_S, UserCap, UserLine, throttle_delay
 from messages.bodies import Stage
 from messages.codec import SCHEMA, Header
 from tests.engine.virtual import virtually
@@ -58,7 +58,7 @@ def test_a_message_comes_again_before_its_place_is_free(ahead: int, took: float,
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 2)), max_size=60), st.floats(0.1, 60))
 def test_the_oldest_of_a_line_comes_again_first(joins: list[tuple[int, float]], took: float) -> None:
     """(created, seconds since the one before) each."""
-    line, now = Line(2), 0.0
+    line, now = UserLine(2), 0.0
     line.took(took)
     for created, later in joins:
         now += later
@@ -68,7 +68,7 @@ def test_the_oldest_of_a_line_comes_again_first(joins: list[tuple[int, float]], 
 
 
 def test_those_that_came_again_are_ahead_no_more() -> None:
-    line = Line(1)
+    line = UserLine(1)
     line.took(10.0)
     assert [line.join(created, "t", 0.0) for created in range(3)] == [8.0, 16.0, 24.0]
     assert line.join(9, "t", 20.0) == 16.0
