@@ -16,6 +16,7 @@ import msgspec
 __all__ = [
     "BODIES",
     "NO_RECORD",
+    "Audit",
     "Body",
     "Clean",
     "Collect",
@@ -24,6 +25,7 @@ __all__ = [
     "Job",
     "Notify",
     "Poll",
+    "Prompt",
     "Reason",
     "Stage",
     "Wake",
@@ -39,9 +41,11 @@ class Stage(StrEnum):
     """Stage of a run, or the action that a message requests."""
 
     CLEAN = "clean"
+    PROMPT = "prompt"
     GENERATE = "generate"
     POLL = "poll"
     COLLECT = "collect"
+    AUDIT = "audit"
     WAKE = "wake"
     NOTIFY = "notify"
     DEAD = "dead"
@@ -64,6 +68,10 @@ class Reason(StrEnum):
 
 class Clean(msgspec.Struct, frozen=True, array_like=True):
     """Prepare the inputs for the vendor, or (for kinds without a vendor) make the result itself."""
+
+
+class Prompt(msgspec.Struct, frozen=True, array_like=True):
+    """Write the text that the paid calls send, or that is the result."""
 
 
 class Generate(msgspec.Struct, frozen=True, array_like=True):
@@ -106,6 +114,10 @@ class Collect(msgspec.Struct, frozen=True, array_like=True):
     job: Job
     short_since: int = 0
     """First time the vendor returned fewer results than were sold, in milliseconds since the epoch; 0 for never."""
+
+
+class Audit(msgspec.Struct, frozen=True, array_like=True):
+    """Audit the results in staging, or look at audits that take long."""
 
 
 class Wake(msgspec.Struct, frozen=True, array_like=True):
@@ -158,13 +170,15 @@ class Dead(msgspec.Struct, frozen=True, array_like=True):
     """Slot of that record, from 1; 0 for a message of the whole run."""
 
 
-Body = Clean | Generate | Poll | Collect | Wake | Notify | Dead
+Body = Clean | Prompt | Generate | Poll | Collect | Audit | Wake | Notify | Dead
 
 BODIES: Final[dict[str, type[Body]]] = {
     Stage.CLEAN: Clean,
+    Stage.PROMPT: Prompt,
     Stage.GENERATE: Generate,
     Stage.POLL: Poll,
     Stage.COLLECT: Collect,
+    Stage.AUDIT: Audit,
     Stage.WAKE: Wake,
     Stage.NOTIFY: Notify,
     Stage.DEAD: Dead,

@@ -23,6 +23,8 @@ FAILURE: Final = "failure"
 
 _DEAD_LETTERS: Final = f"-{WORKERS}-DLQ"
 _BY_PRIORITY: Final = (Stage.CLEAN, Stage.GENERATE)
+_SHARED: Final = {Stage.PROMPT: Stage.CLEAN, Stage.AUDIT: Stage.POLL}
+"""Stages without topics of their own -> the stage whose topics carry their messages."""
 _SINGLE: Final = (Stage.POLL, Stage.COLLECT, Stage.WAKE, Stage.NOTIFY)
 _VENDOR: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _WORK: Final = re.compile(
@@ -63,6 +65,7 @@ def topic_of(stage: Stage, priority: Priority = Priority.NORMAL, *, vendor: str 
     Raises:
         ValueError: the stage needs a vendor's name, and `vendor` is not a valid one.
     """
+    stage = _SHARED.get(stage, stage)
     if stage not in _BY_PRIORITY:
         return stage.value
     if stage is not Stage.GENERATE:

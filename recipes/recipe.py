@@ -11,6 +11,7 @@ import msgspec
 
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
+from recipes.prompt import Prompt
 
 __all__ = ["FORMATS", "BadParameters", "BadRecipe", "Params", "Plan", "Recipe", "parse_params"]
 
@@ -55,6 +56,18 @@ def _no_values(_: Params) -> Mapping[str, str]:
     return {}
 
 
+def _no_text(_: Params) -> str:
+    return ""
+
+
+def _one_slot(_: Params) -> int:
+    return 1
+
+
+def _every_slot(_: Params, slots: int) -> int:
+    return slots
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of work. A recipe that cannot work is rejected when its module is imported.
 
@@ -96,6 +109,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """True if the vendor answers the create call with the results, instead of a job to poll."""
     collect_limit_s: float = 180.0
     """Limit of the download of the results, in seconds."""
+    text: Callable[[Any], str] = _no_text
+    """Parameters -> words of the user's own among them, audited before anything is paid; empty for none."""
+    prompt: Prompt | None = None
+    """The text that the paid calls send besides `values`, as `prompt`; or, without a vendor, the result."""
+    slots: Callable[[Any], int] = _one_slot
+    """Parameters -> number of paid calls that a run needs at once, each with `count` results."""
+    enough: Callable[[Any, int], int] = _every_slot
+    """(parameters, slots) -> slots that must succeed."""
+    last_call_s: float = 0.0
+    """Seconds after acceptance at which the results of `enough` slots are taken though others still work; 0 for as late
+    as collecting and auditing allow."""
+    finish: Callable[[Any], Plan] | None = None
+    """Parameters -> passes of the picture service over each result of a vendor; None converts it to `extension`."""
 
     @property
     def content_type(self) -> str:

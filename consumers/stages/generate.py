@@ -123,10 +123,10 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
             inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
         return _full(full, waiter, key, services)
-    values = {**task.recipe.values(task.params), **inputs}
     request = JobRequest(
         task.recipe.kind,
-        values,
+        inputs,
+        task.recipe.values(task.params),
         webhook=services.webhooks.url(vendor.name, task.run, slot, n),
         identity=services.identities.of(task.run, slot, n),
     )

@@ -14,6 +14,7 @@ import msgspec
 
 from messages.codes import Code
 from services.objects.port import Source
+from services.vendors.usage import Usage
 
 __all__ = [
     "Created",
@@ -59,6 +60,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     """The vendor's own words about a failed job, for operators only."""
     cost: str = ""
     """The vendor's charge as text, for the log."""
+    usage: Usage = Usage()
     known: bool = True
     """False if the vendor does not know the job; only for a failed one. An accepted job may be known again later."""
 
@@ -68,8 +70,10 @@ class JobRequest(msgspec.Struct, frozen=True):
 
     kind: str
     """The task's kind: key of its configuration at the vendor."""
-    values: Mapping[str, str]
-    """Input and parameter names of the recipe -> value (an uploaded file's reference, a URL, or text)."""
+    inputs: Mapping[str, str] = {}
+    """The recipe's names of the inputs, in their order -> reference to an uploaded file, or URL."""
+    values: Mapping[str, str] = {}
+    """Parameter names of the recipe -> text. None of them can replace an input."""
     webhook: str = ""
     """Unguessable URL for the vendor's webhook; empty for none."""
     identity: str = ""
@@ -88,6 +92,7 @@ class Results(msgspec.Struct, frozen=True):
 
     files: tuple[JobFile, ...]
     """In the vendor's order; their URLs are short-lived."""
+    usage: Usage = Usage()
 
 
 class VendorKey(msgspec.Struct, frozen=True, order=True):

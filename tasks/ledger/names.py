@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Generic, Self, TypeVar
 
 import msgspec
 
-__all__ = ["OfCall", "OfMessage", "OfTurn", "Once", "RecordBase", "RecordName", "pattern_of"]
+__all__ = ["OfCall", "OfMessage", "OfSlot", "OfTurn", "Once", "RecordBase", "RecordName", "pattern_of"]
 
 R = TypeVar("R")
 
@@ -65,6 +65,15 @@ class OfCall(RecordBase, frozen=True):
             n: number of the call in its slot, from 1.
         """
         return RecordName(cls.template.format(slot=slot, n=n), cls)
+
+
+class OfSlot(RecordBase, frozen=True):
+    """A record of which a slot has at most one."""
+
+    @classmethod
+    def at(cls, slot: int) -> RecordName[Self]:
+        """Return its name; slots count from 1."""
+        return RecordName(cls.template.format(slot=slot), cls)
 
 
 class OfTurn(RecordBase, frozen=True):

@@ -13,7 +13,8 @@ import msgspec
 
 from messages.codec import Priority
 from messages.codes import Code
-from tasks.ledger.names import OfCall, OfMessage, OfTurn, Once, RecordBase, pattern_of
+from services.vendors.usage import Usage
+from tasks.ledger.names import OfCall, OfMessage, OfSlot, OfTurn, Once, RecordBase, pattern_of
 
 __all__ = [
     "RECORDS",
@@ -31,9 +32,13 @@ __all__ = [
     "ManifestItem",
     "ParsedName",
     "Product",
+    "Prompted",
     "ReopenDenied",
     "Reopened",
+    "SlotEnd",
+    "Staged",
     "StagedFile",
+    "StagedResult",
     "Status",
     "Stopped",
     "Verdict",
@@ -71,6 +76,12 @@ class Accepted(Once, frozen=True):
     """When the ticket that was shown ends, seconds since the epoch; 0 when none was. The ticket itself is not kept."""
     vendor: str = ""
     """Vendor that is paid for it; empty for a kind without a vendor."""
+    slots: int = 1
+    """Paid calls that the run needs at once."""
+    enough: int = 1
+    """Slots that must succeed."""
+    last_call: float = 0.0
+    """When the results of `enough` slots are taken though others still work, seconds since the epoch; 0 for never."""
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -88,6 +99,16 @@ class Cleaned(Once, frozen=True):
     template: ClassVar[str] = "cleaned"
 
     products: tuple[Product, ...]
+
+
+class Prompted(Once, frozen=True):
+    """`prompted`: the text that the paid calls send, or that is the result; it has passed its audit."""
+
+    template: ClassVar[str] = "prompted"
+
+    text: str
+    source: Literal["model", "cache", "template"]
+    usage: Usage = Usage()
 
 
 class Begun(OfMessage, frozen=True):
@@ -139,6 +160,19 @@ class CallEnd(OfCall, frozen=True):
     code: Code = Code.VENDOR_FAILED
 
 
+class SlotEnd(OfSlot, frozen=True):
+    """`slot-{slot}`: the end of a slot: good (a paid call brought its results), or bad."""
+
+    template: ClassVar[str] = "slot-{slot}"
+
+    good: bool
+    n: int = 0
+    """The paid call that decided; 0 for none."""
+    code: str = ""
+    """Code of the catalogue; empty for a good one."""
+    usage: Usage = Usage()
+
+
 class ManifestItem(msgspec.Struct, frozen=True):
     """A result: its staging key and its output key."""
 
@@ -158,12 +192,35 @@ class StagedFile(msgspec.Struct, frozen=True):
     """Digest of the path of the vendor's URL, by which a file is recognised."""
 
 
+class StagedResult(msgspec.Struct, frozen=True):
+    """A result in staging, before its audit."""
+
+    key: str
+    etag: str
+    size: int
+    slot: int = 1
+    """The slot that made it, from 1."""
+    extension: str = "jpg"
+
+
 class Collected(OfTurn, frozen=True):
     """`collected-{seq}`: what is staged already, where a collect left off after an error."""
 
     template: ClassVar[str] = "collected-{seq}"
 
     files: tuple[StagedFile, ...]
+
+
+class Staged(Once, frozen=True):
+    """`staged`: the run's set of results. The one that stands is audited and shown; nothing else of the run counts."""
+
+    template: ClassVar[str] = "staged"
+
+    files: tuple[StagedResult, ...]
+    degraded: tuple[str, ...] = ()
+    """Replacements so far, see `Verdict.degraded`."""
+    job: str = ""
+    """The vendor's job that brought the first results."""
 
 
 class Waits(OfMessage, frozen=True):
@@ -211,6 +268,10 @@ class Verdict(Once, frozen=True):
     manifest: tuple[ManifestItem, ...] = ()
     job: str = ""
     """The vendor's job that brought the results."""
+    degraded: tuple[str, ...] = ()
+    """Replacements: `prompt_template`, `original_input`, `fewer_results`; empty where all is as sold."""
+    text: str = ""
+    """The result of a kind that sells a text."""
 
 
 class Delivered(Once, frozen=True):
@@ -279,12 +340,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
 RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Accepted,
     Cleaned,
+    Prompted,
     Begun,
     Intent,
     JobId,
     CallResult,
     CallEnd,
+    SlotEnd,
     Collected,
+    Staged,
     Waits,
     Stopped,
     Verdict,

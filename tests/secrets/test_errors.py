@@ -72,7 +72,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
     plants.add("a presigned URL", presigned.rpartition("q-signature=")[2])
     plants.add("a result's signature", SIGNED)
     callback = Callback(task="t1", status="failed", message="生成超时", code="timeout")
-    order = JobRequest("k", {"photo": "api/1"}, hook)
+    order = JobRequest("k", {"photo": "api/1"}, webhook=hook)
     try:
         yield {
             "cos.put": lambda: cos.put("input/u1/t1/original.jpg", b"x", meta={"ticket": plants.values["the ticket"]}),

@@ -233,11 +233,11 @@ class RunningHub:
         workflow = self._workflows.get(request.kind)
         if workflow is None:
             raise VendorRefused(f"no workflow is configured for {request.kind!r}")
-        missing = sorted(workflow.inputs.keys() - request.values.keys())
+        missing = sorted(workflow.inputs.keys() - request.inputs.keys())
         if missing:
             raise VendorRefused(f"workflow {request.kind!r} was given no {', '.join(missing)}")
         nodes: list[dict[str, str]] = []
-        for name, value in request.values.items():
+        for name, value in ({**request.values, **request.inputs}).items():
             node = _node(request.kind, workflow, name, value)
             nodes.append({"nodeId": node.node_id, "fieldName": node.field, "fieldValue": value})
         body: dict[str, object] = {

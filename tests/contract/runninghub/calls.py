@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import msgspec
 
 from sandbox.runninghub import DEMO_WORKFLOW_ID
 from services.vendors.port import JobRequest
@@ -41,12 +42,12 @@ async def upload(client: RunningHub, photo: bytes) -> str:
 
 
 async def order(client: RunningHub, photo: bytes, **values: str) -> JobRequest:
-    return JobRequest("model_pose12", {"photo": await upload(client, photo), **values})
+    return JobRequest("model_pose12", {"photo": await upload(client, photo)}, values)
 
 
 async def start(client: RunningHub, photo: bytes, *, webhook: str = "") -> str:
     request = await order(client, photo)
-    return (await client.create(JobRequest(request.kind, request.values, webhook=webhook), timeout=20.0)).id
+    return (await client.create(msgspec.structs.replace(request, webhook=webhook), timeout=20.0)).id
 
 
 class Caller:

@@ -74,7 +74,7 @@ async def test_a_webhook_is_named_only_when_there_is_one(standin: Any, photo: by
         request = await order(client, photo)
         await client.create(request, timeout=20.0)
         url = f"{standin.url}/_sandbox/stats"
-        await client.create(JobRequest(request.kind, request.values, webhook=url), timeout=20.0)
+        await client.create(JobRequest(request.kind, request.inputs, request.values, webhook=url), timeout=20.0)
     assert [job["webhook"] for job in standin.core.stats()["jobs"]] == [False, True]
 
 
@@ -189,8 +189,8 @@ async def test_a_limit_that_ends_while_connecting_is_proof_too(client_for: Any, 
     ("request_", "words"),
     [
         (JobRequest("no_kind", {}), "no_kind"),
-        (JobRequest("model_pose12", {"photo": "a", "size": "big"}), "size"),
-        (JobRequest("model_pose12", {"prompt": "on a beach"}), "photo"),
+        (JobRequest("model_pose12", {"photo": "a"}, {"size": "big"}), "size"),
+        (JobRequest("model_pose12", {}, {"prompt": "on a beach"}), "photo"),
     ],
 )
 async def test_what_the_configuration_has_no_place_for(
@@ -432,11 +432,11 @@ def test_neither_logs_nor_errors_hold_secrets(
 
     async def body() -> None:
         async with opened(client_for(standin.url)) as client:
-            values["photo"] = await upload(client, photo)
+            inputs = {"photo": await upload(client, photo)}
             for fault in ({"code": "803"}, {"kind": "unauthorized"}, {"kind": "cut"}, {"kind": "not_json"}):
                 standin.arm("create", **fault)
                 with pytest.raises(ScfWorkersError) as caught:
-                    await client.create(JobRequest("model_pose12", values, webhook=webhook), timeout=20.0)
+                    await client.create(JobRequest("model_pose12", inputs, values, webhook=webhook), timeout=20.0)
                 errors.append(caught.value)
 
     asyncio.run(body())

@@ -89,7 +89,7 @@ async def test_what_a_create_says(client_for: Any, key: str, api: str) -> None:
     async with raw_server(answer) as url:
         client = client_for(url)
         request = JobRequest(
-            "model_pose12", {"photo": "openapi/x.jpg", "prompt": "海边"}, webhook="https://a.example/h/1"
+            "model_pose12", {"photo": "openapi/x.jpg"}, {"prompt": "海边"}, webhook="https://a.example/h/1"
         )
         await client.create(request, timeout=20.0)
         await client.close()

@@ -42,7 +42,7 @@ def workflows(workflows: dict[str, Workflow]) -> dict[str, Workflow]:
 async def test_a_url_goes_to_the_node_for_urls_and_is_read(store: str, standin: Any, client_for: Any) -> None:
     url = f"{store}?sign=5161e0c3"
     async with opened(client_for(standin.url)) as client:
-        job = (await client.create(JobRequest("model_pose12", {"photo": url, "prompt": "a://b"}), timeout=20.0)).id
+        job = (await client.create(JobRequest("model_pose12", {"photo": url}, {"prompt": "a://b"}), timeout=20.0)).id
         standin.finish_jobs()
         status = await client.query(job, kind="model_pose12")
     assert status.state is JobState.SUCCESS

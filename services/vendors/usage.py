@@ -1,0 +1,19 @@
+"""Usage of a paid call as its vendor states it: for operators and statistics; no decision rests on it."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Usage"]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Usage of a paid call; 0 where the vendor counts nothing of the sort."""
+
+    coins: float = 0.0
+    """Credits of the vendor's own currency."""
+    pictures: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    """Time of a machine that the vendor bills."""
