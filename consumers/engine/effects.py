@@ -19,6 +19,7 @@ from consumers.engine.outcomes import (
     Finish,
     For,
     Leave,
+    Many,
     Next,
     Outcome,
     Reject,
@@ -81,8 +82,11 @@ class Effects:
                     await self.carry_out(inner, Message(found, message.body), delivery)
             case Leave():
                 log.debug(Event.MESSAGE_DROPPED)
-            case Done(manifest, job):
-                await self._conclude(message, Verdict("success", "", manifest, job))
+            case Many(outcomes):
+                for each in outcomes:
+                    await self.carry_out(each, message, delivery)
+            case Done(manifest, job, degraded, text):
+                await self._conclude(message, Verdict("success", "", manifest, job, degraded, text))
             case Reject():
                 await self.reject(message, outcome)
             case Finish():

@@ -19,6 +19,7 @@ __all__ = [
     "Finish",
     "For",
     "Leave",
+    "Many",
     "Next",
     "Outcome",
     "Reject",
@@ -29,10 +30,14 @@ __all__ = [
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The results are staged and audited: verdict `success`."""
+    """The results are staged and audited, or the text is: verdict `success`."""
 
     manifest: tuple[ManifestItem, ...]
     job: str = ""
+    degraded: tuple[str, ...] = ()
+    """Replacements, see `tasks.ledger.records.Verdict.degraded`."""
+    text: str = ""
+    """The result of a kind that sells a text."""
 
 
 class Next(msgspec.Struct, frozen=True):
@@ -116,4 +121,10 @@ class For(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-Outcome = For | Done | Next | Snooze | Reject | Finish | Leave | Again | Crashed | Retry | DeadLettered
+class Many(msgspec.Struct, frozen=True):
+    """Several outcomes, carried out in order."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+Outcome = For | Many | Done | Next | Snooze | Reject | Finish | Leave | Again | Crashed | Retry | DeadLettered
