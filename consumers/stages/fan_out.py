@@ -1,4 +1,4 @@
-"""What follows the cleaned inputs: the prompt where the recipe has one, then a paid call for each slot. Pure."""
+"""Messages after the cleaned inputs: the prompt where the recipe has one, then a paid call for each slot. Pure."""
 
 from __future__ import annotations
 

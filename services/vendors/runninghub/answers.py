@@ -12,15 +12,14 @@ from collections.abc import Set as AbstractSet
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-import msgspec
-
 from messages.codes import Code
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.vendors.http import ApiResponse
 from services.vendors.port import JobFile, JobState, JobStatus
+from services.vendors.reading import as_list, as_map, as_text, decode_object, redacted
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, UNLISTED, Meaning, OnCreate, OnQuery, OnUpload
 
 __all__ = [
-    "ApiResponse",
     "accepted_id",
     "check_room",
     "check_stopped",
@@ -41,21 +40,6 @@ _ENDED: Final = frozenset({"FAILED", "CANCEL", "CANCELED", "CANCELLED"})
 _ID: Final = re.compile(r"[!-~]{1,128}")
 _BARE_ID: Final = re.compile(r"[0-9]{12,32}")
 _TYPE: Final = re.compile(r"[a-z0-9]{1,8}")
-# Both begin where a run of letters begins, or an error that quotes a picture in base64 would be looked at for minutes.
-_URL: Final = re.compile(r"(?<!\w)\w++://\S+")
-_TOKEN: Final = re.compile(r"(?<![0-9A-Za-z_\-])(?=[A-Za-z_\-]*+[0-9])[0-9A-Za-z_\-]{24,}+")
-"""A key or a signature that the vendor quotes back: longer than its ids, and no word."""
-_REASON_MAX: Final = 400
-
-
-class ApiResponse(msgspec.Struct, frozen=True):
-    """An answer as it came."""
-
-    status: int
-    body: bytes
-    """Empty if the answer was compressed or longer than any genuine one."""
-    retry_after: float | None = None
-    """Seconds the vendor asked us to wait."""
 
 
 def accepted_id(reply: ApiResponse) -> str:
@@ -68,7 +52,7 @@ def accepted_id(reply: ApiResponse) -> str:
         services.errors.VendorRefused: not accepted, and never will be.
         services.errors.CreateUnknown: the answer proves neither.
     """
-    answer = _decode(reply.body)
+    answer = decode_object(reply.body)
     job_id = _job_id(answer)
     if job_id:
         return job_id
@@ -124,8 +108,8 @@ def job_state(outputs: ApiResponse, reply: ApiResponse) -> JobStatus:
         services.errors.VendorDown: they say nothing about the job.
     """
     answer = _about_job(reply)
-    word = _text(answer.get("data")).upper()
-    before = _flat(_decode(outputs.body))
+    word = as_text(answer.get("data")).upper()
+    before = _flat(decode_object(outputs.body))
     if word == "SUCCESS" and not _code(answer) and not _code(before):
         # Its files are not shown yet: who brings results home looks again for a while.
         return JobStatus(JobState.SUCCESS)
@@ -145,9 +129,9 @@ def uploaded_name(reply: ApiResponse) -> str:
         services.errors.VendorDown: the vendor or our key as such fails.
         services.errors.VendorRefused: never will.
     """
-    answer = _decode(reply.body)
+    answer = decode_object(reply.body)
     code = _code(answer)
-    name = _text(_map(answer.get("data")).get("fileName"))
+    name = as_text(as_map(answer.get("data")).get("fileName"))
     if reply.status == _OK and not code and name:
         return name
     text = _say("upload", reply, answer)
@@ -177,10 +161,10 @@ def check_room(reply: ApiResponse) -> None:
     """
     if reply.status in {404, 405}:
         return
-    answer = _decode(reply.body)
+    answer = decode_object(reply.body)
     if reply.status != _OK or not answer or _code(answer):
         raise VendorDown(_say("queue", reply, answer), retry_after=reply.retry_after)
-    data = _map(answer.get("data"))
+    data = as_map(answer.get("data"))
     limit, running, queued = (_number(data.get(name)) for name in ("concurrentLimit", "runningCount", "queuedCount"))
     if limit is not None and (running or 0) + (queued or 0) >= limit:
         raise VendorFull(f"queue: {running or 0} running and {queued or 0} queued of {limit}")
@@ -192,7 +176,7 @@ def check_stopped(reply: ApiResponse) -> None:
     Raises:
         services.errors.VendorDown: no answer about the job.
     """
-    answer = _decode(reply.body)
+    answer = decode_object(reply.body)
     meaning = CODES.get(_code(answer))
     server = meaning is not None and meaning.query is OnQuery.STATUS and meaning.create is OnCreate.UNKNOWN
     ours = meaning is not None and meaning.query is OnQuery.DOWN
@@ -206,19 +190,11 @@ def webhook_url(reply: ApiResponse) -> str:
     Raises:
         services.errors.VendorDown: there is none, or none yet: "webhook event not exists" says no more.
     """
-    answer = _decode(reply.body)
-    url = "" if _code(answer) else _text(_map(answer.get("data")).get("webhookUrl"))
+    answer = decode_object(reply.body)
+    url = "" if _code(answer) else as_text(as_map(answer.get("data")).get("webhookUrl"))
     if reply.status != _OK or not url:
         raise VendorDown(_say("getWebhookDetail", reply, answer), retry_after=reply.retry_after)
     return url
-
-
-def _decode(body: bytes) -> Mapping[str, object]:
-    """Return the JSON object in `body`, empty without one. Hostile bytes also raise Unicode and recursion errors."""
-    try:
-        return _map(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
 
 
 def _about_job(reply: ApiResponse) -> Mapping[str, object]:
@@ -227,7 +203,7 @@ def _about_job(reply: ApiResponse) -> Mapping[str, object]:
     Raises:
         services.errors.VendorDown: it cannot be read, or it is about our key or our rate.
     """
-    answer = _decode(reply.body)
+    answer = decode_object(reply.body)
     if reply.status != _OK or not answer:
         raise VendorDown(_say("query", reply, answer), retry_after=reply.retry_after)
     meaning = CODES.get(_code(answer), UNLISTED)
@@ -239,7 +215,7 @@ def _about_job(reply: ApiResponse) -> Mapping[str, object]:
 def _judge(answer: Mapping[str, object], outputs: AbstractSet[str]) -> JobStatus | None:
     """Return the state of a job in an answer; None without one."""
     meaning = CODES.get(_code(answer), UNLISTED)
-    status = _text(answer.get("status")).upper()
+    status = as_text(answer.get("status")).upper()
     if meaning.query is OnQuery.WORKING or (status in _WORKING and meaning.query is not OnQuery.ENDED):
         return JobStatus(JobState.WORKING)
     if meaning.query is OnQuery.ENDED or status in _ENDED:
@@ -255,29 +231,18 @@ def _flat(answer: Mapping[str, object]) -> Mapping[str, object]:
     if isinstance(data, list) and not _code(answer):
         files = cast("list[object]", data)
         return {"status": "SUCCESS", "results": files, "usage": files[0] if files else None}
-    return {**answer, "status": "", "failedReason": _map(data).get("failedReason")}
-
-
-def _map(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    """Return a string or a whole number as text; empty for anything else."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    return str(value).strip()
+    return {**answer, "status": "", "failedReason": as_map(data).get("failedReason")}
 
 
 def _number(value: object) -> int | None:
-    text = _text(value)
+    text = as_text(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - no true figure is longer
 
 
 def _code(answer: Mapping[str, object]) -> str:
     """Return the error code, empty for none: v2 writes it in `errorCode`, envelopes write it in `code`."""
     for name in ("errorCode", "code"):
-        code = _text(answer.get(name))
+        code = as_text(answer.get(name))
         if code not in _NO_ERROR:
             return code
     return ""
@@ -286,37 +251,36 @@ def _code(answer: Mapping[str, object]) -> str:
 def _job_id(answer: Mapping[str, object]) -> str:
     """Return the id at the top (v2), in `data` (v1), or as a bare `data` (docs/reference/vendors.md, oddities)."""
     data = answer.get("data")
-    for found in (answer.get("taskId"), _map(data).get("taskId")):
-        text = _text(found)
+    for found in (answer.get("taskId"), as_map(data).get("taskId")):
+        text = as_text(found)
         if _ID.fullmatch(text) and text != "0":
             return text
-    bare = _text(data)
+    bare = as_text(data)
     return bare if _BARE_ID.fullmatch(bare) else ""
 
 
 def _failed(answer: Mapping[str, object], meaning: Meaning) -> JobStatus:
-    failed = _map(answer.get("failedReason"))
+    failed = as_map(answer.get("failedReason"))
     parts = [
         _code(answer),
-        _text(answer.get("errorMessage")) or _text(answer.get("msg")) or _text(answer.get("status")),
+        as_text(answer.get("errorMessage")) or as_text(answer.get("msg")) or as_text(answer.get("status")),
     ]
-    parts += [_text(failed.get(name)) for name in ("node_name", "node_id", "exception_type", "exception_message")]
+    parts += [as_text(failed.get(name)) for name in ("node_name", "node_id", "exception_type", "exception_message")]
     return JobStatus(
         JobState.FAILED,
         code=meaning.code or Code.VENDOR_FAILED,
-        reason=_clean(" ".join(part for part in parts if part)),
+        reason=redacted(" ".join(part for part in parts if part)),
         cost=_cost(answer),
         known=meaning.known,
     )
 
 
 def _files(answer: Mapping[str, object], outputs: AbstractSet[str]) -> Iterator[JobFile]:
-    results = answer.get("results")
-    for item in cast("list[object]", results) if isinstance(results, list) else []:
-        entry = _map(item)
-        url = _text(entry.get("url")) or _text(entry.get("fileUrl"))
-        if url and (not outputs or _text(entry.get("nodeId")) in outputs):
-            yield JobFile(url, _type(_text(entry.get("outputType")) or _text(entry.get("fileType")), url))
+    for item in as_list(answer.get("results")):
+        entry = as_map(item)
+        url = as_text(entry.get("url")) or as_text(entry.get("fileUrl"))
+        if url and (not outputs or as_text(entry.get("nodeId")) in outputs):
+            yield JobFile(url, _type(as_text(entry.get("outputType")) or as_text(entry.get("fileType")), url))
 
 
 def _type(given: str, url: str) -> str:
@@ -333,9 +297,9 @@ def _type(given: str, url: str) -> str:
 
 
 def _cost(answer: Mapping[str, object]) -> str:
-    usage = _map(answer.get("usage"))
+    usage = as_map(answer.get("usage"))
     names = ("consumeCoins", "consumeMoney", "thirdPartyConsumeMoney", "taskCostTime")
-    return " ".join(f"{name}={_clean(_text(usage.get(name)))}" for name in names if _text(usage.get(name)))
+    return " ".join(f"{name}={redacted(as_text(usage.get(name)))}" for name in names if as_text(usage.get(name)))
 
 
 def _wait(reply: ApiResponse, meaning: Meaning) -> float | None:
@@ -347,11 +311,7 @@ def _say(call: str, reply: ApiResponse, answer: Mapping[str, object]) -> str:
     if not answer:
         return f"{call}: HTTP {reply.status}, no JSON object"
     code = _code(answer)
-    words = next((text for name in ("errorMessage", "message", "msg") if (text := _text(answer.get(name)))), "")
+    words = next((text for name in ("errorMessage", "message", "msg") if (text := as_text(answer.get(name)))), "")
     name = CODES[code].name if code in CODES else "unlisted"
-    suffix = f", code {_clean(code)} ({name})" if code else ""
-    return f"{call}: HTTP {reply.status}{suffix}: {_clean(words)}"
-
-
-def _clean(text: str) -> str:
-    return _TOKEN.sub("<token>", _URL.sub("<url>", text))[:_REASON_MAX]
+    suffix = f", code {redacted(code)} ({name})" if code else ""
+    return f"{call}: HTTP {reply.status}{suffix}: {redacted(words)}"

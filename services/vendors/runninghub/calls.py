@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from services.vendors.http import ApiResponse
 from services.vendors.port import JobStatus
-from services.vendors.runninghub.answers import ApiResponse
 from telemetry.secrets import Secret
 
 __all__ = ["ApiCall", "Ask", "Generation", "cancel", "webhook_detail"]

@@ -7,23 +7,16 @@ Source of every outside fact: docs/reference/vendors.md. What the answers mean s
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
-import ssl
-from collections.abc import AsyncIterable, Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from messages.codes import Code
-from messages.errors import Permanent
 from services.errors import CreateUnknown, VendorDown, VendorFull, VendorRefused
-from services.http_body import IDENTITY, read_body
 from services.objects.port import Source
-from services.retry_after import wait_of
-from services.tls import Certificates
+from services.vendors.http import ApiResponse, VendorHttp
 from services.vendors.port import Created, Find, JobRequest, JobStatus
 from services.vendors.runninghub import answers
 from services.vendors.runninghub.calls import ApiCall, Generation, cancel, webhook_detail
@@ -50,10 +43,6 @@ RESULT_HOSTS: Final = frozenset(
 
 _UPLOAD_LIMIT: Final = 30 * 1024 * 1024
 """30 MB a file, else code 809 (docs/reference/vendors.md)."""
-_ANSWER_LIMIT: Final = 2 * 1024 * 1024
-_CONNECTIONS: Final = 6
-"""httpx's pool slows as it fills, for httpcore looks at every connection at every request: 4 to 8 a vendor."""
-_HEADER_SAFE: Final = re.compile(r"[!-~]+")
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,24 +107,12 @@ class RunningHub:
         result_hosts: frozenset[str] = RESULT_HOSTS,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        # httpx loads httpcore at its first request; inside the loop either import would block every task.
-        import_module("httpx")
-        import_module("httpcore")
-
-        if not _HEADER_SAFE.fullmatch(api_key.reveal()):
-            # h11 would quote the whole header, key and all, in its error.
-            raise Permanent("the RunningHub key is empty or holds what no header can carry")
+        self._http = VendorHttp(base_url=base_url, api_key=api_key, timeout=timeout, transport=transport)
         self.result_hosts: Final = result_hosts
         self.label: Final = label
-        self._base = _base_url(base_url)
-        self._encrypted = self._base.startswith("https:")
         self._key = api_key
         self._api: Generation = V1(api_key) if api == "v1" else V2()
         self._workflows = workflows
-        self._timeout = timeout
-        self._transport = transport
-        self._certificates = Certificates()
-        self._pool: httpx.AsyncClient | None = None
 
     @property
     def find(self) -> Find | None:
@@ -171,9 +148,9 @@ class RunningHub:
         )
         import httpx
 
-        client = await self._pooled()
+        client = await self._http.pooled()
         try:
-            reply = await _send(client, "POST", f"{self._base}{path}", content=body, headers=body.headers)
+            reply = await self._http.send(client, "POST", path, content=body, headers=body.headers)
         except httpx.HTTPError as error:
             # Here and below without the cause: its text may quote what the server sent, and that our key.
             raise VendorDown(f"upload: {type(error).__name__}") from None
@@ -189,10 +166,10 @@ class RunningHub:
         body = msgspec.json.encode(call.body)
         import httpx
 
-        client = self._client(await self._tls(), timeout)
+        client = await self._http.fresh(timeout)
         try:
             async with client, asyncio.timeout(timeout):
-                reply = await _send(client, "POST", f"{self._base}{call.path}", content=body)
+                reply = await self._http.send(client, "POST", call.path, content=body)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise VendorFull("create: could not connect, nothing was sent") from error
         except (httpx.HTTPError, TimeoutError) as error:
@@ -219,9 +196,7 @@ class RunningHub:
 
     async def close(self) -> None:
         """See the port."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.aclose()
+        await self._http.close()
 
     def _order(self, request: JobRequest) -> ApiCall:
         """Return the call of a create.
@@ -259,42 +234,9 @@ class RunningHub:
             return frozenset()
         return frozenset(node for each in self._workflows.values() for node in each.outputs)
 
-    async def _ask(self, call: ApiCall) -> answers.ApiResponse:
-        import httpx
-
-        client = await self._pooled()
+    async def _ask(self, call: ApiCall) -> ApiResponse:
         method, content = ("GET", b"") if call.body is None else ("POST", msgspec.json.encode(call.body))
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await _send(client, method, f"{self._base}{call.path}", content=content)
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise VendorDown(f"{call.path.rpartition('/')[2]}: {type(error).__name__}") from None
-
-    async def _pooled(self) -> httpx.AsyncClient:
-        context = await self._tls()
-        if self._pool is None:
-            self._pool = self._client(context, self._timeout)
-        return self._pool
-
-    async def _tls(self) -> ssl.SSLContext:
-        if self._encrypted and self._transport is None:
-            return await self._certificates.context()
-        # Never used for a connection; a context without certificates trusts no server.
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-    def _client(self, context: ssl.SSLContext, timeout: float) -> httpx.AsyncClient:
-        import httpx
-
-        return httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key.reveal()}", **IDENTITY},
-            verify=context,
-            # Name, TCP and TLS end by themselves before `timeout` does: httpcore leaks a connection that is cancelled
-            # while it is made, and a limit that ends here is known to have sent nothing.
-            timeout=httpx.Timeout(timeout, connect=timeout / 3),
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
-            transport=self._transport() if self._transport else None,
-            trust_env=False,
-        )
+        return await self._http.ask(method, call.path, content)
 
 
 def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
@@ -316,25 +258,3 @@ def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
     if node is None:
         raise VendorRefused(f"workflow {kind!r} has no node for the value {name!r}")
     return node
-
-
-async def _send(
-    client: httpx.AsyncClient,
-    method: str,
-    url: str,
-    *,
-    content: bytes | AsyncIterable[bytes],
-    headers: Mapping[str, str] | None = None,
-) -> answers.ApiResponse:
-    """Send a request and read its answer up to a bound; no status raises."""
-    headers = headers or ({"Content-Type": "application/json"} if content else {})
-    async with client.stream(method, url, content=content, headers=headers) as response:
-        body = await read_body(response, _ANSWER_LIMIT)
-        return answers.ApiResponse(response.status_code, body, wait_of(response.headers))
-
-
-def _base_url(text: str) -> str:
-    parts = urlsplit(text.rstrip("/"))
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise Permanent("not the base URL of a vendor")
-    return parts.geturl()

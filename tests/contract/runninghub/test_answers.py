@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from messages.codes import Code
 from messages.errors import ScfWorkersError
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.vendors.http import ApiResponse
 from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.answers import ApiResponse
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
 
 # The codes of docs/reference/vendors.md, by what follows from them.

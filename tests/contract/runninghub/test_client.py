@@ -45,7 +45,7 @@ async def test_a_photo_becomes_twelve_pictures(standin: Any, photo: bytes, clien
     assert "consumeCoins" in status.cost
     (paid,) = standin.core.stats()["jobs"]
     assert paid["id"] == job
-    assert paid["values"] == {"10.image": request.values["photo"], "6.text": "on a beach"}
+    assert paid["values"] == {"10.image": request.inputs["photo"], "6.text": "on a beach"}
 
 
 async def test_without_output_nodes_all_files_are_results(

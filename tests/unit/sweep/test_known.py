@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from services.vendors.http import ApiResponse
 from services.vendors.port import JobState, JobStatus
-from services.vendors.runninghub.answers import ApiResponse, job_status
+from services.vendors.runninghub.answers import job_status
 from services.vendors.runninghub.codes import CODES
 
 UNKNOWN = {"423", "807", "1004"}
