@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messages.errors import Permanent
-from services.errors import VendorDown
+from services.errors import CreateUnknown, VendorDown, VendorFull
 from services.http_body import IDENTITY, read_body
 from services.retry_after import wait_of
 from services.tls import Certificates
@@ -100,6 +100,27 @@ class VendorHttp:
             # Without the cause: its text may quote what the server sent, and that our key.
             raise VendorDown(f"{path.rpartition('/')[2]}: {type(error).__name__}") from None
 
+    async def pay(self, path: str, content: bytes, *, timeout: float) -> ApiResponse:  # noqa: ASYNC109 - of the one POST
+        """Make a paid call: one POST of JSON on a connection of its own; no status raises.
+
+        A connection that could not be made is proof of non-acceptance. From the first byte of the request on there is
+        no proof but the answer.
+
+        Raises:
+            services.errors.VendorFull: nothing was sent.
+            services.errors.CreateUnknown: sent, and no answer came.
+        """
+        import httpx
+
+        client = self._client(await self._tls(), timeout)
+        try:
+            async with client, asyncio.timeout(timeout):
+                return await self.send(client, "POST", path, content=content)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise VendorFull("create: could not connect, nothing was sent") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise CreateUnknown(f"create: {type(error).__name__} after sending") from None
+
     async def send(
         self,
         client: httpx.AsyncClient,
@@ -125,10 +146,6 @@ class VendorHttp:
         if self._pool is None:
             self._pool = self._client(context, self._timeout)
         return self._pool
-
-    async def fresh(self, timeout: float) -> httpx.AsyncClient:  # noqa: ASYNC109 - of the one request
-        """Return a new client for one call within `timeout` seconds; the caller closes it."""
-        return self._client(await self._tls(), timeout)
 
     async def close(self) -> None:
         """Drop connections."""

@@ -58,9 +58,8 @@ class JobStatus(msgspec.Struct, frozen=True):
     """The catalogue's code of a failed job."""
     reason: str = ""
     """The vendor's own words about a failed job, for operators only."""
-    cost: str = ""
-    """The vendor's charge as text, for the log."""
     usage: Usage = Usage()
+    """The vendor's own count of what an ended job has cost."""
     known: bool = True
     """False if the vendor does not know the job; only for a failed one. An accepted job may be known again later."""
 

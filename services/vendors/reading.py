@@ -8,13 +8,14 @@ from typing import Final, cast
 
 import msgspec
 
-__all__ = ["as_list", "as_map", "as_text", "decode_object", "redacted"]
+__all__ = ["as_list", "as_map", "as_number", "as_text", "decode_object", "redacted"]
 
 # Both begin where a run of letters begins, or an error that quotes a picture in base64 would be looked at for minutes.
 _URL: Final = re.compile(r"(?<!\w)\w++://\S+")
 _TOKEN: Final = re.compile(r"(?<![0-9A-Za-z_\-])(?=[A-Za-z_\-]*+[0-9])[0-9A-Za-z_\-]{24,}+")
 """A key or a signature that the vendor quotes back: longer than its ids, and no word."""
 _MOST_CHARS: Final = 400
+_LARGEST: Final = 1e9
 
 
 def decode_object(body: bytes) -> Mapping[str, object]:
@@ -40,6 +41,15 @@ def as_text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return str(value).strip()
+
+
+def as_number(value: object) -> float:
+    """Return a number from 0 to a billion, also where it is written as text; 0 for anything else."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+    return number if 0 <= number <= _LARGEST else 0.0
 
 
 def redacted(text: str) -> str:

@@ -17,3 +17,10 @@ class Usage(msgspec.Struct, frozen=True):
     tokens_out: int = 0
     seconds: float = 0.0
     """Time of a machine that the vendor bills."""
+    money: float = 0.0
+    """Charge in the currency of the account."""
+
+    def __str__(self) -> str:
+        """Return what is counted, as `coins=17 seconds=83`; empty for nothing."""
+        counted = msgspec.structs.asdict(self).items()
+        return " ".join(f"{name}={value:g}" for name, value in counted if value)

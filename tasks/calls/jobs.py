@@ -73,7 +73,7 @@ async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Serv
         asked = {job: group.create_task(_status(run, job, recipe, services)) for job in jobs}
     found = {job: _believed(job, task.result()) for job, task in asked.items()}
     for job, status in found.items():
-        log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=status.cost or None)
+        log.info(Event.VENDOR_POLLED, job=job.id, n=job.n, state=status.state, cost=str(status.usage) or None)
     return found
 
 

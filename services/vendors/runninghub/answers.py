@@ -16,8 +16,9 @@ from messages.codes import Code
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.vendors.http import ApiResponse
 from services.vendors.port import JobFile, JobState, JobStatus
-from services.vendors.reading import as_list, as_map, as_text, decode_object, redacted
+from services.vendors.reading import as_list, as_map, as_number, as_text, decode_object, redacted
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, UNLISTED, Meaning, OnCreate, OnQuery, OnUpload
+from services.vendors.usage import Usage
 
 __all__ = [
     "accepted_id",
@@ -221,7 +222,7 @@ def _judge(answer: Mapping[str, object], outputs: AbstractSet[str]) -> JobStatus
     if meaning.query is OnQuery.ENDED or status in _ENDED:
         return _failed(answer, meaning)
     if status == "SUCCESS":
-        return JobStatus(JobState.SUCCESS, files=tuple(_files(answer, outputs)), cost=_cost(answer))
+        return JobStatus(JobState.SUCCESS, files=tuple(_files(answer, outputs)), usage=_usage(answer))
     return None
 
 
@@ -270,7 +271,7 @@ def _failed(answer: Mapping[str, object], meaning: Meaning) -> JobStatus:
         JobState.FAILED,
         code=meaning.code or Code.VENDOR_FAILED,
         reason=redacted(" ".join(part for part in parts if part)),
-        cost=_cost(answer),
+        usage=_usage(answer),
         known=meaning.known,
     )
 
@@ -296,10 +297,11 @@ def _type(given: str, url: str) -> str:
     return suffix if "." in path and _TYPE.fullmatch(suffix) else ""
 
 
-def _cost(answer: Mapping[str, object]) -> str:
+def _usage(answer: Mapping[str, object]) -> Usage:
     usage = as_map(answer.get("usage"))
-    names = ("consumeCoins", "consumeMoney", "thirdPartyConsumeMoney", "taskCostTime")
-    return " ".join(f"{name}={redacted(as_text(usage.get(name)))}" for name in names if as_text(usage.get(name)))
+    names = ("consumeCoins", "taskCostTime", "consumeMoney", "thirdPartyConsumeMoney")
+    coins, seconds, money, third = (as_number(usage.get(name)) for name in names)
+    return Usage(coins=coins, seconds=seconds, money=money + third)
 
 
 def _wait(reply: ApiResponse, meaning: Meaning) -> float | None:

@@ -6,7 +6,6 @@ Source of every outside fact: docs/reference/vendors.md. What the answers mean s
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from messages.codes import Code
-from services.errors import CreateUnknown, VendorDown, VendorFull, VendorRefused
+from services.errors import VendorDown, VendorRefused
 from services.objects.port import Source
 from services.vendors.http import ApiResponse, VendorHttp
 from services.vendors.port import Created, Find, JobRequest, JobStatus
@@ -152,28 +151,14 @@ class RunningHub:
         try:
             reply = await self._http.send(client, "POST", path, content=body, headers=body.headers)
         except httpx.HTTPError as error:
-            # Here and below without the cause: its text may quote what the server sent, and that our key.
+            # Without the cause: its text may quote what the server sent, and that our key.
             raise VendorDown(f"upload: {type(error).__name__}") from None
         return answers.uploaded_name(reply)
 
     async def create(self, request: JobRequest, *, timeout: float) -> Created:  # noqa: ASYNC109 - the port's own word
-        """See the port.
-
-        A connection that could not be made is proof of non-acceptance: `VendorFull`. From the first byte of the
-        request on there is no proof but the answer.
-        """
+        """See the port."""
         call = self._order(request)
-        body = msgspec.json.encode(call.body)
-        import httpx
-
-        client = await self._http.fresh(timeout)
-        try:
-            async with client, asyncio.timeout(timeout):
-                reply = await self._http.send(client, "POST", call.path, content=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise VendorFull("create: could not connect, nothing was sent") from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise CreateUnknown(f"create: {type(error).__name__} after sending") from None
+        reply = await self._http.pay(call.path, msgspec.json.encode(call.body), timeout=timeout)
         return Created(answers.accepted_id(reply))
 
     async def query(self, job_id: str, *, kind: str = "") -> JobStatus:

@@ -18,6 +18,7 @@ from services.vendors.http import ApiResponse
 from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.runninghub import answers
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
+from services.vendors.usage import Usage
 
 # The codes of docs/reference/vendors.md, by what follows from them.
 NOT_ACCEPTED = "415 421 814 1003 1011 1520"
@@ -151,9 +152,25 @@ def test_results_keep_their_order_and_only_files_of_output_nodes_count() -> None
             JobFile("https://x.example/a", "jpg"),
             JobFile("https://x.example/c", ""),
         ),
-        cost="consumeCoins=17 taskCostTime=83",
+        usage=Usage(coins=17, seconds=83),
     )
     assert len(answers.job_status(reply(FILES_ANSWER), frozenset()).files) == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "usage", "line"),
+    [
+        ({"consumeMoney": "1.25", "thirdPartyConsumeMoney": 0.5}, Usage(money=1.75), "money=1.75"),
+        ({"consumeCoins": 17, "taskCostTime": "83"}, Usage(coins=17, seconds=83), "coins=17 seconds=83"),
+        ({"consumeCoins": "many", "taskCostTime": "1e99", "consumeMoney": True}, Usage(), ""),
+        ({"consumeCoins": "nan", "taskCostTime": "-1", "consumeMoney": []}, Usage(), ""),
+        (None, Usage(), ""),
+    ],
+)
+def test_what_a_job_has_cost_is_read_where_it_is_a_number(said: Any, usage: Usage, line: str) -> None:
+    status = answers.job_status(reply({"status": "SUCCESS", "usage": said}), frozenset())
+    assert status.usage == usage
+    assert str(status.usage) == line
 
 
 @pytest.mark.parametrize("results", [None, [], {}, "x"])
