@@ -16,6 +16,7 @@ ask, nor the other way round.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
@@ -25,6 +26,7 @@ import msgspec
 
 from services.errors import BackendDown, BadQuestion
 from services.http_body import IDENTITY, read_body
+from services.repeat import repeated
 from services.retry_after import wait_of
 from services.signatures import sign, sign_v2
 from telemetry import logs, metrics
@@ -70,6 +72,8 @@ _SHOWN: Final = 2_000
 _NOES: Final = frozenset({404, 409, 410})
 _PASSING: Final = frozenset({401, 403, 404, 408, 409, 425, 429})
 """The 4xx statuses that may change later, with a key, a route or the load."""
+_NOT_NOW: Final = frozenset({408, 425, 429})
+"""The 4xx statuses of a question that came at a bad moment."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Exceptions of msgspec for malformed or foreign JSON."""
 
@@ -197,7 +201,7 @@ def judge(http_status: int, body: bytes, status: str) -> Judgement:
 
 
 class Backend:
-    """A client of the backend. Calls are sent once; the caller decides about repeating.
+    """A client of the backend. A callback is sent once; a question that fails is repeated by `services.repeat`.
 
     Args:
         base_url: `BACKEND_URL`, without the path; a trailing slash does no harm.
@@ -206,10 +210,11 @@ class Backend:
         form: form of the callback that the backend understands.
         timeout: seconds for one call as a whole.
         asks_state: ask the backend for its state of a step (`state`).
+        rng: the source of jitter between repeated questions.
         transport: instead of the network, for tests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an independent setting
         self,
         *,
         base_url: str,
@@ -218,6 +223,7 @@ class Backend:
         form: Form = "steps",
         timeout: float = 10,
         asks_state: bool = True,
+        rng: random.Random | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         import httpx
@@ -228,6 +234,7 @@ class Backend:
         self._form: Form = form
         self._timeout = timeout
         self._asks_state = asks_state
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._client = httpx.AsyncClient(
             headers=IDENTITY,
             timeout=timeout,
@@ -297,7 +304,7 @@ class Backend:
             services.errors.BadQuestion: the backend rejects it as malformed, such as for a cursor that it never gave.
         """
         query = urlencode({"older_than": older_than, **({"cursor": cursor} if cursor else {})})
-        reply = await self._send("GET", UNFINISHED_PATH, signed=(UNFINISHED_PATH,), query=query)
+        reply = await self._ask("GET", UNFINISHED_PATH, query=query)
         if not _is_success(reply.status):
             raise self._unanswered(reply, f", asked with the cursor {cursor!r}" if cursor else "")
         try:
@@ -312,7 +319,7 @@ class Backend:
         return UnfinishedPage(rows, page.cursor, len(unreadable), examples)
 
     async def state(self, task: str, step: int) -> StepState | None:
-        """Ask once for the backend's state of a step.
+        """Ask for the backend's state of a step.
 
         Returns:
             None without a usable answer: none within 2 s, one that cannot be read, or a backend without that question.
@@ -321,11 +328,12 @@ class Backend:
             return None
         path = _step_path(task, step)
         try:
-            reply = await self._send("GET", path, signed=(path,), limit=_STATE_S)
+            async with asyncio.timeout(_STATE_S):
+                reply = await self._ask("GET", path)
             if not _is_success(reply.status):
                 raise self._down(reply)
             state = msgspec.json.decode(reply.body, type=_State)
-        except (BackendDown, *_UNREADABLE) as error:
+        except (BackendDown, TimeoutError, *_UNREADABLE) as error:
             log.info(Event.STATE_UNKNOWN, error=error)
             return None
         return StepState(_STATES.get(state.status, ""), state.user, state.created or 0.0)
@@ -341,7 +349,7 @@ class Backend:
             services.errors.BadQuestion: the backend rejects it as malformed.
         """
         path = f"{_step_path(task, step)}/reopen"
-        reply = await self._send("POST", path, signed=(path,), body=b"{}")
+        reply = await self._ask("POST", path, body=b"{}")
         if reply.status not in _NOES and not _is_success(reply.status):
             raise self._unanswered(reply)
         return reply.status not in _NOES
@@ -349,6 +357,17 @@ class Backend:
     async def close(self) -> None:
         """Drop connections."""
         await self._client.aclose()
+
+    async def _ask(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> _Reply:
+        """Ask a question, which is repeated where the backend did not get to it; each try is signed by itself."""
+
+        async def once() -> _Reply:
+            reply = await self._send(method, path, signed=(path,), query=query, body=body)
+            if reply.status in _NOT_NOW or reply.status >= 500:  # noqa: PLR2004 - the server's errors
+                raise self._down(reply)
+            return reply
+
+        return await repeated(once, self._rng)
 
     async def _send(
         self,
@@ -359,9 +378,8 @@ class Backend:
         query: str = "",
         body: bytes = b"",
         run: str = "",
-        limit: float | None = None,
     ) -> _Reply:
-        """Send once, signed now; `signed` is what the older signature covers, before the time; `limit` in seconds."""
+        """Send once, signed now; `signed` is what the older signature covers, before the time."""
         import httpx
 
         timestamp = int(self._clock())
@@ -378,7 +396,7 @@ class Backend:
         url = f"{self._base_url}{target}"
         try:
             async with (
-                asyncio.timeout(limit or self._timeout),
+                asyncio.timeout(self._timeout),
                 self._client.stream(method, url, headers=headers, content=body or None) as response,
             ):
                 answer = await read_body(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)

@@ -82,6 +82,8 @@ class TriggerServices:
     ledger: Ledger
     policy: Policy
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
+    rng: random.Random = field(default_factory=random.Random)
+    """Jitter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,4 +96,3 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     """Identities of paid calls, for vendors that find a call by its identity."""
     lines: VendorLines = field(default_factory=VendorLines)
     """Runs that wait for room at a vendor, as this process knows them."""
-    rng: random.Random = field(default_factory=random.Random)

@@ -102,6 +102,13 @@ class Metric(StrEnum):
         ("vendor", "call"),
         "time until a vendor's answer",
     )
+    REPEATED = (
+        "scf_workers.requests.repeated",
+        "counter",
+        "{request}",
+        ("service",),
+        "reads that failed at once and were made again in place, by `store`, `vendor` and `backend`",
+    )
     PAID_UNKNOWN = (
         "scf_workers.paid.unknown",
         "counter",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from messages.codes import Code
 from messages.errors import Rejected
 from services.objects.port import Result
-from services.objects.repeat import repeated
+from services.repeat import repeated
 from tasks.context import Services
 from telemetry.instruments import SpanName
 from telemetry.tracing import span
@@ -33,7 +33,7 @@ async def audited(keys: Sequence[str], services: Services, *, block_suspect: boo
     """
     block = services.policy.block_suspect if block_suspect is None else block_suspect
     with span(SpanName.AUDIT, pictures=len(keys)):
-        audits = await repeated(lambda: services.objects.audit(keys))
+        audits = await repeated(lambda: services.objects.audit(keys), services.rng)
     for audit in audits:
         if is_blocked(audit.result, block_suspect=block):
             raise Rejected(f"the audit found {audit.result.label} in {audit.key}", code=Code.CONTENT_VIOLATION)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from messages.bodies import Job
@@ -25,7 +26,7 @@ from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
 from services.media.types import MOST_BYTES
 from services.objects.port import ObjectInfo, PictureRule, Source
-from services.objects.repeat import repeated
+from services.repeat import opened, repeated
 from services.vendors.port import JobFile
 from tasks.context import Services
 from tasks.ledger.records import Collected, ManifestItem, StagedFile
@@ -46,6 +47,8 @@ _DOWNLOAD_SHARE: Final = 2 / 3
 
 _RECORD_S: Final = 5.0
 """Seconds for recording the staged files when a try leaves off."""
+
+T = TypeVar("T")
 
 log = logs.get(__name__)
 
@@ -108,7 +111,7 @@ class Harvest:
         folder, _, name = key.rpartition("/")
         rule = PictureRule(f"{folder}/check_{name}", "imageMogr2/thumbnail/64x64>/format/jpg")
         try:
-            await repeated(lambda: self._services.objects.process(key, [rule]))
+            await self._repeated(lambda: self._services.objects.process(key, [rule]))
         except (BadPicture, NotFound) as error:
             self._staged = {digest: file for digest, file in self._staged.items() if file.key != key}
             raise ResultUnusable(f"{name} cannot be audited, and is not a picture: {error}") from error
@@ -173,7 +176,7 @@ class Harvest:
                     is_clean = await _strip(held, download)
                     key = final if is_clean and kind == wanted else raw
                     # Held, so it can be sent again.
-                    stored = await repeated(lambda: self._put(key, held, kind))
+                    stored = await self._repeated(lambda: self._put(key, held, kind))
                     label = held.label
         if key == final:
             return stored
@@ -188,15 +191,19 @@ class Harvest:
     async def _convert(self, raw: str, final: str, sold: str) -> ObjectInfo:
         rule = PictureRule(final, f"imageMogr2/format/{sold}/quality/95/strip")
         with span(SpanName.PROCESS, key=final):
-            made = (await repeated(lambda: self._services.objects.process(raw, [rule]))).outputs[0]
+            made = (await self._repeated(lambda: self._services.objects.process(raw, [rule]))).outputs[0]
         return ObjectInfo(made.key, made.etag, made.size, 0.0)
 
     async def _label(self, made: ObjectInfo, label: bytes, content_type: str) -> ObjectInfo:
         """Restore the label of AI-made content, which the picture service removes with all other metadata."""
-        async with self._services.objects.open(made.key, if_match=made.etag) as download, hold(download) as held:
+        open_made = partial(self._services.objects.open, made.key, if_match=made.etag)
+        async with opened(open_made, self._services.rng) as download, hold(download) as held:
             with suppress(Malformed):
                 await held.strip_as(content_type, label)
-            return await repeated(lambda: self._put(made.key, held, content_type))
+            return await self._repeated(lambda: self._put(made.key, held, content_type))
+
+    async def _repeated(self, request: Callable[[], Awaitable[T]]) -> T:
+        return await repeated(request, self._services.rng)
 
 
 async def _strip(held: Held, download: Fetched) -> bool:

@@ -17,7 +17,7 @@ from messages.keys import output_key, staging_prefix
 from recipes.recipe import Plan
 from services.errors import NotFound
 from services.objects.port import PictureInfo, PictureRule
-from services.objects.repeat import repeated
+from services.repeat import repeated
 from tasks.context import Services
 from tasks.ledger.records import Cleaned, InputRef, ManifestItem, Product
 from tasks.run import Task
@@ -74,7 +74,7 @@ async def _product(task: Task, source: InputRef, stem: str, services: Services) 
 async def _pass(key: str, target: str, rule: str, services: Services, source: InputRef | None) -> PictureInfo:
     try:
         with span(SpanName.PROCESS, key=target):
-            done = await repeated(lambda: services.objects.process(key, [PictureRule(target, rule)]))
+            done = await repeated(lambda: services.objects.process(key, [PictureRule(target, rule)]), services.rng)
     except NotFound as error:
         raise Rejected(f"the input {key} is gone", code=Code.NOT_UPLOADED) from error
     reached("clean.processed")

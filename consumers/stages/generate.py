@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from messages.errors import Permanent
 from recipes.recipe import Recipe
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
+from services.repeat import opened, repeated
 from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor, VendorKey, key_of
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
@@ -118,7 +120,7 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         return _wait_in_line(waiter, key, services, ahead)
     try:
         async with asyncio.timeout(PREPARE_LIMIT_S):
-            await vendor.check_room()
+            await repeated(vendor.check_room, services.rng)
             services.lines.had_room(key, waiter)
             inputs = await _inputs(task, vendor, services)
     except VendorFull as full:
@@ -247,7 +249,7 @@ async def _upload(product: Product, vendor: Vendor, task: Task, services: Servic
     """Return the vendor's value for an input: its reference to an upload, else a URL, as secret as the picture."""
     if product.size > vendor.upload_limit:
         return await services.objects.presign(product.key, expires=task.recipe.deadline_s)
-    async with services.objects.open(product.key, if_match=product.etag) as download:
+    async with opened(partial(services.objects.open, product.key, if_match=product.etag), services.rng) as download:
         kind = "jpeg" if product.extension == "jpg" else product.extension
         return await vendor.upload(
             DownloadSource(download), filename=f"input.{product.extension}", content_type=f"image/{kind}"

@@ -5,6 +5,7 @@ Before that, a webhook's hint may bring the id of a paid call whose answer was l
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError
 from messages.keys import RunId
+from services.repeat import repeated
 from services.vendors.port import JobState
 from tasks.accepting.accept import NotHere, take_in
 from tasks.accepting.inputs import find_upload
@@ -165,7 +167,8 @@ async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outc
 
 async def _take_in(run: RunId, services: Services) -> bool:
     """Return True if an upload decides about this task."""
-    upload = await find_upload(run.user, run.task, services.objects) if run.step == 0 else None
+    found = partial(find_upload, run.user, run.task, services.objects)
+    upload = await repeated(found, services.rng) if run.step == 0 else None
     return upload is not None and await take_in(upload, services) != "rejected"
 
 

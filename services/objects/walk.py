@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
+from functools import partial
 
 from services.objects.port import ObjectInfo, Objects, Page
+from services.repeat import repeated
 
 __all__ = ["pages", "walk"]
 
 
-async def pages(objects: Objects, prefix: str) -> AsyncIterator[Page]:
-    """Yield every page of a listing, also an empty last one."""
+async def pages(objects: Objects, prefix: str, rng: random.Random) -> AsyncIterator[Page]:
+    """Yield every page of a listing, also an empty last one. `rng` is for `services.repeat`."""
     after = ""
     while True:
-        page = await objects.list(prefix, after=after)
+        page = await repeated(partial(objects.list, prefix, after=after), rng)
         yield page
         if not page.next_after:
             return
         after = page.next_after
 
 
-async def walk(objects: Objects, prefix: str) -> AsyncIterator[ObjectInfo]:
-    """Yield the objects whose key begins with `prefix`, in key order. A listing is a hint: only a GET is reliable."""
-    async for page in pages(objects, prefix):
+async def walk(objects: Objects, prefix: str, rng: random.Random) -> AsyncIterator[ObjectInfo]:
+    """Yield the objects whose key begins with `prefix`, in key order. A listing is a hint: only a GET is reliable.
+
+    `rng` is for `services.repeat`.
+    """
+    async for page in pages(objects, prefix, rng):
         for item in page.items:
             yield item

@@ -10,6 +10,7 @@ unfinished tasks leads to its end, as a task without an upload.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from messages.topics import topic_of
 from recipes.recipe import Recipe, parse_params
 from recipes.table import recipe_of
 from services.objects.port import ObjectInfo
+from services.repeat import repeated
 from tasks.accepting import tickets
 from tasks.accepting.inputs import find_inputs, head_upload
 from tasks.accepting.request import TASK_FILE, TASK_FILE_LIMIT, TaskRequest, read_metadata, read_task_file, token_in
@@ -149,7 +151,7 @@ async def _look(upload: InputKey, run: RunId, services: TriggerServices) -> _Fou
     Raises:
         messages.errors.Rejected: it is gone, or nothing proves that this task was sold to this user.
     """
-    info = await head_upload(upload.folder + upload.name, services.objects)
+    info = await repeated(partial(head_upload, upload.folder + upload.name, services.objects), services.rng)
     services.ledger.learn(info.date)
     if upload.name == TASK_FILE:
         body = await _task_file(info, services)
@@ -176,7 +178,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
             inputs=max(1, len(request.inputs)),
         )
     recipe = _recipe(request, services, sold=ticket is not None)
-    inputs = await find_inputs(request, info, upload, services.objects)
+    inputs = await repeated(partial(find_inputs, request, info, upload, services.objects), services.rng)
     accepted = Accepted(
         kind=request.kind,
         params=request.params,
@@ -223,7 +225,7 @@ async def _task_file(info: ObjectInfo, services: TriggerServices) -> bytes:
     """Return the contents of `task.json`; empty if it is too long."""
     if info.size > TASK_FILE_LIMIT:
         return b""
-    return (await services.objects.get(info.key, if_match=info.etag)).body
+    return (await repeated(partial(services.objects.get, info.key, if_match=info.etag), services.rng)).body
 
 
 async def _refuse(run: RunId, rejected: Rejected, services: TriggerServices) -> None:

@@ -5,12 +5,14 @@ A job that is found is recorded; an empty result proves nothing, because a vendo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from messages.keys import RunId
 from services.concurrency import Together
+from services.repeat import repeated
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
 from tasks.ledger.records import JobId
@@ -56,7 +58,7 @@ async def _find(run: RunId, call: PaidCall, services: Services) -> PaidCall:
     if not call.open or not can_find(call.vendor, services):
         return call
     find = vendor_of(call.vendor, services.vendors, call.label).find
-    job = await find(services.identities.of(run, call.slot, call.n)) if find else ""
+    job = await repeated(partial(find, services.identities.of(run, call.slot, call.n)), services.rng) if find else ""
     if not job:
         return call
     stored = await services.ledger.write(run, JobId.at(call.slot, call.n), JobId(job))

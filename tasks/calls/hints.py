@@ -9,6 +9,7 @@ comes in a poll, which the internet cannot publish, is written.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from messages.bodies import Job, Poll, Stage
 from messages.codec import Message
 from messages.errors import Outage
 from messages.keys import RunId
+from services.repeat import repeated
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
 from tasks.ledger.records import Accepted, JobId
@@ -130,9 +132,9 @@ async def _unproven(job: Job, call: PaidCall | None, run: RunId, accepted: Accep
     recipe = known_recipe(accepted.kind, services.recipes)
     name, label = (call.vendor, call.label) if call else (recipe.vendor, "")
     vendor = vendor_of(name, services.vendors, label)
-    if not (await vendor.query(job.id, kind=recipe.kind)).known:
+    if not (await repeated(partial(vendor.query, job.id, kind=recipe.kind), services.rng)).known:
         return _NOT_KNOWN
-    url = await vendor.made_for(job.id)
+    url = await repeated(partial(vendor.made_for, job.id), services.rng)
     if not url:
         return _NOT_SHOWN
     made = services.webhooks.is_for(url, vendor.name, run, job.slot, job.n)

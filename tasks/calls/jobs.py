@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -12,6 +13,7 @@ from messages.keys import RunId
 from recipes.recipe import Recipe
 from services.concurrency import Together
 from services.errors import VendorMissing
+from services.repeat import repeated
 from services.vendors.port import JobFile, JobState, JobStatus, Vendor
 from tasks.context import Services
 from tasks.ledger.records import CallEnd, CallResult, JobId
@@ -79,7 +81,8 @@ async def look(run: RunId, jobs: tuple[Job, ...], recipe: Recipe, services: Serv
 
 async def _status(run: RunId, job: Job, recipe: Recipe, services: Services) -> JobStatus:
     if job.id:
-        return await vendor_of(job.vendor or recipe.vendor, services.vendors, job.label).query(job.id, kind=recipe.kind)
+        vendor = vendor_of(job.vendor or recipe.vendor, services.vendors, job.label)
+        return await repeated(partial(vendor.query, job.id, kind=recipe.kind), services.rng)
     stored = await services.ledger.read(run, CallResult.at(job.slot, job.n))
     if stored is None:
         return JobStatus(JobState.WORKING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from services.backend import Answer, Callback
 from services.concurrency import Together
 from services.errors import Changed, NotFound
 from services.objects.walk import walk
+from services.repeat import repeated
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
 from tasks.ledger.ledger import Stored
@@ -151,7 +153,7 @@ async def _not_shown(items: tuple[ManifestItem, ...], services: Services) -> tup
     """Return the results that are not in output, by a listing: that costs less than copying all of them again."""
     shown: dict[str, str] = {}
     for folder in {item.target.rpartition("/")[0] for item in items}:
-        shown |= {found.key: found.etag async for found in walk(services.objects, f"{folder}/")}
+        shown |= {found.key: found.etag async for found in walk(services.objects, f"{folder}/", services.rng)}
     return tuple(item for item in items if shown.get(item.target) != item.etag)
 
 
@@ -188,9 +190,10 @@ async def _copy(item: ManifestItem, services: Services) -> None:
 
 async def _is_there(item: ManifestItem, services: Services) -> bool:
     try:
-        return (await services.objects.head(item.target)).size == item.size
+        found = await repeated(partial(services.objects.head, item.target), services.rng)
     except NotFound:
         return False
+    return found.size == item.size
 
 
 async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
@@ -218,7 +221,8 @@ async def _stop_jobs(run: RunId, services: Services) -> None:
 
 
 async def _wipe(run: RunId, services: Services) -> None:
-    await services.objects.delete([item.key async for item in walk(services.objects, staging_prefix(run))])
+    staged = walk(services.objects, staging_prefix(run), services.rng)
+    await services.objects.delete([item.key async for item in staged])
 
 
 async def _cancel(run: RunId, call: PaidCall, services: Services) -> None:

@@ -7,6 +7,7 @@ lost. An absence only ever permits a create-only write.
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
@@ -18,8 +19,8 @@ from messages.keys import Facts, RunId, done_key, index_keys, record_key, runs_p
 from services.concurrency import Together
 from services.errors import Denied, Exists, NotFound, ObjectsDown
 from services.objects.port import ObjectInfo, Objects
-from services.objects.repeat import repeated
 from services.objects.walk import pages
+from services.repeat import repeated
 from tasks.ledger.cache import FinalCache
 from tasks.ledger.names import RecordBase, RecordName
 from tasks.ledger.records import (
@@ -76,14 +77,23 @@ class Ledger:
         objects: the ledger's bucket: never versioned, closed to clients.
         clock: this machine's clock, seconds since the epoch.
         nonce: makes a new unguessable text; every writer and every staging folder has its own.
+        rng: the source of jitter between repeated requests.
     """
 
-    def __init__(self, objects: Objects, *, clock: Callable[[], float], nonce: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        clock: Callable[[], float],
+        nonce: Callable[[], str],
+        rng: random.Random | None = None,
+    ) -> None:
         self.objects = objects
         self.cache: FinalCache[Stored[Any]] = FinalCache()
         self.nonce = nonce
         self._clock = clock
         self._skew = 0.0
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
 
     def now(self) -> float:
         """Return the store's time, from this machine's clock and the last answer."""
@@ -117,11 +127,14 @@ class Ledger:
         Raises:
             services.errors.ObjectsDown: it did not answer.
         """
+        await repeated(self._try_ask_time, self._rng)
+        return self.now()
+
+    async def _try_ask_time(self) -> None:
         asked = self._clock()
         with self._dated():
             page = await self.objects.list(_ROOT, limit=1)
         self.learn(page.date, asked)
-        return self.now()
 
     async def write(self, run: RunId, name: RecordName[N], record: N) -> Stored[N]:
         """Create a record, or return the one that is stored already.
@@ -141,7 +154,7 @@ class Ledger:
         nonce = self.nonce()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
         # The nonce makes a repeat harmless: what an earlier try has stored is read back as ours.
-        return await repeated(lambda: self._try_write(key, body, record, nonce))
+        return await repeated(lambda: self._try_write(key, body, record, nonce), self._rng)
 
     async def _try_write(self, key: str, body: bytes, record: R, nonce: str) -> Stored[R]:
         asked = self._clock()
@@ -163,7 +176,7 @@ class Ledger:
         key = record_key(run, name.text)
         if (known := self.cache.get(key)) is not None:
             return known
-        stored = await repeated(lambda: self._read_key(key, name.kind, ""))
+        stored = await repeated(lambda: self._read_key(key, name.kind, ""), self._rng)
         if stored is not None:
             self._keep(key, stored)
         return stored
@@ -339,7 +352,7 @@ class Ledger:
 
     async def _walk(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         asked = self._clock()
-        async for page in pages(self.objects, prefix):
+        async for page in pages(self.objects, prefix, self._rng):
             self.learn(page.date, asked)
             for item in page.items:
                 yield item

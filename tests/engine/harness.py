@@ -154,7 +154,8 @@ class Harness:
         self._stack.push_async_callback(fetcher.close)
         nonces = itertools.count(1)
         self.vendors[self.vendor.name] = self.vendor
-        self.ledger = Ledger(records, clock=clock, nonce=lambda: f"nonce{next(nonces)}")
+        rng = random.Random(self._seed)
+        self.ledger = Ledger(records, clock=clock, nonce=lambda: f"nonce{next(nonces)}", rng=rng)
         self.out = Services(
             broker=self.wire,
             keys=KEYS,
@@ -168,7 +169,7 @@ class Harness:
             webhooks=WEBHOOKS,
             recipes=self.recipes,
             clock=clock,
-            rng=random.Random(self._seed),
+            rng=rng,
         )
         self.engine = self.new_engine()
         letters = tuple(dead_letter_topic(topic) for topic in self._topics)

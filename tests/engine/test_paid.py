@@ -235,7 +235,7 @@ async def test_a_call_always_has_its_whole_limit_however_slow_the_upload(harness
 async def test_an_end_that_cannot_be_stored_leaves_the_call_open(harness: Harness) -> None:
     harness.vendor.creates.append(FULL)
     run = await harness.order()
-    harness.injector.strike("ledger.put_new .*/call-1-1-end$", *[raises(ObjectsDown("away"))] * 20)
+    harness.injector.strike("ledger.put_new .*/call-1-1-end$", *[raises(ObjectsDown("away"))] * 60)
     await harness.drain()
     await harness.promise(run, "failed", Code.VENDOR_UNKNOWN)
     assert harness.vendor.paid == []

@@ -17,7 +17,7 @@ from tests.engine.harness import Harness
 
 
 async def entries(harness: Harness) -> AsyncIterator[str]:
-    async for item in walk(harness.ledger.objects, "done/"):
+    async for item in walk(harness.ledger.objects, "done/", harness.out.rng):
         yield item.key
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -132,7 +133,7 @@ async def objects_of(environ: Mapping[str, str], bucket: str) -> list[tuple[str,
     )
     try:
         found: list[tuple[str, bytes]] = []
-        async for item in walk(store, ""):
+        async for item in walk(store, "", random.Random(1)):
             if not item.key.startswith("input/"):
                 content = await store.get(item.key, limit=1 << 26)
                 found += [(f"{item.key} in {bucket}", content.body), (f"headers of {item.key}", repr(content).encode())]

@@ -62,7 +62,7 @@ STORIES: Final[Mapping[str, Story]] = {
     "all is well without a vendor": Story(lambda _: None, kind="basic_clean"),
     "no picture": Story(lambda _: None, Code.BAD_PICTURE, body=lambda: pictures.TEXT, event="stage.failed"),
     "the audit": Story(violation, Code.CONTENT_VIOLATION),
-    "no room": Story(lambda w: w.vendor_site.order("queue", status(403), status(500)), event="stage.failed"),
+    "no room": Story(lambda w: w.vendor_site.order("queue", status(403), *[status(500)] * 3), event="stage.failed"),
     "uploads fail": Story(
         lambda w: w.vendor_site.order("upload", status(403), status(500), coded("808"), broken(httpx.ReadError)),
         event="message.retried",

@@ -136,6 +136,7 @@ class Deployment:
     def services(self, machine: Machine, recipes: Mapping[str, Recipe] = RECIPES) -> Services:
         """What a process has of its own: clients, a cache, a clock, randomness."""
         numbers = itertools.count(1)
+        rng = random.Random(f"{self.script.seed} {machine.name}")
         objects = MemoryObjects(bucket=BUCKET, clock=wall, process=_painted, audit=self._audit)
         records = MemoryObjects(bucket="ledger-1250000000", clock=wall)
         for store, shared, name in ((objects, self.objects, "objects"), (records, self.records, "ledger")):
@@ -155,7 +156,7 @@ class Deployment:
             broker=MachineBroker(self.queue, machine),
             objects=objects,
             bucket=BUCKET,
-            ledger=Ledger(records, clock=machine.now, nonce=lambda: f"{machine.name}-{next(numbers)}"),
+            ledger=Ledger(records, clock=machine.now, nonce=lambda: f"{machine.name}-{next(numbers)}", rng=rng),
             backend=cast("Backend", BackendClient(machine, self.backend)),
             vendors={
                 RUNNINGHUB: VendorClient(machine, self.vendors[RUNNINGHUB]),
@@ -166,7 +167,7 @@ class Deployment:
             webhooks=self.webhooks,
             recipes=recipes,
             clock=machine.now,
-            rng=random.Random(f"{self.script.seed} {machine.name}"),
+            rng=rng,
         )
 
     async def call(self, name: str, doing: Doing, work: Callable[[Services], Coroutine[Any, Any, T]]) -> T | None:

@@ -427,7 +427,7 @@ async def test_questions_tell_outages_too(standin: StandIn, call: str, status: i
 
 @pytest.mark.parametrize("status", [404, 408, 409, 425])
 async def test_a_list_that_is_not_there_just_now_is_an_outage(standin: StandIn, status: int) -> None:
-    await standin.fault(on="unfinished", kind="answer", status=status)
+    await standin.fault(on="unfinished", kind="answer", status=status, times=3 if status in {408, 425} else 1)
 
     async with client(standin) as backend:
         with pytest.raises(BackendDown):
@@ -475,8 +475,6 @@ async def test_a_cut_reopening_is_asked_again_and_charged_once(standin: StandIn)
     async with client(standin) as backend:
         await backend.deliver(failure(task))
         await standin.fault(on="reopen", kind="cut")
-        with pytest.raises(BackendDown):
-            await backend.reopen(task, 0)
         assert await backend.reopen(task, 0) is True
 
     assert (await standin.row(task))["charges"] == 2

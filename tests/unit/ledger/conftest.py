@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from services import repeat
 from services.errors import ObjectsDown
-from services.objects import repeat
 from services.objects.memory import MemoryObjects
 from tasks.ledger.ledger import Ledger
 

@@ -10,6 +10,7 @@ from messages.bodies import Job
 from messages.codes import Code
 from recipes.model_pose12 import MODEL_POSE12
 from services.errors import VendorDown
+from services.repeat import TRIES
 from services.vendors.port import JobState
 from tasks.ledger.records import CallEnd
 from tests.engine.fault_injector import raises
@@ -204,7 +205,7 @@ async def test_while_the_vendor_is_away_the_hint_waits(harness: SweepHarness) ->
     harness.vendor.plans.append(DONE)
     run = await harness.order()
     await harness.past("generate")
-    harness.injector.strike("vendor.query job1", *[raises(VendorDown("502"))] * 3)
+    harness.injector.strike("vendor.query job1", *[raises(VendorDown("502"))] * 3 * TRIES)
     await harness.webhook(run, "job1")
     await harness.drain()
     await harness.promise(run, "success")
@@ -220,7 +221,7 @@ async def test_once_the_run_is_over_a_vendor_that_is_away_is_not_waited_for(harn
     await harness.webhook(run, "job1")
     await harness.drain()
     await harness.promise(run, "failed", Code.TIMEOUT)
-    assert harness.injector.left == 8
+    assert harness.injector.left == 9 - TRIES
 
 
 async def test_the_vendor_is_told_the_paid_calls_own_path(

@@ -18,6 +18,7 @@ from runtime.errors import BadSettings
 from sandbox.backend.quota_account import PAGE_SIZE
 from services.backend import UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, ObjectsDown
+from services.repeat import TRIES
 from services.vendors.port import JobState
 from tasks.ledger.ledger import Ledger
 from tests.engine.fault_injector import raises, waits
@@ -162,7 +163,7 @@ async def test_backlogs_that_cannot_be_read_hold_nothing_back(
 async def test_an_error_in_one_row_stops_no_other(harness: SweepHarness) -> None:
     first, second, third = [await harness.upload("basic_clean") for _ in range(3)]
     await asyncio.sleep(601)
-    harness.injector.strike(f"ledger.list ledger/u1/{second.task}/", DOWN)
+    harness.injector.strike(f"ledger.list ledger/u1/{second.task}/", *[DOWN] * TRIES)
     harness.injector.strike(f"ledger.list ledger/u1/{third.task}/", raises(TypeError("a defect")))
     harness.backend.lost.append(UnfinishedTask("../t", "u1", 0, harness.now(), "basic_clean"))
     harness.backend.lost.append(UnfinishedTask("t9", "u1", -1, harness.now(), "basic_clean"))
