@@ -143,6 +143,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Names the account of `RUNNINGHUB_API_KEY`: a new key of it keeps the label, another account gets another."""
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
+    tokenhub_url: _Url = "https://tokenhub.tencentmaas.com/v1"
+    """Base URL of the chat model: TokenHub, or another endpoint with OpenAI's form of chat completions."""
+    tokenhub_model: str = ""
+    """Id of the model or of the service that writes prompts; it must take pictures."""
+    tokenhub_api_key: Secret = Secret("")
+    """Key of the chat model; without one every prompt is the recipe's template."""
+    tokenhub_label: _Label = "main"
+    """Names the account of `TOKENHUB_API_KEY`."""
     vendor_expected_s: Seconds = 0.0
     """Usual time of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0

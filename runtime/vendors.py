@@ -1,5 +1,7 @@
 """The registry of vendors: how each is opened from the settings, and how its webhook calls are read.
 
+Chat models, which write prompts and are asked rather than paid by the call, stand in a table of their own.
+
 A vendor has a folder in `services/vendors`, its settings, and an entry here. Its modules are imported when used.
 """
 
@@ -20,9 +22,19 @@ from runtime.errors import BadSettings
 from runtime.settings import Settings, require
 from services.checks import Check
 from services.reach import Address
+from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor
 
-__all__ = ["VENDORS", "VendorEntry", "open_vendors", "parse_webhook", "vendor_checks"]
+__all__ = [
+    "CHATS",
+    "VENDORS",
+    "ChatEntry",
+    "VendorEntry",
+    "open_chats",
+    "open_vendors",
+    "parse_webhook",
+    "vendor_checks",
+]
 
 
 class VendorEntry(msgspec.Struct, frozen=True):
@@ -32,6 +44,19 @@ class VendorEntry(msgspec.Struct, frozen=True):
     """Its folder; the modules in it: `webhook` with `parse_webhook(body)`, and `checks` with `checks(vendor)`."""
     open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
     """(settings, recipes of its kinds) -> its client; None if its key is not set."""
+    address: Callable[[Settings], Address]
+    """Address of its interface."""
+    is_meant: Callable[[Settings], bool]
+    """True if the settings name something of this vendor, its key or else."""
+
+
+class ChatEntry(msgspec.Struct, frozen=True):
+    """A vendor of chat models of this build."""
+
+    package: str
+    """Its folder, with a module `checks` that has `checks(model)`."""
+    open: Callable[[Settings], ChatModel | None]
+    """Settings -> its client; None if its key is not set."""
     address: Callable[[Settings], Address]
     """Address of its interface."""
     is_meant: Callable[[Settings], bool]
@@ -56,6 +81,16 @@ def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str,
     return opened
 
 
+def open_chats(settings: Settings) -> dict[str, ChatModel]:
+    """Open every chat model whose key is set.
+
+    Raises:
+        runtime.errors.BadSettings: a vendor's settings cannot be used; the text names the variables.
+    """
+    opened = {name: entry.open(settings) for name, entry in CHATS.items()}
+    return {name: model for name, model in opened.items() if model is not None}
+
+
 def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
     """Return the job id in the body of a vendor's webhook call; None without one, or for an unknown vendor."""
     entry = VENDORS.get(vendor)
@@ -65,18 +100,20 @@ def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
     return found
 
 
-def vendor_checks(settings: Settings, vendors: Mapping[str, Vendor]) -> Sequence[Check]:
+def vendor_checks(settings: Settings, vendors: Mapping[str, Vendor], chats: Mapping[str, ChatModel]) -> Sequence[Check]:
     """Return the checks of the vendors that the settings name.
 
     Args:
         settings: the settings.
         vendors: the clients of those whose key is set.
+        chats: likewise the chat models.
     """
     return [
         msgspec.structs.replace(check, address=entry.address(settings))
-        for name, entry in VENDORS.items()
+        for entries, opened in ((VENDORS, vendors), (CHATS, chats))
+        for name, entry in entries.items()
         if entry.is_meant(settings)
-        for check in import_module(f"{entry.package}.checks").checks(vendors.get(name))
+        for check in import_module(f"{entry.package}.checks").checks(opened.get(name))
     ]
 
 
@@ -130,3 +167,33 @@ VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
     }
 )
 """Vendors by the name that recipes use."""
+
+
+def _tokenhub(settings: Settings) -> ChatModel | None:
+    if not settings.tokenhub_api_key:
+        return None
+    from services.vendors.tokenhub.client import TokenHub
+
+    require(settings, "tokenhub_url", "tokenhub_model")
+    try:
+        return TokenHub(
+            base_url=settings.tokenhub_url,
+            api_key=settings.tokenhub_api_key,
+            model=settings.tokenhub_model,
+            label=settings.tokenhub_label,
+        )
+    except Permanent as error:
+        raise BadSettings(f"TOKENHUB_URL or TOKENHUB_API_KEY cannot be used: {error}") from error
+
+
+CHATS: Final[Mapping[str, ChatEntry]] = MappingProxyType(
+    {
+        "tokenhub": ChatEntry(
+            "services.vendors.tokenhub",
+            _tokenhub,
+            lambda settings: Address(settings.tokenhub_url, "TOKENHUB_URL"),
+            lambda settings: bool(settings.tokenhub_api_key or settings.tokenhub_model),
+        )
+    }
+)
+"""Vendors of chat models by the name that recipes use."""

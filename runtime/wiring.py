@@ -14,11 +14,11 @@ from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.message_keys import open_keys
 from runtime.settings import REQUIRED, Settings, load_settings, require
-from runtime.vendors import open_vendors
+from runtime.vendors import open_chats, open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
-from services.vendors.instrumented import InstrumentedVendor
+from services.vendors.instrumented import InstrumentedChat, InstrumentedVendor
 from services.vendors.port import Vendor
 from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
@@ -137,6 +137,7 @@ async def open_services(
             ledger=ledger,
             backend=backend,
             vendors=opened,
+            chats=parts.chats() if vendors else {},
             fetcher=parts.fetcher(opened),
             policy=_policy(settings),
             webhooks=_webhooks(settings),
@@ -202,6 +203,12 @@ class _Parts:
         opened = {name: InstrumentedVendor(vendor) for name, vendor in open_vendors(self._settings, RECIPES).items()}
         for vendor in opened.values():
             self._stack.push_async_callback(vendor.close)
+        return opened
+
+    def chats(self) -> dict[str, InstrumentedChat]:
+        opened = {name: InstrumentedChat(model) for name, model in open_chats(self._settings).items()}
+        for model in opened.values():
+            self._stack.push_async_callback(model.close)
         return opened
 
     def fetcher(self, vendors: Mapping[str, Vendor]) -> Fetcher:

@@ -20,6 +20,7 @@ from sandbox.gateway import create_app as gateway_app
 from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import KeyLimits
 from sandbox.server import Server
+from sandbox.tokenhub.app import create_app as tokenhub_app
 
 __all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "Sandbox"]
 
@@ -32,6 +33,9 @@ REGION: Final = "ap-guangzhou"
 
 _AT_ONCE: Final = 2
 """Handlers of one function that run at the same time."""
+
+_CHAT_MODEL: Final = "hy-vision-2.0-instruct"
+"""A chat model that takes pictures (docs/reference/tokenhub.md)."""
 
 _WORKFLOWS: Final = Path(__file__).parent / "workflows"
 """Folder with a workflow file for each kind of the vendor's stand-in."""
@@ -47,7 +51,7 @@ class Handlers(NamedTuple):
 
 
 class Sandbox:
-    """COS with CI, RunningHub, the backend, and the Function URL that RunningHub calls.
+    """COS with CI, RunningHub, TokenHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
         data: data directory of the stand-ins and of the broker.
@@ -94,6 +98,7 @@ class Sandbox:
                 duration_s=duration_s,
             )
         )
+        self._tokenhub = Server(tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,)))
         self._backend = Server(
             backend_app(
                 secret=self._secrets["callback"],
@@ -137,7 +142,7 @@ class Sandbox:
         return self._ask(self._runninghub, "/_sandbox/stats")
 
     def arm(self, stand_in: str, fault: Mapping[str, object]) -> None:
-        """Arm a fault of `cos`, `runninghub` or `backend`."""
+        """Arm a fault of `cos`, `runninghub`, `tokenhub` or `backend`."""
         server: Server = getattr(self, f"_{stand_in}")
         httpx.post(f"{server.url}/_sandbox/faults", json=dict(fault), trust_env=False).raise_for_status()
 
@@ -151,7 +156,7 @@ class Sandbox:
 
     @property
     def _servers(self) -> tuple[Server, ...]:
-        return (self._cos, self._runninghub, self._gateway, self._backend)
+        return (self._cos, self._runninghub, self._tokenhub, self._gateway, self._backend)
 
     @staticmethod
     def _ask(server: Server, path: str) -> dict[str, Any]:
@@ -181,6 +186,9 @@ class Sandbox:
             "RUNNINGHUB_URL": self._runninghub.url,
             "RUNNINGHUB_API_KEY": self._secrets["runninghub"],
             "RUNNINGHUB_WORKFLOWS": str(_WORKFLOWS),
+            "TOKENHUB_URL": f"{self._tokenhub.url}/v1",
+            "TOKENHUB_API_KEY": self._secrets["tokenhub"],
+            "TOKENHUB_MODEL": _CHAT_MODEL,
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port}",
@@ -196,7 +204,8 @@ def _load_secrets(path: Path) -> dict[str, str]:
     """Load or create the keys of the stand-ins, which are kept so that a restart can verify signatures."""
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     made = {
-        name: secrets.token_hex(24) for name in ("secret_key", "callback", "ticket", "webhook", "message", "runninghub")
+        name: secrets.token_hex(24)
+        for name in ("secret_key", "callback", "ticket", "webhook", "message", "runninghub", "tokenhub")
     }
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
     if made.keys() - kept.keys():

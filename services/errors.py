@@ -18,6 +18,7 @@ Permanent
 ├── Exists             a create-only put met an object
 ├── Changed            an If-Match that does not match any more
 ├── VendorRefused      the vendor did not accept a call, and never will
+├── AnswerUnfit        a chat model's answer does not fit its schema, nor does that to the repeated question
 ├── FetchRefused       a URL that must not be fetched, or a file over the limit
 ├── BadQuestion        the backend rejects a question of ours as malformed
 ├── CheckFailed        a checked part of a deployment answers wrongly
@@ -35,6 +36,7 @@ from messages.codes import Code
 from messages.errors import Outage, Permanent, Rejected, Transient, Unknown
 
 __all__ = [
+    "AnswerUnfit",
     "AuditDown",
     "BackendDown",
     "BadPicture",
@@ -174,6 +176,15 @@ class VendorRefused(Permanent):
     """The vendor did not accept a call and never will."""
 
     default_code = Code.VENDOR_REFUSED
+
+
+class AnswerUnfit(Permanent):
+    """A chat model's answer does not fit its schema, nor does that to the repeated question.
+
+    Permanent: the question was repeated already, and each repeat costs tokens.
+    """
+
+    default_code = Code.VENDOR_FAILED
 
 
 class FetchRefused(Permanent):

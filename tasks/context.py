@@ -16,6 +16,7 @@ from recipes.table import RECIPES
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
+from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor
 from tasks.calls.identity import CallIdentities
 from tasks.calls.lines import VendorLines
@@ -91,6 +92,8 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     """Everything, as the consumers have it: opened by `runtime.wiring`, or put together by a test."""
 
     vendors: Mapping[str, Vendor]
+    chats: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
+    """Chat models by the name that recipes use."""
     fetcher: Fetcher
     identities: CallIdentities = field(default_factory=lambda: CallIdentities("", Secret("")))
     """Identities of paid calls, for vendors that find a call by its identity."""

@@ -57,7 +57,7 @@ def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> 
     if settings.webhook_url:
         address = Address(settings.webhook_url, "WEBHOOK_URL")
         found += _at(address, webhook_checks(services.webhooks, nonce=nonce))
-    found += vendor_checks(settings, services.vendors)
+    found += vendor_checks(settings, services.vendors, services.chats)
     if settings.otel_exporter_otlp_endpoint:
         remedy = (
             "OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL and OTEL_EXPORTER_OTLP_HEADERS must be what the"

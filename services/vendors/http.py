@@ -30,6 +30,7 @@ __all__ = ["ApiResponse", "VendorHttp"]
 _ANSWER_LIMIT: Final = 2 * 1024 * 1024
 _CONNECTIONS: Final = 6
 """httpx's pool slows as it fills, for httpcore looks at every connection at every request: 4 to 8 a vendor."""
+_JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 _HEADER_SAFE: Final = re.compile(r"[!-~]+")
 
 
@@ -92,10 +93,17 @@ class VendorHttp:
         """
         import httpx
 
-        client = await self.pooled()
+        client, limit = await self.pooled(), timeout or self._timeout
+        headers = _JSON if content else {}
+        # An answer may take its whole time before its first byte.
+        own = httpx.Timeout(limit, connect=limit / 3)
+        url = f"{self.base}{path}"
         try:
-            async with asyncio.timeout(timeout or self._timeout):
-                return await self.send(client, method, path, content=content)
+            async with (
+                asyncio.timeout(limit),
+                client.stream(method, url, content=content, headers=headers, timeout=own) as response,
+            ):
+                return await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             # Without the cause: its text may quote what the server sent, and that our key.
             raise VendorDown(f"{path.rpartition('/')[2]}: {type(error).__name__}") from None
@@ -130,15 +138,15 @@ class VendorHttp:
         content: bytes | AsyncIterable[bytes],
         headers: Mapping[str, str] | None = None,
     ) -> ApiResponse:
-        """Send a request and read its answer up to a bound; no status raises.
+        """Send a request, of JSON unless its headers say otherwise, and read its answer up to a bound.
+
+        No status raises.
 
         Raises:
             httpx.HTTPError: no answer, or a cut one. Its text may quote the key: raise nothing from it.
         """
-        headers = headers or ({"Content-Type": "application/json"} if content else {})
-        async with client.stream(method, f"{self.base}{path}", content=content, headers=headers) as response:
-            body = await read_body(response, _ANSWER_LIMIT)
-            return ApiResponse(response.status_code, body, wait_of(response.headers))
+        async with client.stream(method, self.base + path, content=content, headers=headers or _JSON) as response:
+            return await _read(response)
 
     async def pooled(self) -> httpx.AsyncClient:
         """Return the client whose connections are kept."""
@@ -172,6 +180,11 @@ class VendorHttp:
             transport=self._transport() if self._transport else None,
             trust_env=False,
         )
+
+
+async def _read(response: httpx.Response) -> ApiResponse:
+    body = await read_body(response, _ANSWER_LIMIT)
+    return ApiResponse(response.status_code, body, wait_of(response.headers))
 
 
 def _base_url(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Instrumentation of a vendor's client: a span and counts around each call."""
+"""Instrumentation of the vendors' clients: a span and counts around each call."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, final
 
+import msgspec
+
 from messages.errors import ScfWorkersError
-from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.errors import AnswerUnfit, CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.objects.port import Source
+from services.vendors.chat import ChatAnswer, ChatModel, ChatRequest
 from services.vendors.port import Created, Find, JobRequest, JobStatus, Results, Vendor
 from telemetry import metrics
 from telemetry.instruments import Metric, SpanName
 from telemetry.tracing import note, span
 
-__all__ = ["InstrumentedVendor"]
+__all__ = ["InstrumentedChat", "InstrumentedVendor"]
 
 T = TypeVar("T")
+A = TypeVar("A", bound=msgspec.Struct)
 
 _OUTCOMES: Final = (
     (VendorFull, "full"),
@@ -24,6 +28,7 @@ _OUTCOMES: Final = (
     (VendorDown, "down"),
     (CreateUnknown, "unknown"),
     (UploadFailed, "failed"),
+    (AnswerUnfit, "unfit"),
 )
 
 
@@ -104,21 +109,74 @@ class InstrumentedVendor:
         await self._vendor.close()
 
     async def _watch(self, call: str, work: Awaitable[T], outcome_of: Callable[[T], str] = lambda _: "ok") -> T:
-        started = asyncio.get_running_loop().time()
-        outcome = "cut"
-        with span(SpanName.VENDOR, of=call, vendor=self.name):
-            try:
-                result = await work
-                outcome = outcome_of(result)
-            except ScfWorkersError as error:
-                outcome = _outcome(error)
-                raise
-            finally:
-                note(outcome=outcome)
-                metrics.count(Metric.VENDOR_CALLS, vendor=self.name, call=call, outcome=outcome)
-                took = asyncio.get_running_loop().time() - started
-                metrics.observe(Metric.VENDOR_DURATION, took, vendor=self.name, call=call)
-        return result
+        return await _watch(self.name, call, work, outcome_of)
+
+
+@final
+class InstrumentedChat:
+    """A chat model with a span and counts around each question. Implements `services.vendors.chat.ChatModel`.
+
+    Args:
+        model: the client.
+    """
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return self._model.name
+
+    @property
+    def label(self) -> str:
+        """See the port."""
+        return self._model.label
+
+    @property
+    def model(self) -> str:
+        """See the port."""
+        return self._model.model
+
+    @property
+    def most_images(self) -> int:
+        """See the port."""
+        return self._model.most_images
+
+    @property
+    def image_limit(self) -> int:
+        """See the port."""
+        return self._model.image_limit
+
+    async def ask(self, request: ChatRequest[A], *, timeout: float) -> ChatAnswer[A]:  # noqa: ASYNC109 - the port's own word
+        """See the port."""
+        return await _watch(self.name, "ask", self._model.ask(request, timeout=timeout))
+
+    async def check(self) -> None:
+        """See the port."""
+        await _watch(self.name, "check", self._model.check())
+
+    async def close(self) -> None:
+        """See the port."""
+        await self._model.close()
+
+
+async def _watch(vendor: str, call: str, work: Awaitable[T], outcome_of: Callable[[T], str] = lambda _: "ok") -> T:
+    started = asyncio.get_running_loop().time()
+    outcome = "cut"
+    with span(SpanName.VENDOR, of=call, vendor=vendor):
+        try:
+            result = await work
+            outcome = outcome_of(result)
+        except ScfWorkersError as error:
+            outcome = _outcome(error)
+            raise
+        finally:
+            note(outcome=outcome)
+            metrics.count(Metric.VENDOR_CALLS, vendor=vendor, call=call, outcome=outcome)
+            took = asyncio.get_running_loop().time() - started
+            metrics.observe(Metric.VENDOR_DURATION, took, vendor=vendor, call=call)
+    return result
 
 
 def _outcome(error: ScfWorkersError) -> str:

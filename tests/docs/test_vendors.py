@@ -1,4 +1,4 @@
-"""docs/reference/vendors.md against the code, and every page that the code cites against the pages there are."""
+"""docs/reference/ against the code, and every page that the code cites against the pages there are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Final
 
 from services.vendors.runninghub.client import RESULT_HOSTS
 from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate
+from services.vendors.tokenhub import codes as tokenhub
 from tests.docs.pages import ROOT, text_of
 
 PAGE: Final = text_of("docs/reference/vendors.md")
+TOKENHUB: Final = text_of("docs/reference/tokenhub.md")
 CODE: Final = (
     "consumers",
     "console",
@@ -29,6 +31,20 @@ def test_every_code_is_in_the_table_with_what_it_means_for_a_create() -> None:
     reported = [(code, OnCreate(meaning)) for codes, meaning in rows for code in codes.split(", ")]
     assert len(reported) == len(dict(reported))
     assert dict(reported) == {code: meaning.create for code, meaning in CODES.items()}
+
+
+def test_every_code_of_tokenhub_is_in_its_table() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \| [^|]+ \| (full|down|refused|content) \|$", TOKENHUB, re.MULTILINE)
+    reported = {code: tokenhub.OnAsk(meaning) for codes, meaning in rows for code in codes.split(", ")}
+    assert reported == {code: meaning for code, meaning in tokenhub.CODES.items() if code.isdigit()}
+
+
+def test_the_statuses_of_tokenhub_are_those_of_the_code() -> None:
+    found = re.findall(r"known code, ([\d, and]+) count as \*down\*, (\d+) as \*full\*, (\d+) as \*content\*", TOKENHUB)
+    down, full, content = found[0]
+    reported = {int(status): tokenhub.OnAsk.DOWN for status in re.findall(r"\d+", down)}
+    reported |= {int(full): tokenhub.OnAsk.FULL, int(content): tokenhub.OnAsk.CONTENT}
+    assert reported == tokenhub.STATUSES
 
 
 def test_the_statuses_that_prove_something_are_those_of_the_code() -> None:

@@ -80,6 +80,10 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
         {"RUNNINGHUB_WORKFLOWS": "/nowhere"},
         {"RUNNINGHUB_WORKFLOWS": __file__},
     ),
+    "TOKENHUB_URL": ({"TOKENHUB_URL": "nonsense"}, {"TOKENHUB_URL": "http://127.0.0.1:9"}),
+    "TOKENHUB_MODEL": ({"TOKENHUB_MODEL": ""}, {"TOKENHUB_MODEL": "another"}),
+    "TOKENHUB_API_KEY": ({"TOKENHUB_API_KEY": "wrong-key"}, {"TOKENHUB_API_KEY": ""}),
+    "TOKENHUB_LABEL": ({"TOKENHUB_LABEL": "Our Account"},),
     "VENDOR_EXPECTED_S": ({"VENDOR_EXPECTED_S": "soon"},),
     "VENDOR_FULL_PAUSE_S": ({"VENDOR_FULL_PAUSE_S": "1e9"},),
     "FETCH_HOSTS": ({"FETCH_HOSTS": "https://example.com/"},),
@@ -263,7 +267,9 @@ def test_on_the_platform_sandbox_settings_are_refused(sandbox: Sandbox) -> None:
         finding.name for finding in _bad({**sandbox.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     }
     refused = ("ENVIRONMENT", "COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
-    assert {f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "WEBHOOK_URL")} == bad
+    assert {
+        f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "TOKENHUB_URL", "WEBHOOK_URL")
+    } == bad
 
 
 def test_no_secret_is_in_what_it_says(sandbox: Sandbox) -> None:

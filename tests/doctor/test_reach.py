@@ -220,6 +220,7 @@ CLOSED: Mapping[str, str] = {
     "backend": "BACKEND_URL",
     "webhook": "WEBHOOK_URL",
     "runninghub": "RUNNINGHUB_URL",
+    "tokenhub": "TOKENHUB_URL",
 }
 
 
