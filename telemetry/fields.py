@@ -52,6 +52,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "files": "number of files",
         "wanted": "number of files expected",
         "pictures": "number of pictures",
+        "texts": "number of texts",
         "vendor": "short name of the vendor",
         "label": "label of the vendor's key, which names its account",
         "slot": "slot of a paid call: its number among those that a run needs at once, from 1",

@@ -93,7 +93,7 @@ class Metric(StrEnum):
         "counter",
         "{call}",
         ("vendor", "call", "outcome"),
-        "calls of a vendor, by `room`, `upload`, `create`, `query`, `cancel`; a query's outcome is the job's state",
+        "calls of a vendor: `room`, `upload`, `create`, `query`, `cancel`, `ask` or `check`; a query's outcome is its job's",
     )
     VENDOR_DURATION = (
         "scf_workers.vendor.duration",
@@ -207,10 +207,10 @@ class SpanName(StrEnum):
         "client",
         "call",
         ("vendor", "outcome"),
-        "one call of a vendor: `room`, `upload`, `create`, `query` or `cancel`",
+        "one call of a vendor: `room`, `upload`, `create`, `query` or `cancel`; of a chat model `ask` or `check`",
     )
     DOWNLOAD = "download", "client", "", ("key", "size"), "one result is streamed from the vendor to staging"
-    AUDIT = "audit", "client", "", ("pictures",), "the content audit checks every picture of a result"
+    AUDIT = "audit", "client", "", ("pictures", "texts"), "the content audit checks pictures in one batch, or a text"
     VERDICT = (
         "verdict",
         "client",

@@ -51,6 +51,7 @@ _LIST = frozenset(("prefix", "delimiter", "marker", "max-keys", "encoding-type")
 _UPLOADS = frozenset(("prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"))
 _PARTS = frozenset(("max-parts", "part-number-marker", "encoding-type"))
 _AUDIT = frozenset(("detect-type", "biz-type", "dataid", "large-image-detect"))
+_AUDITS = frozenset(("image/auditing", "text/auditing"))
 _LAYOUT = frozenset(("center-layout", "padding-layout"))
 _NONE = frozenset[str]()
 
@@ -81,6 +82,7 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("GET", "object", "matting"): (ci.cut_out, _LAYOUT),
     ("GET", "object", "sensitive-content-recognition"): (auditing.audit_one, _AUDIT),
     ("POST", "image/auditing", ""): (auditing.audit_batch, _NONE),
+    ("POST", "text/auditing", ""): (auditing.audit_text, _NONE),
 }
 
 
@@ -93,7 +95,7 @@ def choose(request: CosRequest) -> Route:
     names = {name for name, _ in request.query if not is_signature_field(name)}
     topic, own = _topic(request, names)
     about = "bucket" if not request.key else "object"
-    if request.method == "POST" and request.key == "image/auditing" and not topic:
+    if request.method == "POST" and request.key in _AUDITS and not topic:
         about = request.key
     found = _TABLE.get((request.method, about, topic))
     if found is None and names:

@@ -16,6 +16,7 @@ from services.objects.port import Audit, ObjectInfo, Page, PictureInfo, PictureR
 from services.retry_after import http_time
 
 __all__ = [
+    "audited_text_of",
     "audits_of",
     "copied_of",
     "etag_of",
@@ -147,6 +148,15 @@ def audits_of(keys: Sequence[str], result: Mapping[str, Any]) -> tuple[Audit, ..
     return tuple(Audit(key, _result_of(key, found.get(place))) for place, key in enumerate(keys))
 
 
+def audited_text_of(result: Mapping[str, Any]) -> Result:
+    """Return the finding about a text (CI, "Submitting text moderation job", document 460/56285).
+
+    Raises:
+        services.errors.AuditDown: there is none.
+    """
+    return _result_of("", next(iter(_rows(result.get("JobsDetail"))), None))
+
+
 def time_of(text: str | None) -> float:
     """Return the seconds since the epoch of an HTTP date or of a date in COS's XML; 0 where there is none."""
     if not text or not text[:1].isdigit():
@@ -204,6 +214,6 @@ def _place_of(keys: Sequence[str], row: Mapping[str, Any]) -> int | None:
 def _result_of(key: str, row: Mapping[str, Any] | None) -> Result:
     if row is None or row.get("Code") or str(row.get("Result")) not in _RESULTS:
         why = "not answered" if row is None else row.get("Code") or "no result"
-        raise AuditDown(f"audit {key!r}: {why}", key=key)
+        raise AuditDown(f"audit {key!r}: {why}" if key else f"audit of a text: {why}", key=key)
     violation, suspect = _RESULTS[str(row["Result"])]
     return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(row.get("Score") or 0))

@@ -7,12 +7,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
 from messages.errors import InvalidKey, Permanent, ScfWorkersError, Transient
-from services.objects.port import PictureRule, Source
+from services.objects.port import PictureRule, Result, Source
 
 __all__ = [
+    "CLEAN",
     "MAX_AUDIT",
     "MAX_LIST",
     "MAX_PUT_BYTES",
+    "MAX_TEXT",
     "check_audit",
     "check_expires",
     "check_key",
@@ -21,11 +23,16 @@ __all__ = [
     "check_prefix",
     "check_rules",
     "check_size",
+    "check_text",
     "exact",
 ]
 
 MAX_AUDIT: Final = 100
 """Pictures of one audit (CI, "Batch image moderation", restrictions)."""
+MAX_TEXT: Final = 10_000
+"""Characters of a text that is audited at once (CI, "Submitting text moderation job", 460/56285)."""
+CLEAN: Final = Result(violation=False, suspect=False, label="Normal", score=0)
+"""Finding about nothing."""
 MAX_LIST: Final = 1000
 """Objects of one page (COS, "GET Bucket (List Objects)", max-keys)."""
 MAX_PUT_BYTES: Final = 5 << 30
@@ -120,6 +127,17 @@ def check_audit(keys: Sequence[str]) -> Sequence[str]:
     if len(keys) > MAX_AUDIT:
         raise ValueError(f"one audit takes {MAX_AUDIT} pictures, not {len(keys)}")
     return [check_key(key) for key in keys]
+
+
+def check_text(text: str) -> str:
+    """Return a text that can be audited at once.
+
+    Raises:
+        ValueError: it has more than 10,000 characters.
+    """
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"an audit takes {MAX_TEXT} characters, not {len(text)}")
+    return text
 
 
 async def exact(key: str, source: Source) -> AsyncGenerator[bytes, None]:

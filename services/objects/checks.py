@@ -59,7 +59,8 @@ def data_checks(
         Check(
             "audit",
             lambda: _audit(objects, stem()),
-            "turn the picture audit on for COS_BUCKET; COS_AUDIT_BIZ_TYPE must be one of its policies",
+            "turn the audit of pictures and of texts on for COS_BUCKET; COS_AUDIT_BIZ_TYPE and COS_AUDIT_TEXT_BIZ_TYPE"
+            " must be policies of theirs",
             needs="picture service",
         ),
         Check(
@@ -159,7 +160,8 @@ async def _audit(objects: Objects, stem: str) -> str:
     # The audit skips pictures that are too small to show anything.
     async with _converted(objects, stem, "imageMogr2/thumbnail/256x256!/format/jpg") as key:
         await objects.audit([key])
-    return "a picture was audited"
+    await objects.audit_text("一件白色连衣裙")
+    return "a picture and a text were audited"
 
 
 async def _clock(objects: Objects, stem: str, clock: Callable[[], float]) -> str:

@@ -36,7 +36,6 @@ from services.objects.port import (
 __all__ = ["Faults", "MemoryObjects", "ProcessedPicture"]
 
 _AS_IT_IS: Final = "imageMogr2/strip"  # changes neither format nor size: returns those of the original
-_CLEAN: Final = Result(violation=False, suspect=False, label="Normal", score=0)
 
 
 class ProcessedPicture(Protocol):
@@ -84,6 +83,7 @@ class MemoryObjects(Objects):
         process: the picture processor: bytes and rule to a picture; raises `services.errors.BadPicture` for bytes that
             are no picture and `messages.errors.Permanent` for a rule it does not know. It runs on the loop.
         audit: the content audit: key and bytes to a finding; without it all is clean.
+        audit_text: the same for texts.
         faults: injected faults; may be set at any time.
         keeps_versions: the bucket keeps versions, so create-only puts overwrite (COS, "PUT Object",
             x-cos-forbid-overwrite).
@@ -96,6 +96,7 @@ class MemoryObjects(Objects):
         clock: Callable[[], float],
         process: Callable[[bytes, str], ProcessedPicture] | None = None,
         audit: Callable[[str, bytes], Result] | None = None,
+        audit_text: Callable[[str], Result] | None = None,
         faults: Faults | None = None,
         keeps_versions: bool = False,
     ) -> None:
@@ -104,6 +105,7 @@ class MemoryObjects(Objects):
         self._clock = clock
         self._process = process
         self._audit = audit
+        self._audit_text = audit_text
         self._keeps_versions = keeps_versions
         self._stored: dict[str, Content] = {}
 
@@ -239,9 +241,18 @@ class MemoryObjects(Objects):
             await self._before("audit", key)
             if key not in self._stored:
                 raise AuditDown(f"audit {key!r}: no such object", key=key)
-            found[key] = self._audit(key, self._stored[key].body) if self._audit else _CLEAN
+            found[key] = self._audit(key, self._stored[key].body) if self._audit else checks.CLEAN
             await self._after("audit", key)
         return tuple(Audit(key, found[key]) for key in safe)
+
+    async def audit_text(self, text: str) -> Result:
+        """Ask the injected audit of texts; see the port."""
+        if not checks.check_text(text):
+            return checks.CLEAN
+        await self._before("audit_text", "")
+        found = self._audit_text(text) if self._audit_text else checks.CLEAN
+        await self._after("audit_text", "")
+        return found
 
     async def versioned(self) -> bool:
         """Return True if the bucket keeps versions; see the port."""

@@ -214,6 +214,15 @@ class Objects(Protocol):
         """
         ...
 
+    async def audit_text(self, text: str) -> Result:
+        """Ask the content audit about a text of at most 10,000 characters; an empty one is clean.
+
+        Raises:
+            ValueError: it is longer.
+            services.errors.AuditDown: the audit gave no finding.
+        """
+        ...
+
     async def versioned(self) -> bool:
         """Return True if the bucket keeps or ever kept versions: a ledger must never lie in such a bucket."""
         ...

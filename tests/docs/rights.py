@@ -29,6 +29,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "delete": "name/cos:DeleteObject",
     "list": "name/cos:GetBucket",
     "audit": "ci:CreateAuditingPictureJob",
+    "audit_text": "ci:CreateAuditingTextJob",
     "versioned": "name/cos:GetBucketVersioning",
 }
 """Operation of the port -> what it needs on its key. (Targets of pictures and sources of copies are in staging.)"""

@@ -109,6 +109,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
 """Variable -> environments in which only it is broken; `{COS_ENDPOINT}` stands for a server that is another."""
 
 ANYTHING: Final = {
+    "COS_AUDIT_TEXT_BIZ_TYPE": "the same",
     "COS_AUDIT_BIZ_TYPE": "the stand-in knows no policies; an audit that fails names it, see below",
     "OTEL_SERVICE_NAME": "any name is one",
 }

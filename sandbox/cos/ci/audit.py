@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sandbox.cos.ci.pictures import Examined
 
-__all__ = ["LARGE_IMAGE_BYTES", "AuditRules", "Verdict", "judge"]
+__all__ = ["LARGE_IMAGE_BYTES", "AuditRules", "Verdict", "judge", "judge_text"]
 
 LARGE_IMAGE_BYTES = 5 << 20
 """Larger pictures need large-image-detect."""
@@ -31,7 +31,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class AuditRules:
-    """Rules of the audit. Words are searched in the key and in the user metadata, case-insensitively."""
+    """Rules of the audit.
+
+    Words are searched case-insensitively, in the key and the user metadata of a picture, or in a text.
+    """
 
     violating_words: tuple[str, ...] = ("violation",)
     suspect_words: tuple[str, ...] = ("suspect",)
@@ -45,13 +48,17 @@ class AuditRules:
 def judge(rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], picture: Examined) -> Verdict:
     """Return the verdict on one stored picture."""
     meta = (value for name, value in headers.items() if name.startswith("x-cos-meta-"))
-    text = "\n".join((key, *meta)).lower()
-    violates = (
-        any(word.lower() in text for word in rules.violating_words)
-        or etag in rules.violating_etags
-        or (rules.violating_colour and _near(rules.violating_colour, picture.average))
+    text = "\n".join((key, *meta))
+    violates = etag in rules.violating_etags or (
+        rules.violating_colour and _near(rules.violating_colour, picture.average)
     )
-    if violates:
+    return Verdict(1, rules.label, 95) if violates else judge_text(rules, text)
+
+
+def judge_text(rules: AuditRules, text: str) -> Verdict:
+    """Return the verdict on a text."""
+    text = text.lower()
+    if any(word.lower() in text for word in rules.violating_words):
         return Verdict(1, rules.label, 95)
     if any(word.lower() in text for word in rules.suspect_words):
         return Verdict(2, rules.label, 75)

@@ -1,14 +1,17 @@
-"""Verbs of CI for the content audit: one stored picture, or a batch.
+"""Verbs of CI for the content audit: one stored picture, a batch, or a text.
 
 Source: Tencent CI, "Image auditing" (document 460/37318): up to 100 pictures in a batch; an element may fail alone. The
-stand-in audits synchronously, and only stored objects.
+stand-in audits synchronously, and only stored objects. "Text auditing" (document 460/56285): base64 of at most 10,000
+characters is answered at once.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import uuid
 
-from sandbox.cos.ci.audit import LARGE_IMAGE_BYTES, Verdict, judge
+from sandbox.cos.ci.audit import LARGE_IMAGE_BYTES, Verdict, judge, judge_text
 from sandbox.cos.ci.pictures import examine
 from sandbox.cos.ci.requests import load_picture, on_pixels
 from sandbox.cos.errors import Refused
@@ -17,12 +20,15 @@ from sandbox.cos.http.xml import Element, Node, parse, text_of
 from sandbox.cos.objects import iso_time, refuse_unknown_headers
 from sandbox.cos.service import Service
 
-__all__ = ["MAX_AUDITS", "audit_batch", "audit_one"]
+__all__ = ["MAX_AUDITS", "MAX_TEXT", "audit_batch", "audit_one", "audit_text"]
 
 MAX_AUDITS = 100
 """Pictures of one batch."""
+MAX_TEXT = 10_000
+"""Characters of a text."""
 
 _INPUT_FIELDS = frozenset(("Object", "DataId", "LargeImageDetect"))
+_TEXT_FIELDS = frozenset(("Content", "DataId"))
 _CONF_FIELDS = frozenset(("BizType", "DetectType", "Async"))
 _SCENES = {
     "porn": "PornInfo",
@@ -103,6 +109,31 @@ async def audit_batch(service: Service, request: CosRequest) -> Answer:
         ("JobsDetail", await _audit_input(service, request, item, scenes)) for item in inputs
     ]
     return xml_answer("Response", [*details, ("RequestId", request.request_id)])
+
+
+async def audit_text(service: Service, request: CosRequest) -> Answer:
+    """POST /text/auditing: a text in the request, answered at once."""
+    refuse_unknown_headers(request)
+    document = parse(await request.read(), "Request")
+    given, conf = document.find("Input"), document.find("Conf")
+    scenes = _check_conf(conf) if conf is not None else _read_scenes("")
+    if given is None or len(document) != 1 + (conf is not None) or not {child.tag for child in given} <= _TEXT_FIELDS:
+        raise Refused(400, "InvalidArgument", "The stand-in audits one Input with Content and DataId, and one Conf.")
+    try:
+        text = base64.b64decode(text_of(given, "Content"), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise Refused(400, "InvalidArgument", "Content must be base64 of UTF-8.") from error
+    if not 0 < len(text) <= MAX_TEXT:
+        raise Refused(400, "InvalidArgument", f"A text has 1 to {MAX_TEXT} characters.")
+    job: list[tuple[str, Node]] = [
+        ("JobId", f"st{uuid.uuid4().hex}"),
+        ("State", "Success"),
+        ("CreationTime", iso_time(service.clock())),
+        ("DataId", text_of(given, "DataId")),
+        ("SectionCount", 1),
+    ]
+    detail = [*job, *_findings(judge_text(service.audit, text), scenes)]
+    return xml_answer("Response", [("JobsDetail", detail), ("RequestId", request.request_id)])
 
 
 def _check_conf(conf: Element) -> list[str]:

@@ -58,7 +58,9 @@ class Harness(Protocol):
 class MemoryWorld:
     def __init__(self) -> None:
         self.passed = 0.0
-        self.objects = MemoryObjects(bucket="b-1", clock=self.now, process=painted, audit=judged)
+        self.objects = MemoryObjects(
+            bucket="b-1", clock=self.now, process=painted, audit=judged, audit_text=judged_text
+        )
         self.versioned = MemoryObjects(bucket="v-1", clock=self.now, keeps_versions=True)
 
     def now(self) -> float:
@@ -99,7 +101,11 @@ def judged(key: str, body: bytes) -> Result:
         examine(body)
     except NoPicture as error:
         raise AuditDown(str(error), key=key) from error
-    violation, suspect = "violation" in key, "suspect" in key
+    return judged_text(key)
+
+
+def judged_text(text: str) -> Result:
+    violation, suspect = "violation" in text.lower(), "suspect" in text.lower()
     score = 95 if violation else 75 if suspect else 0
     return Result(violation, suspect, "Porn" if violation or suspect else "Normal", score)
 
@@ -156,6 +162,9 @@ class CosWorld:
         method = "DELETE" if operation == "delete" else "PUT"
         kind = FaultKind.CUT_AFTER if done else FaultKind.CUT_BEFORE
         self.service.faults.arm(Fault(kind, method=method, key=f"^{re.escape(key)}$"))
+
+    def cut_text_audit(self) -> None:
+        self.service.faults.arm(Fault(FaultKind.CUT_BEFORE, method="POST", key="^text/auditing$"))
 
     async def visit(self, url: str, method: str = "GET", body: bytes = b"") -> bytes | None:
         request = Request(url, method=method, data=body or None)  # noqa: S310 - the stand-in's own URL

@@ -177,3 +177,23 @@ def test_batches_it_cannot_take_are_refused_as_a_whole(standin: Any, client: Any
     refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Input=[{"Object": KEY}] * 101)
     refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Input=[{"Url": "http://x/y.png"}])
     refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Input=[{"Object": KEY}], Callback="http://x")
+
+
+def test_a_text_is_audited_at_once(standin: Any, client: Any) -> None:
+    ask = client.ci_auditing_text_submit
+    found = [
+        ask(Bucket=standin.bucket, Content=text.encode(), DataId="t1", BizType="biz")["JobsDetail"]
+        for text in ("白色连衣裙", "VIOLATION", "suspect")
+    ]
+    assert [one["Result"] for one in found] == ["0", "1", "2"]
+    assert {(one["State"], one["DataId"]) for one in found} == {("Success", "t1")}
+    assert found[1]["PornInfo"]["HitFlag"] == "1"
+
+
+def test_texts_it_cannot_take_are_refused(standin: Any, client: Any) -> None:
+    ask = client.ci_auditing_text_submit
+    refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Content=b"x" * 10_001)
+    refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Content=b"\xff\xfe")
+    refused(400, "InvalidArgument", ask, Bucket=standin.bucket)
+    refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Key="a.txt")
+    refused(400, "InvalidArgument", ask, Bucket=standin.bucket, Content=b"x", Callback="http://x")

@@ -42,6 +42,7 @@ CALLS: list[Call] = [
     ("list", lambda objects: objects.list("a")),
     ("process", lambda objects: objects.process("a", RULES)),
     ("audit", lambda objects: objects.audit(["a"])),
+    ("audit_text", lambda objects: objects.audit_text("a")),
     ("versioned", lambda objects: objects.versioned()),
 ]
 
