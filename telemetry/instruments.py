@@ -93,7 +93,7 @@ class Metric(StrEnum):
         "counter",
         "{call}",
         ("vendor", "call", "outcome"),
-        "calls of a vendor: `room`, `upload`, `create`, `query`, `cancel`, `ask` or `check`; a query's outcome is its job's",
+        "calls of a vendor: `room`, `upload`, `create`, `query`, `cancel`, `ask`, `check`; of a query the job's state",
     )
     VENDOR_DURATION = (
         "scf_workers.vendor.duration",
