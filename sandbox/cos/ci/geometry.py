@@ -1,7 +1,9 @@
-"""Size that `thumbnail/…` produces from a size.
+"""Size that `thumbnail/…` produces from a size, and the part that `cut/…` and `crop/…` keep.
 
 Source: Tencent COS, "Image processing, Scaling" (document 436/36366): `!50p`, `!50px`, `!x50p`, `Wx`, `xH`, `WxH`,
 `WxH>`, `WxH<`, `WxH!`, `!WxHr`, `Area@`. Widths and heights over 10,000 count as 10,000 (document 460/36620).
+"Cropping" (436/36367): `cut/WxHxDXxDY` and `crop/WxH/gravity/…`. Its text is silent about parts that reach over the
+edge: the stand-in keeps what lies inside, and refuses a part that lies outside, and a `crop` that is larger.
 """
 
 from __future__ import annotations
@@ -9,12 +11,25 @@ from __future__ import annotations
 import math
 import re
 
-from sandbox.cos.errors import UnknownOperation
+from sandbox.cos.errors import BadPicture, UnknownOperation
 
-__all__ = ["MAX_PARAMETER", "thumbnail_size"]
+__all__ = ["GRAVITIES", "MAX_PARAMETER", "cropped_part", "cut_part", "thumbnail_size"]
 
 MAX_PARAMETER = 10_000
 """Pixels; a larger width or height is reduced to it."""
+
+GRAVITIES = {
+    "northwest": (0.0, 0.0),
+    "north": (0.5, 0.0),
+    "northeast": (1.0, 0.0),
+    "west": (0.0, 0.5),
+    "center": (0.5, 0.5),
+    "east": (1.0, 0.5),
+    "southwest": (0.0, 1.0),
+    "south": (0.5, 1.0),
+    "southeast": (1.0, 1.0),
+}
+"""Name of a position -> shares of the free width and height left of it and above it."""
 
 _PERCENT = re.compile(r"!(?:([0-9]+)p|([0-9]+)px|x([0-9]+)p)")
 _AREA = re.compile(r"([0-9]+)@")
@@ -34,6 +49,32 @@ def thumbnail_size(geometry: str, width: int, height: int) -> tuple[int, int]:
             wide, high = sized(match, width, height)
             return max(1, round(wide)), max(1, round(high))
     raise UnknownOperation(f"thumbnail/{geometry}")
+
+
+def cut_part(cut: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the part that `cut` keeps of a picture of `width` x `height`.
+
+    Raises:
+        BadPicture: it lies outside the picture.
+    """
+    wide, high, left, top = cut
+    if left >= width or top >= height:
+        raise BadPicture("a cut outside the picture")
+    return left, top, min(width, left + wide), min(height, top + high)
+
+
+def cropped_part(crop: tuple[int, int], gravity: str, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the part that `crop` keeps of a picture of `width` x `height`.
+
+    Raises:
+        BadPicture: it is larger than the picture.
+    """
+    wide, high = crop
+    if wide > width or high > height:
+        raise BadPicture("a crop larger than the picture")
+    across, down = GRAVITIES[gravity or "northwest"]
+    left, top = int(across * (width - wide)), int(down * (height - high))
+    return left, top, left + wide, top + high
 
 
 def _number(text: str) -> int:

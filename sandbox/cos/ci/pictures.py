@@ -25,8 +25,9 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageDraw, ImageFile, Jpe
 from PIL import WebPImagePlugin as Webp
 
 from sandbox.cos.ci.containers import Container, orientation_of, read_container, upright
-from sandbox.cos.ci.geometry import thumbnail_size
+from sandbox.cos.ci.geometry import cropped_part, cut_part, thumbnail_size
 from sandbox.cos.ci.rules import Step, read_rule
+from sandbox.cos.ci.watermarks import draw
 from sandbox.cos.errors import BadPicture, UnknownOperation
 
 __all__ = [
@@ -155,7 +156,7 @@ def quality_of(data: bytes) -> int:
 
 
 def process(data: bytes, rule: str) -> Picture:
-    """Apply one rule: `imageMogr2/…`, several of them joined by `|`, or `ci-process=…Matting`.
+    """Apply one rule: `imageMogr2/…` or `watermark/2/…`, several of them joined by `|`, or `ci-process=…Matting`.
 
     Raises:
         UnknownOperation: an unknown rule; checked before the picture.
@@ -195,16 +196,38 @@ def _apply(step: Step, data: bytes) -> Picture:
     width, height = container.width, container.height
     if orientation in _SIDEWAYS:
         width, height = height, width
-    size = thumbnail_size(step.thumbnail, width, height) if step.thumbnail else (width, height)
+    part = _part(step, width, height)
+    size = thumbnail_size(step.thumbnail, width, height) if step.thumbnail else (part[2] - part[0], part[3] - part[1])
     animated = container.frames > 1 and target in {"gif", "webp"}
     _check_size(target, *size, container.frames if animated else 1)
-    frames = [_fit(frame, orientation, size) for frame in _frames(container, first_only=not animated)]
+    frames = [_made(step, frame, orientation, part, size) for frame in _frames(container, first_only=not animated)]
     body = _encode_within(step, container, frames, target)
     if step.compare and len(body) >= len(data):
         return Picture(data, container.format, container.width, container.height)
     if len(body) > MAX_BYTES:
         raise BadPicture(f"a result of {len(body)} bytes: over the limit", "ImageTooLarge")
     return Picture(body, target, *size)
+
+
+def _part(step: Step, width: int, height: int) -> tuple[int, int, int, int]:
+    if step.cut:
+        return cut_part(step.cut, width, height)
+    if step.crop:
+        return cropped_part(step.crop, step.gravity, width, height)
+    return 0, 0, width, height
+
+
+def _made(
+    step: Step, frame: Image.Image, orientation: int, part: tuple[int, int, int, int], size: tuple[int, int]
+) -> Image.Image:
+    """Return a frame upright, as the part that is kept, in its new size, with its watermark."""
+    if step.cut or step.crop:
+        turned = frame.transpose(_TURNS[orientation]) if orientation in _TURNS else frame
+        made = turned.crop(part)
+        made.info = frame.info
+    else:
+        made = _fit(frame, orientation, size)
+    return draw(made, step.watermark) if step.watermark else made
 
 
 def _frames(container: Container, *, first_only: bool) -> list[Image.Image]:

@@ -1,7 +1,8 @@
-"""Parser of `imageMogr2` rules.
+"""Parser of pipelines of `imageMogr2` and `watermark/2` rules.
 
 Source: Tencent CI, "Basic image processing" (document 460/36540 and its siblings). An operation that is not in
-`_OPERATIONS`, or occurs twice in one step, is refused. So is `ignore-error`, which returns the unprocessed picture
+`_OPERATIONS`, or occurs twice in one step, is refused; so are two operations of one step that change the size, because
+their order is not documented. So is `ignore-error`, which returns the unprocessed picture
 after an
 error: the product must get errors.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sandbox.cos.ci.geometry import thumbnail_size
+from sandbox.cos.ci.geometry import GRAVITIES, thumbnail_size
+from sandbox.cos.ci.watermarks import Watermark, read_watermark
 from sandbox.cos.errors import UnknownOperation
 
 __all__ = ["MAX_STEPS", "Step", "read_rule"]
@@ -29,6 +31,12 @@ class Step:
 
     orient: bool = False
     """Rotate the picture by its EXIF orientation."""
+    cut: tuple[int, int, int, int] | None = None
+    """Width, height and offsets from the left and from the top of the part to keep."""
+    crop: tuple[int, int] | None = None
+    """Width and height of the part to keep."""
+    gravity: str = ""
+    """Position of that part."""
     thumbnail: str = ""
     """A valid geometry of `sandbox.cos.ci.geometry`; empty keeps the size."""
     format: str = ""
@@ -43,6 +51,8 @@ class Step:
     """Largest result in bytes; 0 for no limit."""
     compare: bool = False
     """Return the original if the result is not smaller."""
+    watermark: Watermark | None = None
+    """Text to write over the picture; alone in its step."""
 
 
 def read_rule(rule: str) -> list[Step]:
@@ -58,6 +68,8 @@ def read_rule(rule: str) -> list[Step]:
 
 
 def _step(text: str) -> Step:
+    if text.startswith("watermark/2/"):
+        return Step(watermark=read_watermark(text))
     name, *words = text.split("/")
     if name != "imageMogr2" or not words:
         raise UnknownOperation(text[:100])
@@ -70,6 +82,10 @@ def _step(text: str) -> Step:
         seen.add(operation)
         arguments, set_value = _OPERATIONS[operation]
         set_value(step, next(rest, "") if arguments else "")
+    if len(seen & _SIZING) > 1:
+        raise UnknownOperation("two operations that change the size: join them by |")
+    if step.gravity and not step.crop:
+        raise UnknownOperation("gravity without crop")
     return step
 
 
@@ -84,6 +100,26 @@ def _set_strip(step: Step, _: str) -> None:
 def _set_thumbnail(step: Step, value: str) -> None:
     thumbnail_size(value, 1, 1)
     step.thumbnail = value
+
+
+def _set_cut(step: Step, value: str) -> None:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})x([0-9]{1,5})x([0-9]{1,5})", value)
+    if not match:
+        raise UnknownOperation(f"cut/{value[:50]}")
+    step.cut = (int(match[1]), int(match[2]), int(match[3]), int(match[4]))
+
+
+def _set_crop(step: Step, value: str) -> None:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
+    if not match:
+        raise UnknownOperation(f"crop/{value[:50]}")
+    step.crop = (int(match[1]), int(match[2]))
+
+
+def _set_gravity(step: Step, value: str) -> None:
+    if value not in GRAVITIES:
+        raise UnknownOperation(f"gravity/{value[:50]}")
+    step.gravity = value
 
 
 def _set_format(step: Step, value: str) -> None:
@@ -107,9 +143,13 @@ def _set_limit(step: Step, value: str) -> None:
     step.compare = bool(match[3])
 
 
+_SIZING = {"crop", "cut", "thumbnail"}
 _OPERATIONS = {
     "auto-orient": (0, _set_orient),
     "strip": (0, _set_strip),
+    "cut": (1, _set_cut),
+    "crop": (1, _set_crop),
+    "gravity": (1, _set_gravity),
     "thumbnail": (1, _set_thumbnail),
     "format": (1, _set_format),
     "quality": (1, _set_quality),

@@ -62,6 +62,12 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
         ("imageMogr2/thumbnail/90x30!/format/gif", "gif", (90, 30)),
         ("imageMogr2/auto-orient/thumbnail/300x200>/format/jpg/quality/90/strip", "jpeg", (200, 200)),
         ("imageMogr2/thumbnail/100x|imageMogr2/thumbnail/!50p/format/png", "png", (50, 50)),
+        ("imageMogr2/cut/100x50x10x20", "jpeg", (100, 50)),
+        ("imageMogr2/cut/100x50x500x500", "jpeg", (12, 12)),
+        ("imageMogr2/crop/300x200/gravity/center", "jpeg", (300, 200)),
+        ("imageMogr2/thumbnail/!300x200r|imageMogr2/crop/300x200/gravity/center", "jpeg", (300, 200)),
+        ("imageMogr2/format/png|watermark/2/text/aGk=", "png", (512, 512)),
+        ("watermark/2/text/aGk/fontsize/40/gravity/north|imageMogr2/format/webp", "webp", (512, 512)),
         ("ci-process=GoodsMatting", "png", (512, 512)),
         ("ci-process=AIPicMatting&center-layout=0", "png", (512, 512)),
         ("ci-process=AIPortraitMatting&center-layout=1&padding-layout=20x10", "png", (450, 430)),
@@ -96,8 +102,24 @@ def test_a_rule_makes_the_format_and_size_it_says(rule: str, form: str, size: tu
         "imageMogr2/rotate/90",
         "imageMogr2/strip/",
         "imageView2/1/w/100",
-        "watermark/2/text/aGk=",
-        "imageMogr2/strip|watermark/2/text/aGk=",
+        "watermark/1/image/aHR0cDovL3g",
+        "watermark/2/text/a*k=",
+        "watermark/2/text/_w",
+        "watermark/2/fontsize/20",
+        "watermark/2/text/aGk/text/aGk",
+        "watermark/2/text/aGk/fontsize/0",
+        "watermark/2/text/aGk/fontsize/large",
+        "watermark/2/text/aGk/dissolve/101",
+        "watermark/2/text/aGk/fill/cmVk",
+        "watermark/2/text/aGk/gravity/middle",
+        "watermark/2/text/aGk/font/dGFob21hLnR0Zg",
+        "watermark/2/text/aGk/strip",
+        "imageMogr2/cut/10x10",
+        "imageMogr2/cut/0x10x0x0",
+        "imageMogr2/crop/10",
+        "imageMogr2/crop/10x10/gravity/middle",
+        "imageMogr2/gravity/center",
+        "imageMogr2/crop/10x10/thumbnail/10x10",
         "|".join(["imageMogr2/strip"] * 11),
         "ci-process=AIEnhanceImage",
         "ci-process=GoodsMatting&detect-url=http://x",
@@ -368,3 +390,52 @@ def test_other_bytes_are_no_picture(data: bytes) -> None:
     for head in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\x10\x00\x00\x00WEBP", b"BM"):
         with pytest.raises(BadPicture):
             process(head + data, "imageMogr2/strip")
+
+
+# ---- parts and watermarks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["imageMogr2/cut/10x10x512x0", "imageMogr2/crop/513x10", "imageMogr2/crop/10x513"])
+def test_a_part_outside_of_the_picture_is_refused(rule: str) -> None:
+    with pytest.raises(BadPicture):
+        process(PORTRAIT.read_bytes(), rule)
+
+
+def test_a_cut_keeps_the_part_that_it_names_of_the_upright_picture() -> None:
+    red = opened(process(with_orientation(3), "imageMogr2/auto-orient/cut/10x10x30x0/format/png").body)
+    assert red.size == (10, 10)
+    assert near(red.getpixel((5, 5)), RED)
+    blue = opened(process(with_orientation(3), "imageMogr2/auto-orient/cut/10x10x0x0/format/png").body)
+    assert near(blue.getpixel((5, 5)), BLUE)
+
+
+@pytest.mark.parametrize(("gravity", "colour"), [("west", RED), ("east", BLUE)])
+def test_a_crop_keeps_the_side_that_its_gravity_names(gravity: str, colour: tuple[int, int, int]) -> None:
+    data = encoded(two_halves("RGB"), "png")
+    part = opened(process(data, f"imageMogr2/crop/10x20/gravity/{gravity}").body)
+    assert near(part.getpixel((5, 10)), colour)
+
+
+def inked(picture: Image.Image, box: tuple[int, int, int, int]) -> int:
+    """Pixels of a box that are not black."""
+    return sum(picture.convert("L").crop(box).histogram()[64:])
+
+
+@pytest.mark.parametrize(
+    ("gravity", "box"),
+    [("northwest", (0, 0, 200, 100)), ("southeast", (200, 100, 400, 200)), ("center", (100, 50, 300, 150))],
+)
+def test_a_watermark_stands_where_its_gravity_says(gravity: str, box: tuple[int, int, int, int]) -> None:
+    data = encoded(Image.new("RGB", (400, 200)), "png")
+    rule = f"watermark/2/text/QUnnlJ_miJA/fontsize/40/fill/I0ZGRkZGRg/gravity/{gravity}/dx/10/dy/10"
+    marked = opened(process(data, rule).body)
+    assert marked.size == (400, 200)
+    assert inked(marked, box) == inked(marked, (0, 0, 400, 200)) > 500
+
+
+def test_a_watermark_leaves_transparency_alone() -> None:
+    data = encoded(Image.new("RGBA", (100, 50), (0, 0, 0, 0)), "png")
+    marked = opened(process(data, "watermark/2/text/aGk/fontsize/20/fill/I0ZGRkZGRg/gravity/center").body)
+    assert marked.mode == "RGBA"
+    assert marked.getchannel("A").getpixel((0, 0)) == 0
+    assert marked.getchannel("A").getextrema()[1] > 200
