@@ -30,11 +30,16 @@ def _values(params: ModelPose12Params) -> Mapping[str, str]:
     return {"prompt": params.prompt} if params.prompt else {}
 
 
+def _text(params: ModelPose12Params) -> str:
+    return params.prompt
+
+
 MODEL_POSE12: Final = Recipe(
     kind="model_pose12",
     params=ModelPose12Params,
     deadline_s=1800,
     clean=_clean,
+    text=_text,
     vendor="runninghub",
     values=_values,
     count=12,

@@ -13,7 +13,18 @@ from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from recipes.prompt import Prompt
 
-__all__ = ["FORMATS", "BadParameters", "BadRecipe", "Params", "Plan", "Recipe", "parse_params"]
+__all__ = [
+    "FORMATS",
+    "MOST_SLOTS",
+    "BadParameters",
+    "BadRecipe",
+    "Params",
+    "Plan",
+    "Recipe",
+    "Sale",
+    "parse_params",
+    "sale_of",
+]
 
 FORMATS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -23,6 +34,11 @@ FORMATS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 )
 """Media of results -> extension -> content type, for everything that can be sold."""
 
+MOST_SLOTS: Final = 15
+"""Paid calls that a run may need at once."""
+
+_AUDIT_S: Final = 60.0
+"""Seconds kept for the audit between the last call's download and the deadline."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+", re.ASCII)
 _MAX_ERROR_CHARS: Final = 200
@@ -50,6 +66,22 @@ class Plan(msgspec.Struct, frozen=True):
     """Rules in the language of `services.objects.port.PictureRule`."""
     extension: str
     """Extension of the last product, without a dot: jpg, png or webp."""
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """Paid calls of a run with given parameters: fixed when the task is accepted."""
+
+    slots: int
+    """Paid calls that the run needs at once."""
+    enough: int
+    """Slots that must succeed."""
+    last_call_s: float
+    """Seconds after acceptance at which the results of `enough` slots are taken though others still work; 0 for
+    never."""
+
+
+def _no_plan(_: Params, __: str) -> Plan:
+    return Plan((), "jpg")
 
 
 def _no_values(_: Params) -> Mapping[str, str]:
@@ -80,13 +112,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: int
     """Seconds from acceptance to the verdict, queueing included."""
     least_inputs: int = 1
-    """A task with fewer inputs is rejected at acceptance, before anything is paid."""
+    """A task with fewer inputs is rejected at acceptance, before anything is paid. A kind without inputs is sold with a
+    `task.json` alone."""
     most_inputs: int = 1
     """A task with more inputs is rejected as well."""
-    clean: Callable[[Any, str], Plan]
-    """(parameters, extension of the input) -> passes of the picture service. Raises `BadParameters`."""
+    clean: Callable[[Any, str], Plan] = _no_plan
+    """(parameters, extension of the input) -> passes of the picture service. Raises `BadParameters`. A kind with inputs
+    needs it."""
     vendor: str = ""
-    """Name of the vendor; empty if the clean product is the result."""
+    """Name of the vendor; empty if the clean products, or the text of `prompt`, are the result."""
     values: Callable[[Any], Mapping[str, str]] = _no_values
     """Parameters -> values sent to the vendor besides the inputs. Required for a kind with a vendor, even if empty."""
     inputs: tuple[str, ...] = ("photo",)
@@ -139,22 +173,35 @@ def _faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "kind", "must be lower-case letters, digits and underscores, at most 32"
     if recipe.deadline_s <= 0:
         yield "deadline_s", "must be above 0"
-    if recipe.least_inputs < 1:
-        yield "least_inputs", "must be at least 1: a task begins with an upload"
-    if recipe.most_inputs < recipe.least_inputs:
-        yield "most_inputs", "must not be below `least_inputs`"
     if recipe.media not in FORMATS:
         yield "media", f"must be one of {', '.join(FORMATS)}"
     elif recipe.extension not in FORMATS[recipe.media]:
         yield "extension", f"must be one of {', '.join(FORMATS[recipe.media])} for media {recipe.media!r}"
     if recipe.count < 1:
         yield "count", "must be at least 1"
+    yield from _input_faults(recipe)
     yield from _result_faults(recipe)
+    yield from _prompt_faults(recipe.prompt) if recipe.prompt else ()
     yield from _vendor_faults(recipe) if recipe.vendor else _faults_without_vendor(recipe)
 
 
+def _input_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    if recipe.least_inputs < 0:
+        yield "least_inputs", "must not be negative"
+    if recipe.least_inputs == 0 and not recipe.vendor and recipe.prompt is None:
+        yield "least_inputs", "must be at least 1 without a vendor or a prompt: inputs alone would be the results"
+    if recipe.most_inputs < recipe.least_inputs:
+        yield "most_inputs", "must not be below `least_inputs`"
+    if recipe.most_inputs > 0 and recipe.clean is _no_plan:
+        yield "clean", "is required for a kind with inputs"
+    if recipe.most_inputs == 0 and recipe.clean is not _no_plan:
+        yield "clean", "needs inputs"
+
+
 def _result_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    most = recipe.count if recipe.vendor else recipe.most_inputs
+    if not recipe.vendor and recipe.prompt is not None:
+        return
+    most = recipe.count * MOST_SLOTS if recipe.vendor else recipe.most_inputs
     try:
         names = [recipe.result.format(n, recipe.extension) for n in range(1, most + 1)]
     except (LookupError, ValueError) as error:
@@ -168,6 +215,15 @@ def _result_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "result",
                 f"makes the name {name!r}, and needs letters, digits, - and _ with the extension at the end",
             )
+
+
+def _prompt_faults(prompt: Prompt) -> Iterator[tuple[str, str]]:
+    if not _NAME.fullmatch(prompt.vendor):
+        yield "prompt", "needs a `vendor` of lower-case letters, digits and underscores, at most 32"
+    if not prompt.version:
+        yield "prompt", "needs a `version`: part of the cache's key"
+    if prompt.patience_s < 0 or prompt.limit_s <= 0 or prompt.most_chars < 1:
+        yield "prompt", "needs `patience_s` from 0, `limit_s` above 0 and `most_chars` from 1"
 
 
 def _vendor_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -186,22 +242,88 @@ def _vendor_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "audit", "must be `none` for media 'video': there is no audit of video here, so the recipe must state it"
     if recipe.media == "image" and recipe.audit != "pictures":
         yield "audit", "must be `pictures` for media 'image': every picture is audited before it is shown"
+    if recipe.media != "image" and recipe.finish is not None:
+        yield "finish", "needs media 'image': the picture service reads pictures only"
+    yield from _time_faults(recipe)
+    yield from _slot_faults(recipe)
+
+
+def _time_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for field in ("expected_s", "create_limit_s", "collect_limit_s"):
         if getattr(recipe, field) <= 0:
             yield field, "must be above 0"
     needed = recipe.create_limit_s + recipe.expected_s + recipe.collect_limit_s
+    if recipe.prompt:
+        needed += recipe.prompt.patience_s + recipe.prompt.limit_s
     if recipe.deadline_s <= needed:
-        yield "deadline_s", f"must exceed create_limit_s, expected_s and collect_limit_s together: {needed:g} s"
+        limits = "its prompt's patience and limit, create_limit_s, expected_s and collect_limit_s"
+        yield "deadline_s", f"must exceed {limits} together: {needed:g} s"
+    if recipe.last_call_s < 0:
+        yield "last_call_s", "must not be negative"
+    if recipe.last_call_s and recipe.enough is _every_slot:
+        yield "last_call_s", "needs `enough`: without it, every slot must succeed"
+    if recipe.last_call_s > _latest_call_s(recipe):
+        yield "last_call_s", f"must leave time to collect and to audit: {_latest_call_s(recipe):g} s at most"
+
+
+def _slot_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield what `slots` and `enough` answer wrongly for the default parameters, where a kind has defaults."""
+    try:
+        params = recipe.params()
+    except (TypeError, ValueError):
+        return
+    slots = recipe.slots(params)
+    if not 1 <= slots <= MOST_SLOTS:
+        yield "slots", f"is {slots} for the default parameters, and must be from 1 to {MOST_SLOTS}"
+    for number in range(1, MOST_SLOTS + 1):
+        if not 1 <= recipe.enough(params, number) <= number:
+            yield "enough", f"is {recipe.enough(params, number)} of {number} slots"
+            return
 
 
 def _faults_without_vendor(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield fields that need a vendor; without one, each input's clean product is a result."""
+    """Yield fields that need a vendor; without one, each input's clean product or the prompt's text is the result."""
     if recipe.values is not _no_values:
         yield "values", "needs a vendor"
     if recipe.count != 1:
         yield "count", "needs a vendor: without one, each input is a result"
     if recipe.media != "image":
         yield "media", "needs a vendor: the picture service makes pictures only"
+    if recipe.slots is not _one_slot:
+        yield "slots", "needs a vendor: slots are paid calls"
+    if recipe.enough is not _every_slot:
+        yield "enough", "needs a vendor: slots are paid calls"
+    if recipe.last_call_s:
+        yield "last_call_s", "needs a vendor: slots are paid calls"
+    if recipe.finish is not None:
+        yield "finish", "needs a vendor: without one, `clean` makes the results"
+    if recipe.synchronous:
+        yield "synchronous", "needs a vendor"
+    if recipe.prompt and recipe.deadline_s <= recipe.prompt.patience_s + recipe.prompt.limit_s:
+        yield "deadline_s", "must exceed the prompt's patience and limit together"
+
+
+def _latest_call_s(recipe: Recipe) -> float:
+    return recipe.deadline_s - recipe.collect_limit_s - _AUDIT_S
+
+
+def sale_of(recipe: Recipe, params: Params) -> Sale:
+    """Return the paid calls that a run needs.
+
+    Args:
+        recipe: the recipe.
+        params: its parameters, as `parse_params` returned them.
+
+    Raises:
+        BadRecipe: its `slots` or `enough` is out of range for these parameters.
+    """
+    slots = recipe.slots(params)
+    enough = recipe.enough(params, slots)
+    if not 1 <= enough <= slots <= MOST_SLOTS:
+        raise BadRecipe(f"recipe {recipe.kind!r}: `enough` is {enough} of {slots} slots, of at most {MOST_SLOTS}")
+    if enough == slots:
+        return Sale(slots, enough, 0.0)
+    return Sale(slots, enough, min(recipe.last_call_s or recipe.deadline_s, _latest_call_s(recipe)))
 
 
 def parse_params(recipe: Recipe, values: Mapping[str, Any]) -> Params:

@@ -8,13 +8,28 @@ from typing import Final
 
 from messages.codes import Code
 from messages.errors import Rejected
+from recipes.ai_image import AI_IMAGE
+from recipes.ai_image_generate import AI_IMAGE_GENERATE
+from recipes.ai_image_preprocess import AI_IMAGE_PREPROCESS
+from recipes.ai_image_prompt import AI_IMAGE_PROMPT
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
+from recipes.photography import PHOTOGRAPHY
 from recipes.recipe import Recipe
 
 __all__ = ["RECIPES", "UnknownKind", "recipe_of"]
 
-RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({r.kind: r for r in (BASIC_CLEAN, MODEL_POSE12)})
+_ROWS: Final = (
+    AI_IMAGE,
+    AI_IMAGE_GENERATE,
+    AI_IMAGE_PREPROCESS,
+    AI_IMAGE_PROMPT,
+    BASIC_CLEAN,
+    MODEL_POSE12,
+    PHOTOGRAPHY,
+)
+
+RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.kind: recipe for recipe in _ROWS})
 """Every recipe by its kind."""
 
 

@@ -78,7 +78,7 @@ async def _drain_within_budget(
     budget = budget_of(begin, limit, settings.shutdown_grace_s)
     topics = _topics(event, settings)
     if any(group.paid for group in groups_of(topics)):
-        check_reserve(budget, limit, reserve_of(services))
+        check_reserve(budget, limit, reserve_of(services, topics))
     try:
         return await drain(services, budget, topics=topics, settings=settings)
     except Unsettled:
@@ -111,7 +111,7 @@ async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str]
         concurrency=settings.work_concurrency,
         grace=budget.cut - budget.stop,
         until=budget.cut,
-        reserve=reserve_of(services),
+        reserve=reserve_of(services, topics),
     )
     try:
         async with asyncio.timeout_at(budget.end):

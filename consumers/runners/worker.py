@@ -19,7 +19,9 @@ from consumers.runners.pump import Pump, groups_of
 from consumers.runners.status import StatusReport
 from consumers.stages.table import STAGES
 from messages.bodies import Stage
+from messages.codec import Priority
 from messages.errors import Outage
+from messages.topics import topic_of
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_services, open_telemetry
@@ -109,9 +111,25 @@ def build_dispatcher(services: Services, pauses: Pauses, user_cap: int = 0) -> D
     return Dispatcher(Engine(services, STAGES, pauses), user_cap=user_cap)
 
 
-def reserve_of(services: Services) -> float:
-    """Return the longest seconds of paid work of any kind."""
-    return max(limit_of(Stage.GENERATE, recipe) for recipe in services.recipes.values())
+def reserve_of(services: Services, topics: Sequence[str] = ()) -> float:
+    """Return the longest seconds of paid work of any kind; 0 without a kind that pays.
+
+    Args:
+        services: the bundle of services.
+        topics: the consumed topics: only the kinds count whose paid work comes by them; all if empty.
+    """
+    return max(
+        (
+            limit_of(Stage.GENERATE, recipe)
+            for recipe in services.recipes.values()
+            if recipe.vendor and (not topics or _is_paid_by(recipe.vendor, topics))
+        ),
+        default=0.0,
+    )
+
+
+def _is_paid_by(vendor: str, topics: Sequence[str]) -> bool:
+    return any(topic_of(Stage.GENERATE, priority, vendor=vendor) in topics for priority in Priority)
 
 
 def keys_of(services: Services) -> dict[str, tuple[VendorKey, ...]]:
@@ -144,6 +162,6 @@ def build_pump(
         concurrency=concurrency,
         prefetch=prefetch,
         grace=grace,
-        reserve=reserve_of(services),
+        reserve=reserve_of(services, topics),
         health=health,
     )

@@ -21,7 +21,7 @@ from messages.codes import Code
 from messages.errors import Outage, Rejected, ScfWorkersError
 from messages.keys import InputKey, RunId
 from messages.topics import topic_of
-from recipes.recipe import Recipe, parse_params
+from recipes.recipe import Recipe, Sale, parse_params, sale_of
 from recipes.table import recipe_of
 from services.objects.port import ObjectInfo
 from services.repeat import repeated
@@ -166,7 +166,11 @@ async def _look(upload: InputKey, run: RunId, services: TriggerServices) -> _Fou
 
 async def _accept(found: _Found, upload: InputKey, run: RunId, services: TriggerServices) -> Accepted:
     info, ticket = found.info, found.ticket
-    request = read_task_file(info, found.body) if upload.name == TASK_FILE else read_metadata(info)
+    if upload.name == TASK_FILE:
+        request = read_task_file(info, found.body)
+        count = len(request.inputs)
+    else:
+        request, count = read_metadata(info), 1
     now = services.ledger.now()
     if ticket:
         # A ticket must be valid at the time of the upload: an event that was lost for hours changes nothing.
@@ -175,9 +179,10 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
             now=min(now, info.modified),
             kind=request.kind,
             params=request.params,
-            inputs=max(1, len(request.inputs)),
+            inputs=count,
         )
     recipe = _recipe(request, services, sold=ticket is not None)
+    sale = _sale(recipe, request, count)
     inputs = await repeated(partial(find_inputs, request, info, upload, services.objects), services.rng)
     accepted = Accepted(
         kind=request.kind,
@@ -189,6 +194,9 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
         priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
         ticket_expires=int(ticket.expires) if ticket else 0,
         vendor=recipe.vendor,
+        slots=sale.slots,
+        enough=sale.enough,
+        last_call=now + sale.last_call_s if sale.last_call_s else 0.0,
     )
     stored = await services.ledger.write(run, Accepted.at(), accepted)
     reached("ingest.accepted")
@@ -203,22 +211,28 @@ def _recipe(request: TaskRequest, services: TriggerServices, *, sold: bool) -> R
     """Return the recipe of the request.
 
     Raises:
-        messages.errors.Rejected: the kind is unknown, or does not take these parameters or inputs.
+        messages.errors.Rejected: the kind is unknown.
         NotHere: the kind is unknown to this build, but it was sold.
     """
     try:
-        recipe = recipe_of(request.kind, services.recipes)
+        return recipe_of(request.kind, services.recipes)
     except Rejected as rejected:
         if sold:
             raise NotHere(f"sold, but not known to this build: {rejected}", code=rejected.code) from rejected
         raise
-    parse_params(recipe, request.params)
-    # Without a list, the upload is the only input.
-    inputs = max(1, len(request.inputs))
+
+
+def _sale(recipe: Recipe, request: TaskRequest, inputs: int) -> Sale:
+    """Return the paid calls that the run needs.
+
+    Raises:
+        messages.errors.Rejected: the kind does not take these parameters, or this number of inputs.
+    """
+    params = parse_params(recipe, request.params)
     if not recipe.least_inputs <= inputs <= recipe.most_inputs:
         text = f"{recipe.kind} takes {recipe.least_inputs} to {recipe.most_inputs} inputs, and was given {inputs}"
         raise Rejected(text, code=Code.BAD_PARAMETERS)
-    return recipe
+    return sale_of(recipe, params)
 
 
 async def _task_file(info: ObjectInfo, services: TriggerServices) -> bytes:

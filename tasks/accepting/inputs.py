@@ -59,12 +59,12 @@ async def find_upload(user: str, task: str, objects: Objects) -> InputKey | None
 async def find_inputs(
     request: TaskRequest, info: ObjectInfo, upload: InputKey, objects: Objects
 ) -> tuple[InputRef, ...]:
-    """Find the inputs that a request names, or the picture itself.
+    """Find the inputs that a task file names, or the picture itself.
 
     Raises:
         messages.errors.Rejected: an input is missing, empty, too large, or not a picture.
     """
-    if not request.inputs:
+    if upload.name != TASK_FILE:
         return (_input(info),)
     return tuple([_input(await head_upload(upload.folder + _file_name(name), objects)) for name in request.inputs])
 

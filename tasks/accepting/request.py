@@ -28,6 +28,7 @@ class TaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str
     params: Mapping[str, Any] = {}
     inputs: tuple[str, ...] = ()
+    """Names of files beside `task.json`; empty for a kind without inputs, and for a picture, which is its own input."""
     ticket: str = ""
     """Read earlier, by `_Bearer`; here only an allowed name."""
 
@@ -67,16 +68,13 @@ def read_task_file(info: ObjectInfo, body: bytes) -> TaskRequest:
     """Read the request in `task.json`.
 
     Raises:
-        messages.errors.Rejected: it is too long, cannot be read, or names no inputs.
+        messages.errors.Rejected: it is too long, or cannot be read.
     """
     if info.size > TASK_FILE_LIMIT:
         raise Rejected(f"task.json has {info.size} bytes", code=Code.BAD_PARAMETERS)
     try:
-        request = msgspec.json.decode(without_bom(body), type=TaskRequest)
+        return msgspec.json.decode(without_bom(body), type=TaskRequest)
     except WrongEncoding as error:
         raise Rejected(f"task.json cannot be read: {error}", code=Code.BAD_PARAMETERS) from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected(f"task.json cannot be read: {type(error).__name__}", code=Code.BAD_PARAMETERS) from error
-    if not request.inputs:
-        raise Rejected("task.json names no `inputs`", code=Code.BAD_PARAMETERS)
-    return request

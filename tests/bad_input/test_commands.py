@@ -35,7 +35,7 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
         ("demo", "--kind", "basic_clean", "--params", '{"quality":0}'),
         ("--params: ", "`$.quality`"),
     ),
-    "no such kind": (("submit", "photo.jpg", "--kind", "poster"), ("--kind must be one of basic_clean,", "'poster'")),
+    "no such kind": (("submit", "photo.jpg", "--kind", "poster"), ("--kind must be one of ai_image,", "'poster'")),
     "no such broker": (("demo", "--broker", "kafka"), ("--broker must be one of sqlite, pulsar, not 'kafka'",)),
     "results into a file": (("submit", "photo.jpg", "--out", "file"), ("--out file is a file: name a folder",)),
     "results below a file": (("demo", "--out", "file/out"), ("--out file/out cannot be written", "another folder")),

@@ -237,13 +237,13 @@ def add_a_recipe(reader: Reader, command: str) -> None:
             shutil.copytree(part, folder / part.name)
         elif (part / "__init__.py").exists():
             (folder / part.name).symlink_to(part)
-    module, lines = (block.text for block in blocks_of("docs/how-to/add-a-recipe.md") if block.language == "python")
+    blocks = [block.text for block in blocks_of("docs/how-to/add-a-recipe.md") if block.language != "console"]
+    module, imported, row = blocks[0], blocks[1].strip(), blocks[2].rstrip()
     (folder / "recipes/poster_square.py").write_text(module, encoding="utf-8")
     table = folder / "recipes/table.py"
-    imported, line = lines.strip().split("\n\n")
     known = table.read_text(encoding="utf-8")
     if imported not in known:  # else this is a copy in which the page was followed already
-        changed = re.sub(r"^RECIPES: .*$", line, known, flags=re.MULTILINE)
+        changed = known.replace("\n)\n\nRECIPES", f"\n{row}\n)\n\nRECIPES", 1)
         assert changed != known
         table.write_text(changed.replace("\nfrom recipes.recipe", f"\n{imported}\nfrom recipes.recipe", 1), "utf-8")
     reader.do(command, folder, PYTHONPATH=str(folder))

@@ -40,6 +40,7 @@ HELD: Final = {
     ("docs/configuration.md", "text"): 1,
     ("docs/how-to/rotate-message-keys.md", "text"): 3,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
+    ("docs/how-to/add-a-recipe.md", "text"): 1,
     ("docs/how-to/deploy-on-scf.md", "json"): 9,
     ("docs/how-to/deploy-on-scf.md", "hcl"): 1,
     ("docs/how-to/deploy-on-scf.md", "mermaid"): 1,

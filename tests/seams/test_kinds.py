@@ -66,7 +66,7 @@ def _with_look_book(folder: Path) -> Scratch:
         "from recipes.model_pose12 import MODEL_POSE12\n",
         "from recipes.look_book import LOOK_BOOK\nfrom recipes.model_pose12 import MODEL_POSE12\n",
     )
-    scratch.replace("recipes/table.py", "(BASIC_CLEAN, MODEL_POSE12)", "(BASIC_CLEAN, LOOK_BOOK, MODEL_POSE12)")
+    scratch.replace("recipes/table.py", "    MODEL_POSE12,\n", "    LOOK_BOOK,\n    MODEL_POSE12,\n")
     workflow = (ROOT / "sandbox/workflows/model_pose12.json").read_text(encoding="utf-8")
     scratch.add("sandbox/workflows/look_book.json", workflow)
     return scratch

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.runners.time_budget import budget_of, check_reserve
+from consumers.runners.worker import reserve_of
+from recipes.table import RECIPES
 from runtime.errors import BadSettings
 
 
@@ -31,3 +36,11 @@ def test_the_remedy_it_names_is_one() -> None:
     with pytest.raises(BadSettings, match=r"60 s has no room .* \(150 s\): raise the limit to 157 s or more"):
         check_reserve(budget_of(0.0, 60.0, 30.0), 60.0, 150.0)
     check_reserve(budget_of(0.0, 157.0, 30.0), 157.0, 150.0)
+
+
+def test_the_reserve_is_that_of_the_kinds_whose_paid_work_is_consumed() -> None:
+    services: Any = SimpleNamespace(recipes=RECIPES)
+    assert reserve_of(services, ["clean-high", "generate-runninghub-normal"]) == 150.0
+    assert reserve_of(services, ["generate-ark-low", "generate-runninghub-normal"]) == 285.0
+    assert reserve_of(services) == 285.0
+    assert reserve_of(services, ["poll"]) == 0.0

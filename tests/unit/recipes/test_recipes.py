@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 import recipes
 from messages.codes import Code
 from messages.errors import Rejected
+from recipes.ai_image_generate import AI_IMAGE_GENERATE
+from recipes.ai_image_prompt import AI_IMAGE_PROMPT
 from recipes.basic_clean import BASIC_CLEAN, Background, BasicCleanParams, Format
 from recipes.model_pose12 import MODEL_POSE12, ModelPose12Params
+from recipes.photography import PHOTOGRAPHY
+from recipes.prompt import Prompt
 from recipes.recipe import BadParameters, BadRecipe, Params, Recipe, parse_params
 from recipes.table import RECIPES, UnknownKind, recipe_of
 
@@ -148,6 +152,11 @@ def test_model_pose12_sends_the_vendor_one_jpg(extension: str) -> None:
     assert plan.passes == ("imageMogr2/auto-orient/thumbnail/4096x4096>/format/jpg/quality/92/strip",)
 
 
+def test_the_words_for_the_model_are_the_user_s_own() -> None:
+    assert MODEL_POSE12.text(ModelPose12Params("雨天")) == "雨天"
+    assert BASIC_CLEAN.text(BasicCleanParams()) == ""
+
+
 def test_an_empty_prompt_is_left_to_the_workflow() -> None:
     assert MODEL_POSE12.values(ModelPose12Params()) == {}
     assert MODEL_POSE12.values(ModelPose12Params("雨天")) == {"prompt": "雨天"}
@@ -170,16 +179,32 @@ def test_the_table_has_every_recipe_of_the_package() -> None:
 @EVERY
 def test_a_recipe_is_found_by_its_kind(recipe: Recipe) -> None:
     assert recipe_of(recipe.kind) is recipe
-    assert not set(recipe.values(recipe.params())) & set(recipe.inputs)
+    params = parse_params(recipe, {"prompt": "雨天"} if recipe.kind == "ai_image_generate" else {})
+    assert not set(recipe.values(params)) & set(recipe.inputs)
+    assert recipe.prompt is None or "prompt" not in recipe.values(params)
 
 
 # ---- recipes that cannot work ----------------------------------------------------------------------------------------
+
+NO_CLEAN = AI_IMAGE_GENERATE.clean
+
+
+def replaced_prompt(**changes: Any) -> Prompt:
+    assert PHOTOGRAPHY.prompt is not None
+    return msgspec.structs.replace(PHOTOGRAPHY.prompt, **changes)
+
 
 BAD_RECIPES: list[tuple[Recipe, dict[str, Any], str]] = [
     (BASIC_CLEAN, {"kind": "Poster"}, "kind"),
     (BASIC_CLEAN, {"deadline_s": 0}, "deadline_s"),
     (BASIC_CLEAN, {"least_inputs": 0}, "least_inputs"),
     (BASIC_CLEAN, {"least_inputs": 13}, "most_inputs"),
+    (BASIC_CLEAN, {"least_inputs": -1}, "least_inputs"),
+    (BASIC_CLEAN, {"slots": lambda _: 2}, "slots"),
+    (BASIC_CLEAN, {"enough": lambda _, slots: slots}, "enough"),
+    (BASIC_CLEAN, {"last_call_s": 60.0}, "last_call_s"),
+    (BASIC_CLEAN, {"finish": lambda _: None}, "finish"),
+    (BASIC_CLEAN, {"synchronous": True}, "synchronous"),
     (BASIC_CLEAN, {"values": dict}, "values"),
     (BASIC_CLEAN, {"count": 2}, "count"),
     (BASIC_CLEAN, {"media": "video", "extension": "mp4"}, "media"),
@@ -201,6 +226,31 @@ BAD_RECIPES: list[tuple[Recipe, dict[str, Any], str]] = [
     (MODEL_POSE12, {"expected_s": 0}, "expected_s"),
     (MODEL_POSE12, {"create_limit_s": -1}, "create_limit_s"),
     (MODEL_POSE12, {"deadline_s": 360}, "deadline_s"),
+    (MODEL_POSE12, {"clean": NO_CLEAN}, "clean"),
+    (MODEL_POSE12, {"slots": lambda _: 0}, "slots"),
+    (MODEL_POSE12, {"slots": lambda _: 16}, "slots"),
+    (MODEL_POSE12, {"enough": lambda _, __: 0}, "enough"),
+    (MODEL_POSE12, {"enough": lambda _, slots: slots + 1}, "enough"),
+    (MODEL_POSE12, {"enough": lambda _, __: 2}, "enough"),
+    (MODEL_POSE12, {"last_call_s": 60.0}, "last_call_s"),
+    (
+        MODEL_POSE12,
+        {"media": "video", "extension": "mp4", "audit": "none", "finish": lambda _: None},
+        "finish",
+    ),
+    (PHOTOGRAPHY, {"last_call_s": -1.0}, "last_call_s"),
+    (PHOTOGRAPHY, {"last_call_s": 961.0}, "last_call_s"),
+    (PHOTOGRAPHY, {"deadline_s": 490, "last_call_s": 0.0}, "deadline_s"),
+    (PHOTOGRAPHY, {"prompt": replaced_prompt(vendor="Token Hub")}, "prompt"),
+    (PHOTOGRAPHY, {"prompt": replaced_prompt(version="")}, "prompt"),
+    (PHOTOGRAPHY, {"prompt": replaced_prompt(patience_s=-1.0)}, "prompt"),
+    (PHOTOGRAPHY, {"prompt": replaced_prompt(limit_s=0.0)}, "prompt"),
+    (PHOTOGRAPHY, {"prompt": replaced_prompt(most_chars=0)}, "prompt"),
+    (AI_IMAGE_PROMPT, {"deadline_s": 150}, "deadline_s"),
+    (AI_IMAGE_PROMPT, {"count": 2}, "count"),
+    (AI_IMAGE_GENERATE, {"least_inputs": 1, "most_inputs": 1, "inputs": ("photo",)}, "clean"),
+    (AI_IMAGE_GENERATE, {"clean": BASIC_CLEAN.clean}, "clean"),
+    (AI_IMAGE_GENERATE, {"inputs": ("photo",)}, "inputs"),
 ]
 
 

@@ -1,0 +1,101 @@
+"""Photographs of a model in the user's clothes in a scene, by Seedream; half of the pictures are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+
+from recipes.fashion import ask_for_prompt, own_words, plain_prompt
+from recipes.picture_rules import FIT_FOR_VENDOR, WatermarkText, finished
+from recipes.prompt import Prompt, Question
+from recipes.recipe import Params, Plan, Recipe
+from recipes.scenes import SCENES
+from recipes.seedream import short_side, size_of
+
+__all__ = ["PHOTOGRAPHY", "PhotographyParams"]
+
+_QUALITY: Final = 90
+_MOST_INPUTS: Final = 10
+_LABEL: Final = "AI生成"
+
+
+class PhotographyParams(Params, frozen=True):
+    """Parameters of `photography`."""
+
+    scene: str = "studio_white"
+    """Id of a scene in `scenes.json`."""
+    count: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
+    """Number of pictures; with at least half of them the task succeeds."""
+    size: str = "2048x2048"
+    """Size of each picture, WIDTHxHEIGHT or 1K, 2K, 4K."""
+    note: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """Further wishes of the user."""
+    watermark: WatermarkText = _LABEL
+    """Text in the corner of each picture; empty for none."""
+
+    def __post_init__(self) -> None:
+        if self.scene not in SCENES:
+            raise ValueError(f"`scene` must be one of {', '.join(SCENES)}")
+        size_of(self.size)
+
+
+def _wishes(params: PhotographyParams) -> Mapping[str, str]:
+    scene = SCENES[params.scene]
+    return {"场景": f"{scene.name}，{scene.text}", "要求": params.note}
+
+
+def _clean(_: PhotographyParams, __: str) -> Plan:
+    return Plan((FIT_FOR_VENDOR,), "jpg")
+
+
+def _ask(params: PhotographyParams) -> Question:
+    return ask_for_prompt(_wishes(params))
+
+
+def _template(params: PhotographyParams) -> str:
+    return plain_prompt(_wishes(params))
+
+
+def _values(params: PhotographyParams) -> Mapping[str, str]:
+    return {"size": params.size}
+
+
+def _slots(params: PhotographyParams) -> int:
+    return params.count
+
+
+def _enough(_: PhotographyParams, slots: int) -> int:
+    return (slots + 1) // 2
+
+
+def _text(params: PhotographyParams) -> str:
+    return own_words(params.note, params.watermark if params.watermark != _LABEL else "")
+
+
+def _finish(params: PhotographyParams) -> Plan:
+    return finished("jpg", _QUALITY, short_side(params.size), params.watermark)
+
+
+PHOTOGRAPHY: Final = Recipe(
+    kind="photography",
+    params=PhotographyParams,
+    deadline_s=1200,
+    most_inputs=_MOST_INPUTS,
+    clean=_clean,
+    text=_text,
+    prompt=Prompt(version="1", ask=_ask, template=_template),
+    vendor="ark",
+    synchronous=True,
+    inputs=tuple(f"image_{n:02d}" for n in range(1, _MOST_INPUTS + 1)),
+    values=_values,
+    slots=_slots,
+    enough=_enough,
+    last_call_s=420.0,
+    finish=_finish,
+    result="photo_{:02d}.{}",
+    expected_s=40.0,
+    create_limit_s=120.0,
+)
+"""The recipe."""
