@@ -106,14 +106,17 @@ class Poll(msgspec.Struct, frozen=True, array_like=True):
     """The ids are not in the ledger yet: each poll tries to store them first."""
     slot: int = 1
     """From 1."""
+    short_since: int = 0
+    """First time the vendor returned fewer results than were sold, in milliseconds since the epoch; 0 for never."""
 
 
 class Collect(msgspec.Struct, frozen=True, array_like=True):
-    """Download the results of one job."""
+    """Download the results of the run's good slots."""
 
-    job: Job
+    job: Job | None = None
+    """Of older builds: the job to collect. The ends of the slots decide."""
     short_since: int = 0
-    """First time the vendor returned fewer results than were sold, in milliseconds since the epoch; 0 for never."""
+    """Of older builds, which counted here what `Poll.short_since` counts."""
 
 
 class Audit(msgspec.Struct, frozen=True, array_like=True):
@@ -124,7 +127,7 @@ class Wake(msgspec.Struct, frozen=True, array_like=True):
     """Check the run once, now."""
 
     why: str
-    """sweep, redeliver, webhook, cancel or index; replay is reserved."""
+    """sweep, redeliver, webhook, cancel, index or letter; replay is reserved."""
     job: Job | None = None
     """The job that a webhook named; unverified."""
     since: int = 0

@@ -18,7 +18,7 @@ from recipes.recipe import Recipe
 from services.backend import UnfinishedTask
 from tasks.ending.finish import DELIVER_FOR_S
 from tasks.ledger.records import Accepted, Delivered, Verdict
-from tasks.view import stage_after
+from tasks.view import stage_after, still_records
 from tasks.wakes import LATEST, SWEEP_PERIOD_S
 
 __all__ = [
@@ -76,7 +76,8 @@ def choose(
     """Choose the action for a task that the backend lists as unfinished.
 
     Args:
-        trail: record -> time when it was stored, of the current run; empty if the task was not accepted.
+        trail: record -> time when it was stored, of the current run; empty if the task was not accepted. Of several
+            slots, the stillest one that has not ended counts.
         now: begin of the sweep, in seconds since the epoch by the store's clock.
         recipe: recipe of the task's kind, if this build knows it.
         longest_s: longest deadline of any kind, in seconds, used if the kind is unknown. A wake before the run's own
@@ -90,6 +91,7 @@ def choose(
         return _after_delivery(now - trail[_DELIVERED])
     if _is_late(trail, now, recipe.deadline_s if recipe else longest_s):
         return Action.WOKEN
+    trail = still_records(trail)
     newest = max(trail.values())
     limits = [older_than]
     for stage in {stage_after(name) for name, stored in trail.items() if newest - stored < _SAME_TIME_S}:

@@ -7,7 +7,8 @@ import msgspec
 from messages.bodies import Stage
 from messages.codes import Code
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
-from tasks.ledger.snapshot import PaidCall, Snapshot
+from tasks.ledger.snapshot import PaidCall, Snapshot, calls_of
+from tasks.slots import CollectAt, Hopeless, decide_run
 
 __all__ = [
     "AskInput",
@@ -16,8 +17,10 @@ __all__ = [
     "DeadCall",
     "DenyReopen",
     "Expire",
+    "Fail",
     "FinishRun",
     "Look",
+    "Needs",
     "Nothing",
     "Publish",
     "Step",
@@ -56,14 +59,16 @@ class Expire(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Look once at every known job."""
+    """Look once at every known job of a slot."""
 
+    slot: int
     calls: tuple[PaidCall, ...]
 
 
 class DeadCall(msgspec.Struct, frozen=True):
     """A paid call came to a bad end: dead letter."""
 
+    slot: int
     n: int
     code: Code
     unknown: bool
@@ -74,20 +79,52 @@ class Publish(msgspec.Struct, frozen=True):
 
     stage: Stage
     seq: int
+    slot: int = 0
+    """From 1, for generate; 0 for the other stages."""
 
 
-Step = FinishRun | Nothing | AskInput | AskReopen | AwaitBuild | DenyReopen | Expire | Look | DeadCall | Publish
+class Fail(msgspec.Struct, frozen=True):
+    """Too many slots ended badly, and the run has no verdict yet."""
+
+    code: Code
 
 
-def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
-    """Return the next step of a run.
+class Needs(msgspec.Struct, frozen=True):
+    """Stages that a kind has besides clean."""
+
+    prompt: bool = False
+    vendor: bool = False
+
+
+Step = FinishRun | Nothing | AskInput | AskReopen | AwaitBuild | DenyReopen | Expire | Look | DeadCall | Publish | Fail
+
+
+def next_step(snapshot: Snapshot, now: float, *, needs: Needs | None) -> tuple[Step, ...]:
+    """Return the next steps of a run: more than one only where several slots need something.
 
     Args:
         snapshot: the run's state by the ledger.
         now: seconds since the epoch, by the store's clock.
-        vendor: True if the kind has a paid call; None if this build does not know the kind. Then it may end the run,
-            but neither work on it nor ask for it to be sold once more.
+        needs: stages of its kind; None if this build does not know the kind. Then it may end the run, but neither work
+            on it nor ask for it to be sold once more.
     """
+    end = _end(snapshot, now)
+    if end is not None:
+        return (end,)
+    if needs is None:
+        return (AwaitBuild(),)
+    if snapshot.run.run > 0 and not snapshot.reopened:
+        return (AskReopen(),)
+    if snapshot.staged:
+        return (Publish(Stage.AUDIT, snapshot.next_seq(Stage.AUDIT)),)
+    stage = _unprepared(snapshot, needs)
+    if stage is not None and not needs.vendor:
+        return (Publish(stage, snapshot.next_seq(stage)),)
+    return _slots(snapshot, now, stage)
+
+
+def _end(snapshot: Snapshot, now: float) -> Step | None:
+    """Return the step of a run on which no work is due."""
     accepted = snapshot.accepted
     if snapshot.verdict:
         return FinishRun()
@@ -98,26 +135,52 @@ def next_step(snapshot: Snapshot, now: float, *, vendor: bool | None) -> Step:
             return Nothing("the replay was denied")
         if not snapshot.reopened and now >= accepted.deadline:
             return DenyReopen()
-    if now >= accepted.deadline:
-        return Expire()
-    if vendor is None:
-        return AwaitBuild()
-    if snapshot.run.run > 0 and not snapshot.reopened:
-        return AskReopen()
-    return _work_step(snapshot, now) if vendor else Publish(Stage.CLEAN, snapshot.next_seq(Stage.CLEAN))
+    return Expire() if now >= accepted.deadline else None
 
 
-def _work_step(snapshot: Snapshot, now: float) -> Step:
-    match decide(snapshot.calls, now):
+def _unprepared(snapshot: Snapshot, needs: Needs) -> Stage | None:
+    """Return the stage before the paid calls whose record is missing."""
+    if not snapshot.cleaned:
+        return Stage.CLEAN
+    if needs.prompt and not (snapshot.prompted and needs.vendor):
+        return Stage.PROMPT
+    return None if needs.vendor else Stage.CLEAN
+
+
+def _slots(snapshot: Snapshot, now: float, before: Stage | None) -> tuple[Step, ...]:
+    """Return the steps of the slots that have not ended, then that of the run as a whole.
+
+    Args:
+        snapshot: the run's state.
+        now: seconds since the epoch, by the store's clock.
+        before: the stage that must come before a paid call; None if the run is ready for one.
+    """
+    if snapshot.accepted is None:
+        return ()
+    slots = range(1, snapshot.accepted.slots + 1)
+    steps = [_slot(slot, snapshot, now, before) for slot in slots if slot not in snapshot.ends]
+    match decide_run(snapshot.accepted, snapshot.ends):
+        case Hopeless(code):
+            return (Fail(code),)
+        case CollectAt(at) if at <= now:
+            steps.append(Publish(Stage.COLLECT, snapshot.next_seq(Stage.COLLECT)))
+        case _:
+            pass
+    # The stage before the calls is one for all slots.
+    return tuple(dict.fromkeys(steps))
+
+
+def _slot(slot: int, snapshot: Snapshot, now: float, before: Stage | None) -> Step:
+    match decide(calls_of(snapshot.calls, slot), now):
         case Watch(calls):
-            return Look(calls)
+            return Look(slot, calls)
         case Wait():
             return Nothing("a paid call is open")
         case Lost(n):
-            return DeadCall(n, Code.VENDOR_UNKNOWN, unknown=True)
+            return DeadCall(slot, n, Code.VENDOR_UNKNOWN, unknown=True)
         case Ended(n, code):
-            return DeadCall(n, code, unknown=False)
+            return DeadCall(slot, n, code, unknown=False)
+        case MakeCall() if before is not None:
+            return Publish(before, snapshot.next_seq(before))
         case MakeCall():
-            if snapshot.cleaned:
-                return Publish(Stage.GENERATE, snapshot.next_seq(Stage.GENERATE, slot=1))
-            return Publish(Stage.CLEAN, snapshot.next_seq(Stage.CLEAN))
+            return Publish(Stage.GENERATE, snapshot.next_seq(Stage.GENERATE, slot), slot)

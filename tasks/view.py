@@ -30,8 +30,11 @@ from tasks.ledger.records import (
     Intent,
     JobId,
     ManifestItem,
+    Prompted,
     ReopenDenied,
     Reopened,
+    SlotEnd,
+    Staged,
     Stopped,
     Verdict,
     Waits,
@@ -40,7 +43,17 @@ from tasks.ledger.records import (
 )
 from tasks.ledger.snapshot import PaidCall
 
-__all__ = ["Entry", "Progress", "State", "View", "current_trail", "read_view", "stage_after", "view_of"]
+__all__ = [
+    "Entry",
+    "Progress",
+    "State",
+    "View",
+    "current_trail",
+    "read_view",
+    "stage_after",
+    "still_records",
+    "view_of",
+]
 
 State = Literal["absent", "working", "ended", "delivered"]
 """absent: neither accepted nor refused; ended: a verdict is stored; delivered: the backend acknowledged it."""
@@ -58,11 +71,14 @@ _AFTER: Final[Mapping[type[RecordBase], Stage]] = MappingProxyType(
         Accepted: Stage.CLEAN,
         Reopened: Stage.CLEAN,
         Cleaned: Stage.GENERATE,
+        Prompted: Stage.GENERATE,
         Intent: Stage.GENERATE,
         CallEnd: Stage.GENERATE,
         JobId: Stage.POLL,
         CallResult: Stage.COLLECT,
+        SlotEnd: Stage.COLLECT,
         Collected: Stage.COLLECT,
+        Staged: Stage.AUDIT,
         Verdict: Stage.NOTIFY,
         Delivered: Stage.NOTIFY,
         Withdrawn: Stage.NOTIFY,
@@ -88,7 +104,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Number of a run's slots with a result."""
+    """Number of a run's slots with results."""
 
     done: int
     of: int
@@ -133,6 +149,23 @@ def stage_after(name: str) -> Stage:
     if parsed is None:
         return Stage.CLEAN
     return Stage(parsed.stage) if parsed.stage in set(Stage) else _AFTER.get(parsed.kind, Stage.CLEAN)
+
+
+def still_records(trail: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the records of a run that say how long it has been still.
+
+    Of several slots those of the stillest one that has not ended: another slot that works hides none that has stopped.
+    """
+    names = {text: parsed for text in trail if (parsed := parse_name(text))}
+    if any(parsed.kind in _OF_RUN for parsed in names.values()):
+        return trail
+    over = {parsed.slot for parsed in names.values() if parsed.kind is SlotEnd}
+    slots: dict[int, dict[str, float]] = {}
+    for text, parsed in names.items():
+        # Marks of wakes are named by their messages.
+        if parsed.slot and parsed.stage != Stage.WAKE and parsed.slot not in over:
+            slots.setdefault(parsed.slot, {})[text] = trail[text]
+    return min(slots.values(), key=lambda found: max(found.values())) if len(slots) + len(over) > 1 and slots else trail
 
 
 def view_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, RecordBase]) -> View:
@@ -229,15 +262,30 @@ def _stage(found: _Found) -> Stage | None:
             return Stage.NOTIFY
         case "working":
             pass
+    if found.has(Staged):
+        return Stage.AUDIT
     names = found.names.values()
-    collecting = any(parsed.kind is Begun and parsed.stage == Stage.COLLECT for parsed in names)
-    ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is CallEnd}
-    live = {parsed.kind for parsed in names if parsed.kind in _LIVE and (parsed.slot, parsed.n) not in ended}
-    if (live and collecting) or CallResult in live or found.has(Collected):
+    if found.has(Collected) or any(parsed.kind is Begun and parsed.stage == Stage.COLLECT for parsed in names):
         return Stage.COLLECT
-    if live:
+    return _stage_of_slots(found)
+
+
+def _stage_of_slots(found: _Found) -> Stage:
+    """Return the stage of the slots that still work: the latest of them, since the others wait for room."""
+    names = found.names.values()
+    over = {parsed.slot for parsed in names if parsed.kind is SlotEnd}
+    ended = {(parsed.slot, parsed.n) for parsed in names if parsed.kind is CallEnd}
+    live = [parsed for parsed in names if parsed.kind in _LIVE and (parsed.slot, parsed.n) not in ended]
+    if any(parsed.slot not in over for parsed in live):
         return Stage.POLL
-    return Stage.GENERATE if found.has(Intent) or found.has(Cleaned) else Stage.CLEAN
+    slots = {parsed.slot for parsed in names if parsed.kind is Intent}
+    if over and slots <= over:
+        return Stage.COLLECT
+    if found.has(Intent) or found.has(Prompted):
+        return Stage.GENERATE
+    if any(parsed.kind is Begun and parsed.stage == Stage.PROMPT for parsed in names):
+        return Stage.PROMPT
+    return Stage.GENERATE if found.has(Cleaned) else Stage.CLEAN
 
 
 def _calls(found: _Found) -> tuple[PaidCall, ...]:
@@ -264,10 +312,12 @@ def _calls(found: _Found) -> tuple[PaidCall, ...]:
 
 
 def _progress(found: _Found) -> Progress:
-    slots = max([1, *(parsed.slot for parsed in found.names.values())])
+    accepted = found.one(Accepted.at())
+    slots = accepted.slots if accepted else 1
     verdict = found.one(Verdict.at())
-    done = verdict is not None and verdict.status == "success"
-    return Progress(slots if done else 0, slots)
+    if verdict is not None and verdict.status == "success":
+        return Progress(slots, slots)
+    return Progress(sum(1 for _, end in found.all(SlotEnd) if end.good), slots)
 
 
 def _waits(found: _Found) -> Waits | None:
@@ -282,6 +332,9 @@ def _waits(found: _Found) -> Waits | None:
 
 _LIVE: Final = (JobId, CallResult)
 """Records of a call that the vendor accepted."""
+
+_OF_RUN: Final = (Staged, Verdict)
+"""Records after which no slot counts any more."""
 
 _IDLE: Final = (Begun, Waits, Stopped)
 """Records that are no step of a run."""

@@ -18,9 +18,9 @@ from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
 from transport.port import Broker
 
-__all__ = ["INDEX", "LATEST", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
+__all__ = ["INDEX", "LATEST", "LETTER", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
 
-Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "replay"]
+Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "letter", "replay"]
 """Reasons of a wake. Nothing publishes `replay` yet."""
 
 SWEEP: Final = "sweep"
@@ -34,6 +34,9 @@ REDELIVER: Final = "redeliver"
 
 INDEX: Final = "index"
 """An accepted run that could not be entered in the lists: enter it, and look no further."""
+
+LETTER: Final = "letter"
+"""A run that a dead letter could not end, because a paid call of it is alive."""
 
 LATEST: Final = -1
 """Instead of a run's number: the one that counts, found when the wake is read."""

@@ -96,6 +96,7 @@ class Event(StrEnum):
         "what a paid call returned could not be stored; it is tried again, or its message carries it on",
     )
     VENDOR_POLLED = "vendor.polled", "a vendor was asked for the state of a job"
+    SLOT_ENDED = "slot.ended", "a paid call of a run came to its end, good or bad"
     JOB_FAILED = "job.failed", "a job failed at the vendor; `reason` holds the vendor's text"
     JOB_MISSING = "job.missing", "the vendor no longer knows a job that it had accepted; polled until the deadline"
     VENDOR_CANCELLED = "vendor.cancelled", "the vendor was asked to stop a job"
@@ -106,6 +107,8 @@ class Event(StrEnum):
         "paid.recovered",
         "a webhook, or the vendor asked for it, brought the id of a call whose answer was lost",
     )
+    RESULT_BLOCKED = "result.blocked", "the audit blocked a result; its slot is lost"
+    AUDIT_LATE = "audit.late", "the audit of results is down; a later message goes on"
     RESULT_STORED = "result.stored", "one result was stored in staging"
 
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"

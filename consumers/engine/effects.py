@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from consumers.engine.fan_in import after_slot
 from consumers.engine.follow_up import COPY_FLOOR, follow
 from consumers.engine.limits import is_marked, runs_isolated
 from consumers.engine.outcomes import (
@@ -16,6 +17,7 @@ from consumers.engine.outcomes import (
     Crashed,
     DeadLettered,
     Done,
+    Fail,
     Finish,
     For,
     Leave,
@@ -34,11 +36,12 @@ from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError, Transient
 from messages.keys import RunId
 from messages.topics import dead_letter_topic, topic_of
-from tasks.calls.decide import BEFORE_JOB, may_fail
+from tasks.calls.decide import BEFORE_CALLS, has_paid, may_fail
 from tasks.context import Services
 from tasks.ending.finish import finish
 from tasks.ending.verdict import give_verdict
-from tasks.ledger.records import Stopped, Verdict, Waits
+from tasks.ledger.records import SlotEnd, Stopped, Verdict, Waits
+from tasks.slots import end_slot
 from tasks.topics import topic_for
 from tasks.waits import record_wait
 from telemetry import logs, metrics
@@ -87,8 +90,10 @@ class Effects:
                     await self.carry_out(each, message, delivery)
             case Done(manifest, job, degraded, text):
                 await self._conclude(message, Verdict("success", "", manifest, job, degraded, text))
-            case Reject():
-                await self.reject(message, outcome)
+            case Reject(code):
+                await self._reject(code, message, delivery)
+            case Fail(code):
+                await self._conclude(message, Verdict("failed", code))
             case Finish():
                 await self._finish(message)
             case DeadLettered():
@@ -129,14 +134,22 @@ class Effects:
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="crash")
                 log.warning(Event.MESSAGE_CRASH_DETECTED, delay=round(delay, 3))
 
-    async def reject(self, message: Message, reject: Reject) -> None:
-        """Write the verdict `failed`, unless a live job may still make the run a success."""
-        header = message.header
-        calls = await self._services.ledger.calls(header.run_id)
-        if not may_fail(calls, reject.n, before_job=reject.before_job or header.stage in BEFORE_JOB):
-            log.warning(Event.MESSAGE_DROPPED, code=reject.code, why="another job of the run is alive")
-            return
-        await self._conclude(message, Verdict("failed", reject.code))
+    async def _reject(self, code: Code, message: Message, delivery: Delivery) -> None:
+        """Fail the run, or the slot that the message belongs to, unless a paid call has outdated the message."""
+        run, ledger = message.header.run_id, self._services.ledger
+        slot, accepted = slot_of(message.body), await ledger.accepted(run)
+        if slot is not None and accepted is not None:
+            outdated = not may_fail(await ledger.calls(run, slot), 0, before_job=True)
+        else:
+            early = message.header.stage in BEFORE_CALLS and accepted is not None
+            outdated = early and has_paid(await ledger.every_call(run, accepted.slots if accepted else 1))
+        if outdated:
+            log.warning(Event.MESSAGE_DROPPED, code=code, why="a paid call of the run is alive")
+        elif slot is not None and accepted is not None:
+            decision = await end_slot(run, slot, SlotEnd(good=False, code=code), accepted, ledger)
+            await self.carry_out(after_slot(decision, self._now()), message, delivery)
+        else:
+            await self._conclude(message, Verdict("failed", code))
 
     async def expire(self, message: Message) -> None:
         """Write the verdict `failed`, because the run is out of time."""
@@ -187,10 +200,17 @@ class Effects:
         header, fault, ledger = message.header, given_up.fault, self._services.ledger
         if header.run < 0 or not await ledger.is_accepted(header.run_id):
             return NO_RECORD
-        stopped = Stopped(
-            given_up.reason, fault.code, fault.error, fault.place, fault.detail, header.attempt + 1, given_up.n
-        )
         seq, slot = header.seq, slot_of(message.body)
+        stopped = Stopped(
+            given_up.reason,
+            fault.code,
+            fault.error,
+            fault.place,
+            fault.detail,
+            header.attempt + 1,
+            given_up.n,
+            given_up.slot or slot or 0,
+        )
         while True:
             stored = await ledger.write(header.run_id, Stopped.at(header.stage, seq, slot), stopped)
             if stored.mine or _decide_alike(stored.record, stopped):
@@ -320,7 +340,7 @@ class Effects:
 
 
 def _decide_alike(one: Stopped, other: Stopped) -> bool:
-    return (one.reason, one.code, one.n) == (other.reason, other.code, other.n)
+    return (one.reason, one.code, one.n, one.slot) == (other.reason, other.code, other.n, other.slot)
 
 
 def _fingerprint(stage: str, given_up: DeadLettered) -> str:

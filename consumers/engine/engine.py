@@ -42,7 +42,7 @@ from consumers.engine.pauses import Pauses
 from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, PUT_BACK_DELAY, is_young, jittered, outcome_of
 from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
-from messages.bodies import Collect, Reason, Stage, Wake, slot_of
+from messages.bodies import Reason, Stage, Wake, slot_of
 from messages.codec import Header, Message, encode, try_decode
 from messages.errors import InvalidMessage, NewerMessage, Outage, ScfWorkersError
 from messages.keys import RunId
@@ -71,7 +71,7 @@ MAX_WAKES: Final = 40
 _DOUBTFUL: Final = 5.0
 """Earliness (s) tolerated before the local clock is suspected: brokers deliver a second early."""
 
-_OF_A_RUN: Final = (Stage.CLEAN, Stage.GENERATE, Stage.POLL, Stage.COLLECT)
+_OF_A_RUN: Final = (Stage.CLEAN, Stage.PROMPT, Stage.GENERATE, Stage.POLL, Stage.COLLECT, Stage.AUDIT)
 """Stages whose messages belong to a run that was accepted."""
 
 log = logs.get(__name__)
@@ -263,7 +263,7 @@ class Engine:
             if gate is not None or header.stage in {Stage.NOTIFY, Stage.WAKE}:
                 return gate
             return await load_task(header.run_id, self._services)
-        if header.stage == Stage.POLL and self._is_late(header):
+        if header.stage in {Stage.POLL, Stage.AUDIT} and self._is_late(header):
             return await self._expire(message)
         return None
 
@@ -308,7 +308,7 @@ class Engine:
 
     def _after(self, error: Exception, message: Message, *, attempt: int) -> Outcome:
         header = message.header
-        outcome = outcome_of(_ours(error), attempt, self._services.rng, n=_call_of(message), waits=_waits(header))
+        outcome = outcome_of(_ours(error), attempt, self._services.rng, waits=_waits(header))
         if header.stage == Stage.DEAD and not isinstance(outcome, Snooze):
             # The failure function never dead-letters: it snoozes and raises an alarm.
             log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)
@@ -337,7 +337,7 @@ class Engine:
         if header.attempt >= MAX_ATTEMPTS:
             spent = f"attempt {header.attempt} of {MAX_ATTEMPTS}"
             error = ProcessCrashed(spent) if header.isolated else AttemptsSpent(spent)
-            return dead_lettered(Reason.ATTEMPTS, error, _call_of(message))
+            return dead_lettered(Reason.ATTEMPTS, error)
         return None
 
     async def _mark(self, message: Message, delivery: Delivery) -> Outcome | None:
@@ -401,10 +401,6 @@ def _mark_of(message: Message, delivery: Delivery) -> RecordName[Begun]:
     return Begun.at(header.stage, header.seq, slot)
 
 
-def _call_of(message: Message) -> int:
-    return message.body.job.n if isinstance(message.body, Collect) else 0
-
-
 def _ours(error: Exception) -> Exception:
     if not isinstance(error, TimeoutError):
         return error
@@ -415,7 +411,7 @@ def _ours(error: Exception) -> Exception:
 
 def _waits(header: Header) -> int:
     """Return the number of earlier copies that only waited; looks and full vendors do not count."""
-    return max(0, header.seq - header.attempt) if header.stage in {Stage.CLEAN, Stage.COLLECT} else 0
+    return max(0, header.seq - header.attempt) if header.stage in {Stage.CLEAN, Stage.PROMPT, Stage.COLLECT} else 0
 
 
 def _fields(header: Header, delivery: Delivery) -> dict[str, object]:

@@ -25,13 +25,16 @@ __all__ = [
 ]
 
 MARK_EVERY: Final = 8
-"""Polls whose seq is a multiple of it are marked: they read the ledger, the others only ask the vendor."""
+"""Polls and audits whose seq is a multiple of it are marked: such a poll reads the ledger, the others only ask the
+vendor."""
 
 LIMITS: Final[Mapping[str, float]] = {
     Stage.CLEAN: 60.0,
+    Stage.PROMPT: 90.0,
     Stage.GENERATE: 90.0,
     Stage.POLL: 15.0,
     Stage.COLLECT: 180.0,
+    Stage.AUDIT: 60.0,
     Stage.WAKE: 30.0,
     Stage.NOTIFY: 30.0,
     Stage.DEAD: 30.0,
@@ -51,13 +54,14 @@ UNPAID_REST_S: Final = 5.0
 """Seconds until unpaid work is repeated though its first process may be alive: twice is harmless."""
 
 _PAID: Final = (Stage.GENERATE,)
-_GUARDED: Final = (Stage.POLL, Stage.WAKE)
-_ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY)
+_LOOKS: Final = (Stage.POLL, Stage.AUDIT)
+_GUARDED: Final = (*_LOOKS, Stage.WAKE)
+_ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.PROMPT, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY)
 
 
 def is_marked(header: Header) -> bool:
     """Return True if a message creates a mark before its work; the others are light."""
-    if header.stage == Stage.POLL:
+    if header.stage in _LOOKS:
         return header.seq % MARK_EVERY == 0
     return header.stage in _ALWAYS_MARKED
 

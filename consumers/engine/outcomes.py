@@ -16,6 +16,7 @@ __all__ = [
     "Crashed",
     "DeadLettered",
     "Done",
+    "Fail",
     "Finish",
     "For",
     "Leave",
@@ -64,13 +65,18 @@ class Snooze(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """The task itself is wrong: verdict `failed` at once."""
+    """The task itself is wrong, or no slot can save it: verdict `failed`.
+
+    Of clean and prompt it counts only while the run has no paid call; of generate it ends the message's slot.
+    """
 
     code: Code
-    n: int = 0
-    """The paid call whose results are wrong; 0 for none."""
-    before_job: bool = False
-    """True if any known job outdates it, as for clean and generate."""
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """Nothing can save the run: verdict `failed`."""
+
+    code: Code
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -107,11 +113,13 @@ class DeadLettered(msgspec.Struct, frozen=True):
     fault: Fault
     n: int = 0
     """The failed paid call; 0 for none."""
+    slot: int = 0
+    """The slot at fault, from 1; 0 for the message's own, if it has one."""
 
 
-def dead_lettered(reason: Reason, error: Exception, n: int = 0) -> DeadLettered:
+def dead_lettered(reason: Reason, error: Exception, n: int = 0, slot: int = 0) -> DeadLettered:
     """Give up a message because of an error, raised or not."""
-    return DeadLettered(reason, fault_of(error), n)
+    return DeadLettered(reason, fault_of(error), n, slot)
 
 
 class For(msgspec.Struct, frozen=True):
@@ -127,4 +135,4 @@ class Many(msgspec.Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
 
 
-Outcome = For | Many | Done | Next | Snooze | Reject | Finish | Leave | Again | Crashed | Retry | DeadLettered
+Outcome = For | Many | Done | Next | Snooze | Reject | Fail | Finish | Leave | Again | Crashed | Retry | DeadLettered

@@ -92,28 +92,27 @@ def outage_delay(waits: int, retry_after: float | None = None) -> float:
     return max(min(OUTAGE_LONGEST, OUTAGE_DELAY * (1 + waits / 2)), retry_after or 0.0)
 
 
-def outcome_of(error: Exception, attempt: int, rng: random.Random, n: int = 0, waits: int = 0) -> Outcome:
+def outcome_of(error: Exception, attempt: int, rng: random.Random, waits: int = 0) -> Outcome:
     """Return the outcome of an error in a stage; `docs/reliability.md` has the table of all errors.
 
     Args:
         error: the stage's exception; one outside our tree is a defect, and retried like a transient error.
         attempt: of the message.
         rng: for jitter.
-        n: the paid call whose results the message is about; 0 for none.
         waits: earlier waits of this work.
     """
     ours = error if isinstance(error, ScfWorkersError) else ScfWorkersError()
     match ours.retry:
         case RetryClass.REJECTED:
-            return Reject(ours.code, n)
+            return Reject(ours.code)
         case RetryClass.OUTAGE | RetryClass.UNKNOWN:
             delay = jittered(outage_delay(waits, ours.retry_after), rng)
             # While the store is down nothing can be recorded.
             why = "" if isinstance(ours, ObjectsDown) else type(ours).__name__
             return Snooze(delay, pause=jittered(OUTAGE_PAUSE, rng) if ours.whole_service else 0.0, why=why)
         case RetryClass.PERMANENT:
-            return dead_lettered(Reason.PERMANENT, error, n)
+            return dead_lettered(Reason.PERMANENT, error)
         case RetryClass.TRANSIENT:
             if attempt + 1 >= MAX_ATTEMPTS:
-                return dead_lettered(Reason.ATTEMPTS, error, n)
+                return dead_lettered(Reason.ATTEMPTS, error)
             return Retry(max(ours.least_delay, backoff(attempt, rng, ours.retry_after)))

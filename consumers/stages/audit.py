@@ -1,18 +1,50 @@
-"""The content audit: only pictures and texts that pass it are shown, and only those that pass it are paid for."""
+"""The content audit: only results that pass it are shown, and only inputs that pass it are paid for.
+
+`staged` comes first: what is audited is what will be seen, and nothing else of the run counts any more. A result that
+the audit blocks is lost, and with it its slot.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from consumers.engine.outcomes import Done, Finish, Next, Outcome, Reject, Snooze, dead_lettered
+from consumers.engine.retry import OUTAGE_DELAY, jittered, outage_delay
+from messages.bodies import Audit, Reason, Stage
+from messages.codec import Header
 from messages.codes import Code
-from messages.errors import Rejected
-from services.objects.port import Result
+from messages.errors import Permanent, Rejected
+from messages.keys import output_key
+from services.errors import AuditDown, BadPicture, NotFound
+from services.objects.port import PictureRule, Result
 from services.repeat import repeated
 from tasks.context import Services
+from tasks.errors import VendorFailed
+from tasks.ledger.records import ManifestItem, Staged, StagedResult
+from tasks.run import Task, load_task
+from telemetry import logs
+from telemetry.events import Event
 from telemetry.instruments import SpanName
+from telemetry.points import reached
 from telemetry.tracing import span
 
-__all__ = ["audited", "audited_text", "is_blocked"]
+__all__ = [
+    "FEWER_RESULTS",
+    "audit",
+    "audit_staged",
+    "audited",
+    "audited_text",
+    "blocked_slots",
+    "end_of",
+    "is_blocked",
+    "is_picture",
+]
+
+FEWER_RESULTS: Final = "fewer_results"
+"""In `degraded`: some slots ended badly, or their results were blocked."""
+
+log = logs.get(__name__)
 
 
 def is_blocked(result: Result, *, block_suspect: bool) -> bool:
@@ -20,23 +52,24 @@ def is_blocked(result: Result, *, block_suspect: bool) -> bool:
     return result.violation or (result.suspect and block_suspect)
 
 
-async def audited(keys: Sequence[str], services: Services, *, block_suspect: bool | None = None) -> None:
-    """Audit every picture, in one batch.
+async def audited(keys: Sequence[str], services: Services, *, block_suspect: bool) -> None:
+    """Audit inputs, in one batch.
 
     Args:
         keys: keys of the pictures.
         services: the bundle of services.
-        block_suspect: whether a suspect picture is blocked; None: as the deployment decides for results.
+        block_suspect: whether a suspect picture is blocked.
 
     Raises:
         messages.errors.Rejected: one of them is blocked (内容违规).
     """
-    block = services.policy.block_suspect if block_suspect is None else block_suspect
+    if not keys:
+        return
     with span(SpanName.AUDIT, pictures=len(keys)):
         audits = await repeated(lambda: services.objects.audit(keys), services.rng)
-    for audit in audits:
-        if is_blocked(audit.result, block_suspect=block):
-            raise Rejected(f"the audit found {audit.result.label} in {audit.key}", code=Code.CONTENT_VIOLATION)
+    for found in audits:
+        if is_blocked(found.result, block_suspect=block_suspect):
+            raise Rejected(f"the audit found {found.result.label} in {found.key}", code=Code.CONTENT_VIOLATION)
 
 
 async def audited_text(text: str, services: Services, *, block_suspect: bool | None = None) -> None:
@@ -58,3 +91,102 @@ async def audited_text(text: str, services: Services, *, block_suspect: bool | N
         found = await repeated(lambda: services.objects.audit_text(text), services.rng)
     if is_blocked(found, block_suspect=block):
         raise Rejected(f"the audit found {found.label} in a text", code=Code.CONTENT_VIOLATION)
+
+
+async def audit(header: Header, _body: Audit, task: Task | None, services: Services) -> Outcome:
+    """Audit the results in staging, where an audit that was down has delayed it."""
+    if task is None:
+        if await services.ledger.verdict(header.run_id):
+            return Finish()
+        task = await load_task(header.run_id, services)
+    staged = await services.ledger.read(task.run, Staged.at())
+    if staged is None:
+        raise Permanent(f"{task.run.stem} has no record `staged`")
+    outcome = await audit_staged(task, staged.record, services)
+    if isinstance(outcome, Next):
+        delay = jittered(outage_delay(header.seq), services.rng)
+        return Snooze(delay, why=AuditDown.__name__)
+    return outcome
+
+
+async def audit_staged(task: Task, staged: Staged, services: Services) -> Outcome:
+    """Audit the run's set of results, and return its end: success with those that may be seen, or failed.
+
+    An audit that is down is an outage: a later message of stage `audit` goes on.
+    """
+    lost: dict[int, Code] = {}
+    while left := [file for file in staged.files if file.slot not in lost]:
+        try:
+            blocked = await blocked_slots(left, task, services)
+        except AuditDown as down:
+            broken = next((file for file in left if file.key == down.key), None)
+            if broken is None or await is_picture(broken.key, services):
+                log.warning(Event.AUDIT_LATE, error=down)
+                return Next(Stage.AUDIT, Audit(), jittered(OUTAGE_DELAY, services.rng))
+            # Without a finding for this file alone, because it is no picture at all.
+            blocked = {broken.slot: Code.VENDOR_FAILED}
+        if not blocked:
+            break
+        lost |= blocked
+    return end_of(task, staged, lost)
+
+
+async def blocked_slots(files: Sequence[StagedResult], task: Task, services: Services) -> dict[int, Code]:
+    """Audit results in one batch, and return the slots of those that are blocked.
+
+    Raises:
+        services.errors.AuditDown: there is no finding; its `key` names the file at fault, if there is one.
+    """
+    if task.recipe.audit != "pictures":
+        return {}
+    slots = {file.key: file.slot for file in files}
+    with span(SpanName.AUDIT, pictures=len(files)):
+        audits = await repeated(lambda: services.objects.audit([*slots]), services.rng)
+    reached("results.audited")
+    block = services.policy.block_suspect
+    blocked = [found for found in audits if is_blocked(found.result, block_suspect=block)]
+    for found in blocked:
+        log.warning(Event.RESULT_BLOCKED, key=found.key, label=found.result.label)
+    return {slots[found.key]: Code.CONTENT_VIOLATION for found in blocked}
+
+
+def end_of(task: Task, staged: Staged, lost: Mapping[int, Code]) -> Outcome:
+    """Return the end of a run whose results are audited.
+
+    Args:
+        task: the task.
+        staged: its set of results.
+        lost: slot -> why its results cannot be shown.
+    """
+    left = [file for file in staged.files if file.slot not in lost]
+    slots = len({file.slot for file in left})
+    if slots < task.accepted.enough:
+        return _too_few(task, lost)
+    fewer = (FEWER_RESULTS,) if slots < task.accepted.slots else ()
+    manifest = tuple(_item(task, n, file) for n, file in enumerate(left, 1))
+    return Done(manifest, staged.job, staged.degraded + fewer)
+
+
+async def is_picture(key: str, services: Services) -> bool:
+    """Return True if the picture service can read a staged file, for which the audit has no finding."""
+    folder, _, name = key.rpartition("/")
+    rule = PictureRule(f"{folder}/check_{name}", "imageMogr2/thumbnail/64x64>/format/jpg")
+    try:
+        await repeated(lambda: services.objects.process(key, [rule]), services.rng)
+    except (BadPicture, NotFound):
+        return False
+    return True
+
+
+def _too_few(task: Task, lost: Mapping[int, Code]) -> Outcome:
+    """Return the end of a run that keeps too few slots; a blocked result is the reason that its user must see."""
+    found = f"{len(lost)} of {task.accepted.slots} slots are lost, and {task.accepted.enough} are sold"
+    if Code.CONTENT_VIOLATION not in lost.values():
+        return dead_lettered(Reason.VENDOR, VendorFailed(found))
+    log.warning(Event.TASK_REJECTED, error=Rejected(found, code=Code.CONTENT_VIOLATION))
+    return Reject(Code.CONTENT_VIOLATION)
+
+
+def _item(task: Task, n: int, file: StagedResult) -> ManifestItem:
+    name = task.recipe.result.format(n, file.extension)
+    return ManifestItem(file.key, output_key(task.run, name), file.etag, file.size)

@@ -1,4 +1,4 @@
-"""Download the files of a paid job to staging, and continue where an earlier try left off.
+"""Download the files of the paid calls to staging, and continue where an earlier try left off.
 
 A try that ends in an error writes `collected-{seq}`: the files that are staged already. A file is identified by the
 digest of its URL's path, not by its number: at each look, vendors may sign new URLs and list files in another order.
@@ -9,27 +9,30 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
+
 from messages.bodies import Job
 from messages.codes import Code
 from messages.errors import Permanent, RetryClass, ScfWorkersError
-from messages.keys import output_key, staging_prefix
+from messages.keys import staging_prefix
+from recipes.recipe import FORMATS, Plan
 from services.concurrency import Together
-from services.errors import BadPicture, FetchFailed, FetchRefused, NotFound, ResultUnusable
+from services.errors import BadPicture, FetchFailed, FetchRefused, ResultUnusable
 from services.fetch import Fetched
 from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
 from services.media.types import MOST_BYTES
-from services.objects.port import ObjectInfo, PictureRule, Source
+from services.objects.port import ObjectInfo, PictureInfo, PictureRule, Source
 from services.repeat import opened, repeated
-from services.vendors.port import JobFile
+from services.vendors.port import JobFile, JobStatus
 from tasks.context import Services
-from tasks.ledger.records import Collected, ManifestItem, StagedFile
+from tasks.ledger.records import Collected, StagedFile, StagedResult
 from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
@@ -37,7 +40,7 @@ from telemetry.instruments import SpanName
 from telemetry.points import reached
 from telemetry.tracing import note, span
 
-__all__ = ["Harvest"]
+__all__ = ["Harvest", "Wanted", "wanted_of"]
 
 _AT_ONCE: Final = 4
 """Downloads of one job at the same time."""
@@ -53,68 +56,90 @@ T = TypeVar("T")
 log = logs.get(__name__)
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """A file of a paid call that is to be brought home."""
+
+    slot: int
+    n: int
+    """Number among the run's results, from 1."""
+    file: JobFile
+    digest: str
+    """Its identity at the next look, see `StagedFile.digest`; `#` and its number without one."""
+
+
+def wanted_of(found: Mapping[Job, JobStatus]) -> tuple[Wanted, ...]:
+    """Return the files of successful calls, in the order of the slots and of the vendor."""
+    files = [
+        (job.slot, file, digest)
+        for job, status in sorted(found.items(), key=lambda item: item[0].slot)
+        for file, digest in zip(status.files, _digests(job, status.files), strict=True)
+    ]
+    return tuple(Wanted(slot, n, file, digest) for n, (slot, file, digest) in enumerate(files, 1))
+
+
 class Harvest:
-    """A try to bring the files of a job to staging.
+    """A try to bring the files of a run to staging.
 
     Args:
         task: the task.
-        job: its job.
         seq: of the message: the number of this try.
         services: the bundle of services.
     """
 
-    def __init__(self, task: Task, job: Job, seq: int, services: Services) -> None:
+    def __init__(self, task: Task, seq: int, services: Services) -> None:
         self._task = task
-        self._job = job
         self._seq = seq
         self._services = services
+        self._plan = task.recipe.finish(task.params) if task.recipe.finish else Plan((), task.recipe.extension)
         self._staged: dict[str, StagedFile] = {}
+        self._wanted: Sequence[Wanted] = ()
 
-    async def bring(self, files: tuple[JobFile, ...]) -> tuple[ManifestItem, ...]:
+    async def bring(self, wanted: Sequence[Wanted], *, spare: int) -> dict[int, ScfWorkersError]:
         """Stage every file that is not staged yet.
 
+        Args:
+            wanted: the files.
+            spare: slots that the run can do without.
+
+        Returns:
+            Slot -> an error of it, for those with a file that failed.
+
         Raises:
-            messages.errors.ScfWorkersError: the decisive error of the files that failed: a permanent one, else an
-                outage, else one that spends an attempt.
+            messages.errors.ScfWorkersError: a permanent error, where every slot is needed.
         """
-        digests = _digests(self._job, files)
+        self._wanted = wanted
         if self._seq:
             await self._take_over()
         folder = staging_prefix(self._task.run, self._services.ledger.nonce())
         gate = asyncio.Semaphore(_AT_ONCE)
-        errors: list[ScfWorkersError] = []
+        errors: dict[int, ScfWorkersError] = {}
 
-        async def one(n: int, file: JobFile, digest: str) -> None:
+        async def one(item: Wanted) -> None:
             async with gate:
                 try:
-                    self._staged[digest] = await self._stage(n, file, digest, folder)
+                    self._staged[_key(item)] = await self._stage(item, folder)
                 except ScfWorkersError as error:
-                    if error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}:
+                    final = error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}
+                    if final and not spare:
                         raise
-                    # The others go on: what they bring home stays there.
-                    errors.append(error)
+                    # The others go on: what they bring home stays there. An outage weighs more than a spent attempt.
+                    if final or item.slot not in errors or error.retry is not RetryClass.TRANSIENT:
+                        errors[item.slot] = error
 
         async with Together() as group:
-            for n, (file, digest) in enumerate(zip(files, digests, strict=True), 1):
-                if digest not in self._staged:
-                    group.create_task(one(n, file, digest))
-        if errors:
-            raise next((error for error in errors if error.retry is not RetryClass.TRANSIENT), errors[0])
-        return tuple(self._item(n, self._staged[digest]) for n, digest in enumerate(digests, 1))
+            for item in wanted:
+                if _key(item) not in self._staged:
+                    group.create_task(one(item))
+        return errors
 
-    async def examine(self, key: str) -> None:
-        """Check whether a staged file is a picture, because the audit has no finding for it.
+    def results(self, slots: Collection[int]) -> tuple[StagedResult, ...]:
+        """Return the staged files of some slots, in their order."""
+        kept = [(item.slot, self._staged[_key(item)]) for item in self._wanted if item.slot in slots]
+        return tuple(StagedResult(file.key, file.etag, file.size, slot, self._plan.extension) for slot, file in kept)
 
-        Raises:
-            services.errors.ResultUnusable: it is not; the next try fetches it again.
-        """
-        folder, _, name = key.rpartition("/")
-        rule = PictureRule(f"{folder}/check_{name}", "imageMogr2/thumbnail/64x64>/format/jpg")
-        try:
-            await self._repeated(lambda: self._services.objects.process(key, [rule]))
-        except (BadPicture, NotFound) as error:
-            self._staged = {digest: file for digest, file in self._staged.items() if file.key != key}
-            raise ResultUnusable(f"{name} cannot be audited, and is not a picture: {error}") from error
+    def forget(self, key: str) -> None:
+        """Leave a staged file out, so that the next try fetches it again."""
+        self._staged = {name: file for name, file in self._staged.items() if file.key != key}
 
     async def leave_off(self) -> None:
         """Record the staged files for the next try, which otherwise begins from the start."""
@@ -135,32 +160,29 @@ class Harvest:
             if found is not None:
                 self._staged = {file.digest: file for file in found.files}
 
-    async def _stage(self, n: int, file: JobFile, digest: str, folder: str) -> StagedFile:
-        sold = self._task.recipe.extension
-        final, raw = folder + self._name(n), f"{folder}raw_{n:02d}"
+    async def _stage(self, item: Wanted, folder: str) -> StagedFile:
+        final, raw = f"{folder}{self._name(item.n)}", f"{folder}raw_{item.n:02d}"
         try:
-            stored = await self._store(file, raw, final, sold)
+            stored = await self._store(item.file, raw, final)
         except FetchRefused as error:
             # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
-            raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
+            raise Permanent(f"result {item.n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
         except BadPicture as error:
             if error.code is Code.PICTURE_TOO_LARGE:
-                raise Permanent(f"result {n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
-            raise ResultUnusable(f"result {n} is no picture: {error}") from error
+                raise Permanent(f"result {item.n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
+            raise ResultUnusable(f"result {item.n} is no picture: {error}") from error
         reached("collect.staged")
         log.info(Event.RESULT_STORED, key=stored.key, size=stored.size)
-        return StagedFile(stored.key, stored.etag, stored.size, "" if digest.startswith("#") else digest)
+        return StagedFile(stored.key, stored.etag, stored.size, "" if item.digest.startswith("#") else item.digest)
 
     def _name(self, n: int) -> str:
-        return self._task.recipe.result.format(n, self._task.recipe.extension)
+        return self._task.recipe.result.format(n, self._plan.extension)
 
-    def _item(self, n: int, file: StagedFile) -> ManifestItem:
-        return ManifestItem(file.key, output_key(self._task.run, self._name(n)), file.etag, file.size)
-
-    async def _store(self, file: JobFile, raw: str, final: str, sold: str) -> ObjectInfo:
-        """Bring one file to staging: unchanged if it is in the sold format, else converted."""
+    async def _store(self, file: JobFile, raw: str, final: str) -> ObjectInfo:
+        """Bring one file to staging: unchanged if it is as sold, else finished by the picture service."""
         recipe = self._task.recipe
-        total, wanted, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, recipe.content_type, f"{recipe.media}/"
+        total, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, f"{recipe.media}/"
+        wanted = FORMATS[recipe.media][self._plan.extension]
         # By its bytes: vendors' names for types have been wrong.
         with span(SpanName.DOWNLOAD, key=final):
             async with self._services.fetcher.open(
@@ -174,13 +196,13 @@ class Harvest:
                     return await self._put(final, download, kind)
                 async with hold(download) as held:
                     is_clean = await _strip(held, download)
-                    key = final if is_clean and kind == wanted else raw
+                    key = final if is_clean and kind == wanted and not self._plan.passes else raw
                     # Held, so it can be sent again.
                     stored = await self._repeated(lambda: self._put(key, held, kind))
                     label = held.label
         if key == final:
             return stored
-        made = await self._convert(raw, final, sold)
+        made = await self._finish(raw, final)
         return await self._label(made, label, wanted) if label else made
 
     async def _put(self, key: str, source: Source, content_type: str) -> ObjectInfo:
@@ -188,11 +210,22 @@ class Harvest:
         note(size=stored.size)
         return stored
 
-    async def _convert(self, raw: str, final: str, sold: str) -> ObjectInfo:
-        rule = PictureRule(final, f"imageMogr2/format/{sold}/quality/95/strip")
-        with span(SpanName.PROCESS, key=final):
-            made = (await self._repeated(lambda: self._services.objects.process(raw, [rule]))).outputs[0]
+    async def _finish(self, raw: str, final: str) -> ObjectInfo:
+        """Apply the recipe's passes; without any, convert to the sold format."""
+        passes = self._plan.passes or (f"imageMogr2/format/{self._plan.extension}/quality/95/strip",)
+        stem = final.rpartition(".")[0]
+        source, made = raw, None
+        for n, rule in enumerate(passes, 1):
+            target = final if n == len(passes) else f"{stem}_pass{n}.png"
+            made = await self._pass(source, PictureRule(target, rule))
+            source = target
+        if made is None:
+            raise Permanent(f"the recipe of {self._task.run.stem} makes nothing of its results")
         return ObjectInfo(made.key, made.etag, made.size, 0.0)
+
+    async def _pass(self, source: str, rule: PictureRule) -> PictureInfo:
+        with span(SpanName.PROCESS, key=rule.key):
+            return (await self._repeated(lambda: self._services.objects.process(source, [rule]))).outputs[0]
 
     async def _label(self, made: ObjectInfo, label: bytes, content_type: str) -> ObjectInfo:
         """Restore the label of AI-made content, which the picture service removes with all other metadata."""
@@ -240,3 +273,7 @@ def _path_of(url: str) -> str:
         return urlsplit(url).path
     except ValueError:
         return ""
+
+
+def _key(item: Wanted) -> str:
+    return f"{item.slot} {item.digest}" if item.digest.startswith("#") else item.digest

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.engine.outcomes import Done, Next, Outcome
-from consumers.stages.audit import audited
-from messages.bodies import Clean, Generate, Stage
+from consumers.engine.outcomes import Outcome
+from consumers.stages.audit import audit_staged, audited
+from consumers.stages.fan_out import after_clean
+from messages.bodies import Clean
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
-from messages.keys import output_key, staging_prefix
+from messages.keys import staging_prefix
 from recipes.recipe import Plan
 from services.errors import NotFound
 from services.objects.port import PictureInfo, PictureRule
 from services.repeat import repeated
 from tasks.context import Services
-from tasks.ledger.records import Cleaned, InputRef, ManifestItem, Product
+from tasks.ledger.records import Cleaned, InputRef, Product, Staged, StagedResult
 from tasks.run import Task
 from telemetry.instruments import SpanName
 from telemetry.points import reached
@@ -28,12 +29,10 @@ from telemetry.tracing import span
 __all__ = ["clean"]
 
 
-async def clean(_header: Header, _body: Clean, task: Task, services: Services) -> Outcome:
+async def clean(header: Header, _body: Clean, task: Task, services: Services) -> Outcome:
     """Make the products, unless an earlier clean has recorded them in `cleaned`."""
-    if not task.recipe.vendor:
-        products = await _products(task, services)
-        await audited([product.key for product in products], services)
-        return Done(tuple(_item(task, n, product) for n, product in enumerate(products, 1)))
+    if not (task.recipe.vendor or task.recipe.prompt):
+        return await _results(header, task, services)
     if await services.ledger.read(task.run, Cleaned.at()) is None:
         products = await _products(task, services)
         if services.policy.audit_inputs:
@@ -43,7 +42,19 @@ async def clean(_header: Header, _body: Clean, task: Task, services: Services) -
             reached("clean.audited")
         await services.ledger.write(task.run, Cleaned.at(), Cleaned(products))
         reached("clean.cleaned")
-    return Next(Stage.GENERATE, Generate())
+    return after_clean(task)
+
+
+async def _results(header: Header, task: Task, services: Services) -> Outcome:
+    """Make the products that are the results, and audit them."""
+    # A first message finds what another clean has staged when it writes its own.
+    stored = await services.ledger.read(task.run, Staged.at()) if header.seq else None
+    if stored is None:
+        products = await _products(task, services)
+        files = tuple(StagedResult(made.key, made.etag, made.size, 1, made.extension) for made in products)
+        stored = await services.ledger.write(task.run, Staged.at(), Staged(files))
+        reached("results.staged")
+    return await audit_staged(task, stored.record, services)
 
 
 async def _products(task: Task, services: Services) -> tuple[Product, ...]:
@@ -82,8 +93,3 @@ async def _pass(key: str, target: str, rule: str, services: Services, source: In
     if source is not None and done.original.etag != source.etag:
         raise Rejected(f"the input {key} was replaced after it was accepted", code=Code.INPUT_CHANGED)
     return done.outputs[0]
-
-
-def _item(task: Task, n: int, product: Product) -> ManifestItem:
-    name = task.recipe.result.format(n, product.extension)
-    return ManifestItem(product.key, output_key(task.run, name), product.etag, product.size)

@@ -1,33 +1,39 @@
-"""Collect: bring a job's results to staging, audit them in one batch, then write the verdict."""
+"""Collect: bring the results of the run's good slots to staging, record them as `staged`, and audit them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from consumers.engine.outcomes import Done, Leave, Outcome, Snooze, dead_lettered
-from consumers.stages.audit import audited
-from consumers.stages.bring_home import Harvest
+import msgspec
+
+from consumers.engine.outcomes import Fail, Leave, Outcome, Snooze
+from consumers.engine.retry import MAX_ATTEMPTS
+from consumers.stages.audit import audit_staged, blocked_slots, end_of, is_picture
+from consumers.stages.bring_home import Harvest, Wanted, wanted_of
 from consumers.stages.schedule import LONGEST
-from messages.bodies import Collect, Job, Reason, Stage
+from consumers.stages.success import is_complete
+from messages.bodies import Collect, Job
 from messages.codec import Header
 from messages.codes import Code
-from messages.errors import Permanent, Rejected
-from services.errors import AuditDown
+from messages.errors import Permanent, Rejected, RetryClass, ScfWorkersError
+from services.errors import AuditDown, ResultUnusable
 from services.vendors.port import JobState, JobStatus
-from tasks.calls.jobs import after_failure, look
+from tasks.calls.jobs import job_of, look
 from tasks.context import Services
-from tasks.errors import IncompleteResults, VendorFailed
-from tasks.ledger.records import Begun, CallEnd, ManifestItem
+from tasks.errors import VendorFailed
+from tasks.ledger.records import CallEnd, Prompted, SlotEnd, Staged, StagedResult
 from tasks.run import Task
+from tasks.slots import CollectAt, Hopeless, Undecided, decide_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
 
-__all__ = ["INCOMPLETE_S", "collect"]
+__all__ = ["PROMPT_TEMPLATE", "collect"]
 
-INCOMPLETE_S: Final = 60.0
-"""Seconds for which a successful job may show fewer results than were sold: vendors are eventually consistent."""
+PROMPT_TEMPLATE: Final = "prompt_template"
+"""In `degraded`: the chat model gave no text, and the kind's template was taken."""
 
 _TOO_EARLY_S: Final = 5.0
 """Seconds until a job that runs again, or shows too few results, is looked at again; each time longer by as much."""
@@ -38,86 +44,148 @@ _LEAVE_S: Final = 10.0
 log = logs.get(__name__)
 
 
-async def collect(header: Header, body: Collect, task: Task, services: Services) -> Outcome:
-    """Stage and audit every result of a successful job."""
-    job = body.job
-    if (other := await _other_end(job, task, services)) is not None:
-        return other
-    found = await look(task.run, (job,), task.recipe, services)
-    status = found[job]
-    if status.state is JobState.WORKING:
-        return Snooze(_later(header))
-    if status.state is JobState.FAILED:
-        left = await after_failure(task.run, found, services)
-        return dead_lettered(Reason.VENDOR, VendorFailed(f"job {job.id}", code=left.code), job.n)
-    if len(status.files) != task.recipe.count:
-        return await _incomplete(header, body, status, task, services)
-    manifest = await _bring_home(header, job, status, task, services)
-    reached("collect.audited")
-    return Done(manifest, job.id)
+async def collect(header: Header, _body: Collect, task: Task, services: Services) -> Outcome:
+    """Stage and audit the results of every good slot, unless an earlier collect has staged the run's results."""
+    # A first message finds what another collect has staged when it writes its own.
+    stored = await services.ledger.read(task.run, Staged.at()) if header.seq else None
+    if stored is not None:
+        return await audit_staged(task, stored.record, services)
+    ends = await services.ledger.slot_ends(task.run, task.accepted.slots)
+    match decide_run(task.accepted, ends):
+        case Hopeless(code):
+            return Fail(code)
+        case Undecided():
+            log.warning(Event.MESSAGE_UNPROVEN, why="the run is not decided")
+            return Leave()
+        case CollectAt(at) if at > services.ledger.now():
+            return Snooze(at - services.ledger.now())
+        case _:
+            return await _stage(header, ends, task, services)
 
 
-def _later(header: Header) -> float:
-    # Each of these is marked: one that stays unknown must not fill the ledger until its deadline.
-    return min(LONGEST, _TOO_EARLY_S * (1 + header.seq))
+async def _stage(header: Header, ends: Mapping[int, SlotEnd], task: Task, services: Services) -> Outcome:
+    """Bring the results home, write `staged`, and end the run; the `staged` that stands is the run's set."""
+    jobs = await _jobs(ends, task, services)
+    found = await look(task.run, jobs, task.recipe, services)
+    lost: dict[int, ScfWorkersError] = {}
+    for job, status in found.items():
+        if status.state is JobState.FAILED:
+            lost[job.slot] = await _record_failure(job, status, task, services)
+    kept = {job: status for job, status in found.items() if job.slot not in lost}
+    _insist(len(kept), lost, task)
+    if any(status.state is JobState.WORKING or not is_complete(status, task.recipe) for status in kept.values()):
+        # It has ended well, and is paid: only the deadline gives it up.
+        return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + header.seq)), why="results_late")
+    harvest = Harvest(task, header.seq, services)
+    brought = await _bring_home(harvest, wanted_of(kept), len(kept) - task.accepted.enough, header, task, services)
+    lost |= brought.lost
+    files = harvest.results({job.slot for job in jobs} - set(lost))
+    record = Staged(files, await _degraded(task, services), next(job.id for job in jobs if job.slot not in lost))
+    stored = await services.ledger.write(task.run, Staged.at(), record)
+    reached("results.staged")
+    if stored.mine and brought.blocked is not None:
+        return end_of(task, stored.record, brought.blocked)
+    return await audit_staged(task, stored.record, services)
 
 
-async def _incomplete(header: Header, body: Collect, status: JobStatus, task: Task, services: Services) -> Outcome:
-    """Look again for a while; then the job counts as failed."""
-    job, now = body.job, services.ledger.now()
-    first = await services.ledger.read(task.run, Begun.at(Stage.COLLECT, 0))
-    # No message has seen too few before the first one that looked.
-    short_since = max(body.short_since / 1000 or now, first.at if first else now)
-    log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=task.recipe.count)
-    left = short_since + INCOMPLETE_S - now
-    # Results that came with the answer are in the ledger: they stay as they are.
-    if job.id and left > 0:
-        return Snooze(min(_later(header), max(left, 1.0)), body=Collect(job, short_since=int(short_since * 1000)))
-    await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", Code.INCOMPLETE_RESULTS))
-    found = f"job {job.id} has {len(status.files)} files of {task.recipe.count}"
-    return dead_lettered(Reason.VENDOR, IncompleteResults(found), job.n)
+class _Brought(msgspec.Struct, frozen=True):
+    """Result of a try to bring files home."""
+
+    lost: dict[int, ScfWorkersError]
+    """Slots that the run does without."""
+    blocked: dict[int, Code] | None
+    """Slots with a blocked result; None if the audit is down."""
+
+
+async def _jobs(ends: Mapping[int, SlotEnd], task: Task, services: Services) -> tuple[Job, ...]:
+    """Return the call of every good slot, in the order of the slots."""
+    jobs: list[Job] = []
+    for slot, end in sorted(ends.items()):
+        if not end.good:
+            continue
+        call = await services.ledger.call(task.run, slot, end.n)
+        if call is None:
+            raise Permanent(f"slot {slot} of {task.run.stem} is good by a call that has no record")
+        jobs.append(job_of(call))
+    return tuple(jobs)
+
+
+async def _record_failure(job: Job, status: JobStatus, task: Task, services: Services) -> ScfWorkersError:
+    """Record that a job which had ended well has failed after all: no later look changes that."""
+    await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", status.code))
+    log.warning(Event.JOB_FAILED, job=job.id, n=job.n, code=status.code, reason=status.reason)
+    return VendorFailed(f"paid call {job.n} of slot {job.slot}", code=status.code)
+
+
+def _insist(kept: int, lost: Mapping[int, ScfWorkersError], task: Task) -> None:
+    """Raise the first error of the lost slots if too few are left."""
+    if lost and kept < task.accepted.enough:
+        raise next(iter(lost.values()))
 
 
 async def _bring_home(
-    header: Header, job: Job, status: JobStatus, task: Task, services: Services
-) -> tuple[ManifestItem, ...]:
-    """Stage and audit within the stage's limit; files that are staged by then are kept for the next try."""
-    harvest = Harvest(task, job, header.seq, services)
+    harvest: Harvest, wanted: Sequence[Wanted], spare: int, header: Header, task: Task, services: Services
+) -> _Brought:
+    """Stage and audit the files within the stage's limit.
+
+    Files that are staged by an error's time are kept for the next try.
+    """
     try:
         async with asyncio.timeout(max(1.0, task.recipe.collect_limit_s - _LEAVE_S)):
-            manifest = await harvest.bring(status.files)
-            try:
-                await _audit(manifest, job, task, services)
-            except AuditDown as down:
-                # Without a finding for one picture, that may not be a picture at all.
-                if down.key:
-                    await harvest.examine(down.key)
-                raise
+            lost = _given_up(await harvest.bring(wanted, spare=spare), spare, header)
+            files = harvest.results({item.slot for item in wanted} - set(lost))
+            blocked, broken = await _audit(files, task, services)
+            for file in broken:
+                harvest.forget(file.key)
+            unusable = {
+                file.slot: ResultUnusable(f"{file.key} cannot be audited, and is no picture") for file in broken
+            }
+            return _Brought(lost | _given_up(unusable, spare - len(lost), header), blocked)
     except (Permanent, Rejected):
         raise
     except (Exception, asyncio.CancelledError):
         await harvest.leave_off()
         raise
-    return manifest
 
 
-async def _audit(manifest: tuple[ManifestItem, ...], job: Job, task: Task, services: Services) -> None:
+async def _audit(
+    files: Sequence[StagedResult], task: Task, services: Services
+) -> tuple[dict[int, Code] | None, Sequence[StagedResult]]:
+    """Audit files before they are the run's set: one that only looks like a picture can still be fetched again.
+
+    Returns:
+        Slots with a blocked result, or None if the audit is down; and the files that are no pictures.
+    """
     try:
-        if task.recipe.audit == "pictures":
-            await audited([item.source for item in manifest], services)
-    except Rejected as rejected:
-        # Recorded as the job's end, so that no later look brings the same results home again.
-        await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", rejected.code))
-        raise
+        return await blocked_slots(files, task, services), ()
+    except AuditDown as down:
+        log.warning(Event.AUDIT_LATE, error=down)
+        at_fault = [file for file in files if file.key == down.key]
+        return None, [file for file in at_fault if not await is_picture(file.key, services)]
 
 
-async def _other_end(job: Job, task: Task, services: Services) -> Outcome | None:
-    """Return the outcome if the message's job is no live call of this run; None if it is one."""
-    call = await services.ledger.call(task.run, job.slot, job.n)
-    if call is None or call.open or call.job != job.id:
-        log.warning(Event.MESSAGE_UNPROVEN, n=job.n, job=job.id, why="the job is none of this run's")
-        return Leave()
-    if call.end is None:
-        return None
-    # An earlier look has recorded its bad end, and perhaps died before it could say so.
-    return dead_lettered(Reason.VENDOR, VendorFailed(f"job {job.id}", code=call.end.code), job.n)
+def _given_up(errors: Mapping[int, ScfWorkersError], spare: int, header: Header) -> dict[int, ScfWorkersError]:
+    """Return the slots that the run does without; raise the decisive error where another try may bring their files."""
+    lost = {slot: error for slot, error in errors.items() if _is_final(error, header)}
+    waiting = [error for slot, error in errors.items() if slot not in lost]
+    if len(lost) > spare or waiting:
+        raise _decisive(waiting or [*lost.values()])
+    return lost
+
+
+def _is_final(error: ScfWorkersError, header: Header) -> bool:
+    """Return True if no later try brings the file."""
+    spent = error.retry is RetryClass.TRANSIENT and header.attempt + 1 >= MAX_ATTEMPTS
+    return spent or error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}
+
+
+def _decisive(errors: Sequence[ScfWorkersError]) -> ScfWorkersError:
+    """Return a permanent error, else an outage, else one that spends an attempt."""
+    final = (error for error in errors if error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED})
+    outage = (error for error in errors if error.retry is not RetryClass.TRANSIENT)
+    return next(final, None) or next(outage, errors[0])
+
+
+async def _degraded(task: Task, services: Services) -> tuple[str, ...]:
+    prompted = await services.ledger.read(task.run, Prompted.at()) if task.recipe.prompt else None
+    return (PROMPT_TEMPLATE,) if prompted and prompted.record.source == "template" else ()

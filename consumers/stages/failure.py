@@ -9,16 +9,19 @@ from typing import Final
 
 import msgspec
 
-from consumers.engine.outcomes import Finish, Leave, Outcome, Reject
-from messages.bodies import BODIES, NO_RECORD, Dead, Reason, Stage, slot_of
+from consumers.engine.fan_in import after_slot
+from consumers.engine.outcomes import Fail, Finish, Leave, Next, Outcome
+from messages.bodies import BODIES, NO_RECORD, Dead, Reason, Stage, Wake, slot_of
 from messages.codec import MAX_COUNT, NO_ID, Header, Message, try_decode
 from messages.codes import code_of
 from messages.errors import RetryClass, ScfWorkersError
 from messages.keys import RunId, dead_key
-from tasks.calls.decide import BEFORE_JOB, may_fail
+from tasks.calls.decide import BEFORE_CALLS, BEFORE_JOB, has_paid, may_fail
 from tasks.context import Services
 from tasks.ledger.names import RecordName
-from tasks.ledger.records import DeadLetter, Stopped
+from tasks.ledger.records import Accepted, DeadLetter, SlotEnd, Stopped
+from tasks.slots import decide_run, end_slot
+from tasks.wakes import LETTER
 from telemetry import logs
 from telemetry.events import Event
 
@@ -26,6 +29,12 @@ __all__ = ["failure", "identity_of", "is_before_job", "must_only_record", "recor
 
 _WHOLE_RUN: Final = (Reason.VENDOR, Reason.UNKNOWN)
 """Reasons that concern the run, whatever message they were found with."""
+
+_ABOUT_SLOTS: Final = (Stage.GENERATE, Stage.POLL, Stage.WAKE)
+"""Stages whose letters are about one slot."""
+
+_WOKEN: Final = Next(Stage.WAKE, Wake(LETTER))
+"""The run goes on elsewhere: look at it once, in case that it does not."""
 
 _TURNS: Final = 4
 """Copies of a letter before it gets a minimal record: about a minute."""
@@ -52,7 +61,7 @@ def is_before_job(stage: str, reason: str) -> bool:
 
 
 async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
-    """Record the letter, and return its outcome: verdict `failed`, unless a verdict exists or a job is alive.
+    """Record the letter, and end its slot or its run, unless a paid call has outdated it.
 
     An unreadable message, and a notify, poll or wake that fails by itself, is only recorded (see `must_only_record`).
 
@@ -92,10 +101,33 @@ async def _outcome(run: RunId, dead: Dead, services: Services) -> Outcome:
         return Leave()
     if await services.ledger.verdict(run):
         return Finish()
-    before_job = is_before_job(stage, stopped.reason)
-    if may_fail(await services.ledger.calls(run), stopped.n, before_job=before_job):
-        return Reject(code_of(stopped.code), stopped.n, before_job=before_job)
-    return Leave()
+    accepted = await services.ledger.accepted(run)
+    if accepted is None:
+        return Leave()
+    if stage in BEFORE_CALLS:
+        paid = has_paid(await services.ledger.every_call(run, accepted.slots))
+        return _WOKEN if paid else Fail(code_of(stopped.code))
+    if stage in _ABOUT_SLOTS:
+        return await _end_slot(run, stopped.slot or max(1, dead.slot), dead, stopped, accepted, services)
+    # Of collect and audit, after which no slot counts any more.
+    return Fail(code_of(stopped.code))
+
+
+async def _end_slot(
+    run: RunId, slot: int, dead: Dead, stopped: Stopped, accepted: Accepted, services: Services
+) -> Outcome:
+    """End the slot at fault, unless it has ended, or a paid call has outdated the letter."""
+    ledger = services.ledger
+    if slot > accepted.slots:
+        return Leave()
+    if await ledger.read(run, SlotEnd.at(slot)) is not None:
+        # An earlier try with this letter may have written it, and died.
+        return after_slot(decide_run(accepted, await ledger.slot_ends(run, accepted.slots)), ledger.now())
+    before_job = is_before_job(dead.stage, stopped.reason)
+    if not may_fail(await ledger.calls(run, slot), stopped.n, before_job=before_job):
+        return _WOKEN
+    end = SlotEnd(good=False, n=stopped.n, code=code_of(stopped.code))
+    return after_slot(await end_slot(run, slot, end, accepted, ledger), ledger.now())
 
 
 def record_of(dead: Dead) -> RecordName[Stopped] | None:
@@ -167,12 +199,12 @@ async def _record(header: Header, dead: Dead, outcome: Outcome, services: Servic
         traceparent=header.traceparent,
         at=now,
         n=dead.n,
-        verdict=type(outcome).__name__.lower(),
+        verdict=outcome.stage if isinstance(outcome, Next) else type(outcome).__name__.lower(),
         detail=dead.detail,
         place=dead.place,
     )
     await services.ledger.record_dead_letter(dead_key(day, *identity_of(dead)), letter)
-    alarm = header.task == NO_ID or isinstance(outcome, Leave)
+    alarm = header.task == NO_ID or isinstance(outcome, Leave | Next)
     (log.error if alarm else log.warning)(
         Event.DEAD_LETTER_RECORDED, reason=dead.reason, code=dead.code, topic=dead.topic
     )

@@ -1,4 +1,4 @@
-"""Messages after the cleaned inputs: the prompt where the recipe has one, then a paid call for each slot. Pure."""
+"""The messages that follow the cleaned inputs: the prompt if the recipe has one, then a paid call for each slot."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from consumers.engine.outcomes import Finish, Leave, Next, Outcome, Snooze, dead
 from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
 from consumers.engine.settle import settle
 from consumers.stages.schedule import next_poll
-from messages.bodies import Collect, Generate, Job, Poll, Reason, Stage
+from consumers.stages.success import succeeded
+from messages.bodies import Generate, Job, Poll, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent
@@ -25,14 +26,14 @@ from recipes.recipe import Recipe
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
 from services.repeat import opened, repeated
-from services.vendors.port import Created, JobFile, JobRequest, Results, Vendor, VendorKey, key_of
+from services.vendors.port import Created, JobRequest, JobState, JobStatus, Results, Vendor, VendorKey, key_of
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
 from tasks.calls.jobs import job_of, vendor_of
 from tasks.calls.lines import Waiter, room_delay
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
-from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product
+from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product, Prompted, SlotEnd, Staged
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
 from telemetry import logs
@@ -49,9 +50,6 @@ OPEN_MARGIN_S: Final = 30.0
 
 _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
-
-_SLOTS: Final = 1
-"""Slots of a run, whatever its kind."""
 
 _OPEN: Final = "call_open"
 """Reason of the wait for a call with an unknown outcome."""
@@ -72,7 +70,7 @@ def open_limit_of(recipe: Recipe) -> float:
 async def generate(_header: Header, body: Generate, task: Task, services: Services) -> Outcome:
     """Make the paid call that the run needs, or follow up the calls that it has made."""
     slot = body.slot
-    if slot > _SLOTS or await services.ledger.read(task.run, Cleaned.at()) is None:
+    if not 1 <= slot <= task.accepted.slots or not await _is_ready(task, services):
         log.warning(Event.MESSAGE_UNPROVEN, slot=slot, why="no such slot was sold, or its inputs are not ready")
         return Leave()
     while True:
@@ -84,13 +82,20 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
             case Wait(delay):
                 return _wait(delay, task.vendor, services)
             case Lost(n):
-                return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n)
+                return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n} of slot {slot}"), n, slot)
             case Ended(n, code):
-                return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n} of slot {slot}", code=code), n)
+                return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n} of slot {slot}", code=code), n, slot)
             case MakeCall(n):
                 made = await _call(slot, n, task, services)
                 if made is not None:
                     return made
+
+
+async def _is_ready(task: Task, services: Services) -> bool:
+    """Return True if inputs and prompt of the run are recorded: they have passed their audits."""
+    if await services.ledger.read(task.run, Cleaned.at()) is None:
+        return False
+    return task.recipe.prompt is None or await services.ledger.read(task.run, Prompted.at()) is not None
 
 
 def _watch(calls: tuple[PaidCall, ...], task: Task, services: Services) -> Outcome:
@@ -128,13 +133,16 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
     request = JobRequest(
         task.recipe.kind,
         inputs,
-        task.recipe.values(task.params),
+        await _values(task, services),
         webhook=services.webhooks.url(vendor.name, task.run, slot, n),
         identity=services.identities.of(task.run, slot, n),
     )
     reached("generate.uploaded")
     if await services.ledger.verdict(task.run):
         return Finish()
+    if await _is_over(slot, task, services):
+        log.info(Event.MESSAGE_DROPPED, slot=slot, why="the slot has ended, or the run no longer waits for it")
+        return Leave()
     if services.ledger.now() >= task.accepted.deadline:
         # Nothing is paid for a run that is out of time. The copy, cut to the deadline, meets the gate that ends it.
         return Snooze(1.0)
@@ -178,7 +186,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
             return await _keep_job(Job(n, job_id, slot, vendor.label, vendor.name), task, services)
         case Results(files):
             log.info(Event.VENDOR_JOB_CREATED, n=n, vendor=vendor.name, files=len(files))
-            return await _keep_results(Job(n, "", slot, vendor.label, vendor.name), files, task, services)
+            return await _keep_results(Job(n, "", slot, vendor.label, vendor.name), made, task, services)
 
 
 async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
@@ -195,14 +203,31 @@ async def _keep_job(job: Job, task: Task, services: Services) -> Outcome:
     return _poll((job,), services.ledger.now(), task, services)
 
 
-async def _keep_results(job: Job, files: tuple[JobFile, ...], task: Task, services: Services) -> Outcome:
+async def _keep_results(job: Job, made: Results, task: Task, services: Services) -> Outcome:
     """Store results that came with the answer, before any download: no message carries their URLs."""
-    result = CallResult(tuple(file.url for file in files))
+    result = CallResult(tuple(file.url for file in made.files), made.usage)
     await settle(lambda: services.ledger.write(task.run, CallResult.at(job.slot, job.n), result), RESULT_SETTLE_LIMIT_S)
     reached("generate.result")
     if await services.ledger.verdict(task.run):
         return Finish()
-    return Next(Stage.COLLECT, Collect(job))
+    status = JobStatus(JobState.SUCCESS, made.files, usage=made.usage)
+    return await succeeded(task.run, job, status, services)
+
+
+async def _values(task: Task, services: Services) -> dict[str, str]:
+    """Return the parameters that are sent, with the run's text where its kind has one."""
+    values = dict(task.recipe.values(task.params))
+    prompted = await services.ledger.read(task.run, Prompted.at()) if task.recipe.prompt else None
+    return values | {"prompt": prompted.record.text} if prompted else values
+
+
+async def _is_over(slot: int, task: Task, services: Services) -> bool:
+    """Return True if nothing may be paid for the slot any more."""
+    ledger, accepted = services.ledger, task.accepted
+    if await ledger.read(task.run, SlotEnd.at(slot)) is not None:
+        return True
+    # Where every slot is needed, nothing is staged before all have ended.
+    return accepted.enough < accepted.slots and await ledger.read(task.run, Staged.at()) is not None
 
 
 async def _not_accepted(slot: int, n: int, task: Task, services: Services, code: Code) -> None:

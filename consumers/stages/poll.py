@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from consumers.engine.outcomes import Finish, Leave, Next, Outcome, Snooze, dead_lettered
+from consumers.engine.outcomes import Finish, Leave, Outcome, Snooze, dead_lettered
 from consumers.stages.schedule import LONGEST, next_poll
-from messages.bodies import Collect, Poll, Reason, Stage
+from consumers.stages.success import is_complete, succeeded
+from messages.bodies import Poll, Reason
 from messages.codec import Header
 from services.errors import VendorDown
 from services.vendors.port import JobState
@@ -20,7 +23,13 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
 
-__all__ = ["poll"]
+__all__ = ["INCOMPLETE_S", "poll"]
+
+INCOMPLETE_S: Final = 60.0
+"""Seconds for which a successful job may show fewer results than were sold: vendors are eventually consistent."""
+
+_SHORT_S: Final = 5.0
+"""Least seconds until a job that shows too few results is looked at again."""
 
 log = logs.get(__name__)
 
@@ -55,6 +64,20 @@ def _without_job(calls: tuple[PaidCall, ...], body: Poll, services: Services) ->
             return Leave()
 
 
+def _short(body: Poll, since: float, now: float) -> Snooze | None:
+    """Return the next look at a job that shows too few results; None if it has had its time.
+
+    Args:
+        body: of the message.
+        since: when the call was made, seconds since the epoch: no message has seen too few before.
+        now: seconds since the epoch, by the store's clock.
+    """
+    first = max(body.short_since / 1000 or now, since)
+    left = first + INCOMPLETE_S - now
+    again = msgspec.structs.replace(body, since=int(since * 1000), short_since=int(first * 1000))
+    return Snooze(min(max(_SHORT_S, (now - first) / 2), max(left, 1.0)), body=again) if left > 0 else None
+
+
 async def _look(header: Header, body: Poll, since: float, services: Services) -> Outcome:
     run, jobs = header.run_id, body.jobs
     recipe = known_recipe(header.kind, services.recipes)
@@ -75,8 +98,12 @@ async def _look(header: Header, body: Poll, since: float, services: Services) ->
         log.warning(Event.MESSAGE_UNPROVEN, why="it names a job that is none of this run's")
         return Leave()
     if winner := first_success(own):
-        return Next(Stage.COLLECT, Collect(winner))
-    left = await after_failure(run, own, services)
+        status = own[winner]
+        if winner.id and not is_complete(status, recipe) and (wait := _short(body, since, services.ledger.now())):
+            log.warning(Event.JOB_FAILED, job=winner.id, n=winner.n, files=len(status.files), wanted=recipe.count)
+            return wait
+        return await succeeded(run, winner, status, services)
+    left = await after_failure(run, body.slot, own, services)
     if left.live or left.open:
         return Snooze(delay, body=Poll(tuple(job_of(call) for call in left.live), int(since * 1000), slot=body.slot))
     if await services.ledger.verdict(run):

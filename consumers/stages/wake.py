@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
-from consumers.engine.outcomes import For, Leave, Next, Outcome, dead_lettered
-from messages.bodies import Body, Clean, Collect, Generate, Job, Notify, Reason, Stage, Wake
+from consumers.engine import outcomes
+from consumers.engine.outcomes import For, Leave, Many, Next, Outcome, dead_lettered
+from consumers.stages.success import is_complete, succeeded
+from messages.bodies import Audit, Body, Clean, Collect, Generate, Job, Notify, Poll, Prompt, Reason, Stage, Wake
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError
@@ -28,7 +30,7 @@ from tasks.context import Services
 from tasks.ending.verdict import give_verdict
 from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import ReopenDenied, Reopened, Verdict
-from tasks.ledger.snapshot import Snapshot
+from tasks.ledger.snapshot import Snapshot, calls_of
 from tasks.next_step import (
     AskInput,
     AskReopen,
@@ -36,8 +38,10 @@ from tasks.next_step import (
     DeadCall,
     DenyReopen,
     Expire,
+    Fail,
     FinishRun,
     Look,
+    Needs,
     Nothing,
     Publish,
     Step,
@@ -54,7 +58,13 @@ __all__ = ["wake"]
 
 log = logs.get(__name__)
 
-_BODIES: Final[dict[Stage, Body]] = {Stage.CLEAN: Clean(), Stage.GENERATE: Generate()}
+_BODIES: Final[dict[Stage, Body]] = {
+    Stage.CLEAN: Clean(),
+    Stage.PROMPT: Prompt(),
+    Stage.COLLECT: Collect(),
+    Stage.AUDIT: Audit(),
+}
+"""Bodies of the stages whose messages belong to the run; those of a slot hold its number."""
 
 
 async def wake(header: Header, body: Wake, services: Services) -> Outcome:
@@ -70,7 +80,7 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
         if snapshot is None:
             return Leave()
         snapshot = await _found(snapshot, services)
-        outcome = await _do(_decide(snapshot, services), snapshot, body, services)
+        outcome = await _do_all(_decide(snapshot, services), snapshot, body, services)
         return For(_resolved(header, snapshot, inner or header.traceparent), outcome)
 
 
@@ -90,14 +100,17 @@ def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
     return msgspec.structs.replace(as_accepted(header, accepted), run=snapshot.run.run, traceparent=traceparent)
 
 
-def _decide(snapshot: Snapshot, services: Services) -> Step:
+def _decide(snapshot: Snapshot, services: Services) -> tuple[Step, ...]:
     accepted = snapshot.accepted
     recipe = services.recipes.get(accepted.kind) if accepted else None
-    return next_step(
-        snapshot,
-        services.ledger.now(),
-        vendor=bool(recipe.vendor) if recipe else None,
-    )
+    needs = Needs(prompt=recipe.prompt is not None, vendor=bool(recipe.vendor)) if recipe else None
+    return next_step(snapshot, services.ledger.now(), needs=needs)
+
+
+async def _do_all(steps: tuple[Step, ...], snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
+    done = [await _do(step, snapshot, body, services) for step in steps]
+    due = tuple(outcome for outcome in done if not isinstance(outcome, Leave))
+    return due[0] if len(due) == 1 else Many(due) if due else Leave()
 
 
 async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
@@ -119,14 +132,21 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
         case Expire():
             await give_verdict(run, Verdict("failed", Code.TIMEOUT), services.ledger, kind=_kind(snapshot))
             return _conclude(snapshot, services)
-        case Look(calls):
-            return await _look(tuple(job_of(call) for call in calls), snapshot, services)
-        case DeadCall(n, code, unknown):
-            if unknown:
-                return dead_lettered(Reason.UNKNOWN, CallUnknown(f"paid call {n}", code=code), n)
-            return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {n}", code=code), n)
-        case Publish(stage, seq):
-            return Next(stage, _BODIES[stage], seq=seq)
+        case Fail(code):
+            return outcomes.Fail(code)
+        case Publish(stage, seq, slot):
+            return Next(stage, Generate(slot) if slot else _BODIES[stage], seq=seq)
+        case Look() | DeadCall():
+            return await _do_call(step, snapshot, services)
+
+
+async def _do_call(step: Look | DeadCall, snapshot: Snapshot, services: Services) -> Outcome:
+    if isinstance(step, Look):
+        return await _look(step.slot, tuple(job_of(call) for call in step.calls), snapshot, services)
+    text = f"paid call {step.n} of slot {step.slot}"
+    if step.unknown:
+        return dead_lettered(Reason.UNKNOWN, CallUnknown(text, code=step.code), step.n, step.slot)
+    return dead_lettered(Reason.VENDOR, VendorFailed(text, code=step.code), step.n, step.slot)
 
 
 def _kind(snapshot: Snapshot) -> str:
@@ -188,17 +208,23 @@ async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Out
         return Leave()
     await services.ledger.write(run, Reopened.at(), Reopened())
     agreed = msgspec.structs.replace(snapshot, reopened=True)
-    return await _do(_decide(agreed, services), agreed, body, services)
+    return await _do_all(_decide(agreed, services), agreed, body, services)
 
 
-async def _look(jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -> Outcome:
+async def _look(slot: int, jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -> Outcome:
     recipe = known_recipe(_kind(snapshot), services.recipes)
     found = await look(snapshot.run, jobs, recipe, services)
     if winner := first_success(found):
-        return Next(Stage.COLLECT, Collect(winner), seq=snapshot.next_seq(Stage.COLLECT))
+        if winner.id and not is_complete(found[winner], recipe):
+            # Its time to show the rest is counted by the looks of a chain.
+            since = min(call.at for call in calls_of(snapshot.calls, slot))
+            return Next(Stage.POLL, Poll(jobs, int(since * 1000), slot=slot), seq=snapshot.next_seq(Stage.POLL, slot))
+        seq = snapshot.next_seq(Stage.COLLECT)
+        return await succeeded(snapshot.run, winner, found[winner], services, seq=seq)
     if all(status.state is JobState.WORKING for status in found.values()):
         return Leave()
-    left = await after_failure(snapshot.run, found, services)
+    left = await after_failure(snapshot.run, slot, found, services)
     if left.live or left.open:
         return Leave()
-    return dead_lettered(Reason.VENDOR, VendorFailed(f"paid call {left.n}", code=left.code), left.n)
+    text = f"paid call {left.n} of slot {slot}"
+    return dead_lettered(Reason.VENDOR, VendorFailed(text, code=left.code), left.n, slot)

@@ -86,7 +86,8 @@ async def _status(run: RunId, job: Job, recipe: Recipe, services: Services) -> J
     stored = await services.ledger.read(run, CallResult.at(job.slot, job.n))
     if stored is None:
         return JobStatus(JobState.WORKING)
-    return JobStatus(JobState.SUCCESS, tuple(JobFile(url, "") for url in stored.record.files))
+    files = tuple(JobFile(url, "") for url in stored.record.files)
+    return JobStatus(JobState.SUCCESS, files, usage=stored.record.usage)
 
 
 def _believed(job: Job, status: JobStatus) -> JobStatus:
@@ -106,7 +107,7 @@ def first_success(found: Mapping[Job, JobStatus]) -> Job | None:
 
 
 class After(msgspec.Struct, frozen=True):
-    """State of a run's paid calls after failed jobs were recorded."""
+    """State of a slot's paid calls after failed jobs were recorded."""
 
     live: tuple[PaidCall, ...]
     open: tuple[PaidCall, ...]
@@ -115,13 +116,13 @@ class After(msgspec.Struct, frozen=True):
     """Number of the call whose job failed last; 0 for none."""
 
 
-async def after_failure(run: RunId, found: Mapping[Job, JobStatus], services: Services) -> After:
-    """Record the end of every failed job, and return the calls that remain."""
+async def after_failure(run: RunId, slot: int, found: Mapping[Job, JobStatus], services: Services) -> After:
+    """Record the end of every failed job of a slot, and return the calls that remain."""
     code, n = Code.VENDOR_FAILED, 0
     for job, status in found.items():
         if status.state is JobState.FAILED:
             code, n = status.code, job.n
             await services.ledger.write(run, CallEnd.at(job.slot, n), CallEnd("failed", code))
             log.warning(Event.JOB_FAILED, job=job.id, n=n, code=code, reason=status.reason)
-    calls = await services.ledger.calls(run)
+    calls = await services.ledger.calls(run, slot)
     return After(live_jobs(calls), open_calls(calls), code, n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -75,10 +75,8 @@ async def finish(
     if verdict is None:
         return None
     delivered = await _delivered(run, services)
-    late: list[ScfWorkersError] = []
-    if verdict.status != "success":
-        late = [error for work in (_stop_jobs, _wipe) if (error := await _aside(work(run, services)))]
-    elif delivered is not None and delivered.contrary:
+    late = [error for work in await _cleaning(run, verdict, services) if (error := await _aside(work(run, services)))]
+    if verdict.status == "success" and delivered is not None and delivered.contrary:
         await _withdraw(run, verdict, services)
     if delivered is None or (again and not delivered.contrary):
         doubted = delivered is not None and delivered.conflict
@@ -87,6 +85,15 @@ async def finish(
             # Copies that a slower process has under way may land after the withdrawal.
             late.append(Outage(f"the results of {run.stem} were withdrawn", retry_after=_RECHECK_S))
     return late[0] if late else None
+
+
+async def _cleaning(
+    run: RunId, verdict: Verdict, services: Services
+) -> Sequence[Callable[[RunId, Services], Awaitable[None]]]:
+    """Return the parts of the cleaning up. The only call of a success with one slot has brought the results."""
+    if verdict.status != "success":
+        return _stop_jobs, _wipe
+    return (_stop_jobs,) if await _slots(run, services) > 1 else ()
 
 
 async def _tell(run: RunId, verdict: Verdict, services: Services, *, doubted: bool, resumed: bool) -> Answer:
@@ -212,12 +219,24 @@ async def _aside(work: Awaitable[None]) -> ScfWorkersError | None:
 
 
 async def _stop_jobs(run: RunId, services: Services) -> None:
-    """Stop what still runs at the vendor: every job is tried."""
-    live = [call for call in await services.ledger.calls(run) if call.live and call.job]
+    """Stop what still runs at the vendor, of slots without a good end: every job is tried."""
+    slots = await _slots(run, services)
+    good = {slot for slot, end in (await services.ledger.slot_ends(run, slots)).items() if end.good}
+    calls = await services.ledger.every_call(run, slots)
+    live = [call for call in calls if call.live and call.job and call.slot not in good]
     ends = await asyncio.gather(*(_cancel(run, call, services) for call in live), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
             raise end
+
+
+async def _slots(run: RunId, services: Services) -> int:
+    """Return the number of the run's slots; of one whose record cannot be read, the least."""
+    try:
+        accepted = await services.ledger.accepted(run)
+    except Permanent:
+        return 1
+    return accepted.slots if accepted else 1
 
 
 async def _wipe(run: RunId, services: Services) -> None:

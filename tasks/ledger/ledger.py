@@ -34,8 +34,11 @@ from tasks.ledger.records import (
     Delivered,
     Intent,
     JobId,
+    Prompted,
     ReopenDenied,
     Reopened,
+    SlotEnd,
+    Staged,
     Verdict,
     Waits,
     parse_name,
@@ -218,6 +221,28 @@ class Ledger:
             found.append(await self._call(run, slot, len(found) + 1, intent))
         return tuple(found)
 
+    async def every_call(self, run: RunId, slots: int) -> tuple[PaidCall, ...]:
+        """Return every paid call of a run.
+
+        Args:
+            run: the run.
+            slots: its number of slots.
+        """
+        async with Together() as group:
+            found = [group.create_task(self.calls(run, slot)) for slot in range(1, slots + 1)]
+        return tuple(call for calls in found for call in calls.result())
+
+    async def slot_ends(self, run: RunId, slots: int) -> dict[int, SlotEnd]:
+        """Return the ends of a run's slots, of those that have ended.
+
+        Args:
+            run: the run.
+            slots: its number of slots.
+        """
+        async with Together() as group:
+            reads = {slot: group.create_task(self.read(run, SlotEnd.at(slot))) for slot in range(1, slots + 1)}
+        return {slot: stored.record for slot, read in reads.items() if (stored := read.result())}
+
     async def call(self, run: RunId, slot: int, n: int) -> PaidCall | None:
         """Return one paid call; None if it was never begun."""
         intent = await self.read(run, Intent.at(slot, n))
@@ -243,25 +268,32 @@ class Ledger:
 
     async def snapshot(self, run: RunId) -> Snapshot:
         """Return the state of a run, as `next_step` needs it."""
+        accepted = await self.accepted(run)
+        slots = accepted.slots if accepted else 1
         async with Together() as group:
-            accepted = group.create_task(self.accepted(run))
             verdict = group.create_task(self.verdict(run))
             delivered = group.create_task(self.read(run, Delivered.at()))
             reopened = group.create_task(self.read(run, Reopened.at()))
             denied = group.create_task(self.read(run, ReopenDenied.at()))
             cleaned = group.create_task(self.read(run, Cleaned.at()))
-            calls = group.create_task(self.calls(run))
+            prompted = group.create_task(self.read(run, Prompted.at()))
+            calls = group.create_task(self.every_call(run, slots))
+            ends = group.create_task(self.slot_ends(run, slots))
+            staged = group.create_task(self.read(run, Staged.at()))
             begun = group.create_task(self._begun(run))
         return Snapshot(
             run=run,
-            accepted=accepted.result(),
+            accepted=accepted,
             verdict=verdict.result(),
             delivered=(found := delivered.result()) is not None,
             conflict=found is not None and found.record.conflict,
             reopened=reopened.result() is not None,
             reopen_denied=denied.result() is not None,
             cleaned=cleaned.result() is not None,
+            prompted=prompted.result() is not None,
             calls=calls.result(),
+            ends=ends.result(),
+            staged=staged.result() is not None,
             begun=begun.result(),
         )
 

@@ -149,6 +149,7 @@ class CallResult(OfCall, frozen=True):
 
     files: tuple[str, ...]
     """Short-lived URLs in the vendor's order; they are shown to no client."""
+    usage: Usage = Usage()
 
 
 class CallEnd(OfCall, frozen=True):
@@ -255,6 +256,8 @@ class Stopped(OfMessage, frozen=True):
     """Attempts that were spent."""
     n: int = 0
     """The paid call at fault; 0 for none."""
+    slot: int = 0
+    """The slot at fault, from 1; 0 for a fault of the whole run."""
 
 
 class Verdict(Once, frozen=True):
@@ -330,7 +333,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """When it was recorded, seconds since the epoch."""
     n: int = 0
     verdict: str = ""
-    """Decision of the failure function: reject (verdict `failed`), finish, or leave (record only)."""
+    """Decision of the failure function: fail (verdict `failed`), finish, leave (record only), wake (likewise, and look
+    at the run), or collect (enough slots are good without this one)."""
     detail: str = ""
     """The error's text, redacted and cut."""
     place: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from messages.keys import RunId
-from tasks.ledger.records import Accepted, CallEnd, Verdict
+from tasks.ledger.records import Accepted, CallEnd, SlotEnd, Verdict
 
-__all__ = ["Highest", "PaidCall", "Snapshot", "live_jobs", "open_calls"]
+__all__ = ["Highest", "PaidCall", "Snapshot", "calls_of", "live_jobs", "open_calls"]
 
 
 class PaidCall(msgspec.Struct, frozen=True):
@@ -59,7 +61,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     reopened: bool = False
     reopen_denied: bool = False
     cleaned: bool = False
+    prompted: bool = False
     calls: tuple[PaidCall, ...] = ()
+    """Paid calls of every slot."""
+    ends: Mapping[int, SlotEnd] = {}
+    """Slot -> its end, of those that have ended."""
+    staged: bool = False
     begun: tuple[Highest, ...] = ()
     """From a listing: a hint."""
 
@@ -71,6 +78,11 @@ class Snapshot(msgspec.Struct, frozen=True):
             slot: of generate and poll, from 1; 0 for the other stages.
         """
         return max((one.seq + 1 for one in self.begun if (one.stage, one.slot) == (stage, slot)), default=0)
+
+
+def calls_of(calls: tuple[PaidCall, ...], slot: int) -> tuple[PaidCall, ...]:
+    """Return the calls of one slot."""
+    return tuple(call for call in calls if call.slot == slot)
 
 
 def live_jobs(calls: tuple[PaidCall, ...]) -> tuple[PaidCall, ...]:

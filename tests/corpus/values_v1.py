@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
-from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
+from messages.bodies import Audit, Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Prompt, Reason, Stage, Wake
 from messages.codec import NO_ID, Header, Message, Priority, encode
 from messages.codes import Code
 from messages.signing import MessageKey, MessageKeys
+from services.vendors.usage import Usage
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     Accepted,
@@ -32,9 +33,13 @@ from tasks.ledger.records import (
     JobId,
     ManifestItem,
     Product,
+    Prompted,
     ReopenDenied,
     Reopened,
+    SlotEnd,
+    Staged,
     StagedFile,
+    StagedResult,
     Stopped,
     Verdict,
     Waits,
@@ -131,6 +136,10 @@ _UNSIGNED: Mapping[str, Message] = {
     ),
     "wake, by a webhook that knows no vendor": _message(Stage.WAKE, Wake("webhook", Job(1, "1912")), deadline=0),
     "wake, by a webhook that knows no label": _message(Stage.WAKE, Wake("webhook", Job(1, "1911")), deadline=0),
+    "prompt": _message(Stage.PROMPT, Prompt()),
+    "audit": _message(Stage.AUDIT, Audit(), seq=8),
+    "poll, results missing": _message(Stage.POLL, Poll((Job(1, "1910"),), _CREATED, short_since=_CREATED), seq=8),
+    "collect, of the run": _message(Stage.COLLECT, Collect()),
     "notify": _message(Stage.NOTIFY, Notify(_CREATED), seq=11, deadline=0, not_before=600_000),
     "notify, again": _message(Stage.NOTIFY, Notify(_CREATED, again=True), seq=11, deadline=0, not_before=600_000),
     "dead": _message(Stage.DEAD, _dead(), deadline=0, attempt=5),
@@ -173,9 +182,13 @@ _UNSIGNED: Mapping[str, Message] = {
 
 _NEWEST: Final = (
     "clean",
+    "prompt",
     "generate",
     "poll, with a key's label and its vendor",
+    "poll, results missing",
     "collect, with a key's label and its vendor",
+    "collect, of the run",
+    "audit",
     "wake, by a cancel",
     "notify, again",
     "dead, with the number of its record",
@@ -242,9 +255,31 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
     "refused": ReopenDenied(),
     "call-end, not accepted": CallEnd("not_accepted", Code.BUSY),
     "call-result": CallResult(("https://vendor.example/1.png",)),
+    "call-result, with usage": CallResult(("https://vendor.example/1.png",), Usage(pictures=1, tokens_out=16_280)),
+    "slot, good, with usage": SlotEnd(good=True, n=1, usage=Usage(coins=12.0, seconds=83.0)),
+    "slot, bad, by a code": SlotEnd(good=False, n=2, code="vendor_unknown"),
+    "staged, before its audit": Staged(
+        (StagedResult("staging/user_42/t1/0-0/n/frame_01.jpg", "aa", 4096, 2, "jpg"),), ("prompt_template",), "1910"
+    ),
+    "prompted, with usage": Prompted("穿风衣的模特", "model", Usage(tokens_in=900, tokens_out=120)),
+    "accepted, four slots": Accepted(
+        kind="photography",
+        params={"scene": "street", "count": 4},
+        inputs=(InputRef("input/user_42/t1/a.jpg", "aa", 1),),
+        created=1_763_888_400.25,
+        deadline=1_763_890_200.25,
+        vendor="ark",
+        slots=4,
+        enough=2,
+        last_call=1_763_890_000.25,
+    ),
+    "verdict, success with less": Verdict("success", "", (_ITEM,), "1910", ("fewer_results",)),
+    "verdict, success with a text": Verdict("success", text="穿风衣的模特"),
+    "verdict, failed, of this build": Verdict("failed", "timeout"),
     "collected": Collected((StagedFile("staging/user_42/t1/0-0/n/raw_01", "aa", 4096, "0123456789abcdef"),)),
     "waits": Waits("busy", 1_763_888_460.5, 1_763_888_400.5),
     "stopped": Stopped("attempts", "busy", "FetchFailed", "services.fetch.open", "503", 5),
+    "stopped, for a slot": Stopped("vendor", "vendor_failed", "VendorFailed", "", "", 1, 2, 3),
     "stopped, for a paid call": Stopped("vendor", "vendor_failed", "VendorFailed", "", "", 1, 2),
     "delivered, with what was said": Delivered(200, sent='{"status":"success"}', answered="{}"),
     "dead letter": DeadLetter(
@@ -293,6 +328,14 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
 
 SUPERSEDED: Final = (
     *_UNSIGNED,
+    "poll, with a key's label and its vendor, signed",
+    "accepted, with its vendor",
+    "verdict, success",
+    "verdict, failed",
+    "verdict, failed by a code of another build",
+    "verdict, cancelled",
+    "call-result",
+    "stopped, for a paid call",
     "delivered",
     "delivered, conflict",
     "delivered, not contrary",

@@ -75,9 +75,9 @@ async def test_one_error_in_two_places_is_two_groups_and_in_one_place_one(
 
     first = await letter_of(harness, KeyError("mp4"))
     again = await letter_of(harness, KeyError("gif"))
-    monkeypatch.setattr("consumers.stages.clean.audited", refuse)
+    monkeypatch.setattr("consumers.stages.clean.audit_staged", refuse)
     elsewhere = await letter_of(harness, KeyError("mp4"), "nothing")
-    assert elsewhere["place"] == "consumers.stages.clean.clean"
+    assert elsewhere["place"] == "consumers.stages.clean._results"
     assert first["error"] == elsewhere["error"]
     assert first["stage"] == elsewhere["stage"]
     assert first["place"] != elsewhere["place"]

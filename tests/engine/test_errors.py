@@ -173,7 +173,7 @@ async def test_attempts_spent_lead_through_a_dead_letter_to_failed_once(harness:
     assert [header.attempt for header in harness.sent(stage)] == [0, 1, 2, 3, 4]
     (letter,) = await harness.dead_letters()
     assert (letter["reason"], letter["stage"], letter["error"]) == ("attempts", stage, "Transient")
-    assert letter["verdict"] == "reject"
+    assert letter["verdict"] == "fail"
     assert harness.heard(run) == ["failed"]
     assert await harness.staged(run) == []
     assert await harness.outputs(run) == []
@@ -314,7 +314,7 @@ async def test_a_dead_letter_from_before_the_job_is_a_desk_record_only_while_the
     await harness.drain()
     await harness.promise(run, "success")
     (letter,) = await harness.dead_letters()
-    assert (letter["stage"], letter["verdict"]) == (stage, "leave")
+    assert (letter["stage"], letter["verdict"]) == (stage, "wake")
     assert harness.heard(run) == ["success"]
     assert len(harness.vendor.paid) == 1
 

@@ -41,7 +41,7 @@ async def test_a_large_input_goes_as_a_url_that_nobody_logs(harness: Harness, ca
     await harness.drain()
     await harness.promise(run, "success")
     assert isinstance(harness.vendor, Narrow)
-    url = harness.vendor.asked.values["photo"]
+    url = harness.vendor.asked.inputs["photo"]
     assert harness.vendor.uploads == []
     (product,) = (await harness.records(run))["cleaned"]["products"]
     body = await harness.data.visit(url)

@@ -150,7 +150,7 @@ async def test_a_conflict_of_our_success_withdraws_what_was_shown(harness: Harne
 async def test_a_conflict_of_our_failure_leaves_the_backends_word(harness: Harness) -> None:
     harness.vendor.plans.append(Plan(files=11))
     run = await harness.order()
-    await harness.pass_by("collect")
+    await harness.pass_by("poll")
     done = ReceivedCallback(
         path="",
         received=0,

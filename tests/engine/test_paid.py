@@ -288,7 +288,7 @@ async def test_the_webhook_between_unknown_and_failure_saves_the_run(harness: Ha
     await harness.wake(run, "webhook")
     await harness.drain()
     await harness.promise(run, "success")
-    assert [letter["verdict"] for letter in await harness.dead_letters()] == ["leave"]
+    assert [letter["verdict"] for letter in await harness.dead_letters()] == ["wake"]
 
 
 @pytest.mark.parametrize("stage", ["poll", "collect", "wake"])

@@ -54,7 +54,7 @@ async def test_both_inputs_go_to_the_vendor_by_their_names() -> None:
         await harness.drain()
         await harness.promise(run, "success")
         (request,) = harness.vendor.requests
-        assert dict(request.values) == {"person": "api/1", "garment": "api/2"}
+        assert dict(request.inputs) == {"person": "api/1", "garment": "api/2"}
 
 
 async def test_a_video_is_brought_home_as_it_is() -> None:

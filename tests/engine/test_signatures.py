@@ -89,7 +89,7 @@ async def test_a_key_of_a_webhook_is_believed_for_wakes_alone(harness: Harness) 
 async def test_what_a_newer_build_writes_is_put_back_as_it_came_and_waits_for_one(harness: Harness, newer: str) -> None:
     run = await harness.order("basic_clean")
     await harness.drain()
-    first = message(harness, "prompt" if newer == "stage" else "clean", run)
+    first = message(harness, "upscale" if newer == "stage" else "clean", run)
     if newer == "schema":
         first = msgspec.structs.replace(first, header=msgspec.structs.replace(first.header, version=SCHEMA + 1))
     # With a field more, which no build here would write.

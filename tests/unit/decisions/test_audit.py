@@ -6,14 +6,24 @@ from typing import Any
 
 import pytest
 
-from consumers.stages.audit import audited, is_blocked
+from consumers.stages.audit import audited, blocked_slots, is_blocked
 from messages.codes import Code
 from messages.errors import Rejected
+from messages.keys import RunId
+from recipes.model_pose12 import MODEL_POSE12
 from services.errors import AuditDown
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
 from tasks.context import Policy, Services
+from tasks.ledger.records import Accepted, StagedResult
+from tasks.run import Task
 
+TASK = Task(
+    RunId("u", "t"),
+    Accepted("model_pose12", {}, (), created=0.0, deadline=1.0, slots=3, enough=2),
+    MODEL_POSE12,
+    MODEL_POSE12.params(),
+)
 CLEAN = Result(violation=False, suspect=False, label="Normal", score=0)
 SUSPECT = Result(violation=False, suspect=True, label="Porn", score=70)
 VIOLATION = Result(violation=True, suspect=False, label="Porn", score=99)
@@ -57,7 +67,7 @@ async def store(services: Services, *keys: str) -> list[str]:
 
 async def test_clean_pictures_pass() -> None:
     out = outside({})
-    await audited(await store(out, "a", "b"), out)
+    await audited(await store(out, "a", "b"), out, block_suspect=True)
 
 
 @pytest.mark.parametrize("bad", ["a", "b", "c"])
@@ -65,17 +75,18 @@ async def test_one_bad_picture_of_several_is_enough(bad: str) -> None:
     out = outside({bad: VIOLATION})
     keys = await store(out, "a", "b", "c")
     with pytest.raises(Rejected, match=f"Porn in {bad}") as raised:
-        await audited(keys, out)
+        await audited(keys, out, block_suspect=True)
     assert raised.value.code is Code.CONTENT_VIOLATION
 
 
 async def test_a_suspect_is_blocked_unless_the_deployment_allows_it() -> None:
     strict, lenient = outside({"a": SUSPECT}), outside({"a": SUSPECT}, block_suspect=False)
-    await audited(await store(lenient, "a"), lenient)
-    with pytest.raises(Rejected):
-        await audited(await store(strict, "a"), strict)
+    for out, found in ((strict, {2: Code.CONTENT_VIOLATION}), (lenient, {})):
+        await store(out, "a", "b")
+        files = [StagedResult("a", "e", 1, 2), StagedResult("b", "e", 1, 3)]
+        assert await blocked_slots(files, TASK, out) == found
 
 
 async def test_an_audit_that_fails_is_no_pass() -> None:
     with pytest.raises(AuditDown):
-        await audited(["not/stored"], outside({}))
+        await audited(["not/stored"], outside({}), block_suspect=True)

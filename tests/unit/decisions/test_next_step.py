@@ -21,6 +21,7 @@ from tasks.next_step import (
     Expire,
     FinishRun,
     Look,
+    Needs,
     Nothing,
     Publish,
     Step,
@@ -81,8 +82,15 @@ SNAPSHOTS = [
     )
 ]
 
+
+def step_of(snapshot: Snapshot, *, vendor: bool | None) -> Step:
+    """The one step of a run with one slot."""
+    (step,) = next_step(snapshot, NOW, needs=None if vendor is None else Needs(vendor=vendor))
+    return step
+
+
 STATES: list[tuple[Snapshot, bool, Step]] = [
-    (snapshot, vendor, next_step(snapshot, NOW, vendor=vendor)) for snapshot in SNAPSHOTS for vendor in (False, True)
+    (snapshot, vendor, step_of(snapshot, vendor=vendor)) for snapshot in SNAPSHOTS for vendor in (False, True)
 ]
 
 
@@ -171,13 +179,13 @@ def test_with_a_vendor_the_ledger_says_where_the_run_is() -> None:
             continue
         calls = snapshot.calls
         if live_jobs(calls):
-            assert step == Look(live_jobs(calls))
+            assert step == Look(1, live_jobs(calls))
         elif calls == CALLS["open"]:
             assert isinstance(step, Nothing)
         elif calls == CALLS["old"]:
-            assert step == DeadCall(1, Code.VENDOR_UNKNOWN, unknown=True)
+            assert step == DeadCall(1, 1, Code.VENDOR_UNKNOWN, unknown=True)
         elif calls == CALLS["failed"]:
-            assert step == DeadCall(1, Code.CONTENT_VIOLATION, unknown=False)
+            assert step == DeadCall(1, 1, Code.CONTENT_VIOLATION, unknown=False)
         else:
             assert isinstance(step, Publish)
             assert step.stage is (Stage.GENERATE if snapshot.cleaned else Stage.CLEAN)
@@ -185,7 +193,7 @@ def test_with_a_vendor_the_ledger_says_where_the_run_is() -> None:
 
 def test_a_kind_that_this_build_does_not_know_is_ended_and_never_worked_on_or_sold_again() -> None:
     for snapshot in SNAPSHOTS:
-        known, step = next_step(snapshot, NOW, vendor=True), next_step(snapshot, NOW, vendor=None)
+        known, step = step_of(snapshot, vendor=True), step_of(snapshot, vendor=None)
         works = isinstance(known, Publish | Look | DeadCall | AskReopen)
         assert isinstance(step, AwaitBuild) or step == known
         if works:
@@ -201,7 +209,7 @@ def test_a_paid_call_is_asked_for_only_where_none_can_be_at_work() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     for snapshot, vendor, step in STATES[::97]:
-        assert next_step(snapshot, NOW, vendor=vendor) == step
+        assert step_of(snapshot, vendor=vendor) == step
 
 
 @pytest.mark.parametrize(

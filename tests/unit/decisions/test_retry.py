@@ -93,8 +93,8 @@ def test_the_other_classes_do_not_ask_for_the_attempt(attempt: int) -> None:
 @pytest.mark.parametrize(
     ("error", "attempt", "expected"),
     [
-        (BadPicture("x"), 0, Reject(Code.BAD_PICTURE, 3)),
-        (Rejected("x", code=Code.CONTENT_VIOLATION), 0, Reject(Code.CONTENT_VIOLATION, 3)),
+        (BadPicture("x"), 0, Reject(Code.BAD_PICTURE)),
+        (Rejected("x", code=Code.CONTENT_VIOLATION), 0, Reject(Code.CONTENT_VIOLATION)),
         (VendorRefused("x"), 0, dead(Reason.PERMANENT, "VendorRefused", Code.VENDOR_REFUSED)),
         (VendorRefused("x", code=Code.BAD_PICTURE), 0, dead(Reason.PERMANENT, "VendorRefused", Code.BAD_PICTURE)),
         (ResultUnusable("x"), LAST, dead(Reason.ATTEMPTS, "ResultUnusable", Code.VENDOR_FAILED)),
@@ -102,7 +102,7 @@ def test_the_other_classes_do_not_ask_for_the_attempt(attempt: int) -> None:
     ],
 )
 def test_what_the_dead_letter_or_the_verdict_says(error: Exception, attempt: int, expected: Outcome) -> None:
-    assert outcome_of(error, attempt, random.Random(1), n=3) == expected
+    assert outcome_of(error, attempt, random.Random(1)) == expected
 
 
 @given(RNGS, st.integers(0, LAST - 1), WAITS)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from consumers.engine.follow_up import LATE_FLOOR, follow
 from consumers.engine.limits import LIMITS, MARK_EVERY, PREPARE_LIMIT_S, SETTLE_LIMIT_S, is_marked, limit_of
 from consumers.engine.retry import JITTER
-from messages.bodies import Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Reason, Stage, Wake
+from messages.bodies import Audit, Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Prompt, Reason, Stage, Wake
 from messages.codec import SCHEMA, Header, Priority, decode, encode
 from messages.errors import Outage, Permanent
 from messages.keys import RunId
@@ -32,6 +32,8 @@ CREATED = 1_763_888_400_123
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 BODIES: dict[Stage, Body] = {
     Stage.CLEAN: Clean(),
+    Stage.PROMPT: Prompt(),
+    Stage.AUDIT: Audit(),
     Stage.GENERATE: Generate(),
     Stage.POLL: Poll((Job(1, "j"),), CREATED),
     Stage.COLLECT: Collect(Job(1, "j")),
@@ -129,12 +131,12 @@ def test_a_message_stays_with_its_run(stage: Stage) -> None:
 
 # ---- marks and limits ------------------------------------------------------------------------------------------------
 
-MARKED = {Stage.CLEAN, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY}
+MARKED = {Stage.CLEAN, Stage.PROMPT, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY}
 
 
 @pytest.mark.parametrize(("stage", "seq"), [*itertools.product(Stage, range(20))])
 def test_which_messages_are_marked(stage: Stage, seq: int) -> None:
-    expected = stage in MARKED or (stage is Stage.POLL and seq in {0, 8, 16})
+    expected = stage in MARKED or (stage in {Stage.POLL, Stage.AUDIT} and seq in {0, 8, 16})
     assert is_marked(header(stage=stage.value, seq=seq)) is expected
     assert MARK_EVERY == 8
 

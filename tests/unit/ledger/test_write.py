@@ -181,7 +181,14 @@ async def test_records_are_json_that_a_person_can_read(ledger: Ledger, objects: 
     content = await objects.get("ledger/u/t/0-0/verdict")
     assert content.info.content_type == "application/json"
     document = msgspec.json.decode(content.body)
-    assert document["record"] == {"status": "failed", "code": "timeout", "manifest": [], "job": ""}
+    assert document["record"] == {
+        "status": "failed",
+        "code": "timeout",
+        "manifest": [],
+        "job": "",
+        "degraded": [],
+        "text": "",
+    }
 
 
 async def test_a_record_of_a_newer_build_is_read_and_its_new_fields_are_skipped(

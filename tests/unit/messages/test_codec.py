@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from messages.bodies import (
     BODIES,
+    Audit,
     Body,
     Clean,
     Collect,
@@ -19,6 +20,7 @@ from messages.bodies import (
     Job,
     Notify,
     Poll,
+    Prompt,
     Reason,
     Stage,
     Wake,
@@ -35,9 +37,11 @@ JOBS = st.builds(Job, n=COUNTS, id=TEXTS)
 
 BODY_OF: dict[Stage, st.SearchStrategy[Body]] = {
     Stage.CLEAN: st.just(Clean()),
+    Stage.PROMPT: st.just(Prompt()),
+    Stage.AUDIT: st.just(Audit()),
     Stage.GENERATE: st.just(Generate()),
     Stage.POLL: st.builds(Poll, jobs=st.lists(JOBS, max_size=4).map(tuple), since=MILLIS),
-    Stage.COLLECT: st.builds(Collect, job=JOBS),
+    Stage.COLLECT: st.builds(Collect, job=st.none() | JOBS),
     Stage.WAKE: st.builds(Wake, why=TEXTS, job=st.none() | JOBS, since=MILLIS),
     Stage.NOTIFY: st.builds(Notify, since=MILLIS),
     Stage.DEAD: st.builds(
@@ -265,6 +269,7 @@ class NewPoll(msgspec.Struct, frozen=True, array_like=True):
     since: int
     unsaved: bool = False
     slot: int = 1
+    short_since: int = 0
     region: str = "gz"
 
 

@@ -109,7 +109,7 @@ def test_a_key_that_is_not_known_may_be_a_newer_ones() -> None:
     assert caught.value.created == GENERATE.header.created / 1000
 
 
-@pytest.mark.parametrize("change", [{"stage": "prompt"}, {"version": SCHEMA + 1}])
+@pytest.mark.parametrize("change", [{"stage": "upscale"}, {"version": SCHEMA + 1}])
 def test_a_stage_or_schema_that_is_not_known_may_be_a_newer_ones(change: dict[str, Any]) -> None:
     newer = Message(msgspec.structs.replace(GENERATE.header, **change), Clean())
     with pytest.raises(NewerMessage):

@@ -103,7 +103,7 @@ def test_a_webhook_with_its_own_key_signs_wakes_and_nothing_else() -> None:
     hook = open_keys(load_settings({"MESSAGE_KEYS": HOOK}), (Stage.WAKE,))
     workers = open_keys(load_settings({"MESSAGE_KEYS": f"{OLD},{HOOK}"}), Stage)
     assert decode(encode(WAKE, hook), workers) == WAKE
-    with pytest.raises(BadSettings, match=r"^no key in MESSAGE_KEYS may sign clean, generate, "):
+    with pytest.raises(BadSettings, match=r"^no key in MESSAGE_KEYS may sign clean, prompt, generate, "):
         open_keys(load_settings({"MESSAGE_KEYS": HOOK}), Stage)
 
 
