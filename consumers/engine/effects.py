@@ -139,7 +139,7 @@ class Effects:
         run, ledger = message.header.run_id, self._services.ledger
         slot, accepted = slot_of(message.body), await ledger.accepted(run)
         if slot is not None and accepted is not None:
-            outdated = not may_fail(await ledger.calls(run, slot), 0, before_job=True)
+            outdated = not may_fail(await ledger.calls(run, slot), ledger.now(), of_call=False)
         else:
             early = message.header.stage in BEFORE_CALLS and accepted is not None
             outdated = early and has_paid(await ledger.every_call(run, accepted.slots if accepted else 1))

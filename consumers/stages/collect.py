@@ -130,9 +130,10 @@ async def _bring_home(
 
     Files that are staged by an error's time are kept for the next try.
     """
+    last = _is_last(header, spare, task, services)
     try:
         async with asyncio.timeout(max(1.0, task.recipe.collect_limit_s - _LEAVE_S)):
-            lost = _given_up(await harvest.bring(wanted, spare=spare), spare, header)
+            lost = _given_up(await harvest.bring(wanted, spare=spare), spare, last=last)
             files = harvest.results({item.slot for item in wanted} - set(lost))
             blocked, broken = await _audit(files, task, services)
             for file in broken:
@@ -140,7 +141,7 @@ async def _bring_home(
             unusable = {
                 file.slot: ResultUnusable(f"{file.key} cannot be audited, and is no picture") for file in broken
             }
-            return _Brought(lost | _given_up(unusable, spare - len(lost), header), blocked)
+            return _Brought(lost | _given_up(unusable, spare - len(lost), last=last), blocked)
     except (Permanent, Rejected):
         raise
     except (Exception, asyncio.CancelledError):
@@ -164,24 +165,39 @@ async def _audit(
         return None, [file for file in at_fault if not await is_picture(file.key, services)]
 
 
-def _given_up(errors: Mapping[int, ScfWorkersError], spare: int, header: Header) -> dict[int, ScfWorkersError]:
-    """Return the slots that the run does without; raise the decisive error where another try may bring their files."""
-    lost = {slot: error for slot, error in errors.items() if _is_final(error, header)}
+def _given_up(errors: Mapping[int, ScfWorkersError], spare: int, *, last: bool) -> dict[int, ScfWorkersError]:
+    """Return the slots that the run does without.
+
+    Args:
+        errors: slot -> its error.
+        spare: slots that the run can do without.
+        last: whether this is the last try for slots that it can do without.
+
+    Raises:
+        messages.errors.ScfWorkersError: the decisive error, where another try may bring the files, or must.
+    """
+    lost = {slot: error for slot, error in errors.items() if last or _is_final(error)}
     waiting = [error for slot, error in errors.items() if slot not in lost]
     if len(lost) > spare or waiting:
         raise _decisive(waiting or [*lost.values()])
     return lost
 
 
-def _is_final(error: ScfWorkersError, header: Header) -> bool:
+def _is_final(error: ScfWorkersError) -> bool:
     """Return True if no later try brings the file."""
-    spent = error.retry is RetryClass.TRANSIENT and header.attempt + 1 >= MAX_ATTEMPTS
-    return spent or error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}
+    return error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}
+
+
+def _is_last(header: Header, spare: int, task: Task, services: Services) -> bool:
+    """Return True if slots that fail now are done without: attempts are spent, or the last call has passed."""
+    accepted = task.accepted
+    late = 0 < accepted.last_call <= services.ledger.now()
+    return spare > 0 and (late or header.attempt + 1 >= MAX_ATTEMPTS)
 
 
 def _decisive(errors: Sequence[ScfWorkersError]) -> ScfWorkersError:
     """Return a permanent error, else an outage, else one that spends an attempt."""
-    final = (error for error in errors if error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED})
+    final = (error for error in errors if _is_final(error))
     outage = (error for error in errors if error.retry is not RetryClass.TRANSIENT)
     return next(final, None) or next(outage, errors[0])
 

@@ -16,7 +16,7 @@ from messages.codec import MAX_COUNT, NO_ID, Header, Message, try_decode
 from messages.codes import code_of
 from messages.errors import RetryClass, ScfWorkersError
 from messages.keys import RunId, dead_key
-from tasks.calls.decide import BEFORE_CALLS, BEFORE_JOB, has_paid, may_fail
+from tasks.calls.decide import BEFORE_CALLS, has_paid, may_fail
 from tasks.context import Services
 from tasks.ledger.names import RecordName
 from tasks.ledger.records import Accepted, DeadLetter, SlotEnd, Stopped
@@ -25,10 +25,10 @@ from tasks.wakes import LETTER
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["failure", "identity_of", "is_before_job", "must_only_record", "record_of"]
+__all__ = ["failure", "identity_of", "must_only_record", "record_of"]
 
-_WHOLE_RUN: Final = (Reason.VENDOR, Reason.UNKNOWN)
-"""Reasons that concern the run, whatever message they were found with."""
+_OF_CALL: Final = (Reason.VENDOR, Reason.UNKNOWN)
+"""Reasons that are about a paid call, whatever message they were found with."""
 
 _ABOUT_SLOTS: Final = (Stage.GENERATE, Stage.POLL, Stage.WAKE)
 """Stages whose letters are about one slot."""
@@ -52,12 +52,7 @@ def must_only_record(stage: str, reason: str) -> bool:
     if reason == Reason.UNREADABLE or stage == Stage.NOTIFY:
         return True
     # A poll or a wake that fails by itself leaves the job as it is; the sweep looks again.
-    return stage in {Stage.POLL, Stage.WAKE} and reason not in _WHOLE_RUN
-
-
-def is_before_job(stage: str, reason: str) -> bool:
-    """Return True if any known job outdates the given-up message."""
-    return stage in BEFORE_JOB or reason == Reason.UNKNOWN
+    return stage in {Stage.POLL, Stage.WAKE} and reason not in _OF_CALL
 
 
 async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
@@ -108,14 +103,12 @@ async def _outcome(run: RunId, dead: Dead, services: Services) -> Outcome:
         paid = has_paid(await services.ledger.every_call(run, accepted.slots))
         return _WOKEN if paid else Fail(code_of(stopped.code))
     if stage in _ABOUT_SLOTS:
-        return await _end_slot(run, stopped.slot or max(1, dead.slot), dead, stopped, accepted, services)
+        return await _end_slot(run, stopped.slot or max(1, dead.slot), stopped, accepted, services)
     # Of collect and audit, after which no slot counts any more.
     return Fail(code_of(stopped.code))
 
 
-async def _end_slot(
-    run: RunId, slot: int, dead: Dead, stopped: Stopped, accepted: Accepted, services: Services
-) -> Outcome:
+async def _end_slot(run: RunId, slot: int, stopped: Stopped, accepted: Accepted, services: Services) -> Outcome:
     """End the slot at fault, unless it has ended, or a paid call has outdated the letter."""
     ledger = services.ledger
     if slot > accepted.slots:
@@ -123,8 +116,8 @@ async def _end_slot(
     if await ledger.read(run, SlotEnd.at(slot)) is not None:
         # An earlier try with this letter may have written it, and died.
         return after_slot(decide_run(accepted, await ledger.slot_ends(run, accepted.slots)), ledger.now())
-    before_job = is_before_job(dead.stage, stopped.reason)
-    if not may_fail(await ledger.calls(run, slot), stopped.n, before_job=before_job):
+    calls = await ledger.calls(run, slot)
+    if not may_fail(calls, ledger.now(), of_call=stopped.reason in _OF_CALL):
         return _WOKEN
     end = SlotEnd(good=False, n=stopped.n, code=code_of(stopped.code))
     return after_slot(await end_slot(run, slot, end, accepted, ledger), ledger.now())

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from consumers.engine.fan_in import after_slot
 from consumers.engine.limits import PREPARE_LIMIT_S, RESULT_SETTLE_LIMIT_S
 from consumers.engine.outcomes import Finish, Leave, Next, Outcome, Snooze, dead_lettered
 from consumers.engine.retry import OUTAGE_DELAY, OUTAGE_PAUSE, jittered
@@ -36,6 +37,7 @@ from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product, Prompted, SlotEnd, Staged
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
+from tasks.slots import decide_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
@@ -140,9 +142,8 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
     reached("generate.uploaded")
     if await services.ledger.verdict(task.run):
         return Finish()
-    if await _is_over(slot, task, services):
-        log.info(Event.MESSAGE_DROPPED, slot=slot, why="the slot has ended, or the run no longer waits for it")
-        return Leave()
+    if (over := await _over(slot, task, services)) is not None:
+        return over
     if services.ledger.now() >= task.accepted.deadline:
         # Nothing is paid for a run that is out of time. The copy, cut to the deadline, meets the gate that ends it.
         return Snooze(1.0)
@@ -221,13 +222,15 @@ async def _values(task: Task, services: Services) -> dict[str, str]:
     return values | {"prompt": prompted.record.text} if prompted else values
 
 
-async def _is_over(slot: int, task: Task, services: Services) -> bool:
-    """Return True if nothing may be paid for the slot any more."""
+async def _over(slot: int, task: Task, services: Services) -> Outcome | None:
+    """Return the outcome if nothing may be paid for the slot any more."""
     ledger, accepted = services.ledger, task.accepted
     if await ledger.read(task.run, SlotEnd.at(slot)) is not None:
-        return True
+        # Its writer may have died before it looked at the other slots.
+        return after_slot(decide_run(accepted, await ledger.slot_ends(task.run, accepted.slots)), ledger.now())
     # Where every slot is needed, nothing is staged before all have ended.
-    return accepted.enough < accepted.slots and await ledger.read(task.run, Staged.at()) is not None
+    staged = accepted.enough < accepted.slots and await ledger.read(task.run, Staged.at()) is not None
+    return Leave() if staged else None
 
 
 async def _not_accepted(slot: int, n: int, task: Task, services: Services, code: Code) -> None:

@@ -16,7 +16,6 @@ from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
 
 __all__ = [
     "BEFORE_CALLS",
-    "BEFORE_JOB",
     "Ended",
     "Lost",
     "MakeCall",
@@ -31,9 +30,6 @@ __all__ = [
 
 BEFORE_CALLS: Final = frozenset({Stage.CLEAN, Stage.PROMPT})
 """Stages of the whole run, whose errors no longer count once a paid call is alive."""
-
-BEFORE_JOB: Final = BEFORE_CALLS | {Stage.GENERATE}
-"""Stages whose errors no longer count once a job is known."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -89,18 +85,24 @@ def decide(calls: tuple[PaidCall, ...], now: float) -> PaidStep:
     return MakeCall(len(calls) + 1)
 
 
-def may_fail(calls: tuple[PaidCall, ...], n: int, *, before_job: bool) -> bool:
+def may_fail(calls: tuple[PaidCall, ...], now: float, *, of_call: bool) -> bool:
     """Return True if a slot may end badly because of one message.
+
+    By the ledger and the clock alone, and by the same decision as the next step's: where that waits or looks, nothing
+    has failed yet.
 
     Args:
         calls: every paid call of the slot.
-        n: the failed paid call; 0 for none.
-        before_job: the message belongs to a stage before the job (clean, generate): it is behind the ledger as soon as
-            any job is known.
+        now: seconds since the epoch, by the store's clock.
+        of_call: the message is about the bad end of a paid call: there must be one.
     """
-    live = {call.n for call in live_jobs(calls)}
-    open_ = {call.n for call in open_calls(calls)} - {n}
-    return not open_ and not (live if before_job else live - {n})
+    match decide(calls, now):
+        case Watch() | Wait():
+            return False
+        case Lost() | Ended():
+            return True
+        case MakeCall():
+            return not of_call
 
 
 def has_paid(calls: tuple[PaidCall, ...]) -> bool:

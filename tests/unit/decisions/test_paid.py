@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import msgspec
-import pytest
 
 from messages.codes import Code
 from tasks.calls.decide import Ended, Lost, MakeCall, PaidStep, Wait, Watch, decide, may_fail
@@ -125,23 +124,13 @@ def test_money_is_bounded_whatever_the_vendor_says() -> None:
     play((), 9)
 
 
-@pytest.mark.parametrize("before_job", [True, False])
-def test_a_run_is_failed_only_when_nothing_alive_could_still_bring_it_home(*, before_job: bool) -> None:
+def test_a_slot_fails_only_where_the_next_step_neither_waits_nor_looks() -> None:
     for calls in HISTORIES:
-        for n in range(len(calls) + 1):
-            others = [call for call in calls if call.n != n]
-            alive = live_jobs(calls) if before_job else [call for call in others if call.live]
-            expected = not alive and not any(call.open for call in others)
-            assert may_fail(calls, n, before_job=before_job) is expected
+        step = decide(calls, NOW)
+        assert may_fail(calls, NOW, of_call=False) is not isinstance(step, Wait | Watch)
+        assert may_fail(calls, NOW, of_call=True) is isinstance(step, Lost | Ended)
 
 
-def test_a_stage_before_the_job_is_stricter() -> None:
-    for calls in HISTORIES:
-        for n in range(len(calls) + 1):
-            if may_fail(calls, n, before_job=True):
-                assert may_fail(calls, n, before_job=False)
-
-
-def test_a_run_without_paid_calls_may_always_be_failed() -> None:
-    assert may_fail((), 0, before_job=True)
-    assert may_fail((), 0, before_job=False)
+def test_a_slot_without_paid_calls_fails_by_a_message_of_its_own_and_by_no_call() -> None:
+    assert may_fail((), NOW, of_call=False)
+    assert not may_fail((), NOW, of_call=True)

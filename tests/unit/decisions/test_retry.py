@@ -52,7 +52,7 @@ LAST = MAX_ATTEMPTS - 1
 
 def dead(reason: Reason, error: str, code: Code) -> DeadLettered:
     """A dead letter of an error that was not raised by any code of ours."""
-    return DeadLettered(reason, Fault(error, code, "x"), 3)
+    return DeadLettered(reason, Fault(error, code, "x"))
 
 
 def kind_of(error: Exception, attempt: int = 0) -> type[Outcome]:

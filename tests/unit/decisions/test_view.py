@@ -29,6 +29,7 @@ from tasks.ledger.records import (
     JobId,
     ManifestItem,
     Reopened,
+    SlotEnd,
     Stopped,
     Verdict,
     Waits,
@@ -125,15 +126,19 @@ def test_a_job_that_failed_leaves_the_run_where_a_call_would_be_made() -> None:
 def test_results_that_came_with_the_answer_are_brought_home_and_their_urls_are_not_shown() -> None:
     answered: list[Pair] = [*LIFE[:5], (CallResult.at(1, 1), CallResult(("https://vendor.example/1.png",)))]
     seen = view(*answered)
-    assert seen.stage is Stage.COLLECT
+    assert seen.stage is Stage.POLL
+    assert view(*answered, (SlotEnd.at(1), SlotEnd(good=True, n=1))).stage is Stage.COLLECT
     assert [call.answered for call in seen.calls] == [True]
     assert view(*answered, (CallEnd.at(1, 1), CallEnd("failed"))).stage is Stage.GENERATE
 
 
 def test_slots_that_a_run_needs_are_counted() -> None:
     slots: list[Pair] = [(Intent.at(1, 1), Intent("v", 1.0)), (Intent.at(3, 1), Intent("v", 1.0, "main"))]
-    seen = view(LIFE[0], *slots)
+    sold = msgspec.structs.replace(LIFE[0][1], slots=3, enough=2)
+    seen = view((LIFE[0][0], sold), *slots)
     assert seen.progress == Progress(0, 3)
+    ends: list[Pair] = [(SlotEnd.at(1), SlotEnd(good=True, n=1)), (SlotEnd.at(3), SlotEnd(good=False))]
+    assert view((LIFE[0][0], sold), *slots, *ends).progress == Progress(1, 3)
     assert [(call.slot, call.label) for call in seen.calls] == [(1, ""), (3, "main")]
 
 
