@@ -7,7 +7,7 @@ import msgspec
 __all__ = ["Usage"]
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Usage of a paid call; 0 where the vendor counts nothing of the sort."""
 
     coins: float = 0.0
