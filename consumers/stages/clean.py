@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from consumers.engine.outcomes import Outcome
-from consumers.stages.audit import audit_staged, audited
+from consumers.stages.audit import audit_staged, audited, audited_text
 from consumers.stages.fan_out import after_clean
 from messages.bodies import Clean
 from messages.codec import Header
@@ -37,8 +37,9 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
         products = await _products(task, services)
         if services.policy.audit_inputs:
             # Before the record: what is cleaned is paid for.
-            keys = [product.key for product in products]
-            await audited(keys, services, block_suspect=services.policy.block_suspect_inputs)
+            block = services.policy.block_suspect_inputs
+            await audited([product.key for product in products], services, block_suspect=block)
+            await audited_text(task.recipe.text(task.params), services, block_suspect=block)
             reached("clean.audited")
         await services.ledger.write(task.run, Cleaned.at(), Cleaned(products))
         reached("clean.cleaned")
