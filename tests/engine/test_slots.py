@@ -24,10 +24,10 @@ from tests.engine.standins import Create, InstantVendor, Plan
 
 KIND: Final = "model_pose12"
 SOME: Final = msgspec.structs.replace(
-    MODEL_POSE12, count=1, slots=lambda _: 4, enough=lambda _, __: 2, last_call_s=600.0, expected_s=60.0
+    MODEL_POSE12, count=1, slots=lambda _: 4, enough=lambda _, slots: min(2, slots), last_call_s=600.0, expected_s=60.0
 )
 """Four slots of a picture each, of which two are enough; the others are waited for until ten minutes have passed."""
-ALL: Final = msgspec.structs.replace(SOME, enough=lambda _, slots: slots, last_call_s=0.0)
+ALL: Final = msgspec.structs.replace(SOME, enough=MODEL_POSE12.enough, last_call_s=0.0)
 BAD: Final = Plan(end=JobState.FAILED)
 BLOCKED: Final = Result(violation=True, suspect=False, label="Porn", score=99)
 
