@@ -126,6 +126,7 @@ def test_a_certificate_that_is_not_trusted_is_said_to_be(pem: Path) -> None:
     assert found.remedy == "let it be of a public authority, and for the host in BACKEND_URL"
 
 
+@pytest.mark.slow
 def test_tls_to_a_port_without_it_and_the_other_way_round(pem: Path) -> None:
     async def plain() -> Finding:
         async with serving() as port:

@@ -21,6 +21,8 @@ from telemetry.redaction import register
 from telemetry.secrets import Secret
 from tests.telemetry.collectors import Received, dead_collector, grpc_collector, http_collector
 
+pytestmark = pytest.mark.slow
+
 VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER = "00-11f7651916cd43dd8448eb211c80319c-22ad6b7169203331-01"
 WELL = 10.0

@@ -10,6 +10,8 @@ import pytest
 from tests.conformance.brokers.environments import Environment, lasting, private, shared
 from tests.conformance.brokers.helpers import finish, holder, opened, publish_all, shows, within
 
+pytestmark = pytest.mark.slow
+
 
 @shared
 async def test_a_killed_holders_messages_go_to_a_waiting_consumer_at_once(environment: Environment) -> None:
