@@ -54,6 +54,10 @@ _Region = Annotated[
 _Label = Annotated[
     str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="up to 32 of a-z, 0-9, _ and -")
 ]
+_Model = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", description="up to 64 letters, digits and . _ -"),
+]
 _PulsarName = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z", description="letters, digits and . _ = : -")
 ]
@@ -145,6 +149,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Names the account of `RUNNINGHUB_API_KEY`: a new key of it keeps the label, another account gets another."""
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
+    ark_url: _Url = "https://ark.cn-beijing.volces.com"
+    """Host of Volcengine Ark; a key is valid in the region of its host only."""
+    ark_api_key: Secret = Secret("")
+    """Key of Ark."""
+    ark_label: _Label = "main"
+    """Names the account of `ARK_API_KEY`: a new key of it keeps the label, another account gets another."""
+    ark_model: _Model = "doubao-seedream-4-0-250828"
+    """Model, or endpoint (`ep-…`), of the kinds and tasks that name none; see docs/configuration.md."""
+    ark_watermark: bool = False
+    """Put Ark's own watermark on pictures."""
+    ark_inputs: Literal["url", "base64"] = "url"
+    """Way of the reference pictures to Ark: as presigned URLs, or inside the request (those over 10 MB as URLs)."""
     tokenhub_url: _Url = "https://tokenhub.tencentmaas.com/v1"
     """Base URL of the chat model: TokenHub, or another endpoint with OpenAI's form of chat completions."""
     tokenhub_model: str = ""

@@ -32,6 +32,7 @@ _URLS: Final = (
     "BACKEND_URL",
     "WEBHOOK_URL",
     "RUNNINGHUB_URL",
+    "ARK_URL",
     "TOKENHUB_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 )

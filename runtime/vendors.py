@@ -41,13 +41,15 @@ class VendorEntry(msgspec.Struct, frozen=True):
     """A vendor of this build."""
 
     package: str
-    """Its folder; the modules in it: `webhook` with `parse_webhook(body)`, and `checks` with `checks(vendor)`."""
+    """Its folder; the modules in it: `checks` with `checks(vendor)`, and, if it calls back, `webhook`."""
     open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
     """(settings, recipes of its kinds) -> its client; None if its key is not set."""
     address: Callable[[Settings], Address]
     """Address of its interface."""
     is_meant: Callable[[Settings], bool]
     """True if the settings name something of this vendor, its key or else."""
+    calls_back: bool = False
+    """True if it calls webhooks, whose bodies `parse_webhook(body)` of its module `webhook` reads."""
 
 
 class ChatEntry(msgspec.Struct, frozen=True):
@@ -92,9 +94,9 @@ def open_chats(settings: Settings) -> dict[str, ChatModel]:
 
 
 def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
-    """Return the job id in the body of a vendor's webhook call; None without one, or for an unknown vendor."""
+    """Return the job id in a webhook's body; None without one, or for a vendor that is unknown or calls no webhooks."""
     entry = VENDORS.get(vendor)
-    if entry is None:
+    if entry is None or not entry.calls_back:
         return None
     found: str | None = import_module(f"{entry.package}.webhook").parse_webhook(body)
     return found
@@ -152,6 +154,24 @@ def _workflow(path: Path, recipe: Recipe, form: type[Any]) -> Any:  # noqa: ANN4
     return workflow
 
 
+def _ark(settings: Settings, _: Mapping[str, Recipe]) -> Vendor | None:
+    if not settings.ark_api_key:
+        return None
+    from services.vendors.ark.client import Ark
+
+    try:
+        return Ark(
+            base_url=settings.ark_url,
+            api_key=settings.ark_api_key,
+            label=settings.ark_label,
+            model=settings.ark_model,
+            watermark=settings.ark_watermark,
+            inputs=settings.ark_inputs,
+        )
+    except Permanent as error:
+        raise BadSettings(f"ARK_URL or ARK_API_KEY cannot be used: {error}") from error
+
+
 def _is_runninghub_meant(settings: Settings) -> bool:
     return bool(settings.runninghub_api_key or settings.runninghub_workflows)
 
@@ -163,7 +183,14 @@ VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
             _runninghub,
             lambda settings: Address(settings.runninghub_url, "RUNNINGHUB_URL"),
             _is_runninghub_meant,
-        )
+            calls_back=True,
+        ),
+        "ark": VendorEntry(
+            "services.vendors.ark",
+            _ark,
+            lambda settings: Address(settings.ark_url, "ARK_URL"),
+            lambda settings: bool(settings.ark_api_key),
+        ),
     }
 )
 """Vendors by the name that recipes use."""

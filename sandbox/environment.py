@@ -9,10 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import httpx
 
+from sandbox.ark.app import create_app as ark_app
+from sandbox.ark.model import KeyLimits as ArkKeyLimits
 from sandbox.backend.app import create_app as backend_app
 from sandbox.cos.app import create_app as cos_app
 from sandbox.cos.events import CommandSink, CosEvent, Sink, UrlSink
@@ -51,15 +53,15 @@ class Handlers(NamedTuple):
 
 
 class Sandbox:
-    """COS with CI, RunningHub, TokenHub, the backend, and the Function URL that RunningHub calls.
+    """COS with CI, RunningHub, Ark, TokenHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
         data: data directory of the stand-ins and of the broker.
         handlers: commands of the product's functions.
         event_url: URL to post COS events to; empty runs the handler as a command.
-        duration_s: duration of a vendor's job, in seconds.
-        concurrent: number of jobs the vendor runs at once.
-        webhook: give the vendor a webhook URL.
+        duration_s: duration of a vendor's job or picture, in seconds.
+        concurrent: number of jobs RunningHub runs at once.
+        webhook: give RunningHub a webhook URL.
         broker: variables of another broker than a file in the data directory.
     """
 
@@ -97,6 +99,9 @@ class Sandbox:
                 data_dir=data / "runninghub",
                 duration_s=duration_s,
             )
+        )
+        self._ark = Server(
+            ark_app(api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s)
         )
         self._tokenhub = Server(tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,)))
         self._backend = Server(
@@ -137,12 +142,12 @@ class Sandbox:
         """Return the backend's quota account."""
         return self._ask(self._backend, f"/_sandbox/quota?task_id={task}")
 
-    def vendor_stats(self) -> dict[str, Any]:
-        """Return the vendor's counts and jobs."""
-        return self._ask(self._runninghub, "/_sandbox/stats")
+    def vendor_stats(self, vendor: Literal["runninghub", "ark"] = "runninghub") -> dict[str, Any]:
+        """Return a vendor's counts, and everything it was paid for."""
+        return self._ask(self._ark if vendor == "ark" else self._runninghub, "/_sandbox/stats")
 
     def arm(self, stand_in: str, fault: Mapping[str, object]) -> None:
-        """Arm a fault of `cos`, `runninghub`, `tokenhub` or `backend`."""
+        """Arm a fault of `cos`, `runninghub`, `ark`, `tokenhub` or `backend`."""
         server: Server = getattr(self, f"_{stand_in}")
         httpx.post(f"{server.url}/_sandbox/faults", json=dict(fault), trust_env=False).raise_for_status()
 
@@ -156,7 +161,7 @@ class Sandbox:
 
     @property
     def _servers(self) -> tuple[Server, ...]:
-        return (self._cos, self._runninghub, self._tokenhub, self._gateway, self._backend)
+        return (self._cos, self._runninghub, self._ark, self._tokenhub, self._gateway, self._backend)
 
     @staticmethod
     def _ask(server: Server, path: str) -> dict[str, Any]:
@@ -186,12 +191,14 @@ class Sandbox:
             "RUNNINGHUB_URL": self._runninghub.url,
             "RUNNINGHUB_API_KEY": self._secrets["runninghub"],
             "RUNNINGHUB_WORKFLOWS": str(_WORKFLOWS),
+            "ARK_URL": self._ark.url,
+            "ARK_API_KEY": self._secrets["ark"],
             "TOKENHUB_URL": f"{self._tokenhub.url}/v1",
             "TOKENHUB_API_KEY": self._secrets["tokenhub"],
             "TOKENHUB_MODEL": _CHAT_MODEL,
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
-            "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port}",
+            "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port},127.0.0.1:{self._ark.port}",
         }
 
 
@@ -203,10 +210,8 @@ def _is_inherited(name: str) -> bool:
 def _load_secrets(path: Path) -> dict[str, str]:
     """Load or create the keys of the stand-ins, which are kept so that a restart can verify signatures."""
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    made = {
-        name: secrets.token_hex(24)
-        for name in ("secret_key", "callback", "ticket", "webhook", "message", "runninghub", "tokenhub")
-    }
+    names = ("secret_key", "callback", "ticket", "webhook", "message", "runninghub", "ark", "tokenhub")
+    made = {name: secrets.token_hex(24) for name in names}
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
     if made.keys() - kept.keys():
         path.touch(mode=0o600)

@@ -133,6 +133,10 @@ class Event(StrEnum):
         "store.refused",
         "COS rejects this machine, or one of its calls; the affected tasks wait: an alarm",
     )
+    VENDOR_ACCOUNT = (
+        "vendor.account",
+        "a vendor refuses what only a person can mend: its key, our funds, a spend cap, a model: an alarm",
+    )
     VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its tasks wait: an alarm"
 
     SWEEP_DONE = "sweep.done", "a sweep has read the backend's list of unfinished tasks"

@@ -58,6 +58,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "slot": "slot of a paid call: its number among those that a run needs at once, from 1",
         "n": "number of the paid call in its slot",
         "job": "the vendor's id of a job",
+        "vendor_code": "the vendor's own code of an error",
         "state": "state of a job: working, success or failed",
         "cost": "cost of a job, as the vendor reports it",
         "reason": "why a message became a dead letter, or a job failed (the vendor's text)",

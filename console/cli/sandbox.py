@@ -18,7 +18,7 @@ from sandbox.environment import Sandbox
 
 __all__ = ["run_sandbox"]
 
-_SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "TOKENHUB_URL", "BACKEND_URL", "BROKER_URL")
+_SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "BACKEND_URL", "BROKER_URL")
 
 
 def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> None:

@@ -6,9 +6,9 @@ import hashlib
 import hmac
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from sandbox.armed import ArmedFaults
 from sandbox.runninghub.model import Failure, Fault, Job, KeyLimits, Refusal, Shape, Upload
 
 __all__ = ["Core", "Node", "ResultFile"]
@@ -29,24 +29,6 @@ class ResultFile(NamedTuple):
 
     url: str
     node: str
-
-
-@dataclass
-class _Armed:
-    """Armed fault and its remaining use."""
-
-    fault: Fault
-    left: int
-    until: float | None = None
-    """End of a fault with a duration, set when it first occurs."""
-
-    def strikes(self, now: float) -> bool:
-        """Return True if the fault affects a call now, and use it up once."""
-        if self.fault.seconds:
-            self.until = now + self.fault.seconds if self.until is None else self.until
-            return now < self.until
-        self.left -= 1
-        return self.left >= 0
 
 
 class Core:
@@ -77,7 +59,7 @@ class Core:
         self._workflows = workflows
         self._duration = duration_s
         self._ttl = url_ttl_s
-        self._faults: list[_Armed] = []
+        self._faults = ArmedFaults[Fault](clock)
         self._jobs: dict[str, Job] = {}
         self._uploads: dict[tuple[str, str], Upload] = {}
         self._tokens: dict[str, tuple[Job, int]] = {}
@@ -87,7 +69,7 @@ class Core:
 
     def arm(self, fault: Fault) -> None:
         """Arm a fault; callable from any thread."""
-        self._faults.append(_Armed(fault, fault.times))
+        self._faults.arm(fault)
 
     def disarm(self) -> None:
         """Disarm all faults."""
@@ -95,8 +77,7 @@ class Core:
 
     def take(self, on: str) -> Fault | None:
         """Use up and return the oldest fault for this call, if there is one."""
-        now = self.clock()
-        return next((armed.fault for armed in self._faults if armed.fault.on == on and armed.strikes(now)), None)
+        return self._faults.take(on)
 
     def count(self, what: str) -> None:
         """Count a call for the statistics."""

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from sandbox.spoiled_files import FILE_FAULTS
+
 __all__ = [
     "DEMO_WORKFLOWS",
     "DEMO_WORKFLOW_ID",
@@ -58,7 +60,7 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "queue": _ANSWERS,
     "cancel": _ANSWERS,
     "job": frozenset({"fail", "violate", "short", "late"}),
-    "file": frozenset({"missing", "expired", "error", "html", "huge", "endless", "cut"}),
+    "file": FILE_FAULTS,
     "webhook": frozenset({"late", "twice", "never", "early", "forged"}),
 }
 
@@ -112,8 +114,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     - Of a create also: `no_id` (success without an id), `tips` (node errors beside the id), `number` (id as a number).
     - Of a query also: `expired_urls`, and in v1 `null` (code 0 without data, an older answer for a running job).
     - Of a job: `fail` (with `code`, or 805), `violate` (1501), `short` (one picture less), `late` (5 times as long).
-    - Of a file: `missing` (404), `expired` (403), `error`, `html`, `huge` (5 GiB by its header),
-      `endless` (no length), `cut`.
+    - Of a file: see `sandbox.spoiled_files.FILE_FAULTS`.
     - Of a webhook: `late`, `twice`, `never`, `early` (before the create is answered), `forged`.
     """
     code: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
+
+from sandbox.armed import ArmedFaults
 
 __all__ = ["ERRORS", "Core", "Fault", "Refused"]
 
@@ -78,20 +79,6 @@ class Refused(Exception):
         self.message = message or ERRORS[code][2]
 
 
-@dataclass
-class _Armed:
-    fault: Fault
-    left: int
-    until: float | None = None
-
-    def strikes(self, now: float) -> bool:
-        if self.fault.seconds:
-            self.until = now + self.fault.seconds if self.until is None else self.until
-            return now < self.until
-        self.left -= 1
-        return self.left >= 0
-
-
 class Core:
     """Keys, models, faults, and what was asked.
 
@@ -108,11 +95,11 @@ class Core:
         self.asked: list[dict[str, Any]] = []
         """Model, texts, pictures (bytes and sizes) and answer of each question that was answered."""
         self.refused = 0
-        self._faults: list[_Armed] = []
+        self._faults = ArmedFaults[Fault](self._now)
 
     def arm(self, fault: Fault) -> None:
         """Arm a fault; callable from any thread."""
-        self._faults.append(_Armed(fault, fault.times))
+        self._faults.arm(fault)
 
     def disarm(self) -> None:
         """Disarm all faults."""
@@ -120,8 +107,10 @@ class Core:
 
     def take(self) -> Fault | None:
         """Use up and return the oldest fault, if there is one."""
-        now = self.clock()
-        return next((armed.fault for armed in self._faults if armed.strikes(now)), None)
+        return self._faults.take("ask")
+
+    def _now(self) -> float:
+        return self.clock()
 
     def stats(self) -> dict[str, Any]:
         """Return counts, and every question that was answered."""

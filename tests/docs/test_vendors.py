@@ -1,16 +1,21 @@
-"""docs/reference/ against the code, and every page that the code cites against the pages there are."""
+"""docs/reference/ against the code: codes, hosts, rules of models; and every page that the code cites."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from services.vendors.ark.client import RESULT_HOSTS as ARK_HOSTS
+from services.vendors.ark.codes import CODES as ARK_CODES
+from services.vendors.ark.models import MODELS
+from services.vendors.on_create import HTTP_ON_CREATE, OnCreate
 from services.vendors.runninghub.client import RESULT_HOSTS
-from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate
+from services.vendors.runninghub.codes import CODES
 from services.vendors.tokenhub import codes as tokenhub
 from tests.docs.pages import ROOT, text_of
 
 PAGE: Final = text_of("docs/reference/vendors.md")
+ARK: Final = text_of("docs/reference/ark.md")
 TOKENHUB: Final = text_of("docs/reference/tokenhub.md")
 CODE: Final = (
     "consumers",
@@ -56,6 +61,36 @@ def test_the_statuses_that_prove_something_are_those_of_the_code() -> None:
 def test_the_hosts_of_results_are_named() -> None:
     for host in RESULT_HOSTS:
         assert host.removeprefix("*.").partition(".cos.")[0] in PAGE
+
+
+def test_every_code_of_ark_is_in_its_table_with_what_it_means_for_a_create() -> None:
+    rows = re.findall(r"^\| (`[\w.`, ]+`) \| ([^|]+) \| (full|refused|unknown) \|$", ARK, re.MULTILINE)
+    reported = [
+        (code, OnCreate(meaning), "alarm" in subject)
+        for codes, subject, meaning in rows
+        for code in re.findall(r"[\w.]+", codes)
+    ]
+    assert len(reported) == len({code for code, _, _ in reported})
+    assert set(reported) == {(code, meaning.create, meaning.alarm) for code, meaning in ARK_CODES.items()}
+
+
+def test_the_rules_of_arks_models_are_in_its_table() -> None:
+    row = r"^\| ([45]-[\w-]+) \| ([\dK, ]+) \| (\d+) to (\d+) \| (\d+) \| ([a-z, ]+) \|$"
+    reported = {
+        family: (set(names.split(", ")), int(least), int(most), int(references), set(formats.split(", ")))
+        for family, names, least, most, references, formats in re.findall(row, ARK, re.MULTILINE)
+    }
+    assert reported == {
+        family: (set(rules.names), rules.least_pixels, rules.most_pixels, rules.references, set(rules.formats))
+        for family, rules in MODELS.items()
+    }
+
+
+def test_the_hosts_of_arks_results_are_named() -> None:
+    for host in ARK_HOSTS:
+        bucket, _, rest = host.partition(".")
+        assert f"`{bucket}`" in ARK
+        assert rest in ARK
 
 
 def test_a_page_that_the_code_cites_is_there() -> None:

@@ -80,6 +80,12 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
         {"RUNNINGHUB_WORKFLOWS": "/nowhere"},
         {"RUNNINGHUB_WORKFLOWS": __file__},
     ),
+    "ARK_URL": ({"ARK_URL": "nonsense"}, {"ARK_URL": "http://127.0.0.1:9"}),
+    "ARK_API_KEY": ({"ARK_API_KEY": "wrong-key"}, {"ARK_API_KEY_FILE": "/nowhere/key"}),
+    "ARK_LABEL": ({"ARK_LABEL": "Our Account"},),
+    "ARK_MODEL": ({"ARK_MODEL": "a model"},),
+    "ARK_WATERMARK": ({"ARK_WATERMARK": "perhaps"},),
+    "ARK_INPUTS": ({"ARK_INPUTS": "letters"},),
     "TOKENHUB_URL": ({"TOKENHUB_URL": "nonsense"}, {"TOKENHUB_URL": "http://127.0.0.1:9"}),
     "TOKENHUB_MODEL": ({"TOKENHUB_MODEL": ""}, {"TOKENHUB_MODEL": "another"}),
     "TOKENHUB_API_KEY": ({"TOKENHUB_API_KEY": "wrong-key"}, {"TOKENHUB_API_KEY": ""}),
@@ -146,7 +152,7 @@ def test_a_sound_deployment_is_all_well(sandbox: Sandbox) -> None:
     found = _examine(sandbox.environ)
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
-    assert {"webhook", "runninghub", "tickets"} <= set(found)
+    assert {"webhook", "runninghub", "ark", "tickets"} <= set(found)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -194,6 +200,10 @@ def test_topics_that_exist_are_well(sandbox: Sandbox) -> None:
 
 def test_the_vendors_older_interface_is_well_too(sandbox: Sandbox) -> None:
     assert _bad({**_silent(sandbox), "RUNNINGHUB_API": "v1"}) == []
+
+
+def test_a_vendor_that_is_not_meant_is_not_examined(sandbox: Sandbox) -> None:
+    assert "ark" not in _examine({**_silent(sandbox), "ARK_API_KEY": ""})
 
 
 def test_every_variable_is_broken_here() -> None:
@@ -268,15 +278,14 @@ def test_on_the_platform_sandbox_settings_are_refused(sandbox: Sandbox) -> None:
         finding.name for finding in _bad({**sandbox.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     }
     refused = ("ENVIRONMENT", "COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
-    assert {
-        f"{name} on SCF" for name in (*refused, "BACKEND_URL", "RUNNINGHUB_URL", "TOKENHUB_URL", "WEBHOOK_URL")
-    } == bad
+    urls = ("BACKEND_URL", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "WEBHOOK_URL")
+    assert {f"{name} on SCF" for name in (*refused, *urls)} == bad
 
 
 def test_no_secret_is_in_what_it_says(sandbox: Sandbox) -> None:
     found = _examine({**sandbox.environ, "INTERNAL_CALLBACK_SECRET": "planted-secret-of-enough-bytes-for-all"})
     reported = " ".join(f"{finding.detail} {finding.remedy}" for finding in found.values())
-    for name in ("TENCENTCLOUD_SECRET_KEY", "TICKET_SECRET", "RUNNINGHUB_API_KEY"):
+    for name in ("TENCENTCLOUD_SECRET_KEY", "TICKET_SECRET", "RUNNINGHUB_API_KEY", "ARK_API_KEY"):
         assert sandbox.environ[name] not in reported
     assert "planted-secret" not in reported
 

@@ -221,6 +221,7 @@ CLOSED: Mapping[str, str] = {
     "backend": "BACKEND_URL",
     "webhook": "WEBHOOK_URL",
     "runninghub": "RUNNINGHUB_URL",
+    "ark": "ARK_URL",
     "tokenhub": "TOKENHUB_URL",
 }
 

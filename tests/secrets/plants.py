@@ -18,6 +18,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "TICKET_SECRET": "plantedTicketKey+b6/Nf3Gw8Jc5Re0Ua2Oi9==",
     "WEBHOOK_SECRET": "plantedWebhook/e7Yh4+Tb1Kx9Md3Sf6Qg==",
     "RUNNINGHUB_API_KEY": "c0ffee11plantedrunninghub22decade33",
+    "ARK_API_KEY": "plantedArk7-c0ffee-44be-9d11-e0f1a2b3c4d5",
     "TOKENHUB_API_KEY": "sk-plantedTokenHub77c0ffee55decade99",
     "MESSAGE_KEYS": "k1:*:plantedMessageKey/q8Hs5+Vd2Jn7Zc4Wb9Ey==",
     "BROKER_TOKEN": "eyJplantedBroker.eyJplantedClaims.plantedBrokerSeal6Vw",

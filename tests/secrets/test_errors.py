@@ -19,6 +19,7 @@ from services.errors import FetchRefused
 from services.fetch import Fetcher
 from services.objects.cos import CosObjects, Credentials
 from services.objects.port import PictureRule
+from services.vendors.ark.client import Ark
 from services.vendors.port import JobRequest, JobState
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from tasks.calls.webhook_paths import Webhooks
@@ -63,6 +64,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
         workflows={"k": Workflow(workflow_id="1", inputs={"photo": node})},
         timeout=5,
     )
+    ark = Ark(base_url=url, api_key=secret("ARK_API_KEY"), model="doubao-seedream-4-0-250828", timeout=5)
     fetcher = Fetcher(
         allowed_hosts=frozenset(), allow_private=frozenset({url.partition("//")[2]}), max_bytes=1 << 20, timeout=5
     )
@@ -73,6 +75,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
     plants.add("a result's signature", SIGNED)
     callback = Callback(task="t1", status="failed", message="生成超时", code="timeout")
     order = JobRequest("k", {"photo": "api/1"}, webhook=hook)
+    drawn = JobRequest("k", {"photo": presigned}, {"prompt": "a dress"}, webhook=hook)
     try:
         yield {
             "cos.put": lambda: cos.put("input/u1/t1/original.jpg", b"x", meta={"ticket": plants.values["the ticket"]}),
@@ -95,11 +98,13 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
             "vendor.create": lambda: vendor.create(order, timeout=5),
             "vendor.query": lambda: vendor.query("1", kind="k"),
             "vendor.cancel": lambda: vendor.cancel("1"),
+            "ark.room": ark.check_room,
+            "ark.create": lambda: ark.create(drawn, timeout=5),
             "fetch": lambda: _read(fetcher.open(f"{url}/result.jpg?sign={SIGNED}")),
             "fetch of a presigned URL": lambda: _read(fetcher.open(f"{url}/{presigned.partition('/b-')[2]}")),
         }
     finally:
-        for client in (cos, backend, vendor, fetcher):
+        for client in (cos, backend, vendor, ark, fetcher):
             await client.close()
 
 
@@ -139,7 +144,13 @@ def test_no_client_repeats_what_a_server_throws_back(mode: Mode, plants: Plants,
         found = asyncio.run(play(server.url))
         heard = b"\n".join(server.heard)
     # The secrets were on the wire, so a server could throw them back: else this test shows nothing.
-    for name in ("RUNNINGHUB_API_KEY", "TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SESSIONTOKEN", "the ticket"):
+    for name in (
+        "RUNNINGHUB_API_KEY",
+        "ARK_API_KEY",
+        "TENCENTCLOUD_SECRETID",
+        "TENCENTCLOUD_SESSIONTOKEN",
+        "the ticket",
+    ):
         assert plants.values[name].encode() in heard
     assert "a COS signature" in plants.in_(heard)
     assert sum(isinstance(value, Exception) for value in found.values()) > (0 if mode == "fine" else 15)

@@ -107,6 +107,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         "ticket": "TICKET_SECRET",
         "webhook": "WEBHOOK_SECRET",
         "runninghub": "RUNNINGHUB_API_KEY",
+        "ark": "ARK_API_KEY",
         "tokenhub": "TOKENHUB_API_KEY",
     }
     planted = {name: ENVIRONMENT[variable] for name, variable in names.items()}

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from messages.codes import Code
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.vendors.http import ApiResponse
+from services.vendors.on_create import HTTP_ON_CREATE, OnCreate
 from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.reading import as_list, as_map, as_number, as_text, decode_object, redacted
-from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, UNLISTED, Meaning, OnCreate, OnQuery, OnUpload
+from services.vendors.runninghub.codes import CODES, UNLISTED, Meaning, OnQuery, OnUpload
 from services.vendors.usage import Usage
 
 __all__ = [

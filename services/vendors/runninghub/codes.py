@@ -13,19 +13,9 @@ from typing import Final
 import msgspec
 
 from messages.codes import Code
+from services.vendors.on_create import OnCreate
 
-__all__ = ["CODES", "HTTP_ON_CREATE", "UNLISTED", "Meaning", "OnCreate", "OnQuery", "OnUpload"]
-
-
-class OnCreate(StrEnum):
-    """Meaning of a code in the answer to a paid create."""
-
-    FULL = "full"
-    """Not accepted; the same call may be accepted later."""
-    REFUSED = "refused"
-    """Not accepted, and never will be."""
-    UNKNOWN = "unknown"
-    """A job may exist or not."""
+__all__ = ["CODES", "UNLISTED", "Meaning", "OnQuery", "OnUpload"]
 
 
 class OnQuery(StrEnum):
@@ -154,9 +144,3 @@ CODES: Final[Mapping[str, Meaning]] = {
 
 UNLISTED: Final = _server("unlisted")
 """Any other code."""
-
-HTTP_ON_CREATE: Final[Mapping[int, OnCreate]] = {
-    **dict.fromkeys((401, 402, 403, 429), OnCreate.FULL),
-    **dict.fromkeys((400, 404, 405, 410, 413, 414, 415, 422, 431), OnCreate.REFUSED),
-}
-"""Statuses that prove that a create was not accepted (docs/reference/vendors.md); any other but 200 proves nothing."""

@@ -16,6 +16,7 @@ from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_
 from sandbox.server import Server
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from telemetry.secrets import Secret
+from tests.support.leap import holding_back
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OTHER_KEY = "ffffffff4b5a69788796a5b4c3d2ffff"
@@ -61,31 +62,10 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
     clock = Clock()
     server, core = serve(tmp_path / "standin", clock)
     found = StandIn(server, core, clock)
-    hold = handlers.wait_for_disconnect
-
-    async def hold_back(request: Any) -> Any:
-        leaping = asyncio.create_task(leap(found.caller)) if found.caller else None
-        try:
-            return await hold(request)
-        finally:
-            if leaping:
-                leaping.cancel()
-
-    monkeypatch.setattr(handlers, "wait_for_disconnect", hold_back)
+    held = holding_back(handlers.wait_for_disconnect, lambda: found.caller)
+    monkeypatch.setattr(handlers, "wait_for_disconnect", held)
     with server:
         yield found
-
-
-async def leap(loop: Any) -> None:
-    """Set a loop's clock ahead again and again: whatever limit runs is over."""
-    while True:
-        loop.call_soon_threadsafe(_set_ahead, loop)
-        await asyncio.sleep(0.01)
-
-
-def _set_ahead(loop: Any) -> None:
-    before = loop.time
-    loop.time = lambda: before() + 60.0
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from messages.codes import Code
 from messages.errors import ScfWorkersError
 from services.errors import CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.vendors.http import ApiResponse
+from services.vendors.on_create import HTTP_ON_CREATE, OnCreate
 from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.runninghub import answers
-from services.vendors.runninghub.codes import CODES, HTTP_ON_CREATE, OnCreate, OnQuery
+from services.vendors.runninghub.codes import CODES, OnQuery
 from services.vendors.usage import Usage
 
 # The codes of docs/reference/vendors.md, by what follows from them.

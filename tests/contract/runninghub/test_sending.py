@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -16,39 +15,9 @@ import pytest
 from services.errors import CreateUnknown, VendorDown
 from services.vendors.port import JobRequest
 from services.vendors.runninghub.multipart import Multipart
+from tests.support.raw_server import Reader, Writer, ok, raw_server, read_request_body
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 ORDER = JobRequest("model_pose12", {"photo": "openapi/x.jpg"})
-
-
-@asynccontextmanager
-async def raw_server(answer: Callable[[bytes, Reader, Writer], Awaitable[None]]) -> AsyncIterator[str]:
-    async def handle(reader: Reader, writer: Writer) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            await answer(head, reader, writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client left: what it saw is what the test looks at
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-def ok(body: bytes, extra: str = "") -> bytes:
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
-
-
-async def read_body(head: bytes, reader: Reader) -> int:
-    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    assert length, "a body of known length"
-    left = int(length.group(1))
-    while left:
-        left -= len(await reader.read(min(left, 1 << 16)))
-    return int(length.group(1))
 
 
 async def test_a_create_has_a_connection_of_its_own(client_for: Any) -> None:
@@ -59,7 +28,7 @@ async def test_a_create_has_a_connection_of_its_own(client_for: Any) -> None:
         connections += 1
         while True:
             if b"POST" in head:
-                await read_body(head, reader)
+                await read_request_body(head, reader)
             writer.write(ok(b'{"code": 804, "taskId": "5", "status": "RUNNING"}'))
             head = await reader.readuntil(b"\r\n\r\n")
 
@@ -176,7 +145,7 @@ async def test_an_upload_takes_no_memory_of_its_size(client_for: Any) -> None:
 
     async def answer(head: bytes, reader: Reader, writer: Writer) -> None:
         nonlocal received
-        received = await read_body(head, reader)
+        received = await read_request_body(head, reader)
         writer.write(ok(b'{"code":0,"data":{"fileName":"openapi/a.jpg"}}', "Connection: close\r\n"))
 
     async with raw_server(answer) as url:

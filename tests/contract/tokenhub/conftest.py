@@ -22,7 +22,7 @@ from sandbox.tokenhub import Core, Fault, app, create_app
 from services.vendors.chat import ChatAnswer, ChatRequest
 from services.vendors.tokenhub.client import TokenHub
 from telemetry.secrets import Secret
-from tests.contract.runninghub.conftest import leap
+from tests.support.leap import holding_back
 
 KEY = "sk-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 MODEL = "hy4"
@@ -87,22 +87,14 @@ async def _serve_picture(request: Request) -> Response:
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     asgi = create_app(api_keys=frozenset({KEY}))
-    hold = app.wait_for_disconnect
     with (
         Server(asgi) as server,
         Server(Starlette(routes=[Route("/{name}", _serve_picture)])) as pictures,
     ):
         found = StandIn(server, asgi.state.core, pictures.url)
 
-        async def hold_back(request: Any) -> Any:
-            leaping = asyncio.create_task(leap(found.caller)) if found.caller else None
-            try:
-                return await hold(request)
-            finally:
-                if leaping:
-                    leaping.cancel()
-
-        monkeypatch.setattr(app, "wait_for_disconnect", hold_back)
+        held = holding_back(app.wait_for_disconnect, lambda: found.caller)
+        monkeypatch.setattr(app, "wait_for_disconnect", held)
         yield found
 
 

@@ -23,6 +23,7 @@ from services.errors import BackendDown, ResultUnusable
 from services.fetch import Fetcher
 from services.objects.cos import CosObjects, Credentials
 from services.objects.memory import MemoryObjects
+from services.vendors.ark.client import Ark
 from services.vendors.port import JobRequest
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from telemetry.secrets import Secret
@@ -152,6 +153,21 @@ async def test_no_answer_of_the_vendor_is_unpacked(other: Other, call: str, size
         assert isinstance(await sparingly(lambda: VENDOR_CALLS[call](vendor)), ScfWorkersError)
     finally:
         await vendor.close()
+    assert other.asked_for == {"identity"}
+
+
+@sizes
+async def test_no_picture_of_ark_is_unpacked(other: Other, size: int) -> None:
+    ark = Ark(base_url=other.url, api_key=Secret("k" * 32), model="doubao-seedream-4-0-250828", timeout=5.0)
+    drawn = b'{"data": [{"url": "https://files.example/1.jpeg"}]}'
+    request = JobRequest("k", {}, {"prompt": "a dress"})
+    try:
+        other.say(drawn)
+        assert not isinstance(await sparingly(lambda: ark.create(request, timeout=5.0)), ScfWorkersError)
+        other.say_packed(drawn, size=size)
+        assert isinstance(await sparingly(lambda: ark.create(request, timeout=5.0)), ScfWorkersError)
+    finally:
+        await ark.close()
     assert other.asked_for == {"identity"}
 
 

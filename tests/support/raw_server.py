@@ -1,0 +1,46 @@
+"""A server without HTTP of its own: what it answers is written byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+__all__ = ["Reader", "Writer", "ok", "raw_server", "read_request_body"]
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+
+
+@asynccontextmanager
+async def raw_server(answer: Callable[[bytes, Reader, Writer], Awaitable[None]]) -> AsyncIterator[str]:
+    """Serve on a free port; yields its URL."""
+
+    async def handle(reader: Reader, writer: Writer) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await answer(head, reader, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client left: what it saw is what the test looks at
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def ok(body: bytes, extra: str = "") -> bytes:
+    """A 200 of known length."""
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
+
+
+async def read_request_body(head: bytes, reader: Reader) -> int:
+    """Read a body of known length away; returns the length."""
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    assert length, "a body of known length"
+    left = int(length.group(1))
+    while left:
+        left -= len(await reader.read(min(left, 1 << 16)))
+    return int(length.group(1))
