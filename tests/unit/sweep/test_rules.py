@@ -151,3 +151,18 @@ def test_the_run_that_counts_is_the_highest_accepted_and_not_refused() -> None:
     assert current_trail({0: first, 1: second}) == second
     assert current_trail({0: first, 1: {**second, "reopen_denied": 4.0}}) == first
     assert current_trail({0: first, 1: {"begun-clean-0": 4.0}}) == first
+
+
+def test_a_slot_that_has_stopped_is_not_hidden_by_others_that_work() -> None:
+    works = {"accepted": 1700.0, "call-1-1": 1600.0, "call-1-1-id": 1599.0, "begun-poll.1-8": 5.0}
+    still = {"call-2-1": 1600.0, "call-2-1-id": 1598.0}
+    assert chosen({**works, "begun-poll.2-8": 4.0}) is Action.FRESH
+    assert chosen({**works, **still}) is Action.WOKEN
+    # Ended, it is still for a reason.
+    assert chosen({**works, **still, "slot-2": 1500.0}) is Action.FRESH
+    # Once the set is staged, no slot counts.
+    assert chosen({**works, **still, "slot-1": 4.0, "staged": 3.0}) is Action.FRESH
+
+
+def test_the_mark_of_a_wake_is_no_slot() -> None:
+    assert chosen({"accepted": 1700.0, "call-1-1-id": 1599.0, "begun-wake.77-0": 1500.0, "slot-1": 5.0}) is Action.FRESH
