@@ -7,6 +7,7 @@ import sys
 import time
 
 from tests.model.cases import CASES, MANY_FAULTS, Case
+from tests.model.moves import RunModel
 from tests.model.rules import TODAY
 from tests.model.search import shortened, walk
 
@@ -30,9 +31,9 @@ def _walks(seconds: float) -> bool:
     """Walk at random with many faults; print and shorten the first way that breaks a promise."""
     began, seed = time.process_time(), 0
     while time.process_time() - began < seconds:
-        broken, labels = walk(TODAY, MANY_FAULTS, seed, deadline=_DEADLINE)
+        broken, labels = walk(RunModel(TODAY), MANY_FAULTS, seed, deadline=_DEADLINE)
         if broken:
-            short = shortened(TODAY, MANY_FAULTS, labels, broken[0], deadline=_DEADLINE)
+            short = shortened(RunModel(TODAY), MANY_FAULTS, labels, broken[0], deadline=_DEADLINE)
             print(f"seed {seed}: {broken[0]}", *short, sep="\n    ")
             return False
         seed += 1

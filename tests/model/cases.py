@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tests.model.moves import RunModel
 from tests.model.rules import EARLIER, TODAY, Fault, Rules
 from tests.model.search import Found, search
 
@@ -27,7 +28,12 @@ class Case:
     def search(self, most: int) -> Found:
         """Search at most so many states; a case that expects a problem ends at the first."""
         return search(
-            self.rules, self.faults, until=self.until, most=most, sweep=self.sweep, first_only=bool(self.expected)
+            RunModel(self.rules),
+            self.faults,
+            until=self.until,
+            most=most,
+            sweep=self.sweep,
+            first_only=bool(self.expected),
         )
 
     def is_right(self, found: Found) -> bool:

@@ -1,16 +1,17 @@
-"""Steps after the verdict, and what a worker does with the broker."""
+"""Steps after the verdict."""
 
 from __future__ import annotations
 
 from tests.model.begin import finish
+from tests.model.harness import NOTIFY, WAKE, Message
 from tests.model.rules import Rules
-from tests.model.stages import Options
-from tests.model.state import NOTIFY, WAKE, Message, State
+from tests.model.state import State
+from tests.model.steps import Options
 
-__all__ = ["ack", "callback", "cancel_jobs", "promote", "publish", "put_verdict", "store_delivered", "wipe", "withdraw"]
+__all__ = ["callback", "cancel_jobs", "promote", "put_verdict", "store_delivered", "wipe", "withdraw"]
 
 
-def put_verdict(rules: Rules, state: State, worker: int) -> Options:
+def put_verdict(rules: Rules, state: State, worker: int) -> Options[State]:
     """Create the verdict; act on the one that is stored."""
     new = state.copy()
     wanted = state.work(worker).extra[0]
@@ -22,7 +23,7 @@ def put_verdict(rules: Rules, state: State, worker: int) -> Options:
     yield f"verdict {wanted.status} {wanted.cause}" + (" -> stored already" if state.verdict else ""), new
 
 
-def promote(rules: Rules, state: State, worker: int) -> Options:
+def promote(rules: Rules, state: State, worker: int) -> Options[State]:
     """Copy the staged object of the verdict to the output, if it is still the same."""
     del rules
     new, verdict = state.copy(), state.verdict
@@ -35,7 +36,7 @@ def promote(rules: Rules, state: State, worker: int) -> Options:
         yield "staged object has changed", new.to(worker, "ack")
 
 
-def cancel_jobs(rules: Rules, state: State, worker: int) -> Options:
+def cancel_jobs(rules: Rules, state: State, worker: int) -> Options[State]:
     """Cancel every job that is known and runs."""
     del rules
     new = state.copy()
@@ -46,7 +47,7 @@ def cancel_jobs(rules: Rules, state: State, worker: int) -> Options:
     yield "jobs cancelled", new.to(worker, "wipe")
 
 
-def wipe(rules: Rules, state: State, worker: int) -> Options:
+def wipe(rules: Rules, state: State, worker: int) -> Options[State]:
     """Delete what was staged."""
     del rules
     new = state.copy()
@@ -54,7 +55,7 @@ def wipe(rules: Rules, state: State, worker: int) -> Options:
     yield "staging deleted", new.to(worker, "callback")
 
 
-def callback(rules: Rules, state: State, worker: int) -> Options:
+def callback(rules: Rules, state: State, worker: int) -> Options[State]:
     """Report the verdict to the backend."""
     work, new = state.work(worker), state.copy()
     assert state.verdict
@@ -73,7 +74,7 @@ def callback(rules: Rules, state: State, worker: int) -> Options:
         yield "callback fails", failed
 
 
-def withdraw(rules: Rules, state: State, worker: int) -> Options:
+def withdraw(rules: Rules, state: State, worker: int) -> Options[State]:
     """Make sure that nothing of a contrary success is visible."""
     del rules
     new = state.copy()
@@ -82,7 +83,7 @@ def withdraw(rules: Rules, state: State, worker: int) -> Options:
     yield "results withdrawn", new.to(worker, then, *extra)
 
 
-def store_delivered(rules: Rules, state: State, worker: int) -> Options:
+def store_delivered(rules: Rules, state: State, worker: int) -> Options[State]:
     """Write that the backend has answered."""
     work, new = state.work(worker), state.copy()
     new.delivered = state.delivered or work.extra[0]
@@ -91,34 +92,3 @@ def store_delivered(rules: Rules, state: State, worker: int) -> Options:
     else:
         new.to(worker, "ack")
     yield f"delivered {new.delivered}", new
-
-
-def publish(rules: Rules, state: State, worker: int) -> Options:
-    """Publish a message and wait for the receipt."""
-    message, then = state.work(worker).extra
-    text = f"publish {message.stage} seq {message.seq} attempt {message.attempt} {message.cause}".rstrip()
-    new = state.copy()
-    number = new.publish(message)
-    yield f"{text} as m{number}", new.to(worker, then)
-    if not state.faults["publish_failed"]:
-        return
-    for stored in (True, False):
-        failed = state.spend("publish_failed")
-        if stored:
-            failed.publish(message)
-        yield (
-            f"{text}: reported as failed, {'stored' if stored else 'not stored'}",
-            (failed if rules.publish_again else failed.let_go(worker)),
-        )
-
-
-def ack(rules: Rules, state: State, worker: int) -> Options:
-    """Acknowledge the message."""
-    del rules
-    new, number = state.copy(), state.work(worker).message
-    new.workers[worker] = None
-    if number in state.messages and state.messages[number].holder == worker:
-        if state.faults["ack_lost"]:
-            yield f"ack of m{number} lost", state.spend("ack_lost").let_go(worker)
-        del new.messages[number]
-    yield f"ack of m{number}", new

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.model.cases import CASES, MANY_FAULTS, Case
+from tests.model.moves import RunModel
 from tests.model.rules import EARLIER, TODAY
 from tests.model.search import shortened, walk
 
@@ -24,12 +25,14 @@ def test_case(case: Case) -> None:
 
 def test_random_walks_break_nothing_today() -> None:
     for seed in range(_WALKS):
-        assert walk(TODAY, MANY_FAULTS, seed, deadline=4)[0] == [], f"seed {seed}"
+        assert walk(RunModel(TODAY), MANY_FAULTS, seed, deadline=4)[0] == [], f"seed {seed}"
 
 
 def test_random_walks_find_what_was_wrong_and_name_the_way() -> None:
     faults = {"job_failed": 1, "sweep": 2, "redelivery": 2}
-    broken, labels = next(found for seed in range(_WALKS) if (found := walk(EARLIER, faults, seed, deadline=4))[0])
-    short = shortened(EARLIER, faults, labels, broken[0], deadline=4)
+    broken, labels = next(
+        found for seed in range(_WALKS) if (found := walk(RunModel(EARLIER), faults, seed, deadline=4))[0]
+    )
+    short = shortened(RunModel(EARLIER), faults, labels, broken[0], deadline=4)
     assert len(short) <= len(labels)
     assert any("FAILS" in label or "again" in label or "sweep" in label for label in short)
