@@ -9,6 +9,7 @@ from tests.model.rules import FAULTS, Fault, Rules
 
 __all__ = [
     "ALWAYS",
+    "AUDIT",
     "CLEAN",
     "COLLECT",
     "FREE",
@@ -31,6 +32,7 @@ CLEAN: Final = "clean"
 GENERATE: Final = "generate"
 POLL: Final = "poll"
 COLLECT: Final = "collect"
+AUDIT: Final = "audit"
 WAKE: Final = "wake"
 NOTIFY: Final = "notify"
 LETTER: Final = "dead letter"
@@ -213,6 +215,11 @@ class Harness(ABC):
     def quiet(self) -> bool:
         """True when nothing is under way."""
         return not self.messages and not any(self.workers)
+
+    def resting(self) -> bool:
+        """True when nothing is under way before the next epoch."""
+        due = any(message.holder == FREE and message.due <= self.now for message in self.messages.values())
+        return not due and not any(self.workers)
 
 
 AnyState = TypeVar("AnyState", bound=Harness)

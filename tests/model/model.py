@@ -16,6 +16,8 @@ _FAIR_STEPS: Final = 600
 _IDLE_SWEEPS: Final = 40
 _PATIENT_SWEEPS: Final = 4
 """Sweeps before the clock is moved: a wake may wait for nothing but time."""
+_SOON: Final = 3
+"""Epochs to a deadline that ends a run."""
 _EXCUSES: Final = {"crash", "unknown", "job_failed", "message_lost"}
 """Flags that remember a fault; every other flag but a note is a broken promise."""
 
@@ -53,6 +55,11 @@ class Model(ABC, Generic[AnyState]):
     def may_wait(self, state: AnyState) -> bool:
         """True if a run may wait for its deadline: a fault left nothing better."""
 
+    def doomed(self, state: AnyState) -> bool:
+        """True if no move but the deadline can end a run."""
+        del state
+        return False
+
     def deliveries(self, deadline: int, state: AnyState) -> Options[AnyState]:
         """Due messages given to the first idle worker, or lost."""
         return deliveries(self.rules, state, lambda new, worker: self.begin(deadline, new, worker))
@@ -73,11 +80,12 @@ class Model(ABC, Generic[AnyState]):
 
     def endings(self, deadline: int, state: AnyState, *, sweep: bool = True) -> list[str]:
         """Promises that break in a fair end of a run; with `sweep=False` it must end without the sweep."""
-        if not sweep and self._fair_end(ALWAYS, state, sweep=False) is None:
+        limit = state.now + _SOON if self.doomed(state) else ALWAYS
+        if not sweep and self._fair_end(limit, state, sweep=False) is None:
             return ["waits for the sweep"]
         end = self._fair_end(ALWAYS if state.now < deadline else deadline, state)
         if end is None:
-            if self._fair_end(state.now + 3, state) is None:
+            if self._fair_end(state.now + _SOON, state) is None:
                 return ["never ends, even with deadline and sweep"]
             return [] if self.may_wait(state) else ["hangs until the deadline"]
         broken = self.problems(end) or self.end_broken(end)

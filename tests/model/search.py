@@ -16,7 +16,7 @@ from tests.model.rules import Fault
 __all__ = ["Found", "search", "shortened", "walk"]
 
 _SAMPLE: Final = 40
-"""Every so many states a fair end is played, besides the quiet ones."""
+"""Every so many states a fair end is played, besides those at rest."""
 _FAULTY_SHARE: Final = 0.12
 
 
@@ -67,7 +67,7 @@ def search(
         found.states += 1
         found.notes |= {flag for flag in state.flags if flag.startswith("note")}
         broken = model.problems(state)
-        if not broken and (state.quiet() or found.states % _SAMPLE == 0):
+        if not broken and (state.resting() or found.states % _SAMPLE == 0):
             broken = model.endings(deadline, state, sweep=sweep)
         for problem in broken:
             found.problems.setdefault(problem, prefix + _way(parents, key))

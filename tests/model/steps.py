@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
-from tests.model.harness import FREE, LETTER, POLL, WAKE, AnyState, Mark, Message, Work
+from tests.model.harness import AUDIT, FREE, LETTER, POLL, WAKE, AnyState, Mark, Message, Work
 from tests.model.rules import Rules
 
 __all__ = ["Options", "ack", "copy_of", "deliveries", "disturbed", "letter", "mark", "publish", "snooze", "task_error"]
 
 Options = Iterator[tuple[str, AnyState]]
 """Labelled successors of a state."""
-_PAID = {"post", "store_id", "store_result"}
+_FIRST: Final = {POLL: "query", AUDIT: AUDIT}
+"""First step of the looks, which pay for nothing."""
+_PAID: Final = {"post", "store_id", "store_result"}
 """Steps after which a dead worker leaves a call that may have been accepted without an id."""
 
 
@@ -44,11 +47,11 @@ def mark(rules: Rules, state: AnyState, worker: int) -> Options[AnyState]:
             new.to(worker, "publish", letter(work, "attempts", state.now), "ack")
             yield f"mark {name} created: attempts spent", new
             return
-        yield f"mark {name} created", new.to(worker, "query" if work.stage == POLL else work.stage)
+        yield f"mark {name} created", new.to(worker, _FIRST.get(work.stage, work.stage))
     elif found.message != work.message:
         yield f"mark {name} is of m{found.message}: leaves", new.to(worker, "ack")
-    elif work.stage == POLL:
-        yield f"mark {name} is mine: a look goes on", new.to(worker, "query")
+    elif work.stage in _FIRST:
+        yield f"mark {name} is mine: a look goes on", new.to(worker, _FIRST[work.stage])
     elif work.attempt >= rules.attempts and not rules.letter_after_mark:
         yield "mark is mine, attempts spent", new.to(worker, "publish", letter(work, "attempts", state.now), "ack")
     else:
