@@ -53,6 +53,7 @@ async def test_results_of_another_format_are_sold_as_jpg(harness: Harness) -> No
 async def test_every_point_is_reached_in_the_order_that_is_declared(harness: Harness) -> None:
     seen: list[str] = []
     points.install(seen.append)
+    harness.vendor.plans.append(Plan(looks=0))
     await harness.order()
     await harness.drain()
     assert list(dict.fromkeys(seen)) == list(points.POINTS)
