@@ -9,7 +9,8 @@ index/user/{user}/{reverse-time}/{task}              a user's tasks          (le
 index/day/{day}/{reverse-time}/{user}/{task}         a day's tasks           (ledger bucket; empty objects)
 index/task/{task}/{user}                             a task by its id alone  (ledger bucket; empty objects)
 done/{day}/{reverse-time}/{user}/{task}/…            delivered runs          (ledger bucket; see `done_key`)
-dead/{day}/{fingerprint}/{id}                        dead letters        (ledger bucket)
+dead/{day}/{fingerprint}/{id}                        dead letters            (ledger bucket)
+dead/{day}/{fingerprint}/{id}/replayed-{n}, …/purged operators' acts on them (ledger bucket)
 status/{process}                                     a process's state       (ledger bucket; overwritten)
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "RunId",
     "check_id",
     "dead_key",
+    "dead_prefix",
     "done_key",
     "index_keys",
     "output_key",
@@ -176,6 +178,12 @@ def done_key(run: RunId, facts: Facts) -> str:
 def dead_key(day: str, fingerprint: str, identity: str) -> str:
     """Return the key of a dead letter's record; `day` is `YYYY-MM-DD`, UTC."""
     return f"dead/{day}/{fingerprint}/{identity}"
+
+
+def dead_prefix(day: str = "", fingerprint: str = "") -> str:
+    """Return the common prefix of the dead letters of a day (of all days without one), or of one fingerprint in it."""
+    folder = f"dead/{day}/" if day else "dead/"
+    return f"{folder}{fingerprint}/" if day and fingerprint else folder
 
 
 def status_key(process: str) -> str:

@@ -22,14 +22,32 @@ from services.vendors.instrumented import InstrumentedChat, InstrumentedVendor
 from services.vendors.port import Vendor
 from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
-from tasks.context import Policy, Services, SweepServices, TriggerServices, WebhookServices
+from tasks.context import (
+    LedgerServices,
+    Policy,
+    ReplayServices,
+    Services,
+    SweepServices,
+    TriggerServices,
+    WebhookServices,
+)
 from tasks.ledger.ledger import Ledger
 from telemetry.exporters import Exporters, Options, open_exporters
 from telemetry.secrets import Secret
 from transport import open_broker, options_of
 from transport.port import Broker, BrokerOptions, Clock
 
-__all__ = ["Environ", "broker_options", "open_services", "open_sweep", "open_telemetry", "open_trigger", "open_webhook"]
+__all__ = [
+    "Environ",
+    "broker_options",
+    "open_ledger",
+    "open_replay",
+    "open_services",
+    "open_sweep",
+    "open_telemetry",
+    "open_trigger",
+    "open_webhook",
+]
 
 Environ = Callable[[], Mapping[str, str]]
 """Returns the current environment."""
@@ -86,6 +104,26 @@ async def open_sweep(settings: Settings, environ: Environ) -> AsyncGenerator[Swe
         ledger = parts.ledger()
         broker = await parts.broker(ledger.now)
         yield SweepServices(broker=broker, keys=keys, ledger=ledger, backend=parts.backend(ledger.now))
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings, environ: Environ) -> AsyncGenerator[LedgerServices]:
+    """Open the ledger alone, and the keys that messages are checked with. See `open_services`."""
+    require(settings, "ledger_bucket")
+    keys = open_keys(settings, ())
+    async with AsyncExitStack() as stack:
+        yield LedgerServices(keys=keys, ledger=_Parts(settings, environ, stack).ledger())
+
+
+@asynccontextmanager
+async def open_replay(settings: Settings, environ: Environ) -> AsyncGenerator[ReplayServices]:
+    """Open the services of replays: the ledger, and a broker for wakes. See `open_services`."""
+    require(settings, "broker_url", "ledger_bucket")
+    keys = open_keys(settings, (Stage.WAKE,))
+    async with AsyncExitStack() as stack:
+        parts = _Parts(settings, environ, stack)
+        ledger = parts.ledger()
+        yield ReplayServices(broker=await parts.broker(ledger.now), keys=keys, ledger=ledger)
 
 
 @asynccontextmanager

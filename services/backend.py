@@ -1,14 +1,14 @@
-"""The backend: one signed callback for each verdict, and the two questions it answers.
+"""The backend: one signed callback for each verdict, and the three questions it answers.
 
 Callbacks have the form `steps` or, by configuration, the older form `task_update` (docs/backend.md). Both carry
 
     X-Timestamp               seconds since the epoch, when sent
     X-Internal-Signature      HMAC-SHA256 hex over task id + step index + timestamp
-    X-Internal-Run            0; reserved for replays, to recognise a late repeat of an older run
+    X-Internal-Run            the run, 0 or that of a replay, to recognise a late repeat of an older run
     X-Internal-Signature-V2   HMAC-SHA256 hex over the whole call, see `services.signatures`
 
 The first signature has no separators and covers no body, so two callbacks of one second could be recombined; it stays
-for backends that know no other. The questions, unfinished tasks and reopening, have both too; their first one is over
+for backends that know no other. The questions have both too; their first one is over
 path + timestamp (the path from `/api/` on, as sent, without query), so that no signature of a callback can be used to
 ask, nor the other way round.
 """
@@ -338,8 +338,13 @@ class Backend:
             return None
         return StepState(_STATES.get(state.status, ""), state.user, state.created or 0.0)
 
-    async def reopen(self, task: str, step: int) -> bool:
-        """Ask for a failed step to be sold once more, for a replay (no command starts one yet). Twice is harmless.
+    async def reopen(self, task: str, step: int, run: int) -> bool:
+        """Ask for a failed step to be sold once more, for a replay. Asked again for the same run it is the same.
+
+        Args:
+            task: id of the task.
+            step: step of the backend's pipeline.
+            run: run that it opens, from 1.
 
         Returns:
             True when it is open; False when the backend says no (409), or does not know it (404, 410).
@@ -349,7 +354,7 @@ class Backend:
             services.errors.BadQuestion: the backend rejects it as malformed.
         """
         path = f"{_step_path(task, step)}/reopen"
-        reply = await self._ask("POST", path, body=b"{}")
+        reply = await self._ask("POST", path, body=b"{}", run=str(run))
         if reply.status not in _NOES and not _is_success(reply.status):
             raise self._unanswered(reply)
         return reply.status not in _NOES
@@ -358,11 +363,11 @@ class Backend:
         """Drop connections."""
         await self._client.aclose()
 
-    async def _ask(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> _Reply:
+    async def _ask(self, method: str, path: str, *, query: str = "", body: bytes = b"", run: str = "") -> _Reply:
         """Ask a question, which is repeated where the backend did not get to it; each try is signed by itself."""
 
         async def once() -> _Reply:
-            reply = await self._send(method, path, signed=(path,), query=query, body=body)
+            reply = await self._send(method, path, signed=(path,), query=query, body=body, run=run)
             if reply.status in _NOT_NOW or reply.status >= 500:  # noqa: PLR2004 - the server's errors
                 raise self._down(reply)
             return reply

@@ -25,7 +25,15 @@ from tasks.ledger.ledger import Ledger
 from telemetry.secrets import Secret
 from transport.port import Broker
 
-__all__ = ["Policy", "Services", "SweepServices", "TriggerServices", "WebhookServices"]
+__all__ = [
+    "LedgerServices",
+    "Policy",
+    "ReplayServices",
+    "Services",
+    "SweepServices",
+    "TriggerServices",
+    "WebhookServices",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +66,25 @@ class WebhookServices:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepServices:
-    """Services of the sweep."""
+class LedgerServices:
+    """Services of a reader of the ledger, and of the purge of dead letters."""
 
-    broker: Broker
     keys: MessageKeys = field(default_factory=MessageKeys)
     """Keys that messages are signed and checked with."""
     ledger: Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayServices(LedgerServices):
+    """Services of the replay of dead letters: neither buckets of pictures, nor the backend, nor vendors."""
+
+    broker: Broker
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepServices(ReplayServices):
+    """Services of the sweep."""
+
     backend: Backend
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
 

@@ -43,7 +43,7 @@ class AskInput(msgspec.Struct, frozen=True):
 
 
 class AskReopen(msgspec.Struct, frozen=True):
-    """A replay, which no command starts yet: the backend must agree before it works."""
+    """A replay: the backend must agree before it works."""
 
 
 class AwaitBuild(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class AwaitBuild(msgspec.Struct, frozen=True):
 
 
 class DenyReopen(msgspec.Struct, frozen=True):
-    """A replay that came too late: record `reopen_denied`, no callback."""
+    """A replay that came too late to be asked about: record `reopen_denied`, no callback."""
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -131,9 +131,9 @@ def _end(snapshot: Snapshot, now: float) -> Step | None:
     if accepted is None:
         return AskInput() if snapshot.run.run == 0 else Nothing("no such run")
     if snapshot.run.run > 0:
-        if snapshot.reopen_denied:
+        if snapshot.reopen_denied and not snapshot.reopened:
             return Nothing("the replay was denied")
-        if not snapshot.reopened and now >= accepted.deadline:
+        if not (snapshot.reopened or snapshot.reopening) and now >= accepted.deadline:
             return DenyReopen()
     return Expire() if now >= accepted.deadline else None
 

@@ -33,6 +33,7 @@ from tasks.ledger.records import (
     Prompted,
     ReopenDenied,
     Reopened,
+    Reopening,
     SlotEnd,
     Staged,
     Stopped,
@@ -69,6 +70,7 @@ _AT_ONCE: Final = 8
 _AFTER: Final[Mapping[type[RecordBase], Stage]] = MappingProxyType(
     {
         Accepted: Stage.CLEAN,
+        Reopening: Stage.WAKE,
         Reopened: Stage.CLEAN,
         Cleaned: Stage.GENERATE,
         Prompted: Stage.GENERATE,
@@ -90,6 +92,7 @@ _ORDER: Final[Mapping[type[RecordBase], int]] = MappingProxyType({kind: n for n,
 
 _ACCEPTED: Final = Accepted.at().text
 _DENIED: Final = ReopenDenied.at().text
+_REOPENED: Final = Reopened.at().text
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -139,7 +142,9 @@ def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float
     Args:
         runs: run's number -> record's name -> when it was stored.
     """
-    counting = [number for number, trail in runs.items() if _ACCEPTED in trail and _DENIED not in trail]
+    counting = [
+        number for number, trail in runs.items() if _ACCEPTED in trail and (_DENIED not in trail or _REOPENED in trail)
+    ]
     return runs.get(max(counting, default=0), {})
 
 

@@ -12,7 +12,7 @@ from messages.keys import RunId
 from messages.signing import MessageKeys
 from messages.topics import topic_of
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import ReopenDenied
+from tasks.ledger.records import ReopenDenied, Reopened
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
@@ -21,7 +21,7 @@ from transport.port import Broker
 __all__ = ["INDEX", "LATEST", "LETTER", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
 
 Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "letter", "replay"]
-"""Reasons of a wake. Nothing publishes `replay` yet."""
+"""Reasons of a wake."""
 
 SWEEP: Final = "sweep"
 """A run that may have come to a stop. Such a wake is acked before its effects and goes stale: the sweep comes again."""
@@ -72,6 +72,10 @@ async def current_run(run: RunId, ledger: Ledger) -> RunId:
     if run.run != LATEST:
         return run
     latest = await ledger.latest_run(run.user, run.task, run.step) or msgspec.structs.replace(run, run=0)
-    while latest.run > 0 and await ledger.read(latest, ReopenDenied.at()):
+    while latest.run > 0 and await _is_denied(latest, ledger):
         latest = msgspec.structs.replace(latest, run=latest.run - 1)
     return latest
+
+
+async def _is_denied(run: RunId, ledger: Ledger) -> bool:
+    return await ledger.read(run, ReopenDenied.at()) is not None and await ledger.read(run, Reopened.at()) is None

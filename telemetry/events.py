@@ -152,6 +152,8 @@ class Event(StrEnum):
     SWEEP_ROW_FAILED = "sweep.row_failed", "one unfinished task could not be checked; the next sweep tries again"
     WAKE_PUBLISHED = "wake.published", "a wake for a run was published"
     DEAD_LETTER_RECORDED = "dead_letter.recorded", "a dead letter was recorded in the ledger bucket"
+    DEAD_LETTER_REPLAYED = "dead_letter.replayed", "an operator replayed a dead letter: `action` has its effect"
+    DEAD_LETTER_PURGED = "dead_letter.purged", "an operator deleted a dead letter"
 
     TOPIC_PAUSED = "topic.paused", "a topic is paused, because of an outage"
     VENDOR_PAUSED = "vendor.paused", "a vendor's key is full: paid calls with it are paused"

@@ -7,16 +7,33 @@ import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import typer
+
+from console.cli.terminal import warn
 from messages.text import WrongEncoding, without_bom
 from runtime.errors import BadSettings
-from runtime.settings import SECRETS, is_product_variable
+from runtime.settings import SECRETS, is_product_variable, mask_secrets
 
-__all__ = ["ENV_FILE", "OF_THE_PROCESS", "env_lines", "read_env_file", "use_environment"]
+__all__ = [
+    "ENV_FILE",
+    "OF_THE_PROCESS",
+    "EnvFile",
+    "enter_environment",
+    "env_lines",
+    "read_env_file",
+    "use_environment",
+]
 
 ENV_FILE: Final = Path(".sandbox/env")
 """Default path to which the sandbox writes its environment, and from which other commands read it."""
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", help=f"File with the environment (default: {ENV_FILE} if BROKER_URL is not set)."),
+]
+"""Option of every command that needs an environment."""
 
 OF_THE_PROCESS: Final = frozenset({"HEALTH_FILE", "LOG_LEVEL"})
 """Variables of one process, not of a deployment; they are kept beside those of a file."""
@@ -101,6 +118,18 @@ def use_environment(path: Path | None) -> Path | None:
         elif path is not ENV_FILE:
             os.environ.setdefault(name, value)
     return path
+
+
+def enter_environment(path: Path | None) -> None:
+    """Load the environment of a command, say which file was used, and hide the secrets in it from crash reports.
+
+    Raises:
+        runtime.errors.BadSettings: see `use_environment`.
+    """
+    used = use_environment(path)
+    mask_secrets(os.environ)
+    if used is not None:
+        warn(f"using the environment in {used}")
 
 
 def _found_file(path: Path) -> dict[str, str]:

@@ -23,7 +23,8 @@ from console.cli.arguments import (
     read_event,
     read_params,
 )
-from console.cli.environment import ENV_FILE, use_environment
+from console.cli.dead.commands import dead_app
+from console.cli.environment import ENV_FILE, EnvFile, enter_environment
 from console.cli.terminal import say, say_json, warn
 from messages.errors import ScfWorkersError
 from recipes.table import RECIPES
@@ -34,7 +35,6 @@ from telemetry import logs
 from telemetry.redaction import redact_text
 
 __all__ = [
-    "EnvFile",
     "app",
     "broker_start",
     "broker_status",
@@ -65,11 +65,6 @@ _FAILED = 1
 _USAGE = 2
 
 _KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
-
-EnvFile = Annotated[
-    Path | None,
-    typer.Option("--env-file", help=f"File with the environment (default: {ENV_FILE} if BROKER_URL is not set)."),
-]
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -190,7 +185,7 @@ def submit(
     """
     from console.cli.submit import submit_photo
 
-    _use(env_file)
+    enter_environment(env_file)
     check_photo(photo)
     check_user(user)
     known, values = check_kind(kind), read_params(params, kind)
@@ -211,7 +206,7 @@ def work(
     """Run a worker until SIGTERM or Ctrl-C, then finish in-flight messages and exit."""
     from consumers.runners.worker import run_worker
 
-    _use(env_file)
+    enter_environment(env_file)
     try:
         run_worker(topics or (), concurrency)
     except ValueError as error:
@@ -252,7 +247,7 @@ def doctor(
     from console.cli.show import show_findings
     from console.doctor.doctor import examine, to_json
 
-    _use(env_file)
+    enter_environment(env_file)
     findings = asyncio.run(examine(os.environ))
     if as_json:
         say_json(to_json(findings))
@@ -278,7 +273,7 @@ def sweep(
 
     from console.cli.sweep import sweep_by_hand
 
-    _use(env_file)
+    enter_environment(env_file)
     swept = sweep_by_hand(older_than, cursor)
     if as_json:
         say_json(msgspec.to_builtins(swept))
@@ -304,7 +299,7 @@ def cancel(
     """
     from console.cli.sweep import NoSuchTask, cancel_by_hand
 
-    _use(env_file)
+    enter_environment(env_file)
     try:
         verdict = cancel_by_hand(user, task, step, not_uploaded=not_uploaded)
     except NoSuchTask as error:
@@ -326,7 +321,7 @@ def invoke(
     """
     from console.processes.invoke import invoke as call
 
-    _use(env_file)
+    enter_environment(env_file)
     done = call(handler, read_event(event), environ=os.environ, time_limit_s=time_limit)
     for what in done.left:
         warn(f"still running at return, killed: {what}")
@@ -351,7 +346,7 @@ def trace(
     """
     from console.cli.trace import find_traces, last_task, read_spans, show_trace
 
-    _use(env_file)
+    enter_environment(env_file)
     path = file or Path(os.environ.get("TRACE_FILE", ""))
     if not path.name:
         _fail("name the trace file with --file, or set TRACE_FILE", _USAGE)
@@ -363,6 +358,8 @@ def trace(
     if not found:
         _fail(f"{path} has no span of {wanted or 'any task'}", _FAILED)
 
+
+app.add_typer(dead_app, name="dead")
 
 _broker_app = typer.Typer(help="A local Pulsar broker, for development and tests. Needs Java.", no_args_is_help=True)
 app.add_typer(_broker_app, name="broker")
@@ -422,13 +419,6 @@ def _hint(text: str) -> str:
     if os.environ.get("BROKER_URL") or not text.startswith("set "):
         return ""
     return "; on this machine start `scf-workers sandbox`, or name the file of a deployment with --env-file"
-
-
-def _use(path: Path | None) -> None:
-    used = use_environment(path)
-    mask_secrets(os.environ)
-    if used is not None:
-        warn(f"using the environment in {used}")
 
 
 def _fail(text: str, status: int) -> NoReturn:

@@ -29,7 +29,7 @@ from tasks.calls.jobs import after_failure, first_success, job_of, look
 from tasks.context import Services
 from tasks.ending.verdict import give_verdict
 from tasks.errors import CallUnknown, VendorFailed
-from tasks.ledger.records import ReopenDenied, Reopened, Verdict
+from tasks.ledger.records import ReopenDenied, Reopened, Reopening, Verdict
 from tasks.ledger.snapshot import Snapshot, calls_of
 from tasks.next_step import (
     AskInput,
@@ -127,8 +127,7 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
         case AwaitBuild():
             raise Outage(f"this build does not know the kind {_kind(snapshot)!r}")
         case DenyReopen():
-            await services.ledger.write(run, ReopenDenied.at(), ReopenDenied())
-            return Leave()
+            return await _deny_reopen(snapshot, body, services)
         case Expire():
             await give_verdict(run, Verdict("failed", Code.TIMEOUT), services.ledger, kind=_kind(snapshot))
             return _conclude(snapshot, services)
@@ -201,13 +200,25 @@ def _patience_with(error: Exception) -> int:
     return 2 if isinstance(error, Outage) and not isinstance(error, NotHere) else 1
 
 
+async def _deny_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
+    """Deny a replay that came too late, unless another wake is asking the backend: then it may have been charged."""
+    stored = await services.ledger.write(snapshot.run, Reopening.at(), Reopening(asked=False))
+    if stored.record.asked:
+        asking = msgspec.structs.replace(snapshot, reopening=True)
+        return await _do_all(_decide(asking, services), asking, body, services)
+    await services.ledger.write(snapshot.run, ReopenDenied.at(), ReopenDenied())
+    return Leave()
+
+
 async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
-    run = snapshot.run
-    if not await services.backend.reopen(run.task, run.step):
-        await services.ledger.write(run, ReopenDenied.at(), ReopenDenied())
+    run, ledger = snapshot.run, services.ledger
+    # Before the question: if its answer is lost, the run ends with a verdict, so that what was charged is refunded.
+    stored = await ledger.write(run, Reopening.at(), Reopening())
+    if not stored.record.asked or not await services.backend.reopen(run.task, run.step, run.run):
+        await ledger.write(run, ReopenDenied.at(), ReopenDenied())
         return Leave()
-    await services.ledger.write(run, Reopened.at(), Reopened())
-    agreed = msgspec.structs.replace(snapshot, reopened=True)
+    await ledger.write(run, Reopened.at(), Reopened())
+    agreed = msgspec.structs.replace(snapshot, reopening=True, reopened=True)
     return await _do_all(_decide(agreed, services), agreed, body, services)
 
 

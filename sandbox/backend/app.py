@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from sandbox.backend.faults import Cut, Fault, Faults, wait_for_disconnect
 from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback
-from sandbox.backend.signatures import Signatures
+from sandbox.backend.signatures import RUN, Signatures
 
 __all__ = ["TICKET_SECONDS", "create_app"]
 
@@ -238,6 +238,7 @@ class _Backend:
             v2=v2,
             task=task,
             step=step,
+            run=_run_of(request),
         )
 
     def _v2(self, request: Request, body: bytes) -> str:
@@ -280,7 +281,10 @@ class _Backend:
 
     async def _do_reopen(self, request: Request) -> Response:
         task, step = request.path_params["task"], request.path_params["step"]
-        http_status, state = await self._do(self._account.reopen, task, step, self._clock())
+        run = _run_of(request)
+        if run < 1:
+            return _json({"error": "X-Internal-Run must be the run to open"}, 422)
+        http_status, state = await self._do(self._account.reopen, task, step, run, self._clock())
         return _json({"status": state}, http_status)
 
     async def _ask(
@@ -314,6 +318,12 @@ class _Backend:
             return _json({"error": "no such fault"}, 422)
         self._faults.add(fault)
         return Response(status_code=204)
+
+
+def _run_of(request: Request) -> int:
+    """Return the run that a call names; 0 for a call without one."""
+    run = request.headers.get(RUN, "")
+    return int(run) if run.isdecimal() else 0
 
 
 async def _spoil(request: Request, fault: Fault | None) -> Response | None:

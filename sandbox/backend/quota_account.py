@@ -28,16 +28,20 @@ CREATE TABLE IF NOT EXISTS steps (
     id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL REFERENCES tasks, step INTEGER NOT NULL,
     kind TEXT NOT NULL, params TEXT NOT NULL, created REAL NOT NULL, status TEXT NOT NULL DEFAULT 'pending',
     outputs TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '', error_code TEXT NOT NULL DEFAULT '',
-    vendor_task_id TEXT NOT NULL DEFAULT '', UNIQUE (task_id, step)
+    vendor_task_id TEXT NOT NULL DEFAULT '', run INTEGER NOT NULL DEFAULT 0, UNIQUE (task_id, step)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS open_steps ON steps (id) WHERE status = 'pending';
 CREATE TABLE IF NOT EXISTS callbacks (
     id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL, step INTEGER NOT NULL, path TEXT NOT NULL,
     status TEXT NOT NULL, signature_ok INTEGER NOT NULL, v2 TEXT NOT NULL, http_status INTEGER NOT NULL,
-    fault TEXT NOT NULL, received REAL NOT NULL
+    fault TEXT NOT NULL, received REAL NOT NULL, run INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
 """
+
+
+_LATER_COLUMNS: Final = ("steps", "callbacks")
+"""Tables that had no `run` in files of an older build."""
 
 
 class ReceivedCallback(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class ReceivedCallback(msgspec.Struct, frozen=True, kw_only=True):
     """`ok`, `missing` or `bad`."""
     task: str = ""
     step: int = 0
+    run: int = 0
     status: str = ""
     """`success` or `failed`; empty if the body could not be read."""
     outputs: tuple[str, ...] = ()
@@ -82,6 +87,9 @@ class QuotaAccount:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
+        for table in _LATER_COLUMNS:
+            if all(row["name"] != "run" for row in self._all(f"PRAGMA table_info({table})")):
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN run INTEGER NOT NULL DEFAULT 0")
 
     def close(self) -> None:
         """Close the file."""
@@ -118,10 +126,10 @@ class QuotaAccount:
             http_status, state = (forced, "") if forced is not None else self._act(callback)
             self._db.execute(
                 "INSERT INTO callbacks (task_id, step, path, status, signature_ok, v2, http_status, fault,"
-                " received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " received, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(callback.task, callback.step, callback.path, callback.status, callback.signature_ok, callback.v2),
-                    *(http_status, callback.fault, callback.received),
+                    *(http_status, callback.fault, callback.received, callback.run),
                 ),
             )
         return http_status, state
@@ -145,20 +153,30 @@ class QuotaAccount:
             row = self._one("SELECT status FROM steps WHERE task_id = ? ORDER BY step DESC LIMIT 1", task)
             return row["status"] if row else None
 
-    def reopen(self, task: str, step: int, now: float) -> tuple[int, str]:
-        """Sell a failed step again; charge it if it was refunded. Returns HTTP status and the current state."""
+    def reopen(self, task: str, step: int, run: int, now: float) -> tuple[int, str]:
+        """Sell a failed step again for a run; charge it if it was refunded. The same run has the same answer.
+
+        Args:
+            task: id of the task.
+            step: index of the step.
+            run: run that is opened, from 1; one below the run that was opened last is turned away.
+            now: seconds since the epoch.
+
+        Returns:
+            HTTP status and the current state.
+        """
         with self._transaction():
-            row = self._one("SELECT status FROM steps WHERE task_id = ? AND step = ?", task, step)
+            row = self._one("SELECT status, run FROM steps WHERE task_id = ? AND step = ?", task, step)
             if row is None:
                 return 404, ""
-            if row["status"] == "pending":
-                return 200, "pending"
-            if row["status"] != "failed":
+            if row["run"] == run:
+                return 200, row["status"]
+            if row["run"] > run or row["status"] != "failed":
                 return 409, row["status"]
             self._db.execute(
-                "UPDATE steps SET status = 'pending', error = '', error_code = '', created = ?"
+                "UPDATE steps SET status = 'pending', error = '', error_code = '', created = ?, run = ?"
                 " WHERE task_id = ? AND step = ?",
-                (now, task, step),
+                (now, run, task, step),
             )
             self._db.execute("UPDATE tasks SET charges = charges + 1 WHERE task_id = ? AND refunds = charges", (task,))
             return 200, "pending"
@@ -202,11 +220,13 @@ class QuotaAccount:
         if not callback.signature_ok:
             return 403, ""
         row = self._one(
-            "SELECT status, user_id FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?",
+            "SELECT status, user_id, run FROM steps JOIN tasks USING (task_id) WHERE task_id = ? AND step = ?",
             *(callback.task, callback.step),
         )
         if row is None:
             return 404, ""
+        if callback.run != row["run"]:
+            return 409, row["status"]
         if not _is_complete(callback, row["user_id"]):
             return 422, row["status"]
         http_status = answer_to(row["status"], callback.status)
@@ -272,10 +292,10 @@ def _sold(row: Mapping[str, Any]) -> dict[str, Any]:
         **{name: row[name] for name in ("task_id", "user_id", "step", "kind", "status", "error", "error_code")},
         "params": json.loads(row["params"]),
         "outputs": json.loads(row["outputs"]),
-        **{name: row[name] for name in ("vendor_task_id", "created", "charges", "refunds")},
+        **{name: row[name] for name in ("vendor_task_id", "created", "run", "charges", "refunds")},
     }
 
 
 def _shown(call: Mapping[str, Any]) -> dict[str, Any]:
-    names: Sequence[str] = ("path", "status", "v2", "http_status", "fault", "received")
+    names: Sequence[str] = ("path", "status", "run", "v2", "http_status", "fault", "received")
     return {**{name: call[name] for name in names}, "signature_ok": bool(call["signature_ok"])}

@@ -21,7 +21,18 @@ from services.repeat import repeated
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
 from tasks.ledger.ledger import Stored
-from tasks.ledger.records import Accepted, Begun, Delivered, Intent, ManifestItem, Reopened, Verdict, Withdrawn
+from tasks.ledger.records import (
+    Accepted,
+    Begun,
+    Delivered,
+    Intent,
+    ManifestItem,
+    ReopenDenied,
+    Reopened,
+    Reopening,
+    Verdict,
+    Withdrawn,
+)
 from tasks.ledger.snapshot import PaidCall
 from telemetry import logs
 from telemetry.events import Event
@@ -56,7 +67,8 @@ async def finish(
 
     Success: ask the backend's state once, then copy the manifest to output; where the backend holds the contrary
     verdict, make sure that nothing of it is visible. Else: stop the vendor's jobs and delete the run's staging, for
-    some seconds each: a refund waits for neither. Then call the backend and record its acknowledgement.
+    some seconds each: a refund waits for neither. Then call the backend and record its acknowledgement. A delivered run
+    is not called back again once the backend was asked to open a later one.
 
     Args:
         run: the run.
@@ -78,7 +90,7 @@ async def finish(
     late = [error for work in await _cleaning(run, verdict, services) if (error := await _aside(work(run, services)))]
     if verdict.status == "success" and delivered is not None and delivered.contrary:
         await _withdraw(run, verdict, services)
-    if delivered is None or (again and not delivered.contrary):
+    if delivered is None or (again and not delivered.contrary and not await _is_superseded(run, services)):
         doubted = delivered is not None and delivered.conflict
         answer = await _tell(run, verdict, services, doubted=doubted, resumed=resumed)
         if answer.contrary and verdict.status == "success":
@@ -340,9 +352,18 @@ async def _yield_to_backend(run: RunId, verdict: Verdict, answer: Answer, servic
 
 async def _withdraw(run: RunId, verdict: Verdict, services: Services) -> None:
     """Make sure that nothing of a run is visible; a later run that the backend has opened shows its own results."""
+    if not await _is_superseded(run, services):
+        await services.objects.delete([item.target for item in verdict.manifest])
+
+
+async def _is_superseded(run: RunId, services: Services) -> bool:
+    """Return True if the backend has opened a later run, or may have: its answer may be lost."""
+    ledger = services.ledger
     later = msgspec.structs.replace(run, run=run.run + 1)
-    while await services.ledger.accepted(later):
-        if await services.ledger.read(later, Reopened.at()):
-            return
+    while await ledger.accepted(later):
+        asked = await ledger.read(later, Reopening.at())
+        denied = await ledger.read(later, ReopenDenied.at())
+        if await ledger.read(later, Reopened.at()) or (asked and asked.record.asked and not denied):
+            return True
         later = msgspec.structs.replace(later, run=later.run + 1)
-    await services.objects.delete([item.target for item in verdict.manifest])
+    return False

@@ -35,8 +35,11 @@ from tasks.ledger.records import (
     Intent,
     JobId,
     Prompted,
+    Purged,
     ReopenDenied,
     Reopened,
+    Reopening,
+    Replayed,
     SlotEnd,
     Staged,
     Verdict,
@@ -47,7 +50,7 @@ from tasks.ledger.snapshot import Highest, PaidCall, Snapshot
 
 __all__ = ["Ledger", "Stored"]
 
-R = TypeVar("R", bound=RecordBase | DeadLetter)
+R = TypeVar("R", bound=RecordBase | DeadLetter | Replayed | Purged)
 N = TypeVar("N", bound=RecordBase)
 
 _ROOT: Final = "ledger/"
@@ -188,6 +191,10 @@ class Ledger:
         # A later caller did not create it.
         self.cache.put(key, Stored(stored.record, mine=False, at=stored.at))
 
+    async def read_key(self, key: str, kind: type[R]) -> Stored[R] | None:
+        """Return a record outside a run's folder; None without one. See `read`."""
+        return await repeated(lambda: self._read_key(key, kind, ""))
+
     async def verdict(self, run: RunId) -> Verdict | None:
         """Return the run's verdict, if there is one."""
         stored = await self.read(run, Verdict.at())
@@ -273,6 +280,7 @@ class Ledger:
         async with Together() as group:
             verdict = group.create_task(self.verdict(run))
             delivered = group.create_task(self.read(run, Delivered.at()))
+            reopening = group.create_task(self._is_reopening(run))
             reopened = group.create_task(self.read(run, Reopened.at()))
             denied = group.create_task(self.read(run, ReopenDenied.at()))
             cleaned = group.create_task(self.read(run, Cleaned.at()))
@@ -287,6 +295,7 @@ class Ledger:
             verdict=verdict.result(),
             delivered=(found := delivered.result()) is not None,
             conflict=found is not None and found.record.conflict,
+            reopening=reopening.result(),
             reopened=reopened.result() is not None,
             reopen_denied=denied.result() is not None,
             cleaned=cleaned.result() is not None,
@@ -296,6 +305,10 @@ class Ledger:
             staged=staged.result() is not None,
             begun=begun.result(),
         )
+
+    async def _is_reopening(self, run: RunId) -> bool:
+        found = await self.read(run, Reopening.at()) if run.run else None
+        return found is not None and found.record.asked
 
     async def _begun(self, run: RunId) -> tuple[Highest, ...]:
         folder = record_key(run, "")

@@ -33,8 +33,11 @@ __all__ = [
     "ParsedName",
     "Product",
     "Prompted",
+    "Purged",
     "ReopenDenied",
     "Reopened",
+    "Reopening",
+    "Replayed",
     "SlotEnd",
     "Staged",
     "StagedFile",
@@ -299,14 +302,23 @@ class Withdrawn(Once, frozen=True):
     template: ClassVar[str] = "withdrawn"
 
 
+class Reopening(Once, frozen=True):
+    """`reopening`: settles for a replay whether the backend is asked; created before the question."""
+
+    template: ClassVar[str] = "reopening"
+
+    asked: bool = True
+    """False if the replay's deadline had passed before any question: then none is sent."""
+
+
 class Reopened(Once, frozen=True):
-    """`reopened`: the backend agreed to a replay, which no command starts yet."""
+    """`reopened`: the backend agreed to a replay and has charged what it had refunded."""
 
     template: ClassVar[str] = "reopened"
 
 
 class ReopenDenied(Once, frozen=True):
-    """`reopen_denied`: the backend did not agree to a replay (see `Reopened`), or it came too late."""
+    """`reopen_denied`: the backend did not agree to a replay, or its deadline passed before the question."""
 
     template: ClassVar[str] = "reopen_denied"
 
@@ -341,6 +353,34 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """Module and function that raised it."""
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """`dead/{day}/{fingerprint}/{id}/replayed-{n}`: an operator's replay of a letter; created before its effect."""
+
+    action: str
+    """A `tasks.dead_letters.plan.Action`."""
+    run: int
+    """Number of the run that is delivered, woken or begun."""
+    by: str
+    """Operator, as the command was given it."""
+    why: str
+    at: float
+    """Seconds since the epoch by the store's clock."""
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """`dead/{day}/{fingerprint}/{id}/purged`: an operator's purge of a letter; created before it is deleted."""
+
+    by: str
+    """Operator, as the command was given it."""
+    why: str
+    at: float
+    """Seconds since the epoch by the store's clock."""
+    user: str = ""
+    task: str = ""
+    step: int = 0
+    run: int = 0
+
+
 RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Accepted,
     Cleaned,
@@ -358,6 +398,7 @@ RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Verdict,
     Delivered,
     Withdrawn,
+    Reopening,
     Reopened,
     ReopenDenied,
 )

@@ -58,6 +58,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     delivered: bool = False
     conflict: bool = False
     """The backend did not confirm our verdict."""
+    reopening: bool = False
+    """The backend was asked to reopen the step, or is about to be asked."""
     reopened: bool = False
     reopen_denied: bool = False
     cleaned: bool = False

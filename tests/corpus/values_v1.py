@@ -34,8 +34,11 @@ from tasks.ledger.records import (
     ManifestItem,
     Product,
     Prompted,
+    Purged,
     ReopenDenied,
     Reopened,
+    Reopening,
+    Replayed,
     SlotEnd,
     Staged,
     StagedFile,
@@ -210,7 +213,7 @@ _ITEM = ManifestItem(
     size=123_456,
 )
 
-RECORDS: Mapping[str, RecordBase | DeadLetter] = {
+RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
     "accepted": Accepted(
         kind="model_pose12",
         params={"prompt": "穿风衣的模特"},
@@ -250,7 +253,11 @@ RECORDS: Mapping[str, RecordBase | DeadLetter] = {
     "delivered, conflict": Delivered(409, conflict=True),
     "delivered, not contrary": Delivered(200),
     "delivered, contrary": Delivered(409, conflict=True, contrary=True),
+    "reopening, asked": Reopening(),
+    "reopening, not asked": Reopening(asked=False),
     "reopened": Reopened(),
+    "replayed": Replayed("new_run", 1, "amara", "the vendor is mended", 1_763_888_500.5),
+    "purged": Purged("amara", "a test", 1_763_888_500.5, "user_42", "t1", 0, 0),
     "withdrawn": Withdrawn(),
     "refused": ReopenDenied(),
     "call-end, not accepted": CallEnd("not_accepted", Code.BUSY),
@@ -365,7 +372,7 @@ def encode_message(name: str) -> bytes:
     return encode(MESSAGES[name], KEYS if name in SIGNED else None)
 
 
-def encode_record(record: RecordBase | DeadLetter) -> bytes:
+def encode_record(record: RecordBase | DeadLetter | Replayed | Purged) -> bytes:
     """A record as the ledger stores it, under a nonce that is always the same."""
     return msgspec.json.encode({"nonce": "0123456789abcdef", "record": record})
 

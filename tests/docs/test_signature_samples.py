@@ -55,7 +55,7 @@ def sent(prefix: str = "") -> list[Call]:
         for callback in CALLBACKS:
             await backend.deliver(callback)
         await backend.unfinished(600, "a b/ü&=")
-        await backend.reopen("t-1", 0)
+        await backend.reopen("t-1", 0, 1)
         await backend.close()
 
     for form in ("steps", "task_update"):

@@ -285,9 +285,9 @@ class ScriptedBackend:
         rows, last = self.book.unfinished(wall() - older_than, int(cursor or "0"))
         return UnfinishedPage(tuple(UnfinishedTask(**row) for row in rows), str(last) if last else None)
 
-    async def reopen(self, task: str, step: int) -> bool:
+    async def reopen(self, task: str, step: int, run: int) -> bool:
         await self.injector.pass_by(f"backend.reopen {task}", done=False)
-        status, _ = self.book.reopen(task, step, wall())
+        status, _ = self.book.reopen(task, step, run, wall())
         await self.injector.pass_by(f"backend.reopen {task}", done=True)
         return status == 200
 
@@ -303,6 +303,7 @@ def _heard(callback: Callback) -> ReceivedCallback:
         v2="ok",
         task=callback.task,
         step=callback.step,
+        run=callback.run,
         status=callback.status,
         outputs=tuple(f"cos://{key}" for key in callback.outputs),
         error=callback.message,

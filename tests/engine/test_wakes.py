@@ -290,14 +290,14 @@ async def test_a_replay_works_only_after_the_backend_has_said_yes(harness: Harne
 
 async def test_a_replay_that_the_backend_refuses_is_recorded_and_calls_nobody(harness: Harness) -> None:
     run, later = await failed_run(harness)
-    harness.backend.book.reopen(run.task, 0, harness.now())
+    harness.backend.book.reopen(run.task, 0, 7, harness.now())
     harness.backend.book.cancel(run.task)
     await harness.wake(run, "replay", LATEST)
     await harness.drain()
-    assert set(await harness.records(later)) == {"accepted", "reopen_denied"}
+    assert set(await harness.records(later)) == {"accepted", "reopening", "reopen_denied"}
     await harness.wake(run, "sweep", 1)
     await harness.drain()
-    assert set(await harness.records(later)) == {"accepted", "reopen_denied"}
+    assert set(await harness.records(later)) == {"accepted", "reopening", "reopen_denied"}
     assert harness.heard(run) == ["failed"]
     assert len(harness.vendor.paid) == 1
 
@@ -307,7 +307,7 @@ async def test_a_replay_past_its_deadline_is_refused_without_a_callback(harness:
     await asyncio.sleep(1801)
     await harness.wake(run, "replay", LATEST)
     await harness.drain()
-    assert set(await harness.records(later)) == {"accepted", "reopen_denied"}
+    assert set(await harness.records(later)) == {"accepted", "reopening", "reopen_denied"}
     assert harness.heard(run) == ["failed"]
 
 
@@ -328,7 +328,7 @@ async def test_a_replay_whose_question_the_backend_calls_wrong_goes_to_the_desk_
     await harness.wake(run, "replay", LATEST)
     await harness.drain()
     assert "BadQuestion" in [record["error"] for record in await harness.dead_letters()]
-    assert set(await harness.records(later)) == {"accepted"}
+    assert set(await harness.records(later)) == {"accepted", "reopening"}
     assert harness.heard(run) == ["failed"]
 
 

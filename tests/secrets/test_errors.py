@@ -92,7 +92,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
             "cos.versioned": cos.versioned,
             "backend.deliver": lambda: backend.deliver(callback),
             "backend.unfinished": lambda: backend.unfinished(600),
-            "backend.reopen": lambda: backend.reopen("t1", 0),
+            "backend.reopen": lambda: backend.reopen("t1", 0, 1),
             "vendor.room": vendor.check_room,
             "vendor.upload": lambda: vendor.upload(Pixels(), filename="input.jpg", content_type="image/jpeg"),
             "vendor.create": lambda: vendor.create(order, timeout=5),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
 import httpx
+import msgspec
 import pytest
 
 from messages.errors import RetryClass
@@ -192,7 +193,7 @@ async def test_another_secret_is_refused_and_noted(standin: StandIn, form: Form)
             await backend.unfinished(0)
         assert caught.value.refused
         with pytest.raises(BackendDown) as caught:
-            await backend.reopen(task, 0)
+            await backend.reopen(task, 0, 1)
         assert caught.value.refused
 
     row = await standin.row(task)
@@ -305,7 +306,7 @@ async def test_a_backend_that_is_not_there_is_an_outage(standin: StandIn) -> Non
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
         async with client(standin, base_url=url) as backend:
-            for call in (backend.deliver(failure("t")), backend.unfinished(0), backend.reopen("t", 0)):
+            for call in (backend.deliver(failure("t")), backend.unfinished(0), backend.reopen("t", 0, 1)):
                 with pytest.raises(BackendDown) as caught:
                     await call
                 assert not caught.value.refused
@@ -421,7 +422,7 @@ async def test_questions_tell_outages_too(standin: StandIn, call: str, status: i
 
     async with client(standin) as backend:
         with pytest.raises(BackendDown) as caught:
-            await (backend.unfinished(0) if call == "unfinished" else backend.reopen(task, 0))
+            await (backend.unfinished(0) if call == "unfinished" else backend.reopen(task, 0, 1))
         assert (caught.value.refused, caught.value.retry_after) == (status in {401, 403}, 3.0)
 
 
@@ -444,7 +445,7 @@ async def test_a_question_that_the_backend_calls_wrong_is_a_defect_and_no_outage
 
     async with client(standin) as backend:
         with pytest.raises(BadQuestion, match=f"answered {status}"):
-            await (backend.unfinished(0) if call == "unfinished" else backend.reopen(task, 0))
+            await (backend.unfinished(0) if call == "unfinished" else backend.reopen(task, 0, 1))
 
 
 async def test_a_cursor_that_the_backend_did_not_give_is_named(standin: StandIn) -> None:
@@ -458,12 +459,14 @@ async def test_reopening_sells_a_failed_step_once_more(standin: StandIn) -> None
 
     async with client(standin) as backend:
         await backend.deliver(failure(task))
-        assert await backend.reopen(task, 0) is True
-        assert await backend.reopen(task, 0) is True
+        assert await backend.reopen(task, 0, 1) is True
+        assert await backend.reopen(task, 0, 1) is True
         assert task in {row.task for page in await pages(backend, 0) for row in page}
-        assert (await backend.deliver(success(task))).delivered
-        assert await backend.reopen(task, 0) is False
-        assert await backend.reopen("never-sold", 0) is False
+        assert (await backend.deliver(failure(task))).conflict, "it is a late repeat of run 0"
+        assert (await backend.deliver(msgspec.structs.replace(success(task), run=1))).delivered
+        assert await backend.reopen(task, 0, 1) is True, "the same question has the same answer"
+        assert await backend.reopen(task, 0, 2) is False
+        assert await backend.reopen("never-sold", 0, 1) is False
 
     row = await standin.row(task)
     assert (row["status"], row["charges"], row["refunds"]) == ("success", 2, 1)
@@ -475,7 +478,7 @@ async def test_a_cut_reopening_is_asked_again_and_charged_once(standin: StandIn)
     async with client(standin) as backend:
         await backend.deliver(failure(task))
         await standin.fault(on="reopen", kind="cut")
-        assert await backend.reopen(task, 0) is True
+        assert await backend.reopen(task, 0, 1) is True
 
     assert (await standin.row(task))["charges"] == 2
 

@@ -237,7 +237,10 @@ async def test_questions_need_their_own_signature() -> None:
         assert (await http.get("/api/internal/tasks/unfinished")).status_code == 403
         own = {"X-Timestamp": str(NOW), "X-Internal-Signature": hmac_hex(f"{path}{NOW}".encode())}
         assert (await http.post(path, headers=own)).status_code == 403
-        own |= v2(path, run="")
+        unnamed = own | v2(path, run="")
+        assert (await http.post(path, headers=unnamed)).status_code == 422
+        own |= v2(path, run="1")
+        assert (await http.post(path, headers=own | {"X-Internal-Run": "2"})).status_code == 403
         assert (await http.post(path, headers=own)).json() == {"status": "pending"}
         assert (await http.post(path, headers=own, content=b"{}")).status_code == 403
         assert (await http.post(f"{path}?more=1", headers=own)).status_code == 403
@@ -340,9 +343,53 @@ def test_reopening_two_steps_of_one_task_is_charged_once_as_it_was_refunded_once
             )
         )
     assert page.totals() == {"charged": 1, "refunded": 1}
-    assert [page.reopen("t1", step, NOW) for step in (0, 1)] == [(200, "pending")] * 2
+    assert [page.reopen("t1", step, 1, NOW) for step in (0, 1)] == [(200, "pending")] * 2
     assert page.totals() == {"charged": 2, "refunded": 1}
     page.close()
+
+
+def _callback(run: int, status: str) -> ReceivedCallback:
+    return ReceivedCallback(
+        path="/x",
+        received=NOW,
+        signature_ok=True,
+        v2="ok",
+        task="t1",
+        run=run,
+        status=status,
+        outputs=("cos://output/u1/t1/frame_01.jpg",) if status == "success" else (),
+        error="" if status == "success" else "生成超时",
+    )
+
+
+def test_a_reopened_step_takes_the_callbacks_of_its_run_alone() -> None:
+    page = QuotaAccount(":memory:")
+    page.sell("u1", "t1", 0, "basic_clean", "{}", NOW)
+    assert page.record_callback(_callback(1, "failed")) == (409, "pending")
+    assert page.record_callback(_callback(0, "failed")) == (200, "failed")
+    assert page.reopen("t1", 0, 1, NOW) == (200, "pending")
+    # A late repeat of the older run.
+    assert page.record_callback(_callback(0, "failed")) == (409, "pending")
+    assert page.totals() == {"charged": 2, "refunded": 1}
+    assert page.record_callback(_callback(1, "success")) == (200, "success")
+    # The same question has the same answer, and charges once.
+    assert page.reopen("t1", 0, 1, NOW) == (200, "success")
+    assert page.reopen("t1", 0, 2, NOW) == (409, "success")
+    assert page.totals() == {"charged": 2, "refunded": 1}
+    page.close()
+
+
+def test_a_file_of_an_older_build_gets_the_runs(tmp_path: Path) -> None:
+    path = str(tmp_path / "backend.sqlite3")
+    account = QuotaAccount(path)
+    account.sell("u1", "t1", 0, "basic_clean", "{}", NOW)
+    for table in ("steps", "callbacks"):
+        account._db.execute(f"ALTER TABLE {table} DROP COLUMN run")
+    account.close()
+    account = QuotaAccount(path)
+    assert account.record_callback(_callback(0, "failed")) == (200, "failed")
+    assert account.steps()[0]["run"] == 0
+    account.close()
 
 
 STATES = ("pending", "success", "failed", "cancelled")
@@ -361,9 +408,10 @@ def test_whatever_happens_refunds_follow_the_state(moves: list[str]) -> None:
     page = QuotaAccount(":memory:")
     try:
         page.sell("u1", "t1", 0, "basic_clean", "{}", NOW)
+        run = 0
         for move in moves:
             if move == "reopen":
-                page.reopen("t1", 0, NOW)
+                run += page.reopen("t1", 0, run + 1, NOW)[0] == 200
             elif move == "cancel":
                 page.cancel("t1")
             else:
@@ -375,6 +423,7 @@ def test_whatever_happens_refunds_follow_the_state(moves: list[str]) -> None:
                         signature_ok=True,
                         v2="ok",
                         task="t1",
+                        run=run,
                         status=move,
                         outputs=outputs,
                         error="" if outputs else "生成超时",

@@ -65,20 +65,23 @@ def accepted(deadline: float | None) -> Accepted | None:
     return None if deadline is None else Accepted("model_pose12", {}, (), created=NOW - 1_000, deadline=deadline)
 
 
+ASKED = ("not asked", "asked", "agreed")
+
 SNAPSHOTS = [
     Snapshot(
         run=RunId("u", "t", 0, run),
         accepted=accepted(deadline),
         verdict=verdict,
         delivered=delivered,
-        reopened=reopened,
+        reopening=asked != "not asked",
+        reopened=asked == "agreed",
         reopen_denied=denied,
         cleaned=cleaned,
         calls=calls,
         begun=begun,
     )
-    for run, deadline, verdict, delivered, reopened, denied, cleaned, calls, begun in itertools.product(
-        (0, 1), DEADLINES, VERDICTS, (False, True), (False, True), (False, True), (False, True), CALLS.values(), BEGUN
+    for run, deadline, verdict, delivered, asked, denied, cleaned, calls, begun in itertools.product(
+        (0, 1), DEADLINES, VERDICTS, (False, True), ASKED, (False, True), (False, True), CALLS.values(), BEGUN
     )
 ]
 
@@ -97,7 +100,7 @@ STATES: list[tuple[Snapshot, bool, Step]] = [
 def may_work(snapshot: Snapshot) -> bool:
     """Accepted, not out of time, and the backend agreed: the only states in which a run may be worked on."""
     task = snapshot.accepted
-    ours = snapshot.run.run == 0 or (snapshot.reopened and not snapshot.reopen_denied)
+    ours = snapshot.run.run == 0 or snapshot.reopened
     return task is not None and snapshot.verdict is None and task.deadline > NOW and ours
 
 
@@ -140,12 +143,13 @@ def test_the_deadline_fails_a_run_that_the_backend_waits_for_and_no_other() -> N
     for snapshot, *_, step in STATES:
         task = snapshot.accepted
         late = task is not None and snapshot.verdict is None and task.deadline <= NOW
-        agreed = snapshot.run.run == 0 or (snapshot.reopened and not snapshot.reopen_denied)
-        assert isinstance(step, Expire) == (late and agreed)
-        # A replay the backend has not agreed to is none of its tasks: no callback.
+        denied = snapshot.reopen_denied and not snapshot.reopened
+        asked = snapshot.run.run == 0 or (snapshot.reopening and not denied)
+        assert isinstance(step, Expire) == (late and asked)
+        # A replay that the backend was never asked about is none of its tasks: no callback.
         if isinstance(step, DenyReopen):
             assert late
-            assert not snapshot.reopened
+            assert not snapshot.reopening
             assert snapshot.run.run > 0
 
 
@@ -154,10 +158,11 @@ def test_a_replay_asks_once_and_takes_no_for_an_answer() -> None:
         task = snapshot.accepted
         if snapshot.run.run == 0 or snapshot.verdict or task is None:
             assert not isinstance(step, AskReopen | DenyReopen)
-        elif snapshot.reopen_denied:
+        elif snapshot.reopen_denied and not snapshot.reopened:
             assert isinstance(step, Nothing)
         elif not snapshot.reopened:
-            assert isinstance(step, AskReopen if task.deadline > NOW else DenyReopen)
+            late = Expire if snapshot.reopening else DenyReopen
+            assert isinstance(step, AskReopen if task.deadline > NOW else late)
 
 
 def test_a_kind_without_a_vendor_is_only_ever_cleaned() -> None:

@@ -1,0 +1,1 @@
+"""`scf-workers dead`: dead letters for an operator."""

@@ -1,0 +1,145 @@
+"""Work of the commands `scf-workers dead …` with the services of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from console.cli.arguments import BadUsage
+from messages.errors import ScfWorkersError
+from runtime.settings import Settings, load_settings
+from runtime.wiring import open_ledger, open_replay
+from tasks.dead_letters.purge import purge_all
+from tasks.dead_letters.replay import Request, Step, plan_all, replay_all
+from tasks.dead_letters.selection import Selection, select
+from tasks.dead_letters.standing import Case
+from telemetry import logs
+
+__all__ = ["check_since", "operator", "purge_selection", "read_selection", "replay_selection"]
+
+_AGE: Final = re.compile(r"(\d{1,6})([mhd])")
+_UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def check_since(text: str) -> float:
+    """Return the time of `--since` in seconds since the epoch; 0 for an empty text.
+
+    Raises:
+        BadUsage: it is neither an age nor a time.
+    """
+    if not text:
+        return 0.0
+    if age := _AGE.fullmatch(text):
+        return max(0.0, time.time() - int(age[1]) * _UNITS[age[2]])
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadUsage(f"--since must be such as 30m, 12h, 7d or 2026-01-31T08:00, not {text!r}") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def operator(name: str) -> str:
+    """Return the operator's name: the given one, or that of this process's user.
+
+    Raises:
+        BadUsage: none was given, and the user has no name.
+    """
+    if name.strip():
+        return name.strip()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise BadUsage("this user has no name: give one with --by") from error
+
+
+def read_selection(selection: Selection) -> list[Case]:
+    """Read the letters of a selection with their runs.
+
+    Raises:
+        messages.errors.ScfWorkersError: the environment cannot be used, an id is unknown, or the store failed.
+    """
+
+    async def read() -> list[Case]:
+        settings = _settings()
+        async with open_ledger(settings, lambda: os.environ) as services:
+            return await select(selection, services.ledger, services.keys)
+
+    return asyncio.run(read())
+
+
+def replay_selection(
+    selection: Selection, request: Request, *, acts: bool, report: Callable[[Step], None]
+) -> tuple[list[Step], ScfWorkersError | None]:
+    """Replay the letters of a selection, or return what a replay would do.
+
+    Args:
+        selection: the letters.
+        request: the operator's request.
+        acts: False for a dry run.
+        report: called with each letter that is done with.
+
+    Returns:
+        The letters with what was done, and the error that stopped the command, if one did.
+
+    Raises:
+        messages.errors.ScfWorkersError: nothing was done: the environment cannot be used, an id is unknown, or the
+            store failed.
+    """
+    return asyncio.run(_replay(selection, request, report) if acts else _plan(selection, request, report))
+
+
+async def _plan(
+    selection: Selection, request: Request, report: Callable[[Step], None]
+) -> tuple[list[Step], ScfWorkersError | None]:
+    async with open_ledger(_settings(), lambda: os.environ) as services:
+        steps = plan_all(await select(selection, services.ledger, services.keys), request)
+    for step in steps:
+        report(step)
+    return steps, None
+
+
+async def _replay(
+    selection: Selection, request: Request, report: Callable[[Step], None]
+) -> tuple[list[Step], ScfWorkersError | None]:
+    steps: list[Step] = []
+    async with open_replay(_settings(), lambda: os.environ) as services:
+        cases = await select(selection, services.ledger, services.keys)
+        try:
+            async for step in replay_all(cases, request, services):
+                steps.append(step)
+                report(step)
+        except ScfWorkersError as error:
+            return steps, error
+    return steps, None
+
+
+def purge_selection(selection: Selection, by: str, why: str, *, acts: bool) -> list[Case]:
+    """Purge the letters of a selection, or return those that a purge would delete.
+
+    Raises:
+        messages.errors.ScfWorkersError: the environment cannot be used, an id is unknown, or the store failed; purging
+            again goes on.
+    """
+
+    async def purge() -> list[Case]:
+        async with open_ledger(_settings(), lambda: os.environ) as services:
+            cases = await select(selection, services.ledger, services.keys)
+            if acts:
+                async for _ in purge_all([case.letter for case in cases], by, why, services.ledger):
+                    pass
+            return cases
+
+    return asyncio.run(purge())
+
+
+def _settings() -> Settings:
+    settings = load_settings(os.environ)
+    logs.setup(sys.stderr, settings.log_level, "console.dead")
+    return settings
