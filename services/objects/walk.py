@@ -12,9 +12,11 @@ from services.repeat import repeated
 __all__ = ["pages", "walk"]
 
 
-async def pages(objects: Objects, prefix: str, rng: random.Random) -> AsyncIterator[Page]:
-    """Yield every page of a listing, also an empty last one. `rng` is for `services.repeat`."""
-    after = ""
+async def pages(objects: Objects, prefix: str, rng: random.Random, *, after: str = "") -> AsyncIterator[Page]:
+    """Yield every page of a listing, also an empty last one. `rng` is for `services.repeat`.
+
+    Keys up to `after` are left out.
+    """
     while True:
         page = await repeated(partial(objects.list, prefix, after=after), rng)
         yield page

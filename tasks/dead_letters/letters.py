@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -117,12 +117,12 @@ async def find_letters(ledger: Ledger, *, since: float = 0.0, fingerprint: str =
     found: dict[LetterId, Found] = {}
     first = datetime.fromtimestamp(max(0.0, since - _LATE_S), UTC).date().isoformat()
     after = "" if day else dead_prefix(first).rstrip("/")
-    async for key, modified in _walk(ledger, dead_prefix(day, fingerprint if day else ""), after):
-        parts = key.removeprefix(dead_prefix()).split("/")
+    async for item in ledger.walk(dead_prefix(day, fingerprint if day else ""), after=after):
+        parts = item.key.removeprefix(dead_prefix()).split("/")
         if len(parts) < 3 or (fingerprint and parts[1] != fingerprint):  # noqa: PLR2004 - day, fingerprint, name
             continue
         letter = LetterId(*parts[:3])
-        found[letter] = _added(found.get(letter) or Found(letter), "/".join(parts[3:]), modified)
+        found[letter] = _added(found.get(letter) or Found(letter), "/".join(parts[3:]), item.modified)
     return list(found.values())
 
 
@@ -132,16 +132,6 @@ def _added(found: Found, act: str, modified: float) -> Found:
     if act == _PURGED:
         return msgspec.structs.replace(found, purged=True)
     return msgspec.structs.replace(found, replays=found.replays + 1) if _REPLAYED.fullmatch(act) else found
-
-
-async def _walk(ledger: Ledger, prefix: str, after: str) -> AsyncIterator[tuple[str, float]]:
-    while True:
-        page = await ledger.objects.list(prefix, after=after)
-        for item in page.items:
-            yield item.key, item.modified
-        if not page.next_after:
-            return
-        after = page.next_after
 
 
 async def read_letters(found: Sequence[Found], ledger: Ledger) -> list[Letter]:

@@ -133,7 +133,7 @@ async def _act(case: Case, plan: Plan, request: Request, services: ReplayService
 
 
 async def _record(letter: LetterId, audit: Replayed, services: ReplayServices) -> None:
-    """Create the next audit record; a new run has one, whoever asks for it and however often."""
+    """Create the next audit record; a new run has one, however often it is asked for."""
     n = 1
     while True:
         stored = await services.ledger.write_key(replayed_key(letter, n), audit)

@@ -193,7 +193,7 @@ class Ledger:
 
     async def read_key(self, key: str, kind: type[R]) -> Stored[R] | None:
         """Return a record outside a run's folder; None without one. See `read`."""
-        return await repeated(lambda: self._read_key(key, kind, ""))
+        return await repeated(lambda: self._read_key(key, kind, ""), self._rng)
 
     async def verdict(self, run: RunId) -> Verdict | None:
         """Return the run's verdict, if there is one."""
@@ -395,9 +395,13 @@ class Ledger:
         """Record a dead letter; the same one twice is one record."""
         await self.write_key(key, letter)
 
-    async def _walk(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+    def walk(self, prefix: str, *, after: str = "") -> AsyncIterator[ObjectInfo]:
+        """Return the objects whose key begins with `prefix` and follows `after`, in key order: a hint."""
+        return self._walk(prefix, after)
+
+    async def _walk(self, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
         asked = self._clock()
-        async for page in pages(self.objects, prefix, self._rng):
+        async for page in pages(self.objects, prefix, self._rng, after=after):
             self.learn(page.date, asked)
             for item in page.items:
                 yield item

@@ -15,6 +15,9 @@ PAGES: Final = (
 )
 """In the order in which a reader meets them."""
 
+WALKS: Final = ("docs/how-to/replay-dead-letters.md",)
+"""Pages whose commands are done one after another, each page by a test of its own."""
+
 _FENCE: Final = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMAND: Final = re.compile(r"(?:scf-workers|make|pytest|python3?|pip|uv|git|docker|curl)\s+\S|\.venv/bin/\S")
 """What inline code begins with when it is a command and not the name of one."""

@@ -25,7 +25,7 @@ import yaml
 from PIL import Image
 
 from console.cli.injections import INJECTIONS
-from tests.docs.pages import PAGES, ROOT, blocks_of, commands_of, inline_of
+from tests.docs.pages import PAGES, ROOT, WALKS, blocks_of, commands_of, inline_of
 from tests.support.patience import PATIENCE_S
 
 BY_CI: Final = "CI runs it"
@@ -163,8 +163,8 @@ def _until(condition: Callable[[], bool], what: str, seconds: float = 60) -> Non
 
 
 def commands() -> list[str]:
-    """Every command of every page, in the order of reading."""
-    return list(dict.fromkeys(command for page in PAGES for command in commands_of(page)))
+    """Every command of every page that is no walk, in the order of reading."""
+    return list(dict.fromkeys(command for page in PAGES if page not in WALKS for command in commands_of(page)))
 
 
 def test_the_pages_give_the_commands_that_they_should() -> None:

@@ -47,6 +47,7 @@ HELD: Final = {
     ("docs/how-to/run-the-workers.md", "json"): 4,
     ("docs/how-to/run-the-workers.md", "hcl"): 1,
     ("docs/how-to/simulate-a-deployment.md", "text"): 1,
+    ("docs/how-to/replay-dead-letters.md", "text"): 5,
     ("docs/telemetry.md", "text"): 1,
     ("docs/telemetry.md", "sh"): 1,
     ("docs/architecture.md", "mermaid"): 3,

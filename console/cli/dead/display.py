@@ -15,6 +15,7 @@ from console.cli.safe_console import SafeConsole
 from console.cli.terminal import say
 from messages.codec import Message, try_decode
 from tasks.dead_letters.groups import Group
+from tasks.dead_letters.letters import Letter
 from tasks.dead_letters.plan import decide, meaning_of
 from tasks.dead_letters.replay import Step
 from tasks.dead_letters.standing import Case, Standing
@@ -48,7 +49,7 @@ def letter_document(case: Case) -> dict[str, Any]:
     """Return a letter as a document, without its original."""
     letter, record = case.letter, case.letter.record
     if record is None:
-        return {"id": letter.id.text, "at": _time(letter.at), "readable": False, "replays": len(letter.replays)}
+        return {"id": letter.id.text, "at": _time(letter.at), "readable": False, "replays": _replays_of(letter)}
     document: dict[str, Any] = msgspec.to_builtins(record)
     for name in ("original", "encoding", "traceparent", "verdict"):
         del document[name]
@@ -62,7 +63,7 @@ def letter_document(case: Case) -> dict[str, Any]:
         "verdict": _verdict_of(case),
         "now": _now_of(case),
         "refunded": case.refunded,
-        "replays": len(letter.replays),
+        "replays": _replays_of(letter),
     }
 
 
@@ -72,12 +73,10 @@ def whole_document(case: Case) -> dict[str, Any]:
     document = letter_document(case)
     if record is not None:
         document |= {"original": record.original, "encoding": record.encoding, "message": _message_of(record.original)}
-    replays = [{**msgspec.to_builtins(replay), "at": _time(replay.at)} for replay in case.letter.replays]
     plan = decide(case)
     return {
         **document,
         "runs": _runs_of(case),
-        "replays": replays,
         "replay": {"does": plan.does.value, "run": plan.run, "meaning": meaning_of(plan)},
     }
 
@@ -132,7 +131,7 @@ def show_letters(cases: Sequence[Case]) -> None:
         words = (str(row.get(name, "")) for name in ("task", "user"))
         more = (str(row.get(name, "")) for name in ("kind", "stage", "code", "verdict"))
         refunded = "yes" if case.refunded else "no"
-        _add(table, row["id"], row["at"], *words, run, *more, refunded, str(row["replays"]), row.get("now", ""))
+        _add(table, row["id"], row["at"], *words, run, *more, refunded, str(len(row["replays"])), row.get("now", ""))
     _print(table, len(cases), "dead letter")
 
 
@@ -186,6 +185,10 @@ def _verdict_of(case: Case) -> str:
     """Return the verdict of the letter's own run; empty without one."""
     verdict = case.standing.own.verdict if isinstance(case.standing, Standing) else None
     return verdict.status if verdict else ""
+
+
+def _replays_of(letter: Letter) -> list[dict[str, Any]]:
+    return [{**msgspec.to_builtins(replay), "at": _time(replay.at)} for replay in letter.replays]
 
 
 def _now_of(case: Case) -> str:
