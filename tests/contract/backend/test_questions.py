@@ -18,7 +18,7 @@ Ask = Callable[[Backend], Awaitable[Any]]
 QUESTIONS: dict[str, Ask] = {
     "state": lambda backend: backend.state("t", 0),
     "unfinished": lambda backend: backend.unfinished(600),
-    "reopen": lambda backend: backend.reopen("t", 0),
+    "reopen": lambda backend: backend.reopen("t", 0, 1),
 }
 GOOD = b'{"status": "failed", "user": "u", "rows": []}'
 
