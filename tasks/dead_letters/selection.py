@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from messages.errors import ScfWorkersError
 from messages.signing import MessageKeys
 from tasks.dead_letters.letters import Found, find_letters, parse_id, read_letters
 from tasks.dead_letters.standing import Case, read_cases
@@ -13,7 +12,7 @@ from tasks.ledger.ledger import Ledger
 __all__ = ["NoSuchLetter", "Selection", "select"]
 
 
-class NoSuchLetter(ScfWorkersError):
+class NoSuchLetter(LookupError):
     """An id names no dead letter, or several; the message names the remedy."""
 
 

@@ -16,9 +16,10 @@ from console.cli.arguments import BadUsage
 from messages.errors import ScfWorkersError
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_ledger, open_replay
+from tasks.context import LedgerServices
 from tasks.dead_letters.purge import purge_all
 from tasks.dead_letters.replay import Request, Step, plan_all, replay_all
-from tasks.dead_letters.selection import Selection, select
+from tasks.dead_letters.selection import NoSuchLetter, Selection, select
 from tasks.dead_letters.standing import Case
 from telemetry import logs
 
@@ -63,13 +64,14 @@ def read_selection(selection: Selection) -> list[Case]:
     """Read the letters of a selection with their runs.
 
     Raises:
-        messages.errors.ScfWorkersError: the environment cannot be used, an id is unknown, or the store failed.
+        console.cli.arguments.BadUsage: an id names no letter, or several.
+        messages.errors.ScfWorkersError: the environment cannot be used, or the store failed.
     """
 
     async def read() -> list[Case]:
         settings = _settings()
         async with open_ledger(settings, lambda: os.environ) as services:
-            return await select(selection, services.ledger, services.keys)
+            return await _select(selection, services)
 
     return asyncio.run(read())
 
@@ -89,8 +91,8 @@ def replay_selection(
         The letters with what was done, and the error that stopped the command, if one did.
 
     Raises:
-        messages.errors.ScfWorkersError: nothing was done: the environment cannot be used, an id is unknown, or the
-            store failed.
+        console.cli.arguments.BadUsage: an id names no letter, or several.
+        messages.errors.ScfWorkersError: nothing was done: the environment cannot be used, or the store failed.
     """
     return asyncio.run(_replay(selection, request, report) if acts else _plan(selection, request, report))
 
@@ -99,7 +101,7 @@ async def _plan(
     selection: Selection, request: Request, report: Callable[[Step], None]
 ) -> tuple[list[Step], ScfWorkersError | None]:
     async with open_ledger(_settings(), lambda: os.environ) as services:
-        steps = plan_all(await select(selection, services.ledger, services.keys), request)
+        steps = plan_all(await _select(selection, services), request)
     for step in steps:
         report(step)
     return steps, None
@@ -110,7 +112,7 @@ async def _replay(
 ) -> tuple[list[Step], ScfWorkersError | None]:
     steps: list[Step] = []
     async with open_replay(_settings(), lambda: os.environ) as services:
-        cases = await select(selection, services.ledger, services.keys)
+        cases = await _select(selection, services)
         try:
             async for step in replay_all(cases, request, services):
                 steps.append(step)
@@ -124,13 +126,13 @@ def purge_selection(selection: Selection, by: str, why: str, *, acts: bool) -> l
     """Purge the letters of a selection, or return those that a purge would delete.
 
     Raises:
-        messages.errors.ScfWorkersError: the environment cannot be used, an id is unknown, or the store failed; purging
-            again goes on.
+        console.cli.arguments.BadUsage: an id names no letter, or several.
+        messages.errors.ScfWorkersError: the environment cannot be used, or the store failed; purging again goes on.
     """
 
     async def purge() -> list[Case]:
         async with open_ledger(_settings(), lambda: os.environ) as services:
-            cases = await select(selection, services.ledger, services.keys)
+            cases = await _select(selection, services)
             if acts:
                 async for _ in purge_all([case.letter for case in cases], by, why, services.ledger):
                     pass
@@ -143,3 +145,10 @@ def _settings() -> Settings:
     settings = load_settings(os.environ)
     logs.setup(sys.stderr, settings.log_level, "console.dead")
     return settings
+
+
+async def _select(selection: Selection, services: LedgerServices) -> list[Case]:
+    try:
+        return await select(selection, services.ledger, services.keys)
+    except NoSuchLetter as error:
+        raise BadUsage(str(error)) from error
