@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, cast
 
 import msgspec
@@ -24,6 +24,7 @@ from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.memory import MemoryObjects
 from services.vendors.port import Vendor
+from services.vendors.registry import Vendors
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
 from tasks.run import Task
@@ -42,7 +43,7 @@ KEYS: Final = MessageKeys([MessageKey("k1", b"the key of the bench, of 32 bytes"
 """Keys of every message in the bench."""
 
 
-def build_services(broker: Broker, vendors: Mapping[str, Vendor] | None = None, expected_s: float = 0.0) -> Services:
+def build_services(broker: Broker, vendors: Collection[Vendor] = (), expected_s: float = 0.0) -> Services:
     """Return services with this broker and a ledger in memory; nothing else is reachable.
 
     Args:
@@ -58,7 +59,7 @@ def build_services(broker: Broker, vendors: Mapping[str, Vendor] | None = None, 
         bucket="bench-1250000000",
         ledger=Ledger(records, clock=time.time, nonce=lambda: "0123456789abcdef"),
         backend=cast("Backend", None),
-        vendors=vendors or {},
+        vendors=Vendors(vendors),
         fetcher=cast("Fetcher", None),
         policy=Policy(expected_s=expected_s),
     )

@@ -81,7 +81,7 @@ async def _measure(url: str, admin_url: str, namespace: str, count: int, vendor_
     variables = {"BROKER_ADMIN_URL": admin_url, "BROKER_NAMESPACE": namespace}
     broker = await open_broker(options_of(url, lambda name: variables.get(name, "")))
     vendor = SlowVendor(vendor_s)
-    out = build_services(broker, {"runninghub": cast("Vendor", vendor)}, vendor_s)
+    out = build_services(broker, (cast("Vendor", vendor),), vendor_s)
     left = count
     done = asyncio.Event()
 

@@ -18,6 +18,7 @@ from messages.text import without_bom
 from runtime.errors import BadSettings
 from runtime.message_keys import ParsedKey, parse_keys
 from runtime.settings_rules import NETWORK, refusals
+from runtime.vendor_keys import LabelledKey, labelled_keys
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.exporters import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
@@ -58,6 +59,13 @@ _Model = Annotated[
     str,
     msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", description="up to 64 letters, digits and . _ -"),
 ]
+_Labels = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\s*[a-z0-9][a-z0-9_-]{0,31}\s*(,|\Z))*\Z", description="labels of keys, separated by commas"
+    ),
+]
+_Calls = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _PulsarName = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z", description="letters, digits and . _ = : -")
 ]
@@ -147,6 +155,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Key of RunningHub."""
     runninghub_label: _Label = "main"
     """Names the account of `RUNNINGHUB_API_KEY`: a new key of it keeps the label, another account gets another."""
+    runninghub_api_keys: Secret = Secret("")
+    """More keys of RunningHub, each `label=key`, separated by commas; paid calls use all keys in turn."""
+    runninghub_draining: _Labels = ""
+    """Labels of keys of RunningHub that make no new calls, separated by commas: only looks and cancels."""
+    runninghub_limit: _Calls = 0
+    """Paid calls that one key of RunningHub allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
     ark_url: _Url = "https://ark.cn-beijing.volces.com"
@@ -155,6 +169,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Key of Ark."""
     ark_label: _Label = "main"
     """Names the account of `ARK_API_KEY`: a new key of it keeps the label, another account gets another."""
+    ark_api_keys: Secret = Secret("")
+    """More keys of Ark, each `label=key`, separated by commas; paid calls use all keys in turn."""
+    ark_draining: _Labels = ""
+    """Labels of keys of Ark that make no new calls, separated by commas."""
+    ark_limit: _Calls = 0
+    """Paid calls that one key of Ark allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
     ark_model: _Model = "doubao-seedream-4-0-250828"
     """Model, or endpoint (`ep-…`), of the kinds and tasks that name none; see docs/configuration.md."""
     ark_watermark: bool = False
@@ -169,6 +189,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Key of the chat model; without one every prompt is the recipe's template."""
     tokenhub_label: _Label = "main"
     """Names the account of `TOKENHUB_API_KEY`."""
+    vendor_processes: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    """Processes that make paid calls: each takes its share of a key's limit, at least one call."""
     vendor_expected_s: Seconds = 0.0
     """Usual time of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
@@ -260,10 +282,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     keys = parse_keys(settings.message_keys)
     for key in keys:
         _mask("MESSAGE_KEYS", key.secret)
+    labelled = labelled_keys(settings)
+    for labelled_key in labelled:
+        _mask(labelled_key.variable, labelled_key.secret)
     _mask_pairs(settings)
     if settings.ledger_bucket and settings.ledger_bucket == settings.cos_bucket:
         raise BadSettings("LEDGER_BUCKET and COS_BUCKET name the same bucket: the ledger needs one of its own")
-    _check_rules(settings, keys)
+    _check_rules(settings, keys, labelled)
     return settings
 
 
@@ -331,11 +356,12 @@ def _check_ticket_secret(settings: Settings) -> None:
         raise BadSettings(f"TICKET_SECRET has {size} bytes, and verifying tickets needs {MIN_SECRET_BYTES}")
 
 
-def _check_rules(settings: Settings, keys: Iterable[ParsedKey]) -> None:
+def _check_rules(settings: Settings, keys: Iterable[ParsedKey], labelled: Iterable[LabelledKey]) -> None:
     if not set(settings.unsafe) <= set(NETWORK):
         raise BadSettings(f"ALLOW_UNSAFE must be some of {', '.join(NETWORK)}, separated by commas")
     secrets = {name: getattr(settings, name.lower()) for name in SECRETS}
     secrets |= {f"MESSAGE_KEYS ({key.key_id})": key.secret for key in keys}
+    secrets |= {key.variable: key.secret for key in labelled}
     if broken := list(refusals(settings, secrets)):
         raise BadSettings("; ".join(broken))
 

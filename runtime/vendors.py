@@ -20,16 +20,19 @@ from messages.text import without_bom
 from recipes.recipe import Recipe
 from runtime.errors import BadSettings
 from runtime.settings import Settings, require
+from runtime.vendor_keys import keys_of, share_of, with_key
 from services.checks import Check
 from services.reach import Address
 from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor
+from services.vendors.registry import Vendors
 
 __all__ = [
     "CHATS",
     "VENDORS",
     "ChatEntry",
     "VendorEntry",
+    "limits",
     "open_chats",
     "open_vendors",
     "parse_webhook",
@@ -65,8 +68,8 @@ class ChatEntry(msgspec.Struct, frozen=True):
     """True if the settings name something of this vendor, its key or else."""
 
 
-def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str, Vendor]:
-    """Open every vendor whose key is set.
+def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Vendor]:
+    """Open every vendor whose key is set: a client for each key.
 
     Args:
         settings: the settings.
@@ -75,11 +78,11 @@ def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> dict[str,
     Raises:
         runtime.errors.BadSettings: a vendor's settings cannot be used; the text names variable, file and field.
     """
-    opened: dict[str, Vendor] = {}
+    opened: list[Vendor] = []
     for name, entry in VENDORS.items():
         kinds = {kind: recipe for kind, recipe in recipes.items() if recipe.vendor == name}
-        if vendor := entry.open(settings, kinds):
-            opened[name] = vendor
+        clients = [entry.open(with_key(settings, key), kinds) for key in keys_of(settings, name)]
+        opened += [client for client in clients if client]
     return opened
 
 
@@ -93,6 +96,12 @@ def open_chats(settings: Settings) -> dict[str, ChatModel]:
     return {name: model for name, model in opened.items() if model is not None}
 
 
+def limits(settings: Settings) -> dict[str, int]:
+    """Return vendor -> paid calls that this process may make at once with one key; no entry for no limit."""
+    shares = {name: share_of(settings, name) for name in VENDORS}
+    return {name: share for name, share in shares.items() if share is not None}
+
+
 def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
     """Return the job id in a webhook's body; None without one, or for a vendor that is unknown or calls no webhooks."""
     entry = VENDORS.get(vendor)
@@ -102,21 +111,34 @@ def parse_webhook(vendor: str, body: Mapping[str, Any]) -> str | None:
     return found
 
 
-def vendor_checks(settings: Settings, vendors: Mapping[str, Vendor], chats: Mapping[str, ChatModel]) -> Sequence[Check]:
+def vendor_checks(settings: Settings, vendors: Vendors, chats: Mapping[str, ChatModel]) -> Sequence[Check]:
     """Return the checks of the vendors that the settings name.
 
     Args:
         settings: the settings.
-        vendors: the clients of those whose key is set.
+        vendors: the clients of those whose key is set; each key is checked.
         chats: likewise the chat models.
     """
-    return [
-        msgspec.structs.replace(check, address=entry.address(settings))
-        for entries, opened in ((VENDORS, vendors), (CHATS, chats))
-        for name, entry in entries.items()
+    paid = [
+        msgspec.structs.replace(check, address=entry.address(settings), name=f"{check.name}{suffix}")
+        for name, entry in VENDORS.items()
         if entry.is_meant(settings)
-        for check in import_module(f"{entry.package}.checks").checks(opened.get(name))
+        for client, suffix in _clients(vendors.all(name))
+        for check in import_module(f"{entry.package}.checks").checks(client)
     ]
+    return paid + [
+        msgspec.structs.replace(check, address=entry.address(settings))
+        for name, entry in CHATS.items()
+        if entry.is_meant(settings)
+        for check in import_module(f"{entry.package}.checks").checks(chats.get(name))
+    ]
+
+
+def _clients(clients: Sequence[Vendor]) -> Sequence[tuple[Vendor | None, str]]:
+    """Return what is checked of a vendor, and how the names of its checks end: by the label where there are several."""
+    if len(clients) < 2:  # noqa: PLR2004 - several
+        return [(clients[0] if clients else None, "")]
+    return [(client, f" {client.label}") for client in clients]
 
 
 def _runninghub(settings: Settings, recipes: Mapping[str, Recipe]) -> Vendor | None:
@@ -173,7 +195,7 @@ def _ark(settings: Settings, _: Mapping[str, Recipe]) -> Vendor | None:
 
 
 def _is_runninghub_meant(settings: Settings) -> bool:
-    return bool(settings.runninghub_api_key or settings.runninghub_workflows)
+    return bool(settings.runninghub_api_key or settings.runninghub_api_keys or settings.runninghub_workflows)
 
 
 VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
@@ -189,7 +211,7 @@ VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
             "services.vendors.ark",
             _ark,
             lambda settings: Address(settings.ark_url, "ARK_URL"),
-            lambda settings: bool(settings.ark_api_key),
+            lambda settings: bool(settings.ark_api_key or settings.ark_api_keys),
         ),
     }
 )

@@ -14,12 +14,13 @@ from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.message_keys import open_keys
 from runtime.settings import REQUIRED, Settings, load_settings, require
-from runtime.vendors import open_chats, open_vendors
+from runtime.vendor_keys import draining_of
+from runtime.vendors import limits, open_chats, open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
 from services.vendors.instrumented import InstrumentedChat, InstrumentedVendor
-from services.vendors.port import Vendor
+from services.vendors.registry import Vendors
 from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import (
@@ -166,7 +167,7 @@ async def open_services(
         parts = _Parts(settings, environ, stack)
         data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
         broker, backend = await parts.broker(ledger.now), parts.backend(ledger.now)
-        opened = parts.vendors() if vendors else {}
+        opened = parts.vendors() if vendors else Vendors()
         yield Services(
             broker=broker,
             keys=keys,
@@ -238,11 +239,11 @@ class _Parts:
         self._stack.push_async_callback(backend.close)
         return backend
 
-    def vendors(self) -> dict[str, InstrumentedVendor]:
-        opened = {name: InstrumentedVendor(vendor) for name, vendor in open_vendors(self._settings, RECIPES).items()}
-        for vendor in opened.values():
+    def vendors(self) -> Vendors:
+        opened = [InstrumentedVendor(vendor) for vendor in open_vendors(self._settings, RECIPES)]
+        for vendor in opened:
             self._stack.push_async_callback(vendor.close)
-        return opened
+        return Vendors(opened, draining=draining_of(self._settings), shares=limits(self._settings))
 
     def chats(self) -> dict[str, InstrumentedChat]:
         opened = {name: InstrumentedChat(model) for name, model in open_chats(self._settings).items()}
@@ -250,8 +251,8 @@ class _Parts:
             self._stack.push_async_callback(model.close)
         return opened
 
-    def fetcher(self, vendors: Mapping[str, Vendor]) -> Fetcher:
-        hosts = {host for vendor in vendors.values() for host in vendor.result_hosts}
+    def fetcher(self, vendors: Vendors) -> Fetcher:
+        hosts = {host for vendor in vendors.clients for host in vendor.result_hosts}
         fetcher = Fetcher(
             allowed_hosts=frozenset(hosts | set(_list(self._settings.fetch_hosts))),
             allow_private=frozenset(_list(self._settings.fetch_private_hosts)),

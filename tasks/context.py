@@ -17,7 +17,7 @@ from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
 from services.vendors.chat import ChatModel
-from services.vendors.port import Vendor
+from services.vendors.registry import Vendors
 from tasks.calls.identity import CallIdentities
 from tasks.calls.lines import VendorLines
 from tasks.calls.webhook_paths import Webhooks
@@ -111,7 +111,7 @@ class TriggerServices:
 class Services(TriggerServices, SweepServices, WebhookServices):
     """Everything, as the consumers have it: opened by `runtime.wiring`, or put together by a test."""
 
-    vendors: Mapping[str, Vendor]
+    vendors: Vendors
     chats: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
     """Chat models by the name that recipes use."""
     fetcher: Fetcher

@@ -109,9 +109,10 @@ class Effects:
         match outcome:
             case Next(stage, body, delay, seq):
                 await self._follow(message, delivery.topic, stage=stage, body=body, seq=seq, delay=delay)
-            case Snooze(delay, pause, body, why, key):
+            case Snooze(delay, pause, body, why, keys):
                 if pause:
-                    self._pauses.pause(key or delivery.topic, pause)
+                    for what in keys or (delivery.topic,):
+                        self._pauses.pause(what, pause)
                 delay = await self._copy(message, delivery, delay=delay, body=body, attempt=attempt)
                 await self._record_wait(why, delay, message)
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))

@@ -55,13 +55,13 @@ class Snooze(msgspec.Struct, frozen=True):
 
     delay: float
     pause: float = 0.0
-    """Seconds for which the topic, or all calls with `key`, pause because the next message would fare no better."""
+    """Seconds for which the topic, or all calls with `keys`, pause because the next message would fare no better."""
     body: Body | None = None
     """Body of the copy, if it differs."""
     why: str = ""
     """Reason of the wait, see `tasks.ledger.records.Waits`; empty for a vendor at work."""
-    key: VendorKey | None = None
-    """The full vendor's key that pauses instead of the topic."""
+    keys: tuple[VendorKey, ...] = ()
+    """The full vendor's keys, which pause instead of the topic."""
 
 
 class Reject(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from consumers.runners.errors import Unsettled
 from consumers.runners.pump import Pump, groups_of
 from consumers.runners.status import StatusReport
 from consumers.runners.time_budget import TimeBudget, budget_of, check_reserve
-from consumers.runners.worker import build_dispatcher, keys_of, reserve_of
+from consumers.runners.worker import build_dispatcher, keys_of, permits_of, reserve_of
 from runtime.errors import BadSettings
 from runtime.scf import Instance, instance, parse_request, time_limit_s
 from runtime.settings import Settings
@@ -108,6 +108,7 @@ async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str]
         pauses,
         groups=groups_of(topics),
         keys=keys_of(services),
+        most=permits_of(services),
         concurrency=settings.work_concurrency,
         grace=budget.cut - budget.stop,
         until=budget.cut,

@@ -101,7 +101,8 @@ class Pump:
         dispatcher: works on the messages.
         pauses: paused topics and keys; shared with the engine.
         groups: groups of topics to take.
-        keys: vendor -> its keys on this machine.
+        keys: vendor -> its keys on this machine that make new calls.
+        most: vendor -> messages of its paid calls at once, at most; no entry for no limit but `concurrency`.
         concurrency: messages of one group at once.
         prefetch: messages fetched ahead of each topic. More than none is quicker where a message takes well under a
             millisecond, and keeps them from other workers while this one is busy.
@@ -119,6 +120,7 @@ class Pump:
         *,
         groups: Sequence[Group] = GROUPS,
         keys: Mapping[str, Sequence[VendorKey]] | None = None,
+        most: Mapping[str, int] | None = None,
         concurrency: int = 8,
         prefetch: int = 0,
         grace: float = 30.0,
@@ -131,6 +133,7 @@ class Pump:
         self._pauses = pauses
         self._groups = groups
         self._keys = keys or {}
+        self._most = most or {}
         self._concurrency = concurrency
         self._prefetch = prefetch
         self._grace = grace
@@ -150,7 +153,7 @@ class Pump:
     def state(self) -> PumpState:
         """Return its current state."""
         return PumpState(
-            groups=[GroupStatus(tuple(group.topics), self._concurrency) for group in self._groups],
+            groups=[GroupStatus(tuple(group.topics), self._permits_of(group)) for group in self._groups],
             busy=len(self._dispatcher.busy),
             ended={end.value: count for end, count in self._dispatcher.counts.items()},
             pauses=self._pauses.resting(),
@@ -211,7 +214,10 @@ class Pump:
 
     def _permits(self, group: Group, consumer: Consumer) -> list[Coroutine[Any, Any, None]]:
         asking: dict[int, float] = {}
-        return [self._serve_permit(group, consumer, asking, permit) for permit in range(self._concurrency)]
+        return [self._serve_permit(group, consumer, asking, permit) for permit in range(self._permits_of(group))]
+
+    def _permits_of(self, group: Group) -> int:
+        return max(1, min(self._concurrency, self._most.get(group.vendor, self._concurrency)))
 
     async def _serve_permit(self, group: Group, consumer: Consumer, asking: dict[int, float], permit: int) -> None:
         """Work on one message after the other.

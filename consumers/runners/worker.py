@@ -26,14 +26,14 @@ from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_services, open_telemetry
 from services.objects.checks import winners
-from services.vendors.port import VendorKey, key_of
+from services.vendors.port import VendorKey
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.status import process_name
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["build_dispatcher", "build_pump", "check_store", "keys_of", "reserve_of", "run_worker"]
+__all__ = ["build_dispatcher", "build_pump", "check_store", "keys_of", "permits_of", "reserve_of", "run_worker"]
 
 _WRITERS: Final = 8
 """Create-only writes of one key at the start of a worker, of which exactly one must succeed."""
@@ -134,7 +134,13 @@ def _is_paid_by(vendor: str, topics: Sequence[str]) -> bool:
 
 def keys_of(services: Services) -> dict[str, tuple[VendorKey, ...]]:
     """Return vendor -> its keys on this machine."""
-    return {name: (key_of(vendor),) for name, vendor in services.vendors.items()}
+    return {name: services.vendors.keys(name) for name in services.vendors.names}
+
+
+def permits_of(services: Services) -> dict[str, int]:
+    """Return vendor -> paid calls that this process may make at once; no entry for no limit."""
+    found = {name: services.vendors.permits(name) for name in services.vendors.names}
+    return {name: permits for name, permits in found.items() if permits is not None}
 
 
 def build_pump(
@@ -159,6 +165,7 @@ def build_pump(
         pauses,
         groups=groups_of(topics),
         keys=keys_of(services),
+        most=permits_of(services),
         concurrency=concurrency,
         prefetch=prefetch,
         grace=grace,

@@ -10,8 +10,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from consumers.engine.fan_in import after_slot
 from consumers.engine.limits import PREPARE_LIMIT_S, RESULT_SETTLE_LIMIT_S
 from consumers.engine.outcomes import Finish, Leave, Next, Outcome, Snooze, dead_lettered
@@ -26,12 +24,13 @@ from messages.errors import Permanent
 from recipes.recipe import Recipe
 from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissing, VendorRefused
 from services.objects.source import DownloadSource
-from services.repeat import opened, repeated
-from services.vendors.port import Created, JobRequest, JobState, JobStatus, Results, Vendor, VendorKey, key_of
+from services.repeat import opened
+from services.vendors.port import Created, JobRequest, JobState, JobStatus, Results, Vendor, key_of
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
-from tasks.calls.jobs import job_of, vendor_of
-from tasks.calls.lines import Waiter, room_delay
+from tasks.calls.jobs import job_of
+from tasks.calls.lines import Waiter
+from tasks.calls.room import Full, find_room, full_at_create
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product, Prompted, SlotEnd, Staged
@@ -115,23 +114,27 @@ def _poll(jobs: tuple[Job, ...], since: float, task: Task, services: Services, *
 
 
 async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | None:
-    """Make the n-th call of a slot; None if another message has begun it."""
+    """Make the n-th call of a slot, with the key whose turn it is; None if another message has begun it."""
+    ready_by = asyncio.get_running_loop().time() + PREPARE_LIMIT_S
     try:
-        vendor = vendor_of(task.vendor, services.vendors)
+        async with asyncio.timeout_at(ready_by):
+            room = await find_room(task.vendor, _waiter(slot, task), services)
     except VendorMissing as missing:
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
         pause = jittered(OUTAGE_PAUSE, services.rng)
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
-    key, waiter = key_of(vendor), _waiter(slot, task)
-    if ahead := services.lines.ahead(key, waiter, services.ledger.now()):
-        return _wait_in_line(waiter, key, services, ahead)
-    try:
-        async with asyncio.timeout(PREPARE_LIMIT_S):
-            await repeated(vendor.check_room, services.rng)
-            services.lines.had_room(key, waiter)
-            inputs = await _inputs(task, vendor, services)
-    except VendorFull as full:
-        return _full(full, waiter, key, services)
+    if isinstance(room, Full):
+        return _full(room, slot, services)
+    with room.use() as vendor:
+        return await _call_with(vendor, slot, n, task, services, ready_by)
+
+
+async def _call_with(
+    vendor: Vendor, slot: int, n: int, task: Task, services: Services, ready_by: float
+) -> Outcome | None:
+    """Make the n-th call of a slot with a key; None if another message has begun it."""
+    async with asyncio.timeout_at(ready_by):
+        inputs = await _inputs(task, vendor, services)
     request = JobRequest(
         task.recipe.kind,
         inputs,
@@ -173,7 +176,7 @@ async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Ta
         made = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
         await _not_accepted(slot, n, task, services, Code.BUSY)
-        return _full(full, _waiter(slot, task), key_of(vendor), services)
+        return _full(full_at_create(key_of(vendor), full, _waiter(slot, task), services), slot, services)
     except VendorRefused as refused:
         await _not_accepted(slot, n, task, services, refused.code)
         raise
@@ -242,19 +245,10 @@ def _wait(limit: float, vendor: str, services: Services) -> Outcome:
     return Snooze(min(limit, FIND_EVERY_S) if can_find(vendor, services) else limit, why=_OPEN)
 
 
-def _full(full: VendorFull, waiter: Waiter, key: VendorKey, services: Services) -> Outcome:
-    """Wait in line, and pause the paid calls with this key."""
-    services.lines.was_full(key)
-    waiting = _wait_in_line(waiter, key, services, least=full.retry_after or 0.0)
-    return msgspec.structs.replace(waiting, pause=jittered(waiting.delay, services.rng))
-
-
-def _wait_in_line(waiter: Waiter, key: VendorKey, services: Services, ahead: int = 0, least: float = 0.0) -> Snooze:
-    """Snooze, the shorter the longer the run has waited, and keep its place."""
-    now = services.ledger.now()
-    delay = max(least, room_delay(waiter.age(now), ahead, services.policy.vendor_full_pause_s))
-    services.lines.wait(key, waiter, now, delay)
-    return Snooze(delay, body=Generate(waiter.slot), why="vendor_full", key=key)
+def _full(full: Full, slot: int, services: Services) -> Outcome:
+    """Wait in line; keys that were found full pause."""
+    pause = jittered(full.pause, services.rng) if full.keys else 0.0
+    return Snooze(full.delay, pause=pause, body=Generate(slot), why="vendor_full", keys=full.keys)
 
 
 def _waiter(slot: int, task: Task) -> Waiter:

@@ -30,8 +30,7 @@ log = logs.get(__name__)
 
 def can_find(name: str, services: Services) -> bool:
     """Return True if a vendor, by its name, is here and finds calls by their identity."""
-    vendor = services.vendors.get(name)
-    return vendor is not None and vendor.find is not None
+    return any(vendor.find is not None for vendor in services.vendors.all(name))
 
 
 async def find_open(run: RunId, calls: tuple[PaidCall, ...], services: Services) -> tuple[PaidCall, ...]:

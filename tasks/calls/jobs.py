@@ -15,6 +15,7 @@ from services.concurrency import Together
 from services.errors import VendorMissing
 from services.repeat import repeated
 from services.vendors.port import JobFile, JobState, JobStatus, Vendor
+from services.vendors.registry import Vendors
 from tasks.context import Services
 from tasks.ledger.records import CallEnd, CallResult, JobId
 from tasks.ledger.snapshot import PaidCall, live_jobs, open_calls
@@ -26,27 +27,26 @@ __all__ = ["After", "after_failure", "first_success", "is_own", "job_of", "look"
 log = logs.get(__name__)
 
 
-def vendor_of(name: str, vendors: Mapping[str, Vendor], label: str = "") -> Vendor:
+def vendor_of(name: str, vendors: Vendors, label: str = "") -> Vendor:
     """Return the vendor's client.
 
     Args:
         name: of the vendor.
-        vendors: name -> client.
+        vendors: those of this machine.
         label: of the key that a call was made with: no other account knows its job. Empty for any.
 
     Raises:
         services.errors.VendorMissing: the vendor or that key is not configured on this machine: no task's fault.
     """
-    vendor = vendors.get(name)
-    if vendor is None:
+    vendor = vendors.of(name, label)
+    if vendor is not None:
+        return vendor
+    if not label or not vendors.all(name):
         log.error(Event.VENDOR_MISSING, vendor=name)
         raise VendorMissing(f"the vendor {name!r} is not configured here: set its key")
-    if label and vendor.label != label:
-        log.error(Event.VENDOR_MISSING, vendor=name, label=label)
-        raise VendorMissing(
-            f"the vendor {name!r} has the key {vendor.label!r} here, and a call was made with {label!r}"
-        )
-    return vendor
+    log.error(Event.VENDOR_MISSING, vendor=name, label=label)
+    here = ", ".join(repr(client.label) for client in vendors.all(name))
+    raise VendorMissing(f"the vendor {name!r} has the keys {here} here, and a call was made with {label!r}")
 
 
 async def is_own(run: RunId, job: Job, services: Services) -> bool:

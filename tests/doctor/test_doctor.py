@@ -75,6 +75,16 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
         {"RUNNINGHUB_API_KEY": ""},
     ),
     "RUNNINGHUB_LABEL": ({"RUNNINGHUB_LABEL": "Our Account"},),
+    "RUNNINGHUB_API_KEYS": (
+        {"RUNNINGHUB_API_KEYS": "a key without a label"},
+        {"RUNNINGHUB_API_KEYS": "second=a-wrong-key-of-another-account"},
+    ),
+    "RUNNINGHUB_DRAINING": ({"RUNNINGHUB_DRAINING": "a-label-of-no-key"},),
+    "ARK_API_KEYS": ({"ARK_API_KEYS": "a key without a label"},),
+    "ARK_DRAINING": ({"ARK_DRAINING": "a-label-of-no-key"},),
+    "ARK_LIMIT": ({"ARK_LIMIT": "-1"},),
+    "RUNNINGHUB_LIMIT": ({"RUNNINGHUB_LIMIT": "-1"},),
+    "VENDOR_PROCESSES": ({"VENDOR_PROCESSES": "0"},),
     "RUNNINGHUB_WORKFLOWS": (
         {"RUNNINGHUB_WORKFLOWS": ""},
         {"RUNNINGHUB_WORKFLOWS": "/nowhere"},

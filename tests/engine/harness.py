@@ -36,7 +36,8 @@ from services.errors import BadPicture
 from services.fetch import Fetcher
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
-from services.vendors.port import Vendor
+from services.vendors.port import Vendor, VendorKey
+from services.vendors.registry import Vendors
 from tasks.accepting.accept import Taken, take_in
 from tasks.accepting.tickets import Ticket, digest, issue
 from tasks.calls.lines import VendorLines
@@ -110,7 +111,9 @@ class Harness:
         self.recipes = recipes
         self.vendor = ScriptedVendor(self.injector, recipes["model_pose12"].count)
         self.vendors: dict[str, Vendor] = {}
-        """Those whose keys this machine has."""
+        """Those whose keys this machine has: one for each key, by a name of the test's choice."""
+        self.draining: frozenset[VendorKey] = frozenset()
+        self.shares: dict[str, int] = {}
         self.files = Files(self.injector)
         self.findings: dict[str, Result] = {}
         """End of a key -> what the audit finds there."""
@@ -163,7 +166,7 @@ class Harness:
             bucket=BUCKET,
             ledger=self.ledger,
             backend=cast("Backend", self.backend),
-            vendors=self.vendors,
+            vendors=Vendors(self.vendors.values(), draining=self.draining, shares=self.shares),
             fetcher=fetcher,
             policy=Policy(ticket_required=False, ticket_secret=Secret("a secret that is long enough for tickets")),
             webhooks=WEBHOOKS,
@@ -185,6 +188,12 @@ class Harness:
             task.cancel()
         await asyncio.gather(*self._taking, return_exceptions=True)
         await self._stack.aclose()
+
+    def open_vendors(self) -> None:
+        """Restart with the keys, draining labels and shares as they are set now."""
+        vendors = Vendors(self.vendors.values(), draining=self.draining, shares=self.shares)
+        self.out = dataclasses.replace(self.out, vendors=vendors)
+        self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:
         """What a new process begins with."""

@@ -11,7 +11,7 @@ import pytest
 
 from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.pump import Pump
-from consumers.runners.worker import keys_of
+from consumers.runners.worker import keys_of, permits_of
 from messages.bodies import Clean, Stage
 from messages.codec import Priority, decode
 from messages.topics import WORKERS
@@ -38,7 +38,13 @@ async def pumping(
     """A pump at work, which is stopped at the end and must then return."""
     dispatcher = Dispatcher(harness.engine, user_cap=user_cap)
     pump = Pump(
-        harness.wire, dispatcher, harness.pauses, keys=keys_of(harness.out), concurrency=concurrency, grace=grace
+        harness.wire,
+        dispatcher,
+        harness.pauses,
+        keys=keys_of(harness.out),
+        most=permits_of(harness.out),
+        concurrency=concurrency,
+        grace=grace,
     )
     running = asyncio.create_task(pump.run())
     try:
@@ -162,6 +168,34 @@ async def test_a_copy_made_because_of_a_crash_runs_alone(harness: Harness) -> No
         await harness.promise(run, "success")
     assert [group for group in beside if killer.task in group] == [(killer.task,)]
     assert max(map(len, beside)) == 3
+
+
+@pytest.mark.parametrize("share", [1, 3])
+async def test_paid_calls_at_once_are_the_share_of_this_process_and_none_is_put_off(
+    harness: Harness, share: int
+) -> None:
+    harness.shares = {harness.vendor.name: share}
+    harness.open_vendors()
+    busy, most = 0, 0
+
+    async def count(place: str, *, done: bool) -> None:
+        nonlocal busy, most
+        if place.startswith("vendor.create"):
+            busy += -1 if done else 1
+            most = max(most, busy)
+            await asyncio.sleep(0 if done else 20)
+
+    harness.injector.hook = count
+    runs = [await harness.order() for _ in range(7)]
+    async with pumping(harness) as pump:
+        permits = {group.topics[0]: group.permits for group in pump.state().groups}
+        await until_empty(harness)
+    for run in runs:
+        await harness.promise(run, "success")
+    assert most == share
+    assert {header.seq for header in harness.sent("generate")} == {0}
+    assert permits["generate-runninghub-high"] == share
+    assert permits["collect"] == 8
 
 
 async def test_a_topic_rests_while_the_vendor_is_full_and_the_others_go_on(harness: Harness) -> None:

@@ -12,6 +12,7 @@ import httpx
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.vendors.instrumented import InstrumentedVendor
+from services.vendors.registry import Vendors
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy
@@ -186,7 +187,7 @@ class Harness(TicketHarness):
         self.out = dataclasses.replace(
             self.out,
             backend=backend,
-            vendors={"runninghub": InstrumentedVendor(vendor)},
+            vendors=Vendors([InstrumentedVendor(vendor)]),
             fetcher=fetcher,
             webhooks=Webhooks(_HOOKS, Secret(ENVIRONMENT["WEBHOOK_SECRET"])),
             policy=Policy(ticket_secret=Secret(ENVIRONMENT["TICKET_SECRET"])),

@@ -27,6 +27,7 @@ from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.memory import MemoryObjects
 from services.objects.port import Content, Result
+from services.vendors.registry import Vendors
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
@@ -158,10 +159,12 @@ class Deployment:
             bucket=BUCKET,
             ledger=Ledger(records, clock=machine.now, nonce=lambda: f"{machine.name}-{next(numbers)}", rng=rng),
             backend=cast("Backend", BackendClient(machine, self.backend)),
-            vendors={
-                RUNNINGHUB: VendorClient(machine, self.vendors[RUNNINGHUB]),
-                INSTANT: InstantVendor(VendorClient(machine, instant), instant.count),
-            },
+            vendors=Vendors(
+                (
+                    VendorClient(machine, self.vendors[RUNNINGHUB]),
+                    InstantVendor(VendorClient(machine, instant), instant.count),
+                )
+            ),
             fetcher=fetcher,
             policy=self.policy,
             webhooks=self.webhooks,

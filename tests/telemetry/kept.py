@@ -17,6 +17,7 @@ import httpx
 from producer.cos_trigger import take_event
 from services.backend import Backend
 from services.vendors.instrumented import InstrumentedVendor
+from services.vendors.registry import Vendors
 from telemetry import logs, metrics, tracing
 from telemetry.fields import FIELDS
 from telemetry.instruments import Metric, MetricKind, SpanName
@@ -121,7 +122,7 @@ class TelemetryHarness(Harness):
             transport=httpx.MockTransport(self._answer),
         )
         self._stack.push_async_callback(client.close)
-        vendors = {name: InstrumentedVendor(vendor) for name, vendor in self.out.vendors.items()}
+        vendors = Vendors([InstrumentedVendor(vendor) for vendor in self.out.vendors.clients])
         self.out = dataclasses.replace(self.out, backend=client, vendors=vendors)
         self.engine = self.new_engine()
         return self

@@ -12,7 +12,7 @@ from services.vendors.port import Vendor
 
 __all__ = ["checks"]
 
-_REMEDY: Final = "ARK_URL and ARK_API_KEY: a key is valid in the region of its host only"
+_REMEDY: Final = "ARK_URL, and ARK_API_KEY or ARK_API_KEYS: a key is valid in the region of its host only"
 
 
 def checks(vendor: Vendor | None) -> Sequence[Check]:

@@ -23,7 +23,7 @@ def checks(vendor: Vendor | None) -> Sequence[Check]:
     """
     if vendor is None:
         return (Check("runninghub", _keyless, _KEYLESS),)
-    remedy = "RUNNINGHUB_URL and RUNNINGHUB_API_KEY: keys of .cn and .ai are separate"
+    remedy = "RUNNINGHUB_URL, and RUNNINGHUB_API_KEY or RUNNINGHUB_API_KEYS: keys of .cn and .ai are separate"
     return (Check("runninghub", partial(_room, vendor), remedy),)
 
 

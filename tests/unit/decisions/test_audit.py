@@ -14,6 +14,7 @@ from recipes.model_pose12 import MODEL_POSE12
 from services.errors import AuditDown
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
+from services.vendors.registry import Vendors
 from tasks.context import Policy, Services
 from tasks.ledger.records import Accepted, StagedResult
 from tasks.run import Task
@@ -53,7 +54,7 @@ def outside(found: dict[str, Result], *, block_suspect: bool = True) -> Services
         bucket="b-1",
         ledger=nobody,
         backend=nobody,
-        vendors={},
+        vendors=Vendors(),
         fetcher=nobody,
         policy=Policy(block_suspect=block_suspect),
     )

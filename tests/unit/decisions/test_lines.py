@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from messages.codec import Priority
 from messages.keys import RunId
 from services.vendors.port import VendorKey
+from services.vendors.registry import choose_key
 from tasks.calls.lines import SHORTEST_S, Line, VendorLines, Waiter, room_delay
 
 LONGEST = 30.0
-KEY, OTHER = VendorKey("runninghub", "one"), VendorKey("runninghub", "two")
+VENDOR = "runninghub"
+KEY, OTHER = BOTH = VendorKey(VENDOR, "one"), VendorKey(VENDOR, "two")
 AGES, AHEAD = st.floats(0, 1e5), st.integers(0, 1000)
 
 
@@ -87,12 +90,50 @@ def test_a_run_that_does_not_come_again_holds_up_nobody() -> None:
     assert line.ahead(waiter(2, 50.0), 142.0) == 0
 
 
-def test_slots_of_a_run_wait_by_themselves_and_a_key_does_not_hold_up_another() -> None:
+def test_slots_of_a_run_wait_by_themselves_and_a_vendor_does_not_hold_up_another() -> None:
     lines = VendorLines()
     first, second = (Waiter(RunId("u1", "t1"), slot, 0.0) for slot in (1, 2))
-    lines.was_full(KEY)
-    lines.wait(KEY, first, 0.0, 30.0)
-    assert lines.ahead(KEY, second, 1.0) == 1
-    assert lines.ahead(OTHER, waiter(2, 50.0), 1.0) == 0
-    lines.had_room(KEY, first)
-    assert lines.ahead(KEY, second, 1.0) == 0
+    lines.was_full(VENDOR)
+    lines.wait(VENDOR, first, 0.0, 30.0)
+    assert lines.ahead(VENDOR, second, 1.0) == 1
+    assert lines.waiting(VENDOR, 1.0) == 1
+    assert lines.ahead("other", waiter(2, 50.0), 1.0) == 0
+    lines.had_room(VENDOR, first)
+    assert lines.ahead(VENDOR, second, 1.0) == 0
+    assert lines.waiting(VENDOR, 1.0) == lines.waiting("other", 1.0) == 0
+
+
+KEYS = st.sets(st.builds(VendorKey, st.just(VENDOR), st.sampled_from("abcdef")))
+
+
+@given(keys=KEYS, taken=KEYS, turn=st.integers(0, 100))
+def test_the_chosen_key_is_one_that_can_take_a_call_if_there_is_any(
+    keys: set[VendorKey], taken: set[VendorKey], turn: int
+) -> None:
+    chosen = choose_key(keys, turn, taken)
+    assert chosen in keys - taken if keys - taken else chosen is None
+
+
+@given(keys=KEYS.filter(bool), turn=st.integers(0, 100))
+def test_keys_that_can_all_take_a_call_are_used_evenly(keys: set[VendorKey], turn: int) -> None:
+    chosen = Counter(choose_key(keys, turn + n, ()) for n in range(3 * len(keys)))
+    assert chosen == dict.fromkeys(keys, 3)
+
+
+def test_a_key_has_its_share_of_calls_at_once_and_rests_while_it_is_full() -> None:
+    lines = VendorLines()
+    assert [lines.take(BOTH, 0.0, 2) for _ in range(5)] == [KEY, OTHER, KEY, OTHER, None]
+    assert lines.held(KEY) == lines.held(OTHER) == 2
+    lines.give_back(OTHER)
+    lines.rest(OTHER, 0.0, 30.0)
+    assert lines.take(BOTH, 29.0, 2) is None
+    assert lines.take(BOTH, 30.0, 2) == OTHER
+    assert lines.take((), 30.0, 2) is None
+
+
+def test_a_longer_rest_of_a_key_stays() -> None:
+    lines = VendorLines()
+    lines.rest(KEY, 0.0, 60.0)
+    lines.rest(KEY, 1.0, 5.0)
+    assert lines.is_resting(KEY, 59.0)
+    assert not lines.is_resting(KEY, 60.0)

@@ -23,6 +23,7 @@ from recipes.basic_clean import BASIC_CLEAN, BasicCleanParams
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
 from services.objects.memory import MemoryObjects
+from services.vendors.registry import Vendors
 from tasks.context import Services
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Accepted
@@ -168,7 +169,7 @@ def outside(**recipes: Recipe) -> Services:
         bucket="b-1",
         ledger=ledger,
         backend=nobody,
-        vendors={},
+        vendors=Vendors(),
         fetcher=nobody,
         policy=nobody,
         recipes=recipes,

@@ -64,7 +64,7 @@ def test_a_workflow_file_with_a_mark_is_read(tmp_path: Path) -> None:
     for file in WORKFLOWS.glob("*.json"):
         (tmp_path / file.name).write_bytes(BOM + file.read_bytes())
     environ = {"RUNNINGHUB_API_KEY": "0123456789abcdef0123456789abcdef", "RUNNINGHUB_WORKFLOWS": str(tmp_path)}
-    assert set(open_vendors(load_settings(environ), RECIPES)) == {"runninghub"}
+    assert [vendor.name for vendor in open_vendors(load_settings(environ), RECIPES)] == ["runninghub"]
 
 
 def test_a_secrets_file_with_a_mark_holds_the_secret_alone(tmp_path: Path) -> None:

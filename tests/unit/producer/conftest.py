@@ -15,6 +15,7 @@ from messages.keys import RunId
 from messages.topics import WORKERS
 from services.objects.memory import Faults, MemoryObjects
 from services.objects.port import ObjectInfo
+from services.vendors.registry import Vendors
 from tasks.accepting import tickets
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
@@ -123,7 +124,7 @@ def harness() -> Open:
             bucket=BUCKET,
             ledger=Ledger(records, clock=clock, nonce=lambda: f"nonce-{next(numbers)}"),
             backend=nobody,
-            vendors={},
+            vendors=Vendors(),
             fetcher=nobody,
             policy=Policy(**{"ticket_secret": SECRET, **policy}),
             clock=clock,

@@ -17,6 +17,7 @@ from messages.keys import RunId
 from messages.topics import WORKERS, topic_of
 from producer.webhook import MAX_BODY_BYTES, take_call
 from services.objects.memory import MemoryObjects
+from services.vendors.registry import Vendors
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
@@ -56,7 +57,7 @@ def outside() -> Open:
             bucket="photos-1250000000",
             ledger=Ledger(records, clock=lambda: NOW, nonce=lambda: "nonce"),
             backend=nobody,
-            vendors={},
+            vendors=Vendors(),
             fetcher=nobody,
             policy=Policy(),
             webhooks=WEBHOOKS,

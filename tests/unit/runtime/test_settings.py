@@ -160,7 +160,9 @@ def test_a_refusal_does_not_tell_the_secrets() -> None:
 
 def planted(name: str) -> str:
     """A secret in the form that its variable has."""
-    return f"k1:*:{PLANTED}" if name == "MESSAGE_KEYS" else PLANTED
+    if name == "MESSAGE_KEYS":
+        return f"k1:*:{PLANTED}"
+    return f"second={PLANTED}" if name.endswith("_API_KEYS") else PLANTED
 
 
 # ---- secrets from files ----------------------------------------------------------------------------------------------
