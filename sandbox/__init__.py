@@ -1,1 +1,1 @@
-"""Stand-ins for COS with CI, RunningHub, the backend, SCF and Pulsar. They verify what they receive."""
+"""Stand-ins for COS with CI, RunningHub, Ark, TokenHub, the backend, SCF and Pulsar. They verify what they receive."""

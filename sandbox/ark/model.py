@@ -84,7 +84,7 @@ MODELS: Final[Mapping[str, Model]] = MappingProxyType(
         ),
         "doubao-seedream-4-5-251128": Model(("2K", "4K"), 3_686_400, 16_777_216),
         "doubao-seedream-5-0-260128": Model(("2K", "3K"), 3_686_400, 10_404_496, has_format=True),
-        "doubao-seedream-5-0-pro-260628": Model(("1K", "2K"), 921_600, 16_777_216, has_format=True, has_modes=False),
+        "doubao-seedream-5-0-pro-260628": Model(("1K", "2K"), 921_600, 4_624_220, has_format=True, has_modes=False),
         "ep-20260101000000-abcde": Model(("2K", "4K"), 3_686_400, 16_777_216),
         "doubao-seedream-3-0-t2i-250415": Model((), 262_144, 4_194_304, references=0, open=False),
     }

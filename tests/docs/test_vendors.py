@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from recipes.seedream import MODELS as RECIPES_MODELS
 from services.vendors.ark.client import RESULT_HOSTS as ARK_HOSTS
 from services.vendors.ark.codes import CODES as ARK_CODES
-from services.vendors.ark.models import MODELS
+from services.vendors.ark.models import MODELS, rules_of
 from services.vendors.on_create import HTTP_ON_CREATE, OnCreate
 from services.vendors.runninghub.client import RESULT_HOSTS
 from services.vendors.runninghub.codes import CODES
@@ -84,6 +85,13 @@ def test_the_rules_of_arks_models_are_in_its_table() -> None:
         family: (set(rules.names), rules.least_pixels, rules.most_pixels, rules.references, set(rules.formats))
         for family, rules in MODELS.items()
     }
+
+
+def test_the_recipes_refuse_what_the_models_refuse() -> None:
+    for model, picture in RECIPES_MODELS.items():
+        rules = rules_of(model)
+        sizes = set(picture.short_sizes), picture.least_pixels, picture.most_pixels
+        assert sizes == (set(rules.names), rules.least_pixels, rules.most_pixels)
 
 
 def test_the_hosts_of_arks_results_are_named() -> None:

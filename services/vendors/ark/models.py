@@ -40,10 +40,10 @@ MODELS: Final[Mapping[str, ModelRules]] = {
     "4-5": ModelRules(frozenset({"2K", "4K"}), 2560 * 1440, _FOUR_K),
     "5-0": ModelRules(frozenset({"2K", "3K"}), 2560 * 1440, 10_404_496, formats=frozenset({"jpeg", "png"})),
     "5-0-pro": ModelRules(
-        frozenset({"1K", "2K"}), 1280 * 720, _FOUR_K, formats=frozenset({"jpeg", "png"}), has_modes=False
+        frozenset({"1K", "2K"}), 1280 * 720, 4_624_220, formats=frozenset({"jpeg", "png"}), has_modes=False
     ),
 }
-"""Family of a model -> its rules. The bounds of 5-0-pro are not known: they are the widest of the others."""
+"""Family of a model -> its rules."""
 
 ANY_MODEL: Final = ModelRules(frozenset({"1K", "2K", "3K", "4K"}), 1280 * 720, _FOUR_K, has_modes=False)
 """The widest rules: of a model whose family does not show in its name, such as an endpoint (`ep-…`)."""
