@@ -15,21 +15,12 @@ def holding_back(
     """What a stand-in does instead of `hold`: the same, and meanwhile the limits of the caller's loop, if any, end."""
 
     async def hold_back(request: Any) -> Any:
-        leaping = asyncio.create_task(_leap(loop)) if (loop := caller()) else None
-        try:
-            return await hold(request)
-        finally:
-            if leaping:
-                leaping.cancel()
+        # Once for each call that is held back: it cannot end without, and a later leap would end another call.
+        if loop := caller():
+            loop.call_soon_threadsafe(_set_ahead, loop)
+        return await hold(request)
 
     return hold_back
-
-
-async def _leap(loop: Any) -> None:
-    """Set a loop's clock ahead again and again: whatever limit runs is over."""
-    while True:
-        loop.call_soon_threadsafe(_set_ahead, loop)
-        await asyncio.sleep(0.01)
 
 
 def _set_ahead(loop: Any) -> None:
