@@ -12,6 +12,7 @@ done/{day}/{reverse-time}/{user}/{task}/…            delivered runs          (
 dead/{day}/{fingerprint}/{id}                        dead letters            (ledger bucket)
 dead/{day}/{fingerprint}/{id}/replayed-{n}, …/purged operators' acts on them (ledger bucket)
 status/{process}                                     a process's state       (ledger bucket; overwritten)
+cache/prompt/{digest}                                texts of the chat model (ledger bucket; overwritten, ages out)
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ __all__ = [
     "index_keys",
     "output_key",
     "parse_input_key",
+    "prompt_cache_key",
     "record_key",
     "runs_prefix",
     "staging_prefix",
@@ -189,6 +191,11 @@ def dead_prefix(day: str = "", fingerprint: str = "") -> str:
 def status_key(process: str) -> str:
     """Return the key of a process's status, which is overwritten, unlike every record; unsafe characters become `_`."""
     return f"status/{_UNSAFE.sub('_', process)}"
+
+
+def prompt_cache_key(digest: str) -> str:
+    """Return the key of a text that may be used again, which is overwritten, unlike every record."""
+    return f"cache/prompt/{digest}"
 
 
 def _day(when: float) -> str:

@@ -186,11 +186,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     tokenhub_model: str = ""
     """Id of the model or of the service that writes prompts; it must take pictures."""
     tokenhub_api_key: Secret = Secret("")
-    """Key of the chat model; without one every prompt is the recipe's template."""
+    """Key of the chat model. Without one every prompt is the recipe's template, after its patience."""
     tokenhub_label: _Label = "main"
     """Names the account of `TOKENHUB_API_KEY`."""
     vendor_processes: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     """Processes that make paid calls: each takes its share of a key's limit, at least one call."""
+    prompt_patience_s: Seconds = 0.0
+    """Time for which an outage of the chat model is waited for before the template is taken; 0 takes the recipe's."""
     vendor_expected_s: Seconds = 0.0
     """Usual time of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0

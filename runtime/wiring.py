@@ -300,6 +300,7 @@ def _policy(settings: Settings) -> Policy:
         block_suspect_inputs=settings.audit_suspect_inputs == "block",
         expected_s=settings.vendor_expected_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
+        prompt_patience_s=settings.prompt_patience_s,
     )
 
 

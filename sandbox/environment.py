@@ -39,6 +39,9 @@ _AT_ONCE: Final = 2
 _CHAT_MODEL: Final = "hy-vision-2.0-instruct"
 """A chat model that takes pictures (docs/reference/tokenhub.md)."""
 
+_PATIENCE_S: Final = 8.0
+"""Seconds that an outage of the chat model is waited for: a demo should not take minutes."""
+
 _WORKFLOWS: Final = Path(__file__).parent / "workflows"
 """Folder with a workflow file for each kind of the vendor's stand-in."""
 
@@ -196,6 +199,7 @@ class Sandbox:
             "TOKENHUB_URL": f"{self._tokenhub.url}/v1",
             "TOKENHUB_API_KEY": self._secrets["tokenhub"],
             "TOKENHUB_MODEL": _CHAT_MODEL,
+            "PROMPT_PATIENCE_S": f"{_PATIENCE_S:g}",
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port},127.0.0.1:{self._ark.port}",

@@ -99,6 +99,10 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """The catalogue's text of a failure, for an end user."""
     code: str = ""
     """The catalogue's code of a failure."""
+    text: str = ""
+    """The result of a kind that sells a text."""
+    degraded: tuple[str, ...] = ()
+    """Replacements in a success, such as `prompt_template`."""
     vendor_task_id: str = ""
     """The vendor's id of the last job, if there was one; only the older form has it."""
 
@@ -428,10 +432,11 @@ def _request(callback: Callback, form: Form) -> tuple[str, Mapping[str, object]]
     urls = [f"cos://{key}" for key in callback.outputs]
     success = callback.status == "success"
     if form == "steps":
-        output = _output(urls) if success else {"error_message": callback.message, "error_code": callback.code}
+        failure = {"error_message": callback.message, "error_code": callback.code}
+        output = _output(urls) | _more(callback) if success else failure
         return f"{_step_path(callback.task, callback.step)}/callback", {"status": callback.status, "output": output}
     document: dict[str, object] = {"taskId": callback.task, "status": "done" if success else "failed"}
-    document |= {"resultUrls": urls} if success else {"errorReason": callback.message}
+    document |= {"resultUrls": urls, **_more(callback)} if success else {"errorReason": callback.message}
     if callback.vendor_task_id:
         document["vendorTaskId"] = callback.vendor_task_id
     if callback.step:
@@ -440,7 +445,13 @@ def _request(callback: Callback, form: Form) -> tuple[str, Mapping[str, object]]
     return "/internal/task/update", document
 
 
-def _output(urls: list[str]) -> Mapping[str, object]:
+def _more(callback: Callback) -> dict[str, object]:
+    """Return the fields of a success that only some have."""
+    found: dict[str, object] = {"text": callback.text} if callback.text else {}
+    return found | ({"degraded": callback.degraded} if callback.degraded else {})
+
+
+def _output(urls: list[str]) -> dict[str, object]:
     videos = [url for url in urls if url.endswith(".mp4")]
     # The backend reads the output of a video step as `{video_url}` (docs/backend.md).
     return {"resultUrls": urls, "count": len(urls), **({"video_url": videos[0]} if videos else {})}

@@ -116,6 +116,20 @@ class Metric(StrEnum):
         ("vendor",),
         "paid calls that were sent and whose outcome is unknown: an alarm",
     )
+    PROMPTS = (
+        "scf_workers.prompts",
+        "counter",
+        "{text}",
+        ("kind", "source"),
+        "texts of runs, by `model`, `cache` or `template`",
+    )
+    PROMPT_CACHE = (
+        "scf_workers.prompt.cache",
+        "counter",
+        "{look}",
+        ("kind", "outcome"),
+        "looks for a text that may be used again: `hit` or `miss`",
+    )
     CALLBACKS = (
         "scf_workers.callbacks",
         "counter",

@@ -11,6 +11,8 @@ from sandbox.environment import Sandbox
 __all__ = ["INJECTIONS", "Injected", "Injection", "read_injections"]
 
 _LONGEST_S: Final = 600.0
+_ALWAYS: Final = 1_000_000
+"""Times of a fault that lasts as long as the demo."""
 
 
 class Injection(NamedTuple):
@@ -42,12 +44,19 @@ def _audit_block(sandbox: Sandbox, _: float) -> None:
     sandbox.set_audit({"violating_words": ["/input_"]})
 
 
+def _prompt_down(sandbox: Sandbox, _: float) -> None:
+    sandbox.arm("tokenhub", {"kind": "error", "code": "502001", "times": _ALWAYS})
+
+
 INJECTIONS: Final[Mapping[str, Injection]] = {
     "audit-block": Injection(
         "the audit finds a violation in every cleaned input: failed, and nothing paid", _audit_block
     ),
     "files-down": Injection(
         "the vendor's files answer 503 from the first download on: success, only later", _files_down, 60.0
+    ),
+    "prompt-down": Injection(
+        "the chat model answers 502: success with the template as the prompt, and `degraded` says so", _prompt_down
     ),
 }
 """Name -> fault."""

@@ -39,7 +39,7 @@ from consumers.engine.outcomes import (
     dead_lettered,
 )
 from consumers.engine.pauses import Pauses
-from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, PUT_BACK_DELAY, is_young, jittered, outcome_of
+from consumers.engine.retry import MAX_ATTEMPTS, OUTAGE_DELAY, PUT_BACK_DELAY, backoff, is_young, jittered, outcome_of
 from consumers.engine.stage import StageFunction
 from consumers.engine.time_limit import within
 from messages.bodies import Reason, Stage, Wake, slot_of
@@ -319,7 +319,19 @@ class Engine:
         if header.stage == Stage.WAKE and isinstance(outcome, Reject):
             # The run of a wake, or its kind, may be unknown: it is only recorded, and causes no refund.
             return dead_lettered(Reason.PERMANENT, error)
+        if header.stage == Stage.PROMPT and isinstance(outcome, DeadLettered) and not isinstance(error, NotAccepted):
+            return self._insist(error, attempt)
         return outcome
+
+    def _insist(self, error: Exception, attempt: int) -> Outcome:
+        """Return the outcome of a prompt that would end as a dead letter: with attempts spent it takes the template.
+
+        Where that fails too, it is tried until the deadline.
+        """
+        if attempt < MAX_ATTEMPTS:
+            return Retry(backoff(attempt, self._services.rng))
+        log.error(Event.PROMPT_STUCK, error=error)
+        return Snooze(jittered(OUTAGE_DELAY, self._services.rng))
 
     async def _gate(self, message: Message, delivery: Delivery) -> Outcome | None:
         """Check verdict, deadline, mark and attempts; None if work may begin. A wake checks the first two itself."""
@@ -334,7 +346,8 @@ class Engine:
             return expired
         if again := await self._mark(message, delivery):
             return again
-        if header.attempt >= MAX_ATTEMPTS:
+        # A prompt never ends as a dead letter: its stage takes the template then.
+        if header.attempt >= MAX_ATTEMPTS and header.stage != Stage.PROMPT:
             spent = f"attempt {header.attempt} of {MAX_ATTEMPTS}"
             error = ProcessCrashed(spent) if header.isolated else AttemptsSpent(spent)
             return dead_lettered(Reason.ATTEMPTS, error)

@@ -14,6 +14,7 @@ __all__ = [
     "LIMITS",
     "MARK_EVERY",
     "PREPARE_LIMIT_S",
+    "PROMPT_MARGIN_S",
     "RESULT_SETTLE_LIMIT_S",
     "SETTLE_LIMIT_S",
     "UNPAID_REST_S",
@@ -39,10 +40,13 @@ LIMITS: Final[Mapping[str, float]] = {
     Stage.NOTIFY: 30.0,
     Stage.DEAD: 30.0,
 }
-"""Seconds that a stage may work on one message; a recipe has its own for generate and collect."""
+"""Seconds that a stage may work on one message; a recipe has its own for prompt, generate and collect."""
 
 PREPARE_LIMIT_S: Final = 45.0
 """Seconds for what comes before a paid call, uploads included, so that the call itself always has its whole limit."""
+
+PROMPT_MARGIN_S: Final = 30.0
+"""Seconds beside the question to the chat model: its pictures' URLs, the audit of the text, its record."""
 
 SETTLE_LIMIT_S: Final = 15.0
 """Seconds for storing the answer of a paid call."""
@@ -71,6 +75,8 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
     if recipe is not None and stage == Stage.GENERATE:
         settle = RESULT_SETTLE_LIMIT_S if recipe.synchronous else SETTLE_LIMIT_S
         return PREPARE_LIMIT_S + recipe.create_limit_s + settle
+    if recipe is not None and recipe.prompt is not None and stage == Stage.PROMPT:
+        return recipe.prompt.limit_s + PROMPT_MARGIN_S
     if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]

@@ -14,14 +14,16 @@ from consumers.stages.failure import failure
 from consumers.stages.generate import generate
 from consumers.stages.notify import notify
 from consumers.stages.poll import poll
+from consumers.stages.prompt import prompt
 from consumers.stages.wake import wake
-from messages.bodies import Audit, Clean, Collect, Dead, Generate, Notify, Poll, Stage, Wake
+from messages.bodies import Audit, Clean, Collect, Dead, Generate, Notify, Poll, Prompt, Stage, Wake
 
 __all__ = ["STAGES"]
 
 STAGES: Final[Mapping[Stage, StageFunction]] = MappingProxyType(
     {
         Stage.CLEAN: of_task(Clean, clean),
+        Stage.PROMPT: of_task(Prompt, prompt),
         Stage.GENERATE: of_task(Generate, generate),
         Stage.POLL: of_task_if_marked(Poll, poll),
         Stage.COLLECT: of_task(Collect, collect),

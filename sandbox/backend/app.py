@@ -54,6 +54,8 @@ class _Output(msgspec.Struct):
     result_urls: tuple[str, ...] = msgspec.field(default=(), name="resultUrls")
     error_message: str = ""
     error_code: str = ""
+    text: str = ""
+    degraded: tuple[str, ...] = ()
 
 
 class _StepVerdict(msgspec.Struct):
@@ -68,6 +70,8 @@ class _TaskUpdate(msgspec.Struct, rename="camel"):
     error_reason: str = ""
     vendor_task_id: str = ""
     step_index: int = 0
+    text: str = ""
+    degraded: tuple[str, ...] = ()
 
 
 def create_app(
@@ -211,6 +215,8 @@ class _Backend:
                 outputs=verdict.output.result_urls,
                 error=verdict.output.error_message,
                 error_code=verdict.output.error_code,
+                text=verdict.output.text,
+                degraded=verdict.output.degraded,
             )
         return await self._record(request, callback)
 
@@ -225,6 +231,8 @@ class _Backend:
             outputs=update.result_urls,
             error=update.error_reason,
             vendor_task_id=update.vendor_task_id,
+            text=update.text,
+            degraded=update.degraded,
         )
         return await self._record(request, callback)
 

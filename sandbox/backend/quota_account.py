@@ -40,8 +40,13 @@ CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
 """
 
 
-_LATER_COLUMNS: Final = ("steps", "callbacks")
-"""Tables that had no `run` in files of an older build."""
+_LATER_COLUMNS: Final = (
+    ("steps", "run", "INTEGER NOT NULL DEFAULT 0"),
+    ("callbacks", "run", "INTEGER NOT NULL DEFAULT 0"),
+    ("steps", "text", "TEXT NOT NULL DEFAULT ''"),
+    ("steps", "degraded", "TEXT NOT NULL DEFAULT '[]'"),
+)
+"""Tables and columns that are not in files of an older build."""
 
 
 class ReceivedCallback(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +68,9 @@ class ReceivedCallback(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     error_code: str = ""
     vendor_task_id: str = ""
+    text: str = ""
+    """The result of a kind that sells a text."""
+    degraded: tuple[str, ...] = ()
     fault: str = ""
     """Fault that will affect the answer, if one is armed."""
 
@@ -87,9 +95,9 @@ class QuotaAccount:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
-        for table in _LATER_COLUMNS:
-            if all(row["name"] != "run" for row in self._all(f"PRAGMA table_info({table})")):
-                self._db.execute(f"ALTER TABLE {table} ADD COLUMN run INTEGER NOT NULL DEFAULT 0")
+        for table, column, form in _LATER_COLUMNS:
+            if all(row["name"] != column for row in self._all(f"PRAGMA table_info({table})")):
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {form}")
 
     def close(self) -> None:
         """Close the file."""
@@ -237,8 +245,8 @@ class QuotaAccount:
 
     def _settle(self, callback: ReceivedCallback) -> None:
         self._db.execute(
-            "UPDATE steps SET status = ?, outputs = ?, error = ?, error_code = ?, vendor_task_id = ?"
-            " WHERE task_id = ? AND step = ?",
+            "UPDATE steps SET status = ?, outputs = ?, error = ?, error_code = ?, vendor_task_id = ?, text = ?,"
+            " degraded = ? WHERE task_id = ? AND step = ?",
             (
                 *(
                     callback.status,
@@ -246,6 +254,8 @@ class QuotaAccount:
                     callback.error,
                     callback.error_code,
                     callback.vendor_task_id,
+                    callback.text,
+                    json.dumps(callback.degraded),
                 ),
                 *(callback.task, callback.step),
             ),
@@ -280,10 +290,10 @@ class QuotaAccount:
 
 
 def _is_complete(callback: ReceivedCallback, user: str) -> bool:
-    """Return True if a success names results in the task's own output folder, or a failure names its reason."""
+    """Return True if a success has a text or names results in the task's own folder, or a failure names its reason."""
     if callback.status == "success":
         folder = f"cos://output/{user}/{callback.task}/"
-        return bool(callback.outputs) and all(url.startswith(folder) for url in callback.outputs)
+        return bool(callback.outputs or callback.text) and all(url.startswith(folder) for url in callback.outputs)
     return callback.status == "failed" and bool(callback.error)
 
 
@@ -292,7 +302,8 @@ def _sold(row: Mapping[str, Any]) -> dict[str, Any]:
         **{name: row[name] for name in ("task_id", "user_id", "step", "kind", "status", "error", "error_code")},
         "params": json.loads(row["params"]),
         "outputs": json.loads(row["outputs"]),
-        **{name: row[name] for name in ("vendor_task_id", "created", "run", "charges", "refunds")},
+        "degraded": json.loads(row["degraded"]),
+        **{name: row[name] for name in ("text", "vendor_task_id", "created", "run", "charges", "refunds")},
     }
 
 

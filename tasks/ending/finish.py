@@ -276,6 +276,8 @@ async def _deliver(run: RunId, verdict: Verdict, services: Services) -> Answer:
             outputs=tuple(item.target for item in verdict.manifest),
             code=verdict.code,
             message="" if success else text_of(verdict.code or Code.INTERNAL),
+            text=verdict.text,
+            degraded=verdict.degraded,
             vendor_task_id=verdict.job,
         )
     )

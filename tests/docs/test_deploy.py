@@ -26,6 +26,7 @@ from messages.keys import (
     dead_key,
     output_key,
     parse_input_key,
+    prompt_cache_key,
     staging_prefix,
     status_key,
 )
@@ -95,6 +96,9 @@ def test_the_consumers_role_may_do_all_that_the_product_does() -> None:
     used |= {
         Used(LEDGER, "put_new", letter),
         Used(LEDGER, "get", letter),
+        Used(LEDGER, "get", prompt_cache_key("digest")),
+        Used(LEDGER, "put", prompt_cache_key("digest")),
+        Used(DATA, "audit_text", ""),
         # Withdrawn when the backend keeps the contrary verdict.
         Used(DATA, "delete", output_key(RunId("u-1", "t-1"), "frame_01.jpg")),
         # The vendor reads a large input itself.
@@ -329,4 +333,4 @@ def test_the_lifecycles_are_taken_and_fit_the_keys(tmp_path: Path) -> None:
     assert {prefix for prefix in days if prefix} == {INPUT_PREFIX, "staging/"}
     kept = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in LEDGER_LIFECYCLE["Rule"]}
     assert kept.pop("") > 30
-    assert set(kept) == {status_key("")}
+    assert set(kept) == {status_key(""), "cache/"}

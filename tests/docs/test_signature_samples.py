@@ -23,6 +23,7 @@ SECRET: Final = "the-secret-of-callbacks-and-questions-0123"
 CALLBACKS: Final = (
     Callback(task="t-1", status="success", outputs=("output/u/t-1/frame_01.jpg",), vendor_task_id="v"),
     Callback(task="t-1", step=2, run=3, status="failed", message="生成超时", code="timeout"),
+    Callback(task="t-1", status="success", text="白色连衣裙，自然光", degraded=("prompt_template",)),
 )
 
 
@@ -95,8 +96,8 @@ SAMPLES: Final = [pytest.param(in_python, id="python"), pytest.param(in_javascri
 @pytest.mark.parametrize("prefix", ["", "/gateway/v1"])
 def test_a_sample_takes_what_the_product_sends(checked: Callable[[list[Call]], list[bool]], prefix: str) -> None:
     calls = sent(prefix)
-    assert len(calls) == 8
-    assert checked(calls) == [True] * 8
+    assert len(calls) == 10
+    assert checked(calls) == [True] * 10
 
 
 @pytest.mark.parametrize("checked", SAMPLES)

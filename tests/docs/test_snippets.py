@@ -33,7 +33,7 @@ from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
 from tests.engine.virtual import VirtualLoop
 
 HELD: Final = {
-    ("docs/backend.md", "json"): 6,
+    ("docs/backend.md", "json"): 7,
     ("docs/backend.md", "python"): 1,
     ("docs/backend.md", "js"): 1,
     ("docs/configuration.md", "json"): 2,
@@ -193,10 +193,16 @@ def test_the_task_file_is_taken_and_done() -> None:
 
 @pytest.mark.parametrize(
     ("number", "form", "status"),
-    [(0, "steps", "success"), (1, "steps", "failed"), (2, "task_update", "success"), (3, "task_update", "failed")],
+    [
+        (0, "steps", "success"),
+        (1, "steps", "failed"),
+        (2, "steps", "text"),
+        (3, "task_update", "success"),
+        (4, "task_update", "failed"),
+    ],
 )
 async def test_a_callback_is_sent_as_the_page_shows_it(
-    number: int, form: Form, status: Literal["success", "failed"]
+    number: int, form: Form, status: Literal["success", "failed", "text"]
 ) -> None:
     sent: list[httpx.Request] = []
 
@@ -204,12 +210,12 @@ async def test_a_callback_is_sent_as_the_page_shows_it(
         sent.append(request)
         return httpx.Response(200)
 
-    ended: dict[str, Any] = (
-        {"outputs": ("output/u-1/t-1/frame_01.jpg",)}
-        if status == "success"
-        else {"message": "生成超时", "code": "timeout"}
-    )
-    reported = Callback(task="t-1", run=2, status=status, vendor_task_id="1990000000000000077", **ended)
+    ended: dict[str, Any] = {
+        "success": {"status": "success", "outputs": ("output/u-1/t-1/frame_01.jpg",)},
+        "failed": {"status": "failed", "message": "生成超时", "code": "timeout"},
+        "text": {"status": "success", "text": "白色连衣裙，自然光", "degraded": ("prompt_template",)},
+    }[status]
+    reported = Callback(task="t-1", run=2, vendor_task_id="1990000000000000077", **ended)
     transport = httpx.MockTransport(answer)
     backend = Backend(base_url="http://b", secret=Secret("s" * 32), clock=lambda: 1.0, form=form, transport=transport)
     await backend.deliver(reported)
@@ -224,7 +230,7 @@ async def test_a_callback_is_sent_as_the_page_shows_it(
 
 
 def test_the_page_of_unfinished_tasks_is_one() -> None:
-    page = msgspec.json.decode(_block("docs/backend.md", "json", 4), type=UnfinishedPage)
+    page = msgspec.json.decode(_block("docs/backend.md", "json", 5), type=UnfinishedPage)
     assert page.rows == (UnfinishedTask("t-1", "u-1", 0, 1795345142.5, "model_pose12"),)
 
 

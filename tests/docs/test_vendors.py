@@ -40,16 +40,18 @@ def test_every_code_is_in_the_table_with_what_it_means_for_a_create() -> None:
 
 
 def test_every_code_of_tokenhub_is_in_its_table() -> None:
-    rows = re.findall(r"^\| ([\d, ]+) \| [^|]+ \| (full|down|refused|content) \|$", TOKENHUB, re.MULTILINE)
+    rows = re.findall(r"^\| ([\d, ]+) \| [^|]+ \| (full|down|account|refused|content) \|$", TOKENHUB, re.MULTILINE)
     reported = {code: tokenhub.OnAsk(meaning) for codes, meaning in rows for code in codes.split(", ")}
     assert reported == {code: meaning for code, meaning in tokenhub.CODES.items() if code.isdigit()}
 
 
 def test_the_statuses_of_tokenhub_are_those_of_the_code() -> None:
-    found = re.findall(r"known code, ([\d, and]+) count as \*down\*, (\d+) as \*full\*, (\d+) as \*content\*", TOKENHUB)
-    down, full, content = found[0]
-    reported = {int(status): tokenhub.OnAsk.DOWN for status in re.findall(r"\d+", down)}
-    reported |= {int(full): tokenhub.OnAsk.FULL, int(content): tokenhub.OnAsk.CONTENT}
+    (said,) = re.findall(r"HTTP statuses without a known code, (.*?), every other", " ".join(TOKENHUB.split()))
+    reported = {
+        int(status): tokenhub.OnAsk(meaning)
+        for statuses, meaning in re.findall(r"([\d, and]+) (?:count )?as \*(\w+)\*", said)
+        for status in re.findall(r"\d+", statuses)
+    }
     assert reported == tokenhub.STATUSES
 
 

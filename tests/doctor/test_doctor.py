@@ -100,6 +100,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "TOKENHUB_MODEL": ({"TOKENHUB_MODEL": ""}, {"TOKENHUB_MODEL": "another"}),
     "TOKENHUB_API_KEY": ({"TOKENHUB_API_KEY": "wrong-key"}, {"TOKENHUB_API_KEY": ""}),
     "TOKENHUB_LABEL": ({"TOKENHUB_LABEL": "Our Account"},),
+    "PROMPT_PATIENCE_S": ({"PROMPT_PATIENCE_S": "long"},),
     "VENDOR_EXPECTED_S": ({"VENDOR_EXPECTED_S": "soon"},),
     "VENDOR_FULL_PAUSE_S": ({"VENDOR_FULL_PAUSE_S": "1e9"},),
     "FETCH_HOSTS": ({"FETCH_HOSTS": "https://example.com/"},),

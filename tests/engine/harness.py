@@ -36,6 +36,7 @@ from services.errors import BadPicture
 from services.fetch import Fetcher
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
+from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor, VendorKey
 from services.vendors.registry import Vendors
 from tasks.accepting.accept import Taken, take_in
@@ -48,6 +49,7 @@ from tasks.ledger.records import ManifestItem, Verdict
 from tasks.topics import WORK_TOPICS
 from telemetry import points
 from telemetry.secrets import Secret
+from tests.engine.chat import ScriptedChat, judged
 from tests.engine.fault_injector import Died, FaultInjector
 from tests.engine.standins import FILES_HOST, JPEG, Files, ScriptedBackend, ScriptedVendor, Wire, WireConsumer
 from tests.engine.virtual import wall
@@ -114,6 +116,8 @@ class Harness:
         """Those whose keys this machine has: one for each key, by a name of the test's choice."""
         self.draining: frozenset[VendorKey] = frozenset()
         self.shares: dict[str, int] = {}
+        self.chat = ScriptedChat(self.injector)
+        self.chats: dict[str, ChatModel] = {self.chat.name: self.chat}
         self.files = Files(self.injector)
         self.findings: dict[str, Result] = {}
         """End of a key -> what the audit finds there."""
@@ -139,7 +143,7 @@ class Harness:
 
     async def __aenter__(self) -> Self:
         clock = self.now
-        self.data = MemoryObjects(bucket=BUCKET, clock=wall, process=self._paint, audit=self._audit)
+        self.data = MemoryObjects(bucket=BUCKET, clock=wall, process=self._paint, audit=self._audit, audit_text=judged)
         self.data.faults = self.injector.of("objects")
         records = MemoryObjects(bucket="ledger-1250000000", clock=wall, faults=self.injector.of("ledger"))
         inner: Broker = self._broker or await open_broker("sqlite:///:memory:", clock=wall)
@@ -167,6 +171,7 @@ class Harness:
             ledger=self.ledger,
             backend=cast("Backend", self.backend),
             vendors=Vendors(self.vendors.values(), draining=self.draining, shares=self.shares),
+            chats=self.chats,
             fetcher=fetcher,
             policy=Policy(ticket_required=False, ticket_secret=Secret("a secret that is long enough for tickets")),
             webhooks=WEBHOOKS,

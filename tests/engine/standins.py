@@ -308,6 +308,8 @@ def _heard(callback: Callback) -> ReceivedCallback:
         outputs=tuple(f"cos://{key}" for key in callback.outputs),
         error=callback.message,
         error_code=callback.code,
+        text=callback.text,
+        degraded=callback.degraded,
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.model.harness import CLEAN, COLLECT, GENERATE, LETTER, NOTIFY, POLL, WAKE, Message, Verdict
 from tests.model.rules import Rules
-from tests.model.state import State
+from tests.model.state import CLEAN, COLLECT, GENERATE, LETTER, NOTIFY, POLL, WAKE, Message, State, Verdict
 
 __all__ = ["begin", "behind", "finish", "next_seq", "number_after_begun"]
 

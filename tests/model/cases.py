@@ -1,15 +1,40 @@
-"""Cases of a run with one slot: rules, faults, where the search starts, and the broken promise that it must find."""
+"""Cases of the model: rules, faults, where the search starts, and the broken promise that it must find."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.model.case import Case
-from tests.model.rules import EARLIER, TODAY, Fault
+from tests.model.rules import EARLIER, TODAY, Fault, Rules
+from tests.model.search import Found, search
 
-__all__ = ["CASES", "MANY_FAULTS"]
+__all__ = ["CASES", "MANY_FAULTS", "Case"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A search of its own. `expected` is part of the problem that it must find; empty: it must find none."""
+
+    name: str
+    rules: Rules
+    faults: Mapping[Fault, int]
+    expected: str = ""
+    until: str = ""
+    sweep: bool = True
+    """False: every run must end without the help of the sweep."""
+
+    def search(self, most: int) -> Found:
+        """Search at most so many states; a case that expects a problem ends at the first."""
+        return search(
+            self.rules, self.faults, until=self.until, most=most, sweep=self.sweep, first_only=bool(self.expected)
+        )
+
+    def is_right(self, found: Found) -> bool:
+        """True if the search found what the case expects, or nothing where it expects nothing."""
+        if not self.expected:
+            return not found.problems
+        return any(self.expected in problem for problem in found.problems)
 
 
 _BITES: Final = (

@@ -1,17 +1,16 @@
-"""Steps after the verdict."""
+"""Steps after the verdict, and what a worker does with the broker."""
 
 from __future__ import annotations
 
 from tests.model.begin import finish
-from tests.model.harness import NOTIFY, WAKE, Message
 from tests.model.rules import Rules
-from tests.model.state import State
-from tests.model.steps import Options
+from tests.model.stages import Options
+from tests.model.state import NOTIFY, WAKE, Message, State
 
-__all__ = ["callback", "cancel_jobs", "promote", "put_verdict", "store_delivered", "wipe", "withdraw"]
+__all__ = ["ack", "callback", "cancel_jobs", "promote", "publish", "put_verdict", "store_delivered", "wipe", "withdraw"]
 
 
-def put_verdict(rules: Rules, state: State, worker: int) -> Options[State]:
+def put_verdict(rules: Rules, state: State, worker: int) -> Options:
     """Create the verdict; act on the one that is stored."""
     new = state.copy()
     wanted = state.work(worker).extra[0]
@@ -23,7 +22,7 @@ def put_verdict(rules: Rules, state: State, worker: int) -> Options[State]:
     yield f"verdict {wanted.status} {wanted.cause}" + (" -> stored already" if state.verdict else ""), new
 
 
-def promote(rules: Rules, state: State, worker: int) -> Options[State]:
+def promote(rules: Rules, state: State, worker: int) -> Options:
     """Copy the staged object of the verdict to the output, if it is still the same."""
     del rules
     new, verdict = state.copy(), state.verdict
@@ -36,7 +35,7 @@ def promote(rules: Rules, state: State, worker: int) -> Options[State]:
         yield "staged object has changed", new.to(worker, "ack")
 
 
-def cancel_jobs(rules: Rules, state: State, worker: int) -> Options[State]:
+def cancel_jobs(rules: Rules, state: State, worker: int) -> Options:
     """Cancel every job that is known and runs."""
     del rules
     new = state.copy()
@@ -47,7 +46,7 @@ def cancel_jobs(rules: Rules, state: State, worker: int) -> Options[State]:
     yield "jobs cancelled", new.to(worker, "wipe")
 
 
-def wipe(rules: Rules, state: State, worker: int) -> Options[State]:
+def wipe(rules: Rules, state: State, worker: int) -> Options:
     """Delete what was staged."""
     del rules
     new = state.copy()
@@ -55,7 +54,7 @@ def wipe(rules: Rules, state: State, worker: int) -> Options[State]:
     yield "staging deleted", new.to(worker, "callback")
 
 
-def callback(rules: Rules, state: State, worker: int) -> Options[State]:
+def callback(rules: Rules, state: State, worker: int) -> Options:
     """Report the verdict to the backend."""
     work, new = state.work(worker), state.copy()
     assert state.verdict
@@ -74,7 +73,7 @@ def callback(rules: Rules, state: State, worker: int) -> Options[State]:
         yield "callback fails", failed
 
 
-def withdraw(rules: Rules, state: State, worker: int) -> Options[State]:
+def withdraw(rules: Rules, state: State, worker: int) -> Options:
     """Make sure that nothing of a contrary success is visible."""
     del rules
     new = state.copy()
@@ -83,7 +82,7 @@ def withdraw(rules: Rules, state: State, worker: int) -> Options[State]:
     yield "results withdrawn", new.to(worker, then, *extra)
 
 
-def store_delivered(rules: Rules, state: State, worker: int) -> Options[State]:
+def store_delivered(rules: Rules, state: State, worker: int) -> Options:
     """Write that the backend has answered."""
     work, new = state.work(worker), state.copy()
     new.delivered = state.delivered or work.extra[0]
@@ -92,3 +91,34 @@ def store_delivered(rules: Rules, state: State, worker: int) -> Options[State]:
     else:
         new.to(worker, "ack")
     yield f"delivered {new.delivered}", new
+
+
+def publish(rules: Rules, state: State, worker: int) -> Options:
+    """Publish a message and wait for the receipt."""
+    message, then = state.work(worker).extra
+    text = f"publish {message.stage} seq {message.seq} attempt {message.attempt} {message.cause}".rstrip()
+    new = state.copy()
+    number = new.publish(message)
+    yield f"{text} as m{number}", new.to(worker, then)
+    if not state.faults["publish_failed"]:
+        return
+    for stored in (True, False):
+        failed = state.spend("publish_failed")
+        if stored:
+            failed.publish(message)
+        yield (
+            f"{text}: reported as failed, {'stored' if stored else 'not stored'}",
+            (failed if rules.publish_again else failed.let_go(worker)),
+        )
+
+
+def ack(rules: Rules, state: State, worker: int) -> Options:
+    """Acknowledge the message."""
+    del rules
+    new, number = state.copy(), state.work(worker).message
+    new.workers[worker] = None
+    if number in state.messages and state.messages[number].holder == worker:
+        if state.faults["ack_lost"]:
+            yield f"ack of m{number} lost", state.spend("ack_lost").let_go(worker)
+        del new.messages[number]
+    yield f"ack of m{number}", new

@@ -1,4 +1,4 @@
-"""The model of a run with one slot: all its moves, the faults that may still happen, and its promises."""
+"""All moves from a state: steps of workers, deliveries, and the faults that may still happen."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import Final
 
 from tests.model import ending, stages
 from tests.model.begin import begin
-from tests.model.harness import CLEAN, COLLECT, GENERATE, WAKE, Message, Verdict
-from tests.model.model import Model
-from tests.model.rules import Fault, Rules
-from tests.model.state import State, first_state
-from tests.model.steps import Options, ack, mark, publish
+from tests.model.rules import Rules
+from tests.model.stages import Options
+from tests.model.state import CLEAN, COLLECT, FREE, GENERATE, WAKE, Message, State, Verdict, Work
 
-__all__ = ["RunModel"]
+__all__ = ["deliveries", "moves", "outside", "steps"]
 
-_STEPS: Final[Mapping[str, Callable[[Rules, State, int], Options[State]]]] = {
-    "mark": mark,
+_STEPS: Final[Mapping[str, Callable[[Rules, State, int], Options]]] = {
+    "mark": stages.mark,
     CLEAN: stages.clean,
     GENERATE: stages.generate,
     COLLECT: stages.collect,
@@ -34,60 +32,70 @@ _STEPS: Final[Mapping[str, Callable[[Rules, State, int], Options[State]]]] = {
     "callback": ending.callback,
     "withdraw": ending.withdraw,
     "store_delivered": ending.store_delivered,
-    "publish": publish,
-    "ack": ack,
+    "publish": ending.publish,
+    "ack": ending.ack,
 }
+_PAID: Final = {"post", "store_id"}
+"""Steps after which a dead worker leaves a call that may have been accepted without an id."""
 
 
-class RunModel(Model[State]):
-    """A run of a kind with one slot."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-
-    def first(self, faults: Mapping[Fault, int], workers: int = 2) -> State:
-        """The state in which a run was just accepted."""
-        return first_state(faults, workers)
-
-    def begin(self, deadline: int, state: State, worker: int) -> str:
-        """Send a worker to the first effect of the message that it has just taken."""
-        return begin(self.rules, deadline, state, worker)
-
-    def steps(self, state: State, worker: int) -> Options[State]:
-        """The next step of a busy worker."""
-        return _STEPS[state.work(worker).step](self.rules, state, worker)
-
-    def outside(self, state: State) -> Options[State]:
-        """Moves of the vendor, the backend, the producers and the clock."""
-        return _outside(state)
-
-    def broken(self, state: State) -> list[str]:
-        """Promises that output, callbacks and payments break."""
-        broken, verdict = [], state.verdict
-        wanted = (verdict.staged, verdict.etag) if verdict and verdict.status == "success" else None
-        if state.output and state.output != wanted:
-            broken.append("output is not of the verdict")
-        if state.output and state.delivered == "contrary" and state.quiet():
-            broken.append("results of a refunded task stay visible")
-        if len(state.callbacks) > 1:
-            broken.append("two different callbacks")
-        given_up = sum("G" in call.ends for call in state.calls.values())
-        most = 1 + (given_up if self.rules.unknown == "resend" else 0)
-        if len(state.jobs) > most:
-            broken.append(f"paid {len(state.jobs)} times, allowed {most}")
-        return broken
-
-    def end_broken(self, end: State) -> list[str]:
-        """A success must be visible, unless the backend has cancelled."""
-        lost = end.verdict and end.verdict.status == "success" and not end.output and not end.backend
-        return ["success without output"] if lost else []
-
-    def may_wait(self, state: State) -> bool:
-        """A call whose outcome is unknown, or a job that failed, may leave the run to its deadline."""
-        return bool(state.flags & {"unknown", "job_failed"})
+def steps(rules: Rules, state: State, worker: int) -> Options:
+    """The next step of a busy worker, with each outcome that it may have."""
+    return _STEPS[state.work(worker).step](rules, state, worker)
 
 
-def _outside(state: State) -> Options[State]:
+def moves(rules: Rules, deadline: int, state: State) -> Options:
+    """Every move from a state."""
+    for worker, work in enumerate(state.workers):
+        if work:
+            yield from ((f"w{worker} {label}", new) for label, new in steps(rules, state, worker))
+            yield from _disturbed(state, worker, work)
+    yield from deliveries(rules, deadline, state)
+    yield from outside(state)
+
+
+def _disturbed(state: State, worker: int, work: Work) -> Options:
+    if state.faults["crash"]:
+        flags = {"crash", "unknown"} if work.step in _PAID else {"crash"}
+        yield (
+            f"w{worker} DIES before {work.step} ({work.stage} {work.seq})",
+            state.spend("crash", *flags).let_go(worker),
+        )
+    held = state.messages.get(work.message)
+    if state.faults["redelivery"] and held and held.holder == worker:
+        new = state.spend("redelivery")
+        new.messages[work.message] = held._replace(holder=FREE)
+        yield f"broker gives m{work.message} ({work.stage} {work.seq}) again, w{worker} is at {work.step}", new
+
+
+def deliveries(rules: Rules, deadline: int, state: State) -> Options:
+    """Due messages given to the first idle worker, or lost."""
+    idle = next((worker for worker, work in enumerate(state.workers) if not work), None)
+    for number, message in sorted(state.messages.items()):
+        if message.holder != FREE:
+            continue
+        if message.due <= state.now and idle is not None:
+            yield _taken(rules, deadline, state, idle, number)
+        if state.faults["message_lost"]:
+            lost = state.spend("message_lost", "message_lost")
+            del lost.messages[number]
+            yield f"broker LOSES m{number} {message.stage} {message.seq}", lost
+
+
+def _taken(rules: Rules, deadline: int, state: State, worker: int, number: int) -> tuple[str, State]:
+    new, message = state.copy(), state.messages[number]
+    new.messages[number] = message._replace(holder=worker)
+    new.workers[worker] = Work(
+        "begin", number, message.stage, message.seq, message.attempt, message.call, message.cause
+    )
+    label = begin(rules, deadline, new, worker)
+    if not rules.ack_last or (message.stage == WAKE and message.cause == "sweep"):
+        del new.messages[number]
+    return f"w{worker} takes m{number} {message.stage} {message.seq} attempt {message.attempt}: {label}", new
+
+
+def outside(state: State) -> Options:
+    """Moves of the vendor, the backend, the producers and the clock."""
     for index, job in enumerate(state.jobs):
         yield from _job(state, index, job.state)
     if state.faults["sweep"] and not state.delivered:
@@ -113,7 +121,7 @@ def _outside(state: State) -> Options[State]:
         yield f"time passes (epoch {new.now})", new
 
 
-def _job(state: State, index: int, at: str) -> Options[State]:
+def _job(state: State, index: int, at: str) -> Options:
     job = state.jobs[index]
     if at == "running":
         done = state.copy()

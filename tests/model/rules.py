@@ -26,11 +26,6 @@ Fault = Literal[
     "slow_job",
     "intent_unread",
     "backend_cancels",
-    "job_stuck",
-    "blocked",
-    "audit_down",
-    "rejected",
-    "early",
 ]
 FAULTS: Final[tuple[Fault, ...]] = (
     "crash",  # a worker dies between two effects
@@ -51,11 +46,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
     "slow_job",  # a look finds the job still running
     "intent_unread",  # an intent is stored, but its answer and the read after it are lost
     "backend_cancels",  # the backend cancels and refunds by itself
-    "job_stuck",  # a job runs for ever
-    "blocked",  # the audit blocks a result
-    "audit_down",
-    "rejected",  # the vendor refuses the content of a create
-    "early",  # a machine whose clock is ahead takes a message that is not due
 )
 
 

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from tests.model.harness import ALWAYS, AnyState
-from tests.model.model import Model
-from tests.model.rules import Fault
+from tests.model.moves import deliveries, moves, outside, steps
+from tests.model.rules import FAULTS, Fault, Rules
+from tests.model.state import ALWAYS, WAKE, Message, State, first_state
 
-__all__ = ["Found", "search", "shortened", "walk"]
+__all__ = ["Found", "endings", "problems", "search", "shortened", "walk"]
 
+_EXCUSES: Final = {"crash", "unknown", "job_failed", "message_lost"}
+"""Flags that remember a fault; every other flag but a note is a broken promise."""
 _SAMPLE: Final = 40
-"""Every so many states a fair end is played, besides those at rest."""
+"""Every so many states a fair end is played, besides the quiet ones."""
+_FAIR_STEPS: Final = 600
+_IDLE_SWEEPS: Final = 40
+_PATIENT_SWEEPS: Final = 4
+"""Sweeps before the clock is moved: a wake may wait for nothing but time."""
 _FAULTY_SHARE: Final = 0.12
 
 
@@ -30,6 +36,74 @@ class Found:
     notes: set[str] = field(default_factory=set)
 
 
+def problems(rules: Rules, state: State) -> list[str]:
+    """Promises that a state breaks."""
+    broken = [flag for flag in state.flags if not flag.startswith(("note", "error")) and flag not in _EXCUSES]
+    verdict = state.verdict
+    if state.output and (not verdict or verdict.status != "success" or state.output != (verdict.staged, verdict.etag)):
+        broken.append("output is not of the verdict")
+    if state.output and state.delivered == "contrary" and state.quiet():
+        broken.append("results of a refunded task stay visible")
+    if len(state.callbacks) > 1:
+        broken.append("two different callbacks")
+    most = 1 + (sum("G" in call.ends for call in state.calls.values()) if rules.unknown == "resend" else 0)
+    if len(state.jobs) > most:
+        broken.append(f"paid {len(state.jobs)} times, allowed {most}")
+    return broken
+
+
+def _fair_end(rules: Rules, deadline: int, start: State, *, sweep: bool = True) -> State | None:
+    """The end of a run in which no further fault happens, with or without the sweep; None: it never ends."""
+    state, idle = start.copy(), 0
+    state.faults = dict.fromkeys(FAULTS, 0)
+    state.faults["slow_job"] = 3
+    for _ in range(_FAIR_STEPS):
+        if state.delivered and state.quiet():
+            return state
+        following = _fair_move(rules, deadline, state)
+        if following is None:
+            idle += 1
+            if idle > _IDLE_SWEEPS or not sweep:
+                return None
+            state.publish(Message(WAKE, cause="sweep"))
+            state.now += idle > _PATIENT_SWEEPS
+        else:
+            state = following
+    return None
+
+
+def _fair_move(rules: Rules, deadline: int, state: State) -> State | None:
+    busy = next((worker for worker, work in enumerate(state.workers) if work), None)
+    if busy is not None:
+        # A look whose job is still running, and no further slowness left: the vendor moves on.
+        move = next(steps(rules, state, busy), None) or next(outside(state))
+        return move[1]
+    if taken := next(deliveries(rules, deadline, state), None):
+        return taken[1]
+    if any(job.state == "running" for job in state.jobs) and not state.delivered:
+        return next(outside(state))[1]
+    if state.messages:
+        later = state.copy()
+        later.now += 1
+        return later
+    return None
+
+
+def endings(rules: Rules, deadline: int, state: State, *, sweep: bool = True) -> list[str]:
+    """Promises that break in a fair end of a run; with `sweep=False` it must end without the sweep."""
+    if not sweep and _fair_end(rules, ALWAYS, state, sweep=False) is None:
+        return ["waits for the sweep"]
+    end = _fair_end(rules, ALWAYS if state.now < deadline else deadline, state)
+    if end is None:
+        if _fair_end(rules, state.now + 3, state) is None:
+            return ["never ends, even with deadline and sweep"]
+        return [] if state.flags & {"unknown", "job_failed"} else ["hangs until the deadline"]
+    broken = problems(rules, end)
+    if not broken and end.verdict and end.verdict.status == "success" and not end.output and not end.backend:
+        broken = ["success without output"]
+    return [f"{problem} (in a fair end)" for problem in broken]
+
+
 def _way(parents: Mapping[Any, tuple[Any, str] | None], key: Any) -> list[str]:
     labels = []
     while step := parents[key]:
@@ -38,17 +112,17 @@ def _way(parents: Mapping[Any, tuple[Any, str] | None], key: Any) -> list[str]:
     return labels[::-1]
 
 
-def _quiet_way(model: Model[AnyState], deadline: int, state: AnyState, until: str) -> tuple[AnyState, list[str]]:
+def _quiet_way(rules: Rules, deadline: int, state: State, until: str) -> tuple[State, list[str]]:
     """Move without faults up to a label: the search begins there."""
     labels: list[str] = []
     while until and not (labels and until in labels[-1]):
-        label, state = next(move for move in model.moves(deadline, state) if move[1].faults == state.faults)
+        label, state = next(move for move in moves(rules, deadline, state) if move[1].faults == state.faults)
         labels.append(label)
     return state, labels
 
 
 def search(
-    model: Model[AnyState],
+    rules: Rules,
     faults: Mapping[Fault, int],
     *,
     deadline: int = ALWAYS,
@@ -58,7 +132,7 @@ def search(
     first_only: bool = False,
 ) -> Found:
     """Visit up to `most` states breadth first, after a way without faults to the first label that contains `until`."""
-    state, prefix = _quiet_way(model, deadline, model.first(faults), until)
+    state, prefix = _quiet_way(rules, deadline, first_state(faults), until)
     found, todo = Found(), deque([state])
     parents: dict[Any, tuple[Any, str] | None] = {state.key(): None}
     while todo:
@@ -66,9 +140,9 @@ def search(
         key = state.key()
         found.states += 1
         found.notes |= {flag for flag in state.flags if flag.startswith("note")}
-        broken = model.problems(state)
-        if not broken and (state.resting() or found.states % _SAMPLE == 0):
-            broken = model.endings(deadline, state, sweep=sweep)
+        broken = problems(rules, state)
+        if not broken and (state.quiet() or found.states % _SAMPLE == 0):
+            broken = endings(rules, deadline, state, sweep=sweep)
         for problem in broken:
             found.problems.setdefault(problem, prefix + _way(parents, key))
         if (broken and first_only) or found.states >= most:
@@ -76,7 +150,7 @@ def search(
             break
         if broken:
             continue
-        for label, new in model.moves(deadline, state):
+        for label, new in moves(rules, deadline, state):
             if (successor := new.key()) not in parents:
                 parents[successor] = (key, label)
                 todo.append(new)
@@ -84,30 +158,28 @@ def search(
 
 
 def walk(
-    model: Model[AnyState], faults: Mapping[Fault, int], seed: int, *, deadline: int, steps_most: int = 160
+    rules: Rules, faults: Mapping[Fault, int], seed: int, *, deadline: int, steps_most: int = 160
 ) -> tuple[list[str], list[str]]:
     """Walk at random with many faults; return the broken promises and the labels of the way."""
-    chance, state, labels = random.Random(seed), model.first(faults, workers=3), list[str]()
+    chance, state, labels = random.Random(seed), first_state(faults, workers=3), list[str]()
     for _ in range(steps_most):
-        options = list(model.moves(deadline, state))
+        options = list(moves(rules, deadline, state))
         faulty = [option for option in options if option[1].faults != state.faults]
         plain = [option for option in options if option[1].faults == state.faults]
         if not options:
             break
         label, state = chance.choice(faulty if faulty and (not plain or chance.random() < _FAULTY_SHARE) else plain)
         labels.append(label)
-        if broken := model.problems(state):
+        if broken := problems(rules, state):
             return broken, labels
-    return model.endings(deadline, state), labels
+    return endings(rules, deadline, state), labels
 
 
-def _replay(
-    model: Model[AnyState], faults: Mapping[Fault, int], deadline: int, labels: Iterable[str]
-) -> tuple[AnyState, list[str]]:
+def _replay(rules: Rules, faults: Mapping[Fault, int], deadline: int, labels: Iterable[str]) -> tuple[State, list[str]]:
     """Follow the labels that are possible; the others are passed over."""
-    state, kept = model.first(faults, workers=3), list[str]()
+    state, kept = first_state(faults, workers=3), list[str]()
     for label in labels:
-        options = (new for name, new in model.moves(deadline, state) if name == label)
+        options = (new for name, new in moves(rules, deadline, state) if name == label)
         for new in islice(options, 1):
             state = new
             kept.append(label)
@@ -115,15 +187,15 @@ def _replay(
 
 
 def shortened(
-    model: Model[AnyState], faults: Mapping[Fault, int], labels: list[str], problem: str, *, deadline: int
+    rules: Rules, faults: Mapping[Fault, int], labels: list[str], problem: str, *, deadline: int
 ) -> list[str]:
     """Drop the steps of a failing walk that its problem does not need."""
     best, size = labels, max(1, len(labels) // 2)
     while size:
         start = 0
         while start < len(best):
-            state, kept = _replay(model, faults, deadline, best[:start] + best[start + size :])
-            still = problem in (model.problems(state) or model.endings(deadline, state))
+            state, kept = _replay(rules, faults, deadline, best[:start] + best[start + size :])
+            still = problem in (problems(rules, state) or endings(rules, deadline, state))
             if still and len(kept) < len(best):
                 best = kept
             else:

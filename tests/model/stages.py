@@ -2,36 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tests.model.begin import finish, next_seq, number_after_begun
-from tests.model.harness import COLLECT, GENERATE, POLL, WAKE, Call, Job, Message, Verdict
 from tests.model.rules import Rules
-from tests.model.state import State
-from tests.model.steps import Options, copy_of, letter, snooze, task_error
+from tests.model.state import COLLECT, GENERATE, LETTER, POLL, WAKE, Call, Job, Mark, Message, State, Verdict, Work
 
 __all__ = [
+    "Options",
     "clean",
     "collect",
     "end_call",
     "generate",
     "give_up",
     "intent",
+    "mark",
     "post",
     "query",
     "read_again",
     "store_id",
 ]
 
+Options = Iterator[tuple[str, State]]
+"""Labelled successors of a state."""
 
-def clean(rules: Rules, state: State, worker: int) -> Options[State]:
+
+def _letter(work: Work, why: str, now: int, call: int | None = None) -> Message:
+    return Message(
+        LETTER, work.seq, work.attempt, work.call if call is None else call, now, cause=f"{work.stage}:{why}"
+    )
+
+
+def _copy(work: Work, due: int, attempt: int | None = None) -> Message:
+    return Message(work.stage, work.seq + 1, work.attempt if attempt is None else attempt, work.call, due)
+
+
+def _snooze(state: State, worker: int) -> State:
+    return state.to(worker, "publish", _copy(state.work(worker), state.now + 1), "ack")
+
+
+def mark(rules: Rules, state: State, worker: int) -> Options:
+    """Create the mark of a message, or find one there."""
+    work, new = state.work(worker), state.copy()
+    name = (work.seq, work.stage if rules.numbers_by_stage else "")
+    found = state.marks.get(name)
+    if found is None:
+        new.marks[name] = Mark(work.message, work.attempt, state.now)
+        if work.attempt > rules.attempts:
+            new.to(worker, "publish", _letter(work, "attempts", state.now), "ack")
+            yield f"mark {name} created: attempts spent", new
+            return
+        yield f"mark {name} created", new.to(worker, "query" if work.stage == POLL else work.stage)
+    elif found.message != work.message:
+        yield f"mark {name} is of m{found.message}: leaves", new.to(worker, "ack")
+    elif work.stage == POLL:
+        yield f"mark {name} is mine: a look goes on", new.to(worker, "query")
+    elif work.attempt >= rules.attempts and not rules.letter_after_mark:
+        yield "mark is mine, attempts spent", new.to(worker, "publish", _letter(work, "attempts", state.now), "ack")
+    else:
+        due = found.at + 1 if rules.wait_for_holder else state.now
+        yield "mark is mine: a copy", new.to(worker, "publish", _copy(work, due, work.attempt + 1), "ack")
+
+
+def _task_error(rules: Rules, state: State, worker: int) -> Options:
+    if not state.faults["task_error"]:
+        return
+    work = state.work(worker)
+    new = state.spend("task_error", f"error in {work.stage}")
+    if work.attempt + 1 > rules.attempts:
+        new.to(worker, "publish", _letter(work, "attempts", state.now), "ack")
+    else:
+        new.to(worker, "publish", _copy(work, state.now + 1, work.attempt + 1), "ack")
+    yield f"{work.stage} seq {work.seq}: error of this task", new
+
+
+def clean(rules: Rules, state: State, worker: int) -> Options:
     """Make the cleaned inputs and go on with generate."""
     new = state.copy()
     new.cleaned = new.cleaned or rules.clean_recorded
     seq = next_seq(rules, state.work(worker).seq)
     yield "clean works", new.to(worker, "publish", Message(GENERATE, seq, due=state.now), "ack")
-    yield from task_error(rules, state, worker)
+    yield from _task_error(rules, state, worker)
 
 
-def generate(rules: Rules, state: State, worker: int) -> Options[State]:
+def generate(rules: Rules, state: State, worker: int) -> Options:
     """Decide about the paid call."""
     work, new = state.work(worker), state.copy()
     ends = "".join(call.ends for call in state.calls.values())
@@ -44,24 +98,24 @@ def generate(rules: Rules, state: State, worker: int) -> Options[State]:
     elif state.open():
         yield _open_call(rules, new, worker, state.open()[-1])
     elif rules.next_call == "not_accepted" and "F" in ends:
-        yield "the job has failed", new.to(worker, "publish", letter(work, "vendor", state.now, 0), "ack")
+        yield "the job has failed", new.to(worker, "publish", _letter(work, "vendor", state.now, 0), "ack")
     elif rules.next_call == "not_accepted" and "G" in ends and rules.unknown == "fail":
-        yield "given up", new.to(worker, "publish", letter(work, "unknown", state.now, 0), "ack")
+        yield "given up", new.to(worker, "publish", _letter(work, "unknown", state.now, 0), "ack")
     else:
         yield f"will create call {len(state.calls) + 1}", new.to(worker, "intent", call=len(state.calls) + 1)
-    yield from task_error(rules, state, worker)
+    yield from _task_error(rules, state, worker)
 
 
 def _open_call(rules: Rules, new: State, worker: int, call: int) -> tuple[str, State]:
     if new.calls[call].at >= new.now:
-        return f"call {call} is open, snooze", snooze(new, worker)
+        return f"call {call} is open, snooze", _snooze(new, worker)
     if rules.unknown == "fail" and rules.ledger_decides:
-        unknown = letter(new.work(worker), "unknown", new.now, call)
-        return f"call {call} is open and old: unknown", new.to(worker, "publish", unknown, "ack")
+        letter = _letter(new.work(worker), "unknown", new.now, call)
+        return f"call {call} is open and old: unknown", new.to(worker, "publish", letter, "ack")
     return f"call {call} is open and old", new.to(worker, "give_up", call=call)
 
 
-def give_up(rules: Rules, state: State, worker: int) -> Options[State]:
+def give_up(rules: Rules, state: State, worker: int) -> Options:
     """Write that a call is given up: an earlier rule, and the policy `resend`."""
     work, new = state.work(worker), state.copy()
     call = state.calls[work.call]
@@ -70,13 +124,13 @@ def give_up(rules: Rules, state: State, worker: int) -> Options[State]:
         new.calls[work.call] = call._replace(ends=call.ends + "G")
     known = separate and work.call in new.known()
     if rules.unknown == "fail" and "G" in new.calls[work.call].ends and not known:
-        new.to(worker, "publish", letter(work, "unknown", state.now), "ack")
+        new.to(worker, "publish", _letter(work, "unknown", state.now), "ack")
     else:
         new.to(worker, "generate")
     yield f"call {work.call} given up", new
 
 
-def intent(rules: Rules, state: State, worker: int) -> Options[State]:
+def intent(rules: Rules, state: State, worker: int) -> Options:
     """Create the intent of a paid call."""
     del rules
     number = state.work(worker).call
@@ -87,7 +141,7 @@ def intent(rules: Rules, state: State, worker: int) -> Options[State]:
     new.calls[number] = Call(state.now)
     if state.faults["intent_unread"]:
         unread = new.spend("intent_unread", "unknown")
-        yield f"call {number} stored, answer and read lost", snooze(unread, worker)
+        yield f"call {number} stored, answer and read lost", _snooze(unread, worker)
     yield f"call {number} created", new.to(worker, "post", state.now)
 
 
@@ -103,27 +157,27 @@ def _sent(state: State, number: int) -> State:
     return new
 
 
-def post(rules: Rules, state: State, worker: int) -> Options[State]:
+def post(rules: Rules, state: State, worker: int) -> Options:
     """Send the paid create, where its intent is fresh."""
     work = state.work(worker)
     if rules.fresh_intent and work.extra[0] != state.now:
         late = state.copy()
         yield (
             f"call {work.call}: too late, not sent",
-            late.to(worker, "end_call", "R") if rules.unsent_end else snooze(late, worker),
+            late.to(worker, "end_call", "R") if rules.unsent_end else _snooze(late, worker),
         )
         return
     new = _sent(state, work.call)
     yield f"call {work.call}: job {len(new.jobs)}", new.to(worker, "store_id", len(new.jobs))
     if state.faults["create_cut"]:
         cut = state.spend("create_cut", "unknown")
-        yield f"call {work.call}: accepted, answer cut", snooze(_sent(cut, work.call), worker)
-        yield f"call {work.call}: cut, not accepted", snooze(cut, worker)
+        yield f"call {work.call}: accepted, answer cut", _snooze(_sent(cut, work.call), worker)
+        yield f"call {work.call}: cut, not accepted", _snooze(cut, worker)
     if state.faults["vendor_full"]:
         yield f"call {work.call}: vendor full", state.spend("vendor_full").to(worker, "end_call", "R")
 
 
-def store_id(rules: Rules, state: State, worker: int) -> Options[State]:
+def store_id(rules: Rules, state: State, worker: int) -> Options:
     """Store the job id of a call."""
     work, new = state.work(worker), state.copy()
     new.calls[work.call] = new.calls[work.call]._replace(job=work.extra[0])
@@ -135,7 +189,7 @@ def store_id(rules: Rules, state: State, worker: int) -> Options[State]:
     yield f"id of call {work.call} stored", new
 
 
-def read_again(rules: Rules, state: State, worker: int) -> Options[State]:
+def read_again(rules: Rules, state: State, worker: int) -> Options:
     """Read the verdict after the id: a run that has ended cancels the job."""
     work, new = state.work(worker), state.copy()
     if state.verdict:
@@ -145,21 +199,21 @@ def read_again(rules: Rules, state: State, worker: int) -> Options[State]:
     yield "no verdict", new.to(worker, "publish", message, "ack")
 
 
-def end_call(rules: Rules, state: State, worker: int) -> Options[State]:
+def end_call(rules: Rules, state: State, worker: int) -> Options:
     """Write the end of a call: R, not accepted; F, failed."""
     work, new = state.work(worker), state.copy()
     end, call = work.extra[0], state.calls[work.call]
     if not call.ends or (rules.ledger_decides and call.ends == "G"):
         new.calls[work.call] = call._replace(ends=call.ends + end)
     if end == "R":
-        snooze(new, worker)
+        _snooze(new, worker)
     elif rules.last_call_fails and (set(new.live()) - {work.call} or new.open()):
         if rules.look_at_run and work.stage == POLL:
-            new.to(worker, "publish", copy_of(work, state.now + 1, 0), "ack")
+            new.to(worker, "publish", _copy(work, state.now + 1, 0), "ack")
         else:
             new.to(worker, "ack")
     else:
-        new.to(worker, "publish", letter(work, "vendor", state.now), "ack")
+        new.to(worker, "publish", _letter(work, "vendor", state.now), "ack")
     yield f"end of call {work.call}: {end}", new
 
 
@@ -172,7 +226,7 @@ def _looked_at(rules: Rules, state: State, worker: int) -> int:
     return next(number for wanted in order for number in states if states[number] == wanted)
 
 
-def query(rules: Rules, state: State, worker: int) -> Options[State]:
+def query(rules: Rules, state: State, worker: int) -> Options:
     """Look at the job: collect, end the call, or look again."""
     work, new = state.work(worker), state.copy()
     call = _looked_at(rules, state, worker)
@@ -192,7 +246,7 @@ def query(rules: Rules, state: State, worker: int) -> Options[State]:
         yield f"call {call} runs", slow.to(worker, "publish", message, "ack")
 
 
-def collect(rules: Rules, state: State, worker: int) -> Options[State]:
+def collect(rules: Rules, state: State, worker: int) -> Options:
     """Put the results into staging and name them in the verdict."""
     work, new = state.work(worker), state.copy()
     key = work.seq if rules.staging == "number" else (work.seq, work.message, len(state.staged))
@@ -201,4 +255,4 @@ def collect(rules: Rules, state: State, worker: int) -> Options[State]:
     if not rules.verdict_before_output:
         new.output = (key, etag)
     yield f"staged as {key}, etag {etag}", new.to(worker, "put_verdict", Verdict("success", key, etag))
-    yield from task_error(rules, state, worker)
+    yield from _task_error(rules, state, worker)

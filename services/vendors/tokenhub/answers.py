@@ -16,7 +16,7 @@ from services.vendors.reading import as_list, as_map, as_text, decode_object, re
 from services.vendors.tokenhub.codes import CONTENT_ENDS, OnAsk, meaning_of
 from services.vendors.usage import Usage
 
-__all__ = ["Words", "fitting", "models_of", "words_of"]
+__all__ = ["Words", "account_fault", "fitting", "models_of", "words_of"]
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -33,6 +33,16 @@ class Words(NamedTuple):
     text: str
     usage: Usage
     model: str
+
+
+def account_fault(reply: ApiResponse) -> str:
+    """Return the code of an answer about our key, its rights or our funds; empty for any other."""
+    answer = decode_object(reply.body)
+    if reply.status == _OK and not answer.get("error"):
+        return ""
+    code, kind = _names(answer)
+    about_us = meaning_of(reply.status, code, kind) is OnAsk.ACCOUNT
+    return redacted(code or kind or str(reply.status)) if about_us else ""
 
 
 def words_of(reply: ApiResponse) -> Words:
@@ -118,9 +128,15 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31 else 0
 
 
+def _names(answer: Mapping[str, object]) -> tuple[str, str]:
+    """Return code and type of an error."""
+    error = as_map(answer.get("error"))
+    return as_text(error.get("code")), as_text(error.get("type"))
+
+
 def _error(reply: ApiResponse, answer: Mapping[str, object]) -> ScfWorkersError:
     error = as_map(answer.get("error"))
-    code, kind = as_text(error.get("code")), as_text(error.get("type"))
+    code, kind = _names(answer)
     words = as_text(error.get("message")) or as_text(answer.get("error")) or as_text(answer.get("message"))
     named = ", ".join(redacted(part) for part in (code, kind) if part)
     text = f"chat: HTTP {reply.status}{f' ({named})' if named else ''}: {redacted(words) or 'no words'}"
@@ -131,5 +147,5 @@ def _error(reply: ApiResponse, answer: Mapping[str, object]) -> ScfWorkersError:
             return VendorRefused(text, code=Code.CONTENT_VIOLATION)
         case OnAsk.REFUSED:
             return VendorRefused(text)
-        case OnAsk.DOWN:
+        case OnAsk.DOWN | OnAsk.ACCOUNT:
             return VendorDown(text, retry_after=reply.retry_after)

@@ -18,6 +18,8 @@ from services.vendors.chat import ChatAnswer, ChatRequest
 from services.vendors.http import ApiResponse, VendorHttp
 from services.vendors.tokenhub import answers
 from services.vendors.usage import Usage
+from telemetry import logs
+from telemetry.events import Event
 from telemetry.secrets import Secret
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["MODELS_PATH", "TokenHub"]
 
 A = TypeVar("A", bound=msgspec.Struct)
+
+log = logs.get(__name__)
 
 MODELS_PATH: Final = "/models"
 """Lists the models of a key; it costs nothing."""
@@ -99,7 +103,7 @@ class TokenHub:
 
     async def check(self) -> None:
         """See the port. An endpoint that lists no models passes: the first question shows it."""
-        reply = await self._http.ask("GET", MODELS_PATH)
+        reply = await self._call("GET", MODELS_PATH)
         if reply.status in {404, 405}:
             return
         models = answers.models_of(reply)
@@ -127,7 +131,19 @@ class TokenHub:
 
     async def _post(self, request: ChatRequest[A], messages: Sequence[Any], timeout: float) -> ApiResponse:  # noqa: ASYNC109 - the port's own word
         body = {"model": self.model, "messages": messages, "max_tokens": request.most_tokens, "stream": False}
-        return await self._http.ask("POST", _CHAT_PATH, msgspec.json.encode(body), timeout=timeout)
+        return await self._call("POST", _CHAT_PATH, msgspec.json.encode(body), timeout)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        content: bytes = b"",
+        timeout: float | None = None,  # noqa: ASYNC109 - the port's own word
+    ) -> ApiResponse:
+        reply = await self._http.ask(method, path, content, timeout=timeout)
+        if code := answers.account_fault(reply):
+            log.error(Event.VENDOR_ACCOUNT, vendor=self.name, label=self.label, vendor_code=code)
+        return reply
 
 
 def _messages(request: ChatRequest[A]) -> list[dict[str, Any]]:

@@ -20,7 +20,9 @@ class OnAsk(StrEnum):
     FULL = "full"
     """Over a limit of our key: come again later."""
     DOWN = "down"
-    """The vendor or our key as such fails: wait, an operator may have to help."""
+    """The vendor fails as such: wait."""
+    ACCOUNT = "account"
+    """Our key, its rights or our funds: wait, for only an operator can help. An alarm."""
     REFUSED = "refused"
     """This question will never be answered."""
     CONTENT = "content"
@@ -31,30 +33,31 @@ CODES: Final[Mapping[str, OnAsk]] = {
     "400001": OnAsk.REFUSED,
     "400002": OnAsk.REFUSED,
     "400004": OnAsk.REFUSED,
-    "401002": OnAsk.DOWN,
-    "401007": OnAsk.DOWN,
-    "401008": OnAsk.DOWN,
-    "403001": OnAsk.DOWN,
-    "403002": OnAsk.DOWN,
-    "403004": OnAsk.DOWN,
-    "403005": OnAsk.DOWN,
+    "401002": OnAsk.ACCOUNT,
+    "401007": OnAsk.ACCOUNT,
+    "401008": OnAsk.ACCOUNT,
+    "403001": OnAsk.ACCOUNT,
+    "403002": OnAsk.ACCOUNT,
+    "403004": OnAsk.ACCOUNT,
+    "403005": OnAsk.ACCOUNT,
     "429001": OnAsk.FULL,
     "451001": OnAsk.CONTENT,
     "content_filter": OnAsk.CONTENT,
     "content_policy_violation": OnAsk.CONTENT,
     "content_filter_error": OnAsk.CONTENT,
-    "insufficient_quota": OnAsk.DOWN,
+    "insufficient_quota": OnAsk.ACCOUNT,
     "rate_limit_exceeded": OnAsk.FULL,
     "rate_limit_error": OnAsk.FULL,
-    "authentication_error": OnAsk.DOWN,
-    "permission_error": OnAsk.DOWN,
+    "authentication_error": OnAsk.ACCOUNT,
+    "permission_error": OnAsk.ACCOUNT,
     "upstream_error": OnAsk.DOWN,
     "invalid_request_error": OnAsk.REFUSED,
 }
 """`error.code` or `error.type` -> meaning."""
 
 STATUSES: Final[Mapping[int, OnAsk]] = {
-    **dict.fromkeys((401, 402, 403, 408, 409, 425), OnAsk.DOWN),
+    **dict.fromkeys((401, 402, 403), OnAsk.ACCOUNT),
+    **dict.fromkeys((408, 409, 425), OnAsk.DOWN),
     429: OnAsk.FULL,
     451: OnAsk.CONTENT,
 }

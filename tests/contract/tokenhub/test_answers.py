@@ -91,7 +91,7 @@ def test_usage_that_is_nonsense_counts_as_none() -> None:
         (400, "content_filter", "", OnAsk.CONTENT),
         (400, "content_policy_violation", "invalid_request_error", OnAsk.CONTENT),
         (400, "", "content_filter_error", OnAsk.CONTENT),
-        (429, "insufficient_quota", "insufficient_quota", OnAsk.DOWN),
+        (429, "insufficient_quota", "insufficient_quota", OnAsk.ACCOUNT),
         (429, "", "", OnAsk.FULL),
         (200, "429099", "", OnAsk.FULL),
         (200, "999999", "", OnAsk.DOWN),

@@ -11,11 +11,13 @@ from messages.errors import Permanent
 from sandbox.tokenhub.model import ERRORS
 from services.errors import AnswerUnfit, VendorDown, VendorFull, VendorRefused
 from services.vendors.tokenhub.codes import CODES, OnAsk
+from telemetry.events import Event
 from telemetry.secrets import Secret
 
 CLASSES = {
     OnAsk.FULL: VendorFull,
     OnAsk.DOWN: VendorDown,
+    OnAsk.ACCOUNT: VendorDown,
     OnAsk.REFUSED: VendorRefused,
     OnAsk.CONTENT: VendorRefused,
 }
@@ -41,14 +43,16 @@ async def test_a_question_without_pictures(standin: Any) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
-async def test_each_code(code: str, standin: Any) -> None:
+async def test_each_code(code: str, standin: Any, caplog: pytest.LogCaptureFixture) -> None:
     standin.arm(code=code, retry_after=7)
     meaning = CODES.get(code, OnAsk.DOWN)
     with pytest.raises(CLASSES[meaning], match=code) as caught:
         await standin.ask()
     assert (caught.value.code is Code.CONTENT_VIOLATION) == (meaning is OnAsk.CONTENT)
-    assert caught.value.retry_after == (7.0 if meaning in {OnAsk.FULL, OnAsk.DOWN} else None)
+    assert caught.value.retry_after == (7.0 if meaning in {OnAsk.FULL, OnAsk.DOWN, OnAsk.ACCOUNT} else None)
     assert standin.asked == []
+    alarms = [record for record in caplog.records if record.msg == Event.VENDOR_ACCOUNT]
+    assert len(alarms) == (meaning is OnAsk.ACCOUNT)
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))

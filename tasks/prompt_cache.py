@@ -1,0 +1,66 @@
+"""Texts of the chat model that may be used again: objects in the ledger's bucket that age out by lifecycle.
+
+They are no records: overwritten by a newer text of the same key, and a text that is gone or unreadable is asked for
+again. Only texts that have passed their audit are kept, and no templates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from messages.errors import Outage, Permanent
+from messages.keys import prompt_cache_key
+from recipes.prompt import Prompt
+from services.errors import Forbidden
+from services.objects.port import Objects
+from services.repeat import repeated
+from tasks.context import Services
+from tasks.run import Task
+
+__all__ = ["cached_text", "keep_text", "key_of"]
+
+_LIMIT: Final = 64 * 1024
+"""Bytes of an object; a larger one is none of ours."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    text: str
+    model: str
+
+
+def key_of(task: Task, prompt: Prompt, model: str) -> str:
+    """Return the key of a task's text: equal for equal pictures and parameters, whoever asks (pure).
+
+    Args:
+        task: the task; its pictures count by their ETags.
+        prompt: of its recipe; a changed question or template has another version.
+        model: the chat model that is asked.
+    """
+    accepted = task.accepted
+    facts = [model, accepted.kind, prompt.version, [source.etag for source in accepted.inputs], accepted.params]
+    return prompt_cache_key(hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest())
+
+
+async def cached_text(key: str, services: Services) -> str:
+    """Return the text that is kept under a key; empty for none.
+
+    Raises:
+        services.errors.ObjectsDown: the store is down. A machine without the right to read it asks the model instead.
+    """
+    objects: Objects = services.ledger.objects
+    try:
+        found = await repeated(lambda: objects.get(key, limit=_LIMIT), services.rng)
+        return msgspec.json.decode(found.body, type=_Entry).text
+    except (Forbidden, Permanent, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+async def keep_text(key: str, text: str, model: str, services: Services) -> None:
+    """Keep a text that has passed its audit. One that cannot be kept costs a question later, and nothing now."""
+    body = msgspec.json.encode(_Entry(text, model))
+    with suppress(Outage):
+        await services.ledger.objects.put(key, body, content_type="application/json")

@@ -1,1 +1,0 @@
-"""The model of a run with several slots."""
