@@ -60,6 +60,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "label": "label of the vendor's key, which names its account",
         "slot": "slot of a paid call: its number among those that a run needs at once, from 1",
         "n": "number of the paid call in its slot",
+        "good": "true if a slot has brought its results",
         "job": "the vendor's id of a job",
         "vendor_code": "the vendor's own code of an error",
         "state": "state of a job: working, success or failed",
