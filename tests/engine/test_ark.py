@@ -47,7 +47,7 @@ class Inline(Executor):
         return done
 
 
-class World:
+class ArkSetup:
     """The harness, and the stand-in that its vendor is."""
 
     def __init__(self, harness: Harness, core: Core) -> None:
@@ -70,7 +70,7 @@ def harness() -> Harness:
 
 
 @pytest.fixture
-def ark(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def ark(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArkSetup:
     async def presign(_: MemoryObjects, key: str, **__: Any) -> str:
         return f"https://cos.example/{key}?sign=1"
 
@@ -96,37 +96,37 @@ def ark(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
         model="doubao-seedream-4-0-250828",
         transport=lambda: httpx.ASGITransport(app),
     )
-    return World(harness, app.state.core)
+    return ArkSetup(harness, app.state.core)
 
 
-async def ends(ark: World, status: str, code: str = "") -> Any:
+async def ends(ark: ArkSetup, status: str, code: str = "") -> Any:
     run = await ark.harness.order()
     await ark.harness.drain()
     return await ark.harness.promise(run, status, code)
 
 
-async def test_four_slots_are_four_calls_with_the_photo(harness: Harness, ark: World) -> None:
+async def test_four_slots_are_four_calls_with_the_photo(harness: Harness, ark: ArkSetup) -> None:
     verdict = await ends(ark, "success")
     assert (len(verdict.manifest), verdict.degraded) == (4, ())
     assert ark.counts == (4, 4)
     assert [paid["references"] for paid in ark.core.stats()["pictures"]] == [1] * 4
 
 
-async def test_a_picture_that_failed_leaves_the_others(harness: Harness, ark: World) -> None:
+async def test_a_picture_that_failed_leaves_the_others(harness: Harness, ark: ArkSetup) -> None:
     ark.arm("item_error", code="InternalServiceError")
     verdict = await ends(ark, "success")
     assert (len(verdict.manifest), verdict.degraded) == (3, ("fewer_results",))
     assert ark.counts == (4, 3)
 
 
-async def test_a_lost_answer_is_never_sent_again(harness: Harness, ark: World) -> None:
+async def test_a_lost_answer_is_never_sent_again(harness: Harness, ark: ArkSetup) -> None:
     ark.arm("error", accepted=True)
     verdict = await ends(ark, "success")
     assert len(verdict.manifest) == 3
     assert ark.counts == (4, 4)
 
 
-async def test_a_full_vendor_is_waited_for_as_long_as_it_asks(harness: Harness, ark: World) -> None:
+async def test_a_full_vendor_is_waited_for_as_long_as_it_asks(harness: Harness, ark: ArkSetup) -> None:
     ark.arm(code="ModelAccountIpmRateLimitExceeded", retry_after=240, times=4)
     began = harness.now()
     await ends(ark, "success")
@@ -136,27 +136,27 @@ async def test_a_full_vendor_is_waited_for_as_long_as_it_asks(harness: Harness, 
     assert ark.counts[0] < 12
 
 
-async def test_refused_content_fails_the_task_and_costs_nothing(harness: Harness, ark: World) -> None:
+async def test_refused_content_fails_the_task_and_costs_nothing(harness: Harness, ark: ArkSetup) -> None:
     ark.arm(code="InputImageSensitiveContentDetected", times=4)
     await ends(ark, "failed", Code.CONTENT_VIOLATION)
     assert ark.counts[1] == 0
     assert text_of(Code.CONTENT_VIOLATION) == "内容违规"
 
 
-async def test_a_spend_cap_fails_the_task_at_once(harness: Harness, ark: World) -> None:
+async def test_a_spend_cap_fails_the_task_at_once(harness: Harness, ark: ArkSetup) -> None:
     ark.arm(code="SetLimitExceeded", times=4)
     await ends(ark, "failed", Code.VENDOR_REFUSED)
     assert ark.counts[1] == 0
 
 
-async def test_a_key_that_is_refused_for_a_while_costs_no_task(harness: Harness, ark: World) -> None:
+async def test_a_key_that_is_refused_for_a_while_costs_no_task(harness: Harness, ark: ArkSetup) -> None:
     ark.core.arm(Fault(on="key", code="AuthenticationError", seconds=300))
     verdict = await ends(ark, "success")
     assert len(verdict.manifest) == 4
     assert ark.counts == (4, 4)
 
 
-async def test_a_size_that_the_model_refuses_is_never_sent(harness: Harness, ark: World) -> None:
+async def test_a_size_that_the_model_refuses_is_never_sent(harness: Harness, ark: ArkSetup) -> None:
     harness.vendors["ark"]._model = "doubao-seedream-4-5-251128"  # type: ignore[attr-defined]
     await ends(ark, "failed", Code.BAD_PARAMETERS)
     assert ark.counts == (0, 0)
