@@ -11,7 +11,7 @@ import msgspec
 from consumers.engine.outcomes import Fail, Leave, Outcome, Snooze
 from consumers.engine.retry import MAX_ATTEMPTS
 from consumers.stages.audit import audit_staged, blocked_slots, end_of, is_picture
-from consumers.stages.bring_home import Harvest, Wanted, wanted_of
+from consumers.stages.bring_home import Harvest, wanted_of
 from consumers.stages.schedule import LONGEST
 from consumers.stages.success import is_complete
 from messages.bodies import Collect, Job
@@ -67,20 +67,17 @@ async def _stage(header: Header, ends: Mapping[int, SlotEnd], task: Task, servic
     """Bring the results home, write `staged`, and end the run; the `staged` that stands is the run's set."""
     jobs = await _jobs(ends, task, services)
     found = await look(task.run, jobs, task.recipe, services)
-    lost: dict[int, ScfWorkersError] = {}
-    for job, status in found.items():
-        if status.state is JobState.FAILED:
-            lost[job.slot] = await _record_failure(job, status, task, services)
+    lost = await _record_failures(found, task, services)
     kept = {job: status for job, status in found.items() if job.slot not in lost}
     _insist(len(kept), lost, task)
-    if any(status.state is JobState.WORKING or not is_complete(status, task.recipe) for status in kept.values()):
-        # It has ended well, and is paid: only the deadline gives it up.
+    spare = len(kept) - task.accepted.enough
+    late = {job for job, status in kept.items() if not _is_ready(status, task)}
+    if late and not (_is_last(header, spare, task, services) and len(late) <= spare):
+        # It has ended well, and is paid: only the deadline gives it up, or the last call where the others are enough.
         return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + header.seq)), why="results_late")
-    harvest = Harvest(task, header.seq, services)
-    brought = await _bring_home(harvest, wanted_of(kept), len(kept) - task.accepted.enough, header, task, services)
-    lost |= brought.lost
-    files = harvest.results({job.slot for job in jobs} - set(lost))
-    record = Staged(files, await _degraded(task, services), next(job.id for job in jobs if job.slot not in lost))
+    ready = {job: status for job, status in kept.items() if job not in late}
+    brought = await _bring_home(Harvest(task, header.seq, services), ready, spare - len(late), header, task, services)
+    record = Staged(brought.files, await _degraded(task, services), brought.job)
     stored = await services.ledger.write(task.run, Staged.at(), record)
     reached("results.staged")
     if stored.mine and brought.blocked is not None:
@@ -89,10 +86,12 @@ async def _stage(header: Header, ends: Mapping[int, SlotEnd], task: Task, servic
 
 
 class _Brought(msgspec.Struct, frozen=True):
-    """Result of a try to bring files home."""
+    """Results of a try to bring files home."""
 
-    lost: dict[int, ScfWorkersError]
-    """Slots that the run does without."""
+    files: tuple[StagedResult, ...]
+    """Without those of the slots that the run does without."""
+    job: str
+    """The vendor's job that brought the first of them."""
     blocked: dict[int, Code] | None
     """Slots with a blocked result; None if the audit is down."""
 
@@ -110,11 +109,21 @@ async def _jobs(ends: Mapping[int, SlotEnd], task: Task, services: Services) -> 
     return tuple(jobs)
 
 
-async def _record_failure(job: Job, status: JobStatus, task: Task, services: Services) -> ScfWorkersError:
-    """Record that a job which had ended well has failed after all: no later look changes that."""
-    await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", status.code))
-    log.warning(Event.JOB_FAILED, job=job.id, n=job.n, code=status.code, reason=status.reason)
-    return VendorFailed(f"paid call {job.n} of slot {job.slot}", code=status.code)
+def _is_ready(status: JobStatus, task: Task) -> bool:
+    return status.state is not JobState.WORKING and is_complete(status, task.recipe)
+
+
+async def _record_failures(
+    found: Mapping[Job, JobStatus], task: Task, services: Services
+) -> dict[int, ScfWorkersError]:
+    """Record which jobs that had ended well have failed after all: no later look changes that."""
+    lost: dict[int, ScfWorkersError] = {}
+    for job, status in found.items():
+        if status.state is JobState.FAILED:
+            await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", status.code))
+            log.warning(Event.JOB_FAILED, job=job.id, n=job.n, code=status.code, reason=status.reason)
+            lost[job.slot] = VendorFailed(f"paid call {job.n} of slot {job.slot}", code=status.code)
+    return lost
 
 
 def _insist(kept: int, lost: Mapping[int, ScfWorkersError], task: Task) -> None:
@@ -124,7 +133,7 @@ def _insist(kept: int, lost: Mapping[int, ScfWorkersError], task: Task) -> None:
 
 
 async def _bring_home(
-    harvest: Harvest, wanted: Sequence[Wanted], spare: int, header: Header, task: Task, services: Services
+    harvest: Harvest, found: Mapping[Job, JobStatus], spare: int, header: Header, task: Task, services: Services
 ) -> _Brought:
     """Stage and audit the files within the stage's limit.
 
@@ -133,20 +142,21 @@ async def _bring_home(
     last = _is_last(header, spare, task, services)
     try:
         async with asyncio.timeout(max(1.0, task.recipe.collect_limit_s - _LEAVE_S)):
-            lost = _given_up(await harvest.bring(wanted, spare=spare), spare, last=last)
-            files = harvest.results({item.slot for item in wanted} - set(lost))
+            lost = _given_up(await harvest.bring(wanted_of(found), spare=spare), spare, last=last)
+            files = harvest.results({job.slot for job in found} - set(lost))
             blocked, broken = await _audit(files, task, services)
             for file in broken:
                 harvest.forget(file.key)
-            unusable = {
-                file.slot: ResultUnusable(f"{file.key} cannot be audited, and is no picture") for file in broken
-            }
-            return _Brought(lost | _given_up(unusable, spare - len(lost), last=last), blocked)
+            text = "a result cannot be audited, and is no picture"
+            unusable = {file.slot: ResultUnusable(f"{text}: {file.key}") for file in broken}
+            lost |= _given_up(unusable, spare - len(lost), last=last)
     except (Permanent, Rejected):
         raise
     except (Exception, asyncio.CancelledError):
         await harvest.leave_off()
         raise
+    first = min((job for job in found if job.slot not in lost), key=lambda job: job.slot)
+    return _Brought(tuple(file for file in files if file.slot not in lost), first.id, blocked)
 
 
 async def _audit(

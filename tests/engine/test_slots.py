@@ -251,6 +251,26 @@ async def test_files_whose_host_stays_away_cost_their_slot_at_the_last_call(harn
     assert 600 <= harness.now() - begun < 700
 
 
+async def test_a_good_slot_that_shows_its_results_no_more_is_done_without_at_the_last_call(harness: Harness) -> None:
+    begun = harness.now()
+    run = await harness.order()
+    await harness.pass_by("collect")
+    harness.vendor.jobs["job3"].plan.files = 0
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
+    assert len(verdict.manifest) == 3
+    assert 600 <= harness.now() - begun < 700
+
+
+async def test_a_good_slot_whose_results_are_needed_is_waited_for_until_the_deadline() -> None:
+    async with opened(ALL) as harness:
+        run = await harness.order()
+        await harness.pass_by("collect")
+        harness.vendor.jobs["job3"].plan.files = 0
+        await harness.drain()
+        await harness.promise(run, "failed", Code.TIMEOUT)
+
+
 async def test_a_ledger_that_is_away_at_a_slots_end_delays_it(sort: str) -> None:
     async with opened(SOME, sort) as harness:
         harness.injector.strike(r"ledger\.put_new .*/slot-2", *[raises(ObjectsDown("503"))] * 20)
