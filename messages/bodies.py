@@ -127,7 +127,7 @@ class Wake(msgspec.Struct, frozen=True, array_like=True):
     """Check the run once, now."""
 
     why: str
-    """sweep, redeliver, webhook, cancel, index or letter; replay is reserved."""
+    """sweep, redeliver, webhook, cancel, index, letter or api; replay is reserved."""
     job: Job | None = None
     """The job that a webhook named; unverified."""
     since: int = 0

@@ -28,6 +28,7 @@ class Code(StrEnum):
     PICTURE_TOO_LARGE = "picture_too_large"
     EMPTY_FILE = "empty_file"
     INPUT_CHANGED = "input_changed"
+    INPUT_UNAVAILABLE = "input_unavailable"
     BAD_PARAMETERS = "bad_parameters"
     UNKNOWN_KIND = "unknown_kind"
     INVALID_ID = "invalid_id"
@@ -57,6 +58,7 @@ _TEXT: dict[Code, str] = {
     Code.PICTURE_TOO_LARGE: "图片过大，请压缩到 32 MB、2.5 亿像素以内后重新上传",
     Code.EMPTY_FILE: "上传的文件是空的，请重新上传图片",
     Code.INPUT_CHANGED: "处理过程中原图被替换，请重新提交任务",
+    Code.INPUT_UNAVAILABLE: "无法下载图片，请检查图片链接后重新提交",
     Code.BAD_PARAMETERS: "任务参数有误，请检查后重新提交",
     Code.UNKNOWN_KIND: "不支持的任务类型，请检查后重新提交",
     Code.INVALID_ID: "任务编号不合法，请重新提交任务",

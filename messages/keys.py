@@ -2,6 +2,8 @@
 
 input/{user}/{task}/original.{extension}             one picture             (data bucket, written by clients)
 input/{user}/{task}/task.json                        several inputs          (data bucket, written by clients)
+source/{user}/{task}/[step_{n}/]task.json            a task of the API       (data bucket, closed to clients)
+source/{user}/{task}/[step_{n}/]{nonce}/input_01.jpg an input that was fetched (data bucket, closed to clients)
 staging/{user}/{task}/{step}-{run}/{nonce}/…         results before a verdict (data bucket, ages out in 7 days)
 output/{user}/{task}/[step_{n}/]frame_01.jpg …       results of a success    (data bucket)
 ledger/{user}/{task}/{step}-{run}/{record}           state                   (ledger bucket)
@@ -29,7 +31,9 @@ __all__ = [
     "ID_PATTERN",
     "INPUT_EXTENSIONS",
     "INPUT_PREFIX",
+    "OUTPUT_PREFIX",
     "PICTURE_STEM",
+    "SOURCE_PREFIX",
     "Facts",
     "InputKey",
     "RunId",
@@ -37,18 +41,27 @@ __all__ = [
     "dead_key",
     "dead_prefix",
     "done_key",
+    "done_prefix",
     "index_keys",
     "output_key",
+    "parse_done_key",
     "parse_input_key",
     "prompt_cache_key",
     "record_key",
     "runs_prefix",
     "staging_prefix",
     "status_key",
+    "user_index_prefix",
 ]
 
 INPUT_PREFIX: Final = "input/"
 """Folder of clients' uploads, on which the COS trigger listens; the product writes nothing there."""
+
+OUTPUT_PREFIX: Final = "output/"
+"""Folder of the results of successes."""
+
+SOURCE_PREFIX: Final = "source/"
+"""Folder of tasks that the API has sold and of inputs fetched for them; no trigger listens there."""
 
 INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "jfif", "png", "webp", "bmp")
 """Extensions, in any case, of pictures that are accepted: picture service and audit support their formats."""
@@ -85,11 +98,21 @@ class InputKey(msgspec.Struct, frozen=True):
     user: str
     task: str
     name: str
+    root: str = INPUT_PREFIX
+    """`SOURCE_PREFIX` for a task of the API."""
+    step: int = 0
+    """Above 0 only for a task of the API."""
 
     @property
     def folder(self) -> str:
         """The task's folder, with a trailing slash."""
-        return f"{INPUT_PREFIX}{self.user}/{self.task}/"
+        step = f"step_{self.step}/" if self.step else ""
+        return f"{self.root}{self.user}/{self.task}/{step}"
+
+    @property
+    def run(self) -> RunId:
+        """First run of the step that it starts."""
+        return RunId(self.user, self.task, self.step)
 
 
 def check_id(value: str, field: str) -> str:
@@ -133,7 +156,7 @@ def staging_prefix(run: RunId, nonce: str = "") -> str:
 def output_key(run: RunId, name: str) -> str:
     """Return the key of a success's result; later steps of a pipeline have folders of their own."""
     step = f"step_{run.step}/" if run.step else ""
-    return f"output/{run.user}/{run.task}/{step}{name}"
+    return f"{OUTPUT_PREFIX}{run.user}/{run.task}/{step}{name}"
 
 
 def index_keys(user: str, task: str, created: float) -> tuple[str, str, str]:
@@ -146,7 +169,7 @@ def index_keys(user: str, task: str, created: float) -> tuple[str, str, str]:
     """
     reverse = _reverse(created)
     return (
-        f"index/user/{user}/{reverse}/{task}",
+        f"{user_index_prefix(user)}{reverse}/{task}",
         f"index/day/{_day(created)}/{reverse}/{user}/{task}",
         f"index/task/{task}/{user}",
     )
@@ -174,7 +197,31 @@ def done_key(run: RunId, facts: Facts) -> str:
     """Return the key of a delivered run's entry: newest first within its day (UTC); `-` stands for an empty part."""
     said = (facts.kind, facts.state, facts.code, facts.wait_s, facts.run_s, facts.cost)
     tail = "/".join(_UNSAFE.sub("_", str(part)) or "-" for part in said)
-    return f"done/{_day(facts.ended)}/{_reverse(facts.ended)}/{run.stem}/{tail}"
+    return f"{done_prefix(facts.ended)}{_reverse(facts.ended)}/{run.stem}/{tail}"
+
+
+def parse_done_key(key: str) -> tuple[RunId, Facts] | None:
+    """Read the key of a delivered run's entry back; None for a key of another form."""
+    parts = key.split("/")
+    try:
+        _, _, reverse, user, task, run, kind, state, code, wait_s, run_s, cost = parts
+        step, _, number = run.partition("-")
+        ended = (_REVERSE - int(reverse)) / 1000
+        named = ["" if part == "-" else part for part in (kind, state, code, cost)]
+        facts = Facts(ended, named[0], named[1], named[2], int(wait_s), int(run_s), named[3])
+        return RunId(user, task, int(step), int(number)), facts
+    except ValueError:
+        return None
+
+
+def done_prefix(when: float) -> str:
+    """Return the folder of the runs that were delivered on the day (UTC) of a moment, in seconds since the epoch."""
+    return f"done/{_day(when)}/"
+
+
+def user_index_prefix(user: str) -> str:
+    """Return the folder of a user's index entries; `{reverse-time}/{task}` follows it."""
+    return f"index/user/{user}/"
 
 
 def dead_key(day: str, fingerprint: str, identity: str) -> str:

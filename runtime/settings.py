@@ -84,6 +84,15 @@ _HostPorts = Annotated[
 ]
 
 
+_Origins = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\s*https?://[^\s,/?#]+\s*(,|\Z))*\Z",
+        description="origins such as https://shop.example, separated by commas",
+    ),
+]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The environment. A docstring under a field is its line in the docs; an empty default means "not set"."""
 
@@ -201,6 +210,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Hosts results may come from besides the vendor's own, separated by commas."""
     fetch_private_hosts: _HostPorts = ""
     """`host:port` pairs that may have private addresses: with 443 a COS host inside Tencent Cloud, else a stand-in."""
+    source_hosts: _Hosts = ""
+    """Hosts that inputs given to the API as URLs may come from, separated by commas; empty takes every public host."""
+    source_private_hosts: _HostPorts = ""
+    """`host:port` pairs that such URLs may name though their addresses are private: a stand-in."""
+    jwt_secret: Secret = Secret("")
+    """Verifies the bearer tokens of the API; at least 32 bytes in production."""
+    api_cors_origins: _Origins = ""
+    """Origins whose pages may call the API, separated by commas, such as `https://shop.example`; empty for none."""
+    api_per_minute: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 120
+    """Tasks that one user may create in a minute, in each process of the API. 0: no limit."""
     work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Messages of one group of topics that a pump works on at once."""
     work_prefetch: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0

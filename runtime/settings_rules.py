@@ -8,12 +8,11 @@ Loopback is always allowed, and `ALLOW_UNSAFE` names the variables whose network
 from __future__ import annotations
 
 import ipaddress
-import socket
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from services.addresses import literal_address, plain_host
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.secrets import Secret
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK", "SIGNING", "hosts_of", "is_loopback", "is_metadata", "refusals"]
 
-SIGNING: Final = ("INTERNAL_CALLBACK_SECRET", "TICKET_SECRET", "WEBHOOK_SECRET")
+SIGNING: Final = ("INTERNAL_CALLBACK_SECRET", "JWT_SECRET", "TICKET_SECRET", "WEBHOOK_SECRET")
 """Keys of an HMAC-SHA256, which must be as long as its hash (RFC 2104, section 3)."""
 
 _URLS: Final = (
@@ -37,7 +36,7 @@ _URLS: Final = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 )
 
-NETWORK: Final = (*_URLS, "FETCH_HOSTS", "FETCH_PRIVATE_HOSTS")
+NETWORK: Final = (*_URLS, "FETCH_HOSTS", "FETCH_PRIVATE_HOSTS", "SOURCE_HOSTS", "SOURCE_PRIVATE_HOSTS")
 """Variables that name hosts: those that `ALLOW_UNSAFE` may list."""
 
 _METADATA_NAMES: Final = frozenset({"metadata.tencentyun.com", "metadata.google.internal"})
@@ -75,18 +74,18 @@ def refusals(settings: Settings, secrets: Mapping[str, Secret]) -> Iterator[str]
 
 def is_loopback(host: str) -> bool:
     """Return True if a host is this machine, by its name or in any form of its address."""
-    address = _address(host)
+    address = literal_address(host)
     if address is None:
-        name = _plain(host)
+        name = plain_host(host)
         return name == "localhost" or name.endswith(".localhost")
     return address.is_loopback
 
 
 def is_metadata(host: str) -> bool:
     """Return True if a host is a cloud's metadata service, by its name or in any form of its address."""
-    address = _address(host)
+    address = literal_address(host)
     if address is None:
-        return _plain(host) in _METADATA_NAMES
+        return plain_host(host) in _METADATA_NAMES
     return any(address in network for network in _METADATA_NETWORKS)
 
 
@@ -123,12 +122,20 @@ def _unsafe(settings: Settings) -> Iterator[tuple[str, str]]:
             yield "FETCH_HOSTS", f"lists {host}, under which anybody may have a host: name the hosts themselves"
         elif is_metadata(host.removeprefix("*.")):
             yield "FETCH_HOSTS", f"lists {host}, an address of a cloud's metadata: take it out"
-    for pair in _listed(settings.fetch_private_hosts):
+    for host in _listed(settings.source_hosts):
+        if is_metadata(host.removeprefix("*.")):
+            yield "SOURCE_HOSTS", f"lists {host}, an address of a cloud's metadata: take it out"
+    yield from _unsafe_private("FETCH_PRIVATE_HOSTS", settings.fetch_private_hosts)
+    yield from _unsafe_private("SOURCE_PRIVATE_HOSTS", settings.source_private_hosts)
+
+
+def _unsafe_private(name: str, pairs: str) -> Iterator[tuple[str, str]]:
+    for pair in _listed(pairs):
         host, _, port = pair.rpartition(":")
         if is_metadata(host):
-            yield "FETCH_PRIVATE_HOSTS", f"lists {pair}, an address of a cloud's metadata: take it out"
+            yield name, f"lists {pair}, an address of a cloud's metadata: take it out"
         elif port != _HTTPS_PORT and not is_loopback(host):
-            yield "FETCH_PRIVATE_HOSTS", f"lists {pair}, which may speak plain http: use port {_HTTPS_PORT}"
+            yield name, f"lists {pair}, which may speak plain http: use port {_HTTPS_PORT}"
 
 
 def _unsafe_url(name: str, url: str, *, has_token: bool) -> Iterator[str]:
@@ -148,30 +155,11 @@ def _unsafe_url(name: str, url: str, *, has_token: bool) -> Iterator[str]:
 
 
 def _is_public_suffix(name: str) -> bool:
-    labels = _plain(name).split(".")
+    labels = plain_host(name).split(".")
     if len(labels) == 1:
         return True
     second, last = labels[-2:]
     return len(labels) == 2 and second in _REGISTRIES and len(last) == _COUNTRY_LETTERS  # noqa: PLR2004 - both labels
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address of a host, in every form that the system's resolver takes: 0xa9fea9fe is 169.254.169.254."""
-    plain = _plain(host)
-    try:
-        address = ipaddress.ip_address(plain.partition("%")[0])
-    except ValueError:
-        try:
-            # The system's function reads no further than a blank.
-            return None if any(map(str.isspace, plain)) else ipaddress.IPv4Address(socket.inet_aton(plain))
-        except (OSError, ValueError):
-            return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
-def _plain(host: str) -> str:
-    return unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
 
 
 def _listed(text: str) -> list[str]:

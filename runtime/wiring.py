@@ -19,11 +19,13 @@ from runtime.vendors import limits, open_chats, open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
+from services.urls import HostRules
 from services.vendors.instrumented import InstrumentedChat, InstrumentedVendor
 from services.vendors.registry import Vendors
 from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import (
+    ApiServices,
     LedgerServices,
     Policy,
     ReplayServices,
@@ -41,6 +43,7 @@ from transport.port import Broker, BrokerOptions, Clock
 __all__ = [
     "Environ",
     "broker_options",
+    "open_api",
     "open_ledger",
     "open_replay",
     "open_services",
@@ -138,6 +141,26 @@ async def open_trigger(settings: Settings, environ: Environ) -> AsyncGenerator[T
         broker = await parts.broker(ledger.now)
         yield TriggerServices(
             broker=broker, keys=keys, objects=data, bucket=settings.cos_bucket, ledger=ledger, policy=_policy(settings)
+        )
+
+
+@asynccontextmanager
+async def open_api(settings: Settings, environ: Environ) -> AsyncGenerator[ApiServices]:
+    """Open the services of the HTTP API, which calls no vendor. See `open_services`."""
+    needed = ("broker_url", "cos_bucket", "ledger_bucket", "backend_url", "internal_callback_secret", "jwt_secret")
+    require(settings, *needed, *_of_tickets(settings))
+    keys = open_keys(settings, (Stage.CLEAN, Stage.NOTIFY, Stage.WAKE))
+    async with AsyncExitStack() as stack:
+        parts = _Parts(settings, environ, stack)
+        data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
+        yield ApiServices(
+            broker=await parts.broker(ledger.now),
+            keys=keys,
+            objects=data,
+            bucket=settings.cos_bucket,
+            ledger=ledger,
+            backend=parts.backend(ledger.now),
+            policy=_policy(settings),
         )
 
 
@@ -298,10 +321,17 @@ def _policy(settings: Settings) -> Policy:
         block_suspect=settings.audit_suspect == "block",
         audit_inputs=settings.audit_inputs,
         block_suspect_inputs=settings.audit_suspect_inputs == "block",
+        sources=_sources(settings),
         expected_s=settings.vendor_expected_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
         prompt_patience_s=settings.prompt_patience_s,
     )
+
+
+def _sources(settings: Settings) -> HostRules:
+    hosts = frozenset(host.lower() for host in _list(settings.source_hosts))
+    private = frozenset(pair.lower() for pair in _list(settings.source_private_hosts))
+    return HostRules(hosts, private, any_public=not hosts)
 
 
 def _list(text: str) -> list[str]:

@@ -189,6 +189,7 @@ class Sandbox:
             "BACKEND_URL": self._backend.url,
             "INTERNAL_CALLBACK_SECRET": self._secrets["callback"],
             "TICKET_SECRET": self._secrets["ticket"],
+            "JWT_SECRET": self._secrets["jwt"],
             "WEBHOOK_URL": webhook_url,
             "WEBHOOK_SECRET": self._secrets["webhook"],
             "RUNNINGHUB_URL": self._runninghub.url,
@@ -203,6 +204,7 @@ class Sandbox:
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port},127.0.0.1:{self._ark.port}",
+            "SOURCE_PRIVATE_HOSTS": f"127.0.0.1:{self._cos.port}",
         }
 
 
@@ -214,7 +216,7 @@ def _is_inherited(name: str) -> bool:
 def _load_secrets(path: Path) -> dict[str, str]:
     """Load or create the keys of the stand-ins, which are kept so that a restart can verify signatures."""
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    names = ("secret_key", "callback", "ticket", "webhook", "message", "runninghub", "ark", "tokenhub")
+    names = ("secret_key", "callback", "ticket", "jwt", "webhook", "message", "runninghub", "ark", "tokenhub")
     made = {name: secrets.token_hex(24) for name in names}
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
     if made.keys() - kept.keys():

@@ -1,11 +1,13 @@
-"""Check of addresses that URLs from outside may lead to. Pure."""
+"""Check of hosts and addresses that URLs from outside may lead to. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
+import unicodedata
 from typing import Final
 
-__all__ = ["is_public", "may_be_private"]
+__all__ = ["is_public", "literal_address", "may_be_private", "plain_host"]
 
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _SPECIAL: Final = tuple(
@@ -48,3 +50,27 @@ def may_be_private(address: str) -> bool:
     if known.is_multicast or known.is_unspecified or known in _METADATA:
         return False
     return not (isinstance(known, ipaddress.IPv6Address) and (known.ipv4_mapped or known.scope_id is not None))
+
+
+def plain_host(host: str) -> str:
+    """Return a host as resolvers read it: lower case, without brackets and without a last dot."""
+    return unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
+
+
+def literal_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is written as; None for a name.
+
+    Every form counts that the system's resolver takes: 0xa9fea9fe, 0251.0376.0251.0376 and 2852039166 are all
+    169.254.169.254. An IPv4 address inside an IPv6 one (`::ffff:…`) is returned as the former.
+    """
+    plain = plain_host(host)
+    try:
+        address = ipaddress.ip_address(plain.partition("%")[0])
+    except ValueError:
+        try:
+            # The system's function reads no further than a blank.
+            return None if any(map(str.isspace, plain)) else ipaddress.IPv4Address(socket.inet_aton(plain))
+        except (OSError, ValueError):
+            return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -1,4 +1,4 @@
-"""The backend: one signed callback for each verdict, and the three questions it answers.
+"""The backend: one signed callback for each verdict, the questions it answers, and the tasks it sells to the API.
 
 Callbacks have the form `steps` or, by configuration, the older form `task_update` (docs/backend.md). Both carry
 
@@ -8,9 +8,8 @@ Callbacks have the form `steps` or, by configuration, the older form `task_updat
     X-Internal-Signature-V2   HMAC-SHA256 hex over the whole call, see `services.signatures`
 
 The first signature has no separators and covers no body, so two callbacks of one second could be recombined; it stays
-for backends that know no other. The questions have both too; their first one is over
-path + timestamp (the path from `/api/` on, as sent, without query), so that no signature of a callback can be used to
-ask, nor the other way round.
+for backends that know no other. The questions have both too; their first one is over path + timestamp (the path from
+`/api/` on, as sent, without query), so that no signature of a callback can be used to ask, nor the other way round.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from services.errors import BackendDown, BadQuestion
 from services.http_body import IDENTITY, read_body
 from services.repeat import repeated
 from services.retry_after import wait_of
+from services.sales import SALES_PATH, Purchase, Sold, read_sale
 from services.signatures import sign, sign_v2
 from telemetry import logs, metrics
 from telemetry.events import Event
@@ -362,6 +362,14 @@ class Backend:
         if reply.status not in _NOES and not _is_success(reply.status):
             raise self._unanswered(reply)
         return reply.status not in _NOES
+
+    async def sell(self, sale: Purchase) -> Sold:
+        """Sell a task; with the same key again it is the same task. Raises like `read_sale` and `reopen`."""
+        reply = await self._send("POST", SALES_PATH, signed=(SALES_PATH,), body=msgspec.json.encode(sale))
+        sold = read_sale(reply.status, reply.body, reply.retry_after)
+        if sold is None:
+            raise self._unanswered(reply)
+        return sold
 
     async def close(self) -> None:
         """Drop connections."""

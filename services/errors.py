@@ -21,6 +21,7 @@ Permanent
 ├── AnswerUnfit        a chat model's answer does not fit its schema, nor does that to the repeated question
 ├── FetchRefused       a URL that must not be fetched, or a file over the limit
 ├── BadQuestion        the backend rejects a question of ours as malformed
+├── NotSold            the backend does not sell what a user asked the API for
 ├── CheckFailed        a checked part of a deployment answers wrongly
 └── WeakSecret         a configured secret is too short to sign with
 Unknown
@@ -50,6 +51,7 @@ __all__ = [
     "FetchRefused",
     "Forbidden",
     "NotFound",
+    "NotSold",
     "ObjectsDown",
     "ResultUnusable",
     "TicketRefused",
@@ -196,6 +198,20 @@ class BadQuestion(Permanent):
 
     Never raised for a callback: a verdict is delivered whatever the backend answers.
     """
+
+
+class NotSold(Permanent):
+    """The backend does not sell what a user asked the API for.
+
+    Args:
+        message: the reason.
+        status: the backend's answer: 402 without quota, 409, 422 for another purchase under the same key, or 429.
+        retry_after: seconds it asked to wait, if it did.
+    """
+
+    def __init__(self, message: str = "", *, status: int = 409, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.status = status
 
 
 class CheckFailed(Permanent):

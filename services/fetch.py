@@ -12,7 +12,6 @@ the file at a later look (`ResultUnusable`), or what no later look can change (`
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -20,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias, cast
-from urllib.parse import quote, urljoin, urlsplit
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from urllib.parse import quote, urljoin
 
 from messages.codes import Code
 from services.addresses import is_public, may_be_private
@@ -30,6 +29,7 @@ from services.http_body import IDENTITY, is_encoded, let_others_run
 from services.media.types import HEAD, type_of
 from services.retry_after import wait_of
 from services.tls import Certificates
+from services.urls import UNSAFE, URL_SAFE, HostRules, Target, check_url
 
 if TYPE_CHECKING:
     import httpx
@@ -42,20 +42,12 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX: Final = 3
 _ADDRESSES_MAX: Final = 4
-_HTTPS_PORT: Final = 443
-_URL_MAX: Final = 8192
 _CONNECTIONS: Final = 16
 _LATER: Final = frozenset({408, 425, 429})
 """The 4xx that speak of the host's load, not of the file."""
 
 _LONGEST_WAIT_S: Final = 120.0
 """Seconds that a file's host may ask for: with an hour it would outlive the deadline of a job that is paid."""
-
-_URL_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"
-"""Characters that stay in a URL; all others are percent-encoded, as browsers do."""
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\]")
-"""Parsers disagree about these."""
-_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 _PIECE: Final = 512 << 10
 """Bytes of a piece, at least; the last one may be shorter."""
@@ -96,21 +88,6 @@ class Fetched:
         return b"".join(parts)
 
 
-class _Target(NamedTuple):
-    scheme: str
-    host: str
-    port: int
-    path: str
-    private: bool
-    """May be fetched from a private address, and without TLS."""
-
-    @property
-    def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = _HTTPS_PORT if self.scheme == "https" else 80
-        return host if self.port == default else f"{host}:{self.port}"
-
-
 class Fetcher:
     """Opens URLs of others.
 
@@ -141,8 +118,9 @@ class Fetcher:
         import_module("httpx")
         import_module("httpcore")
 
-        self._allowed = frozenset(host.lower() for host in allowed_hosts)
-        self._private = frozenset(pair.lower() for pair in allow_private)
+        self._rules = HostRules(
+            frozenset(host.lower() for host in allowed_hosts), frozenset(pair.lower() for pair in allow_private)
+        )
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._total = total
@@ -160,6 +138,7 @@ class Fetcher:
         max_bytes: int | None = None,
         types: Sequence[str] = ("image/", "video/"),
         total: float | None = None,
+        rules: HostRules | None = None,
     ) -> AsyncGenerator[Fetched, None]:
         """Open a download.
 
@@ -169,6 +148,7 @@ class Fetcher:
             types: beginnings of the media types allowed, of those that `type_of` knows. The bytes decide, whatever the
                 server calls them.
             total: seconds for the whole download, the fetcher's own where None.
+            rules: hosts that this URL may lead to, the fetcher's own where None.
 
         Raises:
             services.errors.FetchRefused: it must not be fetched: scheme, host or size.
@@ -177,7 +157,7 @@ class Fetcher:
         """
         limit = self._max_bytes if max_bytes is None else max_bytes
         until = asyncio.get_running_loop().time() + (self._total if total is None else total)
-        response, host = await self._follow(url, until)
+        response, host = await self._follow(url, until, rules or self._rules)
         # httpx calls it an iterator; it is a generator, and a reader may stop in the middle.
         raw = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
         async with aclosing(response), aclosing(raw) as pieces:
@@ -190,9 +170,9 @@ class Fetcher:
             await transport.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _follow(self, url: str, until: float) -> tuple[httpx.Response, str]:
+    async def _follow(self, url: str, until: float, rules: HostRules) -> tuple[httpx.Response, str]:
         """Return the first answer that is not a redirect, and its host."""
-        target = self._check(url)
+        target = check_url(url, rules)
         for _ in range(_REDIRECTS_MAX + 1):
             try:
                 async with asyncio.timeout_at(until):
@@ -203,59 +183,10 @@ class Fetcher:
                 return response, target.host
             await response.aclose()
             url = _joined(url, response)
-            target = self._redirected(url, target)
+            target = _redirected(url, target, rules)
         raise ResultUnusable("redirected too often")
 
-    def _redirected(self, url: str, source: _Target) -> _Target:
-        """Return the next target: checked like a first one, but a later answer may redirect elsewhere.
-
-        Raises:
-            services.errors.ResultUnusable: the redirect must not be followed.
-        """
-        try:
-            target = self._check(url)
-        except FetchRefused as refused:
-            raise ResultUnusable(f"{source.host}: redirects elsewhere: {refused}") from None
-        if target.private and not source.private:
-            raise ResultUnusable(f"{source.host}: redirects to a private host")
-        return target
-
-    def _check(self, url: str) -> _Target:
-        """Return the parts of a URL that may be fetched, percent-encoded.
-
-        Raises:
-            services.errors.FetchRefused: scheme, credentials, host, port, or characters that parsers disagree about.
-        """
-        url = url.strip(" ")
-        if len(url) > _URL_MAX or _UNSAFE.search(url):
-            raise FetchRefused("no URL that can be fetched")
-        try:
-            parts = urlsplit(url)
-            host, port = (parts.hostname or "").lower(), parts.port
-            path = quote(parts.path or "/", safe=_URL_SAFE)
-            query = quote(parts.query, safe=_URL_SAFE)
-        except ValueError:
-            raise FetchRefused("no URL that can be fetched") from None
-        if "@" in parts.netloc or parts.scheme not in {"https", "http"} or not _HOST.fullmatch(host):
-            raise FetchRefused("not an https URL, or one with credentials")
-        if port is None:
-            port = _HTTPS_PORT if parts.scheme == "https" else 80
-        private = f"{host}:{port}" in self._private
-        if parts.scheme != "https" and not (private and port != _HTTPS_PORT):
-            raise FetchRefused(f"not https: {host}")
-        if not private:
-            if port != _HTTPS_PORT:
-                raise FetchRefused(f"not https on port {_HTTPS_PORT}: {host}")
-            if not self._allows(host):
-                raise FetchRefused(f"not an allowed host: {host}")
-        return _Target(parts.scheme, host, port, path + (f"?{query}" if query else ""), private)
-
-    def _allows(self, host: str) -> bool:
-        labels = host.split(".")
-        above = (f"*.{'.'.join(labels[cut:])}" for cut in range(1, len(labels)))
-        return host in self._allowed or any(pattern in self._allowed for pattern in above)
-
-    async def _get(self, target: _Target) -> httpx.Response:
+    async def _get(self, target: Target) -> httpx.Response:
         import httpx
 
         transport = await self._opened()
@@ -281,7 +212,7 @@ class Fetcher:
                 raise FetchFailed(f"{target.host}: {type(error).__name__}") from None
         raise FetchFailed(f"{target.host}: could not connect") from failure
 
-    async def _addresses(self, target: _Target) -> Sequence[str]:
+    async def _addresses(self, target: Target) -> Sequence[str]:
         """Return the host's addresses, v4 first: functions often have no route for v6.
 
         Raises:
@@ -308,7 +239,22 @@ class Fetcher:
         return self._transport
 
 
-def _may(address: str, target: _Target) -> bool:
+def _redirected(url: str, source: Target, rules: HostRules) -> Target:
+    """Return the next target: checked like a first one, but a later answer may redirect elsewhere.
+
+    Raises:
+        services.errors.ResultUnusable: the redirect must not be followed.
+    """
+    try:
+        target = check_url(url, rules)
+    except FetchRefused as refused:
+        raise ResultUnusable(f"{source.host}: redirects elsewhere: {refused}") from None
+    if target.private and not source.private:
+        raise ResultUnusable(f"{source.host}: redirects to a private host")
+    return target
+
+
+def _may(address: str, target: Target) -> bool:
     return target.private and may_be_private(address)
 
 
@@ -322,8 +268,8 @@ def _joined(url: str, response: httpx.Response) -> str:
     location_header = next((value for name, value in response.headers.raw if name.lower() == b"location"), b"").strip(
         b" "
     )
-    location = quote(location_header, safe=_URL_SAFE)
-    if not location or _UNSAFE.search(location_header.decode("latin-1")):
+    location = quote(location_header, safe=URL_SAFE)
+    if not location or UNSAFE.search(location_header.decode("latin-1")):
         raise ResultUnusable("redirected to nowhere")
     try:
         return urljoin(url, location)

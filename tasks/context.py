@@ -16,6 +16,7 @@ from recipes.table import RECIPES
 from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
+from services.urls import HostRules
 from services.vendors.chat import ChatModel
 from services.vendors.registry import Vendors
 from tasks.calls.identity import CallIdentities
@@ -26,6 +27,7 @@ from telemetry.secrets import Secret
 from transport.port import Broker
 
 __all__ = [
+    "ApiServices",
     "LedgerServices",
     "Policy",
     "ReplayServices",
@@ -47,6 +49,8 @@ class Policy:
     """True if suspect pictures among the results are blocked."""
     audit_inputs: bool = True
     block_suspect_inputs: bool = False
+    sources: HostRules = field(default_factory=lambda: HostRules(frozenset(), any_public=True))
+    """Hosts that inputs given as URLs may come from."""
     expected_s: float = 0.0
     """Usual seconds of the vendor's work; 0 takes the recipe's figure."""
     vendor_full_pause_s: float = 30.0
@@ -107,6 +111,11 @@ class TriggerServices:
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
     rng: random.Random = field(default_factory=random.Random)
     """Jitter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiServices(TriggerServices, SweepServices):
+    """Services of the HTTP API: no vendor, and no secret of one."""
 
 
 @dataclass(frozen=True, kw_only=True)

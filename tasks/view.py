@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
@@ -27,6 +27,7 @@ from tasks.ledger.records import (
     Cleaned,
     Collected,
     Delivered,
+    FetchedInputs,
     Intent,
     JobId,
     ManifestItem,
@@ -49,7 +50,9 @@ __all__ = [
     "Progress",
     "State",
     "View",
+    "current_number",
     "current_trail",
+    "read_records",
     "read_view",
     "stage_after",
     "still_records",
@@ -71,6 +74,7 @@ _AFTER: Final[Mapping[type[RecordBase], Stage]] = MappingProxyType(
     {
         Accepted: Stage.CLEAN,
         Reopening: Stage.WAKE,
+        FetchedInputs: Stage.CLEAN,
         Reopened: Stage.CLEAN,
         Cleaned: Stage.GENERATE,
         Prompted: Stage.GENERATE,
@@ -142,10 +146,15 @@ def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float
     Args:
         runs: run's number -> record's name -> when it was stored.
     """
+    return runs.get(current_number(runs), {})
+
+
+def current_number(runs: Mapping[int, Mapping[str, float]]) -> int:
+    """Return the number of the run that counts; see `current_trail`."""
     counting = [
         number for number, trail in runs.items() if _ACCEPTED in trail and (_DENIED not in trail or _REOPENED in trail)
     ]
-    return runs.get(max(counting, default=0), {})
+    return max(counting, default=0)
 
 
 def stage_after(name: str) -> Stage:
@@ -206,7 +215,25 @@ async def read_view(run: RunId, ledger: Ledger) -> View:
         services.errors.ObjectsDown: the ledger did not answer.
     """
     trail = (await ledger.trail(run)).get(run.run, {})
-    names = {text: parsed for text in trail if (parsed := parse_name(text)) and parsed.kind not in _UNREAD}
+    return view_of(run, trail, await read_records(run, trail, ledger))
+
+
+async def read_records(
+    run: RunId, trail: Mapping[str, float], ledger: Ledger, *, only: Collection[type[RecordBase]] = ()
+) -> Mapping[str, RecordBase]:
+    """Read the records of a run that its view needs, by name; one that this build cannot read is left out.
+
+    Args:
+        run: the run.
+        trail: record's name -> when it was stored.
+        ledger: where they are.
+        only: classes to read; empty for all that a view shows.
+
+    Raises:
+        services.errors.ObjectsDown: the ledger did not answer.
+    """
+    wanted = set(only) or set(RECORDS) - set(_UNREAD)
+    names = {text: parsed for text in trail if (parsed := parse_name(text)) and parsed.kind in wanted}
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def read(name: RecordName[RecordBase]) -> RecordBase | None:
@@ -220,7 +247,7 @@ async def read_view(run: RunId, ledger: Ledger) -> View:
 
     async with Together() as group:
         jobs = {text: group.create_task(read(RecordName(text, parsed.kind))) for text, parsed in names.items()}
-    return view_of(run, trail, {text: record for text, job in jobs.items() if (record := job.result())})
+    return {text: record for text, job in jobs.items() if (record := job.result())}
 
 
 class _Found:

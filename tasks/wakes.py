@@ -18,9 +18,20 @@ from telemetry.events import Event
 from telemetry.tracing import current, new_traceparent
 from transport.port import Broker
 
-__all__ = ["INDEX", "LATEST", "LETTER", "REDELIVER", "SWEEP", "SWEEP_PERIOD_S", "Why", "current_run", "publish_wake"]
+__all__ = [
+    "API",
+    "INDEX",
+    "LATEST",
+    "LETTER",
+    "REDELIVER",
+    "SWEEP",
+    "SWEEP_PERIOD_S",
+    "Why",
+    "current_run",
+    "publish_wake",
+]
 
-Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "letter", "replay"]
+Why = Literal["sweep", "redeliver", "webhook", "cancel", "index", "letter", "replay", "api"]
 """Reasons of a wake."""
 
 SWEEP: Final = "sweep"
@@ -37,6 +48,9 @@ INDEX: Final = "index"
 
 LETTER: Final = "letter"
 """A run that a dead letter could not end, because a paid call of it is alive."""
+
+API: Final = "api"
+"""A task that the API has sold and could not take in at once."""
 
 LATEST: Final = -1
 """Instead of a run's number: the one that counts, found when the wake is read."""

@@ -185,6 +185,16 @@ class Event(StrEnum):
     TELEMETRY_OFF = "telemetry.off", "a collector is configured but cannot be used from here; the work goes on"
     TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time were dropped; the work goes on"
 
+    API_ANSWERED = "api.answered", "the API answered a request; `status` and `took` say how"
+    API_SOLD = "api.sold", "the backend sold a task to a user of the API, and its task.json is stored"
+    API_ACCEPT_LATE = (
+        "api.accept_late",
+        "a sold task could not be taken in at once, or its wake not be published; the sweep finds it in the end",
+    )
+    API_WATCH_FAILED = "api.watch_failed", "the records of a watched task could not be read; the poll goes on"
+    API_PART_AWAY = "api.part_away", "a service that the API needs did not pass the health check"
+    API_FAILED = "api.failed", "a defect: a request of the API was answered with 500"
+
     CALL_FAILED = "call.failed", "a function's handler raised; the platform gets the error's text without its causes"
     PROCESS_CRASHED = "process.crashed", "an uncaught exception ends the process or a thread"
     LIBRARY_LOG = "library.log", "a line of a library, in the field `message`"

@@ -21,7 +21,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "logger": "module that logged it",
         "trace_id": "trace that it belongs to: one for each run, from the upload to the callback",
         "span_id": "span in which it was logged, if spans are recorded",
-        "request_id": "the platform's id of the function call",
+        "request_id": "the platform's id of the function call, or the id of a request of the API",
         "function": "function that does the work: `producer.cos_trigger`, `consumers.clean`, …",
         # Fields of a task and its messages.
         "user_id": "the user who bought the task",
@@ -67,6 +67,8 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "cost": "cost of a job, as the vendor reports it",
         "reason": "why a message became a dead letter, or a job failed (the vendor's text)",
         "client": "address of the caller",
+        "operation": "operation of the API, as its OpenAPI document names it",
+        "part": "service that the API needs",
         # Fields of ends and errors.
         "status": "a verdict's status, or an HTTP answer's",
         "mine": "true if this writer created the record",

@@ -32,6 +32,7 @@ _REMEDIES: Final[Mapping[Code, str]] = {
     Code.PICTURE_TOO_LARGE: "make the photo smaller: 32 MB and 250 million pixels at most",
     Code.EMPTY_FILE: "take a photo that is not empty",
     Code.INPUT_CHANGED: "submit it again, and do not change the upload while it is processed",
+    Code.INPUT_UNAVAILABLE: "check that the URL of the input is public and still valid",
     Code.BAD_PARAMETERS: "correct --params; task.rejected in the log of producer.cos_trigger names the field",
     Code.UNKNOWN_KIND: "use a --kind that the workers know, or run this build of the workers",
     Code.INVALID_ID: "use a valid id for --user",

@@ -35,6 +35,7 @@ from telemetry import logs
 from telemetry.redaction import redact_text
 
 __all__ = [
+    "api",
     "app",
     "broker_start",
     "broker_status",
@@ -211,6 +212,20 @@ def work(
         run_worker(topics or (), concurrency)
     except ValueError as error:
         _fail(str(error), _USAGE)
+
+
+@app.command()
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    env_file: EnvFile = None,
+) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C. `/docs` describes it."""
+    from producer.api.http.server import run_server
+
+    enter_environment(env_file)
+    say(f"http://{host}:{port}/docs")
+    run_server(host, port)
 
 
 @app.command()

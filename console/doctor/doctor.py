@@ -57,6 +57,9 @@ _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "FETCH_PRIVATE_HOSTS": lambda settings: any(
         not pair.strip().endswith(":443") for pair in settings.fetch_private_hosts.split(",") if pair.strip()
     ),
+    "SOURCE_PRIVATE_HOSTS": lambda settings: any(
+        not pair.strip().endswith(":443") for pair in settings.source_private_hosts.split(",") if pair.strip()
+    ),
     "TICKET_REQUIRED": lambda settings: not settings.ticket_required,
     "BROKER_URL": lambda settings: _is_of_this_machine(settings) or _is_here(settings.broker_url),
     "BACKEND_URL": lambda settings: _is_here(settings.backend_url),

@@ -10,6 +10,7 @@ import asyncio
 from consumers.engine.outcomes import Outcome
 from consumers.stages.audit import audit_staged, audited, audited_text
 from consumers.stages.fan_out import after_clean
+from consumers.stages.fetch_inputs import inputs_of
 from messages.bodies import Clean
 from messages.codec import Header
 from messages.codes import Code
@@ -34,7 +35,7 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
     if not (task.recipe.vendor or task.recipe.prompt):
         return await _results(header, task, services)
     if await services.ledger.read(task.run, Cleaned.at()) is None:
-        products = await _products(task, services)
+        products = await _products(task, header, services)
         if services.policy.audit_inputs:
             # Before the record: what is cleaned is paid for.
             block = services.policy.block_suspect_inputs
@@ -51,18 +52,17 @@ async def _results(header: Header, task: Task, services: Services) -> Outcome:
     # A first message finds what another clean has staged when it writes its own.
     stored = await services.ledger.read(task.run, Staged.at()) if header.seq else None
     if stored is None:
-        products = await _products(task, services)
+        products = await _products(task, header, services)
         files = tuple(StagedResult(made.key, made.etag, made.size, 1, made.extension) for made in products)
         stored = await services.ledger.write(task.run, Staged.at(), Staged(files))
         reached("results.staged")
     return await audit_staged(task, stored.record, services)
 
 
-async def _products(task: Task, services: Services) -> tuple[Product, ...]:
+async def _products(task: Task, header: Header, services: Services) -> tuple[Product, ...]:
+    sources = await inputs_of(task, header.attempt, services)
     folder = staging_prefix(task.run, services.ledger.nonce())
-    jobs = [
-        _product(task, source, f"{folder}input_{n:02d}", services) for n, source in enumerate(task.accepted.inputs, 1)
-    ]
+    jobs = [_product(task, source, f"{folder}input_{n:02d}", services) for n, source in enumerate(sources, 1)]
     # Each to its end, also beside one that fails: the service would store what is cut off here after the run was wiped.
     made = await asyncio.gather(*jobs, return_exceptions=True)
     if failed := [one for one in made if isinstance(one, BaseException)]:

@@ -186,8 +186,8 @@ async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outc
 
 async def _take_in(run: RunId, services: Services) -> bool:
     """Return True if an upload decides about this task."""
-    found = partial(find_upload, run.user, run.task, services.objects)
-    upload = await repeated(found, services.rng) if run.step == 0 else None
+    found = partial(find_upload, run.user, run.task, services.objects, run.step)
+    upload = await repeated(found, services.rng)
     return upload is not None and await take_in(upload, services) != "rejected"
 
 

@@ -5,9 +5,10 @@ POST /api/tasks/{id}/steps {kind, params}                          the next step
 GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
 POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict in the form `steps` (docs/backend.md)
 POST /internal/task/update                                         a verdict in the older form `task_update`
+POST /api/internal/tasks {user, kind, params, inputs, idempotency_key, request_digest}   a purchase through the API
 GET  /api/internal/tasks/unfinished, GET …/steps/{n}               questions of the workers
 POST /api/internal/tasks/{id}/steps/{n}/reopen                     question before a replay
-GET  /_sandbox/quota?task_id=, POST and DELETE /_sandbox/faults    for tests
+GET  /_sandbox/quota?task_id=, PUT /_sandbox/quota {user_id, quota}, POST and DELETE /_sandbox/faults    for tests
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -27,8 +28,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.backend.faults import Cut, Fault, Faults, wait_for_disconnect
-from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback
+from sandbox.backend.faults import Call, Cut, Fault, Faults, wait_for_disconnect
+from sandbox.backend.quota_account import Purchase, QuotaAccount, ReceivedCallback
 from sandbox.backend.signatures import RUN, Signatures
 
 __all__ = ["TICKET_SECONDS", "create_app"]
@@ -48,6 +49,20 @@ class _Purchase(msgspec.Struct):
     params: dict[str, Any] = {}
     step: int = 0
     inputs: int = 1
+
+
+class _Sale(msgspec.Struct):
+    user: str
+    kind: str
+    inputs: int
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    request_digest: str
+    params: dict[str, Any] = {}
+
+
+class _Limit(msgspec.Struct):
+    user_id: str
+    quota: int
 
 
 class _Output(msgspec.Struct):
@@ -132,12 +147,14 @@ class _Backend:
                 Route("/api/tasks/{task}", self._task),
                 Route("/api/tasks/{task}/steps", self._add_step, methods=["POST"]),
                 Route("/api/tasks/{task}/cancel", self._cancel, methods=["POST"]),
+                Route(internal, self._sell_to_api, methods=["POST"]),
                 Route(f"{internal}/unfinished", self._unfinished),
                 Route(f"{internal}/{{task}}/steps/{{step:int}}", self._state),
                 Route(f"{internal}/{{task}}/steps/{{step:int}}/callback", self._step_callback, methods=["POST"]),
                 Route(f"{internal}/{{task}}/steps/{{step:int}}/reopen", self._reopen, methods=["POST"]),
                 Route("/internal/task/update", self._task_update, methods=["POST"]),
                 Route("/_sandbox/quota", self._show_account),
+                Route("/_sandbox/quota", self._limit, methods=["PUT"]),
                 Route("/_sandbox/faults", self._set_fault, methods=["POST", "DELETE"]),
             ],
         )
@@ -164,6 +181,31 @@ class _Backend:
         params = msgspec.json.encode(purchase.params).decode()
         await self._do(self._account.sell, purchase.user_id, task, purchase.step, purchase.kind, params, self._clock())
         return _json(self._receipt(purchase, purchase.user_id, task, purchase.step), 201)
+
+    async def _sell_to_api(self, request: Request) -> Response:
+        sale = _decode(await request.body(), _Sale)
+        return await self._ask(request, "sell", sale.user if sale else "", self._do_sell)
+
+    async def _do_sell(self, request: Request) -> Response:
+        sale = _decode(await request.body(), _Sale)
+        if sale is None or not _ID.match(sale.user) or not _KIND.match(sale.kind) or sale.inputs < 0:
+            return _json({"error": "the purchase cannot be read"}, 400)
+        purchase = Purchase(
+            user=sale.user,
+            key=sale.idempotency_key,
+            digest=sale.request_digest,
+            kind=sale.kind,
+            params=msgspec.json.encode(sale.params).decode(),
+        )
+        outcome, task = await self._do(self._account.sell_once, purchase, self._new_id(), self._clock())
+        match outcome:
+            case "no_quota":
+                return _json({"error": "no quota is left"}, 402)
+            case "other":
+                return _json({"error": "the key was used for something else"}, 422)
+            case "sold" | "again":
+                bought = _Purchase(kind=sale.kind, user_id=sale.user, params=sale.params, inputs=sale.inputs)
+                return _json(self._receipt(bought, sale.user, task, 0), 201 if outcome == "sold" else 200)
 
     async def _add_step(self, request: Request) -> Response:
         purchase = _decode(await request.body(), _Purchase)
@@ -298,7 +340,7 @@ class _Backend:
     async def _ask(
         self,
         request: Request,
-        call: Literal["unfinished", "state", "reopen"],
+        call: Call,
         task: str,
         answer: Callable[[Request], Awaitable[Response]],
     ) -> Response:
@@ -316,6 +358,13 @@ class _Backend:
         totals = await self._do(self._account.totals)
         tasks = await self._do(self._account.steps, task)
         return _json({**totals, "tasks": tasks, "strays": await self._do(self._account.strays)})
+
+    async def _limit(self, request: Request) -> Response:
+        limit = _decode(await request.body(), _Limit)
+        if limit is None:
+            return _json({"error": "user_id or quota cannot be used"}, 422)
+        await self._do(self._account.limit, limit.user_id, limit.quota)
+        return Response(status_code=204)
 
     async def _set_fault(self, request: Request) -> Response:
         if request.method == "DELETE":

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 __all__ = ["Call", "Cut", "Fault", "Faults", "wait_for_disconnect"]
 
-Call = Literal["callback", "unfinished", "state", "reopen"]
+Call = Literal["callback", "unfinished", "state", "reopen", "sell"]
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status: int = 500
     times: int = 1
     task_id: str = ""
-    """Task of the affected calls; empty for any."""
+    """Task of the affected calls (of `sell`: user); empty for any."""
     headers: Mapping[str, str] = {}
     """Headers of an `answer`, such as Retry-After."""
 

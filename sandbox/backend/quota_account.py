@@ -11,11 +11,11 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["PAGE_SIZE", "QuotaAccount", "ReceivedCallback", "answer_to"]
+__all__ = ["PAGE_SIZE", "Outcome", "Purchase", "QuotaAccount", "ReceivedCallback", "answer_to"]
 
 PAGE_SIZE: Final = 50
 """Rows on one page of unfinished tasks."""
@@ -36,6 +36,10 @@ CREATE TABLE IF NOT EXISTS callbacks (
     status TEXT NOT NULL, signature_ok INTEGER NOT NULL, v2 TEXT NOT NULL, http_status INTEGER NOT NULL,
     fault TEXT NOT NULL, received REAL NOT NULL, run INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE IF NOT EXISTS sales (
+    user_id TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, task_id TEXT NOT NULL, PRIMARY KEY (user_id, key)
+) STRICT;
+CREATE TABLE IF NOT EXISTS limits (user_id TEXT PRIMARY KEY, quota INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
 """
 
@@ -75,6 +79,22 @@ class ReceivedCallback(msgspec.Struct, frozen=True, kw_only=True):
     """Fault that will affect the answer, if one is armed."""
 
 
+Outcome = Literal["sold", "again", "other", "no_quota"]
+"""`again`: the same purchase was made before; `other`: another one was made under the same key."""
+
+
+class Purchase(msgspec.Struct, frozen=True, kw_only=True):
+    """A purchase under an idempotency key."""
+
+    user: str
+    key: str
+    digest: str
+    """Digest of everything that is bought."""
+    kind: str
+    params: str
+    """JSON."""
+
+
 def answer_to(current: str, status: str) -> int:
     """Return the HTTP status for a verdict: the first one stands, a repeat is accepted, a contrary one is not. Pure."""
     if current in {"pending", status} or (current, status) == ("cancelled", "failed"):
@@ -108,6 +128,41 @@ class QuotaAccount:
         with self._transaction():
             self._db.execute("INSERT INTO tasks VALUES (?, ?, 1, 0)", (task, user))
             self._add(task, step, kind, params, now)
+
+    def sell_once(self, purchase: Purchase, task: str, now: float) -> tuple[Outcome, str]:
+        """Sell a new task under a key, unless the user has bought under that key before.
+
+        Args:
+            purchase: the purchase.
+            task: id of a new task.
+            now: seconds since the epoch.
+
+        Returns:
+            The outcome and the task's id, which is the earlier one for `again`, and empty where nothing is sold.
+        """
+        user = purchase.user
+        with self._transaction():
+            row = self._one("SELECT digest, task_id FROM sales WHERE user_id = ? AND key = ?", user, purchase.key)
+            if row is not None:
+                return ("again", row["task_id"]) if row["digest"] == purchase.digest else ("other", "")
+            if not self._has_quota(user):
+                return "no_quota", ""
+            self._db.execute("INSERT INTO sales VALUES (?, ?, ?, ?)", (user, purchase.key, purchase.digest, task))
+            self._db.execute("INSERT INTO tasks VALUES (?, ?, 1, 0)", (task, user))
+            self._add(task, 0, purchase.kind, purchase.params, now)
+        return "sold", task
+
+    def limit(self, user: str, quota: int) -> None:
+        """Let a user have at most so many charges that were not refunded; without this call there is no limit."""
+        self._db.execute("INSERT OR REPLACE INTO limits VALUES (?, ?)", (user, quota))
+
+    def _has_quota(self, user: str) -> bool:
+        row = self._one(
+            "SELECT quota, (SELECT COALESCE(SUM(charges - refunds), 0) FROM tasks WHERE user_id = ?) AS spent"
+            " FROM limits WHERE user_id = ?",
+            *(user, user),
+        )
+        return row is None or row["spent"] < row["quota"]
 
     def add_step(self, task: str, kind: str, params: str, now: float) -> tuple[str, int] | None:
         """Add the next step of a task, which is paid already. Returns its user and index; None for an unknown task."""

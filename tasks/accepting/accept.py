@@ -76,7 +76,7 @@ async def take_in(upload: InputKey, services: TriggerServices, *, apart: bool = 
         NotHere: another build may know what was sold.
         messages.errors.ScfWorkersError: an outside service failed; the same upload may be taken in again.
     """
-    run = RunId(upload.user, upload.task)
+    run = upload.run
     with logs.context(user_id=run.user, task_id=run.task):
         accepted = await services.ledger.accepted(run)
         above, link = _trace(accepted, apart=apart)

@@ -6,17 +6,37 @@ from typing import Final
 
 from messages.codes import Code
 from messages.errors import Rejected
-from messages.keys import INPUT_EXTENSIONS, PICTURE_STEM, InputKey, parse_input_key
+from messages.keys import (
+    INPUT_EXTENSIONS,
+    INPUT_PREFIX,
+    OUTPUT_PREFIX,
+    PICTURE_STEM,
+    SOURCE_PREFIX,
+    InputKey,
+    RunId,
+    parse_input_key,
+)
 from services.errors import NotFound
 from services.objects.port import ObjectInfo, Objects
 from tasks.accepting.request import TASK_FILE, TaskRequest
 from tasks.ledger.records import InputRef
 
-__all__ = ["MAX_PICTURE_BYTES", "find_inputs", "find_upload", "head_upload"]
+__all__ = [
+    "MAX_PICTURE_BYTES",
+    "find_inputs",
+    "find_upload",
+    "head_upload",
+    "is_own_key",
+    "is_stored",
+    "source_key",
+    "unsupported_format",
+]
 
 MAX_PICTURE_BYTES: Final = 32 << 20
 """The picture service takes 32 MB (data sheet of Cloud Infinite's basic processing, limits)."""
 
+
+_OWN_FOLDERS: Final = frozenset({INPUT_PREFIX, OUTPUT_PREFIX, SOURCE_PREFIX})
 
 _FORMATS: Final = {
     "heic": Code.FORMAT_HEIC,
@@ -44,16 +64,42 @@ async def head_upload(key: str, objects: Objects) -> ObjectInfo:
         raise Rejected(f"the upload {key} is gone", code=Code.NOT_UPLOADED) from error
 
 
-async def find_upload(user: str, task: str, objects: Objects) -> InputKey | None:
-    """Return the upload of a task without `accepted`, if it is there: `task.json` before a single picture."""
-    folder = InputKey(user, task, "").folder
+def source_key(run: RunId) -> InputKey:
+    """Return the key of the `task.json` that the API writes for a step that it has sold."""
+    return InputKey(run.user, run.task, TASK_FILE, SOURCE_PREFIX, run.step)
+
+
+async def find_upload(user: str, task: str, objects: Objects, step: int = 0) -> InputKey | None:
+    """Return the upload of a step without `accepted`, if it is there.
+
+    `task.json` comes before a single picture, and a client's upload before what the API has written.
+    """
+    source = source_key(RunId(user, task, step))
+    if step:
+        return source if await is_stored(source, objects) else None
+    upload = InputKey(user, task, TASK_FILE)
+    if await is_stored(upload, objects):
+        return upload
+    page = await objects.list(upload.folder + PICTURE_STEM)
+    found = [key for item in page.items if (key := parse_input_key(item.key))]
+    if found:
+        return min(found, key=lambda key: (unsupported_format(key.name) is not None, key.name))
+    return source if await is_stored(source, objects) else None
+
+
+async def is_stored(key: InputKey, objects: Objects) -> bool:
+    """Return True if there is an upload with this key."""
     try:
-        await objects.head(folder + TASK_FILE)
+        await objects.head(key.folder + key.name)
     except NotFound:
-        page = await objects.list(folder + PICTURE_STEM)
-        found = [key for item in page.items if (key := parse_input_key(item.key))]
-        return min(found, key=lambda key: (_unsupported_format(key.name) is not None, key.name), default=None)
-    return InputKey(user, task, TASK_FILE)
+        return False
+    return True
+
+
+def is_own_key(user: str, key: str) -> bool:
+    """Return True if a key may name an input of a user's task: an upload, a fetched input or a result of theirs."""
+    parts = key.split("/")
+    return len(parts) > 3 and f"{parts[0]}/" in _OWN_FOLDERS and parts[1] == user and all(parts)  # noqa: PLR2004
 
 
 async def find_inputs(
@@ -64,9 +110,20 @@ async def find_inputs(
     Raises:
         messages.errors.Rejected: an input is missing, empty, too large, or not a picture.
     """
+    if upload.root == SOURCE_PREFIX:
+        return tuple([await _named(name, upload.user, objects) for name in request.inputs])
     if upload.name != TASK_FILE:
         return (_input(info),)
     return tuple([_input(await head_upload(upload.folder + _file_name(name), objects)) for name in request.inputs])
+
+
+async def _named(name: str, user: str, objects: Objects) -> InputRef:
+    """Return an input that the API has checked at its door: a URL, or the key of an object of the user's."""
+    if name.startswith(("https://", "http://")):
+        return InputRef("", "", 0, name)
+    if not is_own_key(user, name):
+        raise Rejected(f"input {name[:80]!r} is no object of this user", code=Code.BAD_PARAMETERS)
+    return _input(await head_upload(name, objects))
 
 
 def _file_name(name: str) -> str:
@@ -76,14 +133,14 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _unsupported_format(name: str) -> Code | None:
+def unsupported_format(name: str) -> Code | None:
     """Return the code of a format that is not taken, by a name's extension; None for one that is."""
     extension = name.rpartition(".")[2].lower()
     return None if extension in INPUT_EXTENSIONS else _FORMATS.get(extension, Code.FORMAT_OTHER)
 
 
 def _input(info: ObjectInfo) -> InputRef:
-    if code := _unsupported_format(info.key):
+    if code := unsupported_format(info.key):
         raise Rejected(f"{info.key} is of a format that is not taken", code=code)
     if info.size == 0:
         raise Rejected(f"{info.key} is empty", code=Code.EMPTY_FILE)

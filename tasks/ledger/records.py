@@ -26,6 +26,7 @@ __all__ = [
     "Collected",
     "DeadLetter",
     "Delivered",
+    "FetchedInputs",
     "InputRef",
     "Intent",
     "JobId",
@@ -57,8 +58,11 @@ class InputRef(msgspec.Struct, frozen=True):
     """An input as it was when the task was accepted; reads insist on its ETag."""
 
     key: str
+    """Empty for a URL."""
     etag: str
     size: int
+    url: str = ""
+    """URL to fetch it from, shown to no client; the first stage stores the picture (`FetchedInputs`)."""
 
 
 class Accepted(Once, frozen=True):
@@ -85,6 +89,14 @@ class Accepted(Once, frozen=True):
     """Slots that must succeed."""
     last_call: float = 0.0
     """When the results of `enough` slots are taken though others still work, seconds since the epoch; 0 for never."""
+
+
+class FetchedInputs(Once, frozen=True):
+    """`fetched`: the inputs after those given as URLs were stored, as `accepted` lists them; later runs use it too."""
+
+    template: ClassVar[str] = "fetched"
+
+    inputs: tuple[InputRef, ...]
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -383,6 +395,7 @@ class Purged(msgspec.Struct, frozen=True):
 
 RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Accepted,
+    FetchedInputs,
     Cleaned,
     Prompted,
     Begun,

@@ -105,6 +105,11 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "VENDOR_FULL_PAUSE_S": ({"VENDOR_FULL_PAUSE_S": "1e9"},),
     "FETCH_HOSTS": ({"FETCH_HOSTS": "https://example.com/"},),
     "FETCH_PRIVATE_HOSTS": ({"FETCH_PRIVATE_HOSTS": "example.com"},),
+    "SOURCE_HOSTS": ({"SOURCE_HOSTS": "https://example.com/"},),
+    "SOURCE_PRIVATE_HOSTS": ({"SOURCE_PRIVATE_HOSTS": "example.com"},),
+    "JWT_SECRET": ({"JWT_SECRET": "abc"},),
+    "API_CORS_ORIGINS": ({"API_CORS_ORIGINS": "shop.example"},),
+    "API_PER_MINUTE": ({"API_PER_MINUTE": "many"},),
     "WORK_CONCURRENCY": ({"WORK_CONCURRENCY": "many"}, {"WORK_CONCURRENCY": "0"}),
     "WORK_PREFETCH": ({"WORK_PREFETCH": "-1"},),
     "WORK_TOPICS": ({"WORK_TOPICS": "poll, walk"},),
@@ -288,9 +293,16 @@ def test_on_the_platform_sandbox_settings_are_refused(sandbox: Sandbox) -> None:
     bad = {
         finding.name for finding in _bad({**sandbox.environ, "TENCENTCLOUD_RUNENV": "SCF", "TICKET_REQUIRED": "false"})
     }
-    refused = ("ENVIRONMENT", "COS_ENDPOINT", "FETCH_PRIVATE_HOSTS", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
-    urls = ("BACKEND_URL", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "WEBHOOK_URL")
-    assert {f"{name} on SCF" for name in (*refused, *urls)} == bad
+    refused = ("ENVIRONMENT", "COS_ENDPOINT", "BROKER_URL", "TICKET_REQUIRED", "TRACE_FILE")
+    hosts = ("FETCH_PRIVATE_HOSTS", "SOURCE_PRIVATE_HOSTS")
+    urls = (
+        "BACKEND_URL",
+        "RUNNINGHUB_URL",
+        "ARK_URL",
+        "TOKENHUB_URL",
+        "WEBHOOK_URL",
+    )
+    assert {f"{name} on SCF" for name in (*refused, *hosts, *urls)} == bad
 
 
 def test_no_secret_is_in_what_it_says(sandbox: Sandbox) -> None:

@@ -1,0 +1,1 @@
+"""HTTP side of the API: app, problems, tokens, limits, server, Function URL."""

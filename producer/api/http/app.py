@@ -1,0 +1,223 @@
+"""ASGI app of the API: reads a request, lets its handler answer, and turns every error into a problem."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from producer.api.context import Api, ApiOptions, Call
+from producer.api.document.openapi import document
+from producer.api.document.page import page
+from producer.api.health import HealthCheck
+from producer.api.http.limits import RateLimit, StreamLimit
+from producer.api.http.problems import MEDIA_TYPE, Failure, as_failure, problem_of
+from producer.api.http.tokens import Caller, caller_of
+from producer.api.routes import OPERATIONS, Operation
+from producer.api.steps import verify_backend
+from producer.api.watch import Watch
+from tasks.context import ApiServices
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["MAX_BODY_BYTES", "app_of", "create_app", "make_api"]
+
+MAX_BODY_BYTES: Final = 64 << 10
+"""Largest body in bytes; files do not pass through the API."""
+
+_BODY_S: Final = 10.0
+"""Seconds in which a body must arrive."""
+
+_FINISH_S: Final = 10.0
+"""Seconds that acceptances may take after the end of the last request."""
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+log = logs.get(__name__)
+
+
+def make_api(services: ApiServices, options: ApiOptions, clock: Callable[[], float] = time.time) -> Api:
+    """Return the objects of a process.
+
+    Args:
+        services: the bundle of services.
+        options: the options.
+        clock: this machine's clock, seconds since the epoch.
+    """
+    return Api(
+        services=services,
+        options=options,
+        clock=clock,
+        rate=RateLimit(options.per_minute, time.monotonic),
+        streams=StreamLimit(options.streams_of_user, options.streams),
+        watch=Watch(services.ledger),
+        health=HealthCheck(services, options.addresses),
+    )
+
+
+def create_app(opened: Callable[[], AbstractAsyncContextManager[Api]], cors_origins: Sequence[str] = ()) -> Starlette:
+    """Return the app for a server, which says when to open and to close.
+
+    Args:
+        opened: opens the objects of the process, for as long as the app runs.
+        cors_origins: origins whose pages may call the API.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        async with opened() as api:
+            app.state.api = api
+            yield
+            api.watch.close()
+            await api.background.finish(_FINISH_S)
+
+    return Starlette(
+        routes=_routes(),
+        lifespan=lifespan,
+        middleware=_middleware(cors_origins),
+        exception_handlers={HTTPException: _of_the_framework},
+    )
+
+
+def app_of(api: Api, cors_origins: Sequence[str] = ()) -> Starlette:
+    """Return the app over objects that are open; `cors_origins` as for `create_app`."""
+    app = Starlette(
+        routes=_routes(),
+        middleware=_middleware(cors_origins),
+        exception_handlers={HTTPException: _of_the_framework},
+    )
+    app.state.api = api
+    return app
+
+
+def _routes() -> list[BaseRoute]:
+    routes: list[BaseRoute] = [
+        Route(operation.path, _endpoint(operation), methods=[operation.method]) for operation in OPERATIONS
+    ]
+    return [*routes, Route("/openapi.json", _openapi), Route("/docs", _page)]
+
+
+def _middleware(cors_origins: Sequence[str]) -> list[Middleware]:
+    if not cors_origins:
+        return []
+    headers = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "X-Request-Id"]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=headers,
+        expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+        max_age=3600,
+    )
+    return [cors]
+
+
+def _endpoint(operation: Operation) -> Callable[[Request], object]:
+    async def endpoint(request: Request) -> Response:
+        began = time.monotonic()
+        request_id = _request_id(request)
+        with logs.context(request_id=request_id):
+            response = await _answer(operation, request, request_id)
+            took = round(time.monotonic() - began, 4)
+            log.info(Event.API_ANSWERED, operation=operation.name, status=response.status_code, took=took)
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+    return endpoint
+
+
+async def _answer(operation: Operation, request: Request, request_id: str) -> Response:
+    try:
+        return await operation.handler(await _call(operation, request))
+    except ClientDisconnect:
+        return Response(status_code=499)
+    except Exception as error:  # noqa: BLE001 - a client never sees a traceback
+        failure = as_failure(error)
+        if failure is None:
+            log.error(Event.API_FAILED, error=error)
+            failure = Failure(500, "an error of ours; name the request id", code="internal")
+        return _problem(failure, request_id)
+
+
+async def _call(operation: Operation, request: Request) -> Call:
+    api: Api = request.app.state.api
+    caller = Caller("")
+    if operation.access == "user":
+        caller = caller_of(request.headers.get("authorization", ""), api.options.jwt_secret, api.clock())
+        if operation.buys:
+            api.rate.take(caller.user)
+    body = await _body(request) if operation.method == "POST" else b""
+    if operation.access == "backend":
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        verify_backend(api.options.callback_secret, "POST", target, request.headers, body, now=api.clock())
+    return Call(api=api, request=request, caller=caller, body=body)
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body.
+
+    Raises:
+        producer.api.http.problems.Failure: 408: it came too slowly; 413: it is too long; 415: it is no JSON.
+    """
+    media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Failure(415, "send application/json", code="bad_media_type", field="Content-Type")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_BODY_BYTES:
+                    raise Failure(413, f"at most {MAX_BODY_BYTES} bytes", code="too_large")
+    except TimeoutError:
+        raise Failure(408, f"the body must arrive within {_BODY_S:g} s", code="too_slow") from None
+    return bytes(body)
+
+
+async def _of_the_framework(request: Request, error: Exception) -> Response:
+    """Answer what no route takes."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    request_id = _request_id(request)
+    response = _problem(Failure(status, code="not_found" if status == 404 else ""), request_id)  # noqa: PLR2004
+    response.headers.update({**headers, "X-Request-Id": request_id})
+    return response
+
+
+def _problem(failure: Failure, request_id: str) -> Response:
+    headers: dict[str, str] = {}
+    if failure.retry_after:
+        headers["Retry-After"] = str(max(1, round(failure.retry_after)))
+    if failure.status == 401:  # noqa: PLR2004 - Unauthorized
+        headers["WWW-Authenticate"] = "Bearer"
+    body = msgspec.json.encode(problem_of(failure, request_id))
+    return Response(body, failure.status, headers, MEDIA_TYPE)
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+async def _openapi(request: Request) -> Response:
+    api: Api = request.app.state.api
+    return Response(msgspec.json.encode(document(OPERATIONS, api.services.recipes)), media_type="application/json")
+
+
+async def _page(request: Request) -> Response:
+    api: Api = request.app.state.api
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return HTMLResponse(page(document(OPERATIONS, api.services.recipes)), headers=headers)

@@ -1,0 +1,95 @@
+"""Problems: every answer that is no success, as `application/problem+json` (RFC 9457). Pure."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+from messages.codes import Code, text_of
+from messages.errors import Outage, Rejected, ScfWorkersError
+from producer.api.wire import Problem
+from services.errors import NotSold
+
+__all__ = ["MEDIA_TYPE", "Failure", "as_failure", "field_in", "problem_of"]
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_RETRY_S: Final = 5
+_AT: Final = re.compile(r"at `\$\.?([^`]*)`")
+_NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]*)`")
+_NOT_SOLD: Final = {402: "quota", 409: "conflict", 422: "idempotency_key", 429: "too_many_requests"}
+
+
+class Failure(Exception):
+    """An answer that is no success.
+
+    Args:
+        status: HTTP status.
+        detail: for developers; never holds what is secret.
+        code: stable code.
+        field: name of the field at fault.
+        message: text for people, in Chinese.
+        retry_after: seconds for `Retry-After`; 0 sends none.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str = "",
+        *,
+        code: str = "",
+        field: str = "",
+        message: str = "",
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(detail or HTTPStatus(status).phrase)
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.field = field
+        self.message = message
+        self.retry_after = retry_after
+
+
+def as_failure(error: Exception) -> Failure | None:
+    """Return the answer to an error of ours; None for a defect, of which nothing may be shown."""
+    match error:
+        case Failure():
+            return error
+        case NotSold():
+            code = _NOT_SOLD.get(error.status, "not_sold")
+            retry_after = error.retry_after or (_RETRY_S if error.status == HTTPStatus.TOO_MANY_REQUESTS else 0.0)
+            field = "Idempotency-Key" if error.status == HTTPStatus.UNPROCESSABLE_ENTITY else ""
+            return Failure(error.status, str(error), code=code, field=field, retry_after=retry_after)
+        case Rejected():
+            text = str(error)
+            return Failure(422, text, code=error.code, field=field_in(text), message=text_of(error.code))
+        case Outage():
+            message = text_of(Code.BUSY)
+            retry_after = max(error.retry_after or 0.0, _RETRY_S)
+            return Failure(503, "a service is away", code=Code.BUSY, message=message, retry_after=retry_after)
+        case ScfWorkersError():
+            return None
+        case _:
+            return None
+
+
+def field_in(text: str) -> str:
+    """Return the field that an error of msgspec names: `options.size`, `inputs[0]`; empty for none."""
+    path = found[1] if (found := _AT.search(text)) else ""
+    named = found[1] if (found := _NAMED.search(text)) else ""
+    return ".".join(filter(None, (path, named)))
+
+
+def problem_of(failure: Failure, request_id: str) -> Problem:
+    """Return the document of a failure."""
+    return Problem(
+        title=HTTPStatus(failure.status).phrase,
+        status=failure.status,
+        detail=failure.detail,
+        code=failure.code,
+        message=failure.message,
+        field=failure.field,
+        request_id=request_id,
+    )

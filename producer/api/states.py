@@ -1,0 +1,212 @@
+"""The state of a task as its user sees it, and lists of tasks. A task of another user does not exist here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+import msgspec
+
+from messages.codes import Code
+from messages.errors import InvalidKey
+from messages.keys import RunId, check_id, user_index_prefix
+from producer.api.context import Api
+from producer.api.http.problems import Failure
+from producer.api.progress import FINAL, error_of, moment, state_of, waiting_of
+from producer.api.watch import Seen, look
+from producer.api.wire import (
+    PublicState,
+    ResultFile,
+    SlotProgress,
+    TaskList,
+    TaskStatus,
+    TaskSummary,
+    Waiting,
+)
+from services.concurrency import Together
+from services.objects.port import Objects
+from tasks.accepting.inputs import is_stored, source_key
+from tasks.context import ApiServices
+from tasks.ledger.records import ManifestItem
+
+__all__ = ["RESULTS_S", "Page", "find", "list_tasks", "no_such_task", "status_of", "step_of", "version_of"]
+
+RESULTS_S: Final = 3600
+"""Seconds for which URLs of results are valid."""
+
+_RENEWED_S: Final = 1800
+"""Seconds after which a state with results counts as changed, because its URLs have been renewed."""
+
+_BACKGROUND_S: Final = 15.0
+"""Seconds that a task takes besides its vendor."""
+
+_SCANNED: Final = 200
+"""Tasks that one request for a list looks at."""
+
+_AT_ONCE: Final = 8
+_CURSOR: Final = re.compile(r"[0-9]{13}/[A-Za-z0-9_-]{1,64}")
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for a list."""
+
+    limit: int = 20
+    cursor: str = ""
+    state: PublicState | None = None
+    kind: str = ""
+
+
+def no_such_task() -> Failure:
+    """Return the answer for a task that this user does not have."""
+    return Failure(404, "there is no such task", code="not_found", message="任务不存在")
+
+
+def step_of(user: str, task: str, step: str) -> RunId:
+    """Return the first run of a step.
+
+    Raises:
+        producer.api.http.problems.Failure: 404: an id that no task has; 422: the step is no number.
+    """
+    if not re.fullmatch("[0-9]{1,6}", step):
+        raise Failure(422, "must be a number from 0 to 999999", code=Code.BAD_PARAMETERS, field="step")
+    try:
+        return RunId(user, check_id(task, "task"), int(step))
+    except InvalidKey:
+        raise no_such_task() from None
+
+
+async def find(step: RunId, services: ApiServices) -> tuple[Seen, Waiting | None]:
+    """Return a step of a user's task, and why it waits if it has no record yet.
+
+    Raises:
+        producer.api.http.problems.Failure: 404: this user has no such task.
+        messages.errors.ScfWorkersError: a service is away.
+    """
+    seen = await look(step, services.ledger)
+    if seen.exists:
+        return seen, None
+    if await is_stored(source_key(step), services.objects):
+        return seen, Waiting(why="queued")
+    state = await services.backend.state(step.task, step.step)
+    if state is None or state.user != step.user:
+        raise no_such_task()
+    return seen, Waiting(why="upload")
+
+
+def version_of(seen: Seen, now: float) -> str:
+    """Return the entity tag of a state."""
+    renewed = f"-{int(now / _RENEWED_S)}" if seen.view.results else ""
+    return f'W/"{seen.version}{renewed}"'
+
+
+async def status_of(seen: Seen, before: Waiting | None, api: Api) -> TaskStatus:
+    """Return the whole state of a step.
+
+    Args:
+        seen: the step.
+        before: why it waits, if it has no record.
+        api: of this process.
+
+    Raises:
+        services.errors.ObjectsDown: no URL could be signed.
+    """
+    view, now = seen.view, api.services.ledger.now()
+    summary = _summary(seen)
+    visible = view.results if summary.state == "success" else ()
+    results = [await _result(item, api.services.objects, now) for item in visible]
+    accepted, verdict = view.accepted, view.verdict
+    return TaskStatus(
+        **{name: getattr(summary, name) for name in summary.__struct_fields__},
+        step=seen.run.step,
+        progress=SlotProgress(done=view.progress.done, of=view.progress.of),
+        waiting=before or waiting_of(view),
+        deadline_at=moment(accepted.deadline) if accepted else None,
+        expected_seconds=_expected(seen, summary.state, now, api),
+        results=tuple(results),
+        text=(verdict.text or None) if verdict and summary.state == "success" else None,
+        degraded=verdict.degraded if verdict else (),
+        delivered=view.delivered is not None,
+    )
+
+
+async def list_tasks(user: str, page: Page, services: ApiServices) -> TaskList:
+    """Return a page of a user's tasks, newest first.
+
+    Args:
+        user: the user.
+        page: what is asked for.
+        services: the bundle of services.
+
+    Raises:
+        producer.api.http.problems.Failure: 422: the cursor is not one of ours.
+        services.errors.ObjectsDown: the ledger did not answer.
+    """
+    if page.cursor and not _CURSOR.fullmatch(page.cursor):
+        raise Failure(422, "is no cursor of ours", code=Code.BAD_PARAMETERS, field="cursor")
+    found: list[TaskSummary] = []
+    after, scanned = page.cursor, 0
+    while len(found) < page.limit and scanned < _SCANNED:
+        listed = await _entries(user, after, page.limit, services)
+        if not listed:
+            return TaskList(tasks=tuple(found))
+        for entry, summary in zip(listed, await _summaries(user, listed, services), strict=True):
+            after, scanned = entry, scanned + 1
+            if _fits(summary, page):
+                found.append(summary)
+            if len(found) == page.limit:
+                break
+    return TaskList(tasks=tuple(found), cursor=after)
+
+
+async def _entries(user: str, after: str, limit: int, services: ApiServices) -> list[str]:
+    prefix = user_index_prefix(user)
+    page = await services.ledger.objects.list(prefix, after=f"{prefix}{after}" if after else "", limit=limit)
+    entries = [item.key.removeprefix(prefix) for item in page.items]
+    return [entry for entry in entries if _CURSOR.fullmatch(entry)]
+
+
+async def _summaries(user: str, entries: list[str], services: ApiServices) -> list[TaskSummary]:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(task: str) -> TaskSummary:
+        async with gate:
+            return _summary(await look(RunId(user, task), services.ledger))
+
+    async with Together() as group:
+        jobs = [group.create_task(one(entry.partition("/")[2])) for entry in entries]
+    return [job.result() for job in jobs]
+
+
+def _summary(seen: Seen) -> TaskSummary:
+    view = seen.view
+    state = state_of(view)
+    return TaskSummary(
+        task_id=seen.run.task,
+        kind=view.accepted.kind if view.accepted else "",
+        state=state,
+        stage=None if state in FINAL or view.stage is None else view.stage.value,
+        created_at=moment(view.accepted.created) if view.accepted else None,
+        error=error_of(view),
+    )
+
+
+def _fits(summary: TaskSummary, page: Page) -> bool:
+    return page.state in {None, summary.state} and page.kind in {"", summary.kind}
+
+
+async def _result(item: ManifestItem, objects: Objects, now: float) -> ResultFile:
+    url = await objects.presign(item.target, expires=RESULTS_S)
+    return ResultFile(name=item.target.rpartition("/")[2], url=url, expires_at=moment(now + RESULTS_S), size=item.size)
+
+
+def _expected(seen: Seen, state: PublicState, now: float, api: Api) -> int | None:
+    """Return the seconds that are left by experience; at least 1, because it is not finished."""
+    accepted = seen.view.accepted
+    if accepted is None or state in FINAL:
+        return None
+    recipe = api.services.recipes.get(accepted.kind)
+    if recipe is None:
+        return None
+    work = (api.options.expected_s or recipe.expected_s) if recipe.vendor else 0.0
+    return max(1, round(accepted.created + _BACKGROUND_S + work - now))

@@ -1,0 +1,227 @@
+"""From a request to a task: checks, the backend's sale, `task.json`, acceptance.
+
+What is refused here was not sold. After the sale `task.json` is written first: from then on the task is accepted even
+if this process dies, because the sweep finds it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from messages.codes import Code, text_of
+from messages.errors import ScfWorkersError
+from messages.keys import RunId
+from producer.api.context import Api
+from producer.api.http.problems import Failure
+from recipes.recipe import BadParameters, Recipe, parse_params
+from recipes.table import UnknownKind, recipe_of
+from services.errors import Exists, FetchRefused, NotFound
+from services.objects.port import Objects
+from services.repeat import repeated
+from services.sales import Purchase, Sold
+from services.urls import HostRules, check_url
+from tasks.accepting.accept import take_in
+from tasks.accepting.inputs import is_own_key, source_key
+from tasks.accepting.request import TASK_FILE_LIMIT
+from tasks.accepting.tickets import digest
+from tasks.context import ApiServices
+from tasks.wakes import API, publish_wake
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["Submission", "accept", "check", "decode", "idempotency_key", "sell", "store", "submit"]
+
+log = logs.get(__name__)
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+_ABSENT: Final = "parameters are no JSON that a ticket can cover"
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that a user asks for."""
+
+    user: str
+    kind: str
+    params: Mapping[str, Any]
+    inputs: tuple[str, ...] = ()
+    """https URLs, or keys of the user's own objects."""
+    field: str = "inputs"
+    """Name that the request gives the inputs."""
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body.
+
+    Raises:
+        producer.api.http.problems.Failure: 422: it is none.
+    """
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Failure(422, "the body is no JSON object", code=Code.BAD_PARAMETERS) from error
+
+
+def idempotency_key(header: str) -> str:
+    """Return the key of a purchase: the client's, or a new one.
+
+    Raises:
+        producer.api.http.problems.Failure: 422: it cannot be used.
+    """
+    if not header:
+        return secrets.token_hex(16)
+    if not _KEY.fullmatch(header):
+        text = "must be 1 to 200 visible ASCII characters"
+        raise Failure(422, text, code=Code.BAD_PARAMETERS, field="Idempotency-Key")
+    return header
+
+
+async def submit(submission: Submission, key: str, api: Api) -> str:
+    """Check, buy and store a task, and begin its acceptance. Returns its id.
+
+    Args:
+        submission: the task.
+        key: names the purchase: repeating it with the same key is harmless.
+        api: of this process.
+
+    Raises:
+        producer.api.http.problems.Failure: it was refused, and is not sold.
+        messages.errors.ScfWorkersError: a service is away; the same request may be sent again with the same key.
+    """
+    services = api.services
+    recipe = check(submission, services.recipes, services.policy.sources)
+    await _find(submission, services.objects)
+    sold = await sell(submission, key, len(submission.inputs), services)
+    run = RunId(submission.user, sold.task_id)
+    await store(run, submission, sold.ticket, services)
+    await api.background.run(accept(run, services), api.options.respond_within_s)
+    log.info(Event.API_SOLD, user_id=run.user, task_id=run.task, kind=recipe.kind)
+    return sold.task_id
+
+
+def check(submission: Submission, recipes: Mapping[str, Recipe], hosts: HostRules) -> Recipe:
+    """Check everything that can be checked before the sale, and return the recipe. Pure.
+
+    Args:
+        submission: the task.
+        recipes: kinds that are sold.
+        hosts: hosts that URLs may lead to.
+
+    Raises:
+        recipes.recipe.BadParameters: the kind does not take these parameters.
+        producer.api.http.problems.Failure: 422: the kind, an input or the number of inputs; `field` names it.
+    """
+    try:
+        recipe = recipe_of(submission.kind, recipes)
+    except UnknownKind as error:
+        raise Failure(422, str(error), code=error.code, field="kind", message=text_of(error.code)) from error
+    params = parse_params(recipe, submission.params)
+    count = len(submission.inputs)
+    if not recipe.least_inputs <= count <= recipe.most_inputs:
+        text = f"{recipe.kind} takes {recipe.least_inputs} to {recipe.most_inputs} inputs, and was given {count}"
+        raise _bad(text, submission.field)
+    for n, text in enumerate(submission.inputs):
+        _check_input(text, submission.user, hosts, f"{submission.field}[{n}]")
+    if recipe.most_inputs:
+        # Some parameters contradict each other: the recipe finds that when it plans.
+        recipe.clean(params, "jpg")
+    try:
+        digest(submission.params)
+    except ValueError as error:
+        raise BadParameters(_ABSENT) from error
+    if len(msgspec.json.encode(submission)) > TASK_FILE_LIMIT // 2:
+        raise _bad("the request is too long", submission.field)
+    return recipe
+
+
+def _check_input(text: str, user: str, hosts: HostRules, field: str) -> None:
+    if "://" in text:
+        try:
+            check_url(text, hosts)
+        except FetchRefused as refused:
+            raise _bad(f"cannot be fetched: {refused}", field) from refused
+    elif not is_own_key(user, text):
+        raise _bad("must be an https URL, or the key of an object of yours", field)
+
+
+def _bad(text: str, field: str) -> Failure:
+    code = Code.BAD_PARAMETERS
+    return Failure(422, text, code=code, field=field, message=text_of(code))
+
+
+async def _find(submission: Submission, objects: Objects) -> None:
+    """Check that objects named by their keys are there.
+
+    Raises:
+        producer.api.http.problems.Failure: 422: one is not; `field` names it.
+    """
+    for n, key in enumerate(submission.inputs):
+        if "://" not in key:
+            try:
+                await objects.head(key)
+            except NotFound as error:
+                raise _bad("there is no such object", f"{submission.field}[{n}]") from error
+
+
+async def sell(submission: Submission, key: str, inputs: int, services: ApiServices) -> Sold:
+    """Let the backend sell a task; after no answer it is asked again, which the key makes harmless.
+
+    Args:
+        submission: the task.
+        key: names the purchase.
+        inputs: number of inputs that the task may have.
+        services: the bundle of services.
+
+    Raises:
+        services.errors.NotSold: it refuses.
+        services.errors.BackendDown: no usable answer.
+        services.errors.BadQuestion: it rejects the purchase as malformed.
+    """
+    asked = {"kind": submission.kind, "params": dict(submission.params), "inputs": list(submission.inputs) or inputs}
+    sale = Purchase(
+        user=submission.user,
+        kind=submission.kind,
+        params=submission.params,
+        inputs=inputs,
+        idempotency_key=key,
+        request_digest=digest(asked),
+    )
+    return await repeated(lambda: services.backend.sell(sale), services.rng)
+
+
+async def store(run: RunId, submission: Submission, ticket: str, services: ApiServices) -> None:
+    """Write the `task.json` of a sold step. One that is there already stays: it is of the same purchase.
+
+    Raises:
+        services.errors.ObjectsDown: it is not known to be stored.
+    """
+    key = source_key(run)
+    request = {"kind": submission.kind, "params": submission.params, "inputs": submission.inputs, "ticket": ticket}
+    body = msgspec.json.encode(request)
+
+    async def write() -> None:
+        try:
+            await services.objects.put_new(key.folder + key.name, body, content_type="application/json")
+        except Exists:
+            return
+
+    await repeated(write, services.rng)
+
+
+async def accept(run: RunId, services: ApiServices) -> None:
+    """Take in a sold step; if that fails, publish a wake that does it later. If that fails too, the sweep does."""
+    with logs.context(user_id=run.user, task_id=run.task):
+        try:
+            await take_in(source_key(run), services)
+        except ScfWorkersError as error:
+            log.warning(Event.API_ACCEPT_LATE, error=error)
+            try:
+                await publish_wake(run, API, services.broker, services.ledger.now(), keys=services.keys)
+            except ScfWorkersError as again:
+                log.warning(Event.API_ACCEPT_LATE, error=again)
+        except Exception as error:  # noqa: BLE001 - the answer is sent already; the sweep takes it in
+            log.error(Event.API_ACCEPT_LATE, error=error)

@@ -1,0 +1,183 @@
+"""Shared poll of the ledger for all that watch a step: streams and waiting requests.
+
+The first watcher starts the poll and the last one ends it, so a client that goes away costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from messages.errors import ScfWorkersError
+from messages.keys import RunId
+from producer.api.progress import NEEDED, Numbered, events_of, is_over
+from tasks.ledger.ledger import Ledger
+from tasks.view import View, current_number, read_records, view_of
+from telemetry import logs
+from telemetry.events import Event
+
+__all__ = ["Feed", "Seen", "Watch", "look"]
+
+_QUICK_S: Final = 1.0
+"""Seconds between two polls of a step that changes."""
+
+_SLOW_S: Final = 5.0
+"""Seconds between two polls of a step that has not changed for a while."""
+
+_GROWTH: Final = 1.15
+
+log = logs.get(__name__)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A step as its records show it."""
+
+    run: RunId
+    """The run that counts."""
+    view: View
+    events: tuple[Numbered, ...]
+    """Public states since the begin of the run, oldest first."""
+
+    @property
+    def version(self) -> str:
+        """Text that changes with every record."""
+        return f"{self.run.run}-{len(self.view.timeline)}"
+
+    @property
+    def exists(self) -> bool:
+        """True if the run has a record."""
+        return bool(self.view.timeline)
+
+    @property
+    def over(self) -> bool:
+        """True once nothing more will happen."""
+        return is_over(self.view)
+
+
+async def look(step: RunId, ledger: Ledger, before: Seen | None = None) -> Seen:
+    """Return a step as its records show it now.
+
+    Args:
+        step: any run of it.
+        ledger: where the records are.
+        before: an earlier look, which is returned if nothing has changed.
+
+    Raises:
+        services.errors.ObjectsDown: the ledger did not answer.
+    """
+    runs = await ledger.trail(step)
+    run = msgspec.structs.replace(step, run=current_number(runs))
+    trail: Mapping[str, float] = runs.get(run.run, {})
+    if before is not None and before.version == f"{run.run}-{len(trail)}":
+        return before
+    records = await read_records(run, trail, ledger, only=NEEDED)
+    return Seen(run, view_of(run, trail, records), events_of(run, trail, records))
+
+
+class Feed:
+    """The poll of one step, shared by its watchers."""
+
+    def __init__(self, step: RunId, ledger: Ledger) -> None:
+        self.seen: Seen | None = None
+        """The last look; None before the first."""
+        self.watchers = 0
+        self._step = step
+        self._ledger = ledger
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """True once the process ends, or nothing more will happen."""
+        return self._closed or (self.seen is not None and self.seen.over)
+
+    def close(self) -> None:
+        """End all streams of it."""
+        self._closed = True
+        self._notify()
+
+    async def changed(self, limit_s: float) -> None:
+        """Wait for a change, at most some seconds."""
+        if self._closed:
+            return
+        waiter = self._changed
+        try:
+            async with asyncio.timeout(limit_s):
+                await waiter.wait()
+        except TimeoutError:
+            return
+
+    async def poll(self) -> None:
+        """Look again and again until nothing more will happen."""
+        pause = _QUICK_S
+        while not self.closed:
+            try:
+                seen = await look(self._step, self._ledger, self.seen)
+            except ScfWorkersError as error:
+                log.warning(Event.API_WATCH_FAILED, error=error, task_id=self._step.task)
+                pause = _SLOW_S
+            except Exception as error:  # noqa: BLE001 - a defect must not leave the streams without a poll
+                log.error(Event.API_WATCH_FAILED, error=error, task_id=self._step.task)
+                pause = _SLOW_S
+            else:
+                if seen is not self.seen:
+                    self.seen, pause = seen, _QUICK_S
+                    self._notify()
+            await asyncio.sleep(pause)
+            pause = min(_SLOW_S, pause * _GROWTH)
+
+    def _notify(self) -> None:
+        waiter, self._changed = self._changed, asyncio.Event()
+        waiter.set()
+
+
+class Watch:
+    """The feeds of a process.
+
+    Args:
+        ledger: where the records are.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._feeds: dict[RunId, tuple[Feed, asyncio.Task[None]]] = {}
+        self._closed = False
+
+    @property
+    def polls(self) -> int:
+        """Number of steps that are polled now."""
+        return len(self._feeds)
+
+    @asynccontextmanager
+    async def follow(self, step: RunId, seen: Seen | None = None) -> AsyncGenerator[Feed]:
+        """Watch a step.
+
+        Args:
+            step: its first run.
+            seen: a look that was just made, for a step that is not watched yet.
+        """
+        if step not in self._feeds:
+            feed = Feed(step, self._ledger)
+            feed.seen = seen
+            self._feeds[step] = (feed, asyncio.create_task(feed.poll(), name=f"watch-{step.task}"))
+        feed, task = self._feeds[step]
+        if self._closed:
+            feed.close()
+        feed.watchers += 1
+        try:
+            yield feed
+        finally:
+            feed.watchers -= 1
+            if not feed.watchers:
+                self._feeds.pop(step, None)
+                task.cancel()
+
+    def close(self) -> None:
+        """End every stream; those that begin later end at once."""
+        self._closed = True
+        for feed, _ in self._feeds.values():
+            feed.close()

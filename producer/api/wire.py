@@ -1,0 +1,275 @@
+"""Documents that travel between clients and the API, with names as requirement and clients have them (camelCase)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from messages.keys import ID_PATTERN
+
+__all__ = [
+    "STATES",
+    "Count",
+    "CreateTask",
+    "CreateUpload",
+    "CreatedTask",
+    "Durations",
+    "ErrorText",
+    "Health",
+    "PartHealth",
+    "Problem",
+    "ProgressEvent",
+    "PublicState",
+    "ResultFile",
+    "SlotProgress",
+    "StartStep",
+    "Statistics",
+    "TaskList",
+    "TaskStatus",
+    "TaskSummary",
+    "UploadPart",
+    "UploadTicket",
+    "Waiting",
+]
+
+PublicState = Literal["queued", "working", "success", "failed", "cancelled"]
+"""queued: sold, and work has not begun; the last three are final."""
+
+STATES: tuple[PublicState, ...] = ("queued", "working", "success", "failed", "cancelled")
+"""Every state."""
+
+_Input = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+_Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID_PATTERN}$")]
+
+
+class _Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Base of everything that is sent."""
+
+
+class _Asked(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """Base of everything that is received: an unknown field is a mistake."""
+
+
+class CreateTask(_Asked, frozen=True, kw_only=True):
+    """A task of any kind."""
+
+    kind: Annotated[str, msgspec.Meta(max_length=64)]
+    """Kind of work, such as `basic_clean`."""
+    params: Mapping[str, Any] = {}
+    """Parameters of the kind. They never name or replace inputs."""
+    inputs: Annotated[tuple[_Input, ...], msgspec.Meta(max_length=100)] = ()
+    """Inputs in order: https URLs, or keys of your own objects (`input/…`, `output/…`)."""
+
+
+class CreateUpload(_Asked, frozen=True, kw_only=True):
+    """A task whose inputs the client uploads itself."""
+
+    kind: Annotated[str, msgspec.Meta(max_length=64)]
+    params: Mapping[str, Any] = {}
+    extensions: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,10}$")], ...],
+        msgspec.Meta(min_length=1, max_length=100),
+    ]
+    """Extension of each file, such as `jpg`, in the order of the inputs."""
+
+
+class StartStep(_Asked, frozen=True, kw_only=True):
+    """The next step of a pipeline, started by the backend."""
+
+    user_id: _Id
+    task_id: _Id
+    step: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    kind: Annotated[str, msgspec.Meta(max_length=64)]
+    ticket: str
+    """The backend's ticket for this step."""
+    params: Mapping[str, Any] = {}
+    inputs: Annotated[tuple[_Input, ...], msgspec.Meta(max_length=100)] = ()
+    """Keys of the user's own objects, such as results of the step before."""
+
+
+class CreatedTask(_Wire, frozen=True, kw_only=True):
+    """A task that was sold. Work on it has begun or will begin."""
+
+    task_id: str
+    kind: str
+    state: PublicState
+    status_url: str
+    events_url: str
+
+
+class UploadPart(_Wire, frozen=True, kw_only=True):
+    """PUT that the client sends."""
+
+    url: str
+    """Presigned URL."""
+    headers: Mapping[str, str]
+    """Headers to send with it, unchanged."""
+    body: str = ""
+    """Body to send; empty for the client's own file."""
+
+
+class UploadTicket(_Wire, frozen=True, kw_only=True):
+    """A task that was sold, and the uploads that start it."""
+
+    task_id: str
+    kind: str
+    uploads: tuple[UploadPart, ...]
+    """In this order: the last one starts the task."""
+    expires_at: str
+    """When the URLs expire, RFC 3339."""
+    status_url: str
+
+
+class SlotProgress(_Wire, frozen=True, kw_only=True):
+    """Progress of the paid calls of a task."""
+
+    done: int
+    of: int
+
+
+class Waiting(_Wire, frozen=True, kw_only=True):
+    """Reason why a task waits now."""
+
+    why: Literal[
+        "queued", "upload", "user_cap", "vendor_full", "vendor_working", "vendor_away", "backend_away", "retry"
+    ]
+    until: str | None = None
+    """When it is looked at again, RFC 3339, if known."""
+
+
+class ResultFile(_Wire, frozen=True, kw_only=True):
+    """A result."""
+
+    name: str
+    url: str
+    """Presigned URL; ask for the status again after `expiresAt`."""
+    expires_at: str
+    size: int
+
+
+class ErrorText(_Wire, frozen=True, kw_only=True):
+    """Reason of a failure."""
+
+    code: str
+    """Stable code, for programs."""
+    message: str
+    """Text for people, in Chinese."""
+
+
+class TaskSummary(_Wire, frozen=True, kw_only=True):
+    """A task in a list."""
+
+    task_id: str
+    kind: str
+    state: PublicState
+    stage: str | None = None
+    """Stage of the work while it is not finished."""
+    created_at: str | None = None
+    """RFC 3339; null before acceptance."""
+    error: ErrorText | None = None
+
+
+class TaskStatus(TaskSummary, frozen=True, kw_only=True):
+    """The state of a task."""
+
+    step: int = 0
+    progress: SlotProgress
+    waiting: Waiting | None = None
+    deadline_at: str | None = None
+    expected_seconds: int | None = None
+    """Estimate of the time that is left; null where there is none."""
+    results: tuple[ResultFile, ...] = ()
+    text: str | None = None
+    """Result of a kind that sells a text."""
+    degraded: tuple[str, ...] = ()
+    """Replacements, such as `prompt_template` or `fewer_results`."""
+    delivered: bool = False
+    """True once the backend has acknowledged the end."""
+
+
+class ProgressEvent(_Wire, frozen=True, kw_only=True):
+    """An event of the stream: the state after a step of the work."""
+
+    task_id: str
+    state: PublicState
+    stage: str | None
+    progress: SlotProgress
+    waiting: Waiting | None = None
+    error: ErrorText | None = None
+    at: str | None = None
+    """When the step happened, RFC 3339; null before acceptance."""
+
+
+class TaskList(_Wire, frozen=True, kw_only=True):
+    """A page of tasks, newest first."""
+
+    tasks: tuple[TaskSummary, ...]
+    cursor: str | None = None
+    """Cursor of the next page; null on the last one. A page may be shorter than its limit, even empty."""
+
+
+class Durations(_Wire, frozen=True, kw_only=True):
+    """Percentiles, in whole seconds."""
+
+    p50: int
+    p95: int
+    p99: int
+
+
+class Count(_Wire, frozen=True, kw_only=True):
+    """Tasks with the same kind, state and code."""
+
+    kind: str
+    state: str
+    code: str
+    tasks: int
+
+
+class Statistics(_Wire, frozen=True, kw_only=True):
+    """Finished tasks of a window of time."""
+
+    since: str
+    until: str
+    total: str
+    """Number of tasks; `1000+` where counting stopped."""
+    complete: bool
+    """False where counting stopped: everything below covers the newest tasks only."""
+    counts: tuple[Count, ...]
+    wait: Durations | None
+    """From acceptance until work began; null without tasks."""
+    run: Durations | None
+    """From the begin of work until the end; null without tasks."""
+    cost: Mapping[str, str]
+    """Currency or unit -> sum, where vendors report costs."""
+
+
+class PartHealth(_Wire, frozen=True, kw_only=True):
+    """Reachability of one service."""
+
+    ok: bool
+    milliseconds: int
+
+
+class Health(_Wire, frozen=True, kw_only=True):
+    """Reachability of what the API needs."""
+
+    status: Literal["ok", "degraded"]
+    parts: Mapping[str, PartHealth] = {}
+
+
+class Problem(_Wire, frozen=True, kw_only=True):
+    """A problem (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+    code: str = ""
+    """Stable code, for programs."""
+    message: str = ""
+    """Text for people, in Chinese."""
+    field: str = ""
+    """Name of the field or parameter at fault; empty if there is none."""
+    request_id: str = ""
