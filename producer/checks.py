@@ -8,10 +8,11 @@ from typing import Final
 
 from messages.keys import RunId
 from producer.sweep_rules import oddity_of
-from services.backend import Backend, UnfinishedPage
+from services.backend import Backend
 from services.checks import Check
 from services.errors import BackendDown, CheckFailed
 from services.http_body import IDENTITY
+from services.unfinished import UnfinishedPage
 from tasks.calls.webhook_paths import Webhooks
 
 __all__ = ["backend_checks", "webhook_checks"]

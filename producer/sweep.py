@@ -25,8 +25,8 @@ from messages.errors import Outage, ScfWorkersError
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, oddity_of, run_of
 from runtime.scf import instance, parse_request, time_limit_s
 from runtime.wiring import open_sweep
-from services.backend import UnfinishedTask
 from services.concurrency import Together
+from services.unfinished import UnfinishedTask
 from tasks.context import SweepServices
 from tasks.ledger.status import ProcessStatus, write_status
 from tasks.topics import topics_of

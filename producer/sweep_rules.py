@@ -15,7 +15,7 @@ from messages.codec import MAX_COUNT
 from messages.errors import InvalidKey
 from messages.keys import RunId, check_id
 from recipes.recipe import Recipe
-from services.backend import UnfinishedTask
+from services.unfinished import UnfinishedTask
 from tasks.ending.finish import DELIVER_FOR_S
 from tasks.ledger.records import Accepted, Delivered, Verdict
 from tasks.view import stage_after, still_records

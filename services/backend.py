@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, urlencode
@@ -29,6 +29,7 @@ from services.repeat import repeated
 from services.retry_after import wait_of
 from services.sales import SALES_PATH, Purchase, Sold, read_sale
 from services.signatures import sign, sign_v2
+from services.unfinished import UnfinishedPage, read_page
 from telemetry import logs, metrics
 from telemetry.events import Event
 from telemetry.instruments import Metric, SpanName
@@ -47,8 +48,6 @@ __all__ = [
     "Form",
     "Judgement",
     "StepState",
-    "UnfinishedPage",
-    "UnfinishedTask",
     "judge",
 ]
 
@@ -65,8 +64,6 @@ _STATE_S: Final = 2.0
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_LIST_BYTES: Final = 16 << 20
 """Bytes of a page of unfinished tasks: about 100,000 rows."""
-_EXAMPLES: Final = 3
-_EXAMPLE_BYTES: Final = 200
 _SHOWN: Final = 2_000
 """Characters kept of a callback's body and of its answer."""
 _NOES: Final = frozenset({404, 409, 410})
@@ -132,37 +129,6 @@ class StepState(msgspec.Struct, frozen=True):
     """The user of the task; empty where the answer has none."""
     created: float = 0.0
     """When the step was sold, seconds since the epoch; 0 where the answer has none."""
-
-
-class UnfinishedTask(msgspec.Struct, frozen=True):
-    """A sold step whose verdict the backend does not have."""
-
-    task: str
-    user: str
-    step: int
-    created: float
-    """Seconds since the epoch."""
-    kind: str | None = None
-    """Kind of the task; without it the task is looked at, but its limits are unknown."""
-
-
-class UnfinishedPage(msgspec.Struct, frozen=True):
-    """A page of unfinished tasks, oldest first."""
-
-    rows: tuple[UnfinishedTask, ...]
-    cursor: str | None = None
-    """Cursor of the next page; None or empty on the last one."""
-    unreadable: int = 0
-    """Rows that cannot be read: the sweep cannot look at those tasks until the backend lists them correctly."""
-    examples: tuple[str, ...] = ()
-    """The first of those rows as they came, each cut short."""
-
-
-class _Page(msgspec.Struct):
-    """The page as it is sent. Rows are decoded one by one: an odd one must not hide the others."""
-
-    rows: tuple[msgspec.Raw, ...]
-    cursor: str | None = None
 
 
 class Judgement(StrEnum):
@@ -311,16 +277,7 @@ class Backend:
         reply = await self._ask("GET", UNFINISHED_PATH, query=query)
         if not _is_success(reply.status):
             raise self._unanswered(reply, f", asked with the cursor {cursor!r}" if cursor else "")
-        try:
-            page = msgspec.json.decode(reply.body, type=_Page)
-        except _UNREADABLE as error:
-            text = f"unreadable page of unfinished tasks: {type(error).__name__}"
-            raise BackendDown(text, unreadable=True) from error
-        rows, unreadable, wrong = _rows(page.rows)
-        examples = tuple(_excerpt(raw) for raw in unreadable[:_EXAMPLES])
-        if wrong is not None:
-            log.error(Event.BACKEND_ROWS_UNREADABLE, error=wrong, records=len(unreadable), why="; ".join(examples))
-        return UnfinishedPage(rows, page.cursor, len(unreadable), examples)
+        return read_page(reply.body)
 
     async def state(self, task: str, step: int) -> StepState | None:
         """Ask for the backend's state of a step.
@@ -469,29 +426,9 @@ def _step_path(task: str, step: int) -> str:
     return f"/api/internal/tasks/{quote(task, safe='')}/steps/{step}"
 
 
-def _rows(
-    listed: Sequence[msgspec.Raw],
-) -> tuple[tuple[UnfinishedTask, ...], list[msgspec.Raw], Exception | None]:
-    """Return the rows that can be read, those that cannot, and the error of the last of these."""
-    found: list[UnfinishedTask] = []
-    unreadable: list[msgspec.Raw] = []
-    wrong: Exception | None = None
-    for raw in listed:
-        try:
-            found.append(msgspec.json.decode(raw, type=UnfinishedTask))
-        except _UNREADABLE as error:
-            wrong = error
-            unreadable.append(raw)
-    return tuple(found), unreadable, wrong
-
-
 def _shown(body: bytes) -> str:
     """Return a body as people may see it. Redacted before it is cut: half a secret would not be recognised."""
     return redact_text(body[: 8 * _SHOWN].decode("utf-8", "replace"))[:_SHOWN]
-
-
-def _excerpt(raw: msgspec.Raw) -> str:
-    return bytes(raw)[:_EXAMPLE_BYTES].decode("utf-8", "replace")
 
 
 def _state_of(body: bytes) -> str:

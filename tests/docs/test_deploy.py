@@ -39,8 +39,8 @@ from runtime.function_url import read_request
 from runtime.settings import SECRETS, Settings
 from sandbox.cos.app import create_app
 from sandbox.server import Server
-from services.backend import UnfinishedPage, UnfinishedTask
 from services.objects.port import Result
+from services.unfinished import UnfinishedPage, UnfinishedTask
 from tasks.accepting.inputs import MAX_PICTURE_BYTES
 from tasks.accepting.request import TASK_FILE_LIMIT
 from tasks.accepting.tickets import MIN_SECRET_BYTES

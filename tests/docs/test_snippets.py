@@ -21,7 +21,8 @@ from messages.codec import SCHEMA, Header, Message, decode, encode
 from messages.signing import MessageKeys
 from runtime.message_keys import open_keys
 from runtime.settings import SECRETS, Settings, load_settings
-from services.backend import Backend, Callback, Form, UnfinishedPage, UnfinishedTask
+from services.backend import Backend, Callback, Form
+from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.runninghub.client import Node, Workflow
 from tasks.ledger import records
 from telemetry.events import Event

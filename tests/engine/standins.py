@@ -17,9 +17,10 @@ from messages.codec import Header, decode
 from messages.codes import Code
 from messages.errors import InvalidMessage
 from sandbox.backend.quota_account import QuotaAccount, ReceivedCallback
-from services.backend import Answer, Callback, Judgement, StepState, UnfinishedPage, UnfinishedTask, judge
+from services.backend import Answer, Callback, Judgement, StepState, judge
 from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull, VendorRefused
 from services.objects.port import Source
+from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus, Results
 from tests.engine.fault_injector import FaultInjector
 from tests.engine.virtual import wall

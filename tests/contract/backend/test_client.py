@@ -18,8 +18,9 @@ import pytest
 from messages.errors import RetryClass
 from sandbox.backend import create_app
 from sandbox.server import Server
-from services.backend import Backend, Callback, Form, UnfinishedTask
+from services.backend import Backend, Callback, Form
 from services.errors import BackendDown, BadQuestion
+from services.unfinished import UnfinishedTask
 from telemetry.secrets import Secret
 
 SECRET = "callback-secret-0123"

@@ -13,7 +13,7 @@ from producer.sweep import Swept, sweep
 from producer.sweep_rules import OLDER_THAN_S
 from producer.webhook import take_call
 from recipes.table import RECIPES
-from services.backend import UnfinishedPage, UnfinishedTask
+from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.port import JobState, JobStatus
 from tasks.calls.webhook_paths import Webhooks
 from telemetry.secrets import Secret

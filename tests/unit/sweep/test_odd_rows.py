@@ -10,8 +10,8 @@ from messages.codec import MAX_COUNT
 from messages.codes import Code
 from messages.keys import RunId
 from producer.checks import backend_checks
-from services.backend import UnfinishedTask
 from services.errors import CheckFailed
+from services.unfinished import UnfinishedTask
 from tasks.ending.finish import DELIVER_FOR_S
 from tests.engine.virtual import EPOCH
 from tests.unit.sweep.harness import SweepHarness

@@ -16,9 +16,9 @@ from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from runtime.errors import BadSettings
 from sandbox.backend.quota_account import PAGE_SIZE
-from services.backend import UnfinishedPage, UnfinishedTask
 from services.errors import BackendDown, ObjectsDown
 from services.repeat import TRIES
+from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.port import JobState
 from tasks.ledger.ledger import Ledger
 from tests.engine.fault_injector import raises, waits
