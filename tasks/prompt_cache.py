@@ -33,7 +33,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 def key_of(task: Task, prompt: Prompt, model: str) -> str:
-    """Return the key of a task's text: equal for equal pictures and parameters, whoever asks (pure).
+    """Return the key of a task's text: equal for equal pictures and parameters of any user (pure).
 
     Args:
         task: the task; its pictures count by their ETags.
