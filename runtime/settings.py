@@ -229,8 +229,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     drain_idle_s: Annotated[float, msgspec.Meta(gt=0, le=60, description="a number of seconds above 0, to 60")] = 1.0
     """Seconds without work after which a drain returns."""
     user_concurrency: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 6
-    """Messages (clean, generate, collect) of one user that a pump works on at once; the others wait, unless permits
-    would be idle. 0: no limit."""
+    """Messages (clean, prompt, generate, collect) of one user that a pump works on at once; the others wait, unless
+    permits would be idle. 0: no limit."""
     health_file: str = ""
     """File that a pump touches every two seconds while it takes work, for `scf-workers healthy`; empty for none."""
     shutdown_grace_s: Seconds = 30.0

@@ -20,6 +20,7 @@ from services.backend import Backend
 from services.fetch import Fetcher
 from services.objects.port import Objects
 from services.urls import HostRules
+from services.vendors.guarded import GuardedChat
 from services.vendors.instrumented import InstrumentedChat, InstrumentedVendor
 from services.vendors.registry import Vendors
 from tasks.calls.identity import CallIdentities
@@ -268,8 +269,8 @@ class _Parts:
             self._stack.push_async_callback(vendor.close)
         return Vendors(opened, draining=draining_of(self._settings), shares=limits(self._settings))
 
-    def chats(self) -> dict[str, InstrumentedChat]:
-        opened = {name: InstrumentedChat(model) for name, model in open_chats(self._settings).items()}
+    def chats(self) -> dict[str, GuardedChat]:
+        opened = {name: GuardedChat(InstrumentedChat(model)) for name, model in open_chats(self._settings).items()}
         for model in opened.values():
             self._stack.push_async_callback(model.close)
         return opened

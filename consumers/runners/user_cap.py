@@ -30,7 +30,7 @@ _WEIGHT: Final = 0.3
 _LOOK_S: Final = 0.25
 """Seconds between two checks of whether the cap yields."""
 
-_CAPPED: Final = frozenset({Stage.CLEAN.value, Stage.GENERATE.value, Stage.COLLECT.value})
+_CAPPED: Final = frozenset({Stage.CLEAN.value, Stage.PROMPT.value, Stage.GENERATE.value, Stage.COLLECT.value})
 """Stages that take their time. Polls are short, and a verdict never waits."""
 
 

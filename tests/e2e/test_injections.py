@@ -53,6 +53,15 @@ def test_an_input_that_the_audit_blocks_is_refunded_and_nothing_was_paid(tmp_pat
     assert [task["vendor_calls"]["create"] for task in report["tasks"]] == [0, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_chat_model_that_is_away_costs_the_model_and_not_the_task(tmp_path: Path) -> None:
+    report = demo(tmp_path, "--kind", "ai_image_prompt", "--inject", "prompt-down")
+    assert report["quota"] == {"charged": 1, "refunded": 0}
+    (task,) = report["tasks"]
+    assert (task["status"], task["error"], len(task["callbacks"])) == ("success", None, 1)
+
+
 @pytest.mark.parametrize(
     ("asked", "read"),
     [

@@ -24,7 +24,7 @@ class ScriptedChat:
     image_limit = 10 << 20
 
     def __init__(self, injector: FaultInjector) -> None:
-        self._injector = injector
+        self.injector = injector
         self.model = "hy4"
         self.script: deque[str | Exception] = deque()
         self.down = False
@@ -35,7 +35,7 @@ class ScriptedChat:
         self.asked.append(request)
         try:
             async with asyncio.timeout(timeout):
-                await self._injector.pass_by("chat.ask", done=False)
+                await self.injector.pass_by("chat.ask", done=False)
         except TimeoutError:
             raise VendorDown("no answer in time") from None
         if self.down:
@@ -43,7 +43,7 @@ class ScriptedChat:
         said = self.script.popleft() if self.script else f"提示词{len(self.asked)}"
         if isinstance(said, Exception):
             raise said.with_traceback(None)
-        await self._injector.pass_by("chat.ask", done=True)
+        await self.injector.pass_by("chat.ask", done=True)
         return ChatAnswer(request.answer(prompt=said), Usage(tokens_in=100, tokens_out=20), self.model)
 
     async def check(self) -> None:

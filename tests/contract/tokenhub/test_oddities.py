@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
+import httpx
 import pytest
 
 from messages.codes import Code
 from messages.errors import Permanent
 from sandbox.tokenhub.model import ERRORS
 from services.errors import AnswerUnfit, VendorDown, VendorFull, VendorRefused
+from services.vendors.chat import ChatRequest
+from services.vendors.tokenhub.client import TokenHub
 from services.vendors.tokenhub.codes import CODES, OnAsk
 from telemetry.events import Event
 from telemetry.secrets import Secret
+from tests.contract.tokenhub.conftest import Words
 
 CLASSES = {
     OnAsk.FULL: VendorFull,
@@ -217,3 +222,27 @@ async def test_neither_key_nor_urls_are_in_an_error(standin: Any) -> None:
         for error in (caught.value, caught.value.__cause__):
             assert secret not in repr(error)
             assert "sk-0f1e" not in repr(error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=gzip.compress(b"{}" * 10)), VendorDown),
+        (httpx.Response(200, content=b" " * (3 << 20)), VendorDown),
+        (httpx.Response(302, headers={"Location": "https://evil.example/v1/chat/completions"}), VendorDown),
+        (httpx.Response(204), VendorDown),
+        (httpx.Response(200, json=[1, 2]), VendorDown),
+        (httpx.Response(200, json={"choices": [None]}), VendorDown),
+        (httpx.Response(200, json={"choices": [{"message": {"content": {"a": 1}}}]}), AnswerUnfit),
+        (httpx.Response(200, content=b'{"choices":' + b"[" * 100_000), VendorDown),
+    ],
+)
+async def test_an_answer_that_no_vendor_would_give(answer: httpx.Response, error: type[Exception]) -> None:
+    def say(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content))
+
+    settings: Any = {"base_url": "https://chat.example/v1", "api_key": Secret("sk-of-a-test-that-asks"), "model": "hy4"}
+    client = TokenHub(**settings, transport=lambda: httpx.MockTransport(say))
+    with pytest.raises(error):
+        await client.ask(ChatRequest("s", "t", Words), timeout=20.0)
+    await client.close()
