@@ -18,7 +18,21 @@ from messages.keys import RunId
 from producer.api.wire import ErrorText, ProgressEvent, PublicState, SlotProgress, Waiting
 from services.errors import BackendDown, CreateUnknown, VendorDown, VendorFull, VendorMissing
 from tasks.ledger.names import RecordBase
-from tasks.ledger.records import Accepted, Delivered, Reopened, Verdict, Waits, Withdrawn, parse_name
+from tasks.ledger.records import (
+    RECORDS,
+    Accepted,
+    Cleaned,
+    Delivered,
+    JobId,
+    Prompted,
+    Reopened,
+    SlotEnd,
+    Staged,
+    Verdict,
+    Waits,
+    Withdrawn,
+    parse_name,
+)
 from tasks.view import View, view_of
 
 __all__ = [
@@ -42,6 +56,17 @@ NEEDED: Final = (Accepted, Waits, Verdict, Delivered, Withdrawn)
 
 _BEFORE_WORK: Final = frozenset({Accepted, Reopened, Waits})
 """Records that a run may have before work begins."""
+
+_FOLLOWS: Final[Mapping[str, type[RecordBase]]] = {
+    Stage.CLEAN: Accepted,
+    Stage.PROMPT: Cleaned,
+    Stage.GENERATE: Prompted,
+    Stage.POLL: JobId,
+    Stage.COLLECT: SlotEnd,
+    Stage.AUDIT: Staged,
+    Stage.NOTIFY: Verdict,
+}
+"""Stage -> the record that marks, waits and stops of the stage follow."""
 
 _Why = Literal["queued", "upload", "user_cap", "vendor_full", "vendor_working", "vendor_away", "backend_away", "retry"]
 
@@ -112,7 +137,7 @@ def events_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, Reco
         records: record's name -> record, of the classes in `NEEDED`.
     """
     found: list[Numbered] = []
-    names = [entry.name for entry in view_of(run, trail, records).timeline]
+    names = sorted(trail, key=lambda name: (trail[name], *_place(name), name))
     for number in range(1, len(names) + 1):
         begun = names[:number]
         part = {name: trail[name] for name in begun}
@@ -121,6 +146,15 @@ def events_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, Reco
         if not found or not is_same(found[-1].event, event):
             found.append(Numbered(number, event))
     return tuple(found) or (Numbered(0, _event(view_of(run, {}, {}), None)),)
+
+
+def _place(name: str) -> tuple[float, int]:
+    """Return the place of a record among those of the same second, in the order of a run's life."""
+    parsed = parse_name(name)
+    if parsed is None:
+        return float(len(RECORDS)), 0
+    kind = _FOLLOWS.get(parsed.stage)
+    return (RECORDS.index(parsed.kind) if kind is None else RECORDS.index(kind) + 0.5), parsed.seq
 
 
 def is_same(one: ProgressEvent, other: ProgressEvent) -> bool:

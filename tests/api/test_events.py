@@ -1,0 +1,159 @@
+"""Streams of progress: every change once, resumed where it broke off, and no poll without a watcher."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from messages.keys import RunId
+from producer.api.progress import events_of, is_same
+from producer.api.watch import Watch
+from services.errors import ObjectsDown
+from tasks.ledger.records import CallEnd, Cleaned, Intent, JobId, Product
+from tests.api.conftest import TASKS
+from tests.api.histories import FAILED, accept, begin, deliver, end, succeed, wait
+from tests.support.patience import PATIENCE_S
+
+if TYPE_CHECKING:
+    from producer.api.wire import ProgressEvent
+    from tests.api.conftest import Door, Open
+
+RUN = RunId("u1", "t1")
+
+
+def _parsed(text: str) -> list[tuple[str, str, Any]]:
+    """Every event: its id, its name and its document."""
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.partition(": ")[::2] for line in block.splitlines() if not line.startswith((":", "retry")))
+        if fields:
+            found.append((fields["id"], fields["event"], json.loads(fields["data"])))
+    return found
+
+
+async def _whole_life(here: Door) -> None:
+    ledger = here.ledger
+    await accept(ledger, RUN)
+    await begin(ledger, RUN, "clean")
+    await ledger.write(RUN, Cleaned.at(), Cleaned((Product("k", "e", 1, "jpg"),)))
+    await begin(ledger, RUN, "generate")
+    await ledger.write(RUN, Intent.at(1, 1), Intent("runninghub", 60.0))
+    await ledger.write(RUN, JobId.at(1, 1), JobId("j1"))
+    await begin(ledger, RUN, "collect")
+    await succeed(ledger, RUN, "frame_01.jpg")
+    await deliver(ledger, RUN)
+
+
+async def _watched(here: Door) -> None:
+    while not here.api.watch.polls:  # noqa: ASYNC110 - a few turns of the loop
+        await asyncio.sleep(0)
+
+
+async def test_a_stream_shows_every_stage_and_ends(door: Open) -> None:
+    async with door() as here:
+        await _whole_life(here)
+        answer = await here.ask("GET", f"{TASKS}/t1/events")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
+        events = _parsed(answer.text)
+        states = [(document["state"], document["stage"]) for _, name, document in events if name == "progress"]
+        assert states[0] == ("queued", "clean")
+        assert states[-1] == ("success", None)
+        assert {"clean", "generate", "poll", "collect", "notify"} <= {stage for _, stage in states}
+        assert events[-1][1] == "end"
+        assert here.api.watch.polls == 0
+
+
+async def test_a_stream_goes_on_after_the_last_event_that_was_received(door: Open) -> None:
+    async with door() as here:
+        await _whole_life(here)
+        whole = _parsed((await here.ask("GET", f"{TASKS}/t1/events")).text)
+        for cut in range(len(whole) - 1):
+            headers = {"Last-Event-ID": whole[cut][0]}
+            rest = _parsed((await here.ask("GET", f"{TASKS}/t1/events", headers=headers)).text)
+            assert rest == whole[cut + 1 :]
+        # Of another run, or no id of ours: from the beginning.
+        for last in ("7-1", "x", "0-x", "9" * 99):
+            assert _parsed((await here.ask("GET", f"{TASKS}/t1/events", headers={"Last-Event-ID": last})).text) == whole
+
+
+async def test_events_come_while_the_stream_is_open(door: Open) -> None:
+    async with door() as here:
+        run = await here.created()
+        streaming = asyncio.create_task(here.ask("GET", f"{TASKS}/{run.task}/events"))
+        await _watched(here)
+        await begin(here.ledger, run)
+        await end(here.ledger, run, FAILED)
+        await deliver(here.ledger, run)
+        events = _parsed((await streaming).text)
+        assert [document["state"] for _, name, document in events if name == "end"] == ["failed"]
+        assert events[-1][2]["error"]["code"] == "vendor_failed"
+
+
+async def test_many_watchers_of_a_task_share_one_poll(door: Open) -> None:
+    async with door(streams_of_user=200) as here:
+        await accept(here.ledger, RUN)
+        streams = [asyncio.create_task(here.ask("GET", f"{TASKS}/t1/events")) for _ in range(100)]
+        await _watched(here)
+        assert here.api.watch.polls == 1
+        await end(here.ledger, RUN, FAILED)
+        await deliver(here.ledger, RUN)
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await asyncio.gather(*streams)
+        assert {_parsed(answer.text)[-1][1] for answer in answers} == {"end"}
+        assert here.api.watch.polls == 0
+
+
+async def test_a_user_may_open_so_many_streams(door: Open) -> None:
+    async with door(streams_of_user=1) as here:
+        await accept(here.ledger, RUN)
+        first = asyncio.create_task(here.ask("GET", f"{TASKS}/t1/events"))
+        await _watched(here)
+        second = await here.ask("GET", f"{TASKS}/t1/events")
+        assert (second.status_code, second.json()["code"]) == (429, "too_many_requests")
+        here.api.watch.close()
+        await first
+        await accept(here.ledger, RunId("u1", "t2"))
+        # The process is ending: streams that begin now end at once.
+        assert (await here.ask("GET", f"{TASKS}/t2/events")).status_code == 200
+
+
+async def test_without_streams_the_answer_names_the_way_to_wait(door: Open) -> None:
+    async with door(streaming=False) as here:
+        await accept(here.ledger, RUN)
+        answer = await here.ask("GET", f"{TASKS}/t1/events")
+        assert (answer.status_code, "?wait" in answer.json()["detail"]) == (501, True)
+
+
+async def test_a_ledger_that_is_away_ends_no_stream(door: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(operation: str, key: str, *, done: bool) -> None:
+        if operation == "list":
+            raise ObjectsDown("away", retry_after=30)
+
+    monkeypatch.setattr("producer.api.watch._SLOW_S", 0.01)
+    async with door() as here:
+        await accept(here.ledger, RUN)
+        watch = Watch(here.ledger)
+        async with watch.follow(RUN) as feed:
+            here.records.faults = away
+            await asyncio.sleep(0.05)
+            here.records.faults = None
+            await end(here.ledger, RUN, FAILED)
+            await deliver(here.ledger, RUN)
+            async with asyncio.timeout(PATIENCE_S):
+                while not feed.closed:
+                    await feed.changed(1.0)
+
+
+async def test_events_are_the_changes_of_the_state_alone(door: Open) -> None:
+    async with door() as here:
+        await _whole_life(here)
+        await wait(here.ledger, RUN, "vendor_full", stage="generate", seq=3)
+        await here.ledger.write(RUN, CallEnd.at(1, 9), CallEnd("not_accepted"))
+        trail = (await here.ledger.trail(RUN))[0]
+        events = [one.event for one in events_of(RUN, trail, {})]
+        pairs: list[tuple[ProgressEvent, ProgressEvent]] = list(itertools.pairwise(events))
+        assert not any(is_same(one, other) for one, other in pairs)
