@@ -45,6 +45,7 @@ def _finish(params: AiImageGenerateParams) -> Plan:
 AI_IMAGE_GENERATE: Final = Recipe(
     kind="ai_image_generate",
     params=AiImageGenerateParams,
+    example={"prompt": "一位模特身穿米色风衣，站在黄昏的海边，长焦镜头，柔和的逆光"},
     deadline_s=1200,
     least_inputs=0,
     most_inputs=0,

@@ -48,9 +48,10 @@ def check_size(options: PictureOptions, config: ModelConfig) -> None:
 
 
 def values_of(options: PictureOptions, config: ModelConfig) -> Mapping[str, str]:
-    """Return the values for the vendor."""
+    """Return the values for the vendor. Its `format` is a wish: not every model has a choice."""
     model = model_of(config.model)
-    return {"size": options.size} | ({"model": model} if model else {})
+    wish = {"format": "png"} if options.format == "png" else {}
+    return {"size": options.size, **wish} | ({"model": model} if model else {})
 
 
 def plan_of(options: PictureOptions) -> Plan:

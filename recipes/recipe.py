@@ -109,6 +109,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     params: type[Params]
+    example: Mapping[str, Any] = {}
+    """Parameters of a first task, for the demo; a kind that demands a parameter needs them."""
     deadline_s: int
     """Seconds from acceptance to the verdict, queueing included."""
     least_inputs: int = 1
@@ -179,6 +181,10 @@ def _faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "extension", f"must be one of {', '.join(FORMATS[recipe.media])} for media {recipe.media!r}"
     if recipe.count < 1:
         yield "count", "must be at least 1"
+    try:
+        parse_params(recipe, recipe.example)
+    except BadParameters as error:
+        yield "example", f"is not accepted: {error}"
     yield from _input_faults(recipe)
     yield from _result_faults(recipe)
     yield from _prompt_faults(recipe.prompt) if recipe.prompt else ()
@@ -262,19 +268,20 @@ def _time_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "last_call_s", "must not be negative"
     if recipe.last_call_s and recipe.enough is _every_slot:
         yield "last_call_s", "needs `enough`: without it, every slot must succeed"
-    if recipe.last_call_s > _latest_call_s(recipe):
-        yield "last_call_s", f"must leave time to collect and to audit: {_latest_call_s(recipe):g} s at most"
+    latest = recipe.deadline_s - recipe.collect_limit_s - _AUDIT_S
+    if recipe.last_call_s > latest:
+        yield "last_call_s", f"must leave time to collect and to audit: {latest:g} s at most"
 
 
 def _slot_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield what `slots` and `enough` answer wrongly for the default parameters, where a kind has defaults."""
+    """Yield what `slots` and `enough` answer wrongly for the example's parameters."""
     try:
-        params = recipe.params()
-    except (TypeError, ValueError):
+        params = parse_params(recipe, recipe.example)
+    except BadParameters:
         return
     slots = recipe.slots(params)
     if not 1 <= slots <= MOST_SLOTS:
-        yield "slots", f"is {slots} for the default parameters, and must be from 1 to {MOST_SLOTS}"
+        yield "slots", f"is {slots} for the example's parameters, and must be from 1 to {MOST_SLOTS}"
     for number in range(1, MOST_SLOTS + 1):
         if not 1 <= recipe.enough(params, number) <= number:
             yield "enough", f"is {recipe.enough(params, number)} of {number} slots"
@@ -303,16 +310,13 @@ def _faults_without_vendor(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "deadline_s", "must exceed the prompt's patience and limit together"
 
 
-def _latest_call_s(recipe: Recipe) -> float:
-    return recipe.deadline_s - recipe.collect_limit_s - _AUDIT_S
-
-
-def sale_of(recipe: Recipe, params: Params) -> Sale:
+def sale_of(recipe: Recipe, params: Params, lifetime_s: float) -> Sale:
     """Return the paid calls that a run needs.
 
     Args:
         recipe: the recipe.
         params: its parameters, as `parse_params` returned them.
+        lifetime_s: seconds from acceptance to the deadline.
 
     Raises:
         BadRecipe: its `slots` or `enough` is out of range for these parameters.
@@ -323,7 +327,8 @@ def sale_of(recipe: Recipe, params: Params) -> Sale:
         raise BadRecipe(f"recipe {recipe.kind!r}: `enough` is {enough} of {slots} slots, of at most {MOST_SLOTS}")
     if enough == slots:
         return Sale(slots, enough, 0.0)
-    return Sale(slots, enough, min(recipe.last_call_s or recipe.deadline_s, _latest_call_s(recipe)))
+    latest = max(1.0, lifetime_s - recipe.collect_limit_s - _AUDIT_S)
+    return Sale(slots, enough, min(recipe.last_call_s or latest, latest))
 
 
 def parse_params(recipe: Recipe, values: Mapping[str, Any]) -> Params:

@@ -204,6 +204,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Time for which an outage of the chat model is waited for before the template is taken; 0 takes the recipe's."""
     vendor_expected_s: Seconds = 0.0
     """Usual time of the vendor's work; 0 takes the recipe's figure."""
+    deadline_limit_s: Seconds = 0.0
+    """Longest time from acceptance to the deadline, for demos; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
     """Longest pause of the paid calls of a vendor's key that is full; it shrinks with the age of the run that waits."""
     fetch_hosts: _Hosts = ""

@@ -324,6 +324,7 @@ def _policy(settings: Settings) -> Policy:
         block_suspect_inputs=settings.audit_suspect_inputs == "block",
         sources=_sources(settings),
         expected_s=settings.vendor_expected_s,
+        deadline_limit_s=settings.deadline_limit_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
         prompt_patience_s=settings.prompt_patience_s,
     )

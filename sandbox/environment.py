@@ -65,7 +65,7 @@ class Sandbox:
         duration_s: duration of a vendor's job or picture, in seconds.
         concurrent: number of jobs RunningHub runs at once.
         webhook: give RunningHub a webhook URL.
-        broker: variables of another broker than a file in the data directory.
+        settings: settings of the product that differ, such as another broker than a file in the data directory.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Sandbox:
         duration_s: float = 2.0,
         concurrent: int = 6,
         webhook: bool = True,
-        broker: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         data.mkdir(parents=True, exist_ok=True)
         # It holds keys and pictures: only the owner may enter, whatever the modes of the files.
         data.chmod(0o700)
         self._data = data
-        self._broker = broker or {"BROKER_URL": f"sqlite://{(data / 'broker.db').resolve()}"}
+        self._settings = settings or {}
         self._secrets = _load_secrets(data / "secrets.json")
         self._cos = Server(
             cos_app(
@@ -176,7 +176,7 @@ class Sandbox:
         inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
         return {
             **inherited,
-            **self._broker,
+            "BROKER_URL": f"sqlite://{(self._data / 'broker.db').resolve()}",
             "ENVIRONMENT": "development",
             "TRACE_FILE": str((self._data / "trace.jsonl").resolve()),
             "MESSAGE_KEYS": f"k1:*:{self._secrets['message']}",
@@ -205,6 +205,7 @@ class Sandbox:
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port},127.0.0.1:{self._ark.port}",
             "SOURCE_PRIVATE_HOSTS": f"127.0.0.1:{self._cos.port}",
+            **self._settings,
         }
 
 

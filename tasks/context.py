@@ -53,6 +53,8 @@ class Policy:
     """Hosts that inputs given as URLs may come from."""
     expected_s: float = 0.0
     """Usual seconds of the vendor's work; 0 takes the recipe's figure."""
+    deadline_limit_s: float = 0.0
+    """Most seconds from acceptance to the deadline; 0 takes the recipe's figure."""
     vendor_full_pause_s: float = 30.0
     prompt_patience_s: float = 0.0
     """Patience with an outage of the chat model, in seconds; 0 takes the recipe's figure."""

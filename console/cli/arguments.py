@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,9 @@ import msgspec
 from messages.errors import InvalidKey
 from messages.keys import INPUT_EXTENSIONS, check_id
 from messages.text import WrongEncoding, without_bom
+
+if TYPE_CHECKING:
+    from recipes.recipe import Recipe
 
 __all__ = [
     "BadUsage",
@@ -24,7 +27,8 @@ __all__ = [
     "check_photo",
     "check_url",
     "check_user",
-    "photos_for_tasks",
+    "inputs_for_tasks",
+    "inputs_of_task",
     "read_event",
     "read_params",
     "reason",
@@ -59,18 +63,55 @@ def check_photo(path: Path) -> Path:
     return path
 
 
-def photos_for_tasks(photos: Sequence[Path], tasks: int) -> tuple[Path, ...]:
-    """Return a photo for each task, cycling through the given ones, or through the bundled sample.
+def inputs_for_tasks(photos: Sequence[Path], tasks: int, kind: str) -> tuple[tuple[Path, ...], ...]:
+    """Return the inputs of each task.
+
+    A kind that combines several inputs gets every photo in each task; another kind one photo a task, in turn.
+
+    Args:
+        photos: the given photos; none for the bundled sample.
+        tasks: number of tasks; 0 for one, or where each has one photo, for one a photo.
+        kind: a known kind.
+
+    Raises:
+        BadUsage: a photo that cannot be submitted, or more or fewer photos than the kind takes.
+    """
+    recipe = _recipe(kind)
+    if not photos:
+        photos = [_SAMPLE_PHOTO] * min(recipe.most_inputs, max(1, recipe.least_inputs))
+    if _combines(recipe):
+        return (inputs_of_task(photos, kind),) * (tasks or 1)
+    given = [check_photo(photo) for photo in photos]
+    return tuple((given[n % len(given)],) for n in range(tasks or len(given)))
+
+
+def inputs_of_task(photos: Sequence[Path], kind: str) -> tuple[Path, ...]:
+    """Return the inputs of one task.
 
     Args:
         photos: the given photos.
-        tasks: number of tasks; 0 for one per photo.
+        kind: a known kind.
 
     Raises:
-        BadUsage: a photo that cannot be submitted.
+        BadUsage: a photo that cannot be submitted, or more or fewer photos than the kind takes.
     """
-    given = [check_photo(photo) for photo in photos or [_SAMPLE_PHOTO]]
-    return tuple(given[n % len(given)] for n in range(tasks or len(given)))
+    recipe = _recipe(kind)
+    if not recipe.least_inputs <= len(photos) <= recipe.most_inputs:
+        least, most = recipe.least_inputs, recipe.most_inputs
+        takes = f"{least} to {most} photos" if least < most else "1 photo" if most == 1 else f"{most or 'no'} photos"
+        raise BadUsage(f"--kind {kind} takes {takes}, and was given {len(photos)}")
+    return tuple(check_photo(photo) for photo in photos)
+
+
+def _recipe(kind: str) -> Recipe:
+    from recipes.table import RECIPES
+
+    return RECIPES[kind]
+
+
+def _combines(recipe: Recipe) -> bool:
+    """Return True if a task's results come from all of its inputs together, or from none."""
+    return recipe.most_inputs != 1 and bool(recipe.vendor or recipe.prompt)
 
 
 def check_choice(option: str, value: str, choices: Sequence[str]) -> Any:  # noqa: ANN401 - a literal once it is checked
@@ -139,18 +180,21 @@ def check_folder(option: str, folder: Path) -> Path:
     return folder
 
 
-def read_params(text: str, kind: str) -> dict[str, Any]:
+def read_params(
+    text: str, kind: str, single: Sequence[str] = (), base: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Parse and validate the parameters of a kind.
 
     Args:
         text: JSON from the command line.
         kind: a known kind.
+        single: further parameters of the form NAME=VALUE; see `_set_single`.
+        base: parameters where the command line gives none of that name.
 
     Raises:
         BadUsage: the text is no JSON object, or the kind does not accept the parameters.
     """
     from recipes.recipe import BadParameters, parse_params
-    from recipes.table import RECIPES
 
     try:
         value = msgspec.json.decode(text)
@@ -158,11 +202,38 @@ def read_params(text: str, kind: str) -> dict[str, Any]:
         raise BadUsage(f"--params is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadUsage('--params must be a JSON object, such as \'{"format": "png"}\'')
+    values: dict[str, Any] = {**(base or {}), **value}
+    for one in single:
+        _set_single(values, one)
     try:
-        parse_params(RECIPES[kind], value)
+        parse_params(_recipe(kind), values)
     except BadParameters as error:
-        raise BadUsage(f"--params: {error}") from error
-    return value
+        raise BadUsage(f"{'--param' if single else '--params'}: {error}") from error
+    return values
+
+
+def _set_single(values: dict[str, Any], text: str) -> None:
+    """Set a parameter: dots in its name lead into objects, and its value is JSON if it can be read as that, else text.
+
+    Raises:
+        BadUsage: no name, or a part of the name is no object.
+    """
+    name, equals, value = text.partition("=")
+    *outer, last = name.split(".")
+    if not equals or not all((*outer, last)):
+        raise BadUsage(f"--param must be NAME=VALUE, such as options.n=2, not {text!r}")
+    target = values
+    for part in outer:
+        inner = target.get(part, {})
+        if not isinstance(inner, dict):
+            raise BadUsage(f"--param {name}: {part} is no object")
+        # A copy: the given object may be a recipe's example.
+        target[part] = dict(inner)
+        target = target[part]
+    try:
+        target[last] = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        target[last] = value
 
 
 def read_event(name: str) -> Any:  # noqa: ANN401 - any event of the platform

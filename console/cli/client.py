@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,9 +34,11 @@ R = TypeVar("R")
 _ANSWER_LIMIT: Final = 1 << 20
 _PROGRESS: Final[Mapping[Stage | None, str]] = {
     Stage.CLEAN: "accepted",
+    Stage.PROMPT: "writing the prompt",
     Stage.GENERATE: "cleaned",
     Stage.POLL: "waiting for the vendor",
     Stage.COLLECT: "downloading the results",
+    Stage.AUDIT: "auditing the results",
     Stage.NOTIFY: "verdict written",
 }
 """Stage of a run -> its progress as text."""
@@ -80,23 +82,34 @@ class Client:
         self._data = data
         self._ledger = Ledger(ledger, clock=time.time, nonce=lambda: secrets.token_hex(16))
 
-    async def buy(self, user: str, kind: str, params: Mapping[str, Any]) -> Sold:
-        """Buy a task; this charges quota.
+    async def buy(self, user: str, kind: str, params: Mapping[str, Any], inputs: int = 1) -> Sold:
+        """Buy a task with this number of inputs; this charges quota.
 
         Raises:
             services.errors.BackendDown: the backend does not answer, or rejects the purchase.
             messages.errors.InvalidKey: the backend's task id is not valid.
         """
-        order = {"user_id": user, "kind": kind, "params": dict(params)}
+        order = {"user_id": user, "kind": kind, "params": dict(params), "inputs": inputs}
         receipt = await self._ask("POST", "/api/tasks", _Receipt, order)
         check_id(receipt.task_id, "the backend's task_id")
         return Sold(receipt.task_id, user, kind, receipt.ticket, params)
 
-    async def upload(self, sold: Sold, photo: Path) -> str:
-        """Upload the photo as the task's input. Returns its key."""
-        extension = photo.suffix.lstrip(".").lower()
-        key = f"input/{sold.user_id}/{sold.task_id}/original.{extension}"
-        meta = {"kind": sold.kind, "params": json.dumps(dict(sold.params)), "ticket": sold.ticket}
+    async def upload(self, sold: Sold, photos: Sequence[Path]) -> str:
+        """Upload the task's inputs: one photo with metadata, or any other number with a task file. Returns its key."""
+        folder = f"input/{sold.user_id}/{sold.task_id}/"
+        if len(photos) == 1:
+            meta = {"kind": sold.kind, "params": json.dumps(dict(sold.params)), "ticket": sold.ticket}
+            return await self._put_photo(f"{folder}original{photos[0].suffix.lower()}", photos[0], meta)
+        names = [f"input_{n:02d}{photo.suffix.lower()}" for n, photo in enumerate(photos, 1)]
+        for name, photo in zip(names, photos, strict=True):
+            await self._put_photo(folder + name, photo, {})
+        task = {"kind": sold.kind, "params": sold.params, "inputs": names, "ticket": sold.ticket}
+        # Last: its event starts the task.
+        await self._data.put(f"{folder}task.json", msgspec.json.encode(task), content_type="application/json")
+        return f"{folder}task.json"
+
+    async def _put_photo(self, key: str, photo: Path, meta: Mapping[str, str]) -> str:
+        extension = key.rpartition(".")[2]
         kind = "jpeg" if extension in {"jpg", "jfif"} else extension
         await self._data.put(key, await asyncio.to_thread(photo.read_bytes), content_type=f"image/{kind}", meta=meta)
         return key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
 import tempfile
 import time
@@ -20,7 +19,7 @@ from console.cli.injections import Injected
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from runtime.settings import load_settings
-from sandbox.contact_sheet import contact_sheet
+from sandbox.contact_sheet import Block, contact_sheet
 from sandbox.environment import Sandbox
 from telemetry.tracing import trace_id
 
@@ -29,6 +28,9 @@ __all__ = ["DemoOptions", "DemoReport", "DemoTask", "Progress", "WorkerDied", "i
 _WORKERS: Final = 2
 _UPLOADS_AT_ONCE: Final = 4
 _POLL_EVERY_S: Final = 0.25
+_VENDOR_S: Final = 2.0
+_BEFORE_WORK: Final = frozenset({"uploaded", "accepted"})
+"""Progress of a task on which no vendor works yet."""
 _USER: Final = "u-1024"
 
 
@@ -43,8 +45,13 @@ class DemoTask(msgspec.Struct, frozen=True):
     user_id: str
     kind: str
     status: str
+    inputs: int
     outputs: tuple[str, ...]
     files: tuple[str, ...]
+    text: str
+    """The result of a kind that sells a text; empty for another."""
+    degraded: tuple[str, ...]
+    """Replacements: `prompt_template`, `original_input`, `fewer_results`."""
     error: Mapping[str, str] | None
     callbacks: tuple[Mapping[str, Any], ...]
     vendor_calls: Mapping[str, int]
@@ -71,7 +78,8 @@ class Progress(Protocol):
 class DemoOptions(msgspec.Struct, frozen=True):
     """Options of a demo."""
 
-    photos: tuple[Path, ...]
+    inputs: tuple[tuple[Path, ...], ...]
+    """Inputs of each task."""
     kind: str
     params: Mapping[str, Any]
     out: Path
@@ -79,6 +87,16 @@ class DemoOptions(msgspec.Struct, frozen=True):
     broker: Literal["sqlite", "pulsar"] = "sqlite"
     injected: tuple[Injected, ...] = ()
     """Injected faults."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Settings of the product that the injected faults need."""
+        return {name: value for one in self.injected for name, value in one.injection.environ.items()}
+
+    @property
+    def vendor_s(self) -> float:
+        """Duration of a vendor's job."""
+        return max((one.injection.vendor_s for one in self.injected), default=0.0) or _VENDOR_S
 
 
 def is_right_end(report: DemoReport) -> bool:
@@ -104,7 +122,7 @@ def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager
         data = Path(folder)
         with (
             variables_for_demo(options.broker, data) as variables,
-            Sandbox(data, HANDLERS, broker=variables) as sandbox,
+            Sandbox(data, HANDLERS, duration_s=options.vendor_s, settings={**variables, **options.environ}) as sandbox,
         ):
             for one in options.injected:
                 one.arm(sandbox)
@@ -126,15 +144,18 @@ class _Demo:
         self._log = log
         self._shown = shown
         self._gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+        self._at_work = asyncio.Event()
 
     async def run(self) -> DemoReport:
         async with open_client(load_settings(self._sandbox.environ)) as client:
             try:
                 async with asyncio.timeout(self._options.limit_s), asyncio.TaskGroup() as group:
                     runs = [
-                        group.create_task(self._one(number, photo, client))
-                        for number, photo in enumerate(self._options.photos)
+                        group.create_task(self._one(number, photos, client))
+                        for number, photos in enumerate(self._options.inputs)
                     ]
+                    if any(one.injection.kills_workers for one in self._options.injected):
+                        group.create_task(self._kill_workers())
             except* WorkerDied as died:
                 raise died.exceptions[0] from None
             account = await asyncio.to_thread(self._sandbox.quota_account)
@@ -142,24 +163,33 @@ class _Demo:
             rows = {row["task_id"]: row for row in account["tasks"]}
             queries = {job["id"]: int(job["queries"]) for job in stats["jobs"]}
             tasks = [await self._report(*run.result(), rows, queries, client) for run in runs]
-        self._sheets(tasks)
+        self._sheet(tasks)
         return DemoReport(
             self._options.broker, tuple(tasks), {"charged": account["charged"], "refunded": account["refunded"]}
         )
 
-    async def _one(self, number: int, photo: Path, client: Client) -> tuple[Sold, float]:
+    async def _one(self, number: int, photos: Sequence[Path], client: Client) -> tuple[Sold, float]:
         started = time.monotonic()
         async with self._gate:
-            sold = await client.buy(_USER, self._options.kind, self._options.params)
-            self._shown.update(number, f"{sold.task_id}  uploading {photo.name}", done=False)
-            await client.upload(sold, photo)
+            sold = await client.buy(_USER, self._options.kind, self._options.params, len(photos))
+            names = ", ".join(photo.name for photo in photos) or "the order"
+            self._shown.update(number, f"{sold.task_id}  uploading {names}", done=False)
+            await client.upload(sold, photos)
         while (status := await client.status(sold)) == "pending":
             self._check_workers()
-            self._shown.update(number, f"{sold.task_id}  {await client.progress(sold)}", done=False)
+            progress = await client.progress(sold)
+            if progress not in _BEFORE_WORK:
+                self._at_work.set()
+            self._shown.update(number, f"{sold.task_id}  {progress}", done=False)
             await asyncio.sleep(_POLL_EVERY_S)
+        self._at_work.set()
         elapsed = time.monotonic() - started
         self._shown.update(number, f"{sold.task_id}  {status} in {elapsed:.1f} s", done=True)
         return sold, elapsed
+
+    async def _kill_workers(self) -> None:
+        await self._at_work.wait()
+        await asyncio.to_thread(self._workers.replace)
 
     def _check_workers(self) -> None:
         code = self._workers.died()
@@ -172,7 +202,8 @@ class _Demo:
     ) -> DemoTask:
         row = rows[sold.task_id]
         view = await client.view(sold)
-        jobs = [call.job for call in view.calls if call.job]
+        paid = [call for call in view.calls if call.end is None or call.end.how != "not_accepted"]
+        verdict = view.verdict
         files = await client.download(sold, self._options.out)
         failed = row["status"] != "success"
         return DemoTask(
@@ -180,20 +211,32 @@ class _Demo:
             user_id=sold.user_id,
             kind=sold.kind,
             status=row["status"],
+            inputs=len(view.accepted.inputs) if view.accepted else 0,
             outputs=tuple(await client.outputs(sold)),
             files=tuple(str(path) for path in files),
+            text=verdict.text if verdict else "",
+            degraded=verdict.degraded if verdict else (),
             error={"code": row["error_code"], "message": row["error"]} if failed else None,
             callbacks=tuple(
                 {name: call[name] for name in ("path", "status", "signature_ok", "http_status")}
                 for call in row["callbacks"]
             ),
-            vendor_calls={"create": len(jobs), "query": sum(queries.get(job, 0) for job in jobs)},
+            vendor_calls={"create": len(paid), "query": sum(queries.get(call.job, 0) for call in paid)},
             trace_id=trace_id(view.accepted.traceparent if view.accepted else ""),
             elapsed_s=round(elapsed, 2),
         )
 
-    def _sheets(self, tasks: Sequence[DemoTask]) -> None:
-        pictures = [Path(path) for path in itertools.chain.from_iterable(task.files for task in tasks)]
-        if pictures:
-            columns = 4 if len(pictures) <= 12 else 12  # noqa: PLR2004 - pictures of one job
-            contact_sheet(pictures, inside(self._options.out, Path("contact_sheet.jpg")), columns=columns)
+    def _sheet(self, tasks: Sequence[DemoTask]) -> None:
+        blocks = [
+            Block(_title(task), photos, [Path(path) for path in task.files], task.text)
+            for task, photos in zip(tasks, self._options.inputs, strict=True)
+        ]
+        if any(block.results or block.text for block in blocks):
+            columns = 4 if len(blocks) == 1 else 12
+            contact_sheet(blocks, inside(self._options.out, Path("contact_sheet.jpg")), columns=columns)
+
+
+def _title(task: DemoTask) -> str:
+    ending = task.status if task.error is None else f"{task.status}: {task.error['message']}"
+    degraded = f"  ({', '.join(task.degraded)})" if task.degraded else ""
+    return f"{task.kind}  {ending}{degraded}  {task.elapsed_s:.1f} s"

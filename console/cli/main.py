@@ -16,10 +16,10 @@ from console.cli.arguments import (
     check_choice,
     check_folder,
     check_kind,
-    check_photo,
     check_url,
     check_user,
-    photos_for_tasks,
+    inputs_for_tasks,
+    inputs_of_task,
     read_event,
     read_params,
 )
@@ -35,6 +35,8 @@ from telemetry import logs
 from telemetry.redaction import redact_text
 
 __all__ = [
+    "Param",
+    "Params",
     "api",
     "app",
     "broker_start",
@@ -66,6 +68,14 @@ _FAILED = 1
 _USAGE = 2
 
 _KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
+
+_KIND = "model_pose12"
+
+Params = Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")]
+Param = Annotated[
+    list[str] | None,
+    typer.Option(help="One parameter as NAME=VALUE, such as options.n=2; VALUE is JSON if it can be read as that."),
+]
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -111,11 +121,12 @@ def main() -> None:
 @app.command()
 def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos to submit (default: bundled sample).")] = None,
-    kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
+    kind: Annotated[str, typer.Option(help=f"{_KINDS_HELP} Default: {_KIND}, or what shows the injected fault.")] = "",
     tasks: Annotated[
-        int, typer.Option(min=0, help="Number of tasks, cycling through the photos (0 = one per photo).")
+        int, typer.Option(min=0, help="Number of tasks. 0: one, or one per photo for a kind that takes one at a time.")
     ] = 0,
-    params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
+    params: Params = "{}",
+    param: Param = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java.")] = "sqlite",
     inject: Annotated[list[str] | None, typer.Option(help="Fault to inject; `help` lists the names.")] = None,
@@ -128,21 +139,28 @@ def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     import msgspec
 
     from console.cli.demo import DemoOptions, WorkerDied, is_right_end, run_demo
-    from console.cli.injections import read_injections
+    from console.cli.injections import HELP, describe_injections, read_injections
     from console.cli.show import show_progress, show_report
     from sandbox.pulsar import BrokerFailed
 
+    if HELP in (inject or ()):
+        say(describe_injections())
+        return
+    injected = read_injections(inject or ())
+    shown = next((one.injection for one in injected if one.injection.kind and kind in {"", one.injection.kind}), None)
+    known = check_kind(kind or (shown.kind if shown else _KIND))
+    base = {**RECIPES[known].example, **(shown.params if shown else {})}
     options = DemoOptions(
-        photos=photos_for_tasks(photos or (), tasks),
-        kind=check_kind(kind),
-        params=read_params(params, kind),
-        limit_s=120 + 10 * tasks,
+        inputs=inputs_for_tasks(photos or (), tasks, known),
+        kind=known,
+        params=read_params(params, known, param or (), base),
+        limit_s=120 + 10 * tasks + sum(one.injection.more_s for one in injected),
         broker=check_choice("--broker", broker, ("sqlite", "pulsar")),
         out=check_folder("--out", out),
-        injected=read_injections(inject or ()),
+        injected=injected,
     )
     try:
-        report = run_demo(options, lambda: show_progress(len(options.photos)))
+        report = run_demo(options, lambda: show_progress(len(options.inputs)))
     except (WorkerDied, BrokerFailed) as error:
         _fail(str(error), _FAILED)
     except TimeoutError:
@@ -171,28 +189,30 @@ def sandbox(
 
 
 @app.command()
-def submit(
-    photo: Annotated[Path, typer.Argument(help="Photo to submit.")],
-    kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = "model_pose12",
-    params: Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")] = "{}",
+def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
+    photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the task, as many as the kind takes.")] = None,
+    kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = _KIND,
+    params: Params = "{}",
+    param: Param = None,
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict (0 = do not wait).")] = 600.0,
     env_file: EnvFile = None,
 ) -> None:
-    """Act as a client: buy a task, upload the photo with its ticket, wait for the verdict.
+    """Act as a client: buy a task, upload its photos with its ticket, wait for the verdict.
 
     Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
     """
-    from console.cli.submit import submit_photo
+    from console.cli.submit import submit_photos
 
     enter_environment(env_file)
-    check_photo(photo)
     check_user(user)
-    known, values = check_kind(kind), read_params(params, kind)
+    known = check_kind(kind)
+    inputs = inputs_of_task(photos or (), known)
+    values = read_params(params, known, param or ())
     if wait:
         check_folder("--out", out)
-    ok = submit_photo(photo, known, values, user=user, out=out, wait_s=wait)
+    ok = submit_photos(inputs, known, values, user=user, out=out, wait_s=wait)
     raise typer.Exit(0 if ok else _FAILED)
 
 

@@ -48,7 +48,9 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         pid = _own(stack, "--data", data, data / "sandbox.pid")
         written = _own(stack, "--env-file", env_file, env_file)
         print(os.getpid(), file=pid, flush=True)
-        sandbox = stack.enter_context(Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, broker=broker))
+        sandbox = stack.enter_context(
+            Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, settings=broker)
+        )
         print(env_lines(sandbox.environ), end="", file=written, flush=True)
         for name in _SHOWN:
             say(f"{name:16} {sandbox.environ[name]}")

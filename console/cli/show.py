@@ -73,6 +73,11 @@ def show_report(report: DemoReport, out: Path) -> None:
         )
     console.print(table)
     console.print(f"quota: charged {report.quota['charged']}, refunded {report.quota['refunded']}")
+    for task in report.tasks:
+        if task.text:
+            console.print(f"{task.task_id}: {task.text}", highlight=False, markup=False, soft_wrap=True)
+        if task.degraded:
+            console.print(f"{task.task_id} is degraded: {', '.join(task.degraded)}", highlight=False, markup=False)
     if any(task.files for task in report.tasks):
         console.print(
             f"results in {out}, all of them at a glance in {out / 'contact_sheet.jpg'}", highlight=False, markup=False

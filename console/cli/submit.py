@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,24 @@ from console.cli.terminal import say
 from runtime.settings import load_settings
 from telemetry.tracing import trace_id
 
-__all__ = ["submit_photo"]
+__all__ = ["submit_photos"]
 
 _POLL_EVERY_S = 0.5
 
 
-def submit_photo(photo: Path, kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float) -> bool:
-    """Submit one photo and show its progress. Returns True if it succeeded, or was not waited for."""
-    return asyncio.run(_submit(photo, kind, params, user=user, out=out, wait_s=wait_s))
+def submit_photos(
+    photos: Sequence[Path], kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float
+) -> bool:
+    """Submit one task with its photos and show its progress. Returns True if it succeeded, or was not waited for."""
+    return asyncio.run(_submit(photos, kind, params, user=user, out=out, wait_s=wait_s))
 
 
-async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float) -> bool:
+async def _submit(
+    photos: Sequence[Path], kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float
+) -> bool:
     async with open_client(load_settings(os.environ)) as client:
-        sold = await client.buy(user, kind, params)
-        key = await client.upload(sold, photo)
+        sold = await client.buy(user, kind, params, len(photos))
+        key = await client.upload(sold, photos)
         say(f"task {sold.task_id}: uploaded {key}")
         if not wait_s:
             return True
@@ -36,7 +40,12 @@ async def _submit(photo: Path, kind: str, params: Mapping[str, Any], *, user: st
         view = await client.view(sold)
         if status == "success":
             files = await client.download(sold, out)
-            say(f"success: {len(files)} files in {out / sold.task_id}")
+            if view.verdict and view.verdict.text:
+                say(view.verdict.text)
+            else:
+                say(f"success: {len(files)} files in {out / sold.task_id}")
+            if view.verdict and view.verdict.degraded:
+                say(f"degraded: {', '.join(view.verdict.degraded)}")
         else:
             ending, remedy = describe_ending(status, view.verdict, await client.progress(sold), wait_s)
             say(f"{ending}\n-> {remedy}")

@@ -30,11 +30,7 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        argv = [sys.executable, "-m", "console.processes.tethered", "work", *self._arguments]
-        with self._log.open("ab") as log:
-            for _ in range(self._count):
-                process = subprocess.Popen(argv, env=self._environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
-                self._processes.append(process)
+        self._processes.extend(self._start() for _ in range(self._count))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -48,6 +44,22 @@ class Workers:
                 process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+
+    def replace(self) -> None:
+        """Kill every process, as `kill -9` does, and start others in their place."""
+        killed, self._processes = self._processes, []
+        for process in killed:
+            process.kill()
+        for process in killed:
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        self._processes.extend(self._start() for _ in killed)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "console.processes.tethered", "work", *self._arguments]
+        with self._log.open("ab") as log:
+            return subprocess.Popen(argv, env=self._environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
     def died(self) -> int | None:
         """Return the exit status of a worker that ended by itself; None while all run."""

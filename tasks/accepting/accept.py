@@ -182,14 +182,15 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
             inputs=count,
         )
     recipe = _recipe(request, services, sold=ticket is not None)
-    sale = _sale(recipe, request, count)
+    lifetime = min(recipe.deadline_s, services.policy.deadline_limit_s or recipe.deadline_s)
+    sale = _sale(recipe, request, count, lifetime)
     inputs = await repeated(partial(find_inputs, request, info, upload, services.objects), services.rng)
     accepted = Accepted(
         kind=request.kind,
         params=request.params,
         inputs=inputs,
         created=now,
-        deadline=now + recipe.deadline_s,
+        deadline=now + lifetime,
         traceparent=current() or new_traceparent(),
         priority=Priority[ticket.priority.upper()] if ticket else Priority.NORMAL,
         ticket_expires=int(ticket.expires) if ticket else 0,
@@ -222,7 +223,7 @@ def _recipe(request: TaskRequest, services: TriggerServices, *, sold: bool) -> R
         raise
 
 
-def _sale(recipe: Recipe, request: TaskRequest, inputs: int) -> Sale:
+def _sale(recipe: Recipe, request: TaskRequest, inputs: int, lifetime_s: float) -> Sale:
     """Return the paid calls that the run needs.
 
     Raises:
@@ -232,7 +233,7 @@ def _sale(recipe: Recipe, request: TaskRequest, inputs: int) -> Sale:
     if not recipe.least_inputs <= inputs <= recipe.most_inputs:
         text = f"{recipe.kind} takes {recipe.least_inputs} to {recipe.most_inputs} inputs, and was given {inputs}"
         raise Rejected(text, code=Code.BAD_PARAMETERS)
-    return sale_of(recipe, params)
+    return sale_of(recipe, params, lifetime_s)
 
 
 async def _task_file(info: ObjectInfo, services: TriggerServices) -> bytes:

@@ -79,7 +79,7 @@ async def test_parameters_out_of_range_fail_the_task_though_they_were_sold(harne
 async def test_too_few_or_too_many_inputs_fail_the_task_though_they_were_sold(
     harness: TicketHarness, kind: str, inputs: int
 ) -> None:
-    params = {"prompt": "雨天"} if kind == "ai_image_generate" else {}
+    params = dict(RECIPES[kind].example)
     run = await order(harness, kind, params, [f"{n}.jpg" for n in range(inputs)])
     assert await harness.deliver(task_file(run)) == {"rejected": 1}
     await harness.refused(run, Code.BAD_PARAMETERS)

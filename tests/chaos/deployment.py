@@ -184,7 +184,7 @@ async def opened(folder: Path, broker: Mapping[str, str], *, duration_s: float =
         duration_s: seconds a vendor's job takes.
     """
     sandbox = await asyncio.to_thread(
-        lambda: Sandbox(folder / "sandbox", HANDLERS, duration_s=duration_s, broker=broker).start()
+        lambda: Sandbox(folder / "sandbox", HANDLERS, duration_s=duration_s, settings=broker).start()
     )
     try:
         settings = load_settings(sandbox.environ)

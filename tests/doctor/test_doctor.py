@@ -102,6 +102,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "TOKENHUB_LABEL": ({"TOKENHUB_LABEL": "Our Account"},),
     "PROMPT_PATIENCE_S": ({"PROMPT_PATIENCE_S": "long"},),
     "VENDOR_EXPECTED_S": ({"VENDOR_EXPECTED_S": "soon"},),
+    "DEADLINE_LIMIT_S": ({"DEADLINE_LIMIT_S": "-1"},),
     "VENDOR_FULL_PAUSE_S": ({"VENDOR_FULL_PAUSE_S": "1e9"},),
     "FETCH_HOSTS": ({"FETCH_HOSTS": "https://example.com/"},),
     "FETCH_PRIVATE_HOSTS": ({"FETCH_PRIVATE_HOSTS": "example.com"},),

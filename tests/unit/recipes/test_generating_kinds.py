@@ -156,25 +156,35 @@ def test_the_square_of_a_named_size() -> None:
 @pytest.mark.parametrize(("count", "enough"), [(1, 1), (2, 1), (3, 2), (4, 2)])
 def test_half_of_the_photographs_rounded_up_are_enough(count: int, enough: int) -> None:
     params = parse_params(PHOTOGRAPHY, {"count": count})
-    assert sale_of(PHOTOGRAPHY, params) == Sale(count, enough, PHOTOGRAPHY.last_call_s if count > enough else 0.0)
+    assert sale_of(PHOTOGRAPHY, params, PHOTOGRAPHY.deadline_s) == Sale(
+        count, enough, PHOTOGRAPHY.last_call_s if count > enough else 0.0
+    )
 
 
 @pytest.mark.parametrize("n", range(1, 5))
 def test_every_picture_of_the_api_must_succeed(n: int) -> None:
     for recipe, more in ((AI_IMAGE, {}), (AI_IMAGE_GENERATE, {"prompt": "雨天"})):
-        assert sale_of(recipe, parse_params(recipe, {**more, "options": {"n": n}})) == Sale(n, n, 0.0)
+        assert sale_of(recipe, parse_params(recipe, {**more, "options": {"n": n}}), recipe.deadline_s) == Sale(
+            n, n, 0.0
+        )
 
 
 def test_without_a_last_call_of_its_own_a_recipe_takes_the_latest_that_leaves_time() -> None:
     late = msgspec.structs.replace(PHOTOGRAPHY, last_call_s=0.0)
     latest = PHOTOGRAPHY.deadline_s - PHOTOGRAPHY.collect_limit_s - 60.0
-    assert sale_of(late, parse_params(late, {"count": 4})) == Sale(4, 2, latest)
+    assert sale_of(late, parse_params(late, {"count": 4}), late.deadline_s) == Sale(4, 2, latest)
+
+
+def test_a_shorter_life_has_an_earlier_last_call() -> None:
+    params = parse_params(PHOTOGRAPHY, {"count": 4})
+    assert sale_of(PHOTOGRAPHY, params, 500.0).last_call_s == 500.0 - PHOTOGRAPHY.collect_limit_s - 60.0
+    assert sale_of(PHOTOGRAPHY, params, 30.0).last_call_s == 1.0
 
 
 def test_a_number_of_slots_that_cannot_be_is_an_error_of_the_recipe() -> None:
     wrong = msgspec.structs.replace(PHOTOGRAPHY, slots=lambda params: params.count * 5 - 4)
     with pytest.raises(BadRecipe, match="of at most 15"):
-        sale_of(wrong, parse_params(wrong, {"count": 4}))
+        sale_of(wrong, parse_params(wrong, {"count": 4}), wrong.deadline_s)
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------------
@@ -207,7 +217,7 @@ def test_question_and_template_say_what_is_wished(recipe: Recipe) -> None:
     for text in (question.text, template):
         assert "海" in text
         assert "赤脚" in text
-    assert "JSON" in question.system
+    assert "提示词" in question.system
     assert template.startswith("生成时尚摄影照片。")
     assert 0 < len(template) <= recipe.prompt.most_chars
 
@@ -299,3 +309,4 @@ def test_what_goes_to_the_vendor() -> None:
         "size": "2048x2048",
         "model": DEFAULT_MODEL,
     }
+    assert AI_IMAGE.values(parse_params(AI_IMAGE, {"options": {"format": "png"}}))["format"] == "png"

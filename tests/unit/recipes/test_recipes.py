@@ -179,7 +179,7 @@ def test_the_table_has_every_recipe_of_the_package() -> None:
 @EVERY
 def test_a_recipe_is_found_by_its_kind(recipe: Recipe) -> None:
     assert recipe_of(recipe.kind) is recipe
-    params = parse_params(recipe, {"prompt": "雨天"} if recipe.kind == "ai_image_generate" else {})
+    params = parse_params(recipe, recipe.example)
     assert not set(recipe.values(params)) & set(recipe.inputs)
     assert recipe.prompt is None or "prompt" not in recipe.values(params)
 
@@ -200,6 +200,8 @@ BAD_RECIPES: list[tuple[Recipe, dict[str, Any], str]] = [
     (BASIC_CLEAN, {"least_inputs": 0}, "least_inputs"),
     (BASIC_CLEAN, {"least_inputs": 13}, "most_inputs"),
     (BASIC_CLEAN, {"least_inputs": -1}, "least_inputs"),
+    (BASIC_CLEAN, {"example": {"format": "gif"}}, "example"),
+    (AI_IMAGE_GENERATE, {"example": {}}, "example"),
     (BASIC_CLEAN, {"slots": lambda _: 2}, "slots"),
     (BASIC_CLEAN, {"enough": lambda _, slots: slots}, "enough"),
     (BASIC_CLEAN, {"last_call_s": 60.0}, "last_call_s"),

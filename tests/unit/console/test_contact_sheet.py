@@ -1,0 +1,66 @@
+"""The contact sheet: every input, result and text of every task has its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageFont
+
+from recipes.scenes import SCENES
+from sandbox.contact_sheet import Block, contact_sheet
+
+ROOT = Path(__file__).parents[3]
+FONT = ROOT / "sandbox/fonts/cjk-subset.otf"
+
+
+def picture(folder: Path, colour: str, size: tuple[int, int] = (300, 200)) -> Path:
+    path = folder / f"{colour}{size[0]}.png"
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def area(sheet: Image.Image, colour: tuple[int, int, int]) -> int:
+    """Pixels near a colour."""
+    plain = sheet.convert("RGB")
+    counted: Any = plain.getcolors(plain.width * plain.height)
+    return sum(n for n, pixel in counted if all(abs(a - b) < 40 for a, b in zip(pixel, colour, strict=True)))
+
+
+@pytest.mark.parametrize(("inputs", "results", "columns"), [(0, 3, 4), (1, 12, 4), (10, 1, 4), (10, 4, 4), (2, 5, 12)])
+def test_every_picture_is_on_the_sheet(tmp_path: Path, inputs: int, results: int, columns: int) -> None:
+    red, blue = picture(tmp_path, "red"), picture(tmp_path, "blue")
+    target = tmp_path / "sheet.jpg"
+    contact_sheet([Block("photography  success", [red] * inputs, [blue] * results)], target, columns)
+    with Image.open(target) as sheet:
+        assert area(sheet, (254, 0, 0)) == pytest.approx(inputs * 116 * 77, rel=0.06)
+        assert area(sheet, (0, 0, 254)) == pytest.approx(results * 240 * 160, rel=0.06)
+
+
+def test_tasks_stand_below_each_other(tmp_path: Path) -> None:
+    blue = picture(tmp_path, "blue")
+    heights: list[int] = []
+    for number in (1, 2, 3):
+        contact_sheet([Block("one", [blue], [blue])] * number, tmp_path / "sheet.jpg")
+        with Image.open(tmp_path / "sheet.jpg") as sheet:
+            heights.append(sheet.height)
+    assert heights[2] - heights[1] == heights[1] - heights[0] > 240
+
+
+def test_a_text_is_written_and_a_failure_has_its_line(tmp_path: Path) -> None:
+    red = picture(tmp_path, "red")
+    contact_sheet(
+        [Block("ai_image_prompt", [red], [], SCENES["beach"].text * 6), Block("x  failed", [red], [])],
+        tmp_path / "s.jpg",
+    )
+    with Image.open(tmp_path / "s.jpg") as sheet:
+        right = sheet.convert("L").crop((140, 40, sheet.width, 160))
+        assert sum(right.histogram()[:100]) > 1000
+
+
+def test_the_font_has_every_letter_of_the_scenes() -> None:
+    font = ImageFont.truetype(FONT, 20)
+    missing = bytes(font.getmask("\ue000"))
+    texts = "".join(scene.name + scene.text for scene in SCENES.values()) + "AI生成"
+    assert not [letter for letter in set(texts) if bytes(font.getmask(letter)) == missing]
