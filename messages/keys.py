@@ -49,6 +49,8 @@ __all__ = [
     "prompt_cache_key",
     "record_key",
     "runs_prefix",
+    "spend_key",
+    "spend_prefix",
     "staging_prefix",
     "status_key",
     "user_index_prefix",
@@ -233,6 +235,16 @@ def dead_prefix(day: str = "", fingerprint: str = "") -> str:
     """Return the common prefix of the dead letters of a day (of all days without one), or of one fingerprint in it."""
     folder = f"dead/{day}/" if day else "dead/"
     return f"{folder}{fingerprint}/" if day and fingerprint else folder
+
+
+def spend_prefix(vendor: str, day: str) -> str:
+    """Return the folder of the paid calls of a vendor on a day (`YYYY-MM-DD`, UTC); their numbers follow it."""
+    return f"spend/{vendor}/{day}/"
+
+
+def spend_key(vendor: str, day: str, number: int) -> str:
+    """Return the key that stands for a paid call of a day, by its number from 1: in key order as in number order."""
+    return f"{spend_prefix(vendor, day)}{number:07d}"
 
 
 def status_key(process: str) -> str:

@@ -170,6 +170,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Labels of keys of RunningHub that make no new calls, separated by commas: only looks and cancels."""
     runninghub_limit: _Calls = 0
     """Paid calls that one key of RunningHub allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
+    runninghub_daily_calls: _Calls = 0
+    """Paid calls of RunningHub on one day (UTC), of all processes together; 0: no cap."""
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
     ark_url: _Url = "https://ark.cn-beijing.volces.com"
@@ -184,6 +186,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Labels of keys of Ark that make no new calls, separated by commas."""
     ark_limit: _Calls = 0
     """Paid calls that one key of Ark allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
+    ark_daily_calls: _Calls = 0
+    """Paid calls of Ark on one day (UTC), of all processes together; 0: no cap."""
     ark_model: _Model = "doubao-seedream-4-0-250828"
     """Model, or endpoint (`ep-…`), of the kinds and tasks that name none; see docs/configuration.md."""
     ark_watermark: bool = False

@@ -3,7 +3,8 @@
     RUNNINGHUB_API_KEYS=second=KEY,third=KEY
 
 Each is the label of an account and its key; commas or white space separate them. The settings of a vendor begin with
-its name: `{VENDOR}_API_KEY` with `{VENDOR}_LABEL`, `{VENDOR}_API_KEYS`, `{VENDOR}_DRAINING` and `{VENDOR}_LIMIT`.
+its name: `{VENDOR}_API_KEY` with `{VENDOR}_LABEL`, `{VENDOR}_API_KEYS`, `{VENDOR}_DRAINING`, `{VENDOR}_LIMIT` and
+`{VENDOR}_DAILY_CALLS`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from telemetry.secrets import Secret
 if TYPE_CHECKING:
     from runtime.settings import Settings
 
-__all__ = ["LabelledKey", "draining_of", "keys_of", "labelled_keys", "share_of", "with_key"]
+__all__ = ["LabelledKey", "daily_calls_of", "draining_of", "keys_of", "labelled_keys", "share_of", "with_key"]
 
 _SEPARATOR: Final = re.compile(r"[\s,]+")
 _LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -90,6 +91,12 @@ def share_of(settings: Settings, vendor: str) -> int | None:
     """Return the paid calls that one process may make at once with one key: at least one; None for no limit."""
     limit: int = getattr(settings, f"{vendor}_limit", 0)
     return max(1, limit // settings.vendor_processes) if limit else None
+
+
+def daily_calls_of(settings: Settings) -> dict[str, int]:
+    """Return vendor -> its paid calls of a UTC day; no entry for no cap."""
+    caps = {vendor: getattr(settings, f"{vendor}_daily_calls") for vendor in _vendors(settings)}
+    return {vendor: cap for vendor, cap in caps.items() if cap}
 
 
 def _vendors(settings: Settings) -> tuple[str, ...]:

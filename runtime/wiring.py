@@ -14,7 +14,7 @@ from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.message_keys import open_keys
 from runtime.settings import REQUIRED, Settings, load_settings, require
-from runtime.vendor_keys import draining_of
+from runtime.vendor_keys import daily_calls_of, draining_of
 from runtime.vendors import limits, open_chats, open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
@@ -327,6 +327,7 @@ def _policy(settings: Settings) -> Policy:
         deadline_limit_s=settings.deadline_limit_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
         prompt_patience_s=settings.prompt_patience_s,
+        daily_calls=daily_calls_of(settings),
     )
 
 

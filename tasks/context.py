@@ -21,6 +21,7 @@ from services.vendors.chat import ChatModel
 from services.vendors.registry import Vendors
 from tasks.calls.identity import CallIdentities
 from tasks.calls.lines import VendorLines
+from tasks.calls.spend import DailySpend
 from tasks.calls.webhook_paths import Webhooks
 from tasks.ledger.ledger import Ledger
 from telemetry.secrets import Secret
@@ -58,6 +59,8 @@ class Policy:
     vendor_full_pause_s: float = 30.0
     prompt_patience_s: float = 0.0
     """Patience with an outage of the chat model, in seconds; 0 takes the recipe's figure."""
+    daily_calls: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Vendor -> its paid calls of a UTC day, at most; no entry for no cap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,3 +135,5 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     """Identities of paid calls, for vendors that find a call by its identity."""
     lines: VendorLines = field(default_factory=VendorLines)
     """Runs that wait for room at a vendor, as this process knows them."""
+    spend: DailySpend = field(default_factory=DailySpend)
+    """Numbers of the day's paid calls, as this process took them."""

@@ -13,6 +13,7 @@ import msgspec
 
 from messages.codes import Code, code_of
 from messages.keys import RunId
+from tasks.calls.spend import count_usage
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Accepted, SlotEnd
 from telemetry import logs
@@ -71,5 +72,6 @@ async def end_slot(run: RunId, slot: int, end: SlotEnd, accepted: Accepted, ledg
     stored = await ledger.write(run, SlotEnd.at(slot), end)
     reached("slot.ended")
     if stored.mine:
+        count_usage(accepted.vendor, accepted.kind, end.usage)
         log.info(Event.SLOT_ENDED, slot=slot, n=end.n, good=end.good, code=end.code or None)
     return decide_run(accepted, await ledger.slot_ends(run, accepted.slots))

@@ -109,6 +109,48 @@ class Metric(StrEnum):
         ("service",),
         "reads that failed at once and were made again in place, by `store`, `vendor` and `backend`",
     )
+    VENDOR_KEYS = (
+        "scf_workers.vendor.keys",
+        "gauge",
+        "{key}",
+        ("vendor", "state"),
+        "keys of a vendor that are `open`, `paused` (full) or `draining`, as one pump knows them; take the maximum",
+    )
+    VENDOR_PERMITS = (
+        "scf_workers.vendor.permits",
+        "gauge",
+        "{call}",
+        ("vendor", "state"),
+        "paid calls of one pump: `held` are under way, `most` may be at once (absent without a limit); add them up",
+    )
+    VENDOR_WAITING = (
+        "scf_workers.vendor.waiting",
+        "gauge",
+        "{slot}",
+        ("vendor",),
+        "slots that wait for room at a vendor, as one pump knows them; take the maximum",
+    )
+    VENDOR_SPENT = (
+        "scf_workers.vendor.spent",
+        "gauge",
+        "{call}",
+        ("vendor",),
+        "paid calls of this UTC day, where they have a cap; take the maximum",
+    )
+    VENDOR_CAPPED = (
+        "scf_workers.vendor.capped",
+        "counter",
+        "{call}",
+        ("vendor",),
+        "paid calls that were put off because the calls of the day are made: an alarm",
+    )
+    VENDOR_USAGE = (
+        "scf_workers.vendor.usage",
+        "counter",
+        "1",
+        ("vendor", "kind", "of"),
+        "usage of paid calls, counted once: `coins`, `pictures`, `tokens_in`, `tokens_out`, `seconds`, `money`",
+    )
     PAID_UNKNOWN = (
         "scf_workers.paid.unknown",
         "counter",

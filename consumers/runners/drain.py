@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
 
 from consumers.engine.pauses import Pauses
+from consumers.runners.backlog import watch_vendors
 from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.errors import Unsettled
 from consumers.runners.pump import Pump, groups_of
@@ -109,6 +111,7 @@ async def drain(services: Services, budget: TimeBudget, *, topics: Sequence[str]
         groups=groups_of(topics),
         keys=keys_of(services),
         most=permits_of(services),
+        watch=(partial(watch_vendors, services, pauses),),
         concurrency=settings.work_concurrency,
         grace=budget.cut - budget.stop,
         until=budget.cut,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -110,6 +110,7 @@ class Pump:
         until: time of its end, by the loop's clock: paid work that might not be done by then is not begun.
         reserve: longest seconds of paid work.
         health: file that is touched while the pump takes work; empty for none.
+        watch: what else runs beside the work, until it is cancelled.
     """
 
     def __init__(  # noqa: PLR0913 - each is an independent setting
@@ -127,6 +128,7 @@ class Pump:
         until: float = math.inf,
         reserve: float = 0.0,
         health: str = "",
+        watch: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._broker = broker
         self._dispatcher = dispatcher
@@ -140,6 +142,7 @@ class Pump:
         self._until = until
         self._reserve = reserve
         self._health = health
+        self._watch = watch
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._opened = math.inf
@@ -192,6 +195,7 @@ class Pump:
             watchers = [
                 tasks.create_task(watch_backlog(self._broker, self._homes)),
                 tasks.create_task(watch_health(self._health, consumers)),
+                *(tasks.create_task(watch()) for watch in self._watch),
             ]
             await self._stopping.wait()
             log.info(Event.WORKER_DRAINING, running=len(self._dispatcher.busy))

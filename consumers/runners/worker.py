@@ -8,11 +8,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 from consumers.engine.engine import Engine
 from consumers.engine.limits import limit_of
 from consumers.engine.pauses import Pauses
+from consumers.runners.backlog import watch_vendors
 from consumers.runners.dispatcher import Dispatcher
 from consumers.runners.health import check_health_file
 from consumers.runners.pump import Pump, groups_of
@@ -166,6 +168,7 @@ def build_pump(
         groups=groups_of(topics),
         keys=keys_of(services),
         most=permits_of(services),
+        watch=(partial(watch_vendors, services, pauses),),
         concurrency=concurrency,
         prefetch=prefetch,
         grace=grace,

@@ -30,7 +30,7 @@ from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
 from tasks.calls.jobs import job_of
 from tasks.calls.lines import Waiter
-from tasks.calls.room import Full, find_room, full_at_create
+from tasks.calls.room import Capped, Full, Held, find_room, full_at_create
 from tasks.context import Services
 from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product, Prompted, SlotEnd, Staged
@@ -123,16 +123,20 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         # The next message would fare no better; but looks of other vendors would, so only this topic rests.
         pause = jittered(OUTAGE_PAUSE, services.rng)
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
-    if isinstance(room, Full):
-        return _full(room, slot, services)
-    with room.use() as vendor:
-        return await _call_with(vendor, slot, n, task, services, ready_by)
+    match room:
+        case Full():
+            return _full(room, slot, services)
+        case Capped(delay):
+            pause = jittered(OUTAGE_PAUSE, services.rng)
+            return Snooze(jittered(delay, services.rng), pause=pause, why="spend_cap")
+        case Held():
+            with room:
+                return await _call_with(room, slot, n, task, services, ready_by)
 
 
-async def _call_with(
-    vendor: Vendor, slot: int, n: int, task: Task, services: Services, ready_by: float
-) -> Outcome | None:
-    """Make the n-th call of a slot with a key; None if another message has begun it."""
+async def _call_with(room: Held, slot: int, n: int, task: Task, services: Services, ready_by: float) -> Outcome | None:
+    """Make the n-th call of a slot where there is room; None if another message has begun it."""
+    vendor = room.vendor
     async with asyncio.timeout_at(ready_by):
         inputs = await _inputs(task, vendor, services)
     request = JobRequest(
@@ -160,7 +164,7 @@ async def _call_with(
         await _not_accepted(slot, n, task, services, Code.BUSY)
         return Snooze(jittered(1.0, services.rng))
     # A paid call is never cut off half-way: a cancellation waits for its answer, which has its own time limit.
-    sent = asyncio.create_task(_post(slot, n, vendor, request, task, services), name=f"paid call {n}")
+    sent = asyncio.create_task(_post(slot, n, room, request, task, services), name=f"paid call {n}")
     try:
         return await asyncio.shield(sent)
     except asyncio.CancelledError:
@@ -171,13 +175,17 @@ async def _call_with(
         return sent.result()
 
 
-async def _post(slot: int, n: int, vendor: Vendor, request: JobRequest, task: Task, services: Services) -> Outcome:
+async def _post(slot: int, n: int, room: Held, request: JobRequest, task: Task, services: Services) -> Outcome:
+    vendor = room.vendor
+    room.sent()
     try:
         made = await vendor.create(request, timeout=task.recipe.create_limit_s)
     except VendorFull as full:
+        room.not_accepted()
         await _not_accepted(slot, n, task, services, Code.BUSY)
         return _full(full_at_create(key_of(vendor), full, _waiter(slot, task), services), slot, services)
     except VendorRefused as refused:
+        room.not_accepted()
         await _not_accepted(slot, n, task, services, refused.code)
         raise
     except CreateUnknown as unknown:

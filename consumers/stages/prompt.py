@@ -23,6 +23,7 @@ from messages.errors import Permanent, ScfWorkersError
 from recipes.prompt import Prompt
 from services.errors import VendorDown, VendorFull, VendorMissing, VendorRefused
 from services.vendors.chat import ChatAnswer, ChatModel, ChatRequest
+from tasks.calls.spend import count_usage
 from tasks.context import Services
 from tasks.ledger.ledger import Stored
 from tasks.ledger.records import Cleaned, Prompted
@@ -81,6 +82,7 @@ async def _write(
         return await _template(recipe, task, away, services)
     except Permanent as refused:
         return await _template(recipe, task, refused, services)
+    count_usage(recipe.vendor, task.accepted.kind, answer.usage)
     text = answer.value.prompt
     await _audit(text, task, services)
     stored = await _store(Prompted(text, "model", answer.usage), task, services)

@@ -5,8 +5,7 @@ The run that has waited longest goes first. A full key rests, and the next one i
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -16,15 +15,24 @@ from services.repeat import repeated
 from services.vendors.port import Vendor, VendorKey, key_of
 from tasks.calls.jobs import vendor_of
 from tasks.calls.lines import Waiter, room_delay
+from tasks.calls.spend import Spent, until_tomorrow
 from tasks.context import Services
+from telemetry import logs, metrics
+from telemetry.events import Event
+from telemetry.instruments import Metric
 
-__all__ = ["Full", "Held", "find_room", "full_at_create"]
+__all__ = ["Capped", "Full", "Held", "find_room", "full_at_create"]
 
 _NEXT_CALL_S: Final = 2.0
 """Seconds after which keys are looked at again that have all the calls which this process may make with them."""
 
 _OTHER_KEY_S: Final = 1.0
 """Seconds until a run whose call a full key did not accept comes again to use another key."""
+
+_CAP_AGAIN_S: Final = 900.0
+"""Seconds until a run that met the daily cap asks again: a person may raise it."""
+
+log = logs.get(__name__)
 
 
 class Full(msgspec.Struct, frozen=True):
@@ -38,19 +46,45 @@ class Full(msgspec.Struct, frozen=True):
     """Seconds for which these keys rest."""
 
 
-class Held(msgspec.Struct, frozen=True):
-    """Room for one call with a vendor's key; see `use`."""
+class Capped(msgspec.Struct, frozen=True):
+    """The vendor's calls of this day are made."""
 
-    vendor: Vendor
-    services: Services
+    delay: float
+    """Seconds until it may be asked again: the next day, or a while, because a cap may be raised."""
 
-    @contextmanager
-    def use(self) -> Generator[Vendor]:
-        """Make the call in this block; then the key is free for another."""
-        try:
-            yield self.vendor
-        finally:
-            self.services.lines.give_back(key_of(self.vendor))
+
+class Held:
+    """Room for one call with a vendor's key: a block in which it is made.
+
+    After the block the key is free for another call, and so is the call's number of the day if it was not accepted.
+
+    Args:
+        vendor: the client.
+        services: the bundle of services.
+        spent: number of the call; None without a cap.
+    """
+
+    def __init__(self, vendor: Vendor, services: Services, spent: Spent | None) -> None:
+        self.vendor = vendor
+        self._services = services
+        self._spent = spent
+        self._sent = False
+
+    def __enter__(self) -> Vendor:
+        return self.vendor
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._services.lines.give_back(key_of(self.vendor))
+        if self._spent is not None and not self._sent:
+            self._services.spend.give_back(self._spent)
+
+    def sent(self) -> None:
+        """Record that the call is about to be sent: from now on it may be paid."""
+        self._sent = True
+
+    def not_accepted(self) -> None:
+        """Record that the vendor did not accept the call: nothing is paid."""
+        self._sent = False
 
 
 def _rest_of(error: VendorFull | VendorDown, waiter: Waiter, services: Services) -> float:
@@ -59,7 +93,7 @@ def _rest_of(error: VendorFull | VendorDown, waiter: Waiter, services: Services)
     return max(error.retry_after or 0.0, alone)
 
 
-async def find_room(name: str, waiter: Waiter, services: Services) -> Held | Full:
+async def find_room(name: str, waiter: Waiter, services: Services) -> Held | Full | Capped:
     """Find a key that may make a call now.
 
     Args:
@@ -70,11 +104,14 @@ async def find_room(name: str, waiter: Waiter, services: Services) -> Held | Ful
     Raises:
         services.errors.VendorMissing: no key of the vendor is here that may make calls.
         services.errors.VendorDown: no key had room, and the last one that was asked gave no usable answer.
+        services.errors.ObjectsDown: it is not known whether the day's calls are made.
     """
     vendor_of(name, services.vendors)
     keys, lines = services.vendors.keys(name), services.lines
     if not keys:
         raise VendorMissing(f"every key of {name!r} is draining: none may make a new call")
+    if services.spend.is_over(name, services.policy.daily_calls.get(name), services.ledger.now()):
+        return _capped(name, services)
     if ahead := lines.ahead(name, waiter, services.ledger.now()):
         return Full(_wait(name, waiter, services, ahead=ahead))
     tried: dict[VendorKey, VendorFull | VendorDown] = {}
@@ -83,10 +120,34 @@ async def find_room(name: str, waiter: Waiter, services: Services) -> Held | Ful
         error = await _ask(key, services)
         if error is None:
             lines.had_room(name, waiter)
-            return Held(vendor_of(name, services.vendors, key.label), services)
+            return await _within_cap(key, services)
         tried[key] = error
         _rest(key, _rest_of(error, waiter, services), services)
     return _none(name, waiter, keys, tried, services)
+
+
+async def _within_cap(key: VendorKey, services: Services) -> Held | Capped:
+    """Take a number of the day for a call with a key that has room, and give the key back if there is none."""
+    cap, spent = services.policy.daily_calls.get(key.vendor), None
+    granted = False
+    try:
+        if cap is not None:
+            spent = await services.spend.take(key.vendor, cap, services.ledger.now(), services.ledger)
+        granted = cap is None or spent is not None
+    finally:
+        if not granted:
+            services.lines.give_back(key)
+    return (
+        Held(vendor_of(key.vendor, services.vendors, key.label), services, spent)
+        if granted
+        else _capped(key.vendor, services)
+    )
+
+
+def _capped(name: str, services: Services) -> Capped:
+    log.error(Event.VENDOR_CAPPED, vendor=name)
+    metrics.count(Metric.VENDOR_CAPPED, vendor=name)
+    return Capped(min(_CAP_AGAIN_S, until_tomorrow(services.ledger.now())))
 
 
 def full_at_create(key: VendorKey, error: VendorFull, waiter: Waiter, services: Services) -> Full:

@@ -99,7 +99,7 @@ class Ledger:
         self.nonce = nonce
         self._clock = clock
         self._skew = 0.0
-        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self.rng = rng or random.Random()  # noqa: S311 - jitter
 
     def now(self) -> float:
         """Return the store's time, from this machine's clock and the last answer."""
@@ -133,7 +133,7 @@ class Ledger:
         Raises:
             services.errors.ObjectsDown: it did not answer.
         """
-        await repeated(self._try_ask_time, self._rng)
+        await repeated(self._try_ask_time, self.rng)
         return self.now()
 
     async def _try_ask_time(self) -> None:
@@ -160,7 +160,7 @@ class Ledger:
         nonce = self.nonce()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
         # The nonce makes a repeat harmless: what an earlier try has stored is read back as ours.
-        return await repeated(lambda: self._try_write(key, body, record, nonce), self._rng)
+        return await repeated(lambda: self._try_write(key, body, record, nonce), self.rng)
 
     async def _try_write(self, key: str, body: bytes, record: R, nonce: str) -> Stored[R]:
         asked = self._clock()
@@ -182,7 +182,7 @@ class Ledger:
         key = record_key(run, name.text)
         if (known := self.cache.get(key)) is not None:
             return known
-        stored = await repeated(lambda: self._read_key(key, name.kind, ""), self._rng)
+        stored = await repeated(lambda: self._read_key(key, name.kind, ""), self.rng)
         if stored is not None:
             self._keep(key, stored)
         return stored
@@ -193,7 +193,7 @@ class Ledger:
 
     async def read_key(self, key: str, kind: type[R]) -> Stored[R] | None:
         """Return a record outside a run's folder; None without one. See `read`."""
-        return await repeated(lambda: self._read_key(key, kind, ""), self._rng)
+        return await repeated(lambda: self._read_key(key, kind, ""), self.rng)
 
     async def verdict(self, run: RunId) -> Verdict | None:
         """Return the run's verdict, if there is one."""
@@ -401,7 +401,7 @@ class Ledger:
 
     async def _walk(self, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
         asked = self._clock()
-        async for page in pages(self.objects, prefix, self._rng, after=after):
+        async for page in pages(self.objects, prefix, self.rng, after=after):
             self.learn(page.date, asked)
             for item in page.items:
                 yield item

@@ -333,4 +333,4 @@ def test_the_lifecycles_are_taken_and_fit_the_keys(tmp_path: Path) -> None:
     assert {prefix for prefix in days if prefix} == {INPUT_PREFIX, "staging/"}
     kept = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in LEDGER_LIFECYCLE["Rule"]}
     assert kept.pop("") > 30
-    assert set(kept) == {status_key(""), "cache/"}
+    assert set(kept) == {status_key(""), "cache/", "spend/"}

@@ -82,6 +82,8 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "RUNNINGHUB_DRAINING": ({"RUNNINGHUB_DRAINING": "a-label-of-no-key"},),
     "ARK_API_KEYS": ({"ARK_API_KEYS": "a key without a label"},),
     "ARK_DRAINING": ({"ARK_DRAINING": "a-label-of-no-key"},),
+    "ARK_DAILY_CALLS": ({"ARK_DAILY_CALLS": "many"},),
+    "RUNNINGHUB_DAILY_CALLS": ({"RUNNINGHUB_DAILY_CALLS": "-1"},),
     "ARK_LIMIT": ({"ARK_LIMIT": "-1"},),
     "RUNNINGHUB_LIMIT": ({"RUNNINGHUB_LIMIT": "-1"},),
     "VENDOR_PROCESSES": ({"VENDOR_PROCESSES": "0"},),

@@ -22,6 +22,7 @@ from services.errors import BackendDown, CreateUnknown, UploadFailed, VendorFull
 from services.objects.port import Source
 from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.port import Created, Find, JobFile, JobRequest, JobState, JobStatus, Results
+from services.vendors.usage import Usage
 from tests.engine.fault_injector import FaultInjector
 from tests.engine.virtual import wall
 from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
@@ -99,6 +100,8 @@ class ScriptedVendor:
         """So many times more there is no room."""
         self.shows = True
         """It shows which call a job was made for."""
+        self.usage = Usage()
+        """Usage of a job that ended well."""
         self.forgets = False
         """It knows no job any more."""
 
@@ -179,7 +182,7 @@ class ScriptedVendor:
             return JobStatus(JobState.FAILED, code=plan.code, reason="scripted")
         count = self._count if plan.files is None else plan.files
         urls = (f"https://{FILES_HOST}/{job.id}/{n}.{plan.type}" for n in range(1, count + 1))
-        return JobStatus(JobState.SUCCESS, tuple(JobFile(url, plan.type) for url in urls))
+        return JobStatus(JobState.SUCCESS, tuple(JobFile(url, plan.type) for url in urls), usage=self.usage)
 
 
 class InstantVendor:
