@@ -209,7 +209,7 @@ def test_a_failed_job_goes_to_the_dead_letters_in_the_same_trace() -> None:
     assert kept.above(kept.one("callback"))[:3] == ["callback", "consume dead", "consume poll"]
     assert kept.total(Metric.DEAD_LETTERS, stage="poll", reason="vendor") == 1
     assert kept.total(Metric.VERDICTS, status="failed") == 1
-    assert kept.total(Metric.MESSAGES_DONE, stage="dead", outcome="reject") == 1
+    assert kept.total(Metric.MESSAGES_DONE, stage="dead", outcome="fail") == 1
 
 
 def test_attempts_and_errors_are_told() -> None:
