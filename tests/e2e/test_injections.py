@@ -60,6 +60,8 @@ def test_a_chat_model_that_is_away_costs_the_model_and_not_the_task(tmp_path: Pa
     assert report["quota"] == {"charged": 1, "refunded": 0}
     (task,) = report["tasks"]
     assert (task["status"], task["error"], len(task["callbacks"])) == ("success", None, 1)
+    assert task["degraded"] == ["prompt_template"]
+    assert task["text"]
 
 
 @pytest.mark.parametrize(
