@@ -18,6 +18,7 @@ from recipes.model_pose12 import MODEL_POSE12, ModelPose12Params
 from recipes.prompt import Prompt, Question
 from recipes.recipe import Recipe
 from services.errors import AnswerUnfit, AuditDown, ObjectsDown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from tasks.ledger.records import Accepted, Cleaned
 from tests.engine.fault_injector import dies, raises, waits
 from tests.engine.harness import Harness
 
@@ -149,6 +150,25 @@ async def test_another_question_is_no_hit(change: str, harness: Harness) -> None
     await harness.drain()
     await harness.promise(run, "success")
     assert len(harness.chat.asked) == 2
+
+
+async def test_a_replay_asks_again_and_its_text_is_kept_instead(harness: Harness) -> None:
+    run = await harness.order(params={"prompt": "海滩"})
+    await harness.drain()
+    accepted = await harness.ledger.accepted(run)
+    cleaned = await harness.ledger.read(run, Cleaned.at())
+    assert accepted is not None
+    assert cleaned is not None
+    replay = msgspec.structs.replace(run, run=1)
+    deadline = harness.now() + 1000.0
+    await harness.ledger.write(replay, Accepted.at(), msgspec.structs.replace(accepted, deadline=deadline))
+    await harness.ledger.write(replay, Cleaned.at(), cleaned.record)
+    await harness.say(replay, Stage.PROMPT, PromptBody())
+    await harness.run(*await harness.until("prompt"))
+    assert (await prompted(harness, replay))["text"] == "提示词2"
+    (item,) = (await harness.ledger.objects.list("cache/prompt/")).items
+    kept = await harness.ledger.objects.get(item.key)
+    assert msgspec.json.decode(kept.body) == {"text": "提示词2", "model": "hy4"}
 
 
 async def test_neither_template_nor_blocked_text_is_kept(harness: Harness) -> None:

@@ -212,6 +212,20 @@ def test_a_failed_job_goes_to_the_dead_letters_in_the_same_trace() -> None:
     assert kept.total(Metric.MESSAGES_DONE, stage="dead", outcome="fail") == 1
 
 
+def test_a_text_is_counted_by_its_source_and_its_cache_by_hits() -> None:
+    async def story(harness: TelemetryHarness) -> None:
+        for _ in range(3):
+            await buy(harness, "ai_image_prompt")
+
+    kept = play(story)
+    found = {
+        outcome: kept.total(Metric.PROMPT_CACHE, kind="ai_image_prompt", outcome=outcome) for outcome in ("hit", "miss")
+    }
+    assert found == {"hit": 2, "miss": 1}
+    sources = {source: kept.total(Metric.PROMPTS, source=source) for source in ("model", "cache", "template")}
+    assert sources == {"model": 1, "cache": 2, "template": 0}
+
+
 def test_attempts_and_errors_are_told() -> None:
     async def story(harness: TelemetryHarness) -> None:
         harness.injector.strike("files.get", raises(ResultUnusable("HTTP 400")))

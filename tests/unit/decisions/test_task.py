@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.engine.follow_up import LATE_FLOOR, follow
-from consumers.engine.limits import LIMITS, MARK_EVERY, PREPARE_LIMIT_S, SETTLE_LIMIT_S, is_marked, limit_of
+from consumers.engine.limits import (
+    LIMITS,
+    MARK_EVERY,
+    PREPARE_LIMIT_S,
+    PROMPT_MARGIN_S,
+    SETTLE_LIMIT_S,
+    is_marked,
+    limit_of,
+)
 from consumers.engine.retry import JITTER
 from messages.bodies import Audit, Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Prompt, Reason, Stage, Wake
 from messages.codec import SCHEMA, Header, Priority, decode, encode
@@ -21,6 +29,7 @@ from messages.errors import Outage, Permanent
 from messages.keys import RunId
 from recipes.basic_clean import BASIC_CLEAN, BasicCleanParams
 from recipes.model_pose12 import MODEL_POSE12
+from recipes.photography import PHOTOGRAPHY
 from recipes.recipe import Recipe
 from services.objects.memory import MemoryObjects
 from services.vendors.registry import Vendors
@@ -147,10 +156,11 @@ def test_every_stage_has_a_limit(stage: Stage) -> None:
     assert limit_of(stage, None) == LIMITS[stage] > 0
 
 
-def test_a_recipe_says_how_long_create_and_collect_may_take() -> None:
+def test_a_recipe_says_how_long_prompt_create_and_collect_may_take() -> None:
     slow = msgspec.structs.replace(MODEL_POSE12, create_limit_s=700.0, collect_limit_s=601.0)
     assert limit_of(Stage.GENERATE, slow) == PREPARE_LIMIT_S + 700.0 + SETTLE_LIMIT_S
     assert limit_of(Stage.COLLECT, slow) == 601.0
+    assert limit_of(Stage.PROMPT, PHOTOGRAPHY) == 60.0 + PROMPT_MARGIN_S
     assert {limit_of(stage, slow) for stage in (Stage.CLEAN, Stage.POLL, Stage.NOTIFY)} == {60.0, 15.0, 30.0}
 
 
