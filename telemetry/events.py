@@ -138,7 +138,10 @@ class Event(StrEnum):
         "a vendor refuses what only a person can mend: its key, our funds, a spend cap, a model: an alarm",
     )
     PROMPT_WRITTEN = "prompt.written", "a run's text was stored, by the model, the cache or the template (`source`)"
-    PROMPT_TEMPLATE = "prompt.template_used", "the chat model gave no text (`error`), so the recipe's template is taken"
+    PROMPT_TEMPLATE_USED = (
+        "prompt.template_used",
+        "the chat model gave no text (`error`), so the recipe's template is taken",
+    )
     PROMPT_STUCK = "prompt.stuck", "even a recipe's template gives no text, which is tried until the deadline: an alarm"
     VENDOR_CAPPED = "vendor.capped", "the paid calls that one day allows are made; tasks wait for the next: an alarm"
     VENDOR_MISSING = "vendor.missing", "a kind's vendor is not configured on this machine; its tasks wait: an alarm"

@@ -91,7 +91,7 @@ async def _write(
 
 
 async def _template(recipe: Prompt, task: Task, why: ScfWorkersError, services: Services) -> Stored[Prompted]:
-    log.warning(Event.PROMPT_TEMPLATE, error=why, vendor=recipe.vendor)
+    log.warning(Event.PROMPT_TEMPLATE_USED, error=why, vendor=recipe.vendor)
     text = recipe.template(task.params)
     await _audit(text, task, services)
     return await _store(Prompted(text, "template"), task, services)

@@ -19,7 +19,9 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "JWT_SECRET": "plantedTokens/b2Xc8+Vn4Lq6Wt0Zr5Pj==",
     "WEBHOOK_SECRET": "plantedWebhook/e7Yh4+Tb1Kx9Md3Sf6Qg==",
     "RUNNINGHUB_API_KEY": "c0ffee11plantedrunninghub22decade33",
+    "RUNNINGHUB_API_KEYS": "second=c0ffee33plantedrunninghub44decade55",
     "ARK_API_KEY": "plantedArk7-c0ffee-44be-9d11-e0f1a2b3c4d5",
+    "ARK_API_KEYS": "second=plantedArk8-c0ffee-55cf-8e22-f1a2b3c4d5e6",
     "TOKENHUB_API_KEY": "sk-plantedTokenHub77c0ffee55decade99",
     "MESSAGE_KEYS": "k1:*:plantedMessageKey/q8Hs5+Vd2Jn7Zc4Wb9Ey==",
     "BROKER_TOKEN": "eyJplantedBroker.eyJplantedClaims.plantedBrokerSeal6Vw",
@@ -59,6 +61,8 @@ class Plants:
         for name in {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES"} & values.keys():
             self.values[f"the value in {name}"] = values[name].partition("=")[2].rpartition(" ")[2]
 
+        for name in {"RUNNINGHUB_API_KEYS", "ARK_API_KEYS"} & values.keys():
+            self.values[f"the key in {name}"] = values[name].partition("=")[2]
         if "MESSAGE_KEYS" in values:
             self.values["the key in MESSAGE_KEYS"] = values["MESSAGE_KEYS"].rpartition(":")[2]
 

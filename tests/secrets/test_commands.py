@@ -84,6 +84,7 @@ def environment(folder: Path, url: str, **changes: str) -> dict[str, str]:
         "WEBHOOK_URL": url,
         "RUNNINGHUB_URL": url,
         "RUNNINGHUB_WORKFLOWS": str(folder),
+        "ARK_URL": url,
         "TOKENHUB_URL": url,
         "TOKENHUB_MODEL": "hy4",
         "LOG_LEVEL": "DEBUG",
