@@ -160,3 +160,10 @@ async def test_a_size_that_the_model_refuses_is_never_sent(harness: Harness, ark
     harness.vendors["ark"]._model = "doubao-seedream-4-5-251128"  # type: ignore[attr-defined]
     await ends(ark, "failed", Code.BAD_PARAMETERS)
     assert ark.counts == (0, 0)
+
+
+async def test_more_pictures_than_asked_for_are_a_bad_slot(harness: Harness, ark: ArkSetup) -> None:
+    ark.arm("more")
+    verdict = await ends(ark, "success")
+    assert (len(verdict.manifest), verdict.degraded) == (3, ("fewer_results",))
+    assert ark.counts == (4, 5)
