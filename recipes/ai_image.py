@@ -77,6 +77,6 @@ AI_IMAGE: Final = Recipe(
     finish=_finish,
     result="image_{:02d}.{}",
     expected_s=40.0,
-    create_limit_s=120.0,
+    create_limit_s=180.0,
 )
 """The recipe."""

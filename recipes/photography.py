@@ -96,6 +96,6 @@ PHOTOGRAPHY: Final = Recipe(
     finish=_finish,
     result="photo_{:02d}.{}",
     expected_s=40.0,
-    create_limit_s=120.0,
+    create_limit_s=180.0,
 )
 """The recipe."""
