@@ -19,6 +19,7 @@ from sandbox.backend.app import create_app as backend_app
 from sandbox.cos.app import create_app as cos_app
 from sandbox.cos.events import CommandSink, CosEvent, Sink, UrlSink
 from sandbox.gateway import create_app as gateway_app
+from sandbox.photo_host import create_app as photo_host_app
 from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import KeyLimits
 from sandbox.server import Server
@@ -103,6 +104,7 @@ class Sandbox:
                 duration_s=duration_s,
             )
         )
+        self._photos = Server(photo_host_app())
         self._ark = Server(
             ark_app(api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s)
         )
@@ -164,7 +166,7 @@ class Sandbox:
 
     @property
     def _servers(self) -> tuple[Server, ...]:
-        return (self._cos, self._runninghub, self._ark, self._tokenhub, self._gateway, self._backend)
+        return (self._cos, self._runninghub, self._ark, self._tokenhub, self._gateway, self._backend, self._photos)
 
     @staticmethod
     def _ask(server: Server, path: str) -> dict[str, Any]:
@@ -204,7 +206,8 @@ class Sandbox:
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
             "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port},127.0.0.1:{self._ark.port}",
-            "SOURCE_PRIVATE_HOSTS": f"127.0.0.1:{self._cos.port}",
+            "SOURCE_PRIVATE_HOSTS": f"127.0.0.1:{self._photos.port},127.0.0.1:{self._cos.port}",
+            "PHOTOS_URL": self._photos.url,
             **self._settings,
         }
 

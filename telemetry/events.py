@@ -189,6 +189,7 @@ class Event(StrEnum):
     TELEMETRY_OFF = "telemetry.off", "a collector is configured but cannot be used from here; the work goes on"
     TELEMETRY_LOST = "telemetry.lost", "spans that could not be sent in time were dropped; the work goes on"
 
+    API_STARTED = "api.started", "the API answers requests"
     API_ANSWERED = "api.answered", "the API answered a request; `status` and `took` say how"
     API_SOLD = "api.sold", "the backend sold a task to a user of the API, and its task.json is stored"
     API_ACCEPT_LATE = (

@@ -21,6 +21,7 @@ from messages.codes import Code
 from messages.keys import (
     INPUT_EXTENSIONS,
     INPUT_PREFIX,
+    SOURCE_PREFIX,
     InputKey,
     RunId,
     dead_key,
@@ -58,7 +59,7 @@ from transport.sqlite import SqliteOptions
 PAGE: Final = "docs/how-to/deploy-on-scf.md"
 TEXT: Final = text_of(PAGE)
 JSON: Final = [json.loads(block.text) for block in blocks_of(PAGE) if block.language == "json"]
-LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, TRIGGER, UPLOADER, SEVERAL = JSON
+LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, TRIGGER, UPLOADER, SEVERAL = JSON
 (HCL,) = (block.text for block in blocks_of(PAGE) if block.language == "hcl")
 
 
@@ -155,12 +156,13 @@ def test_no_role_can_write_an_input_or_delete_a_record() -> None:
     for role in (TRIGGER_ROLE, SWEEP_ROLE, ROLE):
         for operation in ("put", "delete", "copy"):
             assert not allows([role], Used(DATA, operation, "input/u-1/t-1/original.jpg"))
+    for role in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE):
         for key in ("ledger/u-1/t-1/0-0/verdict", "index/u-1/0-t-1", "dead/2026-11-25/f/i"):
             assert not allows([role, BESIDES], Used(LEDGER, "delete", key))
 
 
 def test_every_right_is_named_and_bound_to_one_of_the_two_buckets() -> None:
-    for policy in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, BESIDES, UPLOADER, SEVERAL):
+    for policy in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, UPLOADER, SEVERAL):
         assert policy["version"] == "2.0"
         for statement in policy["statement"]:
             assert not [action for action in statement["action"] if "*" in action]
@@ -330,7 +332,7 @@ def test_the_lifecycles_are_taken_and_fit_the_keys(tmp_path: Path) -> None:
         stop(standin)
     days = {rule["Filter"]["Prefix"]: rule.get("Expiration", {}).get("Days") for rule in LIFECYCLE["Rule"]}
     assert days["staging/"] * 86400 > max(recipe.deadline_s for recipe in RECIPES.values()) + 3 * 86400
-    assert {prefix for prefix in days if prefix} == {INPUT_PREFIX, "staging/"}
+    assert {prefix for prefix in days if prefix} == {INPUT_PREFIX, SOURCE_PREFIX, "staging/"}
     kept = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in LEDGER_LIFECYCLE["Rule"]}
     assert kept.pop("") > 30
     assert set(kept) == {status_key(""), "cache/", "spend/"}

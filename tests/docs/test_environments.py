@@ -21,6 +21,7 @@ OPENERS: Final[Mapping[str, Opener[Any]]] = {
     "producer.webhook": wiring.open_webhook,
     "producer.cos_trigger": wiring.open_trigger,
     "producer.sweep": wiring.open_sweep,
+    "producer.api.http.function": wiring.open_api,
     "consumers.runners.drain": wiring.open_services,
     "consumers.runners.push": wiring.open_services,
 }

@@ -34,7 +34,7 @@ from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
 from tests.engine.virtual import VirtualLoop
 
 HELD: Final = {
-    ("docs/backend.md", "json"): 7,
+    ("docs/backend.md", "json"): 10,
     ("docs/backend.md", "python"): 1,
     ("docs/backend.md", "js"): 1,
     ("docs/configuration.md", "json"): 2,
@@ -42,13 +42,15 @@ HELD: Final = {
     ("docs/how-to/rotate-message-keys.md", "text"): 3,
     ("docs/how-to/add-a-recipe.md", "python"): 2,
     ("docs/how-to/add-a-recipe.md", "text"): 1,
-    ("docs/how-to/deploy-on-scf.md", "json"): 9,
+    ("docs/how-to/deploy-on-scf.md", "json"): 10,
     ("docs/how-to/deploy-on-scf.md", "hcl"): 1,
     ("docs/how-to/deploy-on-scf.md", "mermaid"): 1,
     ("docs/how-to/run-the-workers.md", "json"): 4,
     ("docs/how-to/run-the-workers.md", "hcl"): 1,
     ("docs/how-to/simulate-a-deployment.md", "text"): 1,
     ("docs/how-to/replay-dead-letters.md", "text"): 5,
+    ("docs/how-to/use-the-api.md", "json"): 2,
+    ("docs/how-to/use-the-api.md", "text"): 1,
     ("docs/telemetry.md", "text"): 1,
     ("docs/telemetry.md", "sh"): 1,
     ("docs/architecture.md", "mermaid"): 3,
@@ -74,13 +76,15 @@ _VARIABLES_OF_OTHERS: Final = frozenset(
         "TENCENTCLOUD_SECRETKEY",
         "TENCENTCLOUD_SESSIONTOKEN",
         "CLOCK_BOOTTIME",
+        "PHOTOS_URL",
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_COMPRESSION",
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     }
 )
-"""A form, a clock of Linux, and what image, Makefile, test suite, platform and OpenTelemetry's own libraries read.
+"""A form, a clock of Linux, the sandbox's web server, and what image, Makefile, test suite, platform and OpenTelemetry's
+own libraries read.
 Variables of the tests' and the demo's broker begin with `PULSAR_`."""
 
 

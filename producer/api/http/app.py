@@ -80,6 +80,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Api]], cors_orig
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with opened() as api:
             app.state.api = api
+            log.info(Event.API_STARTED)
             yield
             api.watch.close()
             await api.background.finish(_FINISH_S)
