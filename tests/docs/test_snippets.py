@@ -83,9 +83,8 @@ _VARIABLES_OF_OTHERS: Final = frozenset(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     }
 )
-"""A form, a clock of Linux, the sandbox's web server, and what image, Makefile, test suite, platform and OpenTelemetry's
-own libraries read.
-Variables of the tests' and the demo's broker begin with `PULSAR_`."""
+"""A form, a clock of Linux, the sandbox's web server, and what image, Makefile, test suite, platform and libraries of
+OpenTelemetry read. Variables of the tests' and the demo's broker begin with `PULSAR_`."""
 
 
 def _block(page: str, language: str, number: int = 0) -> str:
