@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from bench.figures import Figure
 from bench.full_vendor import wait_for_a_full_vendor
+from bench.two_vendors import beside_a_full_vendor
 from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
 from consumers.runners.pump import Pump
 from messages.bodies import Clean, Stage
@@ -29,6 +30,7 @@ _AT_ONCE = 8
 _CAP = 6
 _PLACES = {"clean": "objects.process", "generate": "vendor.upload", "collect": "files.get .*/4"}
 _FLOOD = 300
+_HOUR_S = 3600.0
 
 T = TypeVar("T")
 
@@ -167,3 +169,9 @@ def measure() -> Iterator[Figure]:
         waits = wait_for_a_full_vendor(pulsar=pulsar, workers=workers)
         yield Figure.of(f"{name}_late", [waits.late], "")
         yield Figure.of(f"{name}_p99_vs_fifo", [waits.p99_s / waits.fifo_p99_s], "x")
+    for full_s in (0.0, _HOUR_S):
+        name = f"beside_a_vendor_full_for_{full_s:.0f}_s"
+        pace = beside_a_full_vendor(pulsar=True, full_s=full_s)
+        yield Figure.of(f"{name}_median", [pace.median_s], "s")
+        yield Figure.of(f"{name}_longest", [pace.longest_s], "s")
+        yield Figure.of(f"{name}_overtaken", [pace.overtaken], "")

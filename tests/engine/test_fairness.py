@@ -9,6 +9,7 @@ import pytest
 
 from bench.full_vendor import wait_for_a_full_vendor
 from bench.queueing import late_tasks_of_one_user, one_user
+from bench.two_vendors import beside_a_full_vendor
 from tasks.calls.lines import SHORTEST_S
 from tests.engine.harness import Harness
 from tests.engine.test_pump import pumping, seen, until_empty
@@ -108,3 +109,24 @@ async def test_a_run_that_has_waited_for_long_is_asked_for_more_often(harness: H
     assert len(delays) == 40
     assert delays[0] >= 25
     assert delays[-1] <= 1.2 * SHORTEST_S
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pulsar", [False, True])
+def test_a_vendor_full_for_an_hour_slows_no_task_of_another_and_takes_the_oldest_first(
+    pulsar: Any,
+) -> None:
+    alone = beside_a_full_vendor(pulsar=pulsar, full_s=0.0)
+    pace = beside_a_full_vendor(pulsar=pulsar)
+    assert pace.late == alone.late == 0
+    assert pace.median_s <= 1.1 * alone.median_s
+    assert pace.longest_s <= 1.1 * alone.longest_s
+    # Three of eighty may ask at about the same time.
+    assert pace.overtaken <= 5
+
+
+def test_a_vendor_that_is_full_for_a_while_slows_no_task_of_another() -> None:
+    alone, pace = (beside_a_full_vendor(pulsar=True, full_s=full_s, span=600.0) for full_s in (0.0, 600.0))
+    assert pace.late == alone.late == 0
+    assert pace.longest_s <= 1.1 * alone.longest_s
+    assert pace.overtaken <= 5
