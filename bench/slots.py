@@ -29,7 +29,7 @@ _KIND: Final = "model_pose12"
 _RECIPE: Final = msgspec.structs.replace(
     PHOTOGRAPHY, kind=_KIND, inputs=("photo",), most_inputs=1, prompt=None, vendor="runninghub", finish=None
 )
-"""The kind `photography` without its prompt and watermark, sold under the name of the harness's own kind and paid at its vendor."""
+"""The kind `photography` without prompt and watermark, under the name of the harness's own kind and for its vendor."""
 
 
 async def _one(count: int, seed: int) -> float:
