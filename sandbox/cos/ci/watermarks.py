@@ -1,8 +1,8 @@
 """Text watermarks of CI: parser and drawing.
 
 Source: Tencent CI, "Text watermark" (document 436/36374). A field that is not in `_FIELDS`, or occurs twice, is
-refused; so are texts and colours that are not URL-safe base64. Points count as pixels. The font has the letters that
-this repository uses; any other one is drawn as a box.
+refused; so are texts and colours that are not URL-safe base64. Points count as pixels. The font has the common Chinese
+letters; any other one is drawn as a box.
 """
 
 from __future__ import annotations
