@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from recipes.fashion import Wish, ask_for_prompt, own_words, plain_prompt
-from recipes.picture_options import ModelConfig, PictureOptions, check_size, plan_of, values_of
-from recipes.picture_rules import FIT_FOR_VENDOR
 from recipes.prompt import Prompt, Question
 from recipes.recipe import Params, Plan, Recipe
+from recipes.shared.fashion import Wish, ask_for_prompt, own_words, plain_prompt
+from recipes.shared.picture_options import ModelConfig, PictureOptions, check_size, plan_of, values_of
+from recipes.shared.picture_rules import FIT_FOR_VENDOR
 
 __all__ = ["AI_IMAGE", "AiImageParams"]
 

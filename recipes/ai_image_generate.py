@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from recipes.picture_options import ModelConfig, PictureOptions, check_size, plan_of, values_of
 from recipes.recipe import Params, Plan, Recipe
+from recipes.shared.picture_options import ModelConfig, PictureOptions, check_size, plan_of, values_of
 
 __all__ = ["AI_IMAGE_GENERATE", "AiImageGenerateParams"]
 

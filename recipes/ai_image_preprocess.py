@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from recipes.picture_rules import Position, pipeline, saved_as, watermark_step
 from recipes.recipe import Params, Plan, Recipe
+from recipes.shared.picture_rules import Position, pipeline, saved_as, watermark_step
 
 __all__ = ["AI_IMAGE_PREPROCESS", "AiImagePreprocessParams", "Crop", "PreprocessOptions", "Resize", "Watermark"]
 

@@ -7,12 +7,12 @@ from typing import Annotated, Final
 
 import msgspec
 
-from recipes.fashion import ask_for_prompt, own_words, plain_prompt
-from recipes.picture_rules import FIT_FOR_VENDOR, WatermarkText, finished
 from recipes.prompt import Prompt, Question
 from recipes.recipe import Params, Plan, Recipe
-from recipes.scenes import SCENES
-from recipes.seedream import short_side, size_of
+from recipes.shared.fashion import ask_for_prompt, own_words, plain_prompt
+from recipes.shared.picture_rules import FIT_FOR_VENDOR, WatermarkText, finished
+from recipes.shared.scenes import SCENES
+from recipes.shared.seedream import short_side, size_of
 
 __all__ = ["PHOTOGRAPHY", "PhotographyParams"]
 

@@ -27,7 +27,7 @@ from services.objects.port import Objects
 from tasks.ledger.ledger import Ledger
 from tasks.view import View, read_view, view_of
 
-__all__ = ["Client", "OutsideFolder", "Sold", "inside", "open_client"]
+__all__ = ["BEFORE_WORK", "Client", "OutsideFolder", "Sold", "inside", "open_client"]
 
 R = TypeVar("R")
 
@@ -42,6 +42,9 @@ _PROGRESS: Final[Mapping[Stage | None, str]] = {
     Stage.NOTIFY: "verdict written",
 }
 """Stage of a run -> its progress as text."""
+
+BEFORE_WORK: Final = frozenset({"uploaded", _PROGRESS[Stage.CLEAN]})
+"""Progress of a task on which neither vendor nor chat model works yet."""
 
 
 class Sold(msgspec.Struct, frozen=True):

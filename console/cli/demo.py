@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from console.cli.broker import variables_for_demo
-from console.cli.client import Client, Sold, inside, open_client
+from console.cli.client import BEFORE_WORK, Client, Sold, inside, open_client
 from console.cli.injections import Injected
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
@@ -29,8 +29,6 @@ _WORKERS: Final = 2
 _UPLOADS_AT_ONCE: Final = 4
 _POLL_EVERY_S: Final = 0.25
 _VENDOR_S: Final = 2.0
-_BEFORE_WORK: Final = frozenset({"uploaded", "accepted"})
-"""Progress of a task on which no vendor works yet."""
 _USER: Final = "u-1024"
 
 
@@ -178,7 +176,7 @@ class _Demo:
         while (status := await client.status(sold)) == "pending":
             self._check_workers()
             progress = await client.progress(sold)
-            if progress not in _BEFORE_WORK:
+            if progress not in BEFORE_WORK:
                 self._at_work.set()
             self._shown.update(number, f"{sold.task_id}  {progress}", done=False)
             await asyncio.sleep(_POLL_EVERY_S)

@@ -15,7 +15,12 @@ PAGES: Final = (
 )
 """In the order in which a reader meets them."""
 
-WALKS: Final = ("docs/how-to/replay-dead-letters.md", "docs/how-to/use-the-api.md")
+WALKS: Final = (
+    "docs/how-to/add-a-recipe.md",
+    "docs/how-to/add-a-vendor.md",
+    "docs/how-to/replay-dead-letters.md",
+    "docs/how-to/use-the-api.md",
+)
 """Pages whose commands are done one after another, each page by a test of its own."""
 
 _FENCE: Final = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

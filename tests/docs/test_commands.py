@@ -22,10 +22,9 @@ from typing import Final
 
 import pytest
 import yaml
-from PIL import Image
 
 from console.cli.injections import INJECTIONS
-from tests.docs.pages import PAGES, ROOT, WALKS, blocks_of, commands_of, inline_of
+from tests.docs.pages import PAGES, ROOT, WALKS, commands_of, inline_of
 from tests.support.patience import PATIENCE_S
 
 BY_CI: Final = "CI runs it"
@@ -216,37 +215,9 @@ def test_every_other_command_works(reader: Reader) -> None:
     for command in commands():
         if command in {*ELSEWHERE, *ON_PULSAR, *WITHOUT_WORKERS}:
             continue
-        if "poster_square" in command:
-            add_a_recipe(reader, command)
-        else:
-            reader.do(command)
+        reader.do(command)
     reader.stop("scf-workers work")
     for command in WITHOUT_WORKERS:
         reader.do(SUBMIT_AND_LEAVE)
         reader.do(command)
     assert set(commands()) == {*reader.ran, *ELSEWHERE, *ON_PULSAR} - {SUBMIT_AND_LEAVE}
-
-
-def add_a_recipe(reader: Reader, command: str) -> None:
-    """Do what docs/how-to/add-a-recipe.md says, in a copy of the project, then give its command."""
-    folder = reader.folder / "project"
-    folder.mkdir()
-    (folder / ".venv").symlink_to(reader.folder / ".venv")
-    for part in ROOT.iterdir():
-        if part.name == "recipes":
-            shutil.copytree(part, folder / part.name)
-        elif (part / "__init__.py").exists():
-            (folder / part.name).symlink_to(part)
-    blocks = [block.text for block in blocks_of("docs/how-to/add-a-recipe.md") if block.language != "console"]
-    module, imported, row = blocks[0], blocks[1].strip(), blocks[2].rstrip()
-    (folder / "recipes/poster_square.py").write_text(module, encoding="utf-8")
-    table = folder / "recipes/table.py"
-    known = table.read_text(encoding="utf-8")
-    if imported not in known:  # else this is a copy in which the page was followed already
-        changed = known.replace("\n)\n\nRECIPES", f"\n{row}\n)\n\nRECIPES", 1)
-        assert changed != known
-        table.write_text(changed.replace("\nfrom recipes.recipe", f"\n{imported}\nfrom recipes.recipe", 1), "utf-8")
-    reader.do(command, folder, PYTHONPATH=str(folder))
-    (poster,) = folder.glob("out/*/poster_01.webp")
-    with Image.open(poster) as picture:
-        assert (picture.format, picture.size) == ("WEBP", (256, 256))

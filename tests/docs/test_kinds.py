@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from recipes.recipe import Params, Recipe, parse_params, sale_of
-from recipes.seedream import DEFAULT_MODEL, MODELS
+from recipes.shared.seedream import DEFAULT_MODEL, MODELS
 from recipes.table import RECIPES
 
 ROOT: Final = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def results(recipe: Recipe) -> str:
     counts = {"photography": "`count`", "ai_image": "`options.n`", "ai_image_generate": "`options.n`"}
     four = {"count": 4} if recipe.kind == "photography" else {"options": {"n": 4}}
     if recipe.kind not in counts:
-        return f"{recipe.count} pictures, all of them"
+        return f"{recipe.count} pictures, all of them" if recipe.count > 1 else "1 picture"
     sale = sale_of(recipe, parse_params(recipe, {**recipe.example, **four}), recipe.deadline_s)
     assert sale.slots == 4
     return f"{counts[recipe.kind]} pictures, " + ("all of them" if sale.enough == 4 else "half of them at least")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from recipes.seedream import MODELS as RECIPES_MODELS
+from recipes.shared.seedream import MODELS as RECIPES_MODELS
 from services.vendors.ark.client import RESULT_HOSTS as ARK_HOSTS
 from services.vendors.ark.codes import CODES as ARK_CODES
 from services.vendors.ark.models import MODELS, rules_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageFont
 
-from recipes.scenes import SCENES
+from recipes.shared.scenes import SCENES
 from sandbox.contact_sheet import Block, contact_sheet
 
 ROOT = Path(__file__).parents[3]
@@ -62,7 +62,12 @@ def test_a_text_is_written_and_a_failure_has_its_line(tmp_path: Path) -> None:
 def test_the_font_has_every_chinese_letter_of_recipes_and_stand_ins() -> None:
     font = ImageFont.truetype(FONT, 20)
     missing = bytes(font.getmask("\ue000"))
-    files = [*ROOT.glob("recipes/*.[pj]*"), *ROOT.glob("sandbox/**/*.py"), ROOT / "messages/codes.py"]
+    files = [
+        *ROOT.glob("recipes/**/*.py"),
+        *ROOT.glob("recipes/**/*.json"),
+        *ROOT.glob("sandbox/**/*.py"),
+        ROOT / "messages/codes.py",
+    ]
     letters = {letter for path in files for letter in path.read_text(encoding="utf-8") if letter >= "\u4e00"}
     assert len(letters) > 200
     assert not [letter for letter in letters if bytes(font.getmask(letter)) == missing]

@@ -17,10 +17,10 @@ from recipes.ai_image_generate import AI_IMAGE_GENERATE
 from recipes.ai_image_preprocess import AI_IMAGE_PREPROCESS
 from recipes.ai_image_prompt import AI_IMAGE_PROMPT
 from recipes.photography import PHOTOGRAPHY
-from recipes.picture_rules import FIT_FOR_VENDOR
 from recipes.recipe import BadParameters, BadRecipe, Recipe, Sale, parse_params, sale_of
-from recipes.scenes import SCENES, read_scenes
-from recipes.seedream import DEFAULT_MODEL, MODELS, model_of, short_side, size_of
+from recipes.shared.picture_rules import FIT_FOR_VENDOR
+from recipes.shared.scenes import SCENES, read_scenes
+from recipes.shared.seedream import DEFAULT_MODEL, MODELS, model_of, short_side, size_of
 from sandbox.cos.ci.pictures import process
 
 PORTRAIT = Path(__file__).parents[3] / "sandbox/photos/portrait.jpg"

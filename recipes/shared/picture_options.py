@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from recipes.picture_rules import ResultFormat, WatermarkText, finished
 from recipes.recipe import Params, Plan
-from recipes.seedream import model_of, short_side, size_of
+from recipes.shared.picture_rules import ResultFormat, WatermarkText, finished
+from recipes.shared.seedream import model_of, short_side, size_of
 
 __all__ = ["ModelConfig", "PictureOptions", "check_size", "plan_of", "values_of"]
 

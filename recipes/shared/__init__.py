@@ -1,0 +1,1 @@
+"""Parts that several kinds share: rules of the picture service and of models, scenes, words for prompts. Pure."""
