@@ -26,7 +26,6 @@ SUITES = (
     "requests",
     "store_errors",
     "queueing",
-    "slots",
 )
 LATEST = Path(__file__).with_name("latest.json")
 

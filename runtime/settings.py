@@ -65,6 +65,7 @@ _Labels = Annotated[
         pattern=r"^(\s*[a-z0-9][a-z0-9_-]{0,31}\s*(,|\Z))*\Z", description="labels of keys, separated by commas"
     ),
 ]
+_Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,18}\Z", description="a whole number")]
 _Calls = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _PulsarName = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z", description="letters, digits and . _ = : -")
@@ -119,9 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     tencentcloud_region: _Region = "ap-guangzhou"
     """Region of the buckets."""
     tencentcloud_secret_id: Secret = Secret("")
-    """Key id for COS; on SCF the role's `TENCENTCLOUD_SECRETID` is read instead."""
+    """Key id for COS and VOD; on SCF the role's `TENCENTCLOUD_SECRETID` is read instead."""
     tencentcloud_secret_key: Secret = Secret("")
-    """Key for COS; on SCF the role's `TENCENTCLOUD_SECRETKEY` is read instead."""
+    """Key for COS and VOD; on SCF the role's `TENCENTCLOUD_SECRETKEY` is read instead."""
     cos_bucket: _Bucket = ""
     """Bucket of inputs, staging and output, with the appid: `name-1250000000`."""
     ledger_bucket: _Bucket = ""
@@ -194,6 +195,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Put Ark's own watermark on pictures."""
     ark_inputs: Literal["url", "base64"] = "url"
     """Way of the reference pictures to Ark: as presigned URLs, or inside the request (those over 10 MB as URLs)."""
+    vod_url: _Url = "https://vod.tencentcloudapi.com"
+    """Host of Tencent VOD, whose calls are signed with the credentials for COS."""
+    vod_sub_app_id: _Number = ""
+    """Application of VOD that makes pictures; 0: the default one of an account from before 2023-12-25; empty: none."""
+    vod_label: _Label = "main"
+    """Names the account of VOD's calls: another account gets another."""
+    vod_limit: _Calls = 0
+    """Paid calls that VOD allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
+    vod_daily_calls: _Calls = 0
+    """Paid calls of VOD on one day (UTC), of all processes together; 0: no cap."""
+    vod_model: _Model = "WAND-tryon-1.0-flash"
+    """Code of the model of the kinds and tasks that name none; see docs/configuration.md."""
     tokenhub_url: _Url = "https://tokenhub.tencentmaas.com/v1"
     """Base URL of the chat model: TokenHub, or another endpoint with OpenAI's form of chat completions."""
     tokenhub_model: str = ""

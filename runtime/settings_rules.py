@@ -32,6 +32,7 @@ _URLS: Final = (
     "WEBHOOK_URL",
     "RUNNINGHUB_URL",
     "ARK_URL",
+    "VOD_URL",
     "TOKENHUB_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 )

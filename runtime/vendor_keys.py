@@ -95,12 +95,17 @@ def share_of(settings: Settings, vendor: str) -> int | None:
 
 def daily_calls_of(settings: Settings) -> dict[str, int]:
     """Return vendor -> its paid calls of a UTC day; no entry for no cap."""
-    caps = {vendor: getattr(settings, f"{vendor}_daily_calls") for vendor in _vendors(settings)}
+    caps = {vendor: getattr(settings, f"{vendor}_daily_calls") for vendor in _named(settings, "_daily_calls")}
     return {vendor: cap for vendor, cap in caps.items() if cap}
 
 
 def _vendors(settings: Settings) -> tuple[str, ...]:
-    return tuple(name.removesuffix("_api_keys") for name in settings.__struct_fields__ if name.endswith("_api_keys"))
+    return _named(settings, "_api_keys")
+
+
+def _named(settings: Settings, suffix: str) -> tuple[str, ...]:
+    """Return the vendors that have a setting of this name."""
+    return tuple(name.removesuffix(suffix) for name in settings.__struct_fields__ if name.endswith(suffix))
 
 
 def _parsed(vendor: str, text: Secret) -> list[LabelledKey]:

@@ -18,10 +18,12 @@ import msgspec
 from messages.errors import Permanent
 from messages.text import without_bom
 from recipes.recipe import Recipe
+from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.settings import Settings, require
 from runtime.vendor_keys import keys_of, share_of, with_key
 from services.checks import Check
+from services.objects.credentials import Credentials
 from services.reach import Address
 from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor
@@ -31,6 +33,7 @@ __all__ = [
     "CHATS",
     "VENDORS",
     "ChatEntry",
+    "CredentialsSource",
     "VendorEntry",
     "limits",
     "open_chats",
@@ -40,17 +43,23 @@ __all__ = [
 ]
 
 
+CredentialsSource = Callable[[], Credentials]
+"""Returns the current credentials of this machine: a role's change."""
+
+
 class VendorEntry(msgspec.Struct, frozen=True):
     """A vendor of this build."""
 
     package: str
     """Its folder; the modules in it: `checks` with `checks(vendor)`, and, if it calls back, `webhook`."""
-    open: Callable[[Settings, Mapping[str, Recipe]], Vendor | None]
-    """(settings, recipes of its kinds) -> its client; None if its key is not set."""
+    open: Callable[[Settings, Mapping[str, Recipe], CredentialsSource], Vendor | None]
+    """(settings, recipes of its kinds, credentials of this machine) -> its client; None if it is not set up."""
     address: Callable[[Settings], Address]
     """Address of its interface."""
     is_meant: Callable[[Settings], bool]
     """True if the settings name something of this vendor, its key or else."""
+    has_keys: bool = True
+    """True if its calls carry keys of its own; False if they are signed with the credentials of this machine."""
     calls_back: bool = False
     """True if it calls webhooks, whose bodies `parse_webhook(body)` of its module `webhook` reads."""
 
@@ -68,20 +77,25 @@ class ChatEntry(msgspec.Struct, frozen=True):
     """True if the settings name something of this vendor, its key or else."""
 
 
-def open_vendors(settings: Settings, recipes: Mapping[str, Recipe]) -> list[Vendor]:
-    """Open every vendor whose key is set: a client for each key.
+def open_vendors(
+    settings: Settings, recipes: Mapping[str, Recipe], credentials: CredentialsSource | None = None
+) -> list[Vendor]:
+    """Open every vendor that is set up: a client for each key.
 
     Args:
         settings: the settings.
         recipes: every kind of work.
+        credentials: returns the current credentials of this machine; None for those of the settings.
 
     Raises:
         runtime.errors.BadSettings: a vendor's settings cannot be used; the text names variable, file and field.
     """
     opened: list[Vendor] = []
+    source = credentials or (lambda: credentials_in({}, settings))
     for name, entry in VENDORS.items():
         kinds = {kind: recipe for kind, recipe in recipes.items() if recipe.vendor == name}
-        clients = [entry.open(with_key(settings, key), kinds) for key in keys_of(settings, name)]
+        each = [with_key(settings, key) for key in keys_of(settings, name)] if entry.has_keys else [settings]
+        clients = [entry.open(one, kinds, source) for one in each]
         opened += [client for client in clients if client]
     return opened
 
@@ -141,7 +155,7 @@ def _clients(clients: Sequence[Vendor]) -> Sequence[tuple[Vendor | None, str]]:
     return [(client, f" {client.label}") for client in clients]
 
 
-def _runninghub(settings: Settings, recipes: Mapping[str, Recipe]) -> Vendor | None:
+def _runninghub(settings: Settings, recipes: Mapping[str, Recipe], _: CredentialsSource) -> Vendor | None:
     if not settings.runninghub_api_key:
         return None
     from services.vendors.runninghub.client import RunningHub, Workflow
@@ -176,7 +190,7 @@ def _workflow(path: Path, recipe: Recipe, form: type[Any]) -> Any:  # noqa: ANN4
     return workflow
 
 
-def _ark(settings: Settings, _: Mapping[str, Recipe]) -> Vendor | None:
+def _ark(settings: Settings, _: Mapping[str, Recipe], __: CredentialsSource) -> Vendor | None:
     if not settings.ark_api_key:
         return None
     from services.vendors.ark.client import Ark
@@ -192,6 +206,26 @@ def _ark(settings: Settings, _: Mapping[str, Recipe]) -> Vendor | None:
         )
     except Permanent as error:
         raise BadSettings(f"ARK_URL or ARK_API_KEY cannot be used: {error}") from error
+
+
+def _vod(settings: Settings, _: Mapping[str, Recipe], credentials: CredentialsSource) -> Vendor | None:
+    if not settings.vod_sub_app_id:
+        return None
+    from services.vendors.vod.client import Vod
+    from services.vendors.vod.models import MODELS, rules_of
+
+    if rules_of(settings.vod_model) is None:
+        raise BadSettings(f"VOD_MODEL must be one of {', '.join(MODELS)}")
+    try:
+        return Vod(
+            base_url=settings.vod_url,
+            credentials=credentials,
+            sub_app_id=int(settings.vod_sub_app_id),
+            label=settings.vod_label,
+            model=settings.vod_model,
+        )
+    except Permanent as error:
+        raise BadSettings(f"VOD_URL cannot be used: {error}") from error
 
 
 def _is_runninghub_meant(settings: Settings) -> bool:
@@ -212,6 +246,13 @@ VENDORS: Final[Mapping[str, VendorEntry]] = MappingProxyType(
             _ark,
             lambda settings: Address(settings.ark_url, "ARK_URL"),
             lambda settings: bool(settings.ark_api_key or settings.ark_api_keys),
+        ),
+        "vod": VendorEntry(
+            "services.vendors.vod",
+            _vod,
+            lambda settings: Address(settings.vod_url, "VOD_URL"),
+            lambda settings: bool(settings.vod_sub_app_id),
+            has_keys=False,
         ),
     }
 )

@@ -18,6 +18,7 @@ from runtime.vendor_keys import daily_calls_of, draining_of
 from runtime.vendors import limits, open_chats, open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
+from services.objects.credentials import Credentials
 from services.objects.port import Objects
 from services.urls import HostRules
 from services.vendors.guarded import GuardedChat
@@ -222,6 +223,9 @@ class _Parts:
         self._environ = environ
         self._stack = stack
 
+    def _credentials(self) -> Credentials:
+        return credentials_in(self._environ(), self._settings)
+
     def bucket(self, name: str) -> Objects:
         from services.objects.cos import CosObjects
 
@@ -230,7 +234,7 @@ class _Parts:
             bucket = CosObjects(
                 bucket=name,
                 region=settings.tencentcloud_region,
-                credentials=lambda: credentials_in(self._environ(), settings),
+                credentials=self._credentials,
                 endpoint=settings.cos_endpoint,
                 audit_biz_type=settings.cos_audit_biz_type,
                 audit_text_biz_type=settings.cos_audit_text_biz_type,
@@ -264,7 +268,7 @@ class _Parts:
         return backend
 
     def vendors(self) -> Vendors:
-        opened = [InstrumentedVendor(vendor) for vendor in open_vendors(self._settings, RECIPES)]
+        opened = [InstrumentedVendor(vendor) for vendor in open_vendors(self._settings, RECIPES, self._credentials)]
         for vendor in opened:
             self._stack.push_async_callback(vendor.close)
         return Vendors(opened, draining=draining_of(self._settings), shares=limits(self._settings))

@@ -24,6 +24,8 @@ from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import KeyLimits
 from sandbox.server import Server
 from sandbox.tokenhub.app import create_app as tokenhub_app
+from sandbox.vod.app import create_app as vod_app
+from sandbox.vod.model import Account as VodAccount
 
 __all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "Sandbox"]
 
@@ -39,6 +41,8 @@ _AT_ONCE: Final = 2
 
 _CHAT_MODEL: Final = "hy-vision-2.0-instruct"
 """A chat model that takes pictures (docs/reference/tokenhub.md)."""
+
+_VOD_APPLICATION: Final = 1_500_000_000
 
 _PATIENCE_S: Final = 8.0
 """Seconds that an outage of the chat model is waited for: a demo should not take minutes."""
@@ -57,7 +61,7 @@ class Handlers(NamedTuple):
 
 
 class Sandbox:
-    """COS with CI, RunningHub, Ark, TokenHub, the backend, and the Function URL that RunningHub calls.
+    """COS with CI, RunningHub, Ark, VOD, TokenHub, the backend, and the Function URL that RunningHub calls.
 
     Args:
         data: data directory of the stand-ins and of the broker.
@@ -108,6 +112,10 @@ class Sandbox:
         self._ark = Server(
             ark_app(api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s)
         )
+        account = VodAccount(secret_key=self._secrets["secret_key"], application=_VOD_APPLICATION)
+        self._vod = Server(
+            vod_app(accounts={self._secrets["secret_id"]: account}, data_dir=data / "vod", duration_s=duration_s)
+        )
         self._tokenhub = Server(tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,)))
         self._backend = Server(
             backend_app(
@@ -147,12 +155,12 @@ class Sandbox:
         """Return the backend's quota account."""
         return self._ask(self._backend, f"/_sandbox/quota?task_id={task}")
 
-    def vendor_stats(self, vendor: Literal["runninghub", "ark"] = "runninghub") -> dict[str, Any]:
+    def vendor_stats(self, vendor: Literal["runninghub", "ark", "vod"] = "runninghub") -> dict[str, Any]:
         """Return a vendor's counts, and everything it was paid for."""
-        return self._ask(self._ark if vendor == "ark" else self._runninghub, "/_sandbox/stats")
+        return self._ask(getattr(self, f"_{vendor}"), "/_sandbox/stats")
 
     def arm(self, stand_in: str, fault: Mapping[str, object]) -> None:
-        """Arm a fault of `cos`, `runninghub`, `ark`, `tokenhub` or `backend`."""
+        """Arm a fault of `cos`, `runninghub`, `ark`, `vod`, `tokenhub` or `backend`."""
         server: Server = getattr(self, f"_{stand_in}")
         httpx.post(f"{server.url}/_sandbox/faults", json=dict(fault), trust_env=False).raise_for_status()
 
@@ -166,7 +174,8 @@ class Sandbox:
 
     @property
     def _servers(self) -> tuple[Server, ...]:
-        return (self._cos, self._runninghub, self._ark, self._tokenhub, self._gateway, self._backend, self._photos)
+        vendors = (self._runninghub, self._ark, self._vod, self._tokenhub)
+        return (self._cos, *vendors, self._gateway, self._backend, self._photos)
 
     @staticmethod
     def _ask(server: Server, path: str) -> dict[str, Any]:
@@ -199,13 +208,17 @@ class Sandbox:
             "RUNNINGHUB_WORKFLOWS": str(_WORKFLOWS),
             "ARK_URL": self._ark.url,
             "ARK_API_KEY": self._secrets["ark"],
+            "VOD_URL": self._vod.url,
+            "VOD_SUB_APP_ID": str(_VOD_APPLICATION),
             "TOKENHUB_URL": f"{self._tokenhub.url}/v1",
             "TOKENHUB_API_KEY": self._secrets["tokenhub"],
             "TOKENHUB_MODEL": _CHAT_MODEL,
             "PROMPT_PATIENCE_S": f"{_PATIENCE_S:g}",
             "VENDOR_EXPECTED_S": f"{duration_s:g}",
             "VENDOR_FULL_PAUSE_S": f"{max(0.5, duration_s / 2):g}",
-            "FETCH_PRIVATE_HOSTS": f"127.0.0.1:{self._runninghub.port},127.0.0.1:{self._ark.port}",
+            "FETCH_PRIVATE_HOSTS": ",".join(
+                f"127.0.0.1:{vendor.port}" for vendor in (self._runninghub, self._ark, self._vod)
+            ),
             "SOURCE_PRIVATE_HOSTS": f"127.0.0.1:{self._photos.port},127.0.0.1:{self._cos.port}",
             "PHOTOS_URL": self._photos.url,
             **self._settings,

@@ -65,6 +65,7 @@ _SANDBOX_ONLY: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "BACKEND_URL": lambda settings: _is_here(settings.backend_url),
     "RUNNINGHUB_URL": lambda settings: _is_here(settings.runninghub_url),
     "ARK_URL": lambda settings: _is_here(settings.ark_url),
+    "VOD_URL": lambda settings: _is_here(settings.vod_url),
     "TOKENHUB_URL": lambda settings: _is_here(settings.tokenhub_url),
     "WEBHOOK_URL": lambda settings: _is_here(settings.webhook_url),
     "TRACE_FILE": lambda settings: bool(settings.trace_file),

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.ark.core import Drawing
 from sandbox.ark.model import Model, Refusal
+from sandbox.drawing import caption, gradient, marks, place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
 
 __all__ = ["Pictures"]
 
 _DRAWN_SIDE: Final = 768
 """Longer side at which a picture is drawn, before it is enlarged to what was asked for."""
 _LEAST_SIDE: Final = 14
-_MARKS: Final = 24
 
 
 class Pictures:
@@ -67,14 +66,14 @@ class Pictures:
         unit = max(1, min(size) // 24)
         inner = (unit, unit, size[0] - unit, size[1] - 4 * unit)
         if drawing.references:
-            _place(canvas, drawing.references, inner, mirrored=bool(drawing.number % 2))
+            place(canvas, drawing.references, inner, mirrored=bool(drawing.number % 2))
         else:
-            _gradient(canvas, inner, turn)
+            gradient(canvas, inner, turn)
         brush = ImageDraw.Draw(canvas)
-        _marks(brush, digest, (unit, size[1] - 3 * unit, size[0] - unit, size[1] - 2 * unit))
-        _caption(brush, f"SEEDREAM {drawing.number}.{index + 1}  {digest.hex()[:8]}", (unit, size[1] - 2 * unit), unit)
+        marks(brush, digest, (unit, size[1] - 3 * unit, size[0] - unit, size[1] - 2 * unit))
+        caption(brush, f"SEEDREAM {drawing.number}.{index + 1}  {digest.hex()[:8]}", (unit, size[1] - 2 * unit), unit)
         if drawing.wanted.watermark:
-            _caption(brush, "AI", (size[0] - 3 * unit, size[1] - 2 * unit), unit)
+            caption(brush, "AI", (size[0] - 3 * unit, size[1] - 2 * unit), unit)
         return canvas
 
 
@@ -96,46 +95,3 @@ def _check_reference(body: bytes, model: Model) -> None:
     short, long = sorted((width, height))
     if short <= _LEAST_SIDE or long > short * model.reference_ratio:
         raise Refusal("InvalidParameter", "The image is too small, or its aspect ratio is out of range.")
-
-
-def _place(canvas: Image, references: tuple[str, ...], area: tuple[int, int, int, int], *, mirrored: bool) -> None:
-    """Place the references in a grid."""
-    from PIL import Image, ImageOps
-
-    left, top, right, bottom = area
-    columns = 1 if len(references) == 1 else 2 if len(references) <= 4 else 4  # noqa: PLR2004 - a grid that looks well
-    rows = -(-len(references) // columns)
-    cell = (max(1, (right - left) // columns), max(1, (bottom - top) // rows))
-    for number, path in enumerate(references):
-        with Image.open(path) as opened:
-            opened.draft("RGB", cell)
-            photo = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), cell)
-        spot = (left + number % columns * cell[0], top + number // columns * cell[1])
-        canvas.paste(ImageOps.mirror(photo) if mirrored else photo, spot)
-
-
-def _gradient(canvas: Image, area: tuple[int, int, int, int], turn: int) -> None:
-    from PIL import Image, ImageOps
-
-    left, top, right, bottom = area
-    size = (max(1, right - left), max(1, bottom - top))
-    shade = Image.linear_gradient("L").rotate(turn % 4 * 90).resize(size)
-    canvas.paste(
-        ImageOps.colorize(shade, f"hsl({turn}, 60%, 25%)", f"hsl({(turn + 120) % 360}, 70%, 75%)"), (left, top)
-    )
-
-
-def _marks(brush: ImageDraw, digest: bytes, area: tuple[int, int, int, int]) -> None:
-    """Draw a row of colours that only this prompt gives."""
-    left, top, right, bottom = area
-    step = (right - left) / _MARKS
-    for number, value in enumerate(digest[:_MARKS]):
-        spot = (left + number * step, top, left + (number + 1) * step - 1, bottom)
-        brush.rectangle(spot, fill=f"hsl({value * 360 // 256}, 80%, {40 + value % 5 * 8}%)")
-
-
-def _caption(brush: ImageDraw, text: str, spot: tuple[int, int], unit: int) -> None:
-    from PIL import ImageFont
-
-    size = max(8, int(unit * 1.2))
-    brush.text(spot, text, "white", ImageFont.load_default(size), stroke_width=1, stroke_fill="black")

@@ -49,7 +49,7 @@ class VendorHttp:
 
     Args:
         base_url: paths are appended to it.
-        api_key: sent as a bearer token.
+        api_key: sent as a bearer token; None where each request is signed by headers of its own.
         timeout: seconds for one call over the pool.
         transport: makes the transport of a new client; by default one over the network, without proxy or retry.
 
@@ -61,7 +61,7 @@ class VendorHttp:
         self,
         *,
         base_url: str,
-        api_key: Secret,
+        api_key: Secret | None,
         timeout: float,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
@@ -69,7 +69,7 @@ class VendorHttp:
         import_module("httpx")
         import_module("httpcore")
 
-        if not _HEADER_SAFE.fullmatch(api_key.reveal()):
+        if api_key is not None and not _HEADER_SAFE.fullmatch(api_key.reveal()):
             # h11 would quote the whole header, key and all, in its error.
             raise Permanent("the vendor's key is empty or holds what no header can carry")
         self.base: Final = _base_url(base_url)
@@ -79,7 +79,15 @@ class VendorHttp:
         self._certificates = Certificates()
         self._pool: httpx.AsyncClient | None = None
 
-    async def ask(self, method: str, path: str, content: bytes = b"", *, timeout: float | None = None) -> ApiResponse:  # noqa: ASYNC109 - of the one request
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes = b"",
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - of the one request
+        headers: Mapping[str, str] | None = None,
+    ) -> ApiResponse:
         """Make a call that may be repeated, over a pooled connection.
 
         Args:
@@ -87,6 +95,7 @@ class VendorHttp:
             path: appended to the base URL.
             content: JSON; empty for none.
             timeout: seconds; None for those of the client.
+            headers: of this request, its content type among them; None for those of JSON.
 
         Raises:
             services.errors.VendorDown: no answer came within the time.
@@ -94,7 +103,7 @@ class VendorHttp:
         import httpx
 
         client, limit = await self.pooled(), timeout or self._timeout
-        headers = _JSON if content else {}
+        headers = headers or (_JSON if content else {})
         # An answer may take its whole time before its first byte.
         own = httpx.Timeout(limit, connect=limit / 3)
         url = f"{self.base}{path}"
@@ -108,7 +117,14 @@ class VendorHttp:
             # Without the cause: its text may quote what the server sent, and that our key.
             raise VendorDown(f"{path.rpartition('/')[2]}: {type(error).__name__}") from None
 
-    async def pay(self, path: str, content: bytes, *, timeout: float) -> ApiResponse:  # noqa: ASYNC109 - of the one POST
+    async def pay(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109 - of the one POST
+        headers: Mapping[str, str] | None = None,
+    ) -> ApiResponse:
         """Make a paid call: one POST of JSON on a connection of its own; no status raises.
 
         A connection that could not be made is proof of non-acceptance. From the first byte of the request on there is
@@ -123,7 +139,7 @@ class VendorHttp:
         client = self._client(await self._tls(), timeout)
         try:
             async with client, asyncio.timeout(timeout):
-                return await self.send(client, "POST", path, content=content)
+                return await self.send(client, "POST", path, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise VendorFull("create: could not connect, nothing was sent") from error
         except (httpx.HTTPError, TimeoutError) as error:
@@ -170,8 +186,9 @@ class VendorHttp:
     def _client(self, context: ssl.SSLContext, timeout: float) -> httpx.AsyncClient:
         import httpx
 
+        bearer = {} if self._key is None else {"Authorization": f"Bearer {self._key.reveal()}"}
         return httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key.reveal()}", **IDENTITY},
+            headers={**bearer, **IDENTITY},
             verify=context,
             # Name, TCP and TLS end by themselves before `timeout` does: httpcore leaks a connection that is cancelled
             # while it is made, and a limit that ends here is known to have sent nothing.

@@ -13,10 +13,14 @@ from services.vendors.on_create import HTTP_ON_CREATE, OnCreate
 from services.vendors.runninghub.client import RESULT_HOSTS
 from services.vendors.runninghub.codes import CODES
 from services.vendors.tokenhub import codes as tokenhub
+from services.vendors.vod.client import RESULT_HOSTS as VOD_HOSTS
+from services.vendors.vod.codes import CODES as VOD_CODES
+from services.vendors.vod.models import MODELS as VOD_MODELS
 from tests.docs.pages import ROOT, text_of
 
 PAGE: Final = text_of("docs/reference/vendors.md")
 ARK: Final = text_of("docs/reference/ark.md")
+VOD: Final = text_of("docs/reference/vod.md")
 TOKENHUB: Final = text_of("docs/reference/tokenhub.md")
 CODE: Final = (
     "consumers",
@@ -66,15 +70,40 @@ def test_the_hosts_of_results_are_named() -> None:
         assert host.removeprefix("*.").partition(".cos.")[0] in PAGE
 
 
-def test_every_code_of_ark_is_in_its_table_with_what_it_means_for_a_create() -> None:
-    rows = re.findall(r"^\| (`[\w.`, ]+`) \| ([^|]+) \| (full|refused|unknown) \|$", ARK, re.MULTILINE)
+def _codes(page: str) -> set[tuple[str, OnCreate, bool]]:
+    """Each code of a page's table, with what it means for a create, and whether it is an alarm."""
+    rows = re.findall(r"^\| (`[\w.`, ]+`) \| ([^|]+) \| (full|refused|unknown) \|$", page, re.MULTILINE)
     reported = [
         (code, OnCreate(meaning), "alarm" in subject)
         for codes, subject, meaning in rows
         for code in re.findall(r"[\w.]+", codes)
     ]
     assert len(reported) == len({code for code, _, _ in reported})
-    assert set(reported) == {(code, meaning.create, meaning.alarm) for code, meaning in ARK_CODES.items()}
+    return set(reported)
+
+
+def test_every_code_of_ark_is_in_its_table_with_what_it_means_for_a_create() -> None:
+    assert _codes(ARK) == {(code, meaning.create, meaning.alarm) for code, meaning in ARK_CODES.items()}
+
+
+def test_every_code_of_vod_is_in_its_table_with_what_it_means_for_a_create() -> None:
+    assert _codes(VOD) == {(code, meaning.create, meaning.alarm) for code, meaning in VOD_CODES.items()}
+
+
+def test_the_rules_of_vods_models_are_in_its_table() -> None:
+    rows = re.findall(r"^\| `([\w.-]+)` \| (\d+) to (\d+) \| ([^|]+) \| ([^|]+) \|$", VOD, re.MULTILINE)
+    reported = {
+        code: (int(least), int(most), *(tuple(re.findall(r"[\w:]+", values)) for values in (sizes, ratios)))
+        for code, least, most, sizes, ratios in rows
+    }
+    assert reported == {
+        code: (rules.least_inputs, rules.most_inputs, rules.sizes, rules.ratios) for code, rules in VOD_MODELS.items()
+    }
+
+
+def test_the_hosts_of_vods_results_are_named() -> None:
+    for host in VOD_HOSTS:
+        assert host.removeprefix("*.") in VOD
 
 
 def test_the_rules_of_arks_models_are_in_its_table() -> None:

@@ -92,6 +92,12 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
         {"RUNNINGHUB_WORKFLOWS": "/nowhere"},
         {"RUNNINGHUB_WORKFLOWS": __file__},
     ),
+    "VOD_URL": ({"VOD_URL": "nonsense"}, {"VOD_URL": "http://127.0.0.1:9"}),
+    "VOD_SUB_APP_ID": ({"VOD_SUB_APP_ID": "our-application"}, {"VOD_SUB_APP_ID": "1"}),
+    "VOD_LABEL": ({"VOD_LABEL": "Our Account"},),
+    "VOD_LIMIT": ({"VOD_LIMIT": "-1"},),
+    "VOD_DAILY_CALLS": ({"VOD_DAILY_CALLS": "-1"},),
+    "VOD_MODEL": ({"VOD_MODEL": "a model"}, {"VOD_MODEL": "GG-9"}),
     "ARK_URL": ({"ARK_URL": "nonsense"}, {"ARK_URL": "http://127.0.0.1:9"}),
     "ARK_API_KEY": ({"ARK_API_KEY": "wrong-key"}, {"ARK_API_KEY_FILE": "/nowhere/key"}),
     "ARK_LABEL": ({"ARK_LABEL": "Our Account"},),
@@ -171,7 +177,7 @@ def test_a_sound_deployment_is_all_well(sandbox: Sandbox) -> None:
     found = _examine(sandbox.environ)
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
-    assert {"webhook", "runninghub", "ark", "tickets"} <= set(found)
+    assert {"webhook", "runninghub", "ark", "vod", "tickets"} <= set(found)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -259,7 +265,7 @@ def _unexamined(found: Mapping[str, Finding]) -> dict[str, str]:
 def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(sandbox: Sandbox) -> None:
     found = _examine({**_silent(sandbox), "TENCENTCLOUD_SECRET_KEY": "wrong-wrong-wrong"})
     bad = [name for name, finding in found.items() if finding.ok is False]
-    assert bad == ["data bucket", "ledger: versioning", "ledger: create-only"]
+    assert bad == ["data bucket", "ledger: versioning", "ledger: create-only", "vod"]
     assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
     assert "put 'staging/doctor/" in found["data bucket"].detail
     assert "put_new 'doctor/" in found["ledger: create-only"].detail
@@ -302,6 +308,7 @@ def test_on_the_platform_sandbox_settings_are_refused(sandbox: Sandbox) -> None:
         "BACKEND_URL",
         "RUNNINGHUB_URL",
         "ARK_URL",
+        "VOD_URL",
         "TOKENHUB_URL",
         "WEBHOOK_URL",
     )

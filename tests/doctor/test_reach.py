@@ -222,6 +222,7 @@ CLOSED: Mapping[str, str] = {
     "webhook": "WEBHOOK_URL",
     "runninghub": "RUNNINGHUB_URL",
     "ark": "ARK_URL",
+    "vod": "VOD_URL",
     "tokenhub": "TOKENHUB_URL",
 }
 

@@ -22,6 +22,7 @@ from services.objects.port import PictureRule
 from services.vendors.ark.client import Ark
 from services.vendors.port import JobRequest, JobState
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
+from services.vendors.vod.client import Vod
 from tasks.calls.webhook_paths import Webhooks
 from telemetry import logs
 from telemetry.events import Event
@@ -65,6 +66,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
         timeout=5,
     )
     ark = Ark(base_url=url, api_key=secret("ARK_API_KEY"), model="doubao-seedream-4-0-250828", timeout=5)
+    vod = Vod(base_url=url, credentials=lambda: credentials, sub_app_id=1, model="GG-3.1", timeout=5, resend_after=0)
     fetcher = Fetcher(
         allowed_hosts=frozenset(), allow_private=frozenset({url.partition("//")[2]}), max_bytes=1 << 20, timeout=5
     )
@@ -75,7 +77,7 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
     plants.add("a result's signature", SIGNED)
     callback = Callback(task="t1", status="failed", message="生成超时", code="timeout")
     order = JobRequest("k", {"photo": "api/1"}, webhook=hook)
-    drawn = JobRequest("k", {"photo": presigned}, {"prompt": "a dress"}, webhook=hook)
+    drawn = JobRequest("k", {"photo": presigned}, {"prompt": "a dress"}, webhook=hook, identity="a" * 50)
     try:
         yield {
             "cos.put": lambda: cos.put("input/u1/t1/original.jpg", b"x", meta={"ticket": plants.values["the ticket"]}),
@@ -100,12 +102,25 @@ async def opened(url: str, plants: Plants) -> AsyncGenerator[dict[str, Callable[
             "vendor.cancel": lambda: vendor.cancel("1"),
             "ark.room": ark.check_room,
             "ark.create": lambda: ark.create(drawn, timeout=5),
+            **_vod_calls(vod, drawn),
             "fetch": lambda: _read(fetcher.open(f"{url}/result.jpg?sign={SIGNED}")),
             "fetch of a presigned URL": lambda: _read(fetcher.open(f"{url}/{presigned.partition('/b-')[2]}")),
         }
     finally:
-        for client in (cos, backend, vendor, ark, fetcher):
+        for client in (cos, backend, vendor, ark, vod, fetcher):
             await client.close()
+
+
+def _vod_calls(vod: Vod, drawn: JobRequest) -> dict[str, Callable[[], Awaitable[Any]]]:
+    find = vod.find
+    assert find is not None
+    return {
+        "vod.room": vod.check_room,
+        "vod.create": lambda: vod.create(drawn, timeout=5),
+        "vod.query": lambda: vod.query("1", kind="k"),
+        "vod.find": lambda: find("a" * 50),
+        "vod.cancel": lambda: vod.cancel("1"),
+    }
 
 
 async def _read(opening: Any) -> bytes:
