@@ -26,6 +26,7 @@ SUITES = (
     "requests",
     "store_errors",
     "queueing",
+    "api",
 )
 LATEST = Path(__file__).with_name("latest.json")
 

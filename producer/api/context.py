@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -36,25 +36,36 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Open streams of the process."""
     streaming: bool = True
     """False behind a Function URL, which passes on whole answers only."""
-    respond_within_s: float | None = 0.7
+    respond_within_s: float | None = 0.0
     """Seconds that an answer waits for a sold task to be accepted, which goes on behind it; None waits to the end, for
     a function whose process stands still between calls."""
+    accepts_at_once: int = 8
+    """Acceptances at the same time; the others wait, so that a burst of requests is answered before it is accepted."""
     addresses: Mapping[str, str] = {}
     """Part -> URL, for the health check; see `producer.api.health`."""
 
 
 class Background:
-    """Work that goes on after its answer was sent."""
+    """Work that goes on after its answer was sent.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: pieces of work at the same time; the others wait.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._room = asyncio.Semaphore(at_once)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Coroutine[Any, Any, None], wait_s: float | None) -> None:
         """Start work, and wait for it for some seconds; None waits to its end. An error of it is never raised."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._in_room(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait([task], timeout=wait_s)
+
+    async def _in_room(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._room:
+            await work
 
     async def finish(self, limit_s: float) -> None:
         """Wait until the work is done, at most some seconds."""
@@ -74,7 +85,7 @@ class Api:
     streams: StreamLimit
     watch: Watch
     health: HealthCheck
-    background: Background = field(default_factory=Background)
+    background: Background
 
 
 _NOBODY: Final = Caller("")

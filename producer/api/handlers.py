@@ -172,7 +172,7 @@ async def events(call: Call) -> Response:
         raise Failure(501, "there are no streams here: ask for the task with ?wait=20", code="not_implemented")
     last = call.header("last-event-id")
     api.streams.check(call.caller.user)
-    seen, _ = await find(step, api.services)
+    seen = api.watch.known(step) or (await find(step, api.services))[0]
     body = _stream(step, seen, last, api)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, headers=headers, media_type="text/event-stream")

@@ -26,7 +26,7 @@ from services.repeat import repeated
 from services.sales import Purchase, Sold
 from services.urls import HostRules, check_url
 from tasks.accepting.accept import take_in
-from tasks.accepting.inputs import is_own_key, source_key
+from tasks.accepting.inputs import is_own_key, source_key, unsupported_format
 from tasks.accepting.request import TASK_FILE_LIMIT
 from tasks.accepting.tickets import digest
 from tasks.context import ApiServices
@@ -146,6 +146,8 @@ def _check_input(text: str, user: str, hosts: HostRules, field: str) -> None:
             raise _bad(f"cannot be fetched: {refused}", field) from refused
     elif not is_own_key(user, text):
         raise _bad("must be an https URL, or the key of an object of yours", field)
+    elif code := unsupported_format(text):
+        raise Failure(422, "this format is not taken", code=code, field=field, message=text_of(code))
 
 
 def _bad(text: str, field: str) -> Failure:

@@ -152,6 +152,11 @@ class Watch:
         """Number of steps that are polled now."""
         return len(self._feeds)
 
+    def known(self, step: RunId) -> Seen | None:
+        """Return the last look at a step that is watched and has a record; it is some seconds old at most."""
+        feed, _ = self._feeds.get(step, (None, None))
+        return feed.seen if feed is not None and feed.seen is not None and feed.seen.exists else None
+
     @asynccontextmanager
     async def follow(self, step: RunId, seen: Seen | None = None) -> AsyncGenerator[Feed]:
         """Watch a step.

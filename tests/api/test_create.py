@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import find_upload, source_key
 from tasks.ledger.records import InputRef
 from tests.api.conftest import CREATE, PICTURE, TASKS, URL, body_of
+from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.api.conftest import Open
@@ -120,6 +122,22 @@ async def test_a_sold_task_whose_acceptance_fails_gets_a_wake(door: Open) -> Non
         assert (await here.ask("GET", answer.json()["statusUrl"])).json()["state"] == "queued"
 
 
+async def test_the_answer_waits_for_no_slow_acceptance(door: Open) -> None:
+    released = asyncio.Event()
+
+    async def slow(operation: str, key: str, *, done: bool) -> None:
+        if operation == "put_new" and not done:
+            await released.wait()
+
+    async with door(respond_within_s=0.01) as here:
+        here.records.faults = slow
+        run = await here.created()
+        assert await here.ledger.accepted(run) is None
+        released.set()
+        await here.api.background.finish(PATIENCE_S)
+        assert await here.ledger.accepted(run) is not None
+
+
 async def test_a_sold_task_whose_process_died_is_found_by_its_task_file(door: Open) -> None:
     async with door() as here:
         run = await here.created()
@@ -148,6 +166,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"inputs": ["input/u1/t/absent.jpg"]}, "inputs[0]"),
     ({"inputs": ["input/u1/../u2/t/original.jpg"]}, "inputs[0]"),
     ({"inputs": ["ledger/u1/t/0-0/accepted"]}, "inputs[0]"),
+    ({"inputs": ["source/u1/t/task.json"]}, "inputs[0]"),
+    ({"inputs": ["output/u1/t/photo.heic"]}, "inputs[0]"),
     ({"inputs": [1]}, "inputs[0]"),
     ({"inputs": ["https://e.example/" + "x" * 2050]}, "inputs[0]"),
     ({"other": 1}, "other"),

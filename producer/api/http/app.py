@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from producer.api.context import Api, ApiOptions, Call
+from producer.api.context import Api, ApiOptions, Background, Call
 from producer.api.document.openapi import document
 from producer.api.document.page import page
 from producer.api.health import HealthCheck
@@ -65,6 +65,7 @@ def make_api(services: ApiServices, options: ApiOptions, clock: Callable[[], flo
         streams=StreamLimit(options.streams_of_user, options.streams),
         watch=Watch(services.ledger),
         health=HealthCheck(services, options.addresses),
+        background=Background(options.accepts_at_once),
     )
 
 
