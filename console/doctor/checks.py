@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from console.doctor.keys_in_use import keys_in_use_checks
 from producer.checks import backend_checks, webhook_checks
 from runtime.settings import Settings
 from runtime.vendors import vendor_checks
@@ -58,6 +59,7 @@ def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> 
         address = Address(settings.webhook_url, "WEBHOOK_URL")
         found += _at(address, webhook_checks(services.webhooks, nonce=nonce))
     found += vendor_checks(settings, services.vendors, services.chats)
+    found += keys_in_use_checks(services)
     if settings.otel_exporter_otlp_endpoint:
         remedy = (
             "OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL and OTEL_EXPORTER_OTLP_HEADERS must be what the"
