@@ -64,6 +64,54 @@ def test_a_chat_model_that_is_away_costs_the_model_and_not_the_task(tmp_path: Pa
     assert task["text"]
 
 
+SUCCESS: Final = {"charged": 1, "refunded": 0}
+REFUNDED: Final = {"charged": 1, "refunded": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_faults_that_cost_time_alone_combine(tmp_path: Path) -> None:
+    faults = ("duplicate-events", "backend-down", "vendor-busy:4", "worker-kill")
+    report = demo(tmp_path, *(word for name in faults for word in ("--inject", name)))
+    (task,) = report["tasks"]
+    assert (report["quota"], task["status"], task["vendor_calls"]["create"]) == (SUCCESS, "success", 1)
+    assert [call["http_status"] for call in task["callbacks"]][-3:] == [503, 503, 200]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_an_audit_that_is_down_is_waited_for(tmp_path: Path) -> None:
+    (task,) = demo(tmp_path, "--kind", "basic_clean", "--inject", "audit-down")["tasks"]
+    assert (task["status"], len(task["callbacks"])) == ("success", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_of_four_slots_may_fail(tmp_path: Path) -> None:
+    report = demo(tmp_path, "--inject", "slot-fails")
+    (task,) = report["tasks"]
+    assert (task["kind"], task["status"], task["degraded"]) == ("photography", "success", ["fewer_results"])
+    assert report["quota"] == SUCCESS
+    assert [Path(key).name for key in task["outputs"]] == ["photo_01.jpg", "photo_02.jpg", "photo_03.jpg"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("fault", "code"), [("vendor-fail", "vendor_failed"), ("vendor-never", "timeout")])
+def test_a_vendor_that_fails_or_never_ends_is_refunded(tmp_path: Path, fault: str, code: str) -> None:
+    report = demo(tmp_path, "--inject", fault)
+    (task,) = report["tasks"]
+    assert (report["quota"], task["status"], task["error"]["code"]) == (REFUNDED, "failed", code)
+    assert (task["files"], len(task["callbacks"])) == ([], 1)
+
+
+def test_help_lists_every_fault() -> None:
+    command = [sys.executable, "-m", "console", "demo", "--inject", "help"]
+    done = subprocess.run(command, cwd=ROOT, env=environ(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [*INJECTIONS]
+
+
 @pytest.mark.parametrize(
     ("asked", "read"),
     [
