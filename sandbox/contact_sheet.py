@@ -17,6 +17,7 @@ _GAP: Final = 8
 _SMALL: Final = 116
 """Side of an input: two fit above each other beside a row of results."""
 _TITLE: Final = 34
+_LETTERS: Final = 18
 _LINE: Final = 26
 _PAPER: Final = (245, 245, 245)
 _INK: Final = (40, 40, 40)
@@ -46,7 +47,9 @@ def contact_sheet(blocks: Sequence[Block], target: Path, columns: int = 4) -> No
     most = max(most, 3 if any(block.text for block in blocks) else 1)
     beside = max((_input_columns(block, most) for block in blocks), default=0)
     left = _GAP + beside * (_SMALL + _GAP) + (_GAP if beside else 0)
-    width = left + most * (_CELL + _GAP)
+    font = ImageFont.truetype(_FONT, _LETTERS)
+    titles = max((math.ceil(font.getlength(block.title)) for block in blocks), default=0)
+    width = max(left + most * (_CELL + _GAP), titles + 2 * _GAP)
     heights = [_height(block, most) for block in blocks]
     sheet = Image.new("RGB", (width, sum(heights) + _GAP), _PAPER)
     top = _GAP
@@ -75,7 +78,7 @@ def _height(block: Block, columns: int) -> int:
 def _paint(sheet: Image.Image, block: Block, corner: tuple[int, int], columns: int) -> None:
     left, top = corner
     pen = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(_FONT, 18)
+    font = ImageFont.truetype(_FONT, _LETTERS)
     pen.text((_GAP, top), block.title, font=font, fill=_INK)
     top += _TITLE
     rows = _input_rows(block, columns)
@@ -88,7 +91,7 @@ def _paint(sheet: Image.Image, block: Block, corner: tuple[int, int], columns: i
         _place(sheet, path, (left + n % columns * step, top + n // columns * step), _CELL)
     if block.text:
         lines = _wrapped(block.text, columns * (_CELL + _GAP) - _GAP)
-        pen.multiline_text((left, top), "\n".join(lines), font=font, fill=_INK, spacing=_LINE - 18)
+        pen.multiline_text((left, top), "\n".join(lines), font=font, fill=_INK, spacing=_LINE - _LETTERS)
     elif not block.results:
         pen.text((left, top), "no results", font=font, fill=_PALE)
 
@@ -104,7 +107,7 @@ def _place(sheet: Image.Image, path: Path, spot: tuple[int, int], side: int) -> 
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Break a text into lines of a width; between any two letters, as Chinese is."""
-    font = ImageFont.truetype(_FONT, 18)
+    font = ImageFont.truetype(_FONT, _LETTERS)
     lines: list[str] = []
     for paragraph in text.splitlines() or [""]:
         line = ""
