@@ -26,7 +26,7 @@ from tasks.context import Services
 from tests.support.patience import PATIENCE_S
 from tests.support.pulsar_part import ROOT
 
-__all__ = ["HANDS", "PUMP", "Deployment", "Worker", "opened", "through", "until"]
+__all__ = ["HANDS", "PUMP", "Deployment", "Worker", "opened", "picture", "through", "until"]
 
 P = ParamSpec("P")
 
@@ -111,7 +111,7 @@ class Deployment:
         """Sell tasks, upload their photos, and wait until all are accepted."""
         sold = [await self._client.buy("u-1024", kind, {}) for _ in range(count)]
         photo = self._folder / "photo.jpg"
-        await asyncio.to_thread(photo.write_bytes, _picture())
+        await asyncio.to_thread(photo.write_bytes, picture())
         await asyncio.gather(*(self._client.upload(one, photo) for one in sold))
         self.sold += sold
         await until(lambda: self.all_have(sold, "accepted"), "the uploads were not accepted")
@@ -226,7 +226,7 @@ async def until(look: Callable[[], Awaitable[bool]], what: str, seconds: float =
     return time.monotonic() - started
 
 
-def _picture() -> bytes:
+def picture() -> bytes:
     saved = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(saved, "JPEG")
     return saved.getvalue()

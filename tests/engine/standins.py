@@ -273,6 +273,10 @@ class ScriptedBackend:
             case _:
                 raise BackendDown(f"answered {status}")
 
+    def repeat(self, callback: Callback) -> None:
+        """A callback arrives once more, long after it was sent."""
+        self.book.record_callback(_heard(callback))
+
     async def state(self, task: str, step: int) -> StepState | None:
         try:
             await self.injector.pass_by(f"backend.state {task}", done=False)
