@@ -17,7 +17,6 @@ SEEDS ?= 300
 SEED ?=
 TASK ?=
 DEFECT ?=
-REPLAYS ?=
 BROKER ?= sqlite
 SECONDS ?= 300
 TASKS ?= 300
@@ -26,7 +25,7 @@ BUSY_TESTS ?= tests/pulsar/test_outage.py tests/pulsar/test_processes.py tests/c
 IMAGE_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-long test-pulsar test-busy lint format image-check simulate chaos bench clean
+.PHONY: help setup demo test test-quick test-long test-pulsar test-busy lint format image-check simulate simulate-replays chaos bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,8 +59,11 @@ test-pulsar: .venv/.ready ## Run the tests that need a Pulsar
 test-busy: .venv/.ready ## Run the tests that wait for processes and brokers BUSY_TIMES times, with all cores busy
 	PULSAR_REQUIRED=1 $(RUN)/python -m tests.support.busy $(BUSY_TIMES) -- $(BUSY_TESTS) $(TEST_ARGS)
 
-simulate: .venv/.ready ## Simulate SEEDS deployments on virtual time; SEED=n replays one (TASK=name), DEFECT=name plants a defect; REPLAYS=1 replays dead letters
-	$(RUN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(TASK:%=--task %) $(DEFECT:%=--defect %) $(REPLAYS:%=--replays)
+simulate: .venv/.ready ## Simulate SEEDS deployments on virtual time; SEED=n replays one (TASK=name), DEFECT=name plants a defect
+	$(RUN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(TASK:%=--task %) $(DEFECT:%=--defect %)
+
+simulate-replays: .venv/.ready ## Simulate SEEDS histories of replays of dead letters; SEED and DEFECT as above
+	$(RUN)/python -m tests.simulation --replays $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(DEFECT:%=--defect %)
 
 chaos: .venv/.ready ## Kill, stop and cut off real processes for SECONDS; BROKER=pulsar, SEED=n, TASKS=n
 	$(RUN)/python -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(or $(SEED),1) --tasks $(TASKS)

@@ -41,7 +41,7 @@ class Fleet:
         self._frozen: set[int] = set()
         self.acts: Counter[str] = Counter()
         self.died: list[int] = []
-        """Exit statuses of workers that ended by themselves."""
+        """Exit statuses of workers that ended by themselves; 1 of one that found no broker when it began."""
 
     def fill(self) -> None:
         """Start workers until there are as many as there should be."""

@@ -42,7 +42,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "make test-long": "minutes for one statement",
     "make test-busy": "tests of `make test`, ten times",
     "make simulate SEEDS=2000": "minutes; tests/simulation plays fewer",
-    "make simulate REPLAYS=1 SEEDS=2000": "as above",
+    "make simulate-replays SEEDS=2000": "as above",
     "make simulate SEED=123": "as above",
     "make simulate SEED=123 TASK=task04": "as above",
     "make simulate DEFECT=early_ack SEEDS=500": "as above",
