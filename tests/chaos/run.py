@@ -151,17 +151,15 @@ class _Run:
             return Response(status_code=200 if await asyncio.wrap_future(taken) else 500)
 
         with Server(Starlette(routes=[Route("/", event, methods=["POST"])])) as events:
-            broker = self._variables()
             sandbox = Sandbox(
                 self._folder / "sandbox",
                 HANDLERS,
                 event_url=events.url,
                 duration_s=_VENDOR_S,
                 concurrent=_ROOM,
-                broker=broker,
+                # The webhook's processes write to this terminal.
+                settings={**self._variables(), "LOG_LEVEL": "ERROR"},
             )
-            # The webhook's processes write to this terminal.
-            sandbox.environ["LOG_LEVEL"] = "ERROR"
             await asyncio.to_thread(sandbox.start)
             try:
                 report = await self._among(sandbox)
@@ -170,9 +168,10 @@ class _Run:
         report.took_s = time.monotonic() - started
         return report
 
-    def _variables(self) -> dict[str, str] | None:
+    def _variables(self) -> dict[str, str]:
+        """The settings of the broker."""
         if self._pulsar is None:
-            return None
+            return {}
         return {"BROKER_URL": self._pulsar.url, "BROKER_ADMIN_URL": self._pulsar.admin_url}
 
     async def _among(self, sandbox: Sandbox) -> Report:
@@ -272,8 +271,9 @@ def _through(environ: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, 
     changed = dict(environ)
     for name, variable in _ADDRESSES.items():
         address = urlsplit(environ[variable])
-        changed[variable] = address._replace(netloc=f"127.0.0.1:{ports[name]}").geturl()
-    changed["FETCH_PRIVATE_HOSTS"] = f"127.0.0.1:{ports['runninghub']},127.0.0.1:{ports['ark']}"
+        host = f"127.0.0.1:{ports[name]}"
+        changed[variable] = address._replace(netloc=host).geturl()
+        changed["FETCH_PRIVATE_HOSTS"] = changed["FETCH_PRIVATE_HOSTS"].replace(address.netloc, host)
     return changed
 
 
