@@ -248,7 +248,7 @@ class _Run:
         await asyncio.sleep(after)
         sold = await client.buy(f"u-{self._rng.randint(1, 9)}", kind, KINDS[kind])
         self._sold.append(sold)
-        await client.upload(sold, self._photo)
+        await client.upload(sold, (self._photo,))
 
     async def _until_quiet(self, report: Report, sandbox: Sandbox, services: Services, fleet: Fleet) -> None:
         """Wait until every task has ended, is delivered, and no message is left."""
