@@ -112,7 +112,7 @@ class Deployment:
         sold = [await self._client.buy("u-1024", kind, {}) for _ in range(count)]
         photo = self._folder / "photo.jpg"
         await asyncio.to_thread(photo.write_bytes, picture())
-        await asyncio.gather(*(self._client.upload(one, photo) for one in sold))
+        await asyncio.gather(*(self._client.upload(one, (photo,)) for one in sold))
         self.sold += sold
         await until(lambda: self.all_have(sold, "accepted"), "the uploads were not accepted")
         return sold

@@ -195,7 +195,7 @@ class Cell:
             sold = await client.buy("u-1024", "model_pose12", {"prompt": self._name or "undisturbed"})
             photo = self._log.with_suffix(".jpg")
             await asyncio.to_thread(photo.write_bytes, b"no picture" if self._name.endswith(BAD_UPLOAD) else picture())
-            await client.upload(sold, photo)
+            await client.upload(sold, (photo,))
             await self._ingest(await self._events.of(sold.task_id))
             await self._work(client, sold, services)
             return await self._look(sold, services)
