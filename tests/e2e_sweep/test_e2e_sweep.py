@@ -57,7 +57,7 @@ class Buyer:
     async def buy(self, kind: str = "model_pose12", *, upload: bool = True) -> Sold:
         sold = await self.client.buy(USER, kind, {})
         if upload:
-            await self.client.upload(sold, PHOTO)
+            await self.client.upload(sold, (PHOTO,))
         return sold
 
     async def until(self, reached: Callable[[T], bool], ask: Callable[[], Awaitable[T]]) -> T:

@@ -79,7 +79,7 @@ class Buyer:
 
     async def buy(self, kind: str) -> Sold:
         sold = await self.client.buy(USER, kind, {})
-        await self.client.upload(sold, PHOTO)
+        await self.client.upload(sold, (PHOTO,))
         return sold
 
     async def row(self, sold: Sold) -> dict[str, Any]:
