@@ -197,13 +197,15 @@ def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as opti
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict (0 = do not wait).")] = 600.0,
+    through: Annotated[str, typer.Option("--api", help="Base URL of the HTTP API, to buy and upload through it.")] = "",
     env_file: EnvFile = None,
 ) -> None:
     """Act as a client: buy a task, upload its photos with its ticket, wait for the verdict.
 
     Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
     """
-    from console.cli.submit import submit_photos
+    from console.cli.submit.api import submit_to_api
+    from console.cli.submit.direct import submit_photos
 
     enter_environment(env_file)
     check_user(user)
@@ -212,7 +214,11 @@ def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as opti
     values = read_params(params, known, param or ())
     if wait:
         check_folder("--out", out)
-    ok = submit_photos(inputs, known, values, user=user, out=out, wait_s=wait)
+    if through:
+        url = check_url("--api", through)
+        ok = submit_to_api(url, inputs, known, values, user=user, out=out, wait_s=wait)
+    else:
+        ok = submit_photos(inputs, known, values, user=user, out=out, wait_s=wait)
     raise typer.Exit(0 if ok else _FAILED)
 
 

@@ -131,8 +131,9 @@ def _look_at(reader: Reader, port: int) -> None:
             for result in end["results"]:
                 assert len(plain.get(result["url"]).raise_for_status().content) == result["size"]
     account = json.loads(reader.do('curl --silent "$BACKEND_URL/_sandbox/quota"'))
-    # Seven tasks, of which one was cancelled.
-    assert (account["charged"], account["refunded"]) == (7, 1)
+    # Eight tasks, of which one was cancelled.
+    assert (account["charged"], account["refunded"]) == (8, 1)
+    assert [path.name for path in (reader.folder / "out").rglob("*.jpg")] == ["result_01.jpg"]
     assert all(len({call["status"] for call in task["callbacks"]}) <= 1 for task in account["tasks"])
 
 
