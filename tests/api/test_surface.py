@@ -227,6 +227,15 @@ async def test_a_part_that_is_away(door: Open) -> None:
         assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
         parts = answer.json()["parts"]
         assert (parts["backend"]["ok"], parts["vendor"]["ok"], parts["cos"]["ok"]) == (False, False, True)
+    async with door(addresses={"vendor": "http://127.0.0.1:9"}) as here:
+        without = await here.http.get("/health/scf")
+        assert (without.status_code, without.json()["parts"]["vendor"]["ok"]) == (200, False)
+
+
+async def test_the_health_is_asked_at_most_once_in_a_while(door: Open) -> None:
+    async with door() as here:
+        answer = await here.http.get("/health/scf")
+        await here.backend.post("/_sandbox/faults", json={"on": "unfinished", "kind": "answer", "times": 9})
         # Kept for some seconds: the question needs no token, and costs four others.
         assert (await here.http.get("/health/scf")).json() == answer.json()
 

@@ -18,7 +18,8 @@ __all__ = ["open_process", "options_of", "origins_of"]
 
 def options_of(settings: Settings) -> ApiOptions:
     """Return the options that the settings say."""
-    addresses = {"runninghub": settings.runninghub_url}
+    vendors = {"runninghub": settings.runninghub_url, "ark": settings.ark_url, "tokenhub": settings.tokenhub_url}
+    addresses = {name: url for name, url in vendors.items() if url}
     if not settings.broker_url.startswith("sqlite:") and not settings.broker_admin_url:
         addresses["broker"] = settings.broker_url
     return ApiOptions(
