@@ -16,6 +16,7 @@ __all__ = [
     "JITTER",
     "MAX_ATTEMPTS",
     "MAX_DELAY",
+    "MOST_JITTER_S",
     "OUTAGE_DELAY",
     "OUTAGE_LONGEST",
     "OUTAGE_PAUSE",
@@ -61,10 +62,14 @@ _AHEAD: Final = 60.0
 JITTER: Final = 0.2
 """Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
 
+MOST_JITTER_S: Final = 30.0
+"""Seconds by which a delay is stretched at most: one of many minutes, such as that to a last call, must not reach into
+the time kept for the work after it."""
+
 
 def jittered(delay: float, rng: random.Random) -> float:
-    """Return the delay, stretched by up to a fifth; never shorter than asked."""
-    return delay * (1 + JITTER * rng.random())
+    """Return the delay, stretched by up to a fifth and `MOST_JITTER_S`; never shorter than asked."""
+    return delay + min(JITTER * delay, MOST_JITTER_S) * rng.random()
 
 
 def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) -> float:

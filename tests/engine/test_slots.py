@@ -38,8 +38,8 @@ def sort(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def opened(recipe: Recipe, sort: str = "jobs") -> Harness:
-    harness = Harness(recipes={KIND: msgspec.structs.replace(recipe, synchronous=sort == "at once")})
+def opened(recipe: Recipe, sort: str = "jobs", seed: int = 1) -> Harness:
+    harness = Harness(recipes={KIND: msgspec.structs.replace(recipe, synchronous=sort == "at once")}, seed=seed)
     if sort == "at once":
         harness.vendors[harness.vendor.name] = InstantVendor(harness.vendor, 1)
     return harness
@@ -124,6 +124,16 @@ async def test_a_straggler_is_waited_for_until_the_last_call_and_then_stopped(ha
     assert len(verdict.manifest) == 3
     assert 600 <= harness.now() - begun < 700
     assert [job.cancelled for job in harness.vendor.jobs.values()] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_last_call_as_late_as_can_be_leaves_time_to_collect(seed: int) -> None:
+    late = msgspec.structs.replace(SOME, enough=lambda _, slots: min(3, slots), last_call_s=0.0)
+    async with opened(late, seed=seed) as harness:
+        harness.vendor.plans.extend([Plan(), Plan(), Plan(), Plan(looks=10_000)])
+        run = await harness.order()
+        await harness.drain()
+        assert len((await harness.promise(run, "success")).manifest) == 3
 
 
 async def test_a_call_whose_answer_is_lost_ends_its_slot_alone_and_is_never_repeated(sort: str) -> None:
