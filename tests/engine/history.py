@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,16 +21,19 @@ from messages.keys import record_key
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
-from services.errors import BackendDown, FetchFailed, ObjectsDown, UploadFailed, VendorDown
+from services.errors import AuditDown, BackendDown, FetchFailed, ObjectsDown, UploadFailed, VendorDown
 from services.objects.port import Result
 from services.vendors.port import JobState
+from tasks.calls.webhook_paths import parse_path
 from tasks.ending.cancel import cancel_task
-from tasks.ledger.records import Verdict
+from tasks.ledger.records import Verdict, parse_name
 from tasks.topics import WORK_TOPICS
 from tasks.wakes import LATEST, REDELIVER, SWEEP, publish_wake
 from tests.engine.fault_injector import Died
 from tests.engine.harness import KEYS, Harness, sketched
-from tests.engine.standins import Create, Plan, WireConsumer
+from tests.engine.slot_rules import RunRecords, broken_by
+from tests.engine.standins import Create, InstantVendor, Plan, WireConsumer
+from tests.engine.virtual import wall
 from transport.errors import BrokerDown
 from transport.port import Delivery
 
@@ -39,17 +46,16 @@ _SWEEPS: Final = 14
 _MOST: Final = 400
 """Deliveries after which a history is taken for endless."""
 
-_FOR_A_REASON: Final = {Code.INTERNAL, Code.BUSY, Code.VENDOR_FAILED, Code.VENDOR_UNKNOWN, Code.VENDOR_REFUSED}
-"""Codes of a failed verdict that came by way of an error."""
 _READ_SHARE: Final = 0.1
 """Most effects are reads of the ledger: trouble is to be shared out more evenly."""
 _PLENTY: Final = 4
 """Troubles that may well use up a run's time."""
-_IN_BETWEEN: Final = 310.0
-"""Seconds, at most a freeze."""
+_BEGAN: ContextVar[float] = ContextVar("began", default=0.0)
+"""When the work that goes on was begun, wall time: it has read the ledger since."""
 
 _ERRORS: Final[Mapping[str, tuple[Callable[[], Exception], ...]]] = {
     "objects": (lambda: ObjectsDown("injector"), lambda: ObjectsDown("injector"), lambda: Transient("injector")),
+    "objects.audit": (lambda: AuditDown("injector"), lambda: ObjectsDown("injector"), lambda: Transient("injector")),
     "ledger": (lambda: ObjectsDown("injector"),),
     "vendor": (lambda: VendorDown("injector"),),
     "vendor.upload": (lambda: VendorDown("injector"), lambda: UploadFailed("injector")),
@@ -59,10 +65,36 @@ _ERRORS: Final[Mapping[str, tuple[Callable[[], Exception], ...]]] = {
 }
 
 
-def recipes() -> Mapping[str, Recipe]:
-    """What is sold, with fewer results."""
-    small = msgspec.structs.replace(MODEL_POSE12, count=_COUNT)
-    return MappingProxyType({"model_pose12": small, "basic_clean": BASIC_CLEAN})
+class Sale(NamedTuple):
+    """What the kind with a vendor sells in a history."""
+
+    count: int = _COUNT
+    """Results of a paid call."""
+    slots: int = 1
+    enough: int = 1
+    last_call_s: float = 0.0
+    synchronous: bool = False
+
+    def recipes(self) -> Mapping[str, Recipe]:
+        """What is sold."""
+        sold = msgspec.structs.replace(MODEL_POSE12, count=self.count, synchronous=self.synchronous)
+        if self.slots > 1 or self.synchronous:
+            sold = msgspec.structs.replace(
+                sold,
+                slots=lambda _: self.slots,
+                enough=lambda _, slots: min(self.enough, slots),
+                last_call_s=self.last_call_s,
+            )
+        return MappingProxyType({"model_pose12": sold, "basic_clean": BASIC_CLEAN})
+
+
+def _sale_of(seed: int) -> Sale:
+    """Every other history sells several slots, of both sorts of vendor."""
+    if seed % 2 == 0:
+        return Sale()
+    rng = random.Random(f"sale {seed}")
+    slots = rng.randint(1, 4)
+    return Sale(1, slots, rng.randint(1, slots), rng.choice((0.0, 120.0, 400.0, 900.0)), rng.random() < 0.5)
 
 
 class History:
@@ -74,7 +106,10 @@ class History:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.harness = Harness(recipes=recipes(), paint=sketched, seed=seed, topics=_TOPICS)
+        self.sale = _sale_of(seed)
+        self.harness = Harness(recipes=self.sale.recipes(), paint=sketched, seed=seed, topics=_TOPICS)
+        if self.sale.synchronous:
+            self.harness.vendors[self.harness.vendor.name] = InstantVendor(self.harness.vendor, self.sale.count)
         self.excuses: set[str] = set()
         """What happened that a failed verdict may rest on."""
         self.wrong: list[str] = []
@@ -111,20 +146,27 @@ class History:
             vendor.creates.append(Create(accepted=accepted, answer=answer))
             if answer != "full":
                 self.excuses.add(answer)
-        for _ in range(3):
-            plan = Plan(looks=rng.choice((0, 0, 1, 2, 9)), within=200.0)
-            if rng.random() < 0.12:
-                plan.end = JobState.FAILED
-                self.excuses.add("the vendor fails")
-            if rng.random() < 0.06:
-                plan.files = rng.choice((0, 2, 4))
-                self.excuses.add("results are missing")
-            vendor.plans.append(plan)
+        if not self.sale.synchronous:
+            vendor.plans.extend(self._plan() for _ in range(self.sale.slots + 2))
         if rng.random() < 0.06:
             self.harness.findings["02.jpg" if rng.random() < 0.5 else ".jpg"] = Result(
                 violation=True, suspect=False, label="Porn", score=95
             )
             self.excuses.add("a violation")
+
+    def _plan(self) -> Plan:
+        rng, count = self.rng, self.sale.count
+        plan = Plan(looks=rng.choice((0, 0, 1, 2, 9)), within=200.0)
+        if rng.random() < 0.12:
+            plan.end = JobState.FAILED
+            self.excuses.add("the vendor fails")
+        if rng.random() < 0.06:
+            plan.files = rng.choice((0, count - 1, count + 1))
+            self.excuses.add("results are missing")
+        if self.sale.slots > 1 and rng.random() < 0.1:
+            plan.looks, plan.within = _MOST, rng.choice((500.0, 900.0, math.inf))
+            self.excuses.add("a straggler")
+        return plan
 
     def _disturb(self) -> None:
         rng = self.rng
@@ -183,7 +225,7 @@ class History:
                 self.harness.out.broker,
                 self.harness.ledger.now(),
                 keys=KEYS,
-                job=Job(n, self.rng.choice(ended)),
+                job=Job(n, self.rng.choice(ended), self.rng.randint(1, self.sale.slots)),
             )
 
     async def _cancel(self) -> None:
@@ -195,8 +237,9 @@ class History:
         rng = self.rng
         if place.startswith("objects.copy output/") and not done:
             self._check_promotion(place.removeprefix("objects.copy "))
-        if place.endswith("/verdict") and done and place.startswith("ledger.put_new"):
-            self._check_verdict()
+        folder = f"ledger.put_new {record_key(self.run, '')}"
+        if place.startswith(folder) and done:
+            self.wrong.extend(map(str, broken_by(place.removeprefix(folder), self._records(), _BEGAN.get())))
         if rng.random() < 0.05:
             await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 0.5), rng.uniform(0, 5))))
         chance = self._chance * (_READ_SHARE if place.startswith("ledger.get") else 1.0)
@@ -231,22 +274,12 @@ class History:
         elif verdict.status != "success" or target not in {item.target for item in verdict.manifest}:
             self.wrong.append(f"{target} is not of the verdict")
 
-    def _check_verdict(self) -> None:
-        """No stale message fails a run whose job is alive; its results themselves may, once they are collected."""
-        verdict, stored = self._verdict(), self.harness.ledger.objects._stored
-        names = [key.rpartition("/")[2] for key in stored if key.startswith(record_key(self.run, ""))]
-        if verdict is None or verdict.code not in _FOR_A_REASON or any("begun-collect" in name for name in names):
-            return
-        for name in names:
-            if name.endswith("-id") and name.replace("-id", "-end") not in names:
-                known = self.harness.now() - stored[record_key(self.run, name)].info.modified
-                # Who reads and then writes cannot see what is stored in between.
-                if known > _IN_BETWEEN:
-                    self.wrong.append(f"{verdict.code}, though {name} was known for {known} s")
+    def _records(self) -> RunRecords:
+        return RunRecords(self.harness.ledger.objects._stored, self.run)
 
     def _verdict(self) -> Verdict | None:
-        stored = self.harness.ledger.objects._stored.get(record_key(self.run, "verdict"))
-        return msgspec.convert(msgspec.json.decode(stored.body)["record"], Verdict) if stored else None
+        found = self._records().read(Verdict.at())
+        return found[0] if found else None
 
     # ---- workers ---------------------------------------------------------------------------------------------------
 
@@ -278,6 +311,7 @@ class History:
 
     async def _handle(self, delivery: Delivery, consumer: WireConsumer) -> None:
         harness, rng = self.harness, self.rng
+        _BEGAN.set(wall())
         if rng.random() < self._chance:
             # Another machine, whose clock is another.
             harness.jump = rng.choice((0.0, rng.uniform(-1.9, 1.9), rng.uniform(-1.9, 1.9), rng.uniform(-40, 40)))
@@ -296,6 +330,7 @@ class History:
         if 0.15 < injector < 0.20:
             self.excuses.add("an ack is lost")
             await asyncio.sleep(rng.uniform(0, 100))
+            _BEGAN.set(wall())
             await self.harness.run(delivery, consumer)
 
     # ---- the end ---------------------------------------------------------------------------------------------------
@@ -328,27 +363,45 @@ class History:
         assert verdict.status == "success" or self.excuses, f"failed without a reason: {verdict.code}"
         if verdict.code == Code.TIMEOUT:
             # The deadline of basic_clean ends before any sweep looks.
-            assert self.troubles >= _PLENTY or self.kind == "basic_clean", "it hung until its deadline"
+            late = self.kind == "basic_clean" or "a straggler" in self.excuses
+            assert self.troubles >= _PLENTY or late, "it hung until its deadline"
         reported = "success" if verdict.status == "success" else "failed"
         heard = set(harness.heard(run))
         assert heard == {reported}, f"callbacks {heard}, verdict {verdict.status}"
         assert harness.state(run) == (reported, 1, int(reported == "failed"))
         assert await harness.outputs(run) == sorted(item.target for item in verdict.manifest)
-        assert len(verdict.manifest) == (0 if reported == "failed" else 1 if self.kind == "basic_clean" else _COUNT)
+        if reported == "failed":
+            assert not verdict.manifest
+        else:
+            each = 1 if self.kind == "basic_clean" else self.sale.count
+            assert len(verdict.manifest) % each == 0
+            assert verdict.manifest
         await self._judge_money()
-        await self._judge_jobs(reported)
+        await self._judge_jobs()
 
     async def _judge_money(self) -> None:
-        records = await self.harness.records(self.run)
-        refused = sum(name.endswith("-end") and record["how"] == "not_accepted" for name, record in records.items())
-        assert len(self.harness.vendor.paid) <= 1, f"paid {self.harness.vendor.paid}"
-        assert self.harness.injector.count("^vendor.create") <= 1 + refused
-
-    async def _judge_jobs(self, reported: str) -> None:
-        """Nothing goes on at the vendor's, as far as anybody can know its id."""
-        if reported == "success":
-            return
+        refused: Counter[int] = Counter()
         for name, record in (await self.harness.records(self.run)).items():
-            if name.endswith("-id"):
+            found = parse_name(name)
+            refused[found.slot if found else 0] += name.endswith("-end") and record["how"] == "not_accepted"
+        vendor = self.harness.vendor
+        paid = Counter(_slot_of(job.webhook) for job in vendor.jobs.values())
+        sent = Counter(_slot_of(request.webhook) for request in vendor.requests)
+        assert not {slot for slot, jobs in paid.items() if jobs > 1}, f"paid {vendor.paid}"
+        assert not {slot for slot, posts in sent.items() if posts > 1 + refused[slot]}, f"sent {sent}"
+
+    async def _judge_jobs(self) -> None:
+        """Nothing goes on at the vendor's, as far as anybody can know its id: of a success, no straggler."""
+        good = {slot for slot, end in self._records().ends().items() if end.good}
+        success = (await self.harness.verdict(self.run)).status == "success"
+        for name, record in (await self.harness.records(self.run)).items():
+            found = parse_name(name)
+            if found and name.endswith("-id") and not (success and found.slot in good):
                 job = self.harness.vendor.jobs[record["job"]]
                 assert not job.working, f"{job.id} goes on"
+
+
+def _slot_of(webhook: str) -> int:
+    path = parse_path(urlsplit(webhook).path)
+    assert path is not None
+    return path.slot

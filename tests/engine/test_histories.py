@@ -24,7 +24,7 @@ def play(seed: int) -> History:
             runner.run(history.play())
         except BaseException as error:
             reported = "\n  ".join(history.harness.reported[-60:])
-            error.add_note(f"seed {seed}, policy {history.policy}, {sorted(history.excuses)}\n  {reported}")
+            error.add_note(f"seed {seed}, {history.sale}, {sorted(history.excuses)}\n  {reported}")
             raise
     return history
 
