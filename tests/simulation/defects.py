@@ -10,20 +10,26 @@ from unittest.mock import patch
 
 import msgspec
 
+from consumers.engine import engine as engine_module
 from consumers.engine.effects import Effects
 from consumers.engine.engine import Engine
-from consumers.engine.outcomes import Finish, Next, Outcome
+from consumers.engine.outcomes import Fail, Finish, Next, Outcome
+from consumers.stages import collect as collect_module
+from consumers.stages import failure as failure_module
 from consumers.stages import generate as generate_module
 from consumers.stages import wake as wake_module
 from messages.bodies import Generate, Stage, Wake
 from messages.codec import Message
+from messages.codes import code_of
 from messages.keys import RunId, record_key
 from tasks import next_step as next_step_module
+from tasks import slots as slots_module
 from tasks.calls import decide as decide_module
-from tasks.calls.decide import Lost
+from tasks.calls.decide import Lost, Wait
 from tasks.ending import finish as finish_module
 from tasks.ledger.ledger import Ledger, Stored
-from tasks.ledger.records import CallEnd, Verdict
+from tasks.ledger.records import Accepted, Begun, CallEnd, SlotEnd, Stopped, Verdict
+from tasks.slots import CollectAt, Decision, Hopeless
 from tasks.wakes import SWEEP
 from tests.simulation.events import CURRENT
 from transport.port import Consumer, Delivery
@@ -177,20 +183,73 @@ def _shared_fault() -> tuple[Patch, ...]:
     return (patch.object(Ledger, "read", read_of_any),)
 
 
+def _early_collect() -> tuple[Patch, ...]:
+    decide_run = slots_module.decide_run
+
+    def impatient(accepted: Accepted, ends: Mapping[int, SlotEnd]) -> Decision:
+        found = decide_run(accepted, ends)
+        enough = sum(end.good for end in ends.values()) >= accepted.enough
+        return CollectAt(0.0) if enough and not isinstance(found, Hopeless) else found
+
+    places = (slots_module, collect_module, failure_module, generate_module, next_step_module)
+    return tuple(patch.object(place, "decide_run", impatient) for place in places)
+
+
+def _second_call() -> tuple[Patch, ...]:
+    def decide(calls: Any, now: float) -> Any:
+        found = decide_module.decide(calls, now)
+        return decide_module.MakeCall(len(calls) + 1) if isinstance(found, Wait) else found
+
+    return (patch.object(generate_module, "decide", decide),)
+
+
+def _marks_of_the_run() -> tuple[Patch, ...]:
+    mark_of = engine_module._mark_of
+
+    def without_slot(message: Message, delivery: Delivery) -> Any:
+        header = message.header
+        return Begun.at(header.stage, header.seq) if header.stage == Stage.POLL else mark_of(message, delivery)
+
+    return (patch.object(engine_module, "_mark_of", without_slot),)
+
+
+def _slot_fails_run() -> tuple[Patch, ...]:
+    end_slot = failure_module._end_slot
+
+    async def fail(run: RunId, slot: int, stopped: Stopped, accepted: Accepted, services: Any) -> Outcome:
+        outcome = await end_slot(run, slot, stopped, accepted, services)
+        ended = await services.ledger.read(run, SlotEnd.at(slot))
+        return Fail(code_of(stopped.code)) if ended and not ended.record.good else outcome
+
+    return (patch.object(failure_module, "_end_slot", fail),)
+
+
+def _outdated_letter() -> tuple[Patch, ...]:
+    def believe(_calls: Any, _now: float, *, of_call: bool) -> bool:
+        return True
+
+    return (patch.object(failure_module, "may_fail", believe),)
+
+
 DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
     {
         "early_ack": Defect("effects come before the ack", "acked", 0, _early_ack),
-        "overwritten_verdict": Defect("a verdict is create-only", "final", 7, _overwritten_verdict),
+        "overwritten_verdict": Defect("a verdict is create-only", "final", 0, _overwritten_verdict),
         "early_promotion": Defect("results are shown after the verdict", "promotion", 0, _early_promotion),
-        "lost_notify": Defect("a callback that failed goes on as a message", "carried", 11, _lost_notify),
-        "repaid_unknown": Defect("a call whose outcome is unknown is not sent again", "paid", 17, _repaid_unknown),
-        "missing_deadline": Defect("every run ends by its deadline", "late", 36, _missing_deadline),
-        "redelivery_count": Defect("attempts are counted by marks", "killer", 27, _redelivery_count),
-        "sweep_pays_again": Defect("a sweep runs no stage", "paid", 0, _sweep_pays_again),
+        "lost_notify": Defect("a callback that failed goes on as a message", "carried", 22, _lost_notify),
+        "repaid_unknown": Defect("a call whose outcome is unknown is not sent again", "paid", 3, _repaid_unknown),
+        "missing_deadline": Defect("every run ends by its deadline", "late", 20, _missing_deadline),
+        "redelivery_count": Defect("attempts are counted by marks", "killer", 13, _redelivery_count),
+        "sweep_pays_again": Defect("a sweep runs no stage", "paid", 4, _sweep_pays_again),
         "finish_under_acked_wake": Defect(
             "results are shown or withdrawn under a message that is not acked", "acked", 3, _finish_under_acked_wake
         ),
-        "shared_fault": Defect("a fault of one run fails no other", "reason", 18, _shared_fault),
+        "early_collect": Defect("results are collected when the run is decided", "undecided", 0, _early_collect),
+        "second_call": Defect("no second call beside an open one of the same slot", "paid", 18, _second_call),
+        "marks_of_the_run": Defect("each slot has marks of its own", "carried", 0, _marks_of_the_run),
+        "slot_fails_run": Defect("a slot that fails costs its results, not the run", "hopeless", 17, _slot_fails_run),
+        "outdated_letter": Defect("a letter ends no slot whose call is paid", "outdated", 4, _outdated_letter),
+        "shared_fault": Defect("a fault of one run fails no other", "reason", 17, _shared_fault),
     }
 )
 """Every defect by its name."""

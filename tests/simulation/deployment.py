@@ -79,6 +79,7 @@ class Deployment:
         self.oracle = Oracle(self.records, self.objects, self.vendors, self.backend, self.timeline)
         self._users = {sold.id: sold.user for sold in script.tasks}
         self._violations = {sold.id for sold in script.tasks if sold.violation}
+        self._blocked = {(sold.id, f"frame_{sold.blocked:02d}.jpg") for sold in script.tasks if sold.blocked}
         self._numbers = itertools.count(1)
         self._downloads = itertools.count(1)
         self._spawned: dict[asyncio.Task[Any], None] = {}
@@ -218,10 +219,12 @@ class Deployment:
 
     def _audit(self, key: str, body: bytes) -> Result:
         bad = any(f"/{task}/" in key for task in self._violations)
+        bad = bad or any(f"/{task}/" in key and key.endswith(name) for task, name in self._blocked)
         return Result(violation=bad, suspect=False, label="Porn" if bad else "Normal", score=95 if bad else 0)
 
     def _acked(self, _: Machine, entry: Entry) -> None:
-        self.oracle.see_ack(self._users.get(entry.task, ""), entry, self.queue.of_task[entry.task])
+        left = [one for one in self.queue.open.values() if one.task == entry.task]
+        self.oracle.see_ack(self._users.get(entry.task, ""), entry, left)
 
 
 class WatchedEngine(Engine):
@@ -251,7 +254,9 @@ class _Work:
         header = None if isinstance(message, InvalidMessage) else message.header
         label = f"{header.stage}-{header.seq}{what}" if header else "unreadable"
         why = getattr(getattr(message, "body", None), "why", "")
-        self.doing = Doing(label, header.task if header else "", delivery.message_id, sweep=why == "sweep")
+        began = asyncio.get_running_loop().time()
+        task = header.task if header else ""
+        self.doing = Doing(label, task, delivery.message_id, sweep=why == "sweep", began=began)
         self._begins = f"begins {label}, attempt {header.attempt}{f', {why}' if why else ''}" if header else label
         self._machine = machine
         deployment.deliveries += 1

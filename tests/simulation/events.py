@@ -20,6 +20,8 @@ class Doing:
     sweep: bool = False
     """A sweep's wake: it is acked before its effects."""
     acked: bool = False
+    began: float = 0.0
+    """Virtual seconds since the beginning."""
 
 
 CURRENT: ContextVar[Doing] = ContextVar("doing", default=Doing(""))  # noqa: B039 - never changed

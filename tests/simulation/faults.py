@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from messages.errors import Transient
 from services.errors import (
+    AuditDown,
     BackendDown,
     CreateUnknown,
     Exists,
@@ -43,7 +44,7 @@ _Error = Callable[[], Exception]
 
 _ERRORS: Final[Mapping[str, tuple[str, tuple[_Error, ...]]]] = {
     "objects": ("store", (lambda: ObjectsDown("503"),)),
-    "objects.audit": ("store", (lambda: ObjectsDown("503"), lambda: Transient("audit"))),
+    "objects.audit": ("store", (lambda: ObjectsDown("503"), lambda: Transient("audit"), lambda: AuditDown("away"))),
     "ledger": ("store", (lambda: ObjectsDown("503"),)),
     "ledger.put_new": ("store", (lambda: ObjectsDown("503"), lambda: Exists("409"))),
     "vendor": ("vendor", (lambda: VendorDown("502"),)),
@@ -87,6 +88,7 @@ class Chaos:
         self._budget = script.budget if script.families else 0
         self._killers: list[tuple[str, Sold]] = [(sold.killer, sold) for sold in script.tasks if sold.killer]
         self._loses_poll = {sold.id for sold in script.tasks if sold.loses_poll}
+        self._late_letters = {sold.id for sold in script.tasks if sold.late_letter}
         queue.on_publish = self._on_publish
         queue.on_receive = self._on_receive
         queue.on_ack = self._on_ack
@@ -240,6 +242,9 @@ class Chaos:
         if entry.stage == "poll" and entry.task in self._loses_poll and self.has("broker"):
             self._loses_poll.discard(entry.task)
             trouble = "lost"
+        elif entry.stage == "dead" and entry.task in self._late_letters and self.has("broker"):
+            self._late_letters.discard(entry.task)
+            trouble = "late"
         elif self._chance(0.06):
             self._budget -= 1
             trouble = self._rng.choice(("lost", "twice", "early", "early"))

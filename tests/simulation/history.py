@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -24,8 +24,8 @@ from tests.engine.virtual import VirtualLoop, wall
 from tests.simulation.deployment import BUCKET, SECRET, WEBHOOK_URL, Deployment, Worker
 from tests.simulation.events import Doing
 from tests.simulation.oracle import Violation
-from tests.simulation.script import RECIPES, UPLOAD_LIMIT_S, Script, Sold, write_script
-from tests.simulation.standins import task_of
+from tests.simulation.script import INSTANT, RECIPES, UPLOAD_LIMIT_S, Script, Sold, write_script
+from tests.simulation.standins import Slot, slot_of
 
 _SWEEP_EVERY_S: Final = 180.0
 _LOOK_EVERY_S: Final = 5.0
@@ -34,7 +34,7 @@ _IDLE_S: Final = 10.0
 _AFTER_S: Final = 3 * 3600.0
 """Seconds after the last deadline until what is stored still counts as stuck."""
 _MOST: Final = 600
-"""Deliveries of one task after which a history is taken for endless."""
+"""Deliveries of one slot after which a history is taken for endless."""
 
 
 @dataclass
@@ -77,8 +77,11 @@ class History:
             self._client = MemoryObjects(bucket=BUCKET, clock=wall)
             self._client._stored = deployment.objects
             for vendor in deployment.vendors.values():
-                vendor.plans = {sold.id: sold.plan for sold in script.tasks}
-                vendor.answers = {sold.id: list(sold.answers) for sold in script.tasks}
+                vendor.counts = {sold.id: RECIPES[sold.kind].count for sold in script.tasks}
+                for sold in script.tasks:
+                    slots = [Slot(sold.id, number) for number in range(1, len(sold.plans) + 1)]
+                    vendor.plans |= dict(zip(slots, sold.plans, strict=True))
+                    vendor.answers |= {slot: list(each) for slot, each in zip(slots, sold.answers, strict=True)}
                 vendor.on_accept = self._job_accepted
             self._start_workers()
             deployment.chaos.write_windows()
@@ -91,7 +94,7 @@ class History:
 
     def _start_workers(self) -> None:
         deployment, script = self.deployment, self.script
-        old = {kind: recipe for kind, recipe in RECIPES.items() if kind != "instant_pose"}
+        old = {kind: recipe for kind, recipe in RECIPES.items() if recipe.vendor != INSTANT}
         self.workers = [Worker(deployment, f"w{n}") for n in range(1, script.workers + 1)]
         if "build" in script.families:
             self.workers[0].recipes = old
@@ -112,7 +115,7 @@ class History:
 
     async def _buy(self, sold: Sold) -> None:
         await asyncio.sleep(sold.at)
-        self.deployment.backend.book.sell(sold.user, sold.id, 0, sold.kind, "{}", wall())
+        self.deployment.backend.book.sell(sold.user, sold.id, 0, sold.kind, _json(sold.params), wall())
         self.deployment.timeline.add("client", f"{sold.user} buys {sold.kind}", task=sold.id)
         self._later(sold.cancel_after, lambda: self._cancel(sold))
         self._later(sold.backend_cancel_after, lambda: self._cancel_at_backend(sold))
@@ -131,11 +134,11 @@ class History:
             task=sold.id,
             step=0,
             kind=sold.kind,
-            params_digest=digest({}),
+            params_digest=digest(sold.params),
             expires=int(wall()) + 3600,
             priority=cast("Literal['high', 'normal', 'low']", sold.priority.name.lower()),
         )
-        meta = {"kind": sold.kind, "params": "{}", "ticket": issue(ticket, SECRET)}
+        meta = {"kind": sold.kind, "params": _json(sold.params), "ticket": issue(ticket, SECRET)}
         await self._client.put(f"input/{sold.user}/{sold.id}/original.jpg", JPEG + sold.id.encode() + more, meta=meta)
         self.deployment.timeline.add("client", f"uploads the photo{more.decode()}", task=sold.id)
 
@@ -174,7 +177,7 @@ class History:
     # ---- the vendor calls ----------------------------------------------------------------------------------------
 
     def _job_accepted(self, job: ScriptedJob) -> None:
-        task = task_of(job.webhook)
+        task = slot_of(job.webhook).task
         self.deployment.timeline.add("vendor", f"accepts {job.id}", task=task)
         sold = next(sold for sold in self.script.tasks if sold.id == task)
         if job.plan.within > _AFTER_S:
@@ -203,8 +206,8 @@ class History:
             return
         mine, other = self._rng.choice(jobs), self._rng.choice(jobs)
         url = mine.webhook if self._rng.random() < 0.6 else mine.webhook[:-4] + "0000"
-        self.deployment.timeline.fault("forged webhook", "stranger", f"{other.id} for {task_of(mine.webhook)}")
-        await self._webhook(task_of(mine.webhook), url, other.id)
+        self.deployment.timeline.fault("forged webhook", "stranger", f"{other.id} for {slot_of(mine.webhook).task}")
+        await self._webhook(slot_of(mine.webhook).task, url, other.id)
 
     # ---- what disturbs -------------------------------------------------------------------------------------------
 
@@ -274,7 +277,7 @@ class History:
                 calmed = True
                 self._calm()
             self._look_for_idlers(now)
-            if deployment.deliveries > _MOST * len(script.tasks):
+            if deployment.deliveries > _MOST * sum(len(sold.plans) for sold in script.tasks):
                 deployment.oracle.report("endless", "", f"{deployment.deliveries} deliveries")
                 return
             if not deployment.queue.open and all(self._is_over(sold) for sold in script.tasks):
@@ -339,3 +342,7 @@ class History:
         report.refunds = deployment.backend.book.totals()["refunded"]
         report.paid = sum(len(vendor.jobs) for vendor in deployment.vendors.values())
         return report
+
+
+def _json(params: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(params).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -14,13 +14,14 @@ from messages.codes import Code
 from messages.keys import RunId, record_key, staging_prefix
 from services.objects.port import Content
 from tasks.ledger.names import RecordBase
-from tasks.ledger.records import Accepted, CallEnd, ManifestItem, Verdict
+from tasks.ledger.records import Accepted, JobId, ManifestItem, Verdict
+from tests.engine.slot_rules import RunRecords, broken_by
 from tests.engine.virtual import EPOCH
 from tests.simulation.events import CURRENT, Timeline
 from tests.simulation.machines import Machine
 from tests.simulation.queue import Entry
-from tests.simulation.script import UPLOAD_LIMIT_S, Sold
-from tests.simulation.standins import BackendState, Vendor
+from tests.simulation.script import RECIPES, UPLOAD_LIMIT_S, Sold
+from tests.simulation.standins import BackendState, Slot, Vendor
 
 R = TypeVar("R", bound=RecordBase)
 
@@ -30,6 +31,9 @@ whole seconds and clocks."""
 
 MOST_KILLED: Final = 2 * MAX_ATTEMPTS
 """Machines that one message's work may kill: all its attempts, and once more where a message was lost or doubled."""
+
+_RECORD: Final = "ledger.put_new ledger/"
+"""Effect that creates a run's record."""
 
 _OWN_EFFECTS: Final = ("broker.publish", "ledger.put_new", "objects.", "vendor.create", "backend.deliver")
 """Effects that come before the ack of their message."""
@@ -112,9 +116,11 @@ class Oracle:
 
     def see(self, machine: Machine, place: str, *, done: bool) -> None:
         """Look at an effect."""
-        if done:
-            return
         doing = CURRENT.get()
+        if done:
+            if place.startswith(_RECORD):
+                self._see_record(*place.removeprefix(_RECORD).split("/"), began=doing.began + EPOCH)
+            return
         if doing.acked and place.startswith(_SWEEP_EFFECTS if doing.sweep else _OWN_EFFECTS):
             self.report("acked", doing.task, f"{machine.name} does {place} after the ack of {doing.label}")
         if place.startswith("objects.copy output/"):
@@ -124,6 +130,10 @@ class Oracle:
         elif place.startswith("ledger.put ") and place.partition(" ")[2] in self._records:
             self.report("final", doing.task, f"the record {place.partition(' ')[2]} is overwritten")
 
+    def _see_record(self, user: str, task: str, _: str, name: str, *, began: float) -> None:
+        for rule, text in broken_by(name, RunRecords(self._records, RunId(user, task)), began):
+            self.report(rule, task, text)
+
     def _see_promotion(self, target: str) -> None:
         _, user, task, *_ = target.split("/")
         found = self.verdict(RunId(user, task))
@@ -132,19 +142,25 @@ class Oracle:
         elif found[0].status != "success" or target not in {item.target for item in found[0].manifest}:
             self.report("promotion", task, f"{target} is shown, and is not of the verdict")
 
-    def see_ack(self, user: str, entry: Entry, left: int) -> None:
-        """Look at a message that is gone: another one must carry a run that is not over.
+    def see_ack(self, user: str, entry: Entry, left: Sequence[Entry]) -> None:
+        """Look at a message that is gone: another one must carry a run that is not over, or a slot of it.
 
         Args:
             user: of its task.
             entry: the message.
             left: messages of its task that are stored still.
         """
-        if left or not user or entry.stage in {"", "wake"} or self.excuses[entry.task] & {"lost", "left"}:
+        if not user or entry.stage in {"", "wake"} or self.excuses[entry.task] & {"lost", "left"}:
             return
         run = RunId(user, entry.task)
-        if self.accepted(run) and not self.is_delivered(run):
+        if not left and self.accepted(run) and not self.is_delivered(run):
             self.report("carried", entry.task, f"{entry.words} is acked, and no message carries the run on")
+        if entry.slot and left and self._works(run, entry.slot) and not any(_carries(one, entry.slot) for one in left):
+            self.report("carried", entry.task, f"{entry.words} is acked, and no message carries slot {entry.slot} on")
+
+    def _works(self, run: RunId, slot: int) -> bool:
+        """Whether a slot has not ended, and its end counts."""
+        return not any(record_key(run, name) in self._records for name in ("verdict", "staged", f"slot-{slot}"))
 
     # ---- at the end ----------------------------------------------------------------------------------------------
 
@@ -164,13 +180,11 @@ class Oracle:
         unlisted = self._backend.status(sold.id) != "pending" and self.excuses[sold.id] & {"lost", "left"}
         if not self.is_delivered(run) and not unlisted:
             self.report("delivered", sold.id, f"its verdict of {at:.0f} s is not delivered at {end:.0f} s")
-        if verdict.status != "success":
-            self._judge_reason(sold, verdict)
+        self._judge_reason(sold, run, verdict)
         self._judge_backend(sold, verdict)
         self._judge_objects(sold, run, verdict, at)
         self._judge_money(sold, run)
-        if verdict.status != "success":
-            self._judge_jobs(sold, run)
+        self._judge_jobs(sold, run, verdict)
 
     def _judge_time(self, sold: Sold, run: RunId, at: float, calm_at: float) -> None:
         accepted = self.accepted(run)
@@ -178,18 +192,29 @@ class Oracle:
         if at > max(deadline, calm_at) + GRACE_S:
             self.report("late", sold.id, f"its verdict came at {at:.0f} s; its deadline was {deadline:.0f} s")
 
-    def _judge_reason(self, sold: Sold, verdict: Verdict) -> None:
-        """A run fails for a reason of its own: of its script, or of what happened to its own work."""
-        code, hits = Code(verdict.code), self.hits[sold.id]
+    def _judge_reason(self, sold: Sold, run: RunId, verdict: Verdict) -> None:
+        """A run or a slot fails for a reason of its own: of its script, or of what happened to its own work."""
+        hits = self.hits[sold.id]
+        if verdict.status != "success" and not self._is_explained(sold, Code(verdict.code)):
+            self.report("reason", sold.id, f"it failed with {verdict.code} after {hits} faults of its own")
+        ends = RunRecords(self._records, run).ends()
+        for slot, end in ends.items():
+            if not end.good and not self._is_explained(sold, Code(end.code)):
+                self.report("reason", sold.id, f"slot {slot} failed with {end.code} after {hits} faults of its own")
+        good = sum(end.good for end in ends.values())
+        shown = len(verdict.manifest) // RECIPES[sold.kind].count
+        if verdict.status == "success" and good - shown > bool(sold.blocked) and not self._timeline.faults:
+            self.report("reason", sold.id, f"{shown} of {good} good slots are shown")
+
+    def _is_explained(self, sold: Sold, code: Code) -> bool:
+        hits = self.hits[sold.id]
         if code in sold.may_fail_with:
-            return
-        if code in {Code.INTERNAL, Code.BUSY} and hits >= MAX_ATTEMPTS:
-            return
-        if code == Code.VENDOR_UNKNOWN and (hits or "unheard" in self.excuses[sold.id]):
-            return
-        if code == Code.TIMEOUT and self._timeline.faults:
-            return
-        self.report("reason", sold.id, f"it failed with {code} after {hits} faults of its own")
+            return True
+        if code in {Code.INTERNAL, Code.BUSY}:
+            return hits >= MAX_ATTEMPTS
+        if code == Code.VENDOR_UNKNOWN:
+            return hits > 0 or "unheard" in self.excuses[sold.id]
+        return code == Code.TIMEOUT and bool(self._timeline.faults)
 
     def _judge_backend(self, sold: Sold, verdict: Verdict) -> None:
         (row,) = self._backend.book.steps(sold.id)
@@ -231,25 +256,31 @@ class Oracle:
             self.report("output", sold.id, f"{item.target} is another task's")
 
     def _judge_money(self, sold: Sold, run: RunId) -> None:
-        refused = 0
-        for key, content in self._records.items():
-            if key.startswith(record_key(run, "call-")) and key.endswith("-end"):
-                end = msgspec.convert(msgspec.json.decode(content.body)["record"], CallEnd)
-                refused += end.how == "not_accepted"
-        posts = sum(vendor.posts[sold.id] for vendor in self._vendors.values())
-        paid = [job.id for vendor in self._vendors.values() for job in vendor.paid(sold.id)]
-        if len(paid) > 1:
-            self.report("paid", sold.id, f"paid for {', '.join(paid)}")
-        elif posts > 1 + refused:
-            self.report("paid", sold.id, f"{posts} paid calls went out, {refused} of them not accepted")
+        records = RunRecords(self._records, run)
+        for number in range(1, len(sold.plans) + 1):
+            slot = Slot(sold.id, number)
+            refused = sum(call.end is not None and call.end.how == "not_accepted" for call in records.calls(number))
+            posts = sum(vendor.posts[slot] for vendor in self._vendors.values())
+            paid = [job.id for vendor in self._vendors.values() for job in vendor.paid(slot)]
+            if len(paid) > 1:
+                self.report("paid", sold.id, f"paid for {', '.join(paid)}")
+            elif posts > 1 + refused:
+                self.report("paid", sold.id, f"{posts} paid calls went out, {refused} of them not accepted")
 
-    def _judge_jobs(self, sold: Sold, run: RunId) -> None:
-        """Nothing goes on at the vendor's, as far as anybody can know its id."""
+    def _judge_jobs(self, sold: Sold, run: RunId, verdict: Verdict) -> None:
+        """Nothing goes on at the vendor's, as far as anybody can know its id: of a success, no straggler."""
+        records = RunRecords(self._records, run)
+        good = {slot for slot, end in records.ends().items() if end.good} if verdict.status == "success" else set()
+        known = {
+            found[0].job
+            for slot in range(1, len(sold.plans) + 1)
+            for call in records.calls(slot)
+            if slot not in good and (found := records.read(JobId.at(slot, call.n)))
+        }
         for vendor in self._vendors.values():
-            for n, job in enumerate(vendor.paid(sold.id), 1):
-                known = record_key(run, f"call-1-{n}-id") in self._records
-                if job.working and known and not vendor.instant:
-                    self.report("job", sold.id, f"{job.id} goes on at the vendor's")
+            for job in sorted(known & vendor.jobs.keys()):
+                if vendor.jobs[job].working and not vendor.instant:
+                    self.report("job", sold.id, f"{job} goes on at the vendor's")
 
     def judge_kills(self, sold: Sold) -> None:
         """A message that kills its machine is given up after its attempts."""
@@ -259,3 +290,7 @@ class Oracle:
     def now(self) -> float:
         """Virtual seconds since the beginning."""
         return asyncio.get_running_loop().time()
+
+
+def _carries(entry: Entry, slot: int) -> bool:
+    return entry.slot == slot or (entry.slot == 0 and entry.stage not in {"collect", "audit", "notify"})

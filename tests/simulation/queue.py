@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -19,6 +18,8 @@ from transport.port import Backlog, Broker, Capabilities, Delivery
 from transport.sqlite import SqliteBroker
 from transport.sqlite.broker import SqliteConsumer
 
+_LATE_S: Final = 60.0
+"""Seconds by which a message is late."""
 _HAIR: Final = 0.001
 """Seconds: virtual time is so exact that a message could be due by one rounding and early by another."""
 
@@ -35,6 +36,8 @@ class Entry:
     stage: str
     due: float
     """By the loop's clock."""
+    slot: int = 0
+    """Of messages that belong to one; 0 for those of the whole run."""
     holder: str = ""
     receivers: list[Machine] = field(default_factory=list)
     """Every machine that it was ever given to."""
@@ -54,8 +57,6 @@ class Queue:
         self.timeline = timeline
         self.spawn = spawn
         self.open: dict[str, Entry] = {}
-        self.of_task: Counter[str] = Counter()
-        """Task -> messages that are open."""
         self.consumers: list[MachineConsumer] = []
         self.down = False
         self.up_since = 0.0
@@ -63,7 +64,7 @@ class Queue:
         self.knows_dead_holders = True
         """Whether it says of a delivery that all who had it before are dead."""
         self.on_publish: Callable[[Entry], str] = lambda _: ""
-        """What goes wrong with a message that is stored: nothing, `lost`, `twice` or `early`."""
+        """What goes wrong with a message that is stored: nothing, `lost`, `twice`, `early` or `late`."""
         self.on_receive: Callable[[MachineConsumer, Delivery], None] = lambda _, __: None
         self.on_ack: Callable[[MachineConsumer, Entry], bool] = lambda _, __: True
         """Whether an ack arrives."""
@@ -86,6 +87,9 @@ class Queue:
         if trouble == "early":
             delay /= 4
             entry.due -= 3 * delay
+        if trouble == "late":
+            delay += _LATE_S
+            entry.due += _LATE_S
         if trouble == "twice":
             await self._put(topic, payload, delay, entry)
         return await self._put(topic, payload, delay, entry)
@@ -93,14 +97,12 @@ class Queue:
     async def _put(self, topic: str, payload: bytes, delay: float, like: Entry) -> str:
         stored = await self.inner.publish(topic, payload, delay=delay + _HAIR if delay else 0.0)
         self.published += 1
-        self.open[stored] = Entry(stored, topic, like.words, like.task, like.stage, like.due)
-        self.of_task[like.task] += 1
+        self.open[stored] = Entry(stored, topic, like.words, like.task, like.stage, like.due, like.slot)
         return stored
 
     def acked(self, entry: Entry) -> None:
         """A message is gone."""
-        if self.open.pop(entry.id, None) is not None:
-            self.of_task[entry.task] -= 1
+        self.open.pop(entry.id, None)
 
     def take_back(self, machine: Machine) -> None:
         """Give everything that a machine holds to others: its lease has ended, or its connection."""
@@ -242,8 +244,10 @@ def _entry(topic: str, payload: bytes, due: float) -> Entry:
     message = try_decode(payload)
     if isinstance(message, InvalidMessage):
         return Entry("", topic, "unreadable", "", "", due)
-    header = message.header
+    header, slot = message.header, getattr(message.body, "slot", 0)
     words = f"{header.task} {header.stage}-{header.seq}"
+    if slot > 1:
+        words += f" slot {slot}"
     if header.attempt:
         words += f" attempt {header.attempt}"
-    return Entry("", topic, words, header.task, header.stage, due)
+    return Entry("", topic, words, header.task, header.stage, due, slot)

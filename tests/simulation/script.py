@@ -7,14 +7,14 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from messages.codec import Priority
 from messages.codes import Code
 from recipes.basic_clean import BASIC_CLEAN
-from recipes.model_pose12 import MODEL_POSE12
+from recipes.model_pose12 import MODEL_POSE12, ModelPose12Params
 from recipes.recipe import Recipe
 from services.vendors.port import JobState
 from tests.engine.standins import Plan
@@ -24,19 +24,58 @@ POSES: Final = 3
 RUNNINGHUB: Final = "runninghub"
 INSTANT: Final = "instant"
 UPLOAD_LIMIT_S: Final = 900.0
+_SLOW_S: Final = 600.0
+"""Seconds beyond which a job may cost its run the deadline."""
 MARGIN_S: Final = 16.0
 """Seconds that a slow answer may add to a vendor's own."""
 
+MOST_SLOTS: Final = 4
+_LONG_S: Final = 400.0
+_EARLY_HINT_S: Final = -150.0
+"""Seconds from a job's end to the call of the vendor, when a call without an answer counts as unknown already."""
+
+
+class SeveralParams(ModelPose12Params, frozen=True):
+    """Parameters of a kind with several slots."""
+
+    slots: int = MOST_SLOTS
+    enough: int = 1
+
+
+def _slots(params: SeveralParams) -> int:
+    return params.slots
+
+
+def _enough(params: SeveralParams, slots: int) -> int:
+    return min(params.enough, slots)
+
+
+_SEVERAL: Final = msgspec.structs.replace(
+    MODEL_POSE12,
+    kind="several_jobs",
+    params=SeveralParams,
+    count=1,
+    slots=_slots,
+    enough=_enough,
+    last_call_s=500.0,
+)
+
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
-        "basic_clean": BASIC_CLEAN,
-        "model_pose12": msgspec.structs.replace(MODEL_POSE12, count=POSES),
-        "instant_pose": msgspec.structs.replace(
-            MODEL_POSE12, kind="instant_pose", vendor=INSTANT, synchronous=True, count=1
-        ),
+        recipe.kind: recipe
+        for recipe in (
+            BASIC_CLEAN,
+            msgspec.structs.replace(MODEL_POSE12, count=POSES),
+            msgspec.structs.replace(MODEL_POSE12, kind="instant_pose", vendor=INSTANT, synchronous=True, count=1),
+            _SEVERAL,
+            msgspec.structs.replace(_SEVERAL, kind="several_at_once", vendor=INSTANT, synchronous=True),
+        )
     }
 )
-"""What is sold: the kinds that there are, with fewer results, and one whose vendor answers with the results."""
+"""What is sold: kinds that there are, with fewer results; and such as have several slots, or a vendor that answers with
+the results."""
+
+_KINDS: Final = ("basic_clean", "model_pose12", "model_pose12", "instant_pose", "several_jobs", "several_at_once")
 
 FAMILIES: Final = (
     "crash",
@@ -71,15 +110,23 @@ class Sold:
     """Seconds until its photo is there; infinite for never."""
     events: tuple[float, ...]
     """Seconds after the upload at which an event of it arrives."""
-    plan: Plan
-    answers: list[str]
+    plans: list[Plan]
+    """How the jobs of each slot go."""
+    answers: list[list[str]]
+    """What the first creates of each slot answer."""
     webhooks: tuple[float, ...]
-    """Seconds after its job's end at which the vendor calls."""
+    """Seconds after a job's end at which the vendor calls."""
+    params: Mapping[str, Any] = field(default_factory=dict)
     violation: bool = False
+    blocked: int = 0
+    """Number of the result that the audit blocks, from 1; 0 for none."""
     killer: str = ""
     """A place that kills its machine, each time."""
     loses_poll: bool = False
     """The broker loses the first look at its job, and the vendor never calls: only the sweep finds the run."""
+    late_letter: bool = False
+    """The answer of its first call is lost, the vendor calls when that call counts as unknown already, and the dead
+    letter about it comes later still: the job is known by then, and works."""
     cancel_after: float = math.inf
     backend_cancel_after: float = math.inf
     forget_after: float = math.inf
@@ -89,19 +136,20 @@ class Sold:
     @property
     def may_fail_with(self) -> frozenset[str]:
         """Codes that its own part of the script may end it with."""
-        codes: set[str] = set()
-        if self.plan.end is JobState.FAILED:
-            codes.add(self.plan.code)
-        if self.plan.files is not None:
+        codes: set[str] = {plan.code for plan in self.plans if plan.end is JobState.FAILED}
+        answers = {answer for each in self.answers for answer in each}
+        if any(plan.files is not None for plan in self.plans):
             codes.add(Code.INCOMPLETE_RESULTS)
-        if math.isinf(self.plan.within) or self.plan.within > 600:
+        slowest = max(plan.within for plan in self.plans)
+        if slowest > _SLOW_S:
             codes.add(Code.TIMEOUT)
-        too_long = self.kind == "instant_pose" and self.plan.within > RECIPES[self.kind].create_limit_s - MARGIN_S
-        if too_long or {"lost", "unheard"} & set(self.answers):
+        recipe = RECIPES[self.kind]
+        too_long = recipe.synchronous and slowest > recipe.create_limit_s - MARGIN_S
+        if too_long or {"lost", "unheard"} & answers:
             codes.add(Code.VENDOR_UNKNOWN)
-        if "refused" in self.answers:
+        if "refused" in answers:
             codes.add(Code.VENDOR_REFUSED)
-        if self.violation:
+        if self.violation or self.blocked:
             codes.add(Code.CONTENT_VIOLATION)
         if self.killer:
             codes |= {Code.INTERNAL, Code.BUSY, Code.TIMEOUT}
@@ -109,7 +157,7 @@ class Sold:
             codes.add(Code.CANCELLED)
         if math.isinf(self.upload_after) or not self.events:
             codes |= {Code.NOT_UPLOADED, Code.TIMEOUT}
-            if self.kind == "instant_pose":
+            if recipe.vendor == INSTANT:
                 # At the upload limit an older build may be the one that finds it.
                 codes.add(Code.UNKNOWN_KIND)
         if not math.isinf(self.replaced_after):
@@ -167,14 +215,16 @@ def write_script(seed: int) -> Script:
         room=rng.choice((1, 2, 4, 8)),
         knows_dead_holders=rng.random() < 0.5,
     )
-    count = rng.choice((3, 5, 5, 8, 12))
+    count = rng.choice((2, 3, 3, 5, 8))
     script.tasks = [_sold(n, script) for n in range(1, count + 1)]
     return script
 
 
 def _sold(number: int, script: Script) -> Sold:
     rng, families = script.rng, script.families
-    kind = rng.choice(("basic_clean", "model_pose12", "model_pose12", "instant_pose"))
+    kind = rng.choice(_KINDS)
+    several = kind.startswith("several")
+    slots = rng.randint(2, MOST_SLOTS) if several else 1
     late = "upload" in families and rng.random() < 0.3
     sold = Sold(
         id=f"task{number:02d}",
@@ -184,16 +234,23 @@ def _sold(number: int, script: Script) -> Sold:
         priority=rng.choice(tuple(Priority)) if script.all_topics else Priority.NORMAL,
         upload_after=rng.choice((math.inf, rng.uniform(0, 600))) if late else rng.uniform(0, 5),
         events=_events(rng, odd="upload" in families),
-        plan=_plan(rng, odd="vendor" in families, instant=kind == "instant_pose"),
-        answers=_answers(rng, odd="vendor" in families),
+        plans=[_plan(rng, RECIPES[kind], odd="vendor" in families) for _ in range(slots)],
+        answers=[_answers(rng, odd="vendor" in families) for _ in range(slots)],
         webhooks=_webhooks(rng, odd="webhook" in families),
     )
+    if several:
+        sold.params = {"slots": slots, "enough": rng.randint(1, slots)}
+        sold.blocked = rng.randint(1, slots) if "vendor" in families and rng.random() < 0.15 else 0
     if "vendor" in families and rng.random() < 0.08:
         sold.violation = True
-    if "killer" in families and kind == "model_pose12" and rng.random() < 0.2:
+    has_jobs = RECIPES[kind].vendor == RUNNINGHUB
+    if "killer" in families and has_jobs and rng.random() < 0.2:
         sold.killer = rng.choice(("objects.process", "objects.put staging/"))
-    if "broker" in families and kind == "model_pose12" and random.Random(f"{script.seed} {number}").random() < 0.15:
+    if "broker" in families and has_jobs and random.Random(f"{script.seed} {number}").random() < 0.15:
         sold.loses_poll, sold.webhooks = True, ()
+    if "broker" in families and has_jobs and random.Random(f"letter {script.seed} {number}").random() < 0.15:
+        sold.late_letter, sold.loses_poll, sold.webhooks = True, False, (_EARLY_HINT_S,)
+        sold.plans[0], sold.answers[0] = Plan(looks=EVER, within=_LONG_S), ["lost"]
     if "cancel" in families and rng.random() < 0.25:
         sold.cancel_after = rng.choice((rng.uniform(0, 5), rng.uniform(0, 400)))
     if "cancel" in families and rng.random() < 0.15:
@@ -211,17 +268,17 @@ def _events(rng: random.Random, *, odd: bool) -> tuple[float, ...]:
     return rng.choice(((), (0.0, 0.0), (rng.uniform(0, 5), rng.uniform(0, 300)), (rng.uniform(0, 500),)))
 
 
-def _plan(rng: random.Random, *, odd: bool, instant: bool) -> Plan:
-    plan = Plan(looks=EVER, within=rng.uniform(1, 60) if instant else rng.uniform(5, 150))
+def _plan(rng: random.Random, recipe: Recipe, *, odd: bool) -> Plan:
+    plan = Plan(looks=EVER, within=rng.uniform(1, 60) if recipe.synchronous else rng.uniform(5, 150))
     if not odd:
         return plan
     luck = rng.random()
-    if instant:
+    if recipe.synchronous:
         plan.within = rng.choice((85.0, 120.0)) if luck < 0.1 else plan.within
     elif luck < 0.06:
         plan.end = JobState.FAILED
     elif luck < 0.1:
-        plan.files = rng.choice((0, POSES - 1, POSES + 1))
+        plan.files = rng.choice((0, recipe.count - 1, recipe.count + 1))
     elif luck < 0.16:
         plan.within = math.inf
     elif luck < 0.24:

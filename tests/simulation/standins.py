@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from sandbox.backend.quota_account import QuotaAccount
@@ -23,6 +23,17 @@ from tests.simulation.machines import Machine
 EVER: Final = 1 << 30
 _BACKEND_LIMIT_S: Final = 10.0
 """Seconds after which the product's client gives a call of the backend up."""
+
+
+class Slot(NamedTuple):
+    """One of the paid calls that a task needs at once."""
+
+    task: str
+    number: int
+    """From 1."""
+
+    def __str__(self) -> str:
+        return self.task if self.number == 1 else f"{self.task} slot {self.number}"
 
 
 @dataclass
@@ -41,12 +52,14 @@ class Vendor:
     room: int
     instant: bool = False
     jobs: dict[str, ScriptedJob] = field(default_factory=dict)
-    posts: Counter[str] = field(default_factory=Counter)
-    """Task -> creates that arrived."""
-    plans: dict[str, Plan] = field(default_factory=dict)
-    """Task -> how its jobs go."""
-    answers: dict[str, list[str]] = field(default_factory=dict)
-    """Task -> what its next creates answer: `full`, `refused`, `lost` (accepted) or `unheard` (not accepted)."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Task -> results of its jobs, where they are not `count`."""
+    posts: Counter[Slot] = field(default_factory=Counter)
+    """Slot -> creates that arrived."""
+    plans: dict[Slot, Plan] = field(default_factory=dict)
+    """Slot -> how its jobs go."""
+    answers: dict[Slot, list[str]] = field(default_factory=dict)
+    """Slot -> what its next creates answer: `full`, `refused`, `lost` (accepted) or `unheard` (not accepted)."""
     forgets_until: float = 0.0
     """Until then it knows no job, by the loop's clock."""
     on_accept: Callable[[ScriptedJob], None] = lambda _: None
@@ -56,15 +69,15 @@ class Vendor:
         """Jobs at work."""
         return sum(job.working for job in self.jobs.values())
 
-    def paid(self, task: str) -> list[ScriptedJob]:
-        """Jobs accepted for a task."""
-        return [job for job in self.jobs.values() if task_of(job.webhook) == task]
+    def paid(self, slot: Slot) -> list[ScriptedJob]:
+        """Jobs accepted for a slot."""
+        return [job for job in self.jobs.values() if slot_of(job.webhook) == slot]
 
 
-def task_of(webhook: str) -> str:
-    """The task that a webhook URL belongs to."""
+def slot_of(webhook: str) -> Slot:
+    """The slot that a webhook URL belongs to."""
     claim = parse_path(urlsplit(webhook).path)
-    return claim.run.task if claim else ""
+    return Slot(claim.run.task, claim.slot) if claim else Slot("", 0)
 
 
 class VendorClient(ScriptedVendor):
@@ -82,11 +95,11 @@ class VendorClient(ScriptedVendor):
             raise VendorFull("no room")
 
     async def _create(self, webhook: str) -> str:
-        task = task_of(webhook)
-        place = f"vendor.create {task}"
+        slot = slot_of(webhook)
+        place = f"vendor.create {slot}"
         await self._injector.pass_by(place, done=False)
-        self._vendor.posts[task] += 1
-        answers = self._vendor.answers.get(task)
+        self._vendor.posts[slot] += 1
+        answers = self._vendor.answers.get(slot)
         answer = answers.pop(0) if answers else ""
         if answer == "full" or self._vendor.busy >= self._vendor.room:
             raise VendorFull("queue limit")
@@ -110,11 +123,15 @@ class VendorClient(ScriptedVendor):
         job = self.jobs.get(job_id)
         return job.webhook if job else ""
 
+    def _status(self, job: ScriptedJob) -> JobStatus:
+        self._count = self._vendor.counts.get(slot_of(job.webhook).task, self._vendor.count)
+        return super()._status(job)
+
     def _accept(self, webhook: str) -> str:
-        task = task_of(webhook)
-        number = len(self._vendor.paid(task)) + 1
-        plan = self._vendor.plans.get(task) or Plan(looks=EVER, within=60.0)
-        job = ScriptedJob(f"job-{task}-{number}", plan, wall(), webhook)
+        slot = slot_of(webhook)
+        number = len(self._vendor.paid(slot)) + 1
+        plan = self._vendor.plans.get(slot) or Plan(looks=EVER, within=60.0)
+        job = ScriptedJob(f"job-{slot.task}-{slot.number}-{number}", plan, wall(), webhook)
         self.jobs[job.id] = job
         self._vendor.on_accept(job)
         return job.id

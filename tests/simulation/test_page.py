@@ -23,8 +23,9 @@ def test_the_lines_shown_are_lines_of_a_timeline() -> None:
 
 def test_the_rules_listed_are_those_of_the_oracle() -> None:
     folder = ROOT / "tests/simulation"
-    code = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "test_page.py")
-    reported = set(re.findall(r"\breport\(\s*\"(\w+)\"", code))
+    files = [path for path in folder.glob("*.py") if path.name != "test_page.py"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in [*files, ROOT / "tests/engine/slot_rules.py"])
+    reported = set(re.findall(r"\b(?:report|Broken)\(\s*\"(\w+)\"", code))
     rows = re.search(r"\| rule \|.*?\n\n", text_of(PAGE), re.DOTALL)
     assert rows
     listed = {rule for row in rows[0].strip().splitlines()[2:] for rule in re.findall(r"`(\w+)`", row.split("|")[1])}

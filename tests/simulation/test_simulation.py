@@ -58,6 +58,7 @@ def test_histories_are_rich_enough_to_find_something() -> None:
         "forgetful vendor",
         "freeze",
         "message early",
+        "message late",
         "message lost",
         "message twice",
         "outage",
