@@ -169,7 +169,7 @@ class Oracle:
         run = RunId(sold.user, sold.id)
         found = self.verdict(run)
         if found is None:
-            lost = not self.accepted(run) or "lost" in self.excuses[sold.id]
+            lost = not self.accepted(run) or self.excuses[sold.id] & {"lost", "left"}
             if not lost or self._backend.status(sold.id) != "cancelled":
                 self.report("late", sold.id, f"it has no verdict at {end:.0f} s")
             return
