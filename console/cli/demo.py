@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import tempfile
 import time
@@ -126,7 +127,11 @@ def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager
                 one.arm(sandbox)
             log = data / "workers.log"
             with Workers(_WORKERS, sandbox.environ, log) as workers, progress() as shown:
-                return asyncio.run(_Demo(options, sandbox, workers, log, shown).run())
+                report = asyncio.run(_Demo(options, sandbox, workers, log, shown).run())
+            # The workers have written their last spans.
+            if (trace := Path(sandbox.environ["TRACE_FILE"])).exists():
+                shutil.copyfile(trace, inside(options.out, Path("trace.jsonl")))
+            return report
 
 
 def _leave(_number: int, _frame: object) -> None:

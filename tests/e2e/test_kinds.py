@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from console.cli.trace import read_spans
 from recipes.table import RECIPES
 from tests.e2e.test_injections import ROOT, demo
 
@@ -58,6 +59,13 @@ def test_a_demo_of_the_kind(tmp_path: Path, kind: str) -> None:
     ]
     assert bool(re.search("[一-鿿]{4}", task["text"])) is (kind == "ai_image_prompt")
     assert sizes(tmp_path, task) == EXPECTED_SIZES[kind]
+    spans = read_spans(tmp_path / "out/trace.jsonl")
+    audited = [span.start + span.duration for span in spans if span.name.startswith("audit") and not span.failed]
+    promoted = [span.start for span in spans if span.name.startswith("promote")]
+    # What is shown was audited before; so was the text, which is promoted nowhere.
+    assert audited
+    assert promoted
+    assert all(max(audited) <= start for start in promoted)
     with Image.open(tmp_path / "out/contact_sheet.jpg") as sheet:
         assert sheet.width > 240
 
