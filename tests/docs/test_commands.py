@@ -35,6 +35,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "make demo": BY_CI,
     "make chaos SECONDS=60 TASKS=40": BY_CI,
     "make chaos BROKER=pulsar SEED=7": "minutes, and as above",
+    "make chaos": "as above",
     "make demo PHOTO=path/to/photo.jpg": "as `make demo`; tests/bad_input runs the demo on photos",
     'make test TEST_ARGS="-k ledger"': "as `make test`",
     "make test-quick": "a part of `make test`",
