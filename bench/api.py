@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,8 +23,7 @@ import httpx
 import jwt
 
 from bench.figures import Figure
-from console.processes.handlers import HANDLERS
-from sandbox.environment import Sandbox
+from console.cli.environment import read_env_file
 
 __all__ = ["measure"]
 
@@ -34,28 +34,33 @@ _STREAMS: Final = 20
 _SETTLE_S: Final = 10.0
 _WATCH_S: Final = 30.0
 _LIMIT_S: Final = 1800.0
-_PORT: Final = 18_080
+_WORKS: Final = b"worker.started"
 _LISTS: Final = "GET bucket"
 
 
 def measure() -> Iterator[Figure]:
     """Return the figures."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox(Path(folder), HANDLERS, duration_s=0.5))
-        api = stack.enter_context(_process(sandbox, "api", "--port", str(_PORT)))
-        clients = _Clients(sandbox.environ)
+        environ = stack.enter_context(_sandbox(Path(folder)))
+        port = _free_port()
+        api = stack.enter_context(_process(environ, "api", "--port", str(port), ready=b"api.started"))
+        clients = _Clients(environ, f"http://127.0.0.1:{port}")
         idle = _rss_mb(api.pid)
         for name, working in (("stopped", False), ("running", True)):
             with ExitStack() as workers:
                 if working:
-                    workers.enter_context(_process(sandbox, "work"))
+                    workers.enter_context(_process(environ, "work", ready=_WORKS))
+                spent = _cpu_s(api.pid)
                 took, seconds = asyncio.run(clients.create_all())
+                time.sleep(_SETTLE_S)
+                spent = _cpu_s(api.pid) - spent
             yield from _creates(f"api_create_workers_{name}", took, seconds)
+            yield Figure.of(f"api_create_workers_{name}_cpu", [spent / len(took) * 1000], "ms of the API's CPU each")
         yield Figure.of("api_rss_after_creates", [_rss_mb(api.pid)], "MB")
         yield Figure.of("api_rss_idle", [idle], "MB")
-        yield from asyncio.run(clients.watch(sandbox, api.pid))
-        with _process(sandbox, "work"):
-            _check(sandbox)
+        yield from asyncio.run(clients.watch(api.pid))
+        with _process(environ, "work", ready=_WORKS):
+            _check(environ)
 
 
 def _creates(name: str, took: list[float], seconds: float) -> Iterator[Figure]:
@@ -65,14 +70,29 @@ def _creates(name: str, took: list[float], seconds: float) -> Iterator[Figure]:
     yield Figure.of(f"{name}_rate", [len(took) / seconds], "1/s")
 
 
-def _check(sandbox: Sandbox) -> None:
+@contextmanager
+def _sandbox(folder: Path) -> Iterator[Mapping[str, str]]:
+    """Run the stand-ins in a process of their own. Yields the environment that points the product at them."""
+    file = folder / "env"
+    options = ("--data", str(folder / "data"), "--env-file", str(file), "--duration", "0.5")
+    with _process(os.environ, "sandbox", *options, ready=b"environment in"):
+        yield {**os.environ, **read_env_file(file)}
+
+
+def _account(environ: Mapping[str, str]) -> dict[str, Any]:
+    answer = httpx.get(f"{environ['BACKEND_URL']}/_sandbox/quota", trust_env=False, timeout=60)
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _check(environ: Mapping[str, str]) -> None:
     """Wait until every task has ended; each must have one verdict, and the account must balance."""
     until = time.monotonic() + _LIMIT_S
-    while any(task["status"] == "pending" for task in sandbox.quota_account()["tasks"]):
+    while any(task["status"] == "pending" for task in _account(environ)["tasks"]):
         if time.monotonic() > until:
             raise TimeoutError("some tasks have no verdict")
         time.sleep(1)
-    account = sandbox.quota_account()
+    account = _account(environ)
     verdicts = [{call["status"] for call in task["callbacks"]} for task in account["tasks"]]
     failed = sum(task["status"] == "failed" for task in account["tasks"])
     if any(len(found) != 1 for found in verdicts) or account["refunded"] != failed or account["strays"]:
@@ -82,7 +102,9 @@ def _check(sandbox: Sandbox) -> None:
 
 
 class _Clients:
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], url: str) -> None:
+        self._url = url
+        self._cos = environ["COS_ENDPOINT"]
         self._photo = f"{environ['PHOTOS_URL']}/portrait.jpg"
         claims = {"exp": int(time.time()) + 7200}
         self._tokens = [
@@ -102,7 +124,7 @@ class _Clients:
     async def _create(self, token: str) -> tuple[list[float], str]:
         took: list[float] = []
         path = ""
-        async with _http(token) as http:
+        async with _http(self._url, token) as http:
             for _ in range(_TASKS):
                 began = time.perf_counter()
                 document = {"kind": "basic_clean", "inputs": [self._photo]}
@@ -111,39 +133,39 @@ class _Clients:
                 path = answer.raise_for_status().json()["eventsUrl"]
         return took, path
 
-    async def watch(self, sandbox: Sandbox, pid: int) -> list[Figure]:
+    async def watch(self, pid: int) -> list[Figure]:
         """Open streams of tasks that wait for a worker. Returns memory and reads of the ledger."""
         await self.create_all()
         opened = asyncio.Semaphore(0)
         before = _rss_mb(pid)
         streams = [
-            asyncio.create_task(_stream(token, path, opened))
+            asyncio.create_task(_stream(self._url, token, path, opened))
             for token, path in zip(self._tokens, self._last, strict=True)
             for _ in range(_STREAMS)
         ]
         for _ in streams:
             await opened.acquire()
         await asyncio.sleep(_SETTLE_S)
-        first, lists = _rss_mb(pid), _lists(sandbox)
+        first, lists = _rss_mb(pid), _lists(self._cos)
         await asyncio.sleep(_WATCH_S)
-        last, more = _rss_mb(pid), _lists(sandbox) - lists
+        last, more = _rss_mb(pid), _lists(self._cos) - lists
         for stream in streams:
             stream.cancel()
         await asyncio.gather(*streams, return_exceptions=True)
         await asyncio.sleep(_SETTLE_S)
-        quiet = _lists(sandbox)
+        quiet = _lists(self._cos)
         await asyncio.sleep(_SETTLE_S)
         return [
             Figure.of("api_streams_open", [float(len(streams))], "streams"),
             Figure.of("api_streams_rss_each", [(first - before) * 1024 / len(streams)], "KB"),
             Figure.of("api_streams_rss_growth", [last - first], f"MB in {_WATCH_S:g} s"),
             Figure.of("api_streams_lists_per_task", [more / _USERS / _WATCH_S * 60], "1/min"),
-            Figure.of("api_lists_without_streams", [(_lists(sandbox) - quiet) / _SETTLE_S * 60], "1/min"),
+            Figure.of("api_lists_without_streams", [(_lists(self._cos) - quiet) / _SETTLE_S * 60], "1/min"),
         ]
 
 
-async def _stream(token: str, path: str, opened: asyncio.Semaphore) -> None:
-    async with _http(token) as http, http.stream("GET", path, timeout=None) as answer:
+async def _stream(url: str, token: str, path: str, opened: asyncio.Semaphore) -> None:
+    async with _http(url, token) as http, http.stream("GET", path, timeout=None) as answer:
         answer.raise_for_status()
         opened.release()
         async for _ in answer.aiter_bytes():
@@ -151,23 +173,22 @@ async def _stream(token: str, path: str, opened: asyncio.Semaphore) -> None:
 
 
 @asynccontextmanager
-async def _http(token: str) -> AsyncGenerator[httpx.AsyncClient]:
+async def _http(url: str, token: str) -> AsyncGenerator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{_PORT}", headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
     ) as http:
         yield http
 
 
 @contextmanager
-def _process(sandbox: Sandbox, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+def _process(environ: Mapping[str, str], *words: str, ready: bytes) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command of the product until the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "console", *words],
-        env=sandbox.environ,
+        env=dict(environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    ready = b"api.started" if words[0] == "api" else b"worker.started"
     for line in process.stdout or ():
         if ready in line:
             break
@@ -181,10 +202,21 @@ def _process(sandbox: Sandbox, *words: str) -> Iterator[subprocess.Popen[bytes]]
         drain.wait(timeout=30)
 
 
-def _lists(sandbox: Sandbox) -> int:
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _lists(cos: str) -> int:
     """Return the number of listings that the store has answered."""
-    stats: dict[str, Any] = httpx.get(f"{sandbox.environ['COS_ENDPOINT']}/_sandbox/stats", trust_env=False).json()
+    stats: dict[str, Any] = httpx.get(f"{cos}/_sandbox/stats", trust_env=False).json()
     return sum(count for name, count in stats["requests"].items() if name.startswith(_LISTS))
+
+
+def _cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mb(pid: int) -> float:

@@ -57,6 +57,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "scf-workers demo --tasks 6 --inject files-down": "a minute of outage; tests/e2e has a shorter one",
     "python -m bench queueing": "a minute of work; tests/engine holds its cases, one by one",
     "python -m bench store_errors": "as above",
+    "python -m bench api": "minutes of work; tests/api holds its parts",
 }
 """Command -> why it is not run here. What it would do is looked at."""
 
