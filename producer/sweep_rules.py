@@ -18,7 +18,7 @@ from recipes.recipe import Recipe
 from services.unfinished import UnfinishedTask
 from tasks.ending.finish import DELIVER_FOR_S
 from tasks.ledger.records import Accepted, Delivered, Verdict
-from tasks.view import stage_after, still_records
+from tasks.view import has_several_slots, stage_after, still_records
 from tasks.wakes import LATEST, SWEEP_PERIOD_S
 
 __all__ = [
@@ -91,6 +91,8 @@ def choose(
         return _after_delivery(now - trail[_DELIVERED])
     if _is_late(trail, now, recipe.deadline_s if recipe else longest_s):
         return Action.WOKEN
+    if has_several_slots(trail) and _is_due_for_a_look(trail, now, older_than):
+        return Action.WOKEN
     trail = still_records(trail)
     newest = max(trail.values())
     limits = [older_than]
@@ -140,6 +142,12 @@ def _is_late(trail: Mapping[str, float], now: float, deadline_s: float) -> bool:
     if _ACCEPTED not in trail or _VERDICT in trail:
         return False
     return now >= trail[_ACCEPTED] + deadline_s
+
+
+def _is_due_for_a_look(trail: Mapping[str, float], now: float, older_than: float) -> bool:
+    """Return True in one sweep of each period: a slot whose first message was lost has left no record to be missed."""
+    age = now - trail.get(_ACCEPTED, now)
+    return 0 < older_than <= age and age % older_than < SWEEP_PERIOD_S
 
 
 def _own_limit(stage: Stage, recipe: Recipe | None) -> float:

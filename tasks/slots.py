@@ -40,11 +40,16 @@ class CollectAt(msgspec.Struct, frozen=True):
 
     at: float
     """Seconds since the epoch; 0 for now: no other slot can add to them."""
+    latest: float = 0.0
+    """Until when a slot that is about to end may be waited for beyond it, seconds since the epoch."""
 
 
 Decision = Undecided | Hopeless | CollectAt
 
 _UNDECIDED: Final = Undecided()
+
+_RESERVE_S: Final = 300.0
+"""Seconds before the deadline that are left for collecting and auditing."""
 
 
 def decide_run(accepted: Accepted, ends: Mapping[int, SlotEnd]) -> Decision:
@@ -60,7 +65,9 @@ def decide_run(accepted: Accepted, ends: Mapping[int, SlotEnd]) -> Decision:
         return Hopeless(code_of(bad[0].code))
     if len(ends) >= accepted.slots:
         return CollectAt(0.0)
-    return CollectAt(accepted.last_call) if good >= accepted.enough and accepted.last_call else _UNDECIDED
+    if good < accepted.enough or not accepted.last_call:
+        return _UNDECIDED
+    return CollectAt(accepted.last_call, accepted.deadline - _RESERVE_S)
 
 
 async def end_slot(run: RunId, slot: int, end: SlotEnd, accepted: Accepted, ledger: Ledger) -> Decision:

@@ -52,6 +52,7 @@ __all__ = [
     "View",
     "current_number",
     "current_trail",
+    "has_several_slots",
     "read_records",
     "read_view",
     "stage_after",
@@ -138,6 +139,8 @@ class View(msgspec.Struct, frozen=True):
     delivered: Delivered | None
     results: tuple[ManifestItem, ...]
     """Results of a success, unless they were withdrawn."""
+    withdrawn: bool = False
+    """The backend keeps the contrary verdict, so nothing of a success is shown, also no text."""
 
 
 def current_trail(runs: Mapping[int, Mapping[str, float]]) -> Mapping[str, float]:
@@ -182,6 +185,14 @@ def still_records(trail: Mapping[str, float]) -> Mapping[str, float]:
     return min(slots.values(), key=lambda found: max(found.values())) if len(slots) + len(over) > 1 and slots else trail
 
 
+def has_several_slots(trail: Mapping[str, float]) -> bool:
+    """Return True if a run at work on several slots, by their records, may still need one of them."""
+    names = [parsed for text in trail if (parsed := parse_name(text))]
+    return any(parsed.slot > 1 and parsed.stage != Stage.WAKE for parsed in names) and not any(
+        parsed.kind in _OF_RUN for parsed in names
+    )
+
+
 def view_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, RecordBase]) -> View:
     """Return the view of a run.
 
@@ -205,6 +216,7 @@ def view_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, Record
         verdict=verdict,
         delivered=delivered,
         results=verdict.manifest if verdict and not found.is_withdrawn() else (),
+        withdrawn=found.is_withdrawn(),
     )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from consumers.engine.outcomes import Fail, Leave, Next, Outcome
 from messages.bodies import Collect, Stage
 from tasks.slots import CollectAt, Decision, Hopeless, Undecided
 
-__all__ = ["after_slot"]
+__all__ = ["GRACE_S", "after_slot"]
+
+GRACE_S: Final = 60.0
+"""Seconds for which the other slots are waited for where enough of them were good only after the last call."""
 
 
 def after_slot(decision: Decision, now: float, seq: int = 0) -> Outcome:
@@ -22,5 +27,7 @@ def after_slot(decision: Decision, now: float, seq: int = 0) -> Outcome:
             return Leave()
         case Hopeless(code):
             return Fail(code)
-        case CollectAt(at):
-            return Next(Stage.COLLECT, Collect(), max(0.0, at - now), seq)
+        case CollectAt(at, latest):
+            # After the last call, slots that began together may still end together.
+            grace = max(0.0, min(GRACE_S, latest - now))
+            return Next(Stage.COLLECT, Collect(), max(at - now, grace if at else 0.0, 0.0), seq)

@@ -117,17 +117,15 @@ async def audit_staged(task: Task, staged: Staged, services: Services) -> Outcom
     lost: dict[int, Code] = {}
     while left := [file for file in staged.files if file.slot not in lost]:
         try:
-            blocked = await blocked_slots(left, task, services)
+            lost |= await blocked_slots(left, task, services)
+            break
         except AuditDown as down:
             broken = next((file for file in left if file.key == down.key), None)
             if broken is None or await is_picture(broken.key, services):
                 log.warning(Event.AUDIT_LATE, error=down)
                 return Next(Stage.AUDIT, Audit(), jittered(OUTAGE_DELAY, services.rng))
             # Without a finding for this file alone, because it is no picture at all.
-            blocked = {broken.slot: Code.VENDOR_FAILED}
-        if not blocked:
-            break
-        lost |= blocked
+            lost[broken.slot] = Code.VENDOR_FAILED
     return end_of(task, staged, lost)
 
 

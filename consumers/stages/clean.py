@@ -52,6 +52,7 @@ async def _results(header: Header, task: Task, services: Services) -> Outcome:
     # A first message finds what another clean has staged when it writes its own.
     stored = await services.ledger.read(task.run, Staged.at()) if header.seq else None
     if stored is None:
+        await audited_text(task.recipe.text(task.params), services, block_suspect=services.policy.block_suspect)
         products = await _products(task, header, services)
         files = tuple(StagedResult(made.key, made.etag, made.size, 1, made.extension) for made in products)
         stored = await services.ledger.write(task.run, Staged.at(), Staged(files))

@@ -158,6 +158,10 @@ def identity_of(dead: Dead) -> tuple[str, str]:
     """Return fingerprint and name of a letter's record, hashed if malformed, because they are part of a key."""
     fingerprint = dead.fingerprint if _FINGERPRINT.fullmatch(dead.fingerprint) else _digest(dead.fingerprint)
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in dead.message_id)
+    if dead.stage == Stage.WAKE and dead.seq > 0:
+        # One wake may give up several slots for one cause.
+        name = f"{name}-{dead.seq}"
+        return fingerprint, name if len(name) <= _NAME else _named(name, f"{dead.message_id}-{dead.seq}")
     # Two ids that differ in other characters are two letters.
     return fingerprint, name if name == dead.message_id and len(name) <= _NAME else _named(name, dead.message_id)
 

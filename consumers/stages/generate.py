@@ -261,7 +261,7 @@ def _full(full: Full, slot: int, services: Services) -> Outcome:
 
 def _waiter(slot: int, task: Task) -> Waiter:
     accepted = task.accepted
-    return Waiter(task.run, slot, accepted.deadline - task.recipe.deadline_s, accepted.priority)
+    return Waiter(task.run, slot, accepted.created, accepted.priority)
 
 
 async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:

@@ -70,6 +70,9 @@ async def _write(
     key = key_of(task, recipe, model.model) if model else ""
     if text := await _from_cache(key, task, services):
         return await _store(Prompted(text, "cache"), task, services)
+    if header.seq > header.attempt:
+        # An earlier copy waited, perhaps for the audit: a question whose answer cannot be audited is not asked again.
+        await _audit(recipe.template(task.params), task, services)
     try:
         answer = await _ask(model, recipe, task, cleaned.record, services)
     except (VendorDown, VendorFull) as away:

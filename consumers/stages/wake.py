@@ -5,7 +5,9 @@ Before that, a webhook's hint may bring the id of a paid call whose answer was l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -18,19 +20,20 @@ from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Outage, ScfWorkersError
 from messages.keys import RunId
+from services.errors import VendorDown
 from services.repeat import repeated
 from services.vendors.port import JobState
 from tasks.accepting.accept import NotHere, take_in
 from tasks.accepting.inputs import find_upload
 from tasks.accepting.overdue import is_overdue
 from tasks.calls.find import find_open
-from tasks.calls.hints import take_hint
+from tasks.calls.hints import is_over, take_hint
 from tasks.calls.jobs import after_failure, first_success, job_of, look
 from tasks.context import Services
 from tasks.ending.verdict import give_verdict
 from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import ReopenDenied, Reopened, Reopening, Verdict
-from tasks.ledger.snapshot import Snapshot, calls_of
+from tasks.ledger.snapshot import PaidCall, Snapshot, calls_of
 from tasks.next_step import (
     AskInput,
     AskReopen,
@@ -79,17 +82,30 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
         snapshot = await take_hint(body.job, found, services) if body.job else found
         if snapshot is None:
             return Leave()
-        snapshot = await _found(snapshot, services)
-        outcome = await _do_all(_decide(snapshot, services), snapshot, body, services)
+        snapshot, away = await _found(snapshot, services)
+        outcome = await _do_all(_decide(snapshot, services), snapshot, body, services, away)
         return For(_resolved(header, snapshot, inner or header.traceparent), outcome)
 
 
-async def _found(snapshot: Snapshot, services: Services) -> Snapshot:
-    """Return the run with the jobs that its vendor finds for its open calls."""
-    if snapshot.verdict is not None:
-        return snapshot
-    calls = await find_open(snapshot.run, snapshot.calls, services)
-    return msgspec.structs.replace(snapshot, calls=calls)
+async def _found(snapshot: Snapshot, services: Services) -> tuple[Snapshot, dict[int, Outage]]:
+    """Return the run with the jobs that its vendors find for its open calls.
+
+    Returns:
+        The run, and slot -> the error of those whose vendor could not be asked: none of their calls may count as
+        unknown. For a run that is over no vendor is asked.
+    """
+    if is_over(snapshot, services):
+        return snapshot, {}
+    calls: list[PaidCall] = []
+    away: dict[int, Outage] = {}
+    for slot in dict.fromkeys(call.slot for call in snapshot.calls):
+        own = calls_of(snapshot.calls, slot)
+        try:
+            own = await find_open(snapshot.run, own, services)
+        except VendorDown as error:
+            away[slot] = error
+        calls.extend(own)
+    return msgspec.structs.replace(snapshot, calls=tuple(calls)), away
 
 
 def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
@@ -107,10 +123,34 @@ def _decide(snapshot: Snapshot, services: Services) -> tuple[Step, ...]:
     return next_step(snapshot, services.ledger.now(), needs=needs)
 
 
-async def _do_all(steps: tuple[Step, ...], snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
-    done = [await _do(step, snapshot, body, services) for step in steps]
-    due = tuple(outcome for outcome in done if not isinstance(outcome, Leave))
-    return due[0] if len(due) == 1 else Many(due) if due else Leave()
+async def _do_all(
+    steps: tuple[Step, ...],
+    snapshot: Snapshot,
+    body: Wake,
+    services: Services,
+    away: Mapping[int, Outage] = MappingProxyType({}),
+) -> Outcome:
+    """Carry out every step. A vendor that is away for one slot stops no other, and not the run as a whole.
+
+    Raises:
+        messages.errors.Outage: nothing else is due.
+    """
+    due: list[Outcome] = []
+    errors: list[Outage] = []
+    for step in steps:
+        if isinstance(step, DeadCall) and step.unknown and step.slot in away:
+            errors.append(away[step.slot])
+            continue
+        try:
+            outcome = await _do(step, snapshot, body, services)
+        except VendorDown as error:
+            errors.append(error)
+        else:
+            if not isinstance(outcome, Leave):
+                due.append(outcome)
+    if errors and not due:
+        raise errors[0]
+    return due[0] if len(due) == 1 else Many(tuple(due)) if due else Leave()
 
 
 async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) -> Outcome:

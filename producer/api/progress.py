@@ -188,7 +188,7 @@ def _has_begun(view: View) -> bool:
 
 def _is_withdrawn(view: View) -> bool:
     """Return True if the backend keeps the contrary verdict, or the results were withdrawn for it."""
-    return bool(view.verdict and view.verdict.manifest and not view.results)
+    return view.verdict is not None and view.verdict.status == "success" and view.withdrawn
 
 
 def _error(code: Code) -> ErrorText:

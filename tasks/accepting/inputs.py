@@ -99,6 +99,8 @@ async def is_stored(key: InputKey, objects: Objects) -> bool:
 def is_own_key(user: str, key: str) -> bool:
     """Return True if a key may name an input of a user's task: an upload, a fetched input or a result of theirs."""
     parts = key.split("/")
+    if not {".", ".."}.isdisjoint(parts):
+        return False
     return len(parts) > 3 and f"{parts[0]}/" in _OWN_FOLDERS and parts[1] == user and all(parts)  # noqa: PLR2004
 
 

@@ -27,7 +27,7 @@ from tasks.run import known_recipe
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["save_ids", "take_hint"]
+__all__ = ["is_over", "save_ids", "take_hint"]
 
 _NOT_SHOWN: Final = "the vendor does not show what the job was made for"
 _NOT_KNOWN: Final = "the vendor does not know the job"
@@ -57,7 +57,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
         doubt = doubt or await _unproven(hint, call, snapshot.run, snapshot.accepted, services)
     except Outage:
         # A hint is about a job that has ended: once the run has ended too, no second question is worth its cost.
-        if _is_over(snapshot, services):
+        if is_over(snapshot, services):
             return snapshot
         raise
     if call is None or doubt:
@@ -141,6 +141,7 @@ async def _unproven(job: Job, call: PaidCall | None, run: RunId, accepted: Accep
     return "" if made else "the job was made for another call"
 
 
-def _is_over(snapshot: Snapshot, services: Services) -> bool:
+def is_over(snapshot: Snapshot, services: Services) -> bool:
+    """Return True if a run has ended, is out of time, or was never accepted: no vendor needs to be asked about it."""
     accepted = snapshot.accepted
     return snapshot.verdict is not None or accepted is None or services.ledger.now() >= accepted.deadline

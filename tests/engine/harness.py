@@ -160,7 +160,7 @@ class Harness:
         )
         self._stack.push_async_callback(fetcher.close)
         nonces = itertools.count(1)
-        self.vendors[self.vendor.name] = self.vendor
+        self.vendors.setdefault(self.vendor.name, self.vendor)
         rng = random.Random(self._seed)
         self.ledger = Ledger(records, clock=clock, nonce=lambda: f"nonce{next(nonces)}", rng=rng)
         self.out = Services(

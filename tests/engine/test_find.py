@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from consumers.stages.generate import OPEN_MARGIN_S
 from messages.codes import Code
 from messages.keys import RunId
@@ -127,3 +129,16 @@ def test_no_two_calls_share_an_identity() -> None:
     ]
     assert len(set(identities)) == len(identities)
     assert all(len(identity) == 50 and identity.isalnum() for identity in identities)
+
+
+async def test_a_vendor_that_cannot_be_asked_keeps_no_verdict_back_once_the_time_is_over(harness: Harness) -> None:
+    Finds(harness)
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    harness.injector.strike("vendor.find", *[raises(VendorDown("HTTP 500"))] * 500)
+    lost, consumer = await harness.until("generate", 1)
+    await harness.wire.lose(lost, consumer)
+    await asyncio.sleep(MODEL_POSE12.deadline_s + 1)
+    await harness.wake(run, "sweep", -1)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.TIMEOUT)

@@ -86,3 +86,10 @@ async def test_a_deployment_may_leave_inputs_unaudited(harness: Harness) -> None
     await harness.drain()
     await harness.promise(run, "success")
     assert harness.injector.count(f"objects.audit .*{INPUT}") == 0
+
+
+async def test_words_that_are_drawn_on_a_result_are_audited_also_without_a_vendor(harness: Harness) -> None:
+    run = await harness.order("ai_image_preprocess", {"options": {"watermark": {"text": "a violation"}}})
+    await harness.drain()
+    await harness.promise(run, "failed", Code.CONTENT_VIOLATION)
+    assert await harness.outputs(run) == []

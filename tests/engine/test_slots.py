@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import httpx
@@ -14,7 +15,7 @@ from messages.codes import Code
 from messages.keys import RunId
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Recipe
-from services.errors import AuditDown, ObjectsDown
+from services.errors import AuditDown, ObjectsDown, VendorDown
 from services.objects.port import Result
 from services.vendors.port import JobState
 from tasks.ledger.records import Verdict
@@ -299,3 +300,36 @@ async def test_a_cancel_stops_every_slot(harness: Harness) -> None:
     await harness.drain()
     await harness.promise(run, "cancelled", Code.CANCELLED)
     assert all(job.cancelled for job in harness.vendor.jobs.values())
+
+
+async def test_a_vendor_that_is_away_for_one_slot_stops_no_other_and_not_the_collect(harness: Harness) -> None:
+    harness.vendor.plans.extend([Plan(), Plan(), Plan(), Plan(looks=10_000)])
+    run = await harness.order()
+    while "slot-3" not in await harness.records(run):
+        await harness.step()
+    while harness.wire.open:
+        delivery, consumer = await harness.take()
+        await harness.wire.lose(delivery, consumer)
+    harness.injector.strike("vendor.query job4", *[raises(VendorDown("HTTP 500"))] * 500)
+    begun = harness.now()
+    await harness.wake(run, "sweep", -1)
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
+    assert len(verdict.manifest) == 3
+    assert harness.now() - begun < 60
+
+
+async def test_a_wake_that_gives_up_several_slots_leaves_a_letter_of_each(harness: Harness) -> None:
+    harness.vendor.shows = False
+    harness.vendor.creates.extend([Create(answer="lost")] * 4)
+    run = await harness.order()
+    while len([name for name in await harness.records(run) if name.startswith("call-")]) < 4:
+        await harness.step()
+    while harness.wire.open:
+        delivery, consumer = await harness.take()
+        await harness.wire.lose(delivery, consumer)
+    await asyncio.sleep(600)
+    await harness.wake(run, "sweep", -1)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert len(await harness.dead_letters()) == 4

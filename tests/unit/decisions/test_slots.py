@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from consumers.engine.fan_in import after_slot
+from consumers.engine.fan_in import GRACE_S, after_slot
 from consumers.engine.outcomes import Fail, Leave, Next
 from messages.bodies import Stage
 from messages.codes import Code
@@ -42,7 +42,7 @@ def test_a_run_is_decided_as_soon_as_no_slot_can_change_its_verdict(
     elif not left:
         assert decision == CollectAt(0.0)
     elif good >= enough:
-        assert decision == CollectAt(LAST_CALL)
+        assert decision == CollectAt(LAST_CALL, 600.0)
     else:
         assert decision == Undecided()
 
@@ -71,3 +71,10 @@ def test_what_follows_a_decision() -> None:
         following = after_slot(CollectAt(at), 100.0, seq=3)
         assert isinstance(following, Next)
         assert (following.stage, following.delay, following.seq) == (Stage.COLLECT, delay, 3)
+
+
+def test_slots_that_end_after_the_last_call_are_given_a_moment_and_never_the_time_to_collect() -> None:
+    for now, delay in ((LAST_CALL + 10, GRACE_S), (580.0, 20.0), (600.0, 0.0), (700.0, 0.0)):
+        following = after_slot(CollectAt(LAST_CALL, 600.0), now)
+        assert isinstance(following, Next)
+        assert following.delay == delay

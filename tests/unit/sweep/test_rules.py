@@ -166,3 +166,14 @@ def test_a_slot_that_has_stopped_is_not_hidden_by_others_that_work() -> None:
 
 def test_the_mark_of_a_wake_is_no_slot() -> None:
     assert chosen({"accepted": 1700.0, "call-1-1-id": 1599.0, "begun-wake.77-0": 1500.0, "slot-1": 5.0}) is Action.FRESH
+
+
+def test_a_run_with_several_slots_is_looked_at_once_in_ten_minutes_because_a_slot_may_have_left_no_record() -> None:
+    def at(age: float) -> Action:
+        return chosen({"accepted": age, "call-1-1-id": 5.0, "begun-poll.2-8": 4.0})
+
+    looks = [at(float(age)) for age in range(0, 1800, 180)]
+    assert looks.count(Action.WOKEN) == 2
+    assert looks[0] is Action.FRESH
+    assert chosen({"accepted": 1250.0, "call-1-1-id": 5.0}) is Action.FRESH
+    assert chosen({"accepted": 1250.0, "call-2-1-id": 5.0, "staged": 4.0}) is Action.FRESH
