@@ -13,6 +13,7 @@ from recipes.ai_image_generate import AI_IMAGE_GENERATE
 from recipes.ai_image_preprocess import AI_IMAGE_PREPROCESS
 from recipes.ai_image_prompt import AI_IMAGE_PROMPT
 from recipes.basic_clean import BASIC_CLEAN
+from recipes.fitting import FITTING
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.photography import PHOTOGRAPHY
 from recipes.recipe import Recipe
@@ -25,6 +26,7 @@ _ROWS: Final = (
     AI_IMAGE_PREPROCESS,
     AI_IMAGE_PROMPT,
     BASIC_CLEAN,
+    FITTING,
     MODEL_POSE12,
     PHOTOGRAPHY,
 )

@@ -27,7 +27,7 @@ from sandbox.tokenhub.app import create_app as tokenhub_app
 from sandbox.vod.app import create_app as vod_app
 from sandbox.vod.model import Account as VodAccount
 
-__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "Handlers", "Sandbox"]
+__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "VENDORS", "Handlers", "Sandbox", "VendorName"]
 
 APPID: Final = "1250000000"
 BUCKET: Final = f"photos-{APPID}"
@@ -35,6 +35,11 @@ BUCKET: Final = f"photos-{APPID}"
 LEDGER_BUCKET: Final = f"ledger-{APPID}"
 """Bucket of the ledger."""
 REGION: Final = "ap-guangzhou"
+
+VendorName = Literal["runninghub", "ark", "vod"]
+"""A paid vendor that has a stand-in."""
+VENDORS: Final[tuple[VendorName, ...]] = ("runninghub", "ark", "vod")
+"""Every one."""
 
 _AT_ONCE: Final = 2
 """Handlers of one function that run at the same time."""
@@ -155,7 +160,7 @@ class Sandbox:
         """Return the backend's quota account."""
         return self._ask(self._backend, f"/_sandbox/quota?task_id={task}")
 
-    def vendor_stats(self, vendor: Literal["runninghub", "ark", "vod"] = "runninghub") -> dict[str, Any]:
+    def vendor_stats(self, vendor: VendorName = "runninghub") -> dict[str, Any]:
         """Return a vendor's counts, and everything it was paid for."""
         return self._ask(getattr(self, f"_{vendor}"), "/_sandbox/stats")
 

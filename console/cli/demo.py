@@ -21,7 +21,7 @@ from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from runtime.settings import load_settings
 from sandbox.contact_sheet import Block, contact_sheet
-from sandbox.environment import Sandbox
+from sandbox.environment import VENDORS, Sandbox
 from telemetry.tracing import trace_id
 
 __all__ = ["DemoOptions", "DemoReport", "DemoTask", "Progress", "WorkerDied", "is_right_end", "run_demo"]
@@ -64,6 +64,8 @@ class DemoReport(msgspec.Struct, frozen=True):
     broker: str
     tasks: tuple[DemoTask, ...]
     quota: Mapping[str, int]
+    accepted: Mapping[str, int] = {}
+    """Vendor -> jobs or pictures that it accepted, by its own count."""
 
 
 class Progress(Protocol):
@@ -162,13 +164,17 @@ class _Demo:
             except* WorkerDied as died:
                 raise died.exceptions[0] from None
             account = await asyncio.to_thread(self._sandbox.quota_account)
-            stats = await asyncio.to_thread(self._sandbox.vendor_stats)
+            stats = {name: await asyncio.to_thread(self._sandbox.vendor_stats, name) for name in VENDORS}
             rows = {row["task_id"]: row for row in account["tasks"]}
-            queries = {job["id"]: int(job["queries"]) for job in stats["jobs"]}
+            jobs = [job for name in VENDORS for job in stats[name].get("jobs", ())]
+            queries = {job["id"]: int(job["queries"]) for job in jobs}
             tasks = [await self._report(*run.result(), rows, queries, client) for run in runs]
         self._sheet(tasks)
         return DemoReport(
-            self._options.broker, tuple(tasks), {"charged": account["charged"], "refunded": account["refunded"]}
+            self._options.broker,
+            tuple(tasks),
+            {"charged": account["charged"], "refunded": account["refunded"]},
+            {name: len(stats[name].get("jobs", stats[name].get("pictures", ()))) for name in VENDORS},
         )
 
     async def _one(self, number: int, photos: Sequence[Path], client: Client) -> tuple[Sold, float]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from console.cli.arguments import BadUsage
-from sandbox.environment import Sandbox
+from sandbox.environment import VENDORS, Sandbox
 
 __all__ = ["HELP", "INJECTIONS", "Injected", "Injection", "describe_injections", "read_injections"]
 
@@ -62,7 +62,7 @@ class Injected(NamedTuple):
 
 
 def _files_down(sandbox: Sandbox, seconds: float) -> None:
-    for vendor in ("runninghub", "ark"):
+    for vendor in VENDORS:
         sandbox.arm(vendor, {"on": "file", "kind": "error", "status": 503, "seconds": seconds})
 
 
@@ -89,16 +89,28 @@ def _duplicate_events(sandbox: Sandbox, _: float) -> None:
 def _vendor_busy(sandbox: Sandbox, seconds: float) -> None:
     sandbox.arm("runninghub", {"on": "create", "code": "421", "seconds": seconds})
     sandbox.arm("ark", {"on": "create", "code": "ModelAccountIpmRateLimitExceeded", "seconds": seconds})
+    sandbox.arm("vod", {"on": "create", "code": "RequestLimitExceeded", "seconds": seconds})
 
 
 def _vendor_cut(sandbox: Sandbox, _: float) -> None:
-    for vendor in ("runninghub", "ark"):
+    for vendor in VENDORS:
         sandbox.arm(vendor, {"on": "create", "kind": "cut", "accepted": True})
+
+
+def _vendor_duplicate(sandbox: Sandbox, _: float) -> None:
+    _vendor_cut(sandbox, 0.0)
+    sandbox.arm("vod", {"on": "list", "kind": "lags"})
+
+
+def _vendor_list_lags(sandbox: Sandbox, _: float) -> None:
+    _vendor_cut(sandbox, 0.0)
+    sandbox.arm("vod", {"on": "list", "kind": "lags", "times": 3})
 
 
 def _vendor_fail(sandbox: Sandbox, _: float) -> None:
     sandbox.arm("runninghub", {"on": "job", "kind": "fail", "times": _ALWAYS})
     sandbox.arm("ark", {"on": "create", "code": "InvalidParameter", "times": _ALWAYS})
+    sandbox.arm("vod", {"on": "create", "kind": "job_fails", "code": "ModelGenerateFailed", "times": _ALWAYS})
 
 
 def _slot_fails(sandbox: Sandbox, _: float) -> None:
@@ -131,13 +143,25 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
     ),
     "vendor-busy": Injection("the vendor is full at first: success, only later", _vendor_busy, 10.0),
     "vendor-cut": Injection(
-        "the answer to a paid call is lost, so one of four pictures stays unknown: success with three after minutes",
+        "the answer to a paid call is lost: of photography one of four pictures stays unknown, success with three after"
+        " minutes; of fitting the job is found, success at once",
         _vendor_cut,
         kind="photography",
         params=_FOUR,
         more_s=420.0,
     ),
+    "vendor-duplicate": Injection(
+        "vendor-cut, and the vendor's list lags: sent once more, refused as a duplicate, then found",
+        _vendor_duplicate,
+        kind="fitting",
+    ),
     "vendor-fail": Injection("every job of the vendor fails: failed, and refunded", _vendor_fail),
+    "vendor-list-lags": Injection(
+        "vendor-cut, and the vendor's list lags for longer: the job is found half a minute later",
+        _vendor_list_lags,
+        kind="fitting",
+        more_s=120.0,
+    ),
     "vendor-never": Injection(
         "no job of the vendor ends: failed at the deadline, and refunded",
         environ=MappingProxyType({"DEADLINE_LIMIT_S": "20", "VENDOR_EXPECTED_S": "2"}),

@@ -112,6 +112,18 @@ def test_help_lists_every_fault() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == [*INJECTIONS]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", ["vendor-cut", "vendor-duplicate", "vendor-list-lags"])
+def test_a_lost_answer_of_a_vendor_that_finds_its_calls_is_a_success_with_one_job(name: str, tmp_path: Path) -> None:
+    report = demo(tmp_path, "--kind", "fitting", "--inject", name)
+    assert report["quota"] == SUCCESS
+    (task,) = report["tasks"]
+    assert (task["status"], len(task["files"]), len(task["callbacks"])) == ("success", 1, 1)
+    assert task["vendor_calls"]["create"] == 1
+    assert report["accepted"] == {"runninghub": 0, "ark": 0, "vod": 1}
+
+
 @pytest.mark.parametrize(
     ("asked", "read"),
     [
