@@ -15,6 +15,8 @@ HELP: Final = "help"
 """The name that asks for the list."""
 
 _LONGEST_S: Final = 600.0
+_LOOK_AT_THE_KEY: Final = 1
+"""Lists of VOD that a process asks for before its first paid call."""
 _ALWAYS: Final = 1_000_000
 """Times of a fault that lasts as long as the demo."""
 
@@ -99,12 +101,12 @@ def _vendor_cut(sandbox: Sandbox, _: float) -> None:
 
 def _vendor_duplicate(sandbox: Sandbox, _: float) -> None:
     _vendor_cut(sandbox, 0.0)
-    sandbox.arm("vod", {"on": "list", "kind": "lags"})
+    sandbox.arm("vod", {"on": "list", "kind": "lags", "times": _LOOK_AT_THE_KEY + 1})
 
 
 def _vendor_list_lags(sandbox: Sandbox, _: float) -> None:
     _vendor_cut(sandbox, 0.0)
-    sandbox.arm("vod", {"on": "list", "kind": "lags", "times": 3})
+    sandbox.arm("vod", {"on": "list", "kind": "lags", "times": _LOOK_AT_THE_KEY + 3})
 
 
 def _vendor_fail(sandbox: Sandbox, _: float) -> None:

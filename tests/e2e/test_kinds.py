@@ -29,6 +29,7 @@ DEMOS: dict[str, tuple[list[str], list[str], int]] = {
     ),
     "ai_image_prompt": ([], [], 0),
     "basic_clean": (["--param", "max_side=200"], ["result_01.jpg"], 0),
+    "fitting": ([PHOTO, PHOTO, "--param", "quality=pro", "--param", "size=1K"], ["fitting_01.jpg"], 1),
     "model_pose12": ([], [f"frame_{n:02d}.jpg" for n in range(1, 13)], 1),
     "photography": (
         [PHOTO, "--param", "count=3", "--param", "scene=beach"],
@@ -76,6 +77,7 @@ EXPECTED_SIZES: dict[str, set[tuple[int, int]]] = {
     "ai_image_preprocess": {(100, 80)},
     "ai_image_prompt": set(),
     "basic_clean": {(200, 200)},
+    "fitting": {(768, 1024)},
     "photography": {(2048, 2048)},
 }
 
