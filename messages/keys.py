@@ -34,10 +34,13 @@ __all__ = [
     "OUTPUT_PREFIX",
     "PICTURE_STEM",
     "SOURCE_PREFIX",
+    "STATUS_PREFIX",
     "Facts",
+    "IndexEntry",
     "InputKey",
     "RunId",
     "check_id",
+    "day_index_prefix",
     "dead_key",
     "dead_prefix",
     "done_key",
@@ -45,6 +48,7 @@ __all__ = [
     "index_keys",
     "output_key",
     "parse_done_key",
+    "parse_index_key",
     "parse_input_key",
     "prompt_cache_key",
     "record_key",
@@ -53,8 +57,12 @@ __all__ = [
     "spend_prefix",
     "staging_prefix",
     "status_key",
+    "task_index_prefix",
     "user_index_prefix",
 ]
+
+STATUS_PREFIX: Final = "status/"
+"""Folder of the processes' statuses."""
 
 INPUT_PREFIX: Final = "input/"
 """Folder of clients' uploads, on which the COS trigger listens; the product writes nothing there."""
@@ -172,9 +180,33 @@ def index_keys(user: str, task: str, created: float) -> tuple[str, str, str]:
     reverse = _reverse(created)
     return (
         f"{user_index_prefix(user)}{reverse}/{task}",
-        f"index/day/{_day(created)}/{reverse}/{user}/{task}",
-        f"index/task/{task}/{user}",
+        f"{day_index_prefix(created)}{reverse}/{user}/{task}",
+        f"{task_index_prefix(task)}{user}",
     )
+
+
+class IndexEntry(msgspec.Struct, frozen=True):
+    """An entry of the index by user or by day."""
+
+    key: str
+    user: str
+    task: str
+    created: float
+    """Time of acceptance, in seconds since the epoch."""
+
+
+def parse_index_key(key: str) -> IndexEntry | None:
+    """Read the key of an entry by user or by day back; None for a key of another form."""
+    match key.split("/"):
+        case ["index", "user", user, reverse, task]:
+            pass
+        case ["index", "day", _, reverse, user, task]:
+            pass
+        case _:
+            return None
+    if not (re.fullmatch("[0-9]{13}", reverse) and _ID.match(user) and _ID.match(task)):
+        return None
+    return IndexEntry(key, user, task, (_REVERSE - int(reverse)) / 1000)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -192,7 +224,7 @@ class Facts(msgspec.Struct, frozen=True):
     run_s: int
     """Seconds from the begin of work until the verdict."""
     cost: str
-    """Cost as the vendor reports it; empty if unknown."""
+    """Cost as the vendors count it, `{number}_{unit}` joined by `_`, such as `17_coins`; empty if unknown."""
 
 
 def done_key(run: RunId, facts: Facts) -> str:
@@ -226,6 +258,16 @@ def user_index_prefix(user: str) -> str:
     return f"index/user/{user}/"
 
 
+def day_index_prefix(when: float) -> str:
+    """Return the folder of the index entries of the day (UTC) of a moment, in seconds since the epoch."""
+    return f"index/day/{_day(when)}/"
+
+
+def task_index_prefix(task: str) -> str:
+    """Return the folder of a task's index entry; its user follows it."""
+    return f"index/task/{task}/"
+
+
 def dead_key(day: str, fingerprint: str, identity: str) -> str:
     """Return the key of a dead letter's record; `day` is `YYYY-MM-DD`, UTC."""
     return f"dead/{day}/{fingerprint}/{identity}"
@@ -249,7 +291,7 @@ def spend_key(vendor: str, day: str, number: int) -> str:
 
 def status_key(process: str) -> str:
     """Return the key of a process's status, which is overwritten, unlike every record; unsafe characters become `_`."""
-    return f"status/{_UNSAFE.sub('_', process)}"
+    return f"{STATUS_PREFIX}{_UNSAFE.sub('_', process)}"
 
 
 def prompt_cache_key(digest: str) -> str:

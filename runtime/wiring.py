@@ -46,6 +46,7 @@ __all__ = [
     "Environ",
     "broker_options",
     "open_api",
+    "open_backlogs",
     "open_ledger",
     "open_replay",
     "open_services",
@@ -119,6 +120,14 @@ async def open_ledger(settings: Settings, environ: Environ) -> AsyncGenerator[Le
     keys = open_keys(settings, ())
     async with AsyncExitStack() as stack:
         yield LedgerServices(keys=keys, ledger=_Parts(settings, environ, stack).ledger())
+
+
+@asynccontextmanager
+async def open_backlogs(settings: Settings, environ: Environ) -> AsyncGenerator[Broker]:
+    """Open the broker alone, to read backlogs. See `open_services`."""
+    require(settings, "broker_url")
+    async with AsyncExitStack() as stack:
+        yield await _Parts(settings, environ, stack).broker(time.time)
 
 
 @asynccontextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +28,7 @@ __all__ = [
     "check_folder",
     "check_kind",
     "check_photo",
+    "check_since",
     "check_url",
     "check_user",
     "inputs_for_tasks",
@@ -35,6 +39,9 @@ __all__ = [
 ]
 
 _SAMPLE_PHOTO: Final = Path(__file__).parents[2] / "sandbox/photos/portrait.jpg"
+
+_AGE: Final = re.compile(r"(\d{1,6})([mhd])")
+_UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class BadUsage(ValueError):
@@ -146,6 +153,23 @@ def check_user(user: str) -> str:
         return check_id(user, "--user")
     except InvalidKey as error:
         raise BadUsage(str(error)) from error
+
+
+def check_since(option: str, text: str) -> float:
+    """Return the time that an option names, in seconds since the epoch; 0 for an empty text.
+
+    Raises:
+        BadUsage: it is neither an age nor a time.
+    """
+    if not text:
+        return 0.0
+    if age := _AGE.fullmatch(text):
+        return max(0.0, time.time() - int(age[1]) * _UNITS[age[2]])
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadUsage(f"{option} must be such as 30m, 12h, 7d or 2026-01-31T08:00, not {text!r}") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def check_url(option: str, url: str) -> str:

@@ -25,6 +25,7 @@ from console.cli.arguments import (
 )
 from console.cli.dead.commands import dead_app
 from console.cli.environment import ENV_FILE, EnvFile, enter_environment
+from console.cli.operate.commands import operate_app
 from console.cli.terminal import say, say_json, warn
 from messages.errors import ScfWorkersError
 from recipes.table import RECIPES
@@ -400,6 +401,7 @@ def trace(
         _fail(f"{path} has no span of {wanted or 'any task'}", _FAILED)
 
 
+app.add_typer(operate_app)
 app.add_typer(dead_app, name="dead")
 
 _broker_app = typer.Typer(help="A local Pulsar broker, for development and tests. Needs Java.", no_args_is_help=True)

@@ -15,7 +15,7 @@ from messages.codes import Code, text_of
 from messages.keys import RunId
 from producer.api.context import Api, Call
 from producer.api.http.problems import Failure, field_in
-from producer.api.progress import FINAL, is_same, state_of
+from producer.api.progress import is_same
 from producer.api.states import Page, find, list_tasks, status_of, step_of, version_of
 from producer.api.stats import statistics_of
 from producer.api.steps import start_step
@@ -23,7 +23,6 @@ from producer.api.submissions import Submission, decode, idempotency_key, submit
 from producer.api.uploads import buy_upload
 from producer.api.watch import Feed, Seen
 from producer.api.wire import (
-    STATES,
     CreatedTask,
     CreateTask,
     CreateUpload,
@@ -32,6 +31,7 @@ from producer.api.wire import (
     StartStep,
 )
 from tasks.ending.cancel import cancel_task
+from tasks.lists.states import FINAL, STATES, state_of
 from tasks.wakes import LATEST
 
 __all__ = [

@@ -15,47 +15,32 @@ import msgspec
 from messages.bodies import Stage
 from messages.codes import Code, code_of, text_of
 from messages.keys import RunId
-from producer.api.wire import ErrorText, ProgressEvent, PublicState, SlotProgress, Waiting
+from producer.api.wire import ErrorText, ProgressEvent, SlotProgress, Waiting
 from services.errors import BackendDown, CreateUnknown, VendorDown, VendorFull, VendorMissing
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     RECORDS,
     Accepted,
     Cleaned,
-    Delivered,
     JobId,
     Prompted,
-    Reopened,
     SlotEnd,
     Staged,
     Verdict,
-    Waits,
-    Withdrawn,
     parse_name,
 )
+from tasks.lists.states import FINAL, has_begun, is_withdrawn, state_of
 from tasks.view import View, view_of
 
 __all__ = [
-    "FINAL",
-    "NEEDED",
     "Numbered",
     "error_of",
     "events_of",
     "is_over",
     "is_same",
     "moment",
-    "state_of",
     "waiting_of",
 ]
-
-FINAL: Final = frozenset({"success", "failed", "cancelled"})
-"""States that do not change any more."""
-
-NEEDED: Final = (Accepted, Waits, Verdict, Delivered, Withdrawn)
-"""Records whose contents the public state depends on; of the others their names suffice."""
-
-_BEFORE_WORK: Final = frozenset({Accepted, Reopened, Waits})
-"""Records that a run may have before work begins."""
 
 _FOLLOWS: Final[Mapping[str, type[RecordBase]]] = {
     Stage.CLEAN: Accepted,
@@ -95,24 +80,13 @@ def moment(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def state_of(view: View) -> PublicState:
-    """Return the public state. A success counts once its results are visible and the backend has it."""
-    if view.verdict is None:
-        return "working" if _has_begun(view) else "queued"
-    if view.verdict.status != "success":
-        return view.verdict.status
-    if view.delivered is None:
-        return "working"
-    return "failed" if _is_withdrawn(view) else "success"
-
-
 def error_of(view: View) -> ErrorText | None:
     """Return why a run failed; None for one that did not."""
     if view.verdict is None:
         return None
     if view.verdict.status != "success":
         return _error(code_of(view.verdict.code))
-    return _error(Code.CANCELLED) if view.delivered is not None and _is_withdrawn(view) else None
+    return _error(Code.CANCELLED) if view.delivered is not None and is_withdrawn(view) else None
 
 
 def waiting_of(view: View) -> Waiting | None:
@@ -123,7 +97,7 @@ def waiting_of(view: View) -> Waiting | None:
         return Waiting(why=_WHYS.get(view.waits.why, "retry"), until=moment(view.waits.until))
     if view.verdict is not None:
         return None
-    if not _has_begun(view):
+    if not has_begun(view):
         return Waiting(why="queued")
     return Waiting(why="vendor_working") if view.stage is Stage.POLL else None
 
@@ -178,17 +152,6 @@ def _event(view: View, at: float | None) -> ProgressEvent:
         error=error_of(view),
         at=None if at is None else moment(at),
     )
-
-
-def _has_begun(view: View) -> bool:
-    """Return True if there is a record of work. Times have whole seconds, so a mark need not be the first of them."""
-    names = [parse_name(entry.name) for entry in view.timeline]
-    return any(name is not None and name.kind not in _BEFORE_WORK for name in names)
-
-
-def _is_withdrawn(view: View) -> bool:
-    """Return True if the backend keeps the contrary verdict, or the results were withdrawn for it."""
-    return view.verdict is not None and view.verdict.status == "success" and view.withdrawn
 
 
 def _error(code: Code) -> ErrorText:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Final
 
@@ -13,10 +12,9 @@ from messages.errors import InvalidKey
 from messages.keys import RunId, check_id, user_index_prefix
 from producer.api.context import Api
 from producer.api.http.problems import Failure
-from producer.api.progress import FINAL, error_of, moment, state_of, waiting_of
+from producer.api.progress import error_of, moment, waiting_of
 from producer.api.watch import Seen, look
 from producer.api.wire import (
-    PublicState,
     ResultFile,
     SlotProgress,
     TaskList,
@@ -24,11 +22,13 @@ from producer.api.wire import (
     TaskSummary,
     Waiting,
 )
-from services.concurrency import Together
 from services.objects.port import Objects
 from tasks.accepting.inputs import is_stored, source_key
 from tasks.context import ApiServices
 from tasks.ledger.records import ManifestItem
+from tasks.lists.pages import entries_of_user, read_views
+from tasks.lists.states import FINAL, TaskState, state_of
+from tasks.view import View
 
 __all__ = ["RESULTS_S", "Page", "find", "list_tasks", "no_such_task", "status_of", "step_of", "version_of"]
 
@@ -44,7 +44,6 @@ _BACKGROUND_S: Final = 15.0
 _SCANNED: Final = 200
 """Tasks that one request for a list looks at."""
 
-_AT_ONCE: Final = 8
 _CURSOR: Final = re.compile(r"[0-9]{13}/[A-Za-z0-9_-]{1,64}")
 
 
@@ -53,7 +52,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int = 20
     cursor: str = ""
-    state: PublicState | None = None
+    state: TaskState | None = None
     kind: str = ""
 
 
@@ -112,7 +111,7 @@ async def status_of(seen: Seen, before: Waiting | None, api: Api) -> TaskStatus:
         services.errors.ObjectsDown: no URL could be signed.
     """
     view, now = seen.view, api.services.ledger.now()
-    summary = _summary(seen)
+    summary = _summary(view)
     visible = view.results if summary.state == "success" else ()
     results = [await _result(item, api.services.objects, now) for item in visible]
     accepted, verdict = view.accepted, view.verdict
@@ -145,44 +144,26 @@ async def list_tasks(user: str, page: Page, services: ApiServices) -> TaskList:
     if page.cursor and not _CURSOR.fullmatch(page.cursor):
         raise Failure(422, "is no cursor of ours", code=Code.BAD_PARAMETERS, field="cursor")
     found: list[TaskSummary] = []
-    after, scanned = page.cursor, 0
+    prefix = user_index_prefix(user)
+    after, scanned = f"{prefix}{page.cursor}" if page.cursor else "", 0
     while len(found) < page.limit and scanned < _SCANNED:
-        listed = await _entries(user, after, page.limit, services)
+        listed = await entries_of_user(user, after, page.limit, services.ledger)
         if not listed:
             return TaskList(tasks=tuple(found))
-        for entry, summary in zip(listed, await _summaries(user, listed, services), strict=True):
-            after, scanned = entry, scanned + 1
+        for entry, view in zip(listed, await read_views(listed, services.ledger), strict=True):
+            after, scanned = entry.key, scanned + 1
+            summary = _summary(view)
             if _fits(summary, page):
                 found.append(summary)
             if len(found) == page.limit:
                 break
-    return TaskList(tasks=tuple(found), cursor=after)
+    return TaskList(tasks=tuple(found), cursor=after.removeprefix(prefix))
 
 
-async def _entries(user: str, after: str, limit: int, services: ApiServices) -> list[str]:
-    prefix = user_index_prefix(user)
-    page = await services.ledger.objects.list(prefix, after=f"{prefix}{after}" if after else "", limit=limit)
-    entries = [item.key.removeprefix(prefix) for item in page.items]
-    return [entry for entry in entries if _CURSOR.fullmatch(entry)]
-
-
-async def _summaries(user: str, entries: list[str], services: ApiServices) -> list[TaskSummary]:
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(task: str) -> TaskSummary:
-        async with gate:
-            return _summary(await look(RunId(user, task), services.ledger))
-
-    async with Together() as group:
-        jobs = [group.create_task(one(entry.partition("/")[2])) for entry in entries]
-    return [job.result() for job in jobs]
-
-
-def _summary(seen: Seen) -> TaskSummary:
-    view = seen.view
+def _summary(view: View) -> TaskSummary:
     state = state_of(view)
     return TaskSummary(
-        task_id=seen.run.task,
+        task_id=view.run.task,
         kind=view.accepted.kind if view.accepted else "",
         state=state,
         stage=None if state in FINAL or view.stage is None else view.stage.value,
@@ -200,7 +181,7 @@ async def _result(item: ManifestItem, objects: Objects, now: float) -> ResultFil
     return ResultFile(name=item.target.rpartition("/")[2], url=url, expires_at=moment(now + RESULTS_S), size=item.size)
 
 
-def _expected(seen: Seen, state: PublicState, now: float, api: Api) -> int | None:
+def _expected(seen: Seen, state: TaskState, now: float, api: Api) -> int | None:
     """Return the seconds that are left by experience; at least 1, because it is not finished."""
     accepted = seen.view.accepted
     if accepted is None or state in FINAL:

@@ -1,28 +1,18 @@
-"""Statistics by listing alone: every fact stands in the key of a finished run's entry."""
+"""Statistics of finished tasks as a document."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
-from typing import Final
-
-from messages.keys import Facts, done_prefix, parse_done_key
 from producer.api.progress import moment
-from producer.api.wire import Count, Durations, Statistics
+from producer.api.wire import Statistics
 from services.objects.port import Objects
+from tasks.lists.statistics import MAX_ENTRIES
+from tasks.lists.statistics import statistics_of as count_finished
 
-__all__ = ["MAX_ENTRIES", "statistics_of", "summarize"]
-
-MAX_ENTRIES: Final = 10_000
-"""Entries that one request reads."""
-
-_PAGE: Final = 1000
-_DAY_S: Final = 86400.0
+__all__ = ["statistics_of"]
 
 
 async def statistics_of(user: str, since: float, until: float, objects: Objects, most: int = MAX_ENTRIES) -> Statistics:
-    """Count the finished tasks of a window, newest day first.
+    """Count the finished tasks of a window.
 
     Args:
         user: counts only this user's; empty for all.
@@ -34,70 +24,14 @@ async def statistics_of(user: str, since: float, until: float, objects: Objects,
     Raises:
         services.errors.ObjectsDown: it did not answer.
     """
-    found: list[Facts] = []
-    left, complete = most, True
-    day = until
-    while done_prefix(day) >= done_prefix(since) and complete:
-        after = ""
-        while True:
-            page = await objects.list(done_prefix(day), after=after, limit=min(_PAGE, left))
-            left -= len(page.items)
-            entries = [entry for item in page.items if (entry := parse_done_key(item.key))]
-            found += [facts for run, facts in entries if since <= facts.ended <= until and user in {"", run.user}]
-            after = page.next_after
-            # Within a day the newest come first.
-            if not after or (entries and entries[-1][1].ended < since):
-                break
-            if left <= 0:
-                complete = False
-                break
-        day -= _DAY_S
-    return summarize(found, since, until, complete=complete)
-
-
-def summarize(found: Sequence[Facts], since: float, until: float, *, complete: bool) -> Statistics:
-    """Return the statistics of finished runs. Pure.
-
-    Args:
-        found: the runs.
-        since: begin of the window, seconds since the epoch.
-        until: its end.
-        complete: True if none is missing.
-    """
-    counts = Counter((one.kind, one.state, one.code) for one in found)
+    found = await count_finished(user, since, until, objects, most)
     return Statistics(
-        since=moment(since),
-        until=moment(until),
-        total=f"{len(found)}{'' if complete else '+'}",
-        complete=complete,
-        counts=tuple(
-            Count(kind=kind, state=state, code=code, tasks=tasks)
-            for (kind, state, code), tasks in sorted(counts.items())
-        ),
-        wait=_durations([one.wait_s for one in found]),
-        run=_durations([one.run_s for one in found]),
-        cost=_costs(found),
+        since=moment(found.since),
+        until=moment(found.until),
+        total=f"{found.total}{'' if found.complete else '+'}",
+        complete=found.complete,
+        counts=found.counts,
+        wait=found.wait,
+        run=found.run,
+        cost=found.cost,
     )
-
-
-def _durations(seconds: list[int]) -> Durations | None:
-    if not seconds:
-        return None
-    ordered = sorted(seconds)
-
-    def at(share: float) -> int:
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-    return Durations(p50=at(0.5), p95=at(0.95), p99=at(0.99))
-
-
-def _costs(found: Sequence[Facts]) -> dict[str, str]:
-    """Add up costs of the form `{number}` or `{number}_{unit}`."""
-    sums: Counter[str] = Counter()
-    for one in found:
-        number, _, unit = one.cost.partition("_")
-        try:
-            sums[unit] += round(float(number) * 1e6)
-        except ValueError:
-            continue
-    return {unit or "cost": f"{total / 1e6:g}" for unit, total in sorted(sums.items()) if total}

@@ -14,8 +14,9 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from messages.keys import RunId
-from producer.api.progress import NEEDED, Numbered, events_of, is_over
+from producer.api.progress import Numbered, events_of, is_over
 from tasks.ledger.ledger import Ledger
+from tasks.lists.states import NEEDED
 from tasks.view import View, current_number, read_records, view_of
 from telemetry import logs
 from telemetry.events import Event

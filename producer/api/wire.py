@@ -8,20 +8,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from messages.keys import ID_PATTERN
+from tasks.lists.states import TaskState
+from tasks.lists.statistics import Count, Durations
 
 __all__ = [
-    "STATES",
-    "Count",
     "CreateTask",
     "CreateUpload",
     "CreatedTask",
-    "Durations",
     "ErrorText",
     "Health",
     "PartHealth",
     "Problem",
     "ProgressEvent",
-    "PublicState",
     "ResultFile",
     "SlotProgress",
     "StartStep",
@@ -33,12 +31,6 @@ __all__ = [
     "UploadTicket",
     "Waiting",
 ]
-
-PublicState = Literal["queued", "working", "success", "failed", "cancelled"]
-"""queued: sold, and work has not begun; the last three are final."""
-
-STATES: tuple[PublicState, ...] = ("queued", "working", "success", "failed", "cancelled")
-"""Every state."""
 
 _Input = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 _Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID_PATTERN}$")]
@@ -94,7 +86,7 @@ class CreatedTask(_Wire, frozen=True, kw_only=True):
 
     task_id: str
     kind: str
-    state: PublicState
+    state: TaskState
     status_url: str
     events_url: str
 
@@ -163,7 +155,7 @@ class TaskSummary(_Wire, frozen=True, kw_only=True):
 
     task_id: str
     kind: str
-    state: PublicState
+    state: TaskState
     stage: str | None = None
     """Stage of the work while it is not finished."""
     created_at: str | None = None
@@ -193,7 +185,7 @@ class ProgressEvent(_Wire, frozen=True, kw_only=True):
     """An event of the stream: the state after a step of the work."""
 
     task_id: str
-    state: PublicState
+    state: TaskState
     stage: str | None
     progress: SlotProgress
     waiting: Waiting | None = None
@@ -208,23 +200,6 @@ class TaskList(_Wire, frozen=True, kw_only=True):
     tasks: tuple[TaskSummary, ...]
     cursor: str | None = None
     """Cursor of the next page; null on the last one. A page may be shorter than its limit, even empty."""
-
-
-class Durations(_Wire, frozen=True, kw_only=True):
-    """Percentiles, in whole seconds."""
-
-    p50: int
-    p95: int
-    p99: int
-
-
-class Count(_Wire, frozen=True, kw_only=True):
-    """Tasks with the same kind, state and code."""
-
-    kind: str
-    state: str
-    code: str
-    tasks: int
 
 
 class Statistics(_Wire, frozen=True, kw_only=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "total"]
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -24,3 +26,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return what is counted, as `coins=17 seconds=83`; empty for nothing."""
         counted = msgspec.structs.asdict(self).items()
         return " ".join(f"{name}={value:g}" for name, value in counted if value)
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """Return the sum, field by field."""
+    counted = [msgspec.structs.asdict(one) for one in usages]
+    sums = {name: sum(one[name] for one in counted) for name in Usage.__struct_fields__}
+    return msgspec.convert({name: value for name, value in sums.items() if value}, Usage)

@@ -20,6 +20,7 @@ from services.objects.walk import walk
 from services.repeat import repeated
 from tasks.calls.jobs import vendor_of
 from tasks.context import Services
+from tasks.ending.usage import cost_of, read_usage
 from tasks.ledger.ledger import Stored
 from tasks.ledger.records import (
     Accepted,
@@ -310,10 +311,26 @@ async def _enter_done(run: RunId, services: Services) -> None:
         log.warning(Event.CLEANUP_LATE, error=error)
         return
     if ended := verdict.result():
-        await ledger.enter_done(run, _facts(accepted.result(), begun.result(), ended))
+        cost = await _cost(run, accepted.result(), ended.at, services)
+        await ledger.enter_done(run, _facts(accepted.result(), begun.result(), ended, cost))
 
 
-def _facts(accepted: Stored[Accepted] | None, begun: Stored[Begun] | None, verdict: Stored[Verdict]) -> Facts:
+async def _cost(run: RunId, accepted: Stored[Accepted] | None, until: float, services: Services) -> str:
+    """Return the cost of a run; empty if it is not known."""
+    if accepted is None:
+        return ""
+    recipe = services.recipes.get(accepted.record.kind)
+    prompted = recipe is not None and recipe.prompt is not None
+    try:
+        return cost_of(await read_usage(run, accepted.record, until, prompted=prompted, ledger=services.ledger))
+    except Permanent as error:
+        log.warning(Event.CLEANUP_LATE, error=error)
+        return ""
+
+
+def _facts(
+    accepted: Stored[Accepted] | None, begun: Stored[Begun] | None, verdict: Stored[Verdict], cost: str
+) -> Facts:
     """Return the statistics of a run; without `accepted` it neither waited nor ran, without a mark it only waited."""
     came = accepted.at if accepted else verdict.at
     began = begun.at if begun else verdict.at
@@ -324,7 +341,7 @@ def _facts(accepted: Stored[Accepted] | None, begun: Stored[Begun] | None, verdi
         code=verdict.record.code,
         wait_s=max(0, round(began - came)),
         run_s=max(0, round(verdict.at - began)),
-        cost="",
+        cost=cost,
     )
 
 

@@ -376,13 +376,13 @@ class Ledger:
         return runs
 
     async def index(self, user: str, task: str, created: float) -> None:
-        """Make the task appear in lists, which nothing reads yet; done twice the entries are the same."""
+        """Make the task appear in lists; done twice the entries are the same."""
         async with Together() as group:
             for key in index_keys(user, task, created):
                 group.create_task(self._enter(key))
 
     async def enter_done(self, run: RunId, facts: Facts) -> None:
-        """Make a run appear among the delivered ones, which nothing reads yet; done twice the entry is the same."""
+        """Make a run appear among the delivered ones; done twice the entry is the same."""
         await self._enter(done_key(run, facts))
 
     async def _enter(self, key: str) -> None:

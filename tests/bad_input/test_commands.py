@@ -53,6 +53,12 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "a URL without a host": (("sandbox", "--event-url", "http://"), ("--event-url must be a URL such as",)),
     "a URL with a port that is none": (("sandbox", "--event-url", "http://h:x"), ("--event-url must be a URL",)),
     "no such event": (("invoke", "producer.sweep", "--event", "gone"), ("--event gone cannot be read: No such file",)),
+    "a state that there is not": (("list", "--state", "gone"), ("--state must be one of queued, working,", "'gone'")),
+    "a list since a word": (("list", "--since", "monday"), ("--since must be such as 30m, 12h, 7d", "'monday'")),
+    "still since a word": (("list", "--still", "10"), ("--still must be such as 30m, 12h, 7d", "'10'")),
+    "statistics since a word": (("stats", "--since", "1y"), ("--since must be such as 30m, 12h, 7d", "'1y'")),
+    "a list of a user with a slash": (("list", "--user", "a/b"), ("--user must be 1 to 64 characters", "'a/b'")),
+    "a task with a slash": (("show", "a/b"), ("TASK must be 1 to 64 characters", "'a/b'")),
     "an event that is no JSON": (("invoke", "producer.sweep", "--event", "file"), ("--event file is no JSON",)),
 }
 """Mistake -> what was typed, and what must be said."""

@@ -18,6 +18,7 @@ PAGES: Final = (
 WALKS: Final = (
     "docs/how-to/add-a-recipe.md",
     "docs/how-to/add-a-vendor.md",
+    "docs/how-to/operate.md",
     "docs/how-to/replay-dead-letters.md",
     "docs/how-to/use-the-api.md",
 )

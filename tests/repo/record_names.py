@@ -34,6 +34,8 @@ WORDS: Final[Mapping[str, frozenset[str]]] = {
     "console/cli/show.py": frozenset({"verdict"}),
     "console/cli/injections.py": frozenset({"accepted"}),
     "console/cli/dead/display.py": frozenset({"delivered", "verdict"}),
+    "console/cli/operate/display.py": frozenset({"accepted", "delivered"}),
+    "console/cli/operate/task.py": frozenset({"accepted", "verdict"}),
     "telemetry/instruments.py": frozenset({"verdict"}),
 }
 """File -> words that are no names of records there: counts of a trigger, an answer's judgement, words for a person, a

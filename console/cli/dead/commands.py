@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.cli.arguments import BadUsage
+from console.cli.arguments import BadUsage, check_since
 from console.cli.environment import EnvFile, enter_environment
 from console.cli.terminal import say_json
 
@@ -159,7 +159,6 @@ def _narrowed(ids: list[str] | None, fingerprint: str, *, everything: bool) -> t
 
 
 def _selection(ids: tuple[str, ...], fingerprint: str, since: str, kind: str, code: str) -> Selection:
-    from console.cli.dead.work import check_since
     from tasks.dead_letters.selection import Selection
 
-    return Selection(ids, fingerprint, check_since(since), kind, code)
+    return Selection(ids, fingerprint, check_since("--since", since), kind, code)

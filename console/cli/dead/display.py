@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-from rich.table import Table
-from rich.text import Text
 
-from console.cli.safe_console import SafeConsole
+from console.cli.operate.tables import moment, say_table
 from console.cli.terminal import say
 from messages.codec import Message, try_decode
 from tasks.dead_letters.groups import Group
@@ -35,21 +32,18 @@ __all__ = [
     "whole_document",
 ]
 
-_WIDE: Final = 240
-"""Width in columns for a pipe: rich's default of 80 would fold the table."""
-
 
 def group_document(group: Group) -> dict[str, Any]:
     """Return a group as a document; times are ISO 8601, UTC."""
     document: dict[str, Any] = msgspec.to_builtins(group)
-    return {**document, "first": _time(group.first), "last": _time(group.last)}
+    return {**document, "first": moment(group.first), "last": moment(group.last)}
 
 
 def letter_document(case: Case) -> dict[str, Any]:
     """Return a letter as a document, without its original."""
     letter, record = case.letter, case.letter.record
     if record is None:
-        return {"id": letter.id.text, "at": _time(letter.at), "readable": False, "replays": _replays_of(letter)}
+        return {"id": letter.id.text, "at": moment(letter.at), "readable": False, "replays": _replays_of(letter)}
     document: dict[str, Any] = msgspec.to_builtins(record)
     for name in ("original", "encoding", "traceparent", "verdict"):
         del document[name]
@@ -57,7 +51,7 @@ def letter_document(case: Case) -> dict[str, Any]:
         "id": letter.id.text,
         "readable": True,
         **document,
-        "at": _time(letter.at),
+        "at": moment(letter.at),
         "kind": case.kind,
         "trace_id": trace_id(record.traceparent),
         "verdict": _verdict_of(case),
@@ -106,33 +100,46 @@ def purge_document(cases: Sequence[Case], *, acts: bool) -> dict[str, Any]:
 
 def show_groups(groups: Sequence[Group]) -> None:
     """Print groups as a table."""
-    table = _table(
+    columns = (
         *("fingerprint", "letters", "first", "last", "kinds", "stage", "code", "error", "place", "detail"),
         *("refunded", "replayed"),
     )
-    for group in groups:
-        _add(
-            table,
-            *(group.fingerprint, str(group.count), _time(group.first), _time(group.last), ", ".join(group.kinds)),
+    rows = [
+        [
+            *(group.fingerprint, str(group.count), moment(group.first), moment(group.last), ", ".join(group.kinds)),
             *(group.stage or group.reason, group.code, group.error, group.place, group.detail),
             *(str(group.refunded), str(group.replayed)),
-        )
-    _print(table, len(groups), "group")
+        ]
+        for group in groups
+    ]
+    say_table(columns, rows, "group")
 
 
 def show_letters(cases: Sequence[Case]) -> None:
     """Print letters as a table."""
-    table = _table(
-        *("id", "recorded", "task", "user", "run", "kind", "stage", "code", "verdict", "refunded", "replays", "now")
+    columns = (
+        "id",
+        "recorded",
+        "task",
+        "user",
+        "run",
+        "kind",
+        "stage",
+        "code",
+        "verdict",
+        "refunded",
+        "replays",
+        "now",
     )
+    rows = []
     for case in cases:
         row = letter_document(case)
         run = f"{row['step']}-{row['run']}" if row["readable"] else ""
         words = (str(row.get(name, "")) for name in ("task", "user"))
         more = (str(row.get(name, "")) for name in ("kind", "stage", "code", "verdict"))
         refunded = "yes" if case.refunded else "no"
-        _add(table, row["id"], row["at"], *words, run, *more, refunded, str(len(row["replays"])), row.get("now", ""))
-    _print(table, len(cases), "dead letter")
+        rows.append([row["id"], row["at"], *words, run, *more, refunded, str(len(row["replays"])), row.get("now", "")])
+    say_table(columns, rows, "dead letter")
 
 
 def show_whole(case: Case) -> None:
@@ -188,7 +195,7 @@ def _verdict_of(case: Case) -> str:
 
 
 def _replays_of(letter: Letter) -> list[dict[str, Any]]:
-    return [{**msgspec.to_builtins(replay), "at": _time(replay.at)} for replay in letter.replays]
+    return [{**msgspec.to_builtins(replay), "at": moment(replay.at)} for replay in letter.replays]
 
 
 def _now_of(case: Case) -> str:
@@ -225,31 +232,9 @@ def _message_of(original: str) -> dict[str, Any] | None:
     return message
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False, header_style="dim")
-
-
-def _add(table: Table, *cells: str) -> None:
-    """Add a row; its texts are foreign, so none of them is markup."""
-    table.add_row(*map(Text, cells))
-
-
-def _print(table: Table, count: int, noun: str) -> None:
-    console = SafeConsole()
-    if not console.is_terminal:
-        console = SafeConsole(width=_WIDE)
-    if count:
-        console.print(table, highlight=False)
-    say(f"{count} {noun}{'' if count == 1 else 's'}")

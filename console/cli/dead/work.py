@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-import re
 import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Final
 
 from console.cli.arguments import BadUsage
 from messages.errors import ScfWorkersError
@@ -23,27 +19,7 @@ from tasks.dead_letters.selection import NoSuchLetter, Selection, select
 from tasks.dead_letters.standing import Case
 from telemetry import logs
 
-__all__ = ["check_since", "operator", "purge_selection", "read_selection", "replay_selection"]
-
-_AGE: Final = re.compile(r"(\d{1,6})([mhd])")
-_UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def check_since(text: str) -> float:
-    """Return the time of `--since` in seconds since the epoch; 0 for an empty text.
-
-    Raises:
-        BadUsage: it is neither an age nor a time.
-    """
-    if not text:
-        return 0.0
-    if age := _AGE.fullmatch(text):
-        return max(0.0, time.time() - int(age[1]) * _UNITS[age[2]])
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadUsage(f"--since must be such as 30m, 12h, 7d or 2026-01-31T08:00, not {text!r}") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+__all__ = ["operator", "purge_selection", "read_selection", "replay_selection"]
 
 
 def operator(name: str) -> str:
