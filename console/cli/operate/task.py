@@ -1,4 +1,4 @@
-"""One task, whole: for people and as a document."""
+"""View of one task with all that is known of it: for people and as a document."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from console.cli.arguments import BadUsage
+from console.cli.arguments import BadUsage, check_since
 from console.cli.dead import work
 from console.cli.dead.commands import dead_app
-from console.cli.dead.work import check_since, operator
+from console.cli.dead.work import operator
 from messages.keys import RunId
 from tasks.dead_letters.letters import Letter, LetterId
 from tasks.dead_letters.plan import Action, Plan, Refusal
@@ -113,13 +113,15 @@ def test_what_was_done_before_an_error_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_time_is_an_age_or_a_time() -> None:
-    assert check_since("") == 0.0
-    assert check_since("2h") == pytest.approx(time.time() - 7200, abs=5)
-    assert check_since("2026-01-31T08:00") == check_since("2026-01-31T08:00+00:00") == 1769846400.0
-    assert check_since("2026-01-31") == 1769817600.0
+    assert check_since("--since", "") == 0.0
+    assert check_since("--since", "2h") == pytest.approx(time.time() - 7200, abs=5)
+    assert (
+        check_since("--since", "2026-01-31T08:00") == check_since("--since", "2026-01-31T08:00+00:00") == 1769846400.0
+    )
+    assert check_since("--since", "2026-01-31") == 1769817600.0
     for text in ("7", "7w", "-1d", "yesterday"):
         with pytest.raises(BadUsage, match="--since"):
-            check_since(text)
+            check_since("--since", text)
 
 
 def test_the_operator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
