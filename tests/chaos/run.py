@@ -30,6 +30,7 @@ from sandbox.environment import Sandbox
 from sandbox.pulsar import LocalPulsar
 from sandbox.server import Server
 from tasks.context import Services
+from tasks.ledger.records import Delivered
 from tasks.topics import TOPICS
 from tests.chaos.deployment import picture
 from tests.chaos.fleet import Fleet
@@ -95,7 +96,7 @@ class Report:
     charged: int = 0
     refunded: int = 0
     quiet_s: float = 0.0
-    """Seconds from the last fault until every task had ended and the broker was empty."""
+    """Seconds from the last fault until every task had ended and no message was due."""
     took_s: float = 0.0
     violations: list[str] = field(default_factory=list)
 
@@ -251,7 +252,7 @@ class _Run:
         await client.upload(sold, (self._photo,))
 
     async def _until_quiet(self, report: Report, sandbox: Sandbox, services: Services, fleet: Fleet) -> None:
-        """Wait until every task has ended, is delivered, and no message is left."""
+        """Wait until every task has ended, is delivered, and no message is due."""
         started = time.monotonic()
         left: Mapping[str, int] = {}
         while time.monotonic() - started < _QUIET_LIMIT_S:
@@ -259,7 +260,8 @@ class _Run:
             await asyncio.to_thread(fleet.fill)
             account = await asyncio.to_thread(sandbox.quota_account)
             left = await _stored(services)
-            if all(task["status"] != "pending" for task in account["tasks"]) and not left:
+            ended = all(task["status"] != "pending" for task in account["tasks"])
+            if ended and not left and all([await services.ledger.read(one.run, Delivered.at()) for one in self._sold]):
                 break
         else:
             report.violations.append(f"it does not come to rest; messages are stored: {_counted(left)}")
@@ -278,6 +280,10 @@ def _through(environ: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, 
 
 
 async def _stored(services: Services) -> dict[str, int]:
-    """Topic -> messages that are stored, of topics that are not empty."""
-    depths = {topic.name: (await services.broker.backlog(topic.name, topic.subscription)).depth for topic in TOPICS}
-    return {name: depth for name, depth in depths.items() if depth}
+    """Topic -> messages that wait or are worked on; a delayed one may outlive its run, as the last call of slots does."""
+    found: dict[str, int] = {}
+    for topic in TOPICS:
+        backlog = await services.broker.backlog(topic.name, topic.subscription)
+        if backlog.ready + backlog.in_flight:
+            found[topic.name] = backlog.ready + backlog.in_flight
+    return found
