@@ -280,7 +280,7 @@ def _through(environ: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, 
 
 
 async def _stored(services: Services) -> dict[str, int]:
-    """Topic -> messages that wait or are worked on; a delayed one may outlive its run, as the last call of slots does."""
+    """Topic -> messages that are due or worked on; a delayed one may outlive its run, as slots' last call does."""
     found: dict[str, int] = {}
     for topic in TOPICS:
         backlog = await services.broker.backlog(topic.name, topic.subscription)
