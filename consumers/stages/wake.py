@@ -14,6 +14,7 @@ import msgspec
 
 from consumers.engine import outcomes
 from consumers.engine.outcomes import For, Leave, Many, Next, Outcome, dead_lettered
+from consumers.stages.schedule import LONGEST
 from consumers.stages.success import is_complete, succeeded
 from messages.bodies import Audit, Body, Clean, Collect, Generate, Job, Notify, Poll, Prompt, Reason, Stage, Wake
 from messages.codec import Header
@@ -51,7 +52,7 @@ from tasks.next_step import (
     next_step,
 )
 from tasks.run import as_accepted, known_recipe
-from tasks.wakes import INDEX, REDELIVER, current_run
+from tasks.wakes import INDEX, LETTER, REDELIVER, current_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -176,12 +177,13 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
         case Publish(stage, seq, slot):
             return Next(stage, Generate(slot) if slot else _BODIES[stage], seq=seq)
         case Look() | DeadCall():
-            return await _do_call(step, snapshot, services)
+            return await _do_call(step, snapshot, body, services)
 
 
-async def _do_call(step: Look | DeadCall, snapshot: Snapshot, services: Services) -> Outcome:
+async def _do_call(step: Look | DeadCall, snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
     if isinstance(step, Look):
-        return await _look(step.slot, tuple(job_of(call) for call in step.calls), snapshot, services)
+        # The message whose letter it was may have been the last one of its slot.
+        return await _look(step, snapshot, services, go_on=body.why == LETTER)
     text = f"paid call {step.n} of slot {step.slot}"
     if step.unknown:
         return dead_lettered(Reason.UNKNOWN, CallUnknown(text, code=step.code), step.n, step.slot)
@@ -262,20 +264,35 @@ async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Out
     return await _do_all(_decide(agreed, services), agreed, body, services)
 
 
-async def _look(slot: int, jobs: tuple[Job, ...], snapshot: Snapshot, services: Services) -> Outcome:
+async def _look(step: Look, snapshot: Snapshot, services: Services, *, go_on: bool) -> Outcome:
+    """Look once at the jobs of a slot.
+
+    Args:
+        step: the slot and its calls.
+        snapshot: the run's state.
+        services: the bundle of services.
+        go_on: whether jobs at work are polled from now on; else the slot's own messages do that.
+    """
+    slot, jobs = step.slot, tuple(job_of(call) for call in step.calls)
     recipe = known_recipe(_kind(snapshot), services.recipes)
     found = await look(snapshot.run, jobs, recipe, services)
     if winner := first_success(found):
         if winner.id and not is_complete(found[winner], recipe):
             # Its time to show the rest is counted by the looks of a chain.
-            since = min(call.at for call in calls_of(snapshot.calls, slot))
-            return Next(Stage.POLL, Poll(jobs, int(since * 1000), slot=slot), seq=snapshot.next_seq(Stage.POLL, slot))
+            return _poll(step, jobs, snapshot)
         seq = snapshot.next_seq(Stage.COLLECT)
         return await succeeded(snapshot.run, winner, found[winner], services, seq=seq)
     if all(status.state is JobState.WORKING for status in found.values()):
-        return Leave()
+        return _poll(step, jobs, snapshot, LONGEST) if go_on else Leave()
     left = await after_failure(snapshot.run, slot, found, services)
     if left.live or left.open:
         return Leave()
     text = f"paid call {left.n} of slot {slot}"
     return dead_lettered(Reason.VENDOR, VendorFailed(text, code=left.code), left.n, slot)
+
+
+def _poll(step: Look, jobs: tuple[Job, ...], snapshot: Snapshot, delay: float = 0.0) -> Next:
+    """Begin a chain of looks. It ends at its first marked message if the slot has another chain."""
+    since = min(call.at for call in calls_of(snapshot.calls, step.slot))
+    body = Poll(jobs, int(since * 1000), slot=step.slot)
+    return Next(Stage.POLL, body, delay, snapshot.next_seq(Stage.POLL, step.slot))

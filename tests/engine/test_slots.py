@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from messages.bodies import Collect, Generate, Stage, slot_of
+from messages.bodies import Collect, Generate, Job, Stage, slot_of
 from messages.codec import decode
 from messages.codes import Code
 from messages.keys import RunId
@@ -148,6 +148,22 @@ async def test_a_call_whose_answer_is_lost_ends_its_slot_alone_and_is_never_repe
         assert len(harness.vendor.paid) == 4
         assert "call-2-2" not in await harness.records(run)
         assert (await harness.records(run))["slot-2"]["code"] == Code.VENDOR_UNKNOWN
+
+
+async def test_a_letter_that_a_known_job_has_outdated_lets_the_job_be_looked_at_again() -> None:
+    async with opened(ALL) as harness:
+        harness.vendor.creates.append(Create(answer="lost"))
+        harness.vendor.plans.extend([Plan(looks=5)] * 4)
+        run = await harness.order()
+        letter, consumer = await harness.until("dead")
+        known = await harness.records(run)
+        slot = next(n for n in range(1, 5) if f"call-{n}-1-id" not in known)
+        lost = next(job.id for job in harness.vendor.jobs.values() if f"/{slot}/1/" in job.webhook)
+        await harness.wake(run, "webhook", job=Job(1, lost, slot))
+        await harness.run(*await harness.until("wake"))
+        await harness.run(letter, consumer)
+        await harness.drain()
+        await harness.promise(run, "success")
 
 
 async def test_two_lost_calls_do_not_wait_for_each_other(harness: Harness) -> None:
