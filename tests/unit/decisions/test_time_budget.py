@@ -41,6 +41,6 @@ def test_the_remedy_it_names_is_one() -> None:
 def test_the_reserve_is_that_of_the_kinds_whose_paid_work_is_consumed() -> None:
     services: Any = SimpleNamespace(recipes=RECIPES)
     assert reserve_of(services, ["clean-high", "generate-runninghub-normal"]) == 150.0
-    assert reserve_of(services, ["generate-ark-low", "generate-runninghub-normal"]) == 285.0
-    assert reserve_of(services) == 285.0
+    assert reserve_of(services, ["generate-ark-low", "generate-runninghub-normal"]) == 345.0
+    assert reserve_of(services) == 345.0
     assert reserve_of(services, ["poll"]) == 0.0
