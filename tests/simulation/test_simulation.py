@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import pytest
 
@@ -15,7 +16,7 @@ CHUNKS = 14
 EACH = (SEEDS - FEW) // CHUNKS
 
 
-def _play(seeds: range) -> Summary:
+def _play(seeds: Iterable[int]) -> Summary:
     summary = Summary()
     for seed in seeds:
         report = play(seed)
@@ -43,7 +44,8 @@ def test_a_seed_is_one_history() -> None:
 @pytest.mark.slow
 def test_histories_are_rich_enough_to_find_something() -> None:
     """Each kind of fault is met, and most tasks still succeed: else nothing would be proved."""
-    summary = _play(range(1000, 1060))
+    # In the last ones a vendor fails a job of which every result is needed, which is rare.
+    summary = _play((*range(1000, 1060), 1189, 1190))
     missing = {
         "ack lost",
         "backend error",
