@@ -348,6 +348,9 @@ def _fingerprint(stage: str, given_up: DeadLettered) -> str:
     """Return the fingerprint: equal for dead letters of one cause; a defect in two places makes two groups."""
     fault = given_up.fault
     cause = f"{stage}|{given_up.reason}|{fault.code}|{fault.error}|{fault.place}"
+    if given_up.reason in {Reason.VENDOR, Reason.UNKNOWN}:
+        # The end of a paid call is the same, whichever look has seen it.
+        cause = f"{given_up.reason}|{fault.code}|{fault.error}"
     return hashlib.sha256(cause.encode()).hexdigest()[:12]
 
 

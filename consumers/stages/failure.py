@@ -174,6 +174,19 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+async def _call_name(run: RunId, dead: Dead, services: Services) -> str:
+    """Return the name of a letter about the bad end of a paid call; empty for any other.
+
+    A poll and a wake may both see that end: their letters are one record.
+    """
+    name = record_of(dead)
+    found = await services.ledger.read(run, name) if name else None
+    if found is None or found.record.reason not in _OF_CALL or not found.record.n:
+        return ""
+    stopped = found.record
+    return f"{_digest(run.stem)}-call-{stopped.slot or max(1, dead.slot)}-{stopped.n}"
+
+
 async def _record(header: Header, dead: Dead, outcome: Outcome, services: Services) -> None:
     now = services.ledger.now()
     # From the letter's own birth and the original's id, so that a letter handled twice is one record.
@@ -200,7 +213,9 @@ async def _record(header: Header, dead: Dead, outcome: Outcome, services: Servic
         detail=dead.detail,
         place=dead.place,
     )
-    await services.ledger.record_dead_letter(dead_key(day, *identity_of(dead)), letter)
+    fingerprint, name = identity_of(dead)
+    name = await _call_name(header.run_id, dead, services) or name
+    await services.ledger.record_dead_letter(dead_key(day, fingerprint, name), letter)
     alarm = header.task == NO_ID or isinstance(outcome, Leave | Next)
     (log.error if alarm else log.warning)(
         Event.DEAD_LETTER_RECORDED, reason=dead.reason, code=dead.code, topic=dead.topic

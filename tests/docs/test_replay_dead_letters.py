@@ -109,7 +109,9 @@ def break_and_sell(reader: Reader) -> list[str]:
     for command in commands[:2]:
         reader.do(f"{environment}\n{command}")
     (group,) = until(reader, commands[2], "groups", 1)["groups"]
+    ends = time.monotonic() + 3 * PATIENCE_S
     while (group["count"], group["refunded"]) != (TASKS, TASKS):
+        assert time.monotonic() < ends, group
         time.sleep(1)
         (group,) = until(reader, commands[2], "groups", 1)["groups"]
     assert (group["kinds"], group["code"], group["replayed"]) == (["model_pose12"], "vendor_failed", 0)

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from messages.bodies import Dead, Stage
+from messages.bodies import Dead, Job, Stage
 from messages.codec import decode
 from messages.codes import Code
 from messages.errors import Permanent
+from services.vendors.port import JobState
 from tasks.ledger.records import Stopped
 from telemetry.redaction import register
 from telemetry.secrets import Secret
 from tests.engine.fault_injector import calls, raises
 from tests.engine.harness import Harness
+from tests.engine.standins import Plan
 
 PLACE = "services.objects.memory"
 
@@ -90,3 +92,16 @@ async def test_a_letter_stays_small_whatever_its_error_says(harness: Harness, te
     assert len(letter["detail"]) <= 200
     sizes = [len(one.payload) for one in harness.wire.sent if isinstance(decode(one.payload).body, Dead)]
     assert max(sizes) < 2_500
+
+
+async def test_a_poll_and_a_wake_that_see_the_same_bad_end_leave_one_letter(harness: Harness) -> None:
+    harness.vendor.plans.append(Plan(end=JobState.FAILED, looks=0))
+    run = await harness.order()
+    held, consumer = await harness.until("poll")
+    await harness.wake(run, "webhook", job=Job(1, "job1"))
+    await harness.step()
+    await harness.run(held, consumer)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_FAILED)
+    assert len(harness.sent("dead")) == 2
+    assert len(await harness.dead_letters()) == 1
