@@ -97,9 +97,12 @@ def _paint(sheet: Image.Image, block: Block, corner: tuple[int, int], columns: i
 
 
 def _place(sheet: Image.Image, path: Path, spot: tuple[int, int], side: int) -> None:
-    """Paste a picture into the middle of a square, without its transparency."""
-    with Image.open(path) as picture:
-        small = ImageOps.contain(ImageOps.exif_transpose(picture).convert("RGBA"), (side, side))
+    """Paste a picture into a square, without its transparency; a file that is no picture leaves it empty."""
+    try:
+        with Image.open(path) as picture:
+            small = ImageOps.contain(ImageOps.exif_transpose(picture).convert("RGBA"), (side, side))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return
     cell = Image.new("RGBA", small.size, (*_PAPER, 255))
     cell.alpha_composite(small)
     sheet.paste(cell.convert("RGB"), (spot[0] + (side - small.width) // 2, spot[1] + (side - small.height) // 2))

@@ -12,12 +12,16 @@ import pytest
 from consumers.engine.outcomes import DeadLettered, Outcome, Reject, Retry, Snooze
 from consumers.engine.retry import FLOOR_DELAY, JITTER, MAX_ATTEMPTS, OUTAGE_DELAY, OUTAGE_LONGEST, outcome_of
 from messages.errors import RetryClass, ScfWorkersError
+from runtime.vendors import VENDORS
 from tests.docs.pages import text_of
 
 LAYERS: Final = ("messages", "recipes", "services", "transport", "tasks", "consumers.engine", "consumers.stages")
 """Where an error is raised that may reach the engine from a stage."""
 
 RNG: Final = random.Random(1)
+
+_ERRORS: Final = ("consumers.stages.table", "consumers.engine.engine", "runtime.wiring", "transport.errors")
+"""Modules whose imports define the errors, beside the clients of vendors, which are imported when used."""
 
 
 class Row(NamedTuple):
@@ -41,7 +45,7 @@ def _rows() -> dict[str, Row]:
 
 
 def _classes() -> dict[str, type[ScfWorkersError]]:
-    for module in ("consumers.stages.table", "consumers.engine.engine", "runtime.wiring", "transport.errors"):
+    for module in (*_ERRORS, *(f"{entry.package}.client" for entry in VENDORS.values())):
         import_module(module)
     found: dict[str, type[ScfWorkersError]] = {}
     left = [ScfWorkersError]

@@ -38,6 +38,14 @@ def test_every_picture_is_on_the_sheet(tmp_path: Path, inputs: int, results: int
         assert area(sheet, (0, 0, 254)) == pytest.approx(results * 240 * 160, rel=0.06)
 
 
+def test_an_input_that_is_no_picture_leaves_its_place_empty(tmp_path: Path) -> None:
+    broken, target = tmp_path / "text.jpg", tmp_path / "sheet.jpg"
+    broken.write_text("no picture")
+    contact_sheet([Block("basic_clean  failed", [broken, picture(tmp_path, "red")], [])], target)
+    with Image.open(target) as sheet:
+        assert area(sheet, (254, 0, 0)) == pytest.approx(116 * 77, rel=0.06)
+
+
 def test_tasks_stand_below_each_other(tmp_path: Path) -> None:
     blue = picture(tmp_path, "blue")
     heights: list[int] = []
