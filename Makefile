@@ -50,7 +50,7 @@ test: .venv/.ready ## Run all tests but the long ones; without Java, skip those 
 test-long: .venv/.ready ## Run the tests that take minutes each, which `make test` skips
 	PULSAR_REQUIRED=1 $(RUN)/pytest -m long $(TEST_ARGS)
 
-test-quick: .venv/.ready ## Run the quick tests: without those that start processes, wait for seconds or need a Pulsar
+test-quick: .venv/.ready ## Run the quick tests: without those that start processes or stand-ins, wait for seconds or need a Pulsar
 	$(RUN)/pytest -n 2 -m "not slow and not long and not pulsar and not own_pulsar" $(TEST_ARGS)
 
 test-pulsar: .venv/.ready ## Run the tests that need a Pulsar

@@ -9,6 +9,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -20,6 +22,17 @@ from tests.support.pulsar_part import PulsarPart
 # How long an example takes says nothing on a machine under load.
 settings.register_profile("scf-workers", deadline=None)
 settings.load_profile("scf-workers")
+
+
+_SERVED: Final = ("contract", "api", "doctor")
+"""Folders whose tests talk to stand-ins through sockets; the quick part of the suite leaves them out."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark tests that need a server as slow."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in _SERVED:
+        item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure(config: pytest.Config) -> None:
