@@ -17,7 +17,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]
     """Stand-ins, on the test's queue if it has one; the parameter says whether the vendor calls a webhook."""
     queue = request.getfixturevalue("queue") if "queue" in request.fixturenames else None
     with Sandbox(
-        tmp_path / "data", HANDLERS, duration_s=1.0, webhook=getattr(request, "param", True), broker=queue
+        tmp_path / "data", HANDLERS, duration_s=1.0, webhook=getattr(request, "param", True), settings=queue
     ) as opened:
         yield opened
 
