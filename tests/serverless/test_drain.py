@@ -140,7 +140,7 @@ async def test_generate_needs_time_for_a_whole_paid_call(sandbox: Sandbox) -> No
     async with function("consumers.runners.drain", settings, time_limit_s=60) as drain:
         answer = await drain.invoke({})
         assert (answer.status, answer.error["errorCode"]) == (Status.FAILED, "BadSettings")
-        for words in ("time limit of 60 s", "raise the limit to 292 s or more", "WORK_TOPICS"):
+        for words in ("time limit of 60 s", "raise the limit to 352 s or more", "WORK_TOPICS"):
             assert words in answer.error["errorMessage"]
         narrowed = await drain.invoke({"Type": "Timer", "Message": '{"topics": ["poll", "wake"]}'})
         assert counts(narrowed)["ended"] == "empty"
