@@ -112,7 +112,7 @@ async def test_a_run_that_has_waited_for_long_is_asked_for_more_often(harness: H
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pulsar", [False, True])
+@pytest.mark.parametrize("pulsar", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_vendor_full_for_an_hour_slows_no_task_of_another_and_takes_the_oldest_first(
     pulsar: Any,
 ) -> None:
