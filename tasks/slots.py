@@ -20,7 +20,7 @@ from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
 
-__all__ = ["CollectAt", "Decision", "Hopeless", "Undecided", "decide_run", "end_slot"]
+__all__ = ["CollectAt", "Decision", "Hopeless", "Undecided", "decide_run", "end_slot", "read_decision"]
 
 log = logs.get(__name__)
 
@@ -70,6 +70,15 @@ def decide_run(accepted: Accepted, ends: Mapping[int, SlotEnd]) -> Decision:
     return CollectAt(accepted.last_call, accepted.deadline - _RESERVE_S)
 
 
+async def read_decision(run: RunId, accepted: Accepted, ledger: Ledger) -> Decision:
+    """Return the decision that the stored ends of a run's slots allow.
+
+    Raises:
+        services.errors.ObjectsDown: the ledger did not answer.
+    """
+    return decide_run(accepted, await ledger.slot_ends(run, accepted.slots))
+
+
 async def end_slot(run: RunId, slot: int, end: SlotEnd, accepted: Accepted, ledger: Ledger) -> Decision:
     """Write the end of a slot, or find the one that stands; then return the decision about the run.
 
@@ -81,4 +90,4 @@ async def end_slot(run: RunId, slot: int, end: SlotEnd, accepted: Accepted, ledg
     if stored.mine:
         count_usage(accepted.vendor, accepted.kind, end.usage)
         log.info(Event.SLOT_ENDED, slot=slot, n=end.n, good=end.good, code=end.code or None)
-    return decide_run(accepted, await ledger.slot_ends(run, accepted.slots))
+    return await read_decision(run, accepted, ledger)

@@ -20,7 +20,7 @@ from tasks.calls.decide import BEFORE_CALLS, has_paid, may_fail
 from tasks.context import Services
 from tasks.ledger.names import RecordName
 from tasks.ledger.records import Accepted, DeadLetter, SlotEnd, Stopped
-from tasks.slots import decide_run, end_slot
+from tasks.slots import end_slot, read_decision
 from tasks.wakes import LETTER
 from telemetry import logs
 from telemetry.events import Event
@@ -115,7 +115,7 @@ async def _end_slot(run: RunId, slot: int, stopped: Stopped, accepted: Accepted,
         return Leave()
     if await ledger.read(run, SlotEnd.at(slot)) is not None:
         # An earlier try with this letter may have written it, and died.
-        return after_slot(decide_run(accepted, await ledger.slot_ends(run, accepted.slots)), ledger.now())
+        return after_slot(await read_decision(run, accepted, ledger), ledger.now())
     calls = await ledger.calls(run, slot)
     if not may_fail(calls, ledger.now(), of_call=stopped.reason in _OF_CALL):
         return _WOKEN

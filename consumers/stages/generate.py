@@ -36,7 +36,7 @@ from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import CallEnd, CallResult, Cleaned, Intent, JobId, Product, Prompted, SlotEnd, Staged
 from tasks.ledger.snapshot import PaidCall
 from tasks.run import Task
-from tasks.slots import decide_run
+from tasks.slots import read_decision
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.points import reached
@@ -238,7 +238,7 @@ async def _over(slot: int, task: Task, services: Services) -> Outcome | None:
     ledger, accepted = services.ledger, task.accepted
     if await ledger.read(task.run, SlotEnd.at(slot)) is not None:
         # Its writer may have died before it looked at the other slots.
-        return after_slot(decide_run(accepted, await ledger.slot_ends(task.run, accepted.slots)), ledger.now())
+        return after_slot(await read_decision(task.run, accepted, ledger), ledger.now())
     # Where every slot is needed, nothing is staged before all have ended.
     staged = accepted.enough < accepted.slots and await ledger.read(task.run, Staged.at()) is not None
     return Leave() if staged else None
