@@ -24,14 +24,23 @@ settings.register_profile("scf-workers", deadline=None)
 settings.load_profile("scf-workers")
 
 
-_SERVED: Final = ("contract", "api", "doctor")
-"""Folders whose tests talk to stand-ins through sockets; the quick part of the suite leaves them out."""
+_SLOW: Final = (
+    "api",
+    "bad_input/test_commands.py",
+    "chaos",
+    "contract",
+    "doctor",
+    "e2e",
+    "secrets/test_commands.py",
+    "secrets/test_errors.py",
+)
+"""Tests that start processes, or talk to servers through sockets; the quick part of the suite leaves them out."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark tests that need a server as slow."""
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    if folder in _SERVED:
+    """Mark the tests of these folders and modules as slow."""
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    if path.startswith(_SLOW):
         item.add_marker(pytest.mark.slow)
 
 

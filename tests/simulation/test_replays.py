@@ -37,6 +37,7 @@ def test_many_replays_keep_the_promise(chunk: int) -> None:
     _play(range(first, first + each))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_planted_defect_of_replays_is_found(name: str) -> None:
     with planted(name):
