@@ -112,7 +112,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Number of a run's slots with results."""
+    """Number of a run's slots with results: of a success those whose results are shown."""
 
     done: int
     of: int
@@ -360,7 +360,10 @@ def _progress(found: _Found) -> Progress:
     slots = accepted.slots if accepted else 1
     verdict = found.one(Verdict.at())
     if verdict is not None and verdict.status == "success":
-        return Progress(slots, slots)
+        staged, shown = found.one(Staged.at()), {item.source for item in verdict.manifest}
+        if staged is None or not shown:
+            return Progress(slots, slots)
+        return Progress(min(slots, len({file.slot for file in staged.files if file.key in shown})), slots)
     return Progress(sum(1 for _, end in found.all(SlotEnd) if end.good), slots)
 
 

@@ -108,7 +108,7 @@ def events_of(run: RunId, trail: Mapping[str, float], records: Mapping[str, Reco
     Args:
         run: the run.
         trail: record's name -> when it was stored.
-        records: record's name -> record, of the classes in `NEEDED`.
+        records: record's name -> record, of the classes that state and progress depend on.
     """
     found: list[Numbered] = []
     names = sorted(trail, key=lambda name: (trail[name], *_place(name), name))

@@ -16,6 +16,7 @@ from messages.errors import ScfWorkersError
 from messages.keys import RunId
 from producer.api.progress import Numbered, events_of, is_over
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import SlotEnd, Staged
 from tasks.lists.states import NEEDED
 from tasks.view import View, current_number, read_records, view_of
 from telemetry import logs
@@ -30,6 +31,9 @@ _SLOW_S: Final = 5.0
 """Seconds between two polls of a step that has not changed for a while."""
 
 _GROWTH: Final = 1.15
+
+_NEEDED: Final = (*NEEDED, SlotEnd, Staged)
+"""Records that are read: those of the state, and of the progress of slots."""
 
 log = logs.get(__name__)
 
@@ -75,7 +79,7 @@ async def look(step: RunId, ledger: Ledger, before: Seen | None = None) -> Seen:
     trail: Mapping[str, float] = runs.get(run.run, {})
     if before is not None and before.version == f"{run.run}-{len(trail)}":
         return before
-    records = await read_records(run, trail, ledger, only=NEEDED)
+    records = await read_records(run, trail, ledger, only=_NEEDED)
     return Seen(run, view_of(run, trail, records), events_of(run, trail, records))
 
 

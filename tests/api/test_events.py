@@ -11,9 +11,9 @@ import pytest
 
 from messages.keys import RunId
 from producer.api.progress import events_of, is_same
-from producer.api.watch import Watch
+from producer.api.watch import Watch, look
 from services.errors import ObjectsDown
-from tasks.ledger.records import CallEnd, Cleaned, Intent, JobId, Product
+from tasks.ledger.records import Accepted, CallEnd, Cleaned, Intent, JobId, Product, SlotEnd
 from tests.api.conftest import TASKS
 from tests.api.histories import FAILED, accept, begin, deliver, end, succeed, wait
 from tests.support.patience import PATIENCE_S
@@ -91,6 +91,17 @@ async def test_events_come_while_the_stream_is_open(door: Open) -> None:
         events = _parsed((await streaming).text)
         assert [document["state"] for _, name, document in events if name == "end"] == ["failed"]
         assert events[-1][2]["error"]["code"] == "vendor_failed"
+
+
+async def test_progress_counts_the_slots_that_are_done(door: Open) -> None:
+    async with door() as here:
+        sold = Accepted("ai_image_generate", {}, (), created=here.ledger.now(), deadline=9e9, slots=3, enough=2)
+        await here.ledger.write(RUN, Accepted.at(), sold)
+        await here.ledger.write(RUN, SlotEnd.at(1), SlotEnd(good=True, n=1))
+        assert (await here.ask("GET", f"{TASKS}/t1")).json()["progress"] == {"done": 1, "of": 3}
+        await here.ledger.write(RUN, SlotEnd.at(2), SlotEnd(good=True, n=1))
+        seen = await look(RUN, here.ledger)
+        assert [one.event.progress.done for one in seen.events] == [0, 1, 2]
 
 
 async def test_many_watchers_of_a_task_share_one_poll(door: Open) -> None:

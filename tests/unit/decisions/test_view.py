@@ -30,6 +30,8 @@ from tasks.ledger.records import (
     ManifestItem,
     Reopened,
     SlotEnd,
+    Staged,
+    StagedResult,
     Stopped,
     Verdict,
     Waits,
@@ -140,6 +142,18 @@ def test_slots_that_a_run_needs_are_counted() -> None:
     ends: list[Pair] = [(SlotEnd.at(1), SlotEnd(good=True, n=1)), (SlotEnd.at(3), SlotEnd(good=False))]
     assert view((LIFE[0][0], sold), *slots, *ends).progress == Progress(1, 3)
     assert [(call.slot, call.label) for call in seen.calls] == [(1, ""), (3, "main")]
+
+
+def test_a_success_with_fewer_results_says_how_many_of_those_ordered_are_shown() -> None:
+    files = tuple(StagedResult(f"staging/u1/t1/0-0/n/frame_{n:02d}.jpg", "aa", 5, slot=n) for n in (1, 2, 4))
+    shown = tuple(ManifestItem(file.key, f"output/u1/t1/{file.slot}.jpg", "aa", 5) for file in files[:2])
+    sold = msgspec.structs.replace(ACCEPTED, slots=4, enough=2)
+    ends: list[Pair] = [(SlotEnd.at(n), SlotEnd(good=n != 3, n=1)) for n in range(1, 5)]
+    before: list[Pair] = [(Accepted.at(), sold), *ends, (Staged.at(), Staged(files))]
+    assert view(*before).progress == Progress(3, 4)
+    # The audit has blocked the fourth.
+    assert view(*before, (Verdict.at(), Verdict("success", manifest=shown))).progress == Progress(2, 4)
+    assert view(*before[:1], (Verdict.at(), Verdict("success", text="a prompt"))).progress == Progress(4, 4)
 
 
 def test_why_a_run_waits_until_it_takes_a_step() -> None:
