@@ -235,6 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """`host:port` pairs that such URLs may name though their addresses are private: a stand-in."""
     jwt_secret: Secret = Secret("")
     """Verifies the bearer tokens of the API; at least 32 bytes in production."""
+    api_url: _Url = ""
+    """Base URL of the API, for `scf-workers submit`."""
     api_cors_origins: _Origins = ""
     """Origins whose pages may call the API, separated by commas, such as `https://shop.example`; empty for none."""
     api_per_minute: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 120

@@ -29,6 +29,7 @@ _URLS: Final = (
     "BROKER_ADMIN_URL",
     "COS_ENDPOINT",
     "BACKEND_URL",
+    "API_URL",
     "WEBHOOK_URL",
     "RUNNINGHUB_URL",
     "ARK_URL",

@@ -27,12 +27,12 @@ from services.objects.port import Objects
 from tasks.ledger.ledger import Ledger
 from tasks.view import View, read_view, view_of
 
-__all__ = ["BEFORE_WORK", "Client", "OutsideFolder", "Sold", "inside", "open_client"]
+__all__ = ["BEFORE_WORK", "UPLOADED", "Client", "OutsideFolder", "Sold", "inside", "open_client", "progress_of"]
 
 R = TypeVar("R")
 
 _ANSWER_LIMIT: Final = 1 << 20
-_PROGRESS: Final[Mapping[Stage | None, str]] = {
+_PROGRESS: Final[Mapping[str, str]] = {
     Stage.CLEAN: "accepted",
     Stage.PROMPT: "writing the prompt",
     Stage.GENERATE: "cleaned",
@@ -43,8 +43,16 @@ _PROGRESS: Final[Mapping[Stage | None, str]] = {
 }
 """Stage of a run -> its progress as text."""
 
-BEFORE_WORK: Final = frozenset({"uploaded", _PROGRESS[Stage.CLEAN]})
+UPLOADED: Final = "uploaded"
+"""Progress of a task that is not accepted yet."""
+
+BEFORE_WORK: Final = frozenset({UPLOADED, _PROGRESS[Stage.CLEAN]})
 """Progress of a task on which neither vendor nor chat model works yet."""
+
+
+def progress_of(stage: str | None) -> str:
+    """Return the progress of a run in a stage, as text."""
+    return _PROGRESS.get(stage or "", UPLOADED)
 
 
 class Sold(msgspec.Struct, frozen=True):
@@ -131,7 +139,7 @@ class Client:
         view = view_of(sold.run, trail, {})
         if view.state == "delivered":
             return "verdict delivered"
-        return _PROGRESS.get(view.stage, "uploaded")
+        return progress_of(view.stage)
 
     async def view(self, sold: Sold) -> View:
         """Return the ledger's view of the run.

@@ -178,15 +178,16 @@ def sandbox(
     env_file: Annotated[Path, typer.Option(help="File to write the environment to.")] = ENV_FILE,
     event_url: Annotated[str, typer.Option(help="URL to post COS events to, instead of running the handler.")] = "",
     duration: Annotated[float, typer.Option(min=0.0, help="Duration of a vendor's job, in seconds.")] = 2.0,
+    api: Annotated[bool, typer.Option(help="Serve the HTTP API too.")] = True,
 ) -> None:
-    """Run the stand-ins until Ctrl-C, and write the environment that points the product at them.
+    """Run the stand-ins and the HTTP API until Ctrl-C, and write the environment that points the product at them.
 
     The broker is a file of its own, unless BROKER_URL names another. A second sandbox needs its own --data and
     --env-file.
     """
     from console.cli.sandbox import run_sandbox
 
-    run_sandbox(data, env_file, check_url("--event-url", event_url), duration)
+    run_sandbox(data, env_file, check_url("--event-url", event_url), duration, api=api)
 
 
 @app.command()
@@ -198,10 +199,13 @@ def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as opti
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict (0 = do not wait).")] = 600.0,
-    through: Annotated[str, typer.Option("--api", help="Base URL of the HTTP API, to buy and upload through it.")] = "",
+    through: Annotated[str, typer.Option("--api", help="Base URL of the HTTP API (default: API_URL).")] = "",
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Go without the API: buy from the backend, upload with the buckets' keys.")
+    ] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Act as a client: buy a task, upload its photos with its ticket, wait for the verdict.
+    """Act as a client: buy a task, upload its photos, wait for the verdict, download the results.
 
     Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
     """
@@ -215,11 +219,13 @@ def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as opti
     values = read_params(params, known, param or ())
     if wait:
         check_folder("--out", out)
-    if through:
+    if direct and through:
+        raise BadUsage("--direct goes without the API: take either --direct or --api")
+    if direct:
+        ok = submit_photos(inputs, known, values, user=user, out=out, wait_s=wait)
+    else:
         url = check_url("--api", through)
         ok = submit_to_api(url, inputs, known, values, user=user, out=out, wait_s=wait)
-    else:
-        ok = submit_photos(inputs, known, values, user=user, out=out, wait_s=wait)
     raise typer.Exit(0 if ok else _FAILED)
 
 

@@ -1,4 +1,4 @@
-"""`scf-workers sandbox`: runs the stand-ins, and writes the environment file for the other commands."""
+"""`scf-workers sandbox`: runs the stand-ins and the API, and writes the environment file for the other commands."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Final, TextIO
 from console.cli.arguments import BadUsage, reason
 from console.cli.environment import env_lines
 from console.cli.terminal import say
+from console.processes.api import ApiProcess
 from console.processes.handlers import HANDLERS
 from console.processes.locks import InUse, own_file
 from sandbox.environment import Sandbox
 
 __all__ = ["run_sandbox"]
 
-_SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "BACKEND_URL", "BROKER_URL")
+_SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "BACKEND_URL", "BROKER_URL", "API_URL")
 
 
-def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> None:
+def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, api: bool) -> None:
     """Run the stand-ins until SIGINT or SIGTERM.
 
     Args:
@@ -29,9 +30,11 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         env_file: file that holds their environment while they run.
         event_url: URL to post COS events to; empty runs the handler.
         duration: duration of a vendor's job, in seconds.
+        api: serve the HTTP API too.
 
     Raises:
         console.cli.arguments.BadUsage: a path cannot be written, or another sandbox uses it.
+        console.processes.api.NotServing: the API has not started.
     """
     # Keys and pictures are written here, by handlers too: only the owner may read them.
     os.umask(0o077)
@@ -51,9 +54,13 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float) -> 
         sandbox = stack.enter_context(
             Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, settings=broker)
         )
-        print(env_lines(sandbox.environ), end="", file=written, flush=True)
+        environ = dict(sandbox.environ)
+        if api:
+            environ["API_URL"] = stack.enter_context(ApiProcess(environ)).url
+        print(env_lines(environ), end="", file=written, flush=True)
         for name in _SHOWN:
-            say(f"{name:16} {sandbox.environ[name]}")
+            if name in environ:
+                say(f"{name:16} {environ[name]}")
         say(f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one")
         stop.wait()
 

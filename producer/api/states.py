@@ -29,6 +29,7 @@ from tasks.ledger.records import ManifestItem
 from tasks.lists.pages import entries_of_user, read_views
 from tasks.lists.states import FINAL, TaskState, state_of
 from tasks.view import View
+from telemetry.tracing import trace_id
 
 __all__ = ["RESULTS_S", "Page", "find", "list_tasks", "no_such_task", "status_of", "step_of", "version_of"]
 
@@ -126,6 +127,7 @@ async def status_of(seen: Seen, before: Waiting | None, api: Api) -> TaskStatus:
         text=(verdict.text or None) if verdict and summary.state == "success" else None,
         degraded=verdict.degraded if verdict else (),
         delivered=view.delivered is not None,
+        trace_id=(trace_id(accepted.traceparent) or None) if accepted else None,
     )
 
 

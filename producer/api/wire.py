@@ -179,6 +179,8 @@ class TaskStatus(TaskSummary, frozen=True, kw_only=True):
     """Replacements, such as `prompt_template` or `fewer_results`."""
     delivered: bool = False
     """True once the backend has acknowledged the end."""
+    trace_id: str | None = None
+    """Trace of the work, for those who operate the workers; null before acceptance."""
 
 
 class ProgressEvent(_Wire, frozen=True, kw_only=True):

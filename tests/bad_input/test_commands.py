@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from console.cli.environment import env_lines
+from console.processes.api import ApiProcess
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from messages.codes import Code, text_of
@@ -45,6 +46,10 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
         ("healthy", "--file", "folder"),
         ("folder is a folder: name the worker's health file",),
     ),
+    "with and without the API": (
+        ("submit", "photo.jpg", "--direct", "--api", NOWHERE),
+        ("--direct goes without the API", "--api"),
+    ),
     "no such photo": (("submit", "gone.jpg"), ("gone.jpg: no such file",)),
     "data below a file": (("sandbox", "--data", "file/data"), ("--data file/data cannot be written",)),
     "an environment below a file": (("sandbox", "--env-file", "file/env"), ("--env-file file/env cannot be written",)),
@@ -72,6 +77,8 @@ def environment(**changes: str) -> dict[str, str]:
         "LEDGER_BUCKET": "ledger-1250000000",
         "COS_ENDPOINT": NOWHERE,
         "BACKEND_URL": NOWHERE,
+        "API_URL": NOWHERE,
+        "JWT_SECRET": "the-secret-of-tokens-of-the-tests-of-commands",
         "INTERNAL_CALLBACK_SECRET": "the-callback-secret-of-the-tests-of-commands",
         "TICKET_SECRET": "the-ticket-secret-of-the-tests-of-commands",
         "MESSAGE_KEYS": "k1:*:the-message-key-of-the-tests-of-commands",
@@ -130,12 +137,25 @@ def test_nothing_is_bought_while_a_mistake_is_left(terminals: Path, sandbox: San
     assert sandbox.quota_account()["charged"] == 0
 
 
-def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(terminals: Path) -> None:
-    code, _, errors = run(["submit", "photo.jpg"], terminals)
+@pytest.mark.parametrize(
+    ("way", "named"),
+    [((), ("API_URL", "`scf-workers api`", "--direct")), (("--direct",), ("BACKEND_URL", "--env-file"))],
+)
+def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(
+    terminals: Path, way: Sequence[str], named: Sequence[str]
+) -> None:
+    code, _, errors = run(["submit", "photo.jpg", *way], terminals)
     line = reported(errors)
     assert code == 1
-    for words in (NOWHERE, "BACKEND_URL", "does not answer (ConnectError)", "`scf-workers sandbox`", "--env-file"):
+    for words in (NOWHERE, "does not answer (ConnectError)", "`scf-workers sandbox`", *named):
         assert words in line
+
+
+def test_a_submit_without_an_api_says_how_to_name_one_or_to_go_without(terminals: Path) -> None:
+    code, _, errors = run(["submit", "photo.jpg"], terminals, environment(API_URL=""))
+    assert code == 1
+    for words in ("BadSettings: no API is known", "`scf-workers api`", "API_URL", "--api", "--direct"):
+        assert words in reported(errors)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +216,12 @@ def wary(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(terminals: Path, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("way", ["--api", "--direct"])
+def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(terminals: Path, sandbox: Sandbox, way: str) -> None:
     (terminals / "text.jpg").write_bytes(TEXT)
-    with Workers(1, sandbox.environ, terminals / "workers.log"):
-        code, out, _ = run(["submit", "text.jpg", "--kind", "basic_clean"], terminals, sandbox.environ)
+    with Workers(1, sandbox.environ, terminals / "workers.log"), ApiProcess(sandbox.environ) as api:
+        ways = {"--api": ["--api", api.url], "--direct": ["--direct"]}
+        code, out, _ = run(["submit", *ways[way], "text.jpg", "--kind", "basic_clean"], terminals, sandbox.environ)
     _, ending, remedy, trace = out.splitlines()
     assert code == 1
     assert ending == f"failed: bad_picture ({text_of(Code.BAD_PICTURE)})"
@@ -211,23 +233,31 @@ def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(terminals: Pa
 def test_a_task_that_is_refused_is_told_with_its_cause_and_without_an_empty_trace(
     terminals: Path, wary: dict[str, str]
 ) -> None:
-    code, out, errors = run(["submit", "photo.jpg", "--wait", "8"], terminals, wary)
+    code, out, errors = run(["submit", "--direct", "photo.jpg", "--wait", "8"], terminals, wary)
     assert code == 1, errors
     assert "ticket.rejected" in out.splitlines()[-1]
     assert "trace" not in out
 
 
 @pytest.mark.parametrize(
-    "command", ["work", "sweep", "submit photo.jpg", "cancel t1 --user u1", "invoke producer.sweep"]
+    ("command", "named"),
+    [
+        ("work", "BACKEND_URL"),
+        ("sweep", "BACKEND_URL"),
+        ("submit photo.jpg", "API_URL, JWT_SECRET"),
+        ("submit photo.jpg --direct", "BACKEND_URL"),
+        ("cancel t1 --user u1", "BACKEND_URL"),
+        ("invoke producer.sweep", "BACKEND_URL"),
+    ],
 )
-def test_without_settings_it_is_said_where_they_come_from(tmp_path: Path, command: str) -> None:
+def test_without_settings_it_is_said_where_they_come_from(tmp_path: Path, command: str, named: str) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpeg())
     (tmp_path / "event.json").write_text("{}", encoding="utf-8")
     event = ["--event", "event.json"] if command.startswith("invoke") else []
     code, _, errors = run([*command.split(), *event], tmp_path)
     line = errors.splitlines()[-1]
     assert code == 1
-    for words in ("BadSettings: set ", "BACKEND_URL", "start `scf-workers sandbox`", "--env-file"):
+    for words in ("BadSettings: set ", named, "start `scf-workers sandbox`", "--env-file"):
         assert words in line
     assert "Traceback" not in errors
 

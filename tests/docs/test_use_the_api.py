@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +25,6 @@ from tests.docs.pages import blocks_of, text_of
 from tests.docs.rights import DATA, LEDGER, Used, allows, note
 from tests.docs.test_commands import Reader
 from tests.docs.test_deploy import API_ROLE, ROLE
-from tests.support.patience import PATIENCE_S
 
 PAGE: Final = "docs/how-to/use-the-api.md"
 COMMANDS: Final = [
@@ -39,33 +34,7 @@ COMMANDS: Final = [
     for line in block.text.splitlines()
 ]
 JSON: Final = [block.text for block in blocks_of(PAGE) if block.language == "json"]
-SERVER: Final = "scf-workers api --port 8090"
 FINAL: Final = frozenset({"success", "failed", "cancelled"})
-
-
-@contextmanager
-def _api(reader: Reader, port: int) -> Iterator[None]:
-    """The third terminal."""
-    log = reader.folder / "api.log"
-    command = f"exec {SERVER.replace('8090', str(port))}"
-    environ = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
-    environ["PATH"] = f"{reader.folder}/.venv/bin:{environ['PATH']}"
-    with log.open("wb") as out:
-        process = subprocess.Popen(["bash", "-c", command], cwd=reader.folder, env=environ, stdout=out, stderr=out)
-    try:
-        while "api.started" not in log.read_text(encoding="utf-8"):
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=PATIENCE_S) in {0, -signal.SIGTERM}, log.read_text(encoding="utf-8")[-2000:]
-    assert "Traceback" not in log.read_text(encoding="utf-8")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _read(reader: Reader, name: str) -> dict[str, Any]:
@@ -84,20 +53,16 @@ def _ended(http: httpx.Client, created: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_every_command_of_the_page_works(tmp_path: Path) -> None:
-    reader, port = Reader(tmp_path), _free_port()
+    reader = Reader(tmp_path)
     with ExitStack() as stack:
         stack.callback(reader.close)
         reader.do('export PATH="$PWD/.venv/bin:$PATH"')
-        assert COMMANDS[2] == SERVER
-        for command in COMMANDS[:2]:
+        for command in COMMANDS:
             reader.do(command)
-        stack.enter_context(_api(reader, port))
-        for command in COMMANDS[3:]:
-            reader.do(command.replace("8090", str(port)))
-        _look_at(reader, port)
+        _look_at(reader)
 
 
-def _look_at(reader: Reader, port: int) -> None:
+def _look_at(reader: Reader) -> None:
     said = (reader.folder / "events.txt").read_text(encoding="utf-8")
     stages = re.findall(r'"stage":"(\w+)"', said)
     assert [*dict.fromkeys(stages)] == ["clean", "generate", "poll", "collect", "audit", "notify"]
@@ -109,7 +74,7 @@ def _look_at(reader: Reader, port: int) -> None:
     assert _read(reader, "cancelled.json")["state"] == "cancelled"
     assert len(_read(reader, "list.json")["tasks"]) == 2
     token = reader.do('echo "$TOKEN"').strip()
-    base = f"http://127.0.0.1:{port}"
+    base = reader.do('echo "$API_URL"').strip()
     with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False) as http:
         ends = {
             name: _ended(http, _read(reader, f"{name}.json"))

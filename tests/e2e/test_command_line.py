@@ -131,7 +131,7 @@ def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: Sandbo
     first = _work(slow_world, tmp_path / "first.log")
     with (tmp_path / "submit.log").open("wb") as out:
         client = subprocess.Popen(
-            [*COMMAND, "submit", str(PHOTO), "--out", "results"],
+            [*COMMAND, "submit", "--direct", str(PHOTO), "--out", "results"],
             cwd=tmp_path,
             env=slow_world.environ,
             stdout=out,

@@ -130,7 +130,7 @@ def test_two_terminals_and_a_worker_that_is_asked_to_leave_amid_its_work(termina
     with sandbox(terminals) as environ:
         for _ in range(2):
             bought = terminals.run("submit", "photo.jpg", "--wait", "0")
-            assert (bought.returncode, "uploaded input/" in bought.stdout) == (0, True), bought.stderr
+            assert (bought.returncode, "uploaded photo.jpg" in bought.stdout) == (0, True), bought.stderr
         first = work(terminals)
         until(lambda: "message.done" in first.said, "its first message")
         assert first.stop(signal.SIGTERM) == 0

@@ -81,6 +81,7 @@ def environment(folder: Path, url: str, **changes: str) -> dict[str, str]:
         "LEDGER_BUCKET": "ledger-1250000000",
         "COS_ENDPOINT": url,
         "BACKEND_URL": url,
+        "API_URL": url,
         "WEBHOOK_URL": url,
         "RUNNINGHUB_URL": url,
         "RUNNINGHUB_WORKFLOWS": str(folder),
@@ -181,6 +182,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "doctor": ("doctor",),
     "doctor --json": ("doctor", "--json"),
     "submit": ("submit", "photo.jpg", "--wait", "3"),
+    "submit --direct": ("submit", "--direct", "photo.jpg", "--wait", "3"),
     "sweep": ("sweep",),
     "cancel": ("cancel", "t1", "--user", "u1"),
 }
@@ -190,9 +192,9 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
 @pytest.mark.parametrize(
     ("mode", "names"),
     [
-        ("garbage", ("invoke", "doctor --json", "submit", "sweep", "cancel")),
-        ("forbidden", ("invoke", "doctor", "submit")),
-        ("fine", ("doctor --json", "submit")),
+        ("garbage", ("invoke", "doctor --json", "submit", "submit --direct", "sweep", "cancel")),
+        ("forbidden", ("invoke", "doctor", "submit", "submit --direct")),
+        ("fine", ("doctor --json", "submit", "submit --direct")),
     ],
 )
 def test_no_command_repeats_what_a_server_throws_back(

@@ -68,7 +68,7 @@ def test_one_trace_over_the_functions_in_the_file_and_at_the_collector(tmp_path:
         # The stand-in of COS starts the producer, in the same environment.
         sandbox._sink = CommandSink(HANDLERS.cos_trigger, env=sandbox.environ)
         with Workers(1, sandbox.environ, log):
-            said = run(f"scf-workers submit {ROOT / 'sandbox/photos/portrait.jpg'}", tmp_path, sandbox.environ)
+            said = run(f"scf-workers submit --direct {ROOT / 'sandbox/photos/portrait.jpg'}", tmp_path, sandbox.environ)
         (command,) = re.findall(r"```console\n\$ (.*)\n```", PAGE)
         shown = run(command, tmp_path, sandbox.environ)
         planted = [value for name, value in sandbox.environ.items() if re.search("SECRET|API_KEY", name)]

@@ -1,1 +1,1 @@
-"""`scf-workers submit`: with the keys of a deployment (`direct`), or through the HTTP API (`api`)."""
+"""`scf-workers submit`: through the HTTP API (`api`), or with the keys of a deployment (`direct`)."""

@@ -1,4 +1,4 @@
-"""`scf-workers submit --api URL`: submits one task through the HTTP API, as a client that uploads itself."""
+"""`scf-workers submit`: submits one task through the HTTP API, as a client that uploads itself."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from console.cli.client import inside
+from console.cli.client import UPLOADED, inside, progress_of
+from console.cli.ending import describe_ending
 from console.cli.show import show_progress
 from console.cli.terminal import say
-from runtime.settings import load_settings, require
+from runtime.errors import BadSettings
+from runtime.settings import Settings, load_settings, require
 from services.errors import BackendDown
 from services.http_body import IDENTITY
+from tasks.ledger.records import Verdict
 
 __all__ = ["submit_to_api"]
 
@@ -28,6 +31,10 @@ _FINAL: Final = frozenset({"success", "failed", "cancelled"})
 _TOKEN_S: Final = 3600
 _WAIT_S: Final = 20
 _TIMEOUT_S: Final = 60.0
+_NOT_MODIFIED: Final = 304
+_DIRECT: Final = "or go without the API with --direct, which needs the keys of the buckets"
+_AWAY: Final = f"start `scf-workers sandbox` or `scf-workers api` again, name another one with --api, {_DIRECT}"
+_UNKNOWN: Final = f"no API is known: start `scf-workers api` and name it with API_URL or --api, {_DIRECT}"
 
 
 class _File(msgspec.Struct):
@@ -37,23 +44,40 @@ class _File(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     code: str
-    message: str
+
+
+class _Waiting(msgspec.Struct):
+    why: str
 
 
 class _Status(msgspec.Struct, rename="camel"):
     task_id: str
     state: str
     stage: str | None = None
+    waiting: _Waiting | None = None
     results: tuple[_File, ...] = ()
     text: str | None = None
     degraded: tuple[str, ...] = ()
     error: _Error | None = None
+    trace_id: str | None = None
+
+    @property
+    def progress(self) -> str:
+        """Progress as text."""
+        return UPLOADED if self.waiting and self.waiting.why == "upload" else progress_of(self.stage)
 
 
 class _Upload(msgspec.Struct):
     url: str
     headers: Mapping[str, str]
     body: str = ""
+
+
+class _Problem(msgspec.Struct):
+    detail: str
+    code: str = ""
+    field: str = ""
+    message: str = ""
 
 
 class _Bought(msgspec.Struct, rename="camel"):
@@ -67,7 +91,7 @@ def submit_to_api(
     """Submit one task and show its progress. Returns True if it succeeded, or was not waited for.
 
     Args:
-        url: base URL of the API.
+        url: base URL of the API; empty takes API_URL.
         photos: its inputs.
         kind: its kind.
         params: parameters of the kind.
@@ -76,35 +100,39 @@ def submit_to_api(
         wait_s: seconds to wait for its end; 0 does not wait.
 
     Raises:
-        runtime.errors.BadSettings: JWT_SECRET is not set.
+        runtime.errors.BadSettings: API_URL or JWT_SECRET is not set.
         services.errors.BackendDown: the API does not answer, or refuses.
     """
-    return asyncio.run(_submit(url, photos, kind, params, user=user, out=out, wait_s=wait_s))
+    settings = load_settings(os.environ)
+    if settings.backend_url and not (url or settings.api_url):
+        raise BadSettings(_UNKNOWN)
+    require(settings, *(("jwt_secret",) if url else ("api_url", "jwt_secret")))
+    token = _token(user, settings)
+    base = (url or settings.api_url).rstrip("/")
+    return asyncio.run(_submit(base, token, photos, {"kind": kind, "params": dict(params)}, out=out, wait_s=wait_s))
 
 
 async def _submit(
-    url: str, photos: Sequence[Path], kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float
+    url: str, token: str, photos: Sequence[Path], asked: dict[str, Any], *, out: Path, wait_s: float
 ) -> bool:
-    headers = {**IDENTITY, "Authorization": f"Bearer {_token(user)}"}
+    headers = {**IDENTITY, "Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(headers=headers, timeout=_TIMEOUT_S, trust_env=False) as api:
         try:
-            task = await _buy(api, url.rstrip("/"), photos, {"kind": kind, "params": dict(params)})
-            say(f"task {task}: bought, {len(photos)} files uploaded")
+            task = await _buy(api, url, photos, asked)
+            say(f"task {task}: bought{', uploaded ' if photos else ''}{', '.join(photo.name for photo in photos)}")
             if not wait_s:
                 return True
-            status = await _wait(api, f"{url.rstrip('/')}{_ROOT}/tasks/{task}", wait_s)
-            await _download(status, out)
+            status = await _wait(api, f"{url}{_ROOT}/tasks/{task}", wait_s)
         except httpx.HTTPError as error:
-            text = f"the API, {url}, does not answer ({type(error).__name__}): start `scf-workers api`"
-            raise BackendDown(text) from error
-    return _show(status, out)
+            raise BackendDown(f"the API, {url} (API_URL), does not answer ({type(error).__name__}): {_AWAY}") from error
+    await _download(status, out)
+    _show(status, out, wait_s)
+    return status.state == "success"
 
 
-def _token(user: str) -> str:
+def _token(user: str, settings: Settings) -> str:
     import jwt
 
-    settings = load_settings(os.environ)
-    require(settings, "jwt_secret")
     claims = {"sub": user, "exp": int(time.time()) + _TOKEN_S}
     return jwt.encode(claims, settings.jwt_secret.reveal(), algorithm="HS256")
 
@@ -112,38 +140,61 @@ def _token(user: str) -> str:
 async def _buy(api: httpx.AsyncClient, url: str, photos: Sequence[Path], asked: dict[str, Any]) -> str:
     """Buy a task and upload its inputs. Returns its id."""
     if not photos:
-        return (await _ask(api, "POST", f"{url}{_ROOT}/create", _Bought, asked)).task_id
+        return (await _ask(api, f"{url}{_ROOT}/create", _Bought, asked)).task_id
     asked |= {"extensions": [photo.suffix.lstrip(".").lower() for photo in photos]}
-    bought = await _ask(api, "POST", f"{url}{_ROOT}/uploads", _Bought, asked)
+    bought = await _ask(api, f"{url}{_ROOT}/uploads", _Bought, asked)
     bodies = [await asyncio.to_thread(photo.read_bytes) for photo in photos]
     # The last one is the description, and starts the task.
     bodies.append(bought.uploads[-1].body.encode())
-    # Without our token: it is for the API alone.
-    async with httpx.AsyncClient(headers=IDENTITY, timeout=_TIMEOUT_S, trust_env=False) as store:
-        for upload, body in zip(bought.uploads, bodies, strict=True):
-            answer = await store.put(upload.url, content=body, headers=dict(upload.headers))
-            if not answer.is_success:
-                raise BackendDown(f"the store refuses an upload: it answered {answer.status_code}")
+    await _upload(bought.uploads, bodies)
     return bought.task_id
 
 
+async def _upload(uploads: Sequence[_Upload], bodies: Sequence[bytes]) -> None:
+    # Without our token: it is for the API alone.
+    async with httpx.AsyncClient(headers=IDENTITY, timeout=_TIMEOUT_S, trust_env=False) as store:
+        for upload, body in zip(uploads, bodies, strict=True):
+            try:
+                answer = await store.put(upload.url, content=body, headers=dict(upload.headers))
+            except httpx.HTTPError as error:
+                raise BackendDown(f"the store does not take an upload: {type(error).__name__}") from error
+            if not answer.is_success:
+                raise BackendDown(f"the store refuses an upload: it answered {answer.status_code}")
+
+
 async def _wait(api: httpx.AsyncClient, url: str, wait_s: float) -> _Status:
+    """Return the state at the end of the task, or of the wait. Each change is shown."""
     until = time.monotonic() + wait_s
+    status, tag = await _state(api, url)
     with show_progress(1) as shown:
         while True:
-            left = max(1, min(_WAIT_S, int(until - time.monotonic())))
-            status = await _ask(api, "GET", f"{url}?wait={left}", _Status)
             done = status.state in _FINAL
-            shown.update(0, f"{status.task_id}  {status.stage or status.state}", done=done)
-            if done or time.monotonic() >= until:
+            shown.update(0, f"{status.task_id}  {status.state if done else status.progress}", done=done)
+            left = until - time.monotonic()
+            if done or left <= 0:
                 return status
+            status, tag = await _state(api, url, (status, tag), max(1, min(_WAIT_S, int(left))))
+
+
+async def _state(
+    api: httpx.AsyncClient, url: str, known: tuple[_Status, str] | None = None, wait: int = 0
+) -> tuple[_Status, str]:
+    """Return the state and its tag, after a change from the one that is known or after some seconds."""
+    headers = {"If-None-Match": known[1]} if known else {}
+    answer = await api.get(url, params={"wait": wait}, headers=headers)
+    if known and answer.status_code == _NOT_MODIFIED:
+        return known
+    return _read(answer, _Status), answer.headers.get("ETag", "")
 
 
 async def _download(status: _Status, out: Path) -> None:
     async with httpx.AsyncClient(headers=IDENTITY, timeout=_TIMEOUT_S, trust_env=False) as store:
         for result in status.results:
             path = inside(out, Path(status.task_id) / result.name)
-            answer = (await store.get(result.url)).raise_for_status()
+            try:
+                answer = (await store.get(result.url)).raise_for_status()
+            except httpx.HTTPError as error:
+                raise BackendDown(f"the store does not give {result.name}: {type(error).__name__}") from error
             await asyncio.to_thread(_write, path, answer.content)
 
 
@@ -152,23 +203,39 @@ def _write(path: Path, body: bytes) -> None:
     path.write_bytes(body)
 
 
-def _show(status: _Status, out: Path) -> bool:
+def _show(status: _Status, out: Path, waited_s: float) -> None:
     if status.state == "success":
         say(status.text or f"success: {len(status.results)} files in {out / status.task_id}")
         if status.degraded:
             say(f"degraded: {', '.join(status.degraded)}")
     else:
-        say(f"{status.state}: {status.error.code} ({status.error.message})" if status.error else status.state)
-    return status.state == "success"
+        verdict = Verdict("failed", status.error.code) if status.error else None
+        ending, remedy = describe_ending(
+            status.state if status.state in _FINAL else "pending", verdict, status.progress, waited_s
+        )
+        say(f"{ending}\n-> {remedy}")
+    if status.trace_id:
+        say(f"trace {status.trace_id}")
 
 
-async def _ask(
-    api: httpx.AsyncClient, method: str, url: str, kind: type[T], body: Mapping[str, Any] | None = None
-) -> T:
-    answer = await api.request(method, url, json=body)
+async def _ask(api: httpx.AsyncClient, url: str, kind: type[T], body: Mapping[str, Any]) -> T:
+    return _read(await api.post(url, json=body), kind)
+
+
+def _read(answer: httpx.Response, kind: type[T]) -> T:
     if not answer.is_success:
-        raise BackendDown(f"the API answered {answer.status_code} to {method}: {answer.text[:500]}")
+        raise BackendDown(f"the API answers {answer.status_code} to {answer.request.method}{_reason(answer.content)}")
     try:
         return msgspec.json.decode(answer.content, type=kind)
     except msgspec.MsgspecError as error:
-        raise BackendDown(f"the API answers {method} with unexpected content: check --api") from error
+        text = f"the API answers {answer.request.method} with unexpected content: check API_URL or --api"
+        raise BackendDown(text) from error
+
+
+def _reason(body: bytes) -> str:
+    """Return what a problem document (RFC 9457) says; of other bodies nothing is shown."""
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except msgspec.MsgspecError:
+        return ""
+    return f": {problem.field or problem.code}: {problem.detail} {problem.message}".rstrip()

@@ -1,4 +1,4 @@
-"""`scf-workers submit`: submits one task as a client with the keys of a deployment."""
+"""`scf-workers submit --direct`: submits one task as a client with the keys of a deployment."""
 
 from __future__ import annotations
 
