@@ -140,7 +140,7 @@ class Engine:
 
         Returns:
             False, with nothing done, if it must not wait: its run is out of time, or would have no time for an isolated
-            copy after the delay, or an earlier process began it.
+            copy after the delay, or its mark stands.
 
         Raises:
             messages.errors.ScfWorkersError: ledger or broker failed; the message may be released.
@@ -148,7 +148,7 @@ class Engine:
         header, now = message.header, self._services.ledger.now()
         left = math.inf if header.deadline_at is None else header.deadline_at - now
         needed = limit_of(header.stage, self._services.recipes.get(header.kind))
-        if left <= (needed + delay if header.isolated else 0.0) or await self._has_begun(message, delivery):
+        if left <= (needed + delay if header.isolated else 0.0) or await self._is_begun(message, delivery):
             return False
         delay = real_delay(jittered(delay, self._services.rng), left)
         with logs.context(_fields(header, delivery)):
@@ -236,7 +236,7 @@ class Engine:
             if early > _DOUBTFUL:
                 early = header.due_at - await self._services.ledger.ask_time()
             # Without a delay it is due on arrival: its publisher's clock is ahead. Begun elsewhere: ours is behind.
-            if early > 0 and header.not_before and not await self._has_begun(message, delivery):
+            if early > 0 and header.not_before and not await self._is_begun(message, delivery):
                 return Again(early)
             waited = max(0.0, -early)
             _received(header, waited)
@@ -367,16 +367,17 @@ class Engine:
         now, died = ledger.now(), delivery.holder_died
         return Crashed(may_run_again_at(header, mark.at, mark.record.limit_s, now, holder_died=died))
 
-    async def _has_begun(self, message: Message, delivery: Delivery) -> bool:
-        """Return True if an earlier process began this message and has died since.
+    async def _is_begun(self, message: Message, delivery: Delivery) -> bool:
+        """Return True if the message's mark stands, so that no copy with the same attempt may follow it.
 
-        Then it must go on as a crash copy, which counts that death.
+        Either an earlier process began it and has died since: then it must go on as a crash copy, which counts that
+        death. Or another message with its number carries the work: a copy would get the next number, and repeat the
+        attempt.
         """
         header = message.header
         if not is_guarded(header, 0.0, holder_died=delivery.holder_died):
             return False
-        mark = await self._services.ledger.read(_run_of(header), _mark_of(message, delivery))
-        return mark is not None and mark.record.message_id == delivery.message_id
+        return await self._services.ledger.read(_run_of(header), _mark_of(message, delivery)) is not None
 
     async def _expire(self, message: Message) -> Outcome | None:
         """Return the verdict `failed` if the run is late by the store's clock too: the local one may err."""

@@ -284,3 +284,20 @@ async def test_a_process_that_dies_at_a_point_leaves_one_verdict_and_whole_outpu
     assert len(set(harness.heard(run))) == 1
     assert (await harness.staged(run) == []) is (verdict.status != "success")
     assert len(await harness.dead_letters()) == (point in UNKNOWN)
+
+
+@pytest.mark.parametrize("delay", [0, 20_000])
+async def test_the_second_of_two_crash_copies_starts_no_chain_of_its_own(harness: Harness, delay: int) -> None:
+    """A process died between its copy's publish and the original's ack; a copy of the copy would repeat an attempt."""
+    run = await harness.order("basic_clean")
+    first, consumer = await harness.until("clean")
+    await harness.wire.lose(first, consumer)
+    await harness.ledger.write(run, Begun.at(Stage.CLEAN, 0), Begun(first.message_id, 0, 60.0))
+    body = decode(first.payload).body
+    await harness.say(run, Stage.CLEAN, body, seq=1, attempt=1, isolated=True, kind="basic_clean", not_before=delay)
+    await harness.ledger.write(run, Begun.at(Stage.CLEAN, 1), Begun("of the first copy", 1, 60.0))
+    second, consumer = await harness.until("clean")
+    sent = len(harness.wire.sent)
+    assert not await harness.engine.throttle(second, consumer, decode(second.payload), 1.0)
+    await harness.run(second, consumer)
+    assert len(harness.wire.sent) == sent
