@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from recipes.recipe import Params, Plan, Recipe
-from recipes.shared.picture_rules import Position, pipeline, saved_as, watermark_step
+from recipes.shared.picture_rules import Position, filled, pipeline, saved_as, watermark_step
 
 __all__ = ["AI_IMAGE_PREPROCESS", "AiImagePreprocessParams", "Crop", "PreprocessOptions", "Resize", "Watermark"]
 
@@ -92,7 +92,7 @@ def _resized(resize: Resize | None) -> tuple[str, ...]:
         case "fit":
             return (f"imageMogr2/thumbnail/{box}>",)
         case "fill":
-            return (f"imageMogr2/thumbnail/!{box}r", f"imageMogr2/crop/{box}/gravity/center")
+            return filled(resize.width, resize.height)
         case "stretch":
             return (f"imageMogr2/thumbnail/{box}!",)
 

@@ -16,6 +16,7 @@ from recipes.basic_clean import BASIC_CLEAN
 from recipes.fitting import FITTING
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.photography import PHOTOGRAPHY
+from recipes.promo_poster import PROMO_POSTER
 from recipes.recipe import Recipe
 
 __all__ = ["RECIPES", "UnknownKind", "recipe_of"]
@@ -29,6 +30,7 @@ _ROWS: Final = (
     FITTING,
     MODEL_POSE12,
     PHOTOGRAPHY,
+    PROMO_POSTER,
 )
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.kind: recipe for recipe in _ROWS})

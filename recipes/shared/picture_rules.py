@@ -1,7 +1,7 @@
 """Rules of the picture service that several kinds use. Pure.
 
-Source: Tencent CI, "Basic image processing": scaling (document 436/36366), cropping (436/36367), text watermarks
-(436/36374), and pipelines, in which `|` separates up to ten steps.
+Source: Tencent CI, "Basic image processing": scaling and padding (document 436/36366), cropping (436/36367), text
+watermarks (436/36374), and pipelines, in which `|` separates up to ten steps.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ __all__ = [
     "Position",
     "ResultFormat",
     "WatermarkText",
+    "filled",
     "finished",
+    "padded",
     "pipeline",
     "saved_as",
+    "text_step",
     "watermark_step",
 ]
 
@@ -41,6 +44,24 @@ _WHITE: Final = "#FFFFFF"
 def saved_as(extension: str, quality: int) -> str:
     """Return the step that stores a picture in a format, without metadata; `quality` is of jpg and webp."""
     return f"imageMogr2/format/{extension}" + ("" if extension == "png" else f"/quality/{quality}") + "/strip"
+
+
+def filled(width: int, height: int) -> tuple[str, str]:
+    """Return the steps that fill a box with a picture, and cut off the rest around the centre."""
+    return f"imageMogr2/thumbnail/!{width}x{height}r", f"imageMogr2/crop/{width}x{height}/gravity/center"
+
+
+def padded(width: int, height: int, color: str) -> str:
+    """Return the step that puts a picture in the middle of a box of a colour, such as #FFFFFF."""
+    return f"imageMogr2/thumbnail/{width}x{height}/pad/1/color/{_encoded(color)}"
+
+
+def text_step(text: str, font_size: int, color: str, position: Position, dx: int, dy: int) -> str:
+    """Return the step that writes a text in a plain colour, `dx` and `dy` pixels from the edges of its position."""
+    return (
+        f"watermark/2/text/{_encoded(text)}/fontsize/{font_size}/fill/{_encoded(color)}/dissolve/100"
+        f"/gravity/{position}/dx/{dx}/dy/{dy}"
+    )
 
 
 def watermark_step(text: str, font_size: int, position: Position = "southeast") -> str:

@@ -36,6 +36,11 @@ DEMOS: dict[str, tuple[list[str], list[str], int]] = {
         [f"photo_{n:02d}.jpg" for n in range(1, 4)],
         3,
     ),
+    "promo_poster": (
+        [PHOTO, PHOTO, "--param", "shape=story", "--param", "title=秋日新品全场上市", "--param", "price=199.90"],
+        ["poster_01.jpg"],
+        1,
+    ),
 }
 """Kind -> its arguments, the names of its results, and its paid calls."""
 
@@ -79,6 +84,7 @@ EXPECTED_SIZES: dict[str, set[tuple[int, int]]] = {
     "basic_clean": {(200, 200)},
     "fitting": {(768, 1024)},
     "photography": {(2048, 2048)},
+    "promo_poster": {(1080, 1920)},
 }
 
 

@@ -2,8 +2,9 @@
 
 Source: Tencent COS, "Image processing, Scaling" (document 436/36366): `!50p`, `!50px`, `!x50p`, `Wx`, `xH`, `WxH`,
 `WxH>`, `WxH<`, `WxH!`, `!WxHr`, `Area@`. Widths and heights over 10,000 count as 10,000 (document 460/36620).
-"Cropping" (436/36367): `cut/WxHxDXxDY` and `crop/WxH/gravity/…`. Its text is silent about parts that reach over the
-edge: the stand-in keeps what lies inside, and refuses a part that lies outside, and a `crop` that is larger.
+`pad/1` beside the form `WxH` puts the picture in the middle of the whole box. "Cropping" (436/36367):
+`cut/WxHxDXxDY` and `crop/WxH/gravity/…`. Its text is silent about parts that reach over the edge: the stand-in keeps
+what lies inside, and refuses a part that lies outside, and a `crop` that is larger.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 
 from sandbox.cos.errors import BadPicture, UnknownOperation
 
-__all__ = ["GRAVITIES", "MAX_PARAMETER", "cropped_part", "cut_part", "thumbnail_size"]
+__all__ = ["GRAVITIES", "MAX_PARAMETER", "cropped_part", "cut_part", "padded_size", "thumbnail_size"]
 
 MAX_PARAMETER = 10_000
 """Pixels; a larger width or height is reduced to it."""
@@ -49,6 +50,18 @@ def thumbnail_size(geometry: str, width: int, height: int) -> tuple[int, int]:
             wide, high = sized(match, width, height)
             return max(1, round(wide)), max(1, round(high))
     raise UnknownOperation(f"thumbnail/{geometry}")
+
+
+def padded_size(geometry: str) -> tuple[int, int]:
+    """Return the size of the box that `thumbnail/geometry/pad/1` fills.
+
+    Raises:
+        UnknownOperation: not of the form `WxH`: only that one is documented with `pad`.
+    """
+    match = _BOX.fullmatch(geometry)
+    if not match or not all(match.group(1, 2)) or match[3]:
+        raise UnknownOperation(f"thumbnail/{geometry[:50]}/pad/1")
+    return _pixels(match[1]), _pixels(match[2])
 
 
 def cut_part(cut: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:

@@ -25,7 +25,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageDraw, ImageFile, Jpe
 from PIL import WebPImagePlugin as Webp
 
 from sandbox.cos.ci.containers import Container, orientation_of, read_container, upright
-from sandbox.cos.ci.geometry import cropped_part, cut_part, thumbnail_size
+from sandbox.cos.ci.geometry import cropped_part, cut_part, padded_size, thumbnail_size
 from sandbox.cos.ci.rules import Step, read_rule
 from sandbox.cos.ci.watermarks import draw
 from sandbox.cos.errors import BadPicture, UnknownOperation
@@ -198,15 +198,16 @@ def _apply(step: Step, data: bytes) -> Picture:
         width, height = height, width
     part = _part(step, width, height)
     size = thumbnail_size(step.thumbnail, width, height) if step.thumbnail else (part[2] - part[0], part[3] - part[1])
+    whole = padded_size(step.thumbnail) if step.pad else size
     animated = container.frames > 1 and target in {"gif", "webp"}
-    _check_size(target, *size, container.frames if animated else 1)
+    _check_size(target, *whole, container.frames if animated else 1)
     frames = [_made(step, frame, orientation, part, size) for frame in _frames(container, first_only=not animated)]
     body = _encode_within(step, container, frames, target)
     if step.compare and len(body) >= len(data):
         return Picture(data, container.format, container.width, container.height)
     if len(body) > MAX_BYTES:
         raise BadPicture(f"a result of {len(body)} bytes: over the limit", "ImageTooLarge")
-    return Picture(body, target, *size)
+    return Picture(body, target, *whole)
 
 
 def _part(step: Step, width: int, height: int) -> tuple[int, int, int, int]:
@@ -227,6 +228,8 @@ def _made(
         made.info = frame.info
     else:
         made = _fit(frame, orientation, size)
+    if step.pad:
+        made = _padded(made, padded_size(step.thumbnail), step.color or "#FFFFFF")
     return draw(made, step.watermark) if step.watermark else made
 
 
@@ -272,6 +275,14 @@ def _fit(frame: Image.Image, orientation: int, size: tuple[int, int]) -> Image.I
     fitted = turned if turned.size == size else turned.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     fitted.info = info
     return fitted
+
+
+def _padded(frame: Image.Image, size: tuple[int, int], color: str) -> Image.Image:
+    """Return a frame in the middle of a box of that size and colour."""
+    box = Image.new(frame.mode, size, color)
+    box.paste(frame, ((size[0] - frame.width) // 2, (size[1] - frame.height) // 2))
+    box.info = frame.info
+    return box
 
 
 def _stored_quality(container: Container) -> int:

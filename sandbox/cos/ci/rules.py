@@ -2,9 +2,8 @@
 
 Source: Tencent CI, "Basic image processing" (document 460/36540 and its siblings). An operation that is not in
 `_OPERATIONS`, or occurs twice in one step, is refused; so are two operations of one step that change the size, because
-their order is not documented. So is `ignore-error`, which returns the unprocessed picture
-after an
-error: the product must get errors.
+their order is not documented. So is `ignore-error`, which returns the unprocessed picture after an error: the product
+must get errors.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sandbox.cos.ci.geometry import GRAVITIES, thumbnail_size
-from sandbox.cos.ci.watermarks import Watermark, read_watermark
+from sandbox.cos.ci.geometry import GRAVITIES, padded_size, thumbnail_size
+from sandbox.cos.ci.watermarks import Watermark, read_color, read_watermark
 from sandbox.cos.errors import UnknownOperation
 
 __all__ = ["MAX_STEPS", "Step", "read_rule"]
@@ -39,6 +38,10 @@ class Step:
     """Position of that part."""
     thumbnail: str = ""
     """A valid geometry of `sandbox.cos.ci.geometry`; empty keeps the size."""
+    pad: bool = False
+    """Put the scaled picture in the middle of the whole box of `thumbnail`."""
+    color: str = ""
+    """Colour of the box around it, such as #3D4D3D; empty for white."""
     format: str = ""
     """jpeg, png, webp or gif; empty keeps the format."""
     quality: int | None = None
@@ -86,6 +89,10 @@ def _step(text: str) -> Step:
         raise UnknownOperation("two operations that change the size: join them by |")
     if step.gravity and not step.crop:
         raise UnknownOperation("gravity without crop")
+    if step.pad:
+        padded_size(step.thumbnail)
+    elif step.color:
+        raise UnknownOperation("color without pad/1")
     return step
 
 
@@ -100,6 +107,16 @@ def _set_strip(step: Step, _: str) -> None:
 def _set_thumbnail(step: Step, value: str) -> None:
     thumbnail_size(value, 1, 1)
     step.thumbnail = value
+
+
+def _set_pad(step: Step, value: str) -> None:
+    if value not in {"0", "1"}:
+        raise UnknownOperation(f"pad/{value[:50]}")
+    step.pad = value == "1"
+
+
+def _set_color(step: Step, value: str) -> None:
+    step.color = read_color(value)
 
 
 def _set_cut(step: Step, value: str) -> None:
@@ -147,6 +164,8 @@ _SIZING = {"crop", "cut", "thumbnail"}
 _OPERATIONS = {
     "auto-orient": (0, _set_orient),
     "strip": (0, _set_strip),
+    "pad": (1, _set_pad),
+    "color": (1, _set_color),
     "cut": (1, _set_cut),
     "crop": (1, _set_crop),
     "gravity": (1, _set_gravity),

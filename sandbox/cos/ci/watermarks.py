@@ -1,8 +1,8 @@
 """Text watermarks of CI: parser and drawing.
 
 Source: Tencent CI, "Text watermark" (document 436/36374). A field that is not in `_FIELDS`, or occurs twice, is
-refused; so are texts and colours that are not URL-safe base64. Points count as pixels. The font has the common Chinese
-letters; any other one is drawn as a box.
+refused; so are texts and colours that are not URL-safe base64. Points count as pixels. The font has the Chinese letters
+of GB 2312; any other one is drawn as a box.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from sandbox.cos.ci.geometry import GRAVITIES
 from sandbox.cos.errors import UnknownOperation
 
-__all__ = ["Watermark", "draw", "read_watermark"]
+__all__ = ["Watermark", "draw", "read_color", "read_watermark"]
 
 _FONT = Path(__file__).parents[2] / "fonts" / "cjk-subset.otf"
 _MAX_TEXT = 64
@@ -58,6 +58,18 @@ def read_watermark(rule: str) -> Watermark:
     if not mark.text:
         raise UnknownOperation("a watermark without text")
     return mark
+
+
+def read_color(value: str) -> str:
+    """Return the colour that a rule names, such as #3D4D3D.
+
+    Raises:
+        UnknownOperation: no URL-safe base64 of one.
+    """
+    color = _decoded(value)
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", color):
+        raise UnknownOperation(f"the colour {color[:50]!r}")
+    return color
 
 
 def draw(frame: Image.Image, mark: Watermark) -> Image.Image:
@@ -105,10 +117,7 @@ def _set_text(mark: Watermark, value: str) -> None:
 
 
 def _set_fill(mark: Watermark, value: str) -> None:
-    colour = _decoded(value)
-    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
-        raise UnknownOperation(f"fill {colour[:50]!r}")
-    mark.fill = colour
+    mark.fill = read_color(value)
 
 
 def _set_gravity(mark: Watermark, value: str) -> None:

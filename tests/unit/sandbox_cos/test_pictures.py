@@ -66,6 +66,8 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
         ("imageMogr2/cut/100x50x500x500", "jpeg", (12, 12)),
         ("imageMogr2/crop/300x200/gravity/center", "jpeg", (300, 200)),
         ("imageMogr2/thumbnail/!300x200r|imageMogr2/crop/300x200/gravity/center", "jpeg", (300, 200)),
+        ("imageMogr2/thumbnail/300x200/pad/1", "jpeg", (300, 200)),
+        ("imageMogr2/thumbnail/300x200/pad/0", "jpeg", (200, 200)),
         ("imageMogr2/format/png|watermark/2/text/aGk=", "png", (512, 512)),
         ("watermark/2/text/aGk/fontsize/40/gravity/north|imageMogr2/format/webp", "webp", (512, 512)),
         ("ci-process=GoodsMatting", "png", (512, 512)),
@@ -114,6 +116,12 @@ def test_a_rule_makes_the_format_and_size_it_says(rule: str, form: str, size: tu
         "watermark/2/text/aGk/gravity/middle",
         "watermark/2/text/aGk/font/dGFob21hLnR0Zg",
         "watermark/2/text/aGk/strip",
+        "imageMogr2/pad/1",
+        "imageMogr2/thumbnail/10x10/pad/2",
+        "imageMogr2/thumbnail/10x10>/pad/1",
+        "imageMogr2/thumbnail/10x/pad/1",
+        "imageMogr2/thumbnail/10x10/color/I0ZGRkZGRg",
+        "imageMogr2/thumbnail/10x10/pad/1/color/cmVk",
         "imageMogr2/cut/10x10",
         "imageMogr2/cut/0x10x0x0",
         "imageMogr2/crop/10",
@@ -414,6 +422,18 @@ def test_a_crop_keeps_the_side_that_its_gravity_names(gravity: str, colour: tupl
     data = encoded(two_halves("RGB"), "png")
     part = opened(process(data, f"imageMogr2/crop/10x20/gravity/{gravity}").body)
     assert near(part.getpixel((5, 10)), colour)
+
+
+@pytest.mark.parametrize("form", ["png", "gif"])
+def test_a_padded_picture_stands_in_the_middle_of_its_box(form: str) -> None:
+    data = encoded(two_halves("RGB"), form)
+    made = opened(process(data, "imageMogr2/thumbnail/40x40/pad/1/color/IzAwODAwMA").body).convert("RGB")
+    assert made.size == (40, 40)
+    corners = {made.getpixel(spot) for spot in ((0, 0), (39, 9), (0, 30), (39, 39))}
+    assert len(corners) == 1
+    assert near(corners.pop(), (0, 128, 0))
+    assert near(made.getpixel((5, 20)), RED)
+    assert near(made.getpixel((35, 20)), BLUE)
 
 
 def inked(picture: Image.Image, box: tuple[int, int, int, int]) -> int:
