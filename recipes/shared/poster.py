@@ -26,7 +26,7 @@ __all__ = [
     "wrapped",
 ]
 
-FAMILIAR: Final = re.compile(r"[ -~°·×¥€™®©–—‘’“”•…℃、-〗一-龥！-～￥]*")
+FAMILIAR: Final = re.compile(r"[ -~°·×¥€™®©–—‘’“”•…℃、-〗\u4e00-\u9fa5！-～￥]*")
 """Texts that the fonts of the picture service can write: Chinese, English, digits and common signs."""
 
 LINE_HEIGHT: Final = 1.3
