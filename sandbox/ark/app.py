@@ -12,16 +12,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.ark.core import Core
-from sandbox.ark.handlers import RequestHandlers, reply
+from sandbox.ark.handlers import RequestHandlers
 from sandbox.ark.model import MODELS, Fault, KeyLimits, Model
 from sandbox.ark.pictures import Pictures
+from sandbox.control import control_routes
 
 __all__ = ["create_app"]
 
@@ -67,23 +65,8 @@ def create_app(  # noqa: PLR0913 - the parameters of a stand-in, all by name
 
 
 def _routes(handlers: RequestHandlers) -> list[Route]:
-    async def faults(request: Request) -> Response:
-        if request.method == "DELETE":
-            handlers.core.faults.clear()
-            return Response(status_code=204)
-        try:
-            fault = msgspec.json.decode(await request.body(), type=Fault)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return reply({"error": str(error)}, 422)
-        handlers.core.arm(fault)
-        return Response(status_code=204)
-
-    async def stats(_: Request) -> Response:
-        return reply(handlers.core.stats())
-
     return [
         Route("/api/v3/images/generations", handlers.generate, methods=["POST"]),
-        Route("/_sandbox/faults", faults, methods=["POST", "DELETE"]),
-        Route("/_sandbox/stats", stats),
+        *control_routes(handlers.core, Fault),
         Route("/{model}/{token}.{format}", handlers.file, methods=["GET", "HEAD"]),
     ]

@@ -78,6 +78,10 @@ class Core:
         """Arm a fault; callable from any thread."""
         self.faults.arm(fault)
 
+    def disarm(self) -> None:
+        """Disarm all faults."""
+        self.faults.clear()
+
     def knows(self, key: str) -> bool:
         """Return True for a valid key."""
         return key in self._keys

@@ -12,15 +12,15 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox.control import control_routes
 from sandbox.runninghub.core import Core
 from sandbox.runninghub.files import serve_file
-from sandbox.runninghub.handlers import RequestHandlers, reply
+from sandbox.runninghub.handlers import RequestHandlers
 from sandbox.runninghub.model import DEMO_WORKFLOWS, Fault, KeyLimits, Shape
 from sandbox.runninghub.pictures import Pictures
 from sandbox.runninghub.v1 import V1
@@ -85,22 +85,4 @@ def _routes(handlers: RequestHandlers) -> list[Route]:
     async def file(request: Request) -> Response:
         return await serve_file(request, handlers)
 
-    async def faults(request: Request) -> Response:
-        if request.method == "DELETE":
-            handlers.core.disarm()
-            return Response(status_code=204)
-        try:
-            fault = msgspec.json.decode(await request.body(), type=Fault)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return reply({"error": str(error)}, 422)
-        handlers.core.arm(fault)
-        return Response(status_code=204)
-
-    async def stats(_: Request) -> Response:
-        return reply(handlers.core.stats())
-
-    return [
-        Route("/files/{token}.png", file),
-        Route("/_sandbox/faults", faults, methods=["POST", "DELETE"]),
-        Route("/_sandbox/stats", stats),
-    ]
+    return [Route("/files/{token}.png", file), *control_routes(handlers.core, Fault)]

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.backend.faults import Cut, wait_for_disconnect
+from sandbox.control import control_routes
 from sandbox.runninghub.reading import read_url
 from sandbox.tokenhub.model import ERRORS, Core, Fault, Refused
 from sandbox.tokenhub.reading import Question, read_question
@@ -51,8 +52,7 @@ def create_app(
         routes=[
             Route("/v1/chat/completions", handlers.chat, methods=["POST"]),
             Route("/v1/models", handlers.models, methods=["GET"]),
-            Route("/_sandbox/faults", handlers.faults, methods=["POST", "DELETE"]),
-            Route("/_sandbox/stats", handlers.stats, methods=["GET"]),
+            *control_routes(handlers.core, Fault),
         ]
     )
     app.state.core = handlers.core
@@ -82,20 +82,6 @@ class _Handlers:
             return _error(refused.code, refused.message)
         rows = [{"id": model, "object": "model", "owned_by": "stand-in"} for model in self.core.models]
         return _json({"object": "list", "data": rows})
-
-    async def faults(self, request: Request) -> Response:
-        if request.method == "DELETE":
-            self.core.disarm()
-            return Response(status_code=204)
-        try:
-            fault = msgspec.json.decode(await request.body(), type=Fault)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return _json({"error": str(error)}, 422)
-        self.core.arm(fault)
-        return Response(status_code=204)
-
-    async def stats(self, _: Request) -> Response:
-        return _json(self.core.stats())
 
     def _check_key(self, request: Request) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

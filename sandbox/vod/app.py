@@ -8,14 +8,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox.control import control_routes
 from sandbox.vod.core import Core
-from sandbox.vod.handlers import RequestHandlers, reply
+from sandbox.vod.handlers import RequestHandlers
 from sandbox.vod.model import Account, Fault
 from sandbox.vod.pictures import Pictures
 
@@ -63,23 +61,8 @@ def create_app(  # noqa: PLR0913 - each is an independent setting
 
 
 def _routes(handlers: RequestHandlers) -> list[Route]:
-    async def faults(request: Request) -> Response:
-        if request.method == "DELETE":
-            handlers.core.faults.clear()
-            return Response(status_code=204)
-        try:
-            fault = msgspec.json.decode(await request.body(), type=Fault)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return reply({"error": str(error)}, 422)
-        handlers.core.arm(fault)
-        return Response(status_code=204)
-
-    async def stats(_: Request) -> Response:
-        return reply(handlers.core.stats())
-
     return [
         Route("/", handlers.call, methods=["POST"]),
-        Route("/_sandbox/faults", faults, methods=["POST", "DELETE"]),
-        Route("/_sandbox/stats", stats),
+        *control_routes(handlers.core, Fault),
         Route("/results/{name}/{file}", handlers.file, methods=["GET", "HEAD"]),
     ]

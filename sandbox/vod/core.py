@@ -58,6 +58,10 @@ class Core:
         """Arm a fault; callable from any thread."""
         self.faults.arm(fault)
 
+    def disarm(self) -> None:
+        """Disarm all faults."""
+        self.faults.clear()
+
     def count(self, what: str) -> None:
         """Count for the statistics."""
         self._counts[what] += 1

@@ -11,7 +11,7 @@ import msgspec
 
 from services.vendors.usage import Usage
 
-__all__ = ["ChatAnswer", "ChatModel", "ChatRequest"]
+__all__ = ["ChatAnswer", "ChatModel", "ChatRequest", "ChatWrapper"]
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -98,3 +98,47 @@ class ChatModel(Protocol):
     async def close(self) -> None:
         """Drop connections."""
         ...
+
+
+class ChatWrapper:
+    """Facts of a chat model that something is put around; a subclass adds `ask` and so implements `ChatModel`.
+
+    Args:
+        model: the client, or another wrapper.
+    """
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return self._model.name
+
+    @property
+    def label(self) -> str:
+        """See the port."""
+        return self._model.label
+
+    @property
+    def model(self) -> str:
+        """See the port."""
+        return self._model.model
+
+    @property
+    def most_images(self) -> int:
+        """See the port."""
+        return self._model.most_images
+
+    @property
+    def image_limit(self) -> int:
+        """See the port."""
+        return self._model.image_limit
+
+    async def check(self) -> None:
+        """See the port."""
+        await self._model.check()
+
+    async def close(self) -> None:
+        """See the port."""
+        await self._model.close()

@@ -13,7 +13,7 @@ import msgspec
 
 from messages.errors import ScfWorkersError
 from services.errors import VendorDown, VendorFull
-from services.vendors.chat import ChatAnswer, ChatModel, ChatRequest
+from services.vendors.chat import ChatAnswer, ChatModel, ChatRequest, ChatWrapper
 
 __all__ = ["DOWN_S", "FULL_S", "LONGEST_S", "GuardedChat"]
 
@@ -30,7 +30,7 @@ LONGEST_S: Final = 60.0
 
 
 @final
-class GuardedChat:
+class GuardedChat(ChatWrapper):
     """A chat model that is tried by one question at a time while it is away. Implements `ChatModel`.
 
     Every other question is answered `VendorDown` at once; the first answer of the model ends that.
@@ -40,35 +40,10 @@ class GuardedChat:
     """
 
     def __init__(self, model: ChatModel) -> None:
-        self._model = model
+        super().__init__(model)
         self._until = 0.0
         """When it may be tried again, by the loop's clock; 0 while all is well."""
         self._is_tried = False
-
-    @property
-    def name(self) -> str:
-        """See the port."""
-        return self._model.name
-
-    @property
-    def label(self) -> str:
-        """See the port."""
-        return self._model.label
-
-    @property
-    def model(self) -> str:
-        """See the port."""
-        return self._model.model
-
-    @property
-    def most_images(self) -> int:
-        """See the port."""
-        return self._model.most_images
-
-    @property
-    def image_limit(self) -> int:
-        """See the port."""
-        return self._model.image_limit
 
     async def ask(self, request: ChatRequest[A], *, timeout: float) -> ChatAnswer[A]:  # noqa: ASYNC109 - the port's own word
         """See the port."""
@@ -81,14 +56,6 @@ class GuardedChat:
             return await self._ask(request, timeout)
         finally:
             self._is_tried = False
-
-    async def check(self) -> None:
-        """See the port."""
-        await self._model.check()
-
-    async def close(self) -> None:
-        """See the port."""
-        await self._model.close()
 
     async def _ask(self, request: ChatRequest[A], timeout: float) -> ChatAnswer[A]:  # noqa: ASYNC109 - the port's own word
         try:

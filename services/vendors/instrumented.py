@@ -11,7 +11,7 @@ import msgspec
 from messages.errors import ScfWorkersError
 from services.errors import AnswerUnfit, CreateUnknown, UploadFailed, VendorDown, VendorFull, VendorRefused
 from services.objects.port import Source
-from services.vendors.chat import ChatAnswer, ChatModel, ChatRequest
+from services.vendors.chat import ChatAnswer, ChatRequest, ChatWrapper
 from services.vendors.port import Created, Find, JobRequest, JobStatus, Results, Vendor
 from telemetry import metrics
 from telemetry.instruments import Metric, SpanName
@@ -113,40 +113,12 @@ class InstrumentedVendor:
 
 
 @final
-class InstrumentedChat:
+class InstrumentedChat(ChatWrapper):
     """A chat model with a span and counts around each question. Implements `services.vendors.chat.ChatModel`.
 
     Args:
         model: the client.
     """
-
-    def __init__(self, model: ChatModel) -> None:
-        self._model = model
-
-    @property
-    def name(self) -> str:
-        """See the port."""
-        return self._model.name
-
-    @property
-    def label(self) -> str:
-        """See the port."""
-        return self._model.label
-
-    @property
-    def model(self) -> str:
-        """See the port."""
-        return self._model.model
-
-    @property
-    def most_images(self) -> int:
-        """See the port."""
-        return self._model.most_images
-
-    @property
-    def image_limit(self) -> int:
-        """See the port."""
-        return self._model.image_limit
 
     async def ask(self, request: ChatRequest[A], *, timeout: float) -> ChatAnswer[A]:  # noqa: ASYNC109 - the port's own word
         """See the port."""
@@ -155,10 +127,6 @@ class InstrumentedChat:
     async def check(self) -> None:
         """See the port."""
         await _watch(self.name, "check", self._model.check())
-
-    async def close(self) -> None:
-        """See the port."""
-        await self._model.close()
 
 
 async def _watch(vendor: str, call: str, work: Awaitable[T], outcome_of: Callable[[T], str] = lambda _: "ok") -> T:

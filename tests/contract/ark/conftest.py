@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,54 +20,27 @@ from sandbox.ark import Core, Fault, KeyLimits, create_app, handlers
 from sandbox.server import Server
 from services.vendors.ark.client import Ark
 from telemetry.secrets import Secret
-from tests.support.leap import holding_back
+from tests.contract.standin import Clock, StandIn, running
 
 KEY = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 MODEL = "doubao-seedream-4-0-250828"
 PHOTO = Path(__file__).parents[3] / "sandbox" / "photos" / "portrait.jpg"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class StandIn:
-    """Server, core and clock."""
-
-    def __init__(self, server: Server, core: Core, clock: Clock) -> None:
-        self.url = server.url
-        self.port = server.port
-        self.core = core
-        self.clock = clock
-        self.caller: asyncio.AbstractEventLoop | None = None
-
-    def skip_limits(self) -> None:
-        """From now on a call of this loop that gets no answer is at its limit as soon as it is held back."""
-        self.caller = asyncio.get_running_loop()
-
-    def arm(self, on: str, kind: str = "answer", **more: Any) -> None:
-        self.core.arm(Fault(on=on, kind=kind, **more))  # type: ignore[arg-type] # what is armed is checked by Fault
-
+class ArkStandIn(StandIn[Core]):
     @property
     def charged(self) -> int:
         return int(self.core.stats()["charged"])
 
 
 @pytest.fixture
-def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArkStandIn]:
     clock = Clock()
     app = create_app(
         api_keys={KEY: KeyLimits(per_minute=5)}, data_dir=tmp_path / "ark", clock=clock, seed=7, duration_s=0.0
     )
-    server = Server(app)
-    found = StandIn(server, app.state.core, clock)
-    held = holding_back(handlers.wait_for_disconnect, lambda: found.caller)
-    monkeypatch.setattr(handlers, "wait_for_disconnect", held)
-    with server:
+    found = ArkStandIn(Server(app), app.state.core, clock, Fault)
+    with running(found, handlers, monkeypatch):
         yield found
 
 
@@ -119,19 +90,3 @@ def client_for() -> Callable[..., Ark]:
         return Ark(base_url=url, api_key=Secret(key), **settings)
 
     return make
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """Takes connections into its queue and never says a word."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(8)
-        yield int(listener.getsockname()[1])

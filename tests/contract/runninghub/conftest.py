@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,37 +14,15 @@ from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_
 from sandbox.server import Server
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from telemetry.secrets import Secret
-from tests.support.leap import holding_back
+from tests.contract.standin import Clock, StandIn, running
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OTHER_KEY = "ffffffff4b5a69788796a5b4c3d2ffff"
 PHOTO = Path(__file__).parents[3] / "sandbox" / "photos" / "portrait.jpg"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class StandIn:
-    """Server, core and clock; jobs take some 2 s of that clock."""
-
-    def __init__(self, server: Server, core: Core, clock: Clock) -> None:
-        self.url = server.url
-        self.port = server.port
-        self.core = core
-        self.clock = clock
-        self.caller: asyncio.AbstractEventLoop | None = None
-
-    def skip_limits(self) -> None:
-        """From now on a call of this loop that gets no answer is at its limit as soon as it is held back."""
-        self.caller = asyncio.get_running_loop()
-
-    def arm(self, on: str, kind: str = "answer", **more: Any) -> None:
-        self.core.arm(Fault(on=on, kind=kind, **more))  # type: ignore[arg-type] # what is armed is checked by Fault
+class RunningHubStandIn(StandIn[Core]):
+    """Its jobs take some 2 s of its clock."""
 
     def finish_jobs(self) -> None:
         self.clock.now += 60.0
@@ -58,22 +34,20 @@ def serve(folder: Path, clock: Clock) -> tuple[Server, Core]:
 
 
 @pytest.fixture
-def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningHubStandIn]:
     clock = Clock()
     server, core = serve(tmp_path / "standin", clock)
-    found = StandIn(server, core, clock)
-    held = holding_back(handlers.wait_for_disconnect, lambda: found.caller)
-    monkeypatch.setattr(handlers, "wait_for_disconnect", held)
-    with server:
+    found = RunningHubStandIn(server, core, clock, Fault)
+    with running(found, handlers, monkeypatch):
         yield found
 
 
 @pytest.fixture
-def restarted(tmp_path: Path, standin: StandIn) -> Iterator[StandIn]:
+def restarted(tmp_path: Path, standin: RunningHubStandIn) -> Iterator[RunningHubStandIn]:
     """A second stand-in like the first, that knows nothing of it."""
     server, core = serve(tmp_path / "restarted", standin.clock)
     with server:
-        yield StandIn(server, core, standin.clock)
+        yield RunningHubStandIn(server, core, standin.clock, Fault)
 
 
 @pytest.fixture
@@ -115,19 +89,3 @@ def client_for(workflows: dict[str, Workflow], api: str) -> Callable[..., Runnin
         return RunningHub(base_url=url, api_key=Secret(key), **settings)
 
     return make
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """Takes connections into its queue and never says a word."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(8)
-        yield int(listener.getsockname()[1])

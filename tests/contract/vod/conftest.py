@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from sandbox.vod import Account, Core, Fault, create_app, handlers
 from services.objects.credentials import Credentials
 from services.vendors.vod.client import Vod
 from telemetry.secrets import Secret
-from tests.support.leap import holding_back
+from tests.contract.standin import Clock, StandIn, running
 
 KEYS = Credentials(Secret("AKIDkeypair0123456789"), Secret("secret-of-the-key-pair"))
 ROLE = Credentials(Secret("AKIDrole0123456789"), Secret("secret-of-the-role"), Secret("sts-token-of-the-role"))
@@ -29,38 +27,14 @@ APPLICATION = 1_500_044_236
 PHOTOS = Path(__file__).parents[3] / "sandbox" / "photos"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class StandIn:
-    """Server, core and clock."""
-
-    def __init__(self, server: Server, core: Core, clock: Clock) -> None:
-        self.url = server.url
-        self.port = server.port
-        self.core = core
-        self.clock = clock
-        self.caller: asyncio.AbstractEventLoop | None = None
-
-    def skip_limits(self) -> None:
-        """From now on a call of this loop that gets no answer is at its limit as soon as it is held back."""
-        self.caller = asyncio.get_running_loop()
-
-    def arm(self, on: str, kind: str = "answer", **more: Any) -> None:
-        self.core.arm(Fault(on=on, kind=kind, **more))  # type: ignore[arg-type] # what is armed is checked by Fault
-
+class VodStandIn(StandIn[Core]):
     @property
     def jobs(self) -> int:
         return len(self.core.stats()["jobs"])
 
 
 @pytest.fixture
-def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VodStandIn]:
     clock = Clock()
     accounts = {
         one.secret_id.reveal(): Account(
@@ -69,11 +43,8 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn
         for one in (KEYS, ROLE)
     }
     app = create_app(accounts=accounts, data_dir=tmp_path / "vod", clock=clock, seed=7, duration_s=100.0)
-    server = Server(app)
-    found = StandIn(server, app.state.core, clock)
-    held = holding_back(handlers.wait_for_disconnect, lambda: found.caller)
-    monkeypatch.setattr(handlers, "wait_for_disconnect", held)
-    with server:
+    found = VodStandIn(Server(app), app.state.core, clock, Fault)
+    with running(found, handlers, monkeypatch):
         yield found
 
 
@@ -93,7 +64,7 @@ def store() -> Iterator[str]:
 
 
 @pytest.fixture
-def client_for(standin: StandIn) -> Callable[..., Vod]:
+def client_for(standin: VodStandIn) -> Callable[..., Vod]:
     def make(url: str = "", credentials: Credentials = ROLE, **more: Any) -> Vod:
         settings: dict[str, Any] = {
             "sub_app_id": APPLICATION,
@@ -106,10 +77,3 @@ def client_for(standin: StandIn) -> Callable[..., Vod]:
         return Vod(base_url=url or standin.url, credentials=lambda: credentials, **settings)
 
     return make
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
