@@ -19,6 +19,7 @@ from runtime.errors import BadSettings
 from runtime.message_keys import ParsedKey, parse_keys
 from runtime.settings_rules import NETWORK, refusals
 from runtime.vendor_keys import LabelledKey, labelled_keys
+from services.objects.bucket.rules import CLASSES, MAX_DAYS
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.exporters import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
@@ -94,6 +95,18 @@ _Origins = Annotated[
 ]
 
 
+_InputDays = Annotated[int, msgspec.Meta(ge=3, le=MAX_DAYS)]
+_OutputDays = Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
+_LedgerDays = Annotated[int, msgspec.Meta(ge=40, le=MAX_DAYS)]
+_Transitions = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=rf"^(\s*[0-9]{{1,4}}:({'|'.join(CLASSES)})\s*(,|\Z))*\Z",
+        description=f"days:class pairs, separated by commas, with a class of {', '.join(CLASSES)}",
+    ),
+]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """The environment. A docstring under a field is its line in the docs; an empty default means "not set"."""
 
@@ -129,6 +142,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Bucket of the ledger, with the appid: its own, never versioned, closed to clients."""
     cos_endpoint: _Url = ""
     """URL of a COS stand-in; empty for the real one."""
+    cos_cors_origins: _Origins = ""
+    """Origins whose pages upload to COS and download from it, separated by commas; empty takes `API_CORS_ORIGINS`."""
+    input_days: _InputDays = 30
+    """Days that inputs stay in COS (`scf-workers cos setup`); a replay needs them."""
+    output_days: _OutputDays = 0
+    """Days that results stay in COS; 0: until someone deletes them."""
+    output_transitions: _Transitions = ""
+    """Storage classes of older results, each `days:class`, such as `30:STANDARD_IA`; archived ones cannot be read."""
+    ledger_days: _LedgerDays = 90
+    """Days that records and dead letters stay: far longer than a ticket is valid and a callback is repeated."""
     cos_audit_biz_type: str = ""
     """Audit policy (BizType) of the picture audit; empty for the account's default."""
     cos_audit_text_biz_type: str = ""

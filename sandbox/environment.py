@@ -164,6 +164,11 @@ class Sandbox:
         """Return a vendor's counts, and everything it was paid for."""
         return self._ask(getattr(self, f"_{vendor}"), "/_sandbox/stats")
 
+    def cos_answers(self) -> dict[str, int]:
+        """Return the number of COS's answers by verb and status, such as `PUT lifecycle 200`."""
+        found: dict[str, int] = self._ask(self._cos, "/_sandbox/stats")["requests"]
+        return found
+
     def arm(self, stand_in: str, fault: Mapping[str, object]) -> None:
         """Arm a fault of `cos`, `runninghub`, `ark`, `vod`, `tokenhub` or `backend`."""
         server: Server = getattr(self, f"_{stand_in}")

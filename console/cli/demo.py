@@ -16,6 +16,7 @@ import msgspec
 
 from console.cli.broker import variables_for_demo
 from console.cli.client import BEFORE_WORK, Client, Sold, inside, open_client
+from console.cli.cos.work import set_up_buckets
 from console.cli.injections import Injected
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
@@ -125,6 +126,7 @@ def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager
             variables_for_demo(options.broker, data) as variables,
             Sandbox(data, HANDLERS, duration_s=options.vendor_s, settings={**variables, **options.environ}) as sandbox,
         ):
+            set_up_buckets(sandbox.environ)
             for one in options.injected:
                 one.arm(sandbox)
             log = data / "workers.log"

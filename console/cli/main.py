@@ -23,6 +23,7 @@ from console.cli.arguments import (
     read_event,
     read_params,
 )
+from console.cli.cos.commands import cos_app
 from console.cli.dead.commands import dead_app
 from console.cli.environment import ENV_FILE, EnvFile, enter_environment
 from console.cli.operate.commands import operate_app
@@ -409,6 +410,7 @@ def trace(
 
 app.add_typer(operate_app)
 app.add_typer(dead_app, name="dead")
+app.add_typer(cos_app, name="cos")
 
 _broker_app = typer.Typer(help="A local Pulsar broker, for development and tests. Needs Java.", no_args_is_help=True)
 app.add_typer(_broker_app, name="broker")

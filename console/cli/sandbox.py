@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from console.cli.arguments import BadUsage, reason
+from console.cli.cos.work import set_up_buckets
 from console.cli.environment import env_lines
 from console.cli.terminal import say
 from console.processes.api import ApiProcess
@@ -54,6 +55,7 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, 
         sandbox = stack.enter_context(
             Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, settings=broker)
         )
+        set_up_buckets(sandbox.environ)
         environ = dict(sandbox.environ)
         if api:
             environ["API_URL"] = stack.enter_context(ApiProcess(environ)).url

@@ -19,6 +19,7 @@ from runtime.wiring import open_telemetry
 from services.backend import UNFINISHED_PATH
 from services.checks import Check
 from services.errors import CheckFailed
+from services.objects.bucket.setup import Bucket, rule_checks
 from services.objects.checks import data_checks, ledger_checks
 from services.reach import Address
 from tasks.context import Services
@@ -32,13 +33,16 @@ __all__ = ["broker_address", "checks_of"]
 _COLLECTOR_S: Final = 10.0
 
 
-def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> Sequence[Check]:
+def checks_of(
+    settings: Settings, broker: BrokerOptions, services: Services, buckets: tuple[Bucket, Bucket]
+) -> Sequence[Check]:
     """Return the checks of a deployment.
 
     Args:
         settings: of the deployment.
         broker: options of its broker.
         services: the checked services.
+        buckets: the rules of the data bucket and of the ledger's.
     """
     nonce, clock = services.ledger.nonce, services.clock
     keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
@@ -46,10 +50,13 @@ def checks_of(settings: Settings, broker: BrokerOptions, services: Services) -> 
         keys = f"COS_ENDPOINT, {keys}"
     brokers = [Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy) for one in broker.checks()]
     data, ledger = (_bucket(settings, name) for name in (settings.cos_bucket, settings.ledger_bucket))
+    data_rules, ledger_rules = rule_checks(buckets)
     found = [
         *_at(broker_address(settings), brokers),
         *_at(data, data_checks(services.objects, credentials=keys, nonce=nonce, clock=clock)),
+        *_at(data, [data_rules]),
         *_at(ledger, ledger_checks(services.ledger.objects, credentials=keys, nonce=nonce)),
+        *_at(ledger, [ledger_rules]),
         *_at(
             Address(settings.backend_url + UNFINISHED_PATH, "BACKEND_URL"),
             backend_checks(services.backend, clock=clock),

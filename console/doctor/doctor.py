@@ -17,6 +17,7 @@ import msgspec
 
 from console.doctor.checks import broker_address, checks_of
 from messages.errors import ScfWorkersError
+from runtime.buckets import open_buckets
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
 from runtime.settings_rules import hosts_of, is_loopback
@@ -224,9 +225,12 @@ def _broker_remedy(environ: Mapping[str, str]) -> str:
 
 async def _ask(environ: Mapping[str, str]) -> list[Finding]:
     settings = load_settings(environ)
-    async with open_services(settings, lambda: environ, tickets=False) as services:
+    async with (
+        open_services(settings, lambda: environ, tickets=False) as services,
+        open_buckets(settings, lambda: environ) as buckets,
+    ):
         broker = broker_options(settings, lambda: environ)
-        return [_ticket_key(settings), *await _checked(checks_of(settings, broker, services))]
+        return [_ticket_key(settings), *await _checked(checks_of(settings, broker, services, buckets))]
 
 
 async def _checked(checks: Sequence[Check]) -> list[Finding]:

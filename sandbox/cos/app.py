@@ -110,6 +110,8 @@ class CosApp(Starlette):
         if self._service.faults.take(FaultKind.UNAVAILABLE, request.method, request.key):
             raise Refused(503, "ServiceUnavailable", "Reduce your request rate.")
         verify(self._evidence(request), self._secrets, self._tokens, self._service.clock())
+        if self._service.faults.take(FaultKind.FORBIDDEN, request.method, request.key):
+            raise Refused(403, "AccessDenied", "Access Denied.")
         route = choose(request)
         request.verb = route.name
         return await route.handler(self._service, request)

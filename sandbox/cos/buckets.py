@@ -1,7 +1,7 @@
-"""Verbs of a bucket: listing, deletion of many objects, lifecycle, versioning.
+"""Verbs of a bucket: listing, deletion of many objects, versioning.
 
-Sources: Tencent COS, "GET Bucket (List Objects)" (document 436/7734), "DELETE Multiple Objects" (436/8289), "PUT Bucket
-lifecycle" (436/8280) and "GET Bucket versioning". Lifecycle rules are stored and returned, but not executed.
+Sources: Tencent COS, "GET Bucket (List Objects)" (document 436/7734), "DELETE Multiple Objects" (436/8289) and "GET
+Bucket versioning".
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from sandbox.cos.service import Service, check_digest
 
 __all__ = [
     "MAX_KEYS",
-    "delete_lifecycle",
     "delete_many",
-    "get_lifecycle",
     "get_versioning",
     "head_bucket",
     "list_objects",
-    "put_lifecycle",
 ]
 
 MAX_KEYS = 1000
@@ -87,31 +84,6 @@ async def delete_many(service: Service, request: CosRequest) -> Answer:
     await service.run(service.store.delete, request.bucket, keys)
     quiet = text_of(document, "Quiet") == "true"
     return xml_answer("DeleteResult", [] if quiet else [("Deleted", [("Key", key)]) for key in keys])
-
-
-async def put_lifecycle(service: Service, request: CosRequest) -> Answer:
-    """PUT ?lifecycle."""
-    body = await request.read()
-    check_digest(request, hashlib.md5(body, usedforsecurity=False).hexdigest())
-    rules = parse(body, "LifecycleConfiguration").findall("Rule")
-    if not rules or any(text_of(rule, "Status") not in {"Enabled", "Disabled"} for rule in rules):
-        raise Refused(400, "MalformedXML", "A lifecycle has rules, each Enabled or Disabled.")
-    await service.run(service.store.set_note, request.bucket, "", "lifecycle", body)
-    return Answer(200)
-
-
-async def get_lifecycle(service: Service, request: CosRequest) -> Answer:
-    """GET ?lifecycle."""
-    body = await service.run(service.store.note, request.bucket, "", "lifecycle")
-    if body is None:
-        raise Refused(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist.")
-    return Answer(200, [("Content-Type", "application/xml")], body)
-
-
-async def delete_lifecycle(service: Service, request: CosRequest) -> Answer:
-    """DELETE ?lifecycle."""
-    await service.run(service.store.set_note, request.bucket, "", "lifecycle", None)
-    return Answer(204)
 
 
 async def get_versioning(service: Service, request: CosRequest) -> Answer:

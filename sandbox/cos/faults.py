@@ -14,6 +14,8 @@ class FaultKind(StrEnum):
 
     UNAVAILABLE = "unavailable"
     """503 ServiceUnavailable, without any effect."""
+    FORBIDDEN = "forbidden"
+    """403 AccessDenied, without any effect: the key lacks the right."""
     CUT_BEFORE = "cut_before"
     """The connection is cut, without any effect."""
     CUT_AFTER = "cut_after"

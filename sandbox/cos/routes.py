@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sandbox.cos import buckets, multipart, objects
+from sandbox.cos import bucket_rules, buckets, multipart, objects
 from sandbox.cos.ci import audit_requests as auditing
 from sandbox.cos.ci import requests as ci
 from sandbox.cos.ci.pictures import CUT_OUTS
@@ -43,6 +43,7 @@ _SUBRESOURCES = (
     "delete",
     "tagging",
     "lifecycle",
+    "cors",
     "versioning",
     "image_process",
     "ci-process",
@@ -73,9 +74,12 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("HEAD", "bucket", ""): (buckets.head_bucket, _NONE),
     ("GET", "bucket", ""): (buckets.list_objects, _LIST),
     ("POST", "bucket", "delete"): (buckets.delete_many, _NONE),
-    ("PUT", "bucket", "lifecycle"): (buckets.put_lifecycle, _NONE),
-    ("GET", "bucket", "lifecycle"): (buckets.get_lifecycle, _NONE),
-    ("DELETE", "bucket", "lifecycle"): (buckets.delete_lifecycle, _NONE),
+    ("PUT", "bucket", "lifecycle"): (bucket_rules.put_lifecycle, _NONE),
+    ("GET", "bucket", "lifecycle"): (bucket_rules.get_lifecycle, _NONE),
+    ("DELETE", "bucket", "lifecycle"): (bucket_rules.delete_lifecycle, _NONE),
+    ("PUT", "bucket", "cors"): (bucket_rules.put_cors, _NONE),
+    ("GET", "bucket", "cors"): (bucket_rules.get_cors, _NONE),
+    ("DELETE", "bucket", "cors"): (bucket_rules.delete_cors, _NONE),
     ("GET", "bucket", "versioning"): (buckets.get_versioning, _NONE),
     ("POST", "object", "image_process"): (ci.image_process, _NONE),
     ("GET", "object", "imageMogr2"): (ci.get_processed, _NONE),

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 from unittest.mock import AsyncMock
@@ -21,7 +20,6 @@ from messages.codes import Code
 from messages.keys import (
     INPUT_EXTENSIONS,
     INPUT_PREFIX,
-    SOURCE_PREFIX,
     InputKey,
     RunId,
     dead_key,
@@ -29,7 +27,6 @@ from messages.keys import (
     parse_input_key,
     prompt_cache_key,
     staging_prefix,
-    status_key,
 )
 from producer.cos_event import CREATED
 from producer.cos_trigger import take_event
@@ -38,8 +35,7 @@ from producer.webhook import take_call
 from recipes.table import RECIPES
 from runtime.function_url import read_request
 from runtime.settings import SECRETS, Settings
-from sandbox.cos.app import create_app
-from sandbox.server import Server
+from services.objects.bucket.rules import Keeping, cors_rules, data_rules, ledger_rules
 from services.objects.port import Result
 from services.unfinished import UnfinishedPage, UnfinishedTask
 from tasks.accepting.inputs import MAX_PICTURE_BYTES
@@ -47,19 +43,20 @@ from tasks.accepting.request import TASK_FILE_LIMIT
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import WebhookServices
+from tasks.lists.statistics import LONGEST_S
 from telemetry.secrets import Secret
 from tests.bad_input import pictures
 from tests.bad_input.harness import TicketHarness, event
-from tests.contract.cos_standin.conftest import BUCKET, REGION, SECRET_ID, SECRET_KEY, StandIn, stop
 from tests.docs.environments import EVERYWHERE, FUNCTIONS
 from tests.docs.pages import blocks_of, text_of
 from tests.docs.rights import ACTIONS, DATA, LEDGER, OBJECTS, PICTURES, Used, allows, may_put, used_by
+from tests.support.bucket_rules import sound_buckets
 from transport.sqlite import SqliteOptions
 
 PAGE: Final = "docs/how-to/deploy-on-scf.md"
 TEXT: Final = text_of(PAGE)
 JSON: Final = [json.loads(block.text) for block in blocks_of(PAGE) if block.language == "json"]
-LIFECYCLE, LEDGER_LIFECYCLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, TRIGGER, UPLOADER, SEVERAL = JSON
+SETUP_ROLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, TRIGGER, UPLOADER, SEVERAL = JSON
 (HCL,) = (block.text for block in blocks_of(PAGE) if block.language == "hcl")
 
 
@@ -162,7 +159,7 @@ def test_no_role_can_write_an_input_or_delete_a_record() -> None:
 
 
 def test_every_right_is_named_and_bound_to_one_of_the_two_buckets() -> None:
-    for policy in (TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, UPLOADER, SEVERAL):
+    for policy in (SETUP_ROLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, UPLOADER, SEVERAL):
         assert policy["version"] == "2.0"
         for statement in policy["statement"]:
             assert not [action for action in statement["action"] if "*" in action]
@@ -174,7 +171,7 @@ def test_the_doctor_may_do_what_it_does() -> None:
     looks = {"data bucket", "picture service", "audit", "ledger: versioning", "ledger: create-only", "clock"}
 
     async def examine(harness: TicketHarness) -> None:
-        checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out)
+        checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out, sound_buckets())
         assert looks <= {check.name for check in checks}
         for check in checks:
             if check.name in looks:
@@ -311,28 +308,27 @@ def test_the_secrets_are_settings() -> None:
     assert f"at least {MIN_SECRET_BYTES} bytes" in TEXT
 
 
-def test_the_lifecycles_are_taken_and_fit_the_keys(tmp_path: Path) -> None:
-    standin = StandIn(
-        Server(
-            create_app(
-                data_dir=tmp_path,
-                buckets=[BUCKET],
-                credentials={SECRET_ID: SECRET_KEY},
-                region=REGION,
-                appid="1250000000",
-            )
-        ).start(),
-        [],
-    )
-    try:
-        for rules in (LIFECYCLE, LEDGER_LIFECYCLE):
-            standin.client().put_bucket_lifecycle(Bucket=BUCKET, LifecycleConfiguration=rules)
-            assert len(standin.client().get_bucket_lifecycle(Bucket=BUCKET)["Rule"]) == len(rules["Rule"])
-    finally:
-        stop(standin)
-    days = {rule["Filter"]["Prefix"]: rule.get("Expiration", {}).get("Days") for rule in LIFECYCLE["Rule"]}
-    assert days["staging/"] * 86400 > max(recipe.deadline_s for recipe in RECIPES.values()) + 3 * 86400
-    assert {prefix for prefix in days if prefix} == {INPUT_PREFIX, SOURCE_PREFIX, "staging/"}
-    kept = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in LEDGER_LIFECYCLE["Rule"]}
-    assert kept.pop("") > 30
-    assert set(kept) == {status_key(""), "cache/", "spend/"}
+def test_the_table_lists_every_rule() -> None:
+    rows = re.findall(r"^\| (data|ledger) \| (.+?) \|", TEXT, re.MULTILINE)
+    listed = sorted((bucket, name) for bucket, names in rows for name in re.findall(r"`([a-z]+)`", names))
+    keeping = Keeping(output_days=1, origins=("https://shop.example",))
+    rules = {"data": [*data_rules(keeping), *cors_rules(keeping)], "ledger": ledger_rules(keeping)}
+    assert listed == sorted((bucket, rule.name) for bucket, found in rules.items() for rule in found)
+
+
+def test_the_rules_fit_the_life_of_a_task() -> None:
+    staging = next(rule for rule in data_rules(Keeping()) if rule.prefix == "staging/")
+    assert staging.delete_days * 86400 > max(recipe.deadline_s for recipe in RECIPES.values()) + 3 * 86400
+    done = next(rule for rule in ledger_rules(Keeping()) if rule.prefix == "done/")
+    assert done.delete_days * 86400 > LONGEST_S
+
+
+def test_setup_may_do_what_it_does_and_the_doctor_may_look() -> None:
+    (setup,) = SETUP_ROLE["statement"]
+    looks = {f"name/cos:Get{noun}" for noun in ("BucketLifecycle", "BucketCORS")}
+    assert looks <= set(setup["action"])
+    assert {action for statement in BESIDES["statement"] for action in statement["action"]} >= looks
+    assert set(setup["action"]) == {
+        f"name/cos:{verb}Bucket{noun}"
+        for verb, noun in itertools.product(("Get", "Put", "Delete"), ("Lifecycle", "CORS"))
+    } - {"name/cos:DeleteBucketLifecycle"}, "both buckets always have lifecycle rules"

@@ -44,7 +44,7 @@ HELD: Final = {
     ("docs/how-to/add-a-recipe.md", "text"): 4,
     ("docs/how-to/add-a-vendor.md", "python"): 7,
     ("docs/how-to/add-a-vendor.md", "text"): 10,
-    ("docs/how-to/deploy-on-scf.md", "json"): 10,
+    ("docs/how-to/deploy-on-scf.md", "json"): 9,
     ("docs/how-to/deploy-on-scf.md", "hcl"): 1,
     ("docs/how-to/deploy-on-scf.md", "mermaid"): 1,
     ("docs/how-to/run-the-workers.md", "json"): 4,

@@ -16,6 +16,7 @@ from services.objects.checks import RACERS
 from services.objects.port import Content, ObjectInfo
 from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop
+from tests.support.bucket_rules import sound_buckets
 from transport.sqlite import SqliteOptions
 
 
@@ -25,7 +26,7 @@ def look(name: str, spoil: Callable[[Harness], None] = lambda _: None) -> str:
     async def play() -> str:
         async with Harness() as harness:
             spoil(harness)
-            checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out)
+            checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out, sound_buckets())
             seen = await next(check for check in checks if check.name == name).run()
             assert await harness.keys("") == [], "an examination leaves nothing behind"
             assert [item.key for item in (await harness.ledger.objects.list("")).items] == []

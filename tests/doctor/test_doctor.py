@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from console.cli.cos.work import set_up_buckets
 from console.doctor.doctor import Finding, examine
 from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
@@ -47,6 +48,11 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     ),
     "COS_BUCKET": ({"COS_BUCKET": ""}, {"COS_BUCKET": "other-1250000000"}, {"COS_BUCKET": "no bucket"}),
     "LEDGER_BUCKET": ({"LEDGER_BUCKET": ""}, {"LEDGER_BUCKET": "other-1250000000"}),
+    "COS_CORS_ORIGINS": ({"COS_CORS_ORIGINS": "shop.example"},),
+    "INPUT_DAYS": ({"INPUT_DAYS": "1"},),
+    "OUTPUT_DAYS": ({"OUTPUT_DAYS": "-1"},),
+    "OUTPUT_TRANSITIONS": ({"OUTPUT_TRANSITIONS": "30:COLD"},),
+    "LEDGER_DAYS": ({"LEDGER_DAYS": "30"},),
     "COS_ENDPOINT": ({"COS_ENDPOINT": "http://127.0.0.1:9"}, {"COS_ENDPOINT": "nonsense"}),
     "AUDIT_SUSPECT": ({"AUDIT_SUSPECT": "perhaps"},),
     "AUDIT_INPUTS": ({"AUDIT_INPUTS": "perhaps"},),
@@ -150,6 +156,7 @@ ANYTHING: Final = {
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(tmp_path_factory.mktemp("sandbox"), HANDLERS) as started:
+        set_up_buckets(started.environ)
         yield started
 
 
@@ -269,7 +276,11 @@ def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(sandbox: San
     assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
     assert "put 'staging/doctor/" in found["data bucket"].detail
     assert "put_new 'doctor/" in found["ledger: create-only"].detail
-    assert _unexamined(found) == dict.fromkeys(("picture service", "audit", "clock"), "not examined: see data bucket")
+    others = ("picture service", "audit", "clock", "data bucket: rules")
+    assert _unexamined(found) == {
+        **dict.fromkeys(others, "not examined: see data bucket"),
+        "ledger: rules": "not examined: see ledger: versioning",
+    }
 
 
 def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(sandbox: Sandbox) -> None:

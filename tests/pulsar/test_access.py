@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from console.cli.cos.work import set_up_buckets
 from console.processes.handlers import HANDLERS
 from runtime.settings import load_settings
 from runtime.wiring import broker_options
@@ -155,6 +156,7 @@ async def test_an_expired_token_is_requested_again(opened: Opener, short_lived: 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(tmp_path_factory.mktemp("sandbox"), HANDLERS, webhook=False) as started:
+        set_up_buckets(started.environ)
         yield started
 
 

@@ -49,6 +49,7 @@ Options = ToyOptions
 PROGRAM = """
 import asyncio, os, time
 from console.doctor.checks import checks_of
+from runtime.buckets import open_buckets
 from runtime.settings import load_settings
 from runtime.wiring import broker_options, open_services
 
@@ -62,8 +63,11 @@ environ = {
 
 async def main():
     settings = load_settings(environ)
-    async with open_services(settings, lambda: environ, vendors=False) as services:
-        check = checks_of(settings, broker_options(settings, lambda: environ), services)[0]
+    async with (
+        open_services(settings, lambda: environ, vendors=False) as services,
+        open_buckets(settings, lambda: environ) as buckets,
+    ):
+        check = checks_of(settings, broker_options(settings, lambda: environ), services, buckets)[0]
         print(check.name, "|", await check.run(), "|", check.remedy)
         services.ledger.learn(time.time() + 7200)
         await services.broker.publish("poll", b"x", delay=60)

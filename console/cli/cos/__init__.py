@@ -1,0 +1,1 @@
+"""The commands `scf-workers cos …`: rules of the buckets."""
