@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -201,15 +202,17 @@ def test_no_command_repeats_what_a_server_throws_back(
     tmp_path: Path, mode: Mode, names: Sequence[str], all_plants: Plants
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpeg())
-    printed: dict[str, str] = {}
-    with Echo(mode) as server:
+    # Beside each other: most of their time is spent on waiting for answers.
+    with Echo(mode) as server, ThreadPoolExecutor() as threads:
         environ = environment(tmp_path, server.url)
-        for name in names:
-            argv = [str(tmp_path / word) if word == "photo.jpg" else word for word in COMMANDS[name]]
-            code, printed[name] = run(["-m", "console", *argv], environ, uploaded())
-            assert code == 1, f"{name}: {printed[name]}"
-            assert printed[name]
+        arguments = [
+            [str(tmp_path / word) if word == "photo.jpg" else word for word in COMMANDS[name]] for name in names
+        ]
+        runs = threads.map(lambda argv: run(["-m", "console", *argv], environ, uploaded()), arguments)
+        ended = dict(zip(names, runs, strict=True))
         heard = b"".join(server.heard)
+    printed = {name: text for name, (_, text) in ended.items()}
+    assert all(code == 1 and text for code, text in ended.values()), printed
     for name in ("RUNNINGHUB_API_KEY", "TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SESSIONTOKEN"):
         assert all_plants.values[name].encode() in heard
     all_plants.assert_none_in(printed.items())
