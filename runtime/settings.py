@@ -263,7 +263,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     api_cors_origins: _Origins = ""
     """Origins whose pages may call the API, separated by commas, such as `https://shop.example`; empty for none."""
     api_per_minute: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 120
-    """Tasks that one user may create in a minute, in each process of the API. 0: no limit."""
+    """Tasks that a user may create in a minute, in each process of the API; ten times as many others. 0: no limit."""
     work_concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Messages of one group of topics that a pump works on at once."""
     work_prefetch: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     expected_s: float = 0.0
     """Usual seconds of a vendor's work; 0 takes the recipe's figure."""
     per_minute: int = 120
-    """Requests of one user a minute that buy something; 0 for no limit."""
+    """Requests of one user a minute that buy something, and a tenth of the other ones; 0 for no limit."""
     streams_of_user: int = 20
     streams: int = 2000
     """Open streams of the process."""
@@ -40,32 +41,60 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that an answer waits for a sold task to be accepted, which goes on behind it; None waits to the end, for
     a function whose process stands still between calls."""
     accepts_at_once: int = 8
-    """Acceptances at the same time; the others wait, so that a burst of requests is answered before it is accepted."""
+    """Acceptances at the same time; the others wait."""
+    accepts_within_s: float = 10.0
+    """Longest time for which acceptances wait while more purchases than `accepts_at_once` are being answered: a burst
+    of requests is answered before it is accepted."""
     addresses: Mapping[str, str] = {}
     """Part -> URL, for the health check; see `producer.api.health`."""
 
 
 class Background:
-    """Work that goes on after its answer was sent.
+    """Work that goes on after its answer was sent. While many requests wait for their answers, it waits too.
 
     Args:
         at_once: pieces of work at the same time; the others wait.
+        holds_s: longest time for which a piece of work lets requests pass.
     """
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, holds_s: float) -> None:
+        self._at_once = at_once
+        self._holds_s = holds_s
         self._room = asyncio.Semaphore(at_once)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._requests = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+
+    @contextmanager
+    def request(self) -> Generator[None]:
+        """Count a request while it is answered."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
 
     async def run(self, work: Coroutine[Any, Any, None], wait_s: float | None) -> None:
         """Start work, and wait for it for some seconds; None waits to its end. An error of it is never raised."""
-        task = asyncio.create_task(self._in_room(work))
+        task = asyncio.create_task(self._in_room(work, 0.0 if wait_s is None else self._holds_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait([task], timeout=wait_s)
 
-    async def _in_room(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _in_room(self, work: Coroutine[Any, Any, None], holds_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(holds_s):
+                await self._calm.wait()
         async with self._room:
             await work
+
+    def _count(self, more: int) -> None:
+        self._requests += more
+        if self._requests > self._at_once:
+            self._calm.clear()
+        else:
+            self._calm.set()
 
     async def finish(self, limit_s: float) -> None:
         """Wait until the work is done, at most some seconds."""
@@ -81,7 +110,9 @@ class Api:
     options: ApiOptions
     clock: Callable[[], float]
     """This machine's clock, seconds since the epoch."""
-    rate: RateLimit
+    purchases: RateLimit
+    requests: RateLimit
+    """Requests that buy nothing."""
     streams: StreamLimit
     watch: Watch
     health: HealthCheck

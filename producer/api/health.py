@@ -30,6 +30,8 @@ _OLD_S: Final = 10**6
 
 log = logs.get(__name__)
 
+_Check = Callable[[], Awaitable[object]]
+
 
 class HealthCheck:
     """Checks every part at once, at most once in ten seconds.
@@ -54,21 +56,31 @@ class HealthCheck:
                 self._kept = (now, await self._check())
             return self._kept[1]
 
-    async def _check(self) -> Health:
+    async def warm_up(self) -> None:
+        """Use every part that selling needs, so that no request pays for imports and first connections."""
+        await _all({name: check for name, check in self._checks().items() if name in _NEEDED})
+
+    def _checks(self) -> dict[str, _Check]:
         services = self._services
-        checks: dict[str, Callable[[], Awaitable[object]]] = {
+        checks: dict[str, _Check] = {
             "broker": lambda: services.broker.backlog(topic_of(Stage.WAKE), WORKERS),
             "cos": lambda: services.objects.list("source/", limit=1),
             "ledger": lambda: services.ledger.objects.list("ledger/", limit=1),
             "backend": lambda: services.backend.unfinished(_OLD_S),
         }
-        checks |= {name: partial(_reach, url, name) for name, url in self._addresses.items()}
-        async with Together() as group:
-            jobs = {name: group.create_task(_timed(name, check)) for name, check in checks.items()}
-        parts = {name: job.result() for name, job in jobs.items()}
+        return checks | {name: partial(_reach, url, name) for name, url in self._addresses.items()}
+
+    async def _check(self) -> Health:
+        parts = await _all(self._checks())
         # Without a vendor the API goes on selling: its tasks wait.
         ok = all(part.ok for name, part in parts.items() if name in _NEEDED)
         return Health(status="ok" if ok else "degraded", parts=parts)
+
+
+async def _all(checks: Mapping[str, _Check]) -> dict[str, PartHealth]:
+    async with Together() as group:
+        jobs = {name: group.create_task(_timed(name, check)) for name, check in checks.items()}
+    return {name: job.result() for name, job in jobs.items()}
 
 
 async def _reach(url: str, name: str) -> None:
@@ -77,7 +89,7 @@ async def _reach(url: str, name: str) -> None:
         raise ScfWorkersError(fault.detail)
 
 
-async def _timed(name: str, check: Callable[[], Awaitable[object]]) -> PartHealth:
+async def _timed(name: str, check: _Check) -> PartHealth:
     begun = time.monotonic()
     try:
         async with asyncio.timeout(_LIMIT_S):

@@ -52,7 +52,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     access: Literal["user", "backend", "open"] = "user"
     """Proof that a caller needs: a bearer token, the backend's signature, or none."""
     buys: bool = False
-    """True if it counts against the user's limit of purchases."""
+    """True if it counts against the user's limit of purchases, not against that of other requests."""
     request: type[msgspec.Struct] | None = None
     mode: str = ""
     """Name of the mode (`MODES`) that the request belongs to."""
@@ -194,7 +194,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             _STEP,
             Param(name="Last-Event-ID", where="header", text="`id` of the last event that was received."),
         ),
-        problems=(404, 422, 429, 501),
+        problems=(404, 422, 501),
     ),
     Operation(
         method="GET",

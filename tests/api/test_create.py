@@ -9,6 +9,7 @@ import pytest
 
 from messages.bodies import Clean, Stage, Wake
 from messages.keys import RunId
+from producer.api.context import Background
 from services.errors import ObjectsDown
 from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import find_upload, source_key
@@ -138,6 +139,22 @@ async def test_the_answer_waits_for_no_slow_acceptance(door: Open) -> None:
         assert await here.ledger.accepted(run) is not None
 
 
+@pytest.mark.parametrize(("holds_s", "passes"), [(3600.0, False), (0.01, True)])
+async def test_a_burst_of_requests_is_answered_before_its_tasks_are_accepted(*, holds_s: float, passes: bool) -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    background = Background(1, holds_s)
+    with background.request(), background.request():
+        await background.run(work(), 0.0)
+        await background.finish(PATIENCE_S if passes else 0.05)
+        assert done.is_set() == passes
+    await background.finish(PATIENCE_S)
+    assert done.is_set()
+
+
 async def test_a_sold_task_whose_process_died_is_found_by_its_task_file(door: Open) -> None:
     async with door() as here:
         run = await here.created()
@@ -223,3 +240,6 @@ async def test_a_user_may_create_so_many_tasks_a_minute(door: Open) -> None:
         last = await here.create()
         assert int(last.headers["Retry-After"]) >= 1
         assert (await here.create("u2")).status_code == 202
+        # Requests that buy nothing have a limit of their own.
+        statuses = [(await here.ask("GET", TASKS)).status_code for _ in range(22)]
+        assert (statuses.count(200), statuses[-1]) == (20, 429)

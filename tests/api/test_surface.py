@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,20 +15,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from messages.keys import RunId
-from producer.api.context import Call
+from producer.api.context import Api, Call
 from producer.api.document.openapi import document
-from producer.api.http.app import app_of
+from producer.api.http.app import app_of, create_app
 from producer.api.http.function import serve
 from producer.api.http.limits import RateLimit
+from producer.api.http.opening import options_of
 from producer.api.http.problems import Failure
 from producer.api.routes import OPERATIONS
 from recipes.table import RECIPES
+from runtime.settings import Settings
+from runtime.vendors import CHATS, VENDORS
 from services.errors import ObjectsDown
 from tests.api.conftest import CREATE, TASKS, URL, opened, token
 from tests.api.histories import accept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from tests.api.conftest import Open
 
@@ -230,6 +234,30 @@ async def test_a_part_that_is_away(door: Open) -> None:
     async with door(addresses={"vendor": "http://127.0.0.1:9"}) as here:
         without = await here.http.get("/health/scf")
         assert (without.status_code, without.json()["parts"]["vendor"]["ok"]) == (200, False)
+
+
+async def test_what_selling_needs_is_used_once_before_the_first_request(door: Open) -> None:
+    async with door() as here:
+        used: list[str] = []
+
+        async def note(operation: str, key: str, *, done: bool) -> None:
+            if not done:
+                used.append(f"{operation} {key}")
+
+        @asynccontextmanager
+        async def open_api() -> AsyncGenerator[Api]:
+            here.data.faults = here.records.faults = note
+            yield here.api
+
+        app = create_app(open_api)
+        async with app.router.lifespan_context(app):
+            assert sorted(used) == ["list ledger/", "list source/"]
+
+
+def test_every_vendor_of_this_build_is_looked_at() -> None:
+    addresses = options_of(Settings(broker_url="pulsar://broker:6650")).addresses
+    assert set(addresses) == {*VENDORS, *CHATS, "broker"}
+    assert all(addresses.values())
 
 
 async def test_the_health_is_asked_at_most_once_in_a_while(door: Open) -> None:

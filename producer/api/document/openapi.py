@@ -19,7 +19,7 @@ __all__ = ["document"]
 _REF: Final = "#/components/schemas/{name}"
 
 _OF_ACCESS: Final[Mapping[str, tuple[int, ...]]] = {
-    "user": (401, 500, 503),
+    "user": (401, 429, 500, 503),
     "backend": (401, 500, 503),
     "open": (500, 503),
 }
@@ -46,7 +46,6 @@ _EXAMPLES: Final[Mapping[type, Any]] = {
     CreateTask: {"kind": "basic_clean", "params": {"format": "webp"}, "inputs": ["https://example.com/photo.jpg"]},
     CreateUpload: {"kind": "basic_clean", "params": {}, "extensions": ["jpg"]},
 }
-_LIMITED: Final = 429
 
 
 def document(operations: Sequence[Operation], recipes: Mapping[str, Recipe]) -> dict[str, Any]:
@@ -119,8 +118,6 @@ def _responses(operation: Operation) -> dict[str, Any]:
     statuses = {*_OF_ACCESS[operation.access], *operation.problems}
     if operation.method == "POST":
         statuses |= set(_OF_BODY)
-    if operation.buys:
-        statuses.add(_LIMITED)
     problems = {str(status): _problem(status) for status in sorted(statuses)}
     if operation.name == "health-scf":
         problems["503"] = {**answer, "description": "A part is away."}

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 import msgspec
@@ -41,6 +41,9 @@ MAX_BODY_BYTES: Final = 64 << 10
 _BODY_S: Final = 10.0
 """Seconds in which a body must arrive."""
 
+_OTHERS: Final = 10
+"""Requests that buy nothing for each one that buys, in the limits of a user."""
+
 _FINISH_S: Final = 10.0
 """Seconds that acceptances may take after the end of the last request."""
 
@@ -61,11 +64,12 @@ def make_api(services: ApiServices, options: ApiOptions, clock: Callable[[], flo
         services=services,
         options=options,
         clock=clock,
-        rate=RateLimit(options.per_minute, time.monotonic),
+        purchases=RateLimit(options.per_minute, time.monotonic),
+        requests=RateLimit(_OTHERS * options.per_minute, time.monotonic),
         streams=StreamLimit(options.streams_of_user, options.streams),
         watch=Watch(services.ledger),
         health=HealthCheck(services, options.addresses),
-        background=Background(options.accepts_at_once),
+        background=Background(options.accepts_at_once, options.accepts_within_s),
     )
 
 
@@ -81,6 +85,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Api]], cors_orig
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with opened() as api:
             app.state.api = api
+            await api.health.warm_up()
             log.info(Event.API_STARTED)
             yield
             api.watch.close()
@@ -142,8 +147,11 @@ def _endpoint(operation: Operation) -> Callable[[Request], object]:
 
 
 async def _answer(operation: Operation, request: Request, request_id: str) -> Response:
+    api: Api = request.app.state.api
     try:
-        return await operation.handler(await _call(operation, request))
+        call = await _call(operation, request)
+        with api.background.request() if operation.buys else nullcontext():
+            return await operation.handler(call)
     except ClientDisconnect:
         return Response(status_code=499)
     except Exception as error:  # noqa: BLE001 - a client never sees a traceback
@@ -159,8 +167,7 @@ async def _call(operation: Operation, request: Request) -> Call:
     caller = Caller("")
     if operation.access == "user":
         caller = caller_of(request.headers.get("authorization", ""), api.options.jwt_secret, api.clock())
-        if operation.buys:
-            api.rate.take(caller.user)
+        (api.purchases if operation.buys else api.requests).take(caller.user)
     body = await _body(request) if operation.method == "POST" else b""
     if operation.access == "backend":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")

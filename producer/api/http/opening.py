@@ -11,6 +11,7 @@ import msgspec
 from producer.api.context import Api, ApiOptions
 from producer.api.http.app import make_api
 from runtime.settings import Settings
+from runtime.vendors import CHATS, VENDORS
 from runtime.wiring import Environ, open_api
 
 __all__ = ["open_process", "options_of", "origins_of"]
@@ -18,8 +19,9 @@ __all__ = ["open_process", "options_of", "origins_of"]
 
 def options_of(settings: Settings) -> ApiOptions:
     """Return the options that the settings say."""
-    vendors = {"runninghub": settings.runninghub_url, "ark": settings.ark_url, "tokenhub": settings.tokenhub_url}
-    addresses = {name: url for name, url in vendors.items() if url}
+    # Every vendor of this build: the API has no keys of vendors, so it cannot know which of them the workers use.
+    addresses = {name: entry.address(settings).url for name, entry in VENDORS.items()}
+    addresses |= {name: entry.address(settings).url for name, entry in CHATS.items()}
     if not settings.broker_url.startswith("sqlite:") and not settings.broker_admin_url:
         addresses["broker"] = settings.broker_url
     return ApiOptions(
