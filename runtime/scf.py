@@ -19,7 +19,7 @@ from messages.errors import ScfWorkersError
 from runtime.credentials import forbid_core_dumps
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings, mask_secrets
-from runtime.wiring import Environ, open_telemetry
+from runtime.wiring import Environ, open_telemetry, set_up_logs
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.exporters import Exporters
@@ -133,7 +133,7 @@ class Instance(Generic[Opened]):
             mask_secrets(os.environ)
             logs.setup(sys.stdout, "INFO", self._service)
             self._settings = load_settings(os.environ)
-            logs.setup(sys.stdout, self._settings.log_level, self._service)
+            set_up_logs(sys.stdout, self._settings, self._service, os.environ)
             self._exporters = open_telemetry(self._settings, self._service)
         with span(SpanName.HANDLE, "", of=self._service, function=self._service):
             if self._services is None:

@@ -281,6 +281,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Time after SIGTERM in which a pump may finish begun messages; a function has at most a fifth of its limit."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level logged."""
+    log_format: Literal["", "json", "text"] = ""
+    """`json` for a log service, `text` for a person; empty takes text in a terminal, else JSON."""
     trace_file: str = ""
     """File that spans are appended to, for `scf-workers trace` on a local machine."""
     otel_exporter_otlp_endpoint: _Url = ""

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, TextIO
 
 from messages.bodies import Stage
 from recipes.table import RECIPES
@@ -37,6 +37,7 @@ from tasks.context import (
     WebhookServices,
 )
 from tasks.ledger.ledger import Ledger
+from telemetry import logs
 from telemetry.exporters import Exporters, Options, open_exporters
 from telemetry.secrets import Secret
 from transport import open_broker, options_of
@@ -54,6 +55,7 @@ __all__ = [
     "open_telemetry",
     "open_trigger",
     "open_webhook",
+    "set_up_logs",
 ]
 
 Environ = Callable[[], Mapping[str, str]]
@@ -63,6 +65,18 @@ _MAX_RESULT_BYTES: Final = 2 << 30
 """Largest result that is downloaded, in bytes; video included."""
 
 _FETCH_TIMEOUT: Final = 30.0
+
+
+def set_up_logs(stream: TextIO, settings: Settings, service: str, environ: Mapping[str, str]) -> None:
+    """Send the logs of this process to a stream, as the settings say.
+
+    Args:
+        stream: the stream.
+        settings: the settings.
+        service: name of the function or process.
+        environ: environment with TERM and NO_COLOR.
+    """
+    logs.setup(stream, settings.log_level, service, logs.style_of(stream, settings.log_format, environ))
 
 
 def open_telemetry(settings: Settings, service: str) -> Exporters:

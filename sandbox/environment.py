@@ -16,6 +16,7 @@ import httpx
 from sandbox.ark.app import create_app as ark_app
 from sandbox.ark.model import KeyLimits as ArkKeyLimits
 from sandbox.backend.app import create_app as backend_app
+from sandbox.commands import Commands
 from sandbox.cos.app import create_app as cos_app
 from sandbox.cos.events import CommandSink, CosEvent, Sink, UrlSink
 from sandbox.gateway import create_app as gateway_app
@@ -63,6 +64,8 @@ class Handlers(NamedTuple):
     """Handles COS events."""
     webhook: Sequence[str]
     """Handles calls of the Function URL that the vendor calls."""
+    log: Path | None = None
+    """File for what they log; None for this process's standard error."""
 
 
 class Sandbox:
@@ -94,6 +97,7 @@ class Sandbox:
         data.chmod(0o700)
         self._data = data
         self._settings = settings or {}
+        self._commands = Commands(handlers.log)
         self._secrets = _load_secrets(data / "secrets.json")
         self._cos = Server(
             cos_app(
@@ -130,14 +134,12 @@ class Sandbox:
                 data_dir=data / "backend",
             )
         )
-        self._gateway = Server(gateway_app(handlers.webhook, environ=lambda: self.environ, concurrency=_AT_ONCE))
+        self._gateway = Server(
+            gateway_app(handlers.webhook, environ=lambda: self.environ, concurrency=_AT_ONCE, commands=self._commands)
+        )
         self.environ = self._environ(duration_s, self._gateway.url if webhook else "")
         # Created last: the command needs the environment, which contains the ports.
-        self._sink: Sink = (
-            UrlSink(event_url)
-            if event_url
-            else CommandSink(handlers.cos_trigger, concurrency=_AT_ONCE, env=self.environ)
-        )
+        self._sink: Sink = UrlSink(event_url) if event_url else self._command_sink(handlers.cos_trigger)
 
     def start(self) -> Self:
         """Start serving."""
@@ -146,14 +148,20 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop serving; COS first, so that all its events are delivered."""
+        """Stop serving; COS first, so that all its events are delivered. No function runs on after that."""
+        self._cos.stop()
+        self._commands.stop()
         for server in self._servers:
-            server.stop()
+            if server is not self._cos:
+                server.stop()
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is not None:
+            # Events that are left need no answer any more.
+            self._commands.stop()
         self.stop()
 
     def quota_account(self, task: str = "") -> dict[str, Any]:
@@ -178,6 +186,9 @@ class Sandbox:
         """Set the rules of the content audit (`sandbox.cos.ci.audit.AuditRules`)."""
         url = f"{self._cos.url}/_sandbox/audit"
         httpx.put(url, json=dict(rules), trust_env=False).raise_for_status()
+
+    def _command_sink(self, argv: Sequence[str]) -> Sink:
+        return CommandSink(argv, concurrency=_AT_ONCE, env=self.environ, commands=self._commands)
 
     async def _deliver(self, event: CosEvent) -> None:
         await self._sink(event)
@@ -237,7 +248,7 @@ class Sandbox:
 
 def _is_inherited(name: str) -> bool:
     """Return True for a variable of this process that handlers and the environment file inherit."""
-    return name in {"PATH", "HOME", "LANG", "TZ"} or name.startswith("OTEL_")
+    return name in {"PATH", "HOME", "LANG", "TZ", "LOG_FORMAT"} or name.startswith("OTEL_")
 
 
 def _load_secrets(path: Path) -> dict[str, str]:

@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox.commands import Commands
+
 __all__ = ["create_app"]
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -28,7 +30,14 @@ _MAX_BODY_BYTES: Final = 6 << 20
 _Environ = Callable[[], Mapping[str, str]]
 
 
-def create_app(argv: Sequence[str], *, environ: _Environ, concurrency: int = 4, timeout: float = 60.0) -> Starlette:
+def create_app(
+    argv: Sequence[str],
+    *,
+    environ: _Environ,
+    concurrency: int = 4,
+    timeout: float = 60.0,
+    commands: Commands | None = None,
+) -> Starlette:
     """Create the gateway as an ASGI app.
 
     Args:
@@ -36,13 +45,14 @@ def create_app(argv: Sequence[str], *, environ: _Environ, concurrency: int = 4, 
         environ: returns the command's environment.
         concurrency: greatest number of commands at the same time.
         timeout: seconds until a command is killed.
+        commands: what runs it; None for runs of its own.
     """
+    runner = commands or Commands()
     threads = ThreadPoolExecutor(concurrency, thread_name_prefix="sandbox-gateway")
 
     def run(event: bytes) -> bytes:
-        done = subprocess.run(  # noqa: S603 - the command given to this app
-            list(argv), input=event, env=dict(environ()), timeout=timeout, check=True, stdout=subprocess.PIPE
-        )
+        done = runner.run(argv, event, environ=environ(), timeout=timeout)
+        done.check_returncode()
         return done.stdout
 
     async def answer(request: Request) -> Response:

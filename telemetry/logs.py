@@ -1,4 +1,4 @@
-"""JSON logs: one line for each event, with its fields at the first level.
+"""Logs: one line for each event with its fields, as JSON with the fields at the first level, or as text for people.
 
 Tencent's log service splits a JSON line into its first-level fields and cuts a line at 8 KB (CLS: SCF 日志投递配置,
 limits of one request). Lines here are always shorter; long values are cut in the middle, with a mark.
@@ -23,14 +23,26 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Final, TextIO, final
+from typing import Final, Literal, TextIO, TypeAlias, final
 
 from telemetry import tracing
 from telemetry.events import Event
 from telemetry.printable import json_safe
 from telemetry.redaction import redact
+from telemetry.text_line import text_line
 
-__all__ = ["MAX_LINE_BYTES", "JsonFormatter", "Log", "context", "cut", "get", "setup"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "JsonFormatter",
+    "Log",
+    "Style",
+    "TextFormatter",
+    "context",
+    "cut",
+    "get",
+    "setup",
+    "style_of",
+]
 
 MAX_LINE_BYTES: Final = 8000
 """Longest line in bytes, without its end: under the 8 KB at which the log service cuts."""
@@ -38,11 +50,18 @@ MAX_LINE_BYTES: Final = 8000
 _BOUNDS: Final = (4000, 2000, 1000, 500, 250, 100, 40)
 """Longest value in characters: the first limit is used with which the line fits."""
 
+_LONG: Final = 500
+_STACK: Final = 8000
+"""Longest value, and longest traceback, in characters, of a line for a person."""
+
 _CORE: Final = frozenset({"time", "level", "event", "service", "logger"})
 _QUIET: Final = ("httpcore", "httpx", "opentelemetry", "pulsar", "qcloud_cos", "requests", "urllib3")
 """Libraries that log URLs and headers at INFO; qcloud_cos logs even the signing key at DEBUG."""
 
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+
+Style: TypeAlias = Literal["json", "text", "colour"]
+"""Style of log lines: JSON, or text for people, which may have colours."""
 
 _encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -126,7 +145,22 @@ def _context_fields() -> Mapping[str, object]:
     return bound.merged() if bound is not None else _NOTHING
 
 
-def setup(stream: TextIO, level: str, service: str) -> Callable[[], None]:
+def style_of(stream: TextIO, log_format: str, environ: Mapping[str, str]) -> Style:
+    """Return the style of the lines on a stream: text for a person at a terminal, JSON for a log service.
+
+    Args:
+        stream: the stream.
+        log_format: `json` or `text`; empty decides by the stream.
+        environ: environment with NO_COLOR (no-color.org) and TERM.
+    """
+    is_terminal = stream.isatty()
+    if log_format == "json" or not (log_format or is_terminal):
+        return "json"
+    plain = not is_terminal or environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb"
+    return "text" if plain else "colour"
+
+
+def setup(stream: TextIO, level: str, service: str, style: Style = "json") -> Callable[[], None]:
     """Send all logs of the process through the redaction filter to `stream`, and nowhere else.
 
     Warnings and uncaught exceptions are included, so that no traceback bypasses the filter.
@@ -135,6 +169,7 @@ def setup(stream: TextIO, level: str, service: str) -> Callable[[], None]:
         stream: usually standard output.
         level: lowest level to log, such as `INFO`; libraries that log secrets stay at WARNING.
         service: name of the function or process, a field of each line.
+        style: style of the lines; see `style_of`.
 
     Returns:
         A function that restores the previous configuration.
@@ -144,7 +179,7 @@ def setup(stream: TextIO, level: str, service: str) -> Callable[[], None]:
     """
     root = logging.getLogger()
     handler = _Handler(stream)
-    handler.setFormatter(JsonFormatter(service))
+    handler.setFormatter(JsonFormatter(service) if style == "json" else TextFormatter(colour=style == "colour"))
     quiet = [logging.getLogger(name) for name in _QUIET]
     before = (root.handlers[:], root.level, [one.level for one in quiet], sys.excepthook, threading.excepthook)
     root.setLevel(level.upper())
@@ -180,21 +215,35 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
-        event = getattr(record, "scf_event", Event.LIBRARY_LOG.value)
-        own: Mapping[str, object] | None = getattr(record, "scf_fields", None)
-        if own is None:
-            own = {"message": _message(record)}
-        fields: dict[str, object] = {**tracing.fields(), **_context_fields(), **own}
-        if record.exc_info and record.exc_info[1] is not None:
-            fields |= {**_error_fields(record.exc_info[1]), "stack": self.formatException(record.exc_info)}
         core = {
             "time": _iso(record.created),
             "level": record.levelname,
-            "event": event,
+            "event": _event_of(record),
             "service": cut(self._service, _BOUNDS[-2]),
             "logger": cut(record.name, _BOUNDS[-2]),
         }
-        return _line(core, {_first_level(name): value for name, value in fields.items() if value is not None})
+        return _line(core, {_first_level(name): value for name, value in _fields_of(record, self).items()})
+
+
+@final
+class TextFormatter(logging.Formatter):
+    """Formats a record as one redacted line for a person, with a traceback below it.
+
+    Args:
+        colour: mark the level with a colour of the terminal.
+    """
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without its end."""
+        fields = _redacted(_fields_of(record, self))
+        bounded = {name: _bounded(value, _STACK if name == "stack" else _LONG) for name, value in fields.items()}
+        # The date is that of the terminal's session; the time is UTC, as everywhere.
+        moment = _iso(record.created).partition("T")[2]
+        return text_line(moment, record.levelname, _event_of(record), bounded, colour=self._colour)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -217,9 +266,30 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:head]}…[{len(text) - limit} characters cut]…{text[-tail:]}"
 
 
-def _line(core: Mapping[str, object], fields: Mapping[str, object]) -> str:
+def _event_of(record: logging.LogRecord) -> str:
+    event: str = getattr(record, "scf_event", Event.LIBRARY_LOG.value)
+    return event
+
+
+def _fields_of(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, object]:
+    """Return the fields of a record that have a value: those of its trace and context, its own, and its error's."""
+    own: Mapping[str, object] | None = getattr(record, "scf_fields", None)
+    if own is None:
+        own = {"message": _message(record)}
+    fields: dict[str, object] = {**tracing.fields(), **_context_fields(), **own}
+    if record.exc_info and record.exc_info[1] is not None:
+        fields |= {**_error_fields(record.exc_info[1]), "stack": formatter.formatException(record.exc_info)}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _redacted(fields: Mapping[str, object]) -> dict[str, object]:
     plain = redact(dict(fields))
     assert isinstance(plain, dict)  # noqa: S101 - a mapping stays a mapping
+    return plain
+
+
+def _line(core: Mapping[str, object], fields: Mapping[str, object]) -> str:
+    plain = _redacted(fields)
     for bound in _BOUNDS:
         line = _encode({**core, **{name: _bounded(value, bound) for name, value in plain.items()}})
         if len(line) <= MAX_LINE_BYTES:

@@ -35,7 +35,7 @@ EnvFile = Annotated[
 ]
 """Option of every command that needs an environment."""
 
-OF_THE_PROCESS: Final = frozenset({"HEALTH_FILE", "LOG_LEVEL"})
+OF_THE_PROCESS: Final = frozenset({"HEALTH_FILE", "LOG_FORMAT", "LOG_LEVEL"})
 """Variables of one process, not of a deployment; they are kept beside those of a file."""
 
 

@@ -7,38 +7,34 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from console.cli.arguments import (
     BadUsage,
-    check_choice,
     check_folder,
     check_kind,
     check_url,
     check_user,
-    inputs_for_tasks,
     inputs_of_task,
     read_event,
     read_params,
 )
 from console.cli.cos.commands import cos_app
 from console.cli.dead.commands import dead_app
+from console.cli.demo.commands import demo
 from console.cli.environment import ENV_FILE, EnvFile, enter_environment
 from console.cli.operate.commands import operate_app
-from console.cli.terminal import say, say_json, warn
+from console.cli.options import DEFAULT_KIND, KINDS_HELP, Param, Params
+from console.cli.terminal import fail, say, say_json, warn
 from messages.errors import ScfWorkersError
-from recipes.table import RECIPES
 from runtime.credentials import forbid_core_dumps
 from runtime.errors import BadSettings
 from runtime.settings import mask_secrets
 from telemetry import logs
-from telemetry.redaction import redact_text
 
 __all__ = [
-    "Param",
-    "Params",
     "api",
     "app",
     "broker_start",
@@ -46,7 +42,6 @@ __all__ = [
     "broker_stop",
     "broker_topics",
     "cancel",
-    "demo",
     "doctor",
     "healthy",
     "invoke",
@@ -68,16 +63,6 @@ app = typer.Typer(
 
 _FAILED = 1
 _USAGE = 2
-
-_KINDS_HELP = f"One of {', '.join(sorted(RECIPES))}."
-
-_KIND = "model_pose12"
-
-Params = Annotated[str, typer.Option(help="Parameters of the kind, as a JSON object.")]
-Param = Annotated[
-    list[str] | None,
-    typer.Option(help="One parameter as NAME=VALUE, such as options.n=2; VALUE is JSON if it can be read as that."),
-]
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -107,70 +92,20 @@ def main() -> None:
     try:
         app()
     except BadUsage as error:
-        _fail(str(error), _USAGE)
+        fail(str(error), _USAGE)
     except BrokenPipeError:
         # The reader of the output has exited, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_FAILED) from None
     except BadSettings as error:
-        _fail(f"BadSettings: {error}{_hint(str(error))}", _FAILED)
+        fail(f"BadSettings: {error}{_hint(str(error))}", _FAILED)
     except ScfWorkersError as error:
-        _fail(f"{type(error).__name__}: {error}", _FAILED)
+        fail(f"{type(error).__name__}: {error}", _FAILED)
     except Exception:  # noqa: BLE001 - printed with its traceback, redacted
-        _fail(traceback.format_exc(), _FAILED)
+        fail(traceback.format_exc(), _FAILED)
 
 
-@app.command()
-def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
-    photos: Annotated[list[Path] | None, typer.Argument(help="Photos to submit (default: bundled sample).")] = None,
-    kind: Annotated[str, typer.Option(help=f"{_KINDS_HELP} Default: {_KIND}, or what shows the injected fault.")] = "",
-    tasks: Annotated[
-        int, typer.Option(min=0, help="Number of tasks. 0: one, or one per photo for a kind that takes one at a time.")
-    ] = 0,
-    params: Params = "{}",
-    param: Param = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java.")] = "sqlite",
-    inject: Annotated[list[str] | None, typer.Option(help="Fault to inject; `help` lists the names.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
-) -> None:
-    """Run the full pipeline locally: stand-ins, workers, uploads, results.
-
-    Exit status 0: every task got exactly one delivered verdict, and the quota account balances.
-    """
-    import msgspec
-
-    from console.cli.demo import DemoOptions, WorkerDied, is_right_end, run_demo
-    from console.cli.injections import HELP, describe_injections, read_injections
-    from console.cli.show import show_progress, show_report
-    from sandbox.pulsar import BrokerFailed
-
-    if HELP in (inject or ()):
-        say(describe_injections())
-        return
-    injected = read_injections(inject or ())
-    shown = next((one.injection for one in injected if one.injection.kind and kind in {"", one.injection.kind}), None)
-    known = check_kind(kind or (shown.kind if shown else _KIND))
-    base = {**RECIPES[known].example, **(shown.params if shown else {})}
-    options = DemoOptions(
-        inputs=inputs_for_tasks(photos or (), tasks, known),
-        kind=known,
-        params=read_params(params, known, param or (), base),
-        limit_s=120 + 10 * tasks + sum(one.injection.more_s for one in injected),
-        broker=check_choice("--broker", broker, ("sqlite", "pulsar")),
-        out=check_folder("--out", out),
-        injected=injected,
-    )
-    try:
-        report = run_demo(options, lambda: show_progress(len(options.inputs)))
-    except (WorkerDied, BrokerFailed) as error:
-        _fail(str(error), _FAILED)
-    except TimeoutError:
-        _fail(f"some tasks had no verdict after {options.limit_s:g} s", _FAILED)
-    show_report(report, out)
-    if as_json:
-        say_json(msgspec.to_builtins(report))
-    raise typer.Exit(0 if is_right_end(report) else _FAILED)
+app.command()(demo)
 
 
 @app.command()
@@ -194,7 +129,7 @@ def sandbox(
 @app.command()
 def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the task, as many as the kind takes.")] = None,
-    kind: Annotated[str, typer.Option(help=_KINDS_HELP)] = _KIND,
+    kind: Annotated[str, typer.Option(help=KINDS_HELP)] = DEFAULT_KIND,
     params: Params = "{}",
     param: Param = None,
     user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
@@ -245,7 +180,7 @@ def work(
     try:
         run_worker(topics or (), concurrency)
     except ValueError as error:
-        _fail(str(error), _USAGE)
+        fail(str(error), _USAGE)
 
 
 @app.command()
@@ -275,11 +210,11 @@ def healthy(
 
     path = file or Path(os.environ.get("HEALTH_FILE", ""))
     if not path.name:
-        _fail("name the worker's health file with --file, or set HEALTH_FILE", _USAGE)
+        fail("name the worker's health file with --file, or set HEALTH_FILE", _USAGE)
     if path.is_dir():
-        _fail(f"{path} is a folder: name the worker's health file in it", _USAGE)
+        fail(f"{path} is a folder: name the worker's health file in it", _USAGE)
     if not is_healthy(path, oldest):
-        _fail(f"{path} was not touched within {oldest:g} s: the worker takes no messages", _FAILED)
+        fail(f"{path} was not touched within {oldest:g} s: the worker takes no messages", _FAILED)
 
 
 @app.command()
@@ -352,7 +287,7 @@ def cancel(
     try:
         verdict = cancel_by_hand(user, task, step, not_uploaded=not_uploaded)
     except NoSuchTask as error:
-        _fail(str(error), _FAILED)
+        fail(str(error), _FAILED)
     say(f"task {task}: {verdict.status}" + (f" ({verdict.code})" if verdict.code else ""))
     raise typer.Exit(0 if verdict.status == "cancelled" else _FAILED)
 
@@ -378,7 +313,7 @@ def invoke(
         say_json(done.result)
         return
     hint = _hint(done.detail) if done.error == BadSettings.__name__ else ""
-    _fail(f"{done.error}: {done.detail}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
+    fail(f"{done.error}: {done.detail}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
 
 
 @app.command()
@@ -398,14 +333,14 @@ def trace(
     enter_environment(env_file)
     path = file or Path(os.environ.get("TRACE_FILE", ""))
     if not path.name:
-        _fail("name the trace file with --file, or set TRACE_FILE", _USAGE)
+        fail("name the trace file with --file, or set TRACE_FILE", _USAGE)
     rows = read_spans(path)
     wanted = wanted or last_task(rows)
     found = find_traces(rows, wanted)
     for one in found:
         show_trace(one)
     if not found:
-        _fail(f"{path} has no span of {wanted or 'any task'}", _FAILED)
+        fail(f"{path} has no span of {wanted or 'any task'}", _FAILED)
 
 
 app.add_typer(operate_app)
@@ -428,7 +363,7 @@ def broker_start(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
     try:
         _print_variables(start_broker(folder))
     except BrokerFailed as error:
-        _fail(str(error), _FAILED)
+        fail(str(error), _FAILED)
 
 
 @_broker_app.command("stop")
@@ -437,7 +372,7 @@ def broker_stop(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
     from console.cli.broker import stop_broker
 
     if not stop_broker(folder):
-        _fail("no broker runs there", _FAILED)
+        fail("no broker runs there", _FAILED)
 
 
 @_broker_app.command("status")
@@ -447,7 +382,7 @@ def broker_status(folder: _BrokerFolder = Path(".sandbox/pulsar")) -> None:
 
     described = describe_broker(folder)
     if not described:
-        _fail("no broker runs there", _FAILED)
+        fail("no broker runs there", _FAILED)
     _print_variables(described)
 
 
@@ -470,8 +405,3 @@ def _hint(text: str) -> str:
     if os.environ.get("BROKER_URL") or not text.startswith("set "):
         return ""
     return "; on this machine start `scf-workers sandbox`, or name the file of a deployment with --env-file"
-
-
-def _fail(text: str, status: int) -> NoReturn:
-    warn(redact_text(f"scf-workers: {text}"))
-    raise SystemExit(status)

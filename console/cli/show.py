@@ -1,33 +1,60 @@
-"""Output for people: progress lines while tasks run, a table at the end."""
+"""Output for people: the progress of tasks while they run, and the findings of the doctor."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from rich.console import Group
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from console.cli.demo import DemoReport, Progress
+from console.cli.live_view import LEAST_COLUMNS, LEAST_ROWS, Row, frame
 from console.cli.safe_console import SafeConsole
 from console.doctor.doctor import Finding
 
-__all__ = ["show_findings", "show_progress", "show_report"]
+__all__ = ["Progress", "show_findings", "show_progress"]
 
 _MARKS: Final[Mapping[bool | None, str]] = {True: "[green]ok[/green]  ", False: "[red]BAD[/red] ", None: "?   "}
 
+_FRAMES_PER_S: Final = 4
 
-class _Lines:
-    def __init__(self, bars: Bars, count: int) -> None:
-        self._bars = bars
-        self._rows = [bars.add_task("waiting", total=1) for _ in range(count)]
 
-    def update(self, number: int, text: str, *, done: bool) -> None:
-        self._bars.update(self._rows[number], description=escape(text), completed=1 if done else 0)
+class Progress(Protocol):
+    """Display of each task's progress."""
+
+    def note(self, text: str) -> None:
+        """Show what happens before the first task or after the last; an empty text ends it."""
+        ...
+
+    def update(self, number: int, row: Row) -> None:
+        """Show task `number` (from 0)."""
+        ...
+
+
+class _View:
+    """Live view in a terminal: each task keeps its line."""
+
+    def __init__(self, console: SafeConsole, count: int) -> None:
+        self._console = console
+        self._began = time.monotonic()
+        self._note = ""
+        self._rows = [Row()] * count
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def update(self, number: int, row: Row) -> None:
+        self._rows[number] = row
+
+    def frame(self) -> Group:
+        """Return the present frame."""
+        size = self._console.size
+        elapsed = time.monotonic() - self._began
+        is_ascii = not self._console.encoding.startswith("utf")
+        return Group(*frame(self._rows, self._note, elapsed, size.width, size.height, ascii_only=is_ascii))
 
 
 class _Plain:
@@ -35,53 +62,36 @@ class _Plain:
 
     def __init__(self, console: SafeConsole, count: int) -> None:
         self._console = console
-        self._last = [""] * count
+        self._last = [Row()] * count
 
-    def update(self, number: int, text: str, *, done: bool) -> None:  # noqa: ARG002 - the protocol's signature
-        if text != self._last[number]:
-            self._last[number] = text
-            self._console.print(text, markup=False, highlight=False)
+    def note(self, text: str) -> None:
+        """Print nothing: a log needs the tasks alone."""
+
+    def update(self, number: int, row: Row) -> None:
+        if row != self._last[number]:
+            self._last[number] = row
+            self._console.print(f"{row.name}  {row.text}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def show_progress(count: int) -> Generator[Progress]:
-    """Show one line for each task on standard error."""
+    """Show the progress of tasks on standard error: a live view in a terminal, and lines elsewhere.
+
+    The view is erased at the end, so that the results stand alone.
+    """
     console = SafeConsole(stderr=True)
-    if not console.is_terminal:
+    if not _is_for_live_view(console):
         yield _Plain(console, count)
         return
-    with Bars(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bars:
-        yield _Lines(bars, count)
+    view = _View(console, count)
+    with Live(get_renderable=view.frame, console=console, refresh_per_second=_FRAMES_PER_S, transient=True):
+        yield view
 
 
-def show_report(report: DemoReport, out: Path) -> None:
-    """Print the results of the tasks."""
-    console = SafeConsole(stderr=True)
-    table = Table("task", "kind", "verdict", "files", "paid calls", "callbacks", "seconds")
-    for task in report.tasks:
-        verdict = (
-            task.status if task.error is None else f"{task.status}: {task.error['code']} ({task.error['message']})"
-        )
-        table.add_row(
-            task.task_id,
-            task.kind,
-            verdict,
-            str(len(task.files)),
-            str(task.vendor_calls["create"]),
-            str(len(task.callbacks)),
-            f"{task.elapsed_s:.1f}",
-        )
-    console.print(table)
-    console.print(f"quota: charged {report.quota['charged']}, refunded {report.quota['refunded']}")
-    for task in report.tasks:
-        if task.text:
-            console.print(f"{task.task_id}: {task.text}", highlight=False, markup=False, soft_wrap=True)
-        if task.degraded:
-            console.print(f"{task.task_id} is degraded: {', '.join(task.degraded)}", highlight=False, markup=False)
-    if any(task.files for task in report.tasks):
-        console.print(
-            f"results in {out}, all of them at a glance in {out / 'contact_sheet.jpg'}", highlight=False, markup=False
-        )
+def _is_for_live_view(console: SafeConsole) -> bool:
+    size = console.size
+    large = size.width >= LEAST_COLUMNS and size.height >= LEAST_ROWS
+    return large and console.is_terminal and not console.is_dumb_terminal
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -9,13 +9,12 @@ import sys
 from messages.keys import InputKey, RunId, check_id
 from producer.sweep import Swept, sweep
 from runtime.settings import load_settings
-from runtime.wiring import open_services
+from runtime.wiring import open_services, set_up_logs
 from tasks.accepting.inputs import find_upload
 from tasks.context import Services
 from tasks.ending.cancel import cancel_task
 from tasks.ledger.records import Verdict
 from tasks.wakes import LATEST, current_run
-from telemetry import logs
 
 __all__ = ["NoSuchTask", "cancel_by_hand", "cancel_known", "sweep_by_hand"]
 
@@ -81,13 +80,13 @@ def _why_unknown(run: RunId) -> str:
 
 async def _sweep(older_than: float, cursor: str) -> Swept:
     settings = load_settings(os.environ)
-    logs.setup(sys.stderr, settings.log_level, "console.cli.sweep")
+    set_up_logs(sys.stderr, settings, "console.cli.sweep", os.environ)
     async with open_services(settings, lambda: os.environ, vendors=False, tickets=False) as services:
         return await sweep(services, older_than=older_than, cursor=cursor)
 
 
 async def _cancel(run: RunId, *, not_uploaded: bool) -> Verdict:
     settings = load_settings(os.environ)
-    logs.setup(sys.stderr, settings.log_level, "console.cancel")
+    set_up_logs(sys.stderr, settings, "console.cancel", os.environ)
     async with open_services(settings, lambda: os.environ, vendors=False, tickets=False) as services:
         return await cancel_known(run, services, not_uploaded=not_uploaded)

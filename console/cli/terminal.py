@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 from telemetry.printable import json_safe, printable
+from telemetry.redaction import redact_text
 
-__all__ = ["say", "say_json", "warn"]
+__all__ = ["fail", "say", "say_json", "warn"]
 
 
 def say(text: str) -> None:
@@ -35,3 +37,13 @@ def warn(text: str) -> None:
     """Print a line on standard error, and ignore errors: a full disk must stop no worker."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)
+
+
+def fail(text: str, status: int) -> NoReturn:
+    """Print a redacted line on standard error, and leave with an exit status.
+
+    Raises:
+        SystemExit: always.
+    """
+    warn(redact_text(f"scf-workers: {text}"))
+    raise SystemExit(status)

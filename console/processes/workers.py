@@ -59,7 +59,10 @@ class Workers:
     def _start(self) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "console.processes.tethered", "work", *self._arguments]
         with self._log.open("ab") as log:
-            return subprocess.Popen(argv, env=self._environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            # In a session of its own: Ctrl-C at the terminal is for this process, which then stops it in order.
+            return subprocess.Popen(
+                argv, env=self._environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
 
     def died(self) -> int | None:
         """Return the exit status of a worker that ended by itself; None while all run."""

@@ -26,7 +26,7 @@ from messages.errors import Outage
 from messages.topics import topic_of
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings
-from runtime.wiring import open_services, open_telemetry
+from runtime.wiring import open_services, open_telemetry, set_up_logs
 from services.objects.checks import winners
 from services.vendors.port import VendorKey
 from tasks.context import Services
@@ -60,7 +60,7 @@ def run_worker(topics: Sequence[str] = (), concurrency: int = 0) -> None:
         ValueError: a topic that does not exist.
     """
     settings = load_settings(os.environ)
-    logs.setup(sys.stdout, settings.log_level, "consumers")
+    set_up_logs(sys.stdout, settings, "consumers", os.environ)
     check_health_file(settings.health_file)
     with closing(open_telemetry(settings, "consumers")):
         asyncio.run(_work(settings, topics or settings.topics, concurrency or settings.work_concurrency))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 from urllib.parse import quote
 
+from sandbox.commands import Commands
 from sandbox.cos.errors import CosStandInError
 
 __all__ = [
@@ -146,14 +147,22 @@ class CommandSink:
         concurrency: greatest number of commands at the same time.
         timeout: seconds until a command is killed.
         env: its environment; this process's if None.
+        commands: what runs it; None for runs of its own.
     """
 
     def __init__(
-        self, argv: Sequence[str], *, concurrency: int = 4, timeout: float = 60, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        concurrency: int = 4,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        commands: Commands | None = None,
     ) -> None:
         self._argv = list(argv)
         self._timeout = timeout
         self._env = None if env is None else dict(env)
+        self._commands = commands or Commands()
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="cos-event-command")
 
     async def __call__(self, event: CosEvent) -> None:
@@ -166,9 +175,7 @@ class CommandSink:
 
     def _run(self, event: bytes) -> None:
         try:
-            done = subprocess.run(  # noqa: S603 - the command given to this sink
-                self._argv, input=event, env=self._env, timeout=self._timeout, check=False, stdout=subprocess.DEVNULL
-            )
+            done = self._commands.run(self._argv, event, environ=self._env, timeout=self._timeout)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SinkFailed(f"the command failed: {type(error).__name__}") from error
         if done.returncode:

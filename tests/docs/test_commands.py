@@ -23,7 +23,7 @@ from typing import Final
 import pytest
 import yaml
 
-from console.cli.injections import INJECTIONS
+from console.cli.demo.injections import INJECTIONS
 from tests.docs.pages import PAGES, ROOT, WALKS, commands_of, inline_of
 from tests.support.patience import PATIENCE_S
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from console.cli.arguments import BadUsage
-from console.cli.injections import INJECTIONS, Injected, read_injections
+from console.cli.demo.injections import INJECTIONS, Injected, read_injections
 from sandbox.runninghub import Core, Fault, KeyLimits
 
 ROOT: Final = Path(__file__).parents[2]

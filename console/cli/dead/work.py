@@ -11,13 +11,12 @@ from collections.abc import Callable
 from console.cli.arguments import BadUsage
 from messages.errors import ScfWorkersError
 from runtime.settings import Settings, load_settings
-from runtime.wiring import open_ledger, open_replay
+from runtime.wiring import open_ledger, open_replay, set_up_logs
 from tasks.context import LedgerServices
 from tasks.dead_letters.purge import purge_all
 from tasks.dead_letters.replay import Request, Step, plan_all, replay_all
 from tasks.dead_letters.selection import NoSuchLetter, Selection, select
 from tasks.dead_letters.standing import Case
-from telemetry import logs
 
 __all__ = ["operator", "purge_selection", "read_selection", "replay_selection"]
 
@@ -119,7 +118,7 @@ def purge_selection(selection: Selection, by: str, why: str, *, acts: bool) -> l
 
 def _settings() -> Settings:
     settings = load_settings(os.environ)
-    logs.setup(sys.stderr, settings.log_level, "console.dead")
+    set_up_logs(sys.stderr, settings, "console.dead", os.environ)
     return settings
 
 

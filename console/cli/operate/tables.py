@@ -12,7 +12,7 @@ from typing import Final
 from console.cli.terminal import say
 from telemetry.printable import printable
 
-__all__ = ["age", "moment", "say_table", "table_lines", "terminal_width"]
+__all__ = ["age", "fitting_columns", "moment", "say_table", "table_lines", "terminal_width"]
 
 _GAP: Final = "  "
 _MINUTE_S: Final = 60
@@ -78,6 +78,13 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: in
     if width is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
         return [line for row in cells for line in _block(names, row, width)]
     return [_line(row, widths) for row in [names, *cells]]
+
+
+def fitting_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> int:
+    """Return the number of columns from the first on, at least one, with which a table fits into the width."""
+    widths = [max(map(_cells, texts)) for texts in zip(columns, *rows, strict=True)]
+    fitting = [n for n in range(1, len(columns) + 1) if width is None or sum(widths[:n]) + len(_GAP) * (n - 1) <= width]
+    return max(fitting, default=1)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

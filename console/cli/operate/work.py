@@ -11,7 +11,7 @@ from console.cli.arguments import BadUsage
 from messages.errors import InvalidKey, ScfWorkersError
 from messages.keys import RunId, check_id
 from runtime.settings import Settings, load_settings
-from runtime.wiring import open_backlogs, open_ledger
+from runtime.wiring import open_backlogs, open_ledger, set_up_logs
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.status import ProcessStatus
 from tasks.lists.backlogs import TopicBacklog, read_backlogs
@@ -20,7 +20,6 @@ from tasks.lists.processes import read_processes
 from tasks.lists.statistics import Statistics, statistics_of
 from tasks.topics import TOPICS
 from tasks.view import View, current_number, read_records, view_of
-from telemetry import logs
 
 __all__ = ["NotFound", "list_of", "processes", "statistics", "task_of", "topics"]
 
@@ -144,5 +143,5 @@ def processes() -> tuple[list[ProcessStatus], float]:
 
 def _settings() -> Settings:
     settings = load_settings(os.environ)
-    logs.setup(sys.stderr, settings.log_level, "console.operate")
+    set_up_logs(sys.stderr, settings, "console.operate", os.environ)
     return settings

@@ -14,6 +14,7 @@ import msgspec
 
 from console.cli.client import UPLOADED, inside, progress_of
 from console.cli.ending import describe_ending
+from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
 from console.cli.terminal import say
 from runtime.errors import BadSettings
@@ -169,7 +170,8 @@ async def _wait(api: httpx.AsyncClient, url: str, wait_s: float) -> _Status:
     with show_progress(1) as shown:
         while True:
             done = status.state in _FINAL
-            shown.update(0, f"{status.task_id}  {status.state if done else status.progress}", done=done)
+            text = status.state if done else status.progress
+            shown.update(0, Row(status.task_id, text, _row_state(status)))
             left = until - time.monotonic()
             if done or left <= 0:
                 return status
@@ -185,6 +187,12 @@ async def _state(
     if known and answer.status_code == _NOT_MODIFIED:
         return known
     return _read(answer, _Status), answer.headers.get("ETag", "")
+
+
+def _row_state(status: _Status) -> RowState:
+    if status.state not in _FINAL:
+        return RowState.RUNNING
+    return RowState.SUCCESS if status.state == "success" else RowState.FAILED
 
 
 async def _download(status: _Status, out: Path) -> None:

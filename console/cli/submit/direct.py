@@ -10,6 +10,7 @@ from typing import Any
 
 from console.cli.client import Client, Sold, open_client
 from console.cli.ending import describe_ending
+from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
 from console.cli.terminal import say
 from runtime.settings import load_settings
@@ -60,9 +61,9 @@ async def _wait(client: Client, sold: Sold, wait_s: float) -> str:
         try:
             async with asyncio.timeout(wait_s):
                 while (status := await client.status(sold)) == "pending":
-                    shown.update(0, f"{sold.task_id}  {await client.progress(sold)}", done=False)
+                    shown.update(0, Row(sold.task_id, await client.progress(sold), RowState.RUNNING))
                     await asyncio.sleep(_POLL_EVERY_S)
         except TimeoutError:
             return status
-        shown.update(0, f"{sold.task_id}  {status}", done=True)
+        shown.update(0, Row(sold.task_id, status, RowState.SUCCESS if status == "success" else RowState.FAILED))
     return status

@@ -13,8 +13,7 @@ from starlette.applications import Starlette
 from producer.api.http.app import create_app
 from producer.api.http.opening import open_process, origins_of
 from runtime.settings import load_settings
-from runtime.wiring import open_telemetry
-from telemetry import logs
+from runtime.wiring import open_telemetry, set_up_logs
 
 __all__ = ["Server", "run_server"]
 
@@ -71,7 +70,7 @@ def run_server(host: str, port: int) -> None:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
     """
     settings = load_settings(os.environ)
-    logs.setup(sys.stdout, settings.log_level, _SERVICE)
+    set_up_logs(sys.stdout, settings, _SERVICE, os.environ)
     exporters = open_telemetry(settings, _SERVICE)
     try:
         app = create_app(lambda: open_process(settings), origins_of(settings))

@@ -7,25 +7,29 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import msgspec
 
 from console.cli.broker import variables_for_demo
 from console.cli.client import BEFORE_WORK, Client, Sold, inside, open_client
 from console.cli.cos.work import set_up_buckets
-from console.cli.injections import Injected
+from console.cli.demo.injections import Injected
+from console.cli.ending import describe_ending
+from console.cli.live_view import Row, RowState
+from console.cli.show import Progress
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
 from runtime.settings import load_settings
 from sandbox.contact_sheet import Block, contact_sheet
 from sandbox.environment import VENDORS, Sandbox
+from telemetry import logs
 from telemetry.tracing import trace_id
 
-__all__ = ["DemoOptions", "DemoReport", "DemoTask", "Progress", "WorkerDied", "is_right_end", "run_demo"]
+__all__ = ["DemoOptions", "DemoReport", "DemoTask", "WorkerDied", "is_right_end", "run_demo"]
 
 _WORKERS: Final = 2
 _UPLOADS_AT_ONCE: Final = 4
@@ -35,7 +39,7 @@ _USER: Final = "u-1024"
 
 
 class WorkerDied(RuntimeError):
-    """A worker process ended by itself; the message holds the end of its log."""
+    """A worker process ended by itself."""
 
 
 class DemoTask(msgspec.Struct, frozen=True):
@@ -53,6 +57,8 @@ class DemoTask(msgspec.Struct, frozen=True):
     degraded: tuple[str, ...]
     """Replacements: `prompt_template`, `original_input`, `fewer_results`."""
     error: Mapping[str, str] | None
+    remedy: str
+    """Advice after a failure; empty after a success."""
     callbacks: tuple[Mapping[str, Any], ...]
     vendor_calls: Mapping[str, int]
     trace_id: str
@@ -67,14 +73,6 @@ class DemoReport(msgspec.Struct, frozen=True):
     quota: Mapping[str, int]
     accepted: Mapping[str, int] = {}
     """Vendor -> jobs or pictures that it accepted, by its own count."""
-
-
-class Progress(Protocol):
-    """Display of each task's progress."""
-
-    def update(self, number: int, text: str, *, done: bool) -> None:
-        """Show the progress of task `number` (from 0)."""
-        ...
 
 
 class DemoOptions(msgspec.Struct, frozen=True):
@@ -92,8 +90,14 @@ class DemoOptions(msgspec.Struct, frozen=True):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """Settings of the product that the injected faults need."""
-        return {name: value for one in self.injected for name, value in one.injection.environ.items()}
+        """Settings of the product: its log is for people, and what the injected faults need."""
+        of_faults = {name: value for one in self.injected for name, value in one.injection.environ.items()}
+        return {"LOG_FORMAT": "text", **of_faults}
+
+    @property
+    def log(self) -> Path:
+        """File for everything that the workers, the functions and the stand-ins log."""
+        return inside(self.out, Path("workers.log"))
 
     @property
     def vendor_s(self) -> float:
@@ -111,7 +115,7 @@ def is_right_end(report: DemoReport) -> bool:
     return report.quota["charged"] - report.quota["refunded"] == succeeded
 
 
-def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager[Progress]]) -> DemoReport:
+def run_demo(options: DemoOptions, shown: Progress) -> DemoReport:
     """Run the demo, and stop all processes at the end, also after an error.
 
     Raises:
@@ -120,22 +124,40 @@ def run_demo(options: DemoOptions, progress: Callable[[], AbstractContextManager
         TimeoutError: tasks had no verdict at the time limit.
     """
     signal.signal(signal.SIGTERM, _leave)
-    with tempfile.TemporaryDirectory(prefix="scf-workers-demo-") as folder:
-        data = Path(folder)
-        with (
-            variables_for_demo(options.broker, data) as variables,
-            Sandbox(data, HANDLERS, duration_s=options.vendor_s, settings={**variables, **options.environ}) as sandbox,
-        ):
+    shown.note("starting the stand-ins and the workers")
+    with (
+        tempfile.TemporaryDirectory(prefix="scf-workers-demo-", ignore_cleanup_errors=True) as folder,
+        _logged_to(options.log),
+        variables_for_demo(options.broker, Path(folder)) as variables,
+    ):
+        settings = {**variables, **options.environ}
+        sandbox = Sandbox(
+            Path(folder), HANDLERS._replace(log=options.log), duration_s=options.vendor_s, settings=settings
+        )
+        with sandbox:
             set_up_buckets(sandbox.environ)
             for one in options.injected:
                 one.arm(sandbox)
-            log = data / "workers.log"
-            with Workers(_WORKERS, sandbox.environ, log) as workers, progress() as shown:
-                report = asyncio.run(_Demo(options, sandbox, workers, log, shown).run())
+            with Workers(_WORKERS, sandbox.environ, options.log) as workers:
+                try:
+                    report = asyncio.run(_Demo(options, sandbox, workers, shown).run())
+                finally:
+                    shown.note("stopping the workers and the stand-ins")
             # The workers have written their last spans.
             if (trace := Path(sandbox.environ["TRACE_FILE"])).exists():
                 shutil.copyfile(trace, inside(options.out, Path("trace.jsonl")))
             return report
+
+
+@contextmanager
+def _logged_to(path: Path) -> Generator[None]:
+    """Send the log of this process, in which the stand-ins run, to an empty file."""
+    with path.open("w", encoding="utf-8") as file:
+        undo = logs.setup(file, "WARNING", "sandbox", "text")
+        try:
+            yield
+        finally:
+            undo()
 
 
 def _leave(_number: int, _frame: object) -> None:
@@ -144,17 +166,17 @@ def _leave(_number: int, _frame: object) -> None:
 
 
 class _Demo:
-    def __init__(self, options: DemoOptions, sandbox: Sandbox, workers: Workers, log: Path, shown: Progress) -> None:
+    def __init__(self, options: DemoOptions, sandbox: Sandbox, workers: Workers, shown: Progress) -> None:
         self._options = options
         self._sandbox = sandbox
         self._workers = workers
-        self._log = log
         self._shown = shown
         self._gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._at_work = asyncio.Event()
 
     async def run(self) -> DemoReport:
         async with open_client(load_settings(self._sandbox.environ)) as client:
+            self._shown.note("")
             try:
                 async with asyncio.timeout(self._options.limit_s), asyncio.TaskGroup() as group:
                     runs = [
@@ -165,6 +187,7 @@ class _Demo:
                         group.create_task(self._kill_workers())
             except* WorkerDied as died:
                 raise died.exceptions[0] from None
+            self._shown.note("downloading the results")
             account = await asyncio.to_thread(self._sandbox.quota_account)
             stats = {name: await asyncio.to_thread(self._sandbox.vendor_stats, name) for name in VENDORS}
             rows = {row["task_id"]: row for row in account["tasks"]}
@@ -184,18 +207,19 @@ class _Demo:
         async with self._gate:
             sold = await client.buy(_USER, self._options.kind, self._options.params, len(photos))
             names = ", ".join(photo.name for photo in photos) or "the order"
-            self._shown.update(number, f"{sold.task_id}  uploading {names}", done=False)
+            self._shown.update(number, Row(sold.task_id, f"uploading {names}", RowState.RUNNING))
             await client.upload(sold, photos)
         while (status := await client.status(sold)) == "pending":
             self._check_workers()
             progress = await client.progress(sold)
             if progress not in BEFORE_WORK:
                 self._at_work.set()
-            self._shown.update(number, f"{sold.task_id}  {progress}", done=False)
+            self._shown.update(number, Row(sold.task_id, progress, RowState.RUNNING))
             await asyncio.sleep(_POLL_EVERY_S)
         self._at_work.set()
         elapsed = time.monotonic() - started
-        self._shown.update(number, f"{sold.task_id}  {status} in {elapsed:.1f} s", done=True)
+        state = RowState.SUCCESS if status == "success" else RowState.FAILED
+        self._shown.update(number, Row(sold.task_id, f"{status} in {elapsed:.1f} s", state))
         return sold, elapsed
 
     async def _kill_workers(self) -> None:
@@ -205,8 +229,7 @@ class _Demo:
     def _check_workers(self) -> None:
         code = self._workers.died()
         if code is not None:
-            tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise WorkerDied(f"a worker ended with status {code}; its log ends:\n{tail}")
+            raise WorkerDied(f"a worker ended with status {code}")
 
     async def _report(
         self, sold: Sold, elapsed: float, rows: Mapping[str, Any], queries: Mapping[str, int], client: Client
@@ -228,6 +251,7 @@ class _Demo:
             text=verdict.text if verdict else "",
             degraded=verdict.degraded if verdict else (),
             error={"code": row["error_code"], "message": row["error"]} if failed else None,
+            remedy=describe_ending(row["status"], verdict, "", 0.0)[1] if failed else "",
             callbacks=tuple(
                 {name: call[name] for name in ("path", "status", "signature_ok", "http_status")}
                 for call in row["callbacks"]
