@@ -52,10 +52,13 @@ class Commands:
         with nullcontext() if self._log is None else self._log.open("ab") as errors:
             process = self._start(argv, environ, errors)
         try:
-            output, _ = process.communicate(event, timeout)
+            # At its end the context closes the pipes and waits.
+            with process:
+                try:
+                    output, _ = process.communicate(event, timeout)
+                finally:
+                    process.kill()
         finally:
-            process.kill()
-            process.wait()
             with self._lock:
                 self._running.discard(process)
         return subprocess.CompletedProcess(list(argv), process.returncode, output)

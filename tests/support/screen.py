@@ -99,11 +99,15 @@ class Screen:
             case "K" if not number:
                 self._cells[self._row][self._column :] = [" "] * (self.columns - self._column)
             case "m":
-                self.coloured = True
+                self.coloured |= any(_is_colour(int(number or 0)) for number in arguments.split(";"))
             case "h" | "l" if arguments == "?25":
                 self.cursor_shown = command == "h"
             case _:
                 raise AssertionError(f"unknown sequence {arguments}{command}")
+
+
+def _is_colour(number: int) -> bool:
+    return 30 <= number <= 49 or 90 <= number <= 107
 
 
 class Terminal:
@@ -119,6 +123,8 @@ class Terminal:
 
     def __init__(self, argv: Sequence[str], columns: int, rows: int, cwd: Path, env: Mapping[str, str]) -> None:
         self.screen = Screen(columns, rows)
+        self.frames: list[list[str]] = []
+        """The visible rows after each read."""
         self._decode = codecs.getincrementaldecoder("utf-8")()
         self._end, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -161,4 +167,5 @@ class Terminal:
             # Linux answers so once no process has the other end.
             return False
         self.screen.feed(self._decode.decode(read))
+        self.frames.append(self.screen.lines)
         return bool(read)
