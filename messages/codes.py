@@ -26,6 +26,8 @@ class Code(StrEnum):
     FORMAT_GIF = "format_gif"
     FORMAT_OTHER = "format_other"
     PICTURE_TOO_LARGE = "picture_too_large"
+    BAD_VIDEO = "bad_video"
+    VIDEO_TOO_LARGE = "video_too_large"
     EMPTY_FILE = "empty_file"
     INPUT_CHANGED = "input_changed"
     INPUT_UNAVAILABLE = "input_unavailable"
@@ -56,6 +58,8 @@ _TEXT: dict[Code, str] = {
     Code.FORMAT_GIF: "暂不支持 GIF 格式，请转换为 JPG、PNG、WebP 或 BMP 格式后重新上传",
     Code.FORMAT_OTHER: "暂不支持该文件格式，请上传 JPG、PNG、WebP 或 BMP 格式的图片",
     Code.PICTURE_TOO_LARGE: "图片过大，请压缩到 32 MB、2.5 亿像素以内后重新上传",
+    Code.BAD_VIDEO: "视频无法识别，请重新上传 MP4 或 MOV 格式的视频",
+    Code.VIDEO_TOO_LARGE: "视频过大或过长，请压缩到 200 MB、60 秒以内后重新上传",
     Code.EMPTY_FILE: "上传的文件是空的，请重新上传图片",
     Code.INPUT_CHANGED: "处理过程中原图被替换，请重新提交任务",
     Code.INPUT_UNAVAILABLE: "无法下载图片，请检查图片链接后重新提交",

@@ -35,6 +35,7 @@ __all__ = [
     "PICTURE_STEM",
     "SOURCE_PREFIX",
     "STATUS_PREFIX",
+    "VIDEO_EXTENSIONS",
     "Facts",
     "IndexEntry",
     "InputKey",
@@ -75,6 +76,9 @@ SOURCE_PREFIX: Final = "source/"
 
 INPUT_EXTENSIONS: Final = ("jpg", "jpeg", "jfif", "png", "webp", "bmp")
 """Extensions, in any case, of pictures that are accepted: picture service and audit support their formats."""
+
+VIDEO_EXTENSIONS: Final = ("mp4", "mov")
+"""Extensions, in any case, of videos, where a kind takes one."""
 
 PICTURE_STEM: Final = "original."
 """First part of a single picture's name. Any extension may follow: an unsupported format then ends its task at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -37,8 +37,8 @@ FORMATS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 MOST_SLOTS: Final = 15
 """Paid calls that a run may need at once."""
 
-_AUDIT_S: Final = 60.0
-"""Seconds kept for the audit between the last call's download and the deadline."""
+_AUDIT_S: Final[Mapping[str, float]] = MappingProxyType({"image": 60.0, "video": 180.0})
+"""Media of results -> seconds kept for their audit between the last call's download and the deadline."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+", re.ASCII)
 _MAX_ERROR_CHARS: Final = 200
@@ -127,6 +127,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters -> values sent to the vendor besides the inputs. Required for a kind with a vendor, even if empty."""
     inputs: tuple[str, ...] = ("photo",)
     """The vendor's names of the inputs, in the order of the task's inputs."""
+    video_inputs: frozenset[str] = frozenset()
+    """Those of them that may be a video instead of a picture."""
+    most_video_bytes: int = 200 << 20
+    """Largest video among the inputs, in bytes. Pictures have the limit of the picture service."""
+    most_video_s: float = 60.0
+    """Longest video among the inputs, in seconds."""
     count: int = 1
     """Number of results of a vendor's job; any other number is a failure."""
     result: str = "result_{:02d}.{}"
@@ -135,8 +141,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Media of a vendor's results: `image` or `video`."""
     extension: str = "jpg"
     """Format of a vendor's results as sold. Pictures are converted to it; a video must already have it."""
-    audit: Literal["pictures", "none"] = "pictures"
-    """Audit of a vendor's results: `pictures`, or `none` for video, which cannot be audited here."""
+    most_bytes: int = 0
+    """Largest result in bytes; 0 for what its media may have (`services.media.types.MOST_BYTES`)."""
+    still: str = ""
+    """Template of the name of a still of the n-th result, a jpg beside the video; empty for none."""
     expected_s: float = 60.0
     """Usual duration of the vendor's job, in seconds."""
     create_limit_s: float = 90.0
@@ -163,6 +171,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     def content_type(self) -> str:
         """Content type of a vendor's results."""
         return FORMATS[self.media][self.extension]
+
+    def takes_video(self, position: int) -> bool:
+        """Return True if the input at a position (from 0) may be a video."""
+        return position < len(self.inputs) and self.inputs[position] in self.video_inputs
 
     def __post_init__(self) -> None:
         for field, why in _faults(self):
@@ -202,6 +214,10 @@ def _input_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "clean", "is required for a kind with inputs"
     if recipe.most_inputs == 0 and recipe.clean is not _no_plan:
         yield "clean", "needs inputs"
+    if not recipe.video_inputs <= set(recipe.inputs) or (recipe.video_inputs and not recipe.vendor):
+        yield "video_inputs", "must be among `inputs`, and need a vendor: the picture service reads pictures only"
+    if recipe.most_video_bytes < 1 or recipe.most_video_s <= 0:
+        yield "video_inputs", "need `most_video_bytes` from 1 and `most_video_s` above 0"
 
 
 def _result_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -210,11 +226,16 @@ def _result_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
     most = recipe.count * MOST_SLOTS if recipe.vendor else recipe.most_inputs
     try:
         names = [recipe.result.format(n, recipe.extension) for n in range(1, most + 1)]
+        stills = [recipe.still.format(n, "jpg") for n in range(1, most + 1)] if recipe.still else []
     except (LookupError, ValueError) as error:
         yield "result", f"cannot be filled in with a number and an extension: {error}"
         return
     if len(set(names)) < len(names):
         yield "result", f"must hold the number: {most} results would share a name"
+    if stills and (recipe.media != "video" or len({*names, *stills}) < 2 * most or not _FILE.fullmatch(stills[0])):
+        yield "still", "needs media 'video', and names of its own that hold the number"
+    if recipe.most_bytes < 0:
+        yield "most_bytes", "must not be negative"
     for name in names[:1]:
         if not _FILE.fullmatch(name) or not name.endswith(f".{recipe.extension}"):
             yield (
@@ -244,10 +265,6 @@ def _vendor_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "inputs", f"names {len(recipe.inputs)} inputs, and `most_inputs` is {recipe.most_inputs}"
     if len(set(recipe.inputs)) < len(recipe.inputs) or not all(recipe.inputs):
         yield "inputs", "must be names that differ"
-    if recipe.media == "video" and recipe.audit != "none":
-        yield "audit", "must be `none` for media 'video': there is no audit of video here, so the recipe must state it"
-    if recipe.media == "image" and recipe.audit != "pictures":
-        yield "audit", "must be `pictures` for media 'image': every picture is audited before it is shown"
     if recipe.media != "image" and recipe.finish is not None:
         yield "finish", "needs media 'image': the picture service reads pictures only"
     yield from _time_faults(recipe)
@@ -268,9 +285,14 @@ def _time_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "last_call_s", "must not be negative"
     if recipe.last_call_s and recipe.enough is _every_slot:
         yield "last_call_s", "needs `enough`: without it, every slot must succeed"
-    latest = recipe.deadline_s - recipe.collect_limit_s - _AUDIT_S
+    latest = recipe.deadline_s - recipe.collect_limit_s - _audit_s(recipe)
     if recipe.last_call_s > latest:
         yield "last_call_s", f"must leave time to collect and to audit: {latest:g} s at most"
+
+
+def _audit_s(recipe: Recipe) -> float:
+    """Return the seconds kept for the audit; an unknown media has been reported."""
+    return _AUDIT_S.get(recipe.media, max(_AUDIT_S.values()))
 
 
 def _slot_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -327,7 +349,7 @@ def sale_of(recipe: Recipe, params: Params, lifetime_s: float) -> Sale:
         raise BadRecipe(f"recipe {recipe.kind!r}: `enough` is {enough} of {slots} slots, of at most {MOST_SLOTS}")
     if enough == slots:
         return Sale(slots, enough, 0.0)
-    latest = max(1.0, lifetime_s - recipe.collect_limit_s - _AUDIT_S)
+    latest = max(1.0, lifetime_s - recipe.collect_limit_s - _audit_s(recipe))
     return Sale(slots, enough, min(recipe.last_call_s or latest, latest))
 
 

@@ -18,6 +18,7 @@ from recipes.model_pose12 import MODEL_POSE12
 from recipes.photography import PHOTOGRAPHY
 from recipes.promo_poster import PROMO_POSTER
 from recipes.recipe import Recipe
+from recipes.video_tryon import VIDEO_TRYON
 
 __all__ = ["RECIPES", "UnknownKind", "recipe_of"]
 
@@ -31,6 +32,7 @@ _ROWS: Final = (
     MODEL_POSE12,
     PHOTOGRAPHY,
     PROMO_POSTER,
+    VIDEO_TRYON,
 )
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType({recipe.kind: recipe for recipe in _ROWS})

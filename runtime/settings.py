@@ -156,6 +156,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Audit policy (BizType) of the picture audit; empty for the account's default."""
     cos_audit_text_biz_type: str = ""
     """Audit policy (BizType) of the text audit; empty for the account's default."""
+    cos_audit_video_biz_type: str = ""
+    """Audit policy (BizType) of the video audit; empty for the account's default."""
     audit_suspect: Literal["block", "allow"] = "block"
     """Treatment of results that the audit calls suspect rather than a violation."""
     audit_inputs: bool = True

@@ -183,7 +183,9 @@ def _workflow(path: Path, recipe: Recipe, form: type[Any]) -> Any:  # noqa: ANN4
             f"RUNNINGHUB_WORKFLOWS needs a file {path.name} for the kind {recipe.kind!r}; {str(path)!r} cannot be used:"
             f" {error}"
         ) from error
-    if set(workflow.inputs) != set(recipe.inputs):
+    if recipe.video_inputs and workflow.with_video is None:
+        raise BadSettings(f"RUNNINGHUB_WORKFLOWS: {str(path)!r} needs `with_video`, for inputs that are videos")
+    if any(set(each.inputs) != set(recipe.inputs) for each in (workflow, workflow.with_video) if each):
         raise BadSettings(
             f"RUNNINGHUB_WORKFLOWS: `inputs` of {str(path)!r} must name {', '.join(recipe.inputs)}, as the recipe does"
         )

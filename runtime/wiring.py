@@ -261,6 +261,7 @@ class _Parts:
                 endpoint=settings.cos_endpoint,
                 audit_biz_type=settings.cos_audit_biz_type,
                 audit_text_biz_type=settings.cos_audit_text_biz_type,
+                audit_video_biz_type=settings.cos_audit_video_biz_type,
             )
         except ValueError as error:
             names = "COS_BUCKET, LEDGER_BUCKET, TENCENTCLOUD_REGION, COS_ENDPOINT"

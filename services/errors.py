@@ -8,7 +8,7 @@ Outage
 │   └── VendorMissing  the vendor is not configured on this machine
 ├── VendorFull         the vendor's queue for our key is full: nothing was accepted
 ├── FetchFailed        a file's host does not answer, answers 5xx, or breaks off
-├── AuditDown          the content audit gives no finding for a picture
+├── AuditDown          the content audit gives no finding for a picture, a video or a text
 └── BackendDown        the callback endpoint does not answer, or refuses our signature
 Transient
 ├── ResultUnusable     a file's host answers, but not with the file: another media, nothing, a 4xx
@@ -28,6 +28,7 @@ Unknown
 └── CreateUnknown      a paid create was sent and its outcome is not known
 Rejected
 ├── BadPicture         not a picture the platform can process
+├── BadVideo           not a video the platform can read
 └── TicketRefused      kind or parameters are not the ones that were sold
 """
 
@@ -42,6 +43,7 @@ __all__ = [
     "BackendDown",
     "BadPicture",
     "BadQuestion",
+    "BadVideo",
     "Changed",
     "CheckFailed",
     "CreateUnknown",
@@ -131,11 +133,11 @@ class FetchFailed(Outage):
 
 
 class AuditDown(Outage):
-    """The content audit gives no finding for a picture: an outage, never a pass.
+    """The content audit gives no finding: an outage, never a pass.
 
     Args:
         message: for operators.
-        key: the picture's key; empty if the audit failed as a whole.
+        key: the file's key; empty if the audit failed as a whole.
     """
 
     def __init__(self, message: str = "", *, key: str = "") -> None:
@@ -239,6 +241,12 @@ class BadPicture(Rejected):
     """Not a picture the platform can process."""
 
     default_code = Code.BAD_PICTURE
+
+
+class BadVideo(Rejected):
+    """Not a video the platform can read."""
+
+    default_code = Code.BAD_VIDEO
 
 
 class TicketRefused(Rejected):

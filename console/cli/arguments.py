@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messages.errors import InvalidKey
-from messages.keys import INPUT_EXTENSIONS, check_id
+from messages.keys import INPUT_EXTENSIONS, VIDEO_EXTENSIONS, check_id
 from messages.text import WrongEncoding, without_bom
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ __all__ = [
     "reason",
 ]
 
-_SAMPLE_PHOTO: Final = Path(__file__).parents[2] / "sandbox/photos/portrait.jpg"
+_PHOTOS: Final = Path(__file__).parents[2] / "sandbox/photos"
+_SAMPLE_PHOTO: Final = _PHOTOS / "portrait.jpg"
+_SAMPLES: Final = {"garment": _PHOTOS / "garment.png"}
+"""Name of an input in recipes -> its sample; the portrait for every other."""
 
 _AGE: Final = re.compile(r"(\d{1,6})([mhd])")
 _UNITS: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -53,8 +56,12 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def check_photo(path: Path) -> Path:
+def check_photo(path: Path, *, videos: bool = False) -> Path:
     """Return the photo if it can be submitted.
+
+    Args:
+        path: the file.
+        videos: whether it may be a video.
 
     Raises:
         BadUsage: the file cannot be read, or its extension is not one of an input's.
@@ -63,8 +70,9 @@ def check_photo(path: Path) -> Path:
         raise BadUsage(f"{path} is a folder: name the photos in it")
     if not path.is_file():
         raise BadUsage(f"{path}: no such file")
-    if path.suffix.lstrip(".").lower() not in INPUT_EXTENSIONS:
-        raise BadUsage(f"{path}: the extension must be one of {', '.join(sorted(INPUT_EXTENSIONS))}")
+    extensions = (*INPUT_EXTENSIONS, *VIDEO_EXTENSIONS) if videos else INPUT_EXTENSIONS
+    if path.suffix.lstrip(".").lower() not in extensions:
+        raise BadUsage(f"{path}: the extension must be one of {', '.join(sorted(extensions))}")
     if not os.access(path, os.R_OK):
         raise BadUsage(f"{path} cannot be read: permission denied")
     return path
@@ -76,7 +84,7 @@ def inputs_for_tasks(photos: Sequence[Path], tasks: int, kind: str) -> tuple[tup
     A kind that combines several inputs gets every photo in each task; another kind one photo a task, in turn.
 
     Args:
-        photos: the given photos; none for the bundled sample.
+        photos: the given photos; none for the bundled samples.
         tasks: number of tasks; 0 for one, or where each has one photo, for one a photo.
         kind: a known kind.
 
@@ -85,7 +93,8 @@ def inputs_for_tasks(photos: Sequence[Path], tasks: int, kind: str) -> tuple[tup
     """
     recipe = _recipe(kind)
     if not photos:
-        photos = [_SAMPLE_PHOTO] * min(recipe.most_inputs, max(1, recipe.least_inputs))
+        count = min(recipe.most_inputs, max(1, recipe.least_inputs))
+        photos = [_SAMPLES.get(name, _SAMPLE_PHOTO) for name in (*recipe.inputs, *("",) * count)[:count]]
     if _combines(recipe):
         return (inputs_of_task(photos, kind),) * (tasks or 1)
     given = [check_photo(photo) for photo in photos]
@@ -107,7 +116,7 @@ def inputs_of_task(photos: Sequence[Path], kind: str) -> tuple[Path, ...]:
         least, most = recipe.least_inputs, recipe.most_inputs
         takes = f"{least} to {most} photos" if least < most else "1 photo" if most == 1 else f"{most or 'no'} photos"
         raise BadUsage(f"--kind {kind} takes {takes}, and was given {len(photos)}")
-    return tuple(check_photo(photo) for photo in photos)
+    return tuple(check_photo(photo, videos=recipe.takes_video(n)) for n, photo in enumerate(photos))
 
 
 def _recipe(kind: str) -> Recipe:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,14 +24,32 @@ from services.errors import BackendDown
 from services.http_body import IDENTITY, read_body
 from services.objects.cos import CosObjects
 from services.objects.port import Objects
+from services.objects.source import FileSource
 from tasks.ledger.ledger import Ledger
 from tasks.view import View, read_view, view_of
 
-__all__ = ["BEFORE_WORK", "UPLOADED", "Client", "OutsideFolder", "Sold", "inside", "open_client", "progress_of"]
+__all__ = [
+    "BEFORE_WORK",
+    "UPLOADED",
+    "Client",
+    "OutsideFolder",
+    "Sold",
+    "inside",
+    "open_client",
+    "progress_of",
+    "write_pieces",
+]
 
 R = TypeVar("R")
 
 _ANSWER_LIMIT: Final = 1 << 20
+_CONTENT_TYPES: Final = {
+    "jpg": "image/jpeg",
+    "jfif": "image/jpeg",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+}
+"""Extension -> content type, where it is not the picture format's own name."""
 _PROGRESS: Final[Mapping[str, str]] = {
     Stage.CLEAN: "accepted",
     Stage.PROMPT: "writing the prompt",
@@ -121,8 +139,9 @@ class Client:
 
     async def _put_photo(self, key: str, photo: Path, meta: Mapping[str, str]) -> str:
         extension = key.rpartition(".")[2]
-        kind = "jpeg" if extension in {"jpg", "jfif"} else extension
-        await self._data.put(key, await asyncio.to_thread(photo.read_bytes), content_type=f"image/{kind}", meta=meta)
+        kind = _CONTENT_TYPES.get(extension, f"image/{extension}")
+        source = await asyncio.to_thread(FileSource, photo)
+        await self._data.put(key, source, content_type=kind, meta=meta)
         return key
 
     async def status(self, sold: Sold) -> str:
@@ -159,8 +178,8 @@ class Client:
         paths: list[Path] = []
         for item in (await self._data.list(prefix)).items:
             path = inside(folder, Path(sold.task_id) / item.key.removeprefix(prefix))
-            content = await self._data.get(item.key, limit=1 << 30)
-            await asyncio.to_thread(_write, path, content.body)
+            async with self._data.open(item.key) as download:
+                await write_pieces(path, download)
             paths.append(path)
         return paths
 
@@ -207,9 +226,15 @@ def inside(folder: Path, name: Path) -> Path:
     return path
 
 
-def _write(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(body)
+async def write_pieces(path: Path, pieces: AsyncIterable[bytes]) -> None:
+    """Write a file piece by piece, in a folder that is made where it is missing."""
+    await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+    file = await asyncio.to_thread(path.open, "wb")
+    try:
+        async for piece in pieces:
+            await asyncio.to_thread(file.write, piece)
+    finally:
+        await asyncio.to_thread(file.close)
 
 
 @asynccontextmanager

@@ -42,6 +42,9 @@ LIMITS: Final[Mapping[str, float]] = {
 }
 """Seconds that a stage may work on one message; a recipe has its own for prompt, generate and collect."""
 
+_CLEAN_VIDEO_S: Final = 180.0
+"""The same for a clean that may fetch and copy a video."""
+
 PREPARE_LIMIT_S: Final = 45.0
 """Seconds for what comes before a paid call, uploads included, so that the call itself always has its whole limit."""
 
@@ -77,6 +80,8 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
         return PREPARE_LIMIT_S + recipe.create_limit_s + settle
     if recipe is not None and recipe.prompt is not None and stage == Stage.PROMPT:
         return recipe.prompt.limit_s + PROMPT_MARGIN_S
+    if recipe is not None and recipe.video_inputs and stage == Stage.CLEAN:
+        return _CLEAN_VIDEO_S
     if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]

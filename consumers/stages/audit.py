@@ -1,16 +1,22 @@
 """The content audit: only results that pass it are shown, and only inputs that pass it are paid for.
 
+Pictures and texts are answered at once; videos take their time (`tasks.video_audits`), so that a run whose
+results are videos goes on as messages of stage `audit`.
+
 `staged` comes first: what is audited is what will be seen, and nothing else of the run counts any more. A result that
 the audit blocks is lost, and with it its slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from consumers.engine.outcomes import Done, Finish, Next, Outcome, Reject, Snooze, dead_lettered
 from consumers.engine.retry import OUTAGE_DELAY, jittered, outage_delay
+from consumers.stages.schedule import next_audit
 from messages.bodies import Audit, Reason, Stage
 from messages.codec import Header
 from messages.codes import Code
@@ -19,10 +25,12 @@ from messages.keys import output_key
 from services.errors import AuditDown, BadPicture, NotFound
 from services.objects.port import PictureRule, Result
 from services.repeat import repeated
+from tasks.accepting.inputs import is_video
 from tasks.context import Services
 from tasks.errors import VendorFailed
 from tasks.ledger.records import ManifestItem, Staged, StagedResult
 from tasks.run import Task, load_task
+from tasks.video_audits import find_videos
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -94,7 +102,7 @@ async def audited_text(text: str, services: Services, *, block_suspect: bool | N
 
 
 async def audit(header: Header, _body: Audit, task: Task | None, services: Services) -> Outcome:
-    """Audit the results in staging, where an audit that was down has delayed it."""
+    """Audit the results in staging: again where the audit was down, and where it is at work on videos."""
     if task is None:
         if await services.ledger.verdict(header.run_id):
             return Finish()
@@ -102,50 +110,83 @@ async def audit(header: Header, _body: Audit, task: Task | None, services: Servi
     staged = await services.ledger.read(task.run, Staged.at())
     if staged is None:
         raise Permanent(f"{task.run.stem} has no record `staged`")
-    outcome = await audit_staged(task, staged.record, services)
-    if isinstance(outcome, Next):
-        delay = jittered(outage_delay(header.seq), services.rng)
-        return Snooze(delay, why=AuditDown.__name__)
-    return outcome
+    found = await _judge(task, staged.record, services)
+    if not isinstance(found, _Unfinished):
+        return found
+    if found.down:
+        return Snooze(jittered(outage_delay(header.seq), services.rng), why=AuditDown.__name__)
+    return Snooze(jittered(next_audit(header.seq), services.rng))
 
 
 async def audit_staged(task: Task, staged: Staged, services: Services) -> Outcome:
     """Audit the run's set of results, and return its end: success with those that may be seen, or failed.
 
-    An audit that is down is an outage: a later message of stage `audit` goes on.
+    An audit that is down is an outage: a later message of stage `audit` goes on, as it does while videos are audited.
     """
-    lost: dict[int, Code] = {}
-    while left := [file for file in staged.files if file.slot not in lost]:
+    found = await _judge(task, staged, services)
+    if not isinstance(found, _Unfinished):
+        return found
+    return Next(Stage.AUDIT, Audit(), jittered(OUTAGE_DELAY if found.down else next_audit(0), services.rng))
+
+
+class _Unfinished(msgspec.Struct, frozen=True):
+    """There is no finding yet: the audit is down, or else at work."""
+
+    down: bool
+
+
+async def _judge(task: Task, staged: Staged, services: Services) -> Outcome | _Unfinished:
+    """Audit the run's set of results once: pictures only when the videos have ended, whose looks are free."""
+    videos = {file.key: file.slot for file in staged.files if is_video(file.key)}
+    try:
+        findings = await find_videos(task.run, Stage.AUDIT, [*videos], services) if videos else {}
+    except AuditDown as down:
+        log.warning(Event.AUDIT_LATE, error=down)
+        return _Unfinished(down=True)
+    if findings is None:
+        return _Unfinished(down=False)
+    lost = _blocked(findings, videos, services)
+    pictures = [file for file in staged.files if file.key not in videos]
+    while left := [file for file in pictures if file.slot not in lost]:
         try:
-            lost |= await blocked_slots(left, task, services)
+            lost |= await blocked_slots(left, services)
             break
         except AuditDown as down:
             broken = next((file for file in left if file.key == down.key), None)
             if broken is None or await is_picture(broken.key, services):
                 log.warning(Event.AUDIT_LATE, error=down)
-                return Next(Stage.AUDIT, Audit(), jittered(OUTAGE_DELAY, services.rng))
+                return _Unfinished(down=True)
             # Without a finding for this file alone, because it is no picture at all.
             lost[broken.slot] = Code.VENDOR_FAILED
     return end_of(task, staged, lost)
 
 
-async def blocked_slots(files: Sequence[StagedResult], task: Task, services: Services) -> dict[int, Code]:
-    """Audit results in one batch, and return the slots of those that are blocked.
+async def blocked_slots(files: Sequence[StagedResult], services: Services) -> dict[int, Code]:
+    """Audit results that are pictures in one batch, and return the slots of those that are blocked.
 
     Raises:
         services.errors.AuditDown: there is no finding; its `key` names the file at fault, if there is one.
     """
-    if task.recipe.audit != "pictures":
-        return {}
     slots = {file.key: file.slot for file in files}
     with span(SpanName.AUDIT, pictures=len(files)):
         audits = await repeated(lambda: services.objects.audit([*slots]), services.rng)
     reached("results.audited")
+    return _blocked({found.key: found.result for found in audits}, slots, services)
+
+
+def _blocked(findings: Mapping[str, Result], slots: Mapping[str, int], services: Services) -> dict[int, Code]:
+    """Return the slots with a result that must not be shown.
+
+    Args:
+        findings: key -> what was found.
+        slots: key -> its slot.
+        services: the bundle of services.
+    """
     block = services.policy.block_suspect
-    blocked = [found for found in audits if is_blocked(found.result, block_suspect=block)]
-    for found in blocked:
-        log.warning(Event.RESULT_BLOCKED, key=found.key, label=found.result.label)
-    return {slots[found.key]: Code.CONTENT_VIOLATION for found in blocked}
+    blocked = {key: found for key, found in findings.items() if is_blocked(found, block_suspect=block)}
+    for key, found in blocked.items():
+        log.warning(Event.RESULT_BLOCKED, key=key, label=found.label)
+    return {slots[key]: Code.CONTENT_VIOLATION for key in blocked}
 
 
 def end_of(task: Task, staged: Staged, lost: Mapping[int, Code]) -> Outcome:
@@ -161,8 +202,7 @@ def end_of(task: Task, staged: Staged, lost: Mapping[int, Code]) -> Outcome:
     if slots < task.accepted.enough:
         return _too_few(task, lost)
     fewer = (FEWER_RESULTS,) if slots < task.accepted.slots else ()
-    manifest = tuple(_item(task, n, file) for n, file in enumerate(left, 1))
-    return Done(manifest, staged.job, staged.degraded + fewer)
+    return Done(tuple(_manifest(task, left)), staged.job, staged.degraded + fewer)
 
 
 async def is_picture(key: str, services: Services) -> bool:
@@ -185,6 +225,10 @@ def _too_few(task: Task, lost: Mapping[int, Code]) -> Outcome:
     return Reject(Code.CONTENT_VIOLATION)
 
 
-def _item(task: Task, n: int, file: StagedResult) -> ManifestItem:
-    name = task.recipe.result.format(n, file.extension)
-    return ManifestItem(file.key, output_key(task.run, name), file.etag, file.size)
+def _manifest(task: Task, files: Sequence[StagedResult]) -> Iterator[ManifestItem]:
+    """Yield the results with their names; a still has the number of its video."""
+    n = 0
+    for file in files:
+        n += not file.still
+        name = (task.recipe.still if file.still else task.recipe.result).format(n, file.extension)
+        yield ManifestItem(file.key, output_key(task.run, name), file.etag, file.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -23,7 +23,7 @@ from messages.errors import Permanent, RetryClass, ScfWorkersError
 from messages.keys import staging_prefix
 from recipes.recipe import FORMATS, Plan
 from services.concurrency import Together
-from services.errors import BadPicture, FetchFailed, FetchRefused, ResultUnusable
+from services.errors import BadPicture, BadVideo, FetchFailed, FetchRefused, ResultUnusable
 from services.fetch import Fetched
 from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
@@ -32,7 +32,7 @@ from services.objects.port import ObjectInfo, PictureInfo, PictureRule, Source
 from services.repeat import opened, repeated
 from services.vendors.port import JobFile, JobStatus
 from tasks.context import Services
-from tasks.ledger.records import Collected, StagedFile, StagedResult
+from tasks.ledger.records import Collected, StagedFile, StagedResult, Still
 from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
@@ -47,6 +47,9 @@ _AT_ONCE: Final = 4
 
 _DOWNLOAD_SHARE: Final = 2 / 3
 """Share of the stage's limit for one download."""
+
+_STILL_AT_S: Final = 1.0
+"""Time of a still in its video, in seconds: many videos begin with an empty frame."""
 
 _RECORD_S: Final = 5.0
 """Seconds for recording the staged files when a try leaves off."""
@@ -135,7 +138,13 @@ class Harvest:
     def results(self, slots: Collection[int]) -> tuple[StagedResult, ...]:
         """Return the staged files of some slots, in their order."""
         kept = [(item.slot, self._staged[_key(item)]) for item in self._wanted if item.slot in slots]
-        return tuple(StagedResult(file.key, file.etag, file.size, slot, self._plan.extension) for slot, file in kept)
+        return tuple(result for slot, file in kept for result in self._results(slot, file))
+
+    def _results(self, slot: int, file: StagedFile) -> Iterator[StagedResult]:
+        """Yield a staged file, and the still beside it."""
+        yield StagedResult(file.key, file.etag, file.size, slot, self._plan.extension)
+        if file.still is not None:
+            yield StagedResult(file.still.key, file.still.etag, file.still.size, slot, "jpg", still=True)
 
     def forget(self, key: str) -> None:
         """Leave a staged file out, so that the next try fetches it again."""
@@ -164,6 +173,7 @@ class Harvest:
         final, raw = f"{folder}{self._name(item.n)}", f"{folder}raw_{item.n:02d}"
         try:
             stored = await self._store(item.file, raw, final)
+            still = await self._still(stored.key) if self._task.recipe.media == "video" else None
         except FetchRefused as error:
             # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
             raise Permanent(f"result {item.n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
@@ -171,9 +181,12 @@ class Harvest:
             if error.code is Code.PICTURE_TOO_LARGE:
                 raise Permanent(f"result {item.n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
             raise ResultUnusable(f"result {item.n} is no picture: {error}") from error
+        except BadVideo as error:
+            raise ResultUnusable(f"result {item.n} is no video: {error}") from error
         reached("collect.staged")
         log.info(Event.RESULT_STORED, key=stored.key, size=stored.size)
-        return StagedFile(stored.key, stored.etag, stored.size, "" if item.digest.startswith("#") else item.digest)
+        digest = "" if item.digest.startswith("#") else item.digest
+        return StagedFile(stored.key, stored.etag, stored.size, digest, still)
 
     def _name(self, n: int) -> str:
         return self._task.recipe.result.format(n, self._plan.extension)
@@ -186,7 +199,7 @@ class Harvest:
         # By its bytes: vendors' names for types have been wrong.
         with span(SpanName.DOWNLOAD, key=final):
             async with self._services.fetcher.open(
-                file.url, types=(media,), max_bytes=MOST_BYTES[media], total=total
+                file.url, types=(media,), max_bytes=recipe.most_bytes or MOST_BYTES[media], total=total
             ) as download:
                 kind = download.content_type
                 if kind != wanted and recipe.media != "image":
@@ -204,6 +217,17 @@ class Harvest:
             return stored
         made = await self._finish(raw, final)
         return await self._label(made, label, wanted) if label else made
+
+    async def _still(self, video: str) -> Still | None:
+        """Check that a staged video can be played, and make the still beside it where the recipe has one."""
+        info = await self._repeated(lambda: self._services.objects.video_info(video))
+        if not self._task.recipe.still:
+            return None
+        target = f"{video.rpartition('.')[0]}_still.jpg"
+        at_s = min(_STILL_AT_S, info.seconds / 2)
+        with span(SpanName.PROCESS, key=target):
+            made = await self._repeated(lambda: self._services.objects.snapshot(video, target, at_s=at_s))
+        return Still(made.key, made.etag, made.size)
 
     async def _put(self, key: str, source: Source, content_type: str) -> ObjectInfo:
         stored = await self._services.objects.put(key, source, content_type=content_type)

@@ -1,28 +1,33 @@
 """Clean: the picture service prepares the inputs for the vendor, or (kinds without a vendor) makes the result.
 
-Pixels never pass through the worker: the service reads the upload and stores its product in staging.
+Pixels never pass through the worker: the service reads the upload and stores its product in staging. A video is copied
+there as it is, by the store, so that a second upload under its key changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from consumers.engine.outcomes import Outcome
-from consumers.stages.audit import audit_staged, audited, audited_text
+from consumers.engine.outcomes import Outcome, Snooze
+from consumers.engine.retry import jittered
+from consumers.stages.audit import audit_staged, audited, audited_text, is_blocked
 from consumers.stages.fan_out import after_clean
 from consumers.stages.fetch_inputs import inputs_of
-from messages.bodies import Clean
+from consumers.stages.schedule import next_audit
+from messages.bodies import Clean, Stage
 from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import staging_prefix
 from recipes.recipe import Plan
-from services.errors import NotFound
+from services.errors import Changed, NotFound
 from services.objects.port import PictureInfo, PictureRule
 from services.repeat import repeated
+from tasks.accepting.inputs import is_video
 from tasks.context import Services
 from tasks.ledger.records import Cleaned, InputRef, Product, Staged, StagedResult
 from tasks.run import Task
+from tasks.video_audits import find_videos, jobs_of
 from telemetry.instruments import SpanName
 from telemetry.points import reached
 from telemetry.tracing import span
@@ -35,16 +40,36 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
     if not (task.recipe.vendor or task.recipe.prompt):
         return await _results(header, task, services)
     if await services.ledger.read(task.run, Cleaned.at()) is None:
-        products = await _products(task, header, services)
-        if services.policy.audit_inputs:
-            # Before the record: what is cleaned is paid for.
-            block = services.policy.block_suspect_inputs
-            await audited([product.key for product in products], services, block_suspect=block)
-            await audited_text(task.recipe.text(task.params), services, block_suspect=block)
-            reached("clean.audited")
+        # A first message finds what another clean has audited when it writes its own.
+        begun = (await jobs_of(task.run, Stage.CLEAN, services))[0] if header.seq and task.recipe.video_inputs else None
+        products = begun.products if begun else await _products(task, header, services)
+        # Before the record: what is cleaned is paid for.
+        if services.policy.audit_inputs and not await _audit(products, task, services, videos_only=begun is not None):
+            return Snooze(jittered(next_audit(header.seq), services.rng))
         await services.ledger.write(task.run, Cleaned.at(), Cleaned(products))
         reached("clean.cleaned")
     return after_clean(task)
+
+
+async def _audit(products: tuple[Product, ...], task: Task, services: Services, *, videos_only: bool) -> bool:
+    """Audit the inputs and the user's text; return False while the audit of a video is at work.
+
+    Raises:
+        messages.errors.Rejected: one of them is blocked (内容违规).
+    """
+    block = services.policy.block_suspect_inputs
+    videos = [product.key for product in products if is_video(product.key)]
+    if not videos_only:
+        await audited([product.key for product in products if product.key not in videos], services, block_suspect=block)
+        await audited_text(task.recipe.text(task.params), services, block_suspect=block)
+    findings = await find_videos(task.run, Stage.CLEAN, videos, services, products) if videos else {}
+    if findings is None:
+        return False
+    for key, found in findings.items():
+        if is_blocked(found, block_suspect=block):
+            raise Rejected(f"the audit found {found.label} in {key}", code=Code.CONTENT_VIOLATION)
+    reached("clean.audited")
+    return True
 
 
 async def _results(header: Header, task: Task, services: Services) -> Outcome:
@@ -72,6 +97,8 @@ async def _products(task: Task, header: Header, services: Services) -> tuple[Pro
 
 
 async def _product(task: Task, source: InputRef, stem: str, services: Services) -> Product:
+    if is_video(source.key):
+        return await _video(task, source, stem, services)
     plan: Plan = task.recipe.clean(task.params, source.key.rpartition(".")[2])
     key, made = source.key, None
     for n, rule in enumerate(plan.passes):
@@ -84,6 +111,26 @@ async def _product(task: Task, source: InputRef, stem: str, services: Services) 
     return Product(made.key, made.etag, made.size, plan.extension)
 
 
+async def _video(task: Task, source: InputRef, stem: str, services: Services) -> Product:
+    """Copy a video to staging, and check it: the vendor would be paid for one that it cannot read."""
+    extension = source.key.rpartition(".")[2].lower()
+    target = f"{stem}.{extension}"
+    try:
+        copied = await repeated(lambda: services.objects.copy(source.key, target, if_match=source.etag), services.rng)
+    except NotFound as error:
+        raise Rejected(f"the input {source.key} is gone", code=Code.NOT_UPLOADED) from error
+    except Changed as error:
+        raise _replaced(source.key) from error
+    info = await repeated(lambda: services.objects.video_info(target), services.rng)
+    if info.seconds > task.recipe.most_video_s:
+        raise Rejected(f"the input {source.key} lasts {info.seconds:.0f} s", code=Code.VIDEO_TOO_LARGE)
+    return Product(target, copied.etag, source.size, extension)
+
+
+def _replaced(key: str) -> Rejected:
+    return Rejected(f"the input {key} was replaced after it was accepted", code=Code.INPUT_CHANGED)
+
+
 async def _pass(key: str, target: str, rule: str, services: Services, source: InputRef | None) -> PictureInfo:
     try:
         with span(SpanName.PROCESS, key=target):
@@ -93,5 +140,5 @@ async def _pass(key: str, target: str, rule: str, services: Services, source: In
     reached("clean.processed")
     # The service takes no If-Match, so what it has read is checked afterwards.
     if source is not None and done.original.etag != source.etag:
-        raise Rejected(f"the input {key} was replaced after it was accepted", code=Code.INPUT_CHANGED)
+        raise _replaced(key)
     return done.outputs[0]

@@ -93,7 +93,7 @@ class _Brought(msgspec.Struct, frozen=True):
     job: str
     """The vendor's job that brought the first of them."""
     blocked: dict[int, Code] | None
-    """Slots with a blocked result; None if the audit is down."""
+    """Slots with a blocked result; None if they are not audited yet."""
 
 
 async def _jobs(ends: Mapping[int, SlotEnd], task: Task, services: Services) -> tuple[Job, ...]:
@@ -165,10 +165,13 @@ async def _audit(
     """Audit files before they are the run's set: one that only looks like a picture can still be fetched again.
 
     Returns:
-        Slots with a blocked result, or None if the audit is down; and the files that are no pictures.
+        Slots with a blocked result, or None if the audit is down or, for videos, takes its time; and the files that are
+        no pictures.
     """
+    if task.recipe.media == "video":
+        return None, ()
     try:
-        return await blocked_slots(files, task, services), ()
+        return await blocked_slots(files, services), ()
     except AuditDown as down:
         log.warning(Event.AUDIT_LATE, error=down)
         at_fault = [file for file in files if file.key == down.key]

@@ -14,10 +14,11 @@ import msgspec
 
 from messages.codes import Code
 from messages.errors import Rejected, Transient
+from recipes.recipe import Recipe
 from services.errors import FetchFailed, FetchRefused, ResultUnusable
 from services.media.spool import hold
 from services.repeat import repeated
-from tasks.accepting.inputs import MAX_PICTURE_BYTES, source_key, unsupported_format
+from tasks.accepting.inputs import MAX_PICTURE_BYTES, VIDEO_TYPES, source_key, unsupported_format
 from tasks.context import Services
 from tasks.ledger.records import FetchedInputs, InputRef
 from tasks.run import Task
@@ -35,7 +36,10 @@ _AT_ONCE: Final = 4
 _TOTAL_S: Final = 30.0
 """Seconds for one download."""
 
-_EXTENSIONS: Final = {"image/jpeg": "jpg"}
+_VIDEO_TOTAL_S: Final = 150.0
+"""The same where it may be a video."""
+
+_EXTENSIONS: Final = {"image/jpeg": "jpg", "video/quicktime": "mov"}
 """Content type -> extension, where the subtype is not the extension."""
 
 
@@ -61,7 +65,15 @@ async def inputs_of(task: Task, attempt: int, services: Services) -> tuple[Input
 
     async def one(n: int, source: InputRef) -> InputRef:
         async with gate:
-            return await _fetch(source, f"{folder}input_{n:02d}", services) if source.url else source
+            if not source.url:
+                return source
+            stem, videos = f"{folder}input_{n:02d}", task.recipe.takes_video(n - 1)
+            try:
+                return await _fetch(source, stem, task.recipe, services, videos=videos)
+            except FetchRefused as refused:
+                if videos and refused.code is Code.PICTURE_TOO_LARGE:
+                    raise Rejected(f"the input is too large: {refused}", code=Code.VIDEO_TOO_LARGE) from refused
+                raise
 
     # Each to its end, also beside one that fails: nothing may be written after this message has ended.
     done = await asyncio.gather(*(one(n, source) for n, source in enumerate(inputs, 1)), return_exceptions=True)
@@ -80,25 +92,39 @@ async def _earlier(task: Task, services: Services) -> AsyncIterator[FetchedInput
             yield found.record
 
 
-async def _fetch(source: InputRef, stem: str, services: Services) -> InputRef:
+async def _fetch(source: InputRef, stem: str, recipe: Recipe, services: Services, *, videos: bool) -> InputRef:
+    """Store an input under its media's extension.
+
+    Args:
+        source: the input.
+        stem: key without the extension.
+        recipe: of the task.
+        services: the bundle of services.
+        videos: whether it may be a video.
+    """
     with span(SpanName.DOWNLOAD, key=stem):
-        async with (
-            services.fetcher.open(
-                source.url,
-                max_bytes=MAX_PICTURE_BYTES,
-                types=("image/",),
-                total=_TOTAL_S,
-                rules=services.policy.sources,
-            ) as download,
-            hold(download) as held,
-        ):
+        async with services.fetcher.open(
+            source.url,
+            max_bytes=max(MAX_PICTURE_BYTES, recipe.most_video_bytes) if videos else MAX_PICTURE_BYTES,
+            types=("image/", *VIDEO_TYPES) if videos else ("image/",),
+            total=_VIDEO_TOTAL_S if videos else _TOTAL_S,
+            rules=services.policy.sources,
+        ) as download:
             kind = download.content_type
             key = f"{stem}.{_EXTENSIONS.get(kind, kind.partition('/')[2])}"
-            if code := unsupported_format(key):
+            if code := unsupported_format(key, videos=videos):
                 raise Rejected(f"the input is {kind}", code=code)
-            stored = await repeated(lambda: services.objects.put(key, held, content_type=kind), services.rng)
-            note(size=stored.size)
-            return InputRef(key, stored.etag, held.size)
+            if kind in VIDEO_TYPES and download.size >= 0:
+                # Large, and nothing is taken off: it flows on as it comes.
+                stored = await services.objects.put(key, download, content_type=kind)
+                note(size=stored.size)
+                return InputRef(key, stored.etag, download.size)
+            async with hold(download) as held:
+                if kind not in VIDEO_TYPES and held.size > MAX_PICTURE_BYTES:
+                    raise Rejected(f"the input has {held.size} bytes", code=Code.PICTURE_TOO_LARGE)
+                stored = await repeated(lambda: services.objects.put(key, held, content_type=kind), services.rng)
+                note(size=stored.size)
+                return InputRef(key, stored.etag, held.size)
 
 
 def _as_of_this_task(error: BaseException, attempt: int) -> BaseException:

@@ -26,6 +26,7 @@ from services.errors import CreateUnknown, ObjectsDown, VendorFull, VendorMissin
 from services.objects.source import DownloadSource
 from services.repeat import opened
 from services.vendors.port import Created, JobRequest, JobState, JobStatus, Results, Vendor, key_of
+from tasks.accepting.inputs import is_video
 from tasks.calls.decide import Ended, Lost, MakeCall, Wait, Watch, decide
 from tasks.calls.find import FIND_EVERY_S, can_find, find_open
 from tasks.calls.jobs import job_of
@@ -51,6 +52,9 @@ OPEN_MARGIN_S: Final = 30.0
 
 _UNSAVED_S: Final = 2.0
 """Seconds until an id that the ledger could not take is tried again, by the message that carries it."""
+
+_CONTENT_TYPES: Final = {"jpg": "image/jpeg", "mp4": "video/mp4", "mov": "video/quicktime"}
+"""Extension -> content type, where it is not the picture format's own name."""
 
 _OPEN: Final = "call_open"
 """Reason of the wait for a call with an unknown outcome."""
@@ -138,13 +142,14 @@ async def _call_with(room: Held, slot: int, n: int, task: Task, services: Servic
     """Make the n-th call of a slot where there is room; None if another message has begun it."""
     vendor = room.vendor
     async with asyncio.timeout_at(ready_by):
-        inputs = await _inputs(task, vendor, services)
+        inputs, videos = await _inputs(task, vendor, services)
     request = JobRequest(
         task.recipe.kind,
         inputs,
         await _values(task, services),
         webhook=services.webhooks.url(vendor.name, task.run, slot, n),
         identity=services.identities.of(task.run, slot, n),
+        videos=videos,
     )
     reached("generate.uploaded")
     if await services.ledger.verdict(task.run):
@@ -264,15 +269,15 @@ def _waiter(slot: int, task: Task) -> Waiter:
     return Waiter(task.run, slot, accepted.created, accepted.priority)
 
 
-async def _inputs(task: Task, vendor: Vendor, services: Services) -> dict[str, str]:
+async def _inputs(task: Task, vendor: Vendor, services: Services) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the vendor's value for each input, and the names of those that are videos."""
     cleaned = await services.ledger.read(task.run, Cleaned.at())
     if cleaned is None:
         raise Permanent(f"{task.run.stem} has no record `cleaned`")
     # A task may have fewer inputs than there are names, as many as its recipe takes at the least.
-    return {
-        name: await _upload(product, vendor, task, services)
-        for name, product in zip(task.recipe.inputs, cleaned.record.products, strict=False)
-    }
+    named = dict(zip(task.recipe.inputs, cleaned.record.products, strict=False))
+    videos = frozenset(name for name, product in named.items() if is_video(product.key))
+    return {name: await _upload(product, vendor, task, services) for name, product in named.items()}, videos
 
 
 async def _upload(product: Product, vendor: Vendor, task: Task, services: Services) -> str:
@@ -280,10 +285,9 @@ async def _upload(product: Product, vendor: Vendor, task: Task, services: Servic
     if product.size > vendor.upload_limit:
         return await services.objects.presign(product.key, expires=task.recipe.deadline_s)
     async with opened(partial(services.objects.open, product.key, if_match=product.etag), services.rng) as download:
-        kind = "jpeg" if product.extension == "jpg" else product.extension
-        return await vendor.upload(
-            DownloadSource(download), filename=f"input.{product.extension}", content_type=f"image/{kind}"
-        )
+        extension = product.extension
+        kind = _CONTENT_TYPES.get(extension, f"image/{extension}")
+        return await vendor.upload(DownloadSource(download), filename=f"input.{extension}", content_type=kind)
 
 
 class _Age:

@@ -1,16 +1,18 @@
-"""Time of the next look at a vendor's job, from elapsed and expected time. Pure."""
+"""Time of the next look at a vendor's job or at an audit. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FIRST_LOOK", "LONGEST", "NOTIFY_FIRST", "NOTIFY_LONGEST", "next_poll", "notify_delay"]
+__all__ = ["FIRST_LOOK", "LONGEST", "NOTIFY_FIRST", "NOTIFY_LONGEST", "next_audit", "next_poll", "notify_delay"]
 
 FIRST_LOOK: Final = 0.8
 """Share of the expected time after which the first look comes."""
 
 LONGEST: Final = 60.0
 """Seconds between two looks, at most."""
+
+_AUDIT_LONGEST: Final = 30.0
 
 NOTIFY_FIRST: Final = 5.0
 NOTIFY_LONGEST: Final = 600.0
@@ -30,6 +32,11 @@ def next_poll(elapsed: float, expected: float) -> float:
     if elapsed < FIRST_LOOK * expected:
         return max(shortest, FIRST_LOOK * expected - elapsed)
     return min(LONGEST, max(shortest, (elapsed - expected) / 5))
+
+
+def next_audit(looks: int) -> float:
+    """Return the seconds until the next look at an audit of a video: from one, growing to half a minute."""
+    return min(_AUDIT_LONGEST, 1.5 ** min(looks, 20))
 
 
 def notify_delay(elapsed: float) -> float:

@@ -125,7 +125,7 @@ def check(submission: Submission, recipes: Mapping[str, Recipe], hosts: HostRule
         text = f"{recipe.kind} takes {recipe.least_inputs} to {recipe.most_inputs} inputs, and was given {count}"
         raise _bad(text, submission.field)
     for n, text in enumerate(submission.inputs):
-        _check_input(text, submission.user, hosts, f"{submission.field}[{n}]")
+        _check_input(text, submission.user, hosts, f"{submission.field}[{n}]", videos=recipe.takes_video(n))
     if recipe.most_inputs:
         # Some parameters contradict each other: the recipe finds that when it plans.
         recipe.clean(params, "jpg")
@@ -138,7 +138,7 @@ def check(submission: Submission, recipes: Mapping[str, Recipe], hosts: HostRule
     return recipe
 
 
-def _check_input(text: str, user: str, hosts: HostRules, field: str) -> None:
+def _check_input(text: str, user: str, hosts: HostRules, field: str, *, videos: bool) -> None:
     if "://" in text:
         try:
             check_url(text, hosts)
@@ -146,7 +146,7 @@ def _check_input(text: str, user: str, hosts: HostRules, field: str) -> None:
             raise _bad(f"cannot be fetched: {refused}", field) from refused
     elif not is_own_key(user, text):
         raise _bad("must be an https URL, or the key of an object of yours", field)
-    elif code := unsupported_format(text):
+    elif code := unsupported_format(text, videos=videos):
         raise Failure(422, "this format is not taken", code=code, field=field, message=text_of(code))
 
 

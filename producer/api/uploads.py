@@ -39,7 +39,7 @@ async def buy_upload(user: str, asked: CreateUpload, key: str, api: Api) -> Uplo
     services = api.services
     names = tuple(f"input_{n:02d}.{extension.lower()}" for n, extension in enumerate(asked.extensions, 1))
     for n, name in enumerate(names):
-        if code := unsupported_format(name):
+        if code := unsupported_format(name, videos=True):
             raise Failure(422, "this format is not taken", code=code, field=f"extensions[{n}]", message=text_of(code))
     # As keys, the names pass the checks of inputs.
     folder = InputKey(user, "new", "").folder

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from sandbox.cos import bucket_rules, buckets, multipart, objects
 from sandbox.cos.ci import audit_requests as auditing
 from sandbox.cos.ci import requests as ci
+from sandbox.cos.ci import video_requests as videos
 from sandbox.cos.ci.pictures import CUT_OUTS
 from sandbox.cos.errors import Refused
 from sandbox.cos.http.signature import is_signature_field
@@ -52,7 +53,8 @@ _LIST = frozenset(("prefix", "delimiter", "marker", "max-keys", "encoding-type")
 _UPLOADS = frozenset(("prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"))
 _PARTS = frozenset(("max-parts", "part-number-marker", "encoding-type"))
 _AUDIT = frozenset(("detect-type", "biz-type", "dataid", "large-image-detect"))
-_AUDITS = frozenset(("image/auditing", "text/auditing"))
+_AUDITS = frozenset(("image/auditing", "text/auditing", "video/auditing"))
+_SNAPSHOT = frozenset(("time", "width", "height", "format", "rotate", "mode"))
 _LAYOUT = frozenset(("center-layout", "padding-layout"))
 _NONE = frozenset[str]()
 
@@ -87,6 +89,10 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("GET", "object", "sensitive-content-recognition"): (auditing.audit_one, _AUDIT),
     ("POST", "image/auditing", ""): (auditing.audit_batch, _NONE),
     ("POST", "text/auditing", ""): (auditing.audit_text, _NONE),
+    ("POST", "video/auditing", ""): (videos.submit_audit, _NONE),
+    ("GET", "video/auditing/", ""): (videos.query_audit, _NONE),
+    ("GET", "object", "videoinfo"): (videos.video_info, _NONE),
+    ("GET", "object", "snapshot"): (videos.snapshot, _SNAPSHOT),
 }
 
 
@@ -101,6 +107,8 @@ def choose(request: CosRequest) -> Route:
     about = "bucket" if not request.key else "object"
     if request.method == "POST" and request.key in _AUDITS and not topic:
         about = request.key
+    if request.method == "GET" and request.key.startswith(videos.JOBS_PREFIX) and not topic:
+        about = videos.JOBS_PREFIX
     found = _TABLE.get((request.method, about, topic))
     if found is None and names:
         raise Refused(400, "InvalidArgument", f"Unknown parameters: {', '.join(sorted(names))[:200]}")

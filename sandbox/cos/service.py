@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 from sandbox.cos.ci.audit import AuditRules
+from sandbox.cos.ci.videos import VideoJob
 from sandbox.cos.errors import Refused
 from sandbox.cos.events import Created, Events, created_event
 from sandbox.cos.faults import FaultKind, Faults
@@ -51,6 +52,8 @@ class Service:
     faults: Faults = field(default_factory=Faults)
     requests: Counter[str] = field(default_factory=Counter[str])
     """`VERB STATUS` -> number of answers."""
+    video_jobs: dict[str, VideoJob] = field(default_factory=dict[str, VideoJob])
+    """Id -> audit of a video."""
     disk: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "cos-disk"))
     pixel_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "cos-pictures"))
 

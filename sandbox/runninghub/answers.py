@@ -111,7 +111,7 @@ def task_outputs(job: Job, state: State, files: Sequence[ResultFile], *, numbers
         [
             {
                 "fileUrl": file.url,
-                "fileType": "png",
+                "fileType": file.type,
                 "taskCostTime": int(job.duration) if numbers else _cost_time(job),
                 "nodeId": file.node,
                 "thirdPartyConsumeMoney": None,
@@ -188,7 +188,7 @@ def _tips(job: Job, kind: str) -> str:
 
 def _results(job: Job, files: Sequence[ResultFile]) -> list[dict[str, Any]]:
     pictures: list[dict[str, Any]] = [
-        {"url": file.url, "nodeId": file.node, "outputType": "png", "text": None} for file in files
+        {"url": file.url, "nodeId": file.node, "outputType": file.type, "text": None} for file in files
     ]
     caption = {"url": None, "nodeId": job.shape.caption, "outputType": "txt", "text": "a model in twelve poses"}
     return [*pictures, caption]

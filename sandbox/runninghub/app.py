@@ -85,4 +85,4 @@ def _routes(handlers: RequestHandlers) -> list[Route]:
     async def file(request: Request) -> Response:
         return await serve_file(request, handlers)
 
-    return [Route("/files/{token}.png", file), *control_routes(handlers.core, Fault)]
+    return [Route("/files/{token}.{type}", file), *control_routes(handlers.core, Fault)]

@@ -14,6 +14,16 @@ from sandbox.runninghub.model import Failure, Fault, Job, KeyLimits, Refusal, Sh
 __all__ = ["Core", "Node", "ResultFile"]
 
 _LATE: Final = 5.0
+_URLS: Final = frozenset({"url", "video_url"})
+_MEDIA: Final = {"upload": "image", "url": "image", "video": "video", "video_url": "video"}
+"""Type of a field -> media of its value."""
+
+
+_LOADERS: Final = {
+    "image": ("LoadImage", "UnidentifiedImageError", "cannot identify image file"),
+    "video": ("VHS_LoadVideo", "ValueError", "could not be loaded with cv"),
+}
+"""Media -> name of the node that loads it, with its error for anything else."""
 
 
 class Node(NamedTuple):
@@ -29,6 +39,8 @@ class ResultFile(NamedTuple):
 
     url: str
     node: str
+    type: str
+    """png or mp4."""
 
 
 class Core:
@@ -86,7 +98,7 @@ class Core:
     def urls(self, workflow: str, nodes: Sequence[Node]) -> list[str]:
         """Return the URLs among the values that the vendor downloads."""
         fields = self._workflows[workflow].fields if workflow in self._workflows else {}
-        values = [node.value for node in nodes if fields.get(node.node, {}).get(node.field) == "url"]
+        values = [node.value for node in nodes if fields.get(node.node, {}).get(node.field) in _URLS]
         return [url for url in values if url.startswith(("http://", "https://"))]
 
     def add_upload(self, name: str, upload: Upload) -> None:
@@ -142,7 +154,11 @@ class Core:
         """Return a finished job's files, the preview first, each with a URL that expires later."""
         expires = int((self.clock() + (-1.0 if expired else self._ttl)) * 1000)
         return [
-            ResultFile(self._url(job, index, base_url, expires), job.shape.output if index else job.shape.preview)
+            ResultFile(
+                self._url(job, index, base_url, expires),
+                job.shape.output if index else job.shape.preview,
+                _type(job, index),
+            )
             for index in range(job.count + 1)
         ]
 
@@ -228,27 +244,32 @@ class Core:
             duration=self._duration * share * (_LATE if kind == "late" else 1.0),
             webhook=webhook,
             base_url=base_url,
-            failure=_failure(fault, shape, photos),
+            failure=_failure(fault, shape, nodes, photos),
             count=shape.count - (kind == "short"),
         )
 
     def _url(self, job: Job, index: int, base_url: str, expires: int) -> str:
         token = hashlib.sha256(f"{self.seed} {job.id} {index}".encode()).hexdigest()[:32]
         self._tokens[token] = (job, index)
-        return f"{base_url}/files/{token}.png?expires={expires}&sign={self._sign(token, str(expires))}"
+        return f"{base_url}/files/{token}.{_type(job, index)}?expires={expires}&sign={self._sign(token, str(expires))}"
 
     def _sign(self, token: str, expires: str) -> str:
         return hmac.new(f"stand-in {self.seed}".encode(), f"{token} {expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def _failure(fault: Fault | None, shape: Shape, photos: Sequence[Upload]) -> Failure | None:
-    loader = next((node for node, fields in shape.fields.items() if "upload" in fields.values()), "")
+def _type(job: Job, index: int) -> str:
+    return "mp4" if index and job.shape.media == "video" else "png"
+
+
+def _failure(fault: Fault | None, shape: Shape, nodes: Sequence[Node], photos: Sequence[Upload]) -> Failure | None:
+    wanted = [(node.node, kind) for node in nodes if (kind := _MEDIA.get(shape.fields[node.node][node.field]))]
     if fault is not None and fault.kind == "violate":
         return Failure("1501", _reason(shape.output, "SaveImage", "ContentRejected", "the result was not passed"))
     if fault is not None and fault.kind == "fail":
         return Failure(fault.code or "805", _reason(shape.output, "KSampler", "RuntimeError", "CUDA out of memory"))
-    if any(not photo.picture for photo in photos):
-        return Failure("805", _reason(loader, "LoadImage", "UnidentifiedImageError", "cannot identify image file"))
+    for (loader, media), photo in zip(wanted, photos, strict=True):
+        if photo.media != media:
+            return Failure("805", _reason(loader, *_LOADERS[media]))
     return None
 
 

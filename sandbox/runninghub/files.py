@@ -24,4 +24,5 @@ async def serve_file(request: Request, handlers: RequestHandlers) -> Response:
         return denied(404, "NoSuchKey")
     except PermissionError:
         return denied(403, "AccessDenied")
-    return file_or_spoiled(await handlers.run(handlers.pictures.result, job, index), kind, "image/png")
+    body, media_type = await handlers.run(handlers.pictures.result, job, index)
+    return file_or_spoiled(body, kind, media_type)

@@ -16,9 +16,9 @@ from sandbox.backend.faults import Cut, wait_for_disconnect
 from sandbox.runninghub import answers
 from sandbox.runninghub.core import Core, Node, ResultFile
 from sandbox.runninghub.forms import Part, boundary_of, parse_form
-from sandbox.runninghub.model import Fault, Job, Refusal, State
+from sandbox.runninghub.model import Fault, Job, Refusal, State, Upload
 from sandbox.runninghub.pictures import Pictures
-from sandbox.runninghub.reading import read_url
+from sandbox.runninghub.reading import receive_url
 from sandbox.runninghub.webhooks import Webhooks
 
 __all__ = ["RequestHandlers", "bearer", "drain", "json_body", "reply", "text", "unauthorized"]
@@ -91,8 +91,7 @@ class RequestHandlers:
         """
         nodes = _nodes(body.get("nodeInfoList"))
         for url in self.core.urls(workflow, nodes):
-            _, upload = await self.run(self.pictures.save, key, url.partition("?")[0], await read_url(url))
-            self.core.add_upload(url, upload)
+            self.core.add_upload(url, await self._fetched(key, url))
         job = self.core.create(
             key,
             workflow,
@@ -125,6 +124,19 @@ class RequestHandlers:
         name, upload = await self.run(self.pictures.save, key, file.filename, file.body)
         self.core.add_upload(f"{folder}/{name}", upload)
         return f"{folder}/{name}", len(file.body)
+
+    async def _fetched(self, key: str, url: str) -> Upload:
+        """Download an input; after an error it is an empty file, which no loader can read."""
+        path = await self.run(self.pictures.place, key)
+        file = await self.run(path.open, "wb")
+        try:
+            digest = await receive_url(url, lambda piece: self.run(file.write, piece))
+        finally:
+            await self.run(file.close)
+        if not digest:
+            await self.run(path.write_bytes, b"")
+        _, upload = await self.run(self.pictures.keep, key, url.partition("?")[0], path, digest or path.name)
+        return upload
 
     def files(self, job: Job, base_url: str, *, expired: bool = False) -> list[ResultFile]:
         """Return a job's files; none before its success."""

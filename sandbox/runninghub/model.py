@@ -17,6 +17,7 @@ __all__ = [
     "DEMO_WORKFLOW_ID",
     "Failure",
     "Fault",
+    "FieldType",
     "Job",
     "KeyLimits",
     "Refusal",
@@ -73,11 +74,15 @@ class KeyLimits(msgspec.Struct, frozen=True):
     kind: Literal["NORMAL", "SHARED", "EXCLUSIVE"] = "SHARED"
 
 
+FieldType = Literal["upload", "video", "text", "url", "video_url"]
+"""Type of a node field's value: an uploaded picture or video, a text, or a URL of one, which the vendor downloads."""
+
+
 class Shape(msgspec.Struct, frozen=True):
     """Interface of a workflow."""
 
-    fields: Mapping[str, Mapping[str, Literal["upload", "text", "url"]]]
-    """Node id -> field -> type of its value; the vendor downloads a `url`."""
+    fields: Mapping[str, Mapping[str, FieldType]]
+    """Node id -> field -> type of its value."""
     output: str = "9"
     """Id of the node whose files are the results."""
     preview: str = "21"
@@ -85,20 +90,37 @@ class Shape(msgspec.Struct, frozen=True):
     caption: str = "30"
     """Id of a node that yields text only."""
     count: int = 12
-    """Number of pictures of a job."""
+    """Number of results of a job."""
+    media: Literal["image", "video"] = "image"
+    """Media of the results: png pictures or mp4 videos. The preview is a picture."""
 
 
 DEMO_WORKFLOW_ID: Final = "1990000000000000012"
 """A workflow: node 10 takes a photo, or node 11 its URL; node 6 takes a prompt; node 9 saves 12 pictures."""
 
+_TRYON: Final[Mapping[str, Mapping[str, FieldType]]] = MappingProxyType(
+    {"20": {"image": "upload"}, "6": {"text": "text"}, "3": {"seed": "text"}}
+)
+
 DEMO_WORKFLOWS: Final[Mapping[str, Shape]] = MappingProxyType(
     {
         DEMO_WORKFLOW_ID: Shape(
             {"10": {"image": "upload"}, "11": {"url": "url"}, "6": {"text": "text"}, "3": {"seed": "text"}}
-        )
+        ),
+        "1990000000000000021": Shape(
+            {"10": {"image": "upload"}, **_TRYON}, output="40", preview="40", count=1, media="video"
+        ),
+        "1990000000000000022": Shape(
+            {"12": {"video": "video"}, "13": {"video": "video_url"}, **_TRYON},
+            output="40",
+            preview="40",
+            count=1,
+            media="video",
+        ),
     }
 )
-"""Default workflows of a stand-in."""
+"""Default workflows of a stand-in: twelve pictures, and videos of a person's picture or video and a garment. The node
+that saves a video lists a preview of it too, as the usual one does (docs/reference/vendors.md)."""
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -146,7 +168,8 @@ class Upload(msgspec.Struct, frozen=True):
 
     key: str
     path: str
-    picture: bool
+    media: Literal["image", "video", ""]
+    """Media by its content; empty for neither."""
 
 
 class Failure(msgspec.Struct, frozen=True):

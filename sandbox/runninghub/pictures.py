@@ -1,14 +1,17 @@
-"""Pictures of the stand-in. The calls block: run them in a thread."""
+"""Files of the stand-in: uploads, and pictures and videos as results. The calls block: run them in a thread."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import random
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from sandbox.runninghub.model import Job, Upload
+from sandbox.runninghub.videos import draw_preview, draw_video
+from sandbox.video import NoVideo, probe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,7 +20,7 @@ __all__ = ["Pictures"]
 
 _SIDE: Final = 512
 _PREVIEW_SIDE: Final = 128
-_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".zip", ".mp3", ".wav", ".mp4"})
+_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".zip", ".mp3", ".wav", ".mp4", ".mov"})
 
 
 class Pictures:
@@ -34,25 +37,40 @@ class Pictures:
 
     def save(self, key: str, filename: str, body: bytes) -> tuple[str, Upload]:
         """Store an uploaded file. Returns its name without a folder, and its description."""
-        suffix = Path(filename).suffix.lower()
-        owner = hashlib.sha256(key.encode()).hexdigest()[:8]
-        name = hashlib.sha256(body).hexdigest() + (suffix if suffix in _SUFFIXES else "")
-        path = self._folder / "uploads" / owner / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(body).hexdigest()
+        path = self.place(key)
         path.write_bytes(body)
-        return name, Upload(key, str(path), _is_picture(body))
+        return self.keep(key, filename, path, name)
 
-    def result(self, job: Job, index: int) -> bytes:
-        """Return the n-th picture of a job as PNG, drawn at the first call; 0 is the preview."""
+    def place(self, key: str) -> Path:
+        """Return a new path for a file that is being received."""
+        folder = self._folder / "uploads" / hashlib.sha256(key.encode()).hexdigest()[:8]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / secrets.token_hex(8)
+
+    def keep(self, key: str, filename: str, path: Path, digest: str) -> tuple[str, Upload]:
+        """Move a received file to its place. Returns its name without a folder, and its description."""
+        suffix = Path(filename).suffix.lower()
+        name = digest + (suffix if suffix in _SUFFIXES else "")
+        path = path.replace(path.with_name(name))
+        return name, Upload(key, str(path), _media(path))
+
+    def result(self, job: Job, index: int) -> tuple[bytes, str]:
+        """Return the n-th result of a job with its media type, made at the first call; 0 is the preview."""
+        if index and job.shape.media == "video":
+            path = self._folder / "results" / job.id / f"{index:02d}.mp4"
+            if not path.exists():
+                draw_video(job, path)
+            return path.read_bytes(), "video/mp4"
         path = self._folder / "results" / job.id / f"{index:02d}.png"
         if path.exists():
-            return path.read_bytes()
-        picture = self._vary(self._photo(job), job, index)
+            return path.read_bytes(), "image/png"
+        picture = draw_preview(job) if job.shape.media == "video" else self._vary(self._photo(job), job, index)
         out = io.BytesIO()
         picture.save(out, "PNG", compress_level=1)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(out.getvalue())
-        return out.getvalue()
+        return out.getvalue(), "image/png"
 
     def _photo(self, job: Job) -> Image:
         from PIL import Image, ImageOps
@@ -91,12 +109,18 @@ class Pictures:
         return picture
 
 
-def _is_picture(body: bytes) -> bool:
+def _media(path: Path) -> Literal["image", "video", ""]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(body)) as opened:
+        with Image.open(path) as opened:
             opened.verify()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
-    return True
+        pass
+    else:
+        return "image"
+    try:
+        probe(path)
+    except NoVideo:
+        return ""
+    return "video"

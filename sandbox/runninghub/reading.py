@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-__all__ = ["read_url"]
+__all__ = ["read_url", "receive_url"]
 
 _LIMIT: Final = 512 << 20
 _SECONDS: Final = 30.0
+_PIECE: Final = 1 << 20
 
 
 async def read_url(url: str) -> bytes:
     """Download a URL; returns an empty body after an error, or if it is far too large."""
+    body = bytearray()
+
+    async def keep(piece: bytes) -> None:
+        body.extend(piece)
+
+    return bytes(body) if await receive_url(url, keep) else b""
+
+
+async def receive_url(url: str, write: Callable[[bytes], Awaitable[object]]) -> str:
+    """Download a URL piece by piece; returns the digest of what came.
+
+    Empty after an error, or where it is far too large: then what was written is worthless.
+
+    Args:
+        url: the URL.
+        write: takes the next piece.
+    """
     import httpx
 
-    body = bytearray()
+    digest, size = hashlib.sha256(), 0
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_SECONDS) as client, client.stream("GET", url) as answer:
             if not answer.is_success:
-                return b""
-            async for piece in answer.aiter_bytes():
-                body += piece
-                if len(body) > _LIMIT:
-                    return b""
+                return ""
+            async for piece in answer.aiter_bytes(_PIECE):
+                size += len(piece)
+                if size > _LIMIT:
+                    return ""
+                digest.update(piece)
+                await write(piece)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return b""
-    return bytes(body)
+        return ""
+    return digest.hexdigest()

@@ -11,8 +11,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from messages.errors import Transient
-from services.errors import AuditDown
-from services.objects.port import Audit, ObjectInfo, Page, PictureInfo, PictureRule, Processed, Result
+from services.errors import AuditDown, BadVideo
+from services.objects.port import (
+    Audit,
+    ObjectInfo,
+    Page,
+    PictureInfo,
+    PictureRule,
+    Processed,
+    Result,
+    VideoInfo,
+)
 from services.retry_after import http_time
 
 __all__ = [
@@ -27,9 +36,13 @@ __all__ = [
     "stored_of",
     "time_of",
     "versioned_of",
+    "video_audit_of",
+    "video_info_of",
+    "video_job_of",
 ]
 
 _META: Final = "x-cos-meta-"
+_AT_WORK: Final = frozenset({"Submitted", "Snapshoting", "Auditing"})
 _RESULTS: Final = {"0": (False, False), "1": (True, False), "2": (False, True)}
 
 
@@ -157,6 +170,53 @@ def audited_text_of(result: Mapping[str, Any]) -> Result:
     return _result_of("", next(iter(_rows(result.get("JobsDetail"))), None))
 
 
+def video_info_of(key: str, result: Mapping[str, Any]) -> VideoInfo:
+    """Return the first video stream of a file (CI, "Querying media information", document 436/55672).
+
+    Raises:
+        services.errors.BadVideo: it has none.
+        KeyError: the answer is not about a file.
+    """
+    found = next(iter(_rows(result["MediaInfo"])), {})
+    streams = found.get("Stream") or {}
+    video = next(iter(_rows(streams.get("Video"))), None)
+    if video is None or not _number(video.get("Width")) or not _number(video.get("Height")):
+        raise BadVideo(f"video_info {key!r}: no video stream")
+    seconds = _number(video.get("Duration")) or _number((found.get("Format") or {}).get("Duration"))
+    codec = str(video.get("CodecName") or "").lower()
+    return VideoInfo(codec, int(_number(video["Width"])), int(_number(video["Height"])), seconds)
+
+
+def video_job_of(key: str, result: Mapping[str, Any]) -> str:
+    """Return the id of a new audit of a video (CI, "Submitting video moderation job", document 460/46427).
+
+    Raises:
+        services.errors.AuditDown: there is none.
+    """
+    row = next(iter(_rows(result.get("JobsDetail"))), {})
+    job = str(row.get("JobId") or "")
+    if not job:
+        raise AuditDown(f"submit_video_audit {key!r}: {row.get('Code') or 'no job'}", key=key)
+    return job
+
+
+def video_audit_of(job: str, result: Mapping[str, Any]) -> Result | None:
+    """Return the finding about a video (CI, "Querying video moderation job result", document 436/48250).
+
+    Raises:
+        services.errors.AuditDown: the job failed, or its answer has neither state nor result.
+    """
+    row = next(iter(_rows(result.get("JobsDetail"))), {})
+    if str(row.get("State")) in _AT_WORK:
+        return None
+    if str(row.get("State")) != "Success" or str(row.get("Result")) not in _RESULTS:
+        why = row.get("Code") or row.get("State") or "no job"
+        raise AuditDown(f"video_audit of job {job[:64]!r}: {why}")
+    # Unlike that of a picture, this Code says Success too; nor is there one score.
+    violation, suspect = _RESULTS[str(row["Result"])]
+    return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(_number(row.get("Score"))))
+
+
 def time_of(text: str | None) -> float:
     """Return the seconds since the epoch of an HTTP date or of a date in COS's XML; 0 where there is none."""
     if not text or not text[:1].isdigit():
@@ -176,6 +236,15 @@ def _rows(value: Any) -> tuple[Mapping[str, Any], ...]:  # noqa: ANN401 - as the
     if not value:
         return ()
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 - as the SDK gives it
+    """Return a number that is not negative; 0 for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if 0 <= number < 1e9 else 0.0  # noqa: PLR2004 - no true figure is larger
 
 
 def _key_of(text: str) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_TEXT",
     "check_audit",
     "check_expires",
+    "check_job",
     "check_key",
     "check_limit",
     "check_meta",
@@ -42,6 +43,7 @@ _MAX_KEY_BYTES: Final = 850  # COS, "Object overview", ObjectKey
 _MAX_META_BYTES: Final = 2048  # COS, "PUT Object", x-cos-meta-*
 _MAX_RULES: Final = 5  # CI, "Persistent image processing"
 _META_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
+_JOB: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _DOTS: Final = re.compile(r"(?:^|/)\.\.?\Z")
 _UNSAFE: Final = re.compile(r"^/|[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -59,6 +61,17 @@ def check_key(key: str) -> str:
     if _DOTS.search(key):
         raise InvalidKey(f"a key does not end in a dot segment, this one begins {key[:40]!r}")
     return key
+
+
+def check_job(job: str) -> str:
+    """Return the id of a job that a path can carry.
+
+    Raises:
+        InvalidKey: it cannot.
+    """
+    if not _JOB.match(job):
+        raise InvalidKey(f"a job's id has 1 to 64 letters and digits, this one begins {job[:40]!r}")
+    return job
 
 
 def check_prefix(prefix: str) -> str:

@@ -3,20 +3,22 @@
 Sources: COS, "Error codes" (document 436/7730), for statuses and codes; CI's codes of persistent processing stand in
 the same table, as 400s. Which codes blame the picture is an assumption until it is seen on a real bucket:
 `InvalidImageFormat`, `ImageTooLarge` and `ImageResolutionExceed`. Every other 400, such as `InvalidPicOperations` and
-`InvalidArgument`, blames the rule. The codes in `_REFUSED` and a 401 blame this machine; any other 403 may be about one
-object only, which HEAD, having no code, cannot show. `InvalidObjectState` is an object in the archive.
+`InvalidArgument`, blames the rule. A 400 about a video blames the video: those calls carry no rule. The codes in
+`_REFUSED` and a 401 blame this machine; any other 403 may be about one object only, which HEAD, having no code, cannot
+show. `InvalidObjectState` is an object in the archive.
 """
 
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
 from messages.codes import Code
 from messages.errors import Permanent, ScfWorkersError
-from services.errors import BadPicture, Changed, Denied, Exists, Forbidden, NotFound, ObjectsDown
+from services.errors import BadPicture, BadVideo, Changed, Denied, Exists, Forbidden, NotFound, ObjectsDown
 
 __all__ = ["Failure", "code_of", "error_of", "error_of_code", "request_id_of"]
 
@@ -38,6 +40,7 @@ _PASSING: Final = frozenset(
     {"BadDigest", "EntitySizeNotMatch", "IncompleteBody", "InternalError", "RequestTimeout", "ServiceUnavailable"}
     | {"SlowDown", "UserNetworkTooSlow"}
 )
+_OF_VIDEO: Final = frozenset({"video_info", "snapshot"})
 _PICTURE: Final = {
     "ImageResolutionExceed": Code.PICTURE_TOO_LARGE,
     "ImageTooLarge": Code.PICTURE_TOO_LARGE,
@@ -85,6 +88,8 @@ def error_of(failure: Failure) -> ScfWorkersError:
         return ObjectsDown(text, retry_after=failure.retry_after, date=failure.date)
     if failure.operation == "process" and failure.code in _PICTURE:
         return BadPicture(text, code=_PICTURE[failure.code])
+    if failure.operation in _OF_VIDEO and failure.status == HTTPStatus.BAD_REQUEST:
+        return BadVideo(text)
     return Permanent(text)
 
 

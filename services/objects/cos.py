@@ -18,7 +18,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from messages.errors import Permanent
-from services.errors import NotFound
+from services.errors import AuditDown, NotFound
 from services.objects import _answers as answers
 from services.objects import _checks as checks
 from services.objects._failures import error_of_code
@@ -36,6 +36,7 @@ from services.objects.port import (
     Processed,
     Result,
     Source,
+    VideoInfo,
 )
 
 __all__ = ["CosObjects", "Credentials"]
@@ -44,6 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IDLE: Final = 16  # connections kept for each thread: downloads hold connections, but no threads
+_AUDITED_FRAMES: Final = 30  # of a video of a minute at most: one in two seconds; each is billed
 _BATCH: Final = 1000  # keys of one batch delete (COS, "DELETE Multiple Objects")
 
 
@@ -60,6 +62,7 @@ class CosObjects(Objects):
         timeout: seconds for each read or write of a socket; connecting takes at most 5.
         audit_biz_type: the audit policy of pictures; empty for the bucket's default.
         audit_text_biz_type: the audit policy of texts; likewise.
+        audit_video_biz_type: the audit policy of videos; likewise.
 
     Raises:
         ValueError: bucket, region or endpoint is malformed.
@@ -77,6 +80,7 @@ class CosObjects(Objects):
         timeout: float = 30.0,
         audit_biz_type: str = "",
         audit_text_biz_type: str = "",
+        audit_video_biz_type: str = "",
     ) -> None:
         address = Address(bucket, region, endpoint, scheme)
         self._sdk = Sdk(address, credentials, connections=_IDLE * pool, timeout=timeout)
@@ -84,6 +88,7 @@ class CosObjects(Objects):
         self._region = region
         self._audit_biz_type = audit_biz_type
         self._audit_text_biz_type = audit_text_biz_type
+        self._audit_video_biz_type = audit_video_biz_type
         self._calls = ThreadPoolExecutor(pool, thread_name_prefix="cos-call")
         self._uploads = ThreadPoolExecutor(pool, thread_name_prefix="cos-upload")
 
@@ -226,6 +231,63 @@ class CosObjects(Objects):
             lambda client: client.ci_auditing_text_submit(**arguments),
             lambda reply: answers.audited_text_of(reply.result),
         )
+
+    async def video_info(self, key: str) -> VideoInfo:
+        """Let CI read a stored video's head; see the port."""
+        arguments = {"Bucket": self._bucket, "Key": checks.check_key(key)}
+        return await self._call(
+            "video_info",
+            key,
+            lambda client: client.get_media_info(**arguments),
+            lambda reply: answers.video_info_of(key, reply.result),
+        )
+
+    async def snapshot(self, key: str, target: str, *, at_s: float = 0.0) -> ObjectInfo:
+        """Store a still of a stored video; see the port."""
+        arguments = {
+            "Bucket": self._bucket,
+            "Key": checks.check_key(key),
+            "Time": f"{at_s:.3f}",
+            "Format": "jpg",
+            "Rotate": "auto",
+            "Mode": "exactframe",
+        }
+
+        def read(client: Any) -> bytes:  # noqa: ANN401 - the SDK has no types
+            return b"".join(pieces_of(client.get_snapshot(**arguments)["Body"]))
+
+        still = await self._call("snapshot", key, read, lambda reply: bytes(reply.result))
+        return await self.put(target, still, content_type="image/jpeg")
+
+    async def submit_video_audit(self, key: str) -> str:
+        """Ask the content audit about a stored video; see the port."""
+        # Sound is audited too: a workflow may keep that of an uploaded video.
+        arguments = {
+            "Bucket": self._bucket,
+            "Key": checks.check_key(key),
+            "BizType": self._audit_video_biz_type or None,
+            "DetectContent": 1,
+            "Mode": "Average",
+            "Count": _AUDITED_FRAMES,
+        }
+        return await self._call(
+            "submit_video_audit",
+            key,
+            lambda client: client.ci_auditing_video_submit(**arguments),
+            lambda reply: answers.video_job_of(key, reply.result),
+        )
+
+    async def video_audit(self, job: str) -> Result | None:
+        """Return the finding of an audit of a video; see the port."""
+        try:
+            return await self._call(
+                "video_audit",
+                "",
+                lambda client: client.ci_auditing_video_query(Bucket=self._bucket, JobID=checks.check_job(job)),
+                lambda reply: answers.video_audit_of(job, reply.result),
+            )
+        except Permanent as error:
+            raise AuditDown(f"video_audit of job {job[:64]!r}: it is unknown") from error
 
     async def versioned(self) -> bool:
         """Return True if the bucket keeps or ever kept versions; see the port."""

@@ -31,9 +31,10 @@ from services.objects.port import (
     Processed,
     Result,
     Source,
+    VideoInfo,
 )
 
-__all__ = ["Faults", "MemoryObjects", "ProcessedPicture"]
+__all__ = ["Faults", "MemoryObjects", "ProcessedPicture", "VideoService"]
 
 _AS_IT_IS: Final = "imageMogr2/strip"  # changes neither format nor size: returns those of the original
 
@@ -62,6 +63,18 @@ class ProcessedPicture(Protocol):
         ...
 
 
+class VideoService(Protocol):
+    """The video service of a bucket in memory: it reads a video's bytes."""
+
+    def info(self, body: bytes) -> VideoInfo:
+        """Return what the port's `video_info` does; raises `services.errors.BadVideo`."""
+        ...
+
+    def still(self, body: bytes, at_s: float) -> bytes:
+        """Return the still of the port's `snapshot`; raises likewise."""
+        ...
+
+
 class Faults(Protocol):
     """Injected fault: awaited before (`done` is False) and after (True) the effect of an operation on a key.
 
@@ -84,12 +97,13 @@ class MemoryObjects(Objects):
             are no picture and `messages.errors.Permanent` for a rule it does not know. It runs on the loop.
         audit: the content audit: key and bytes to a finding; without it all is clean.
         audit_text: the same for texts.
+        videos: the video service.
         faults: injected faults; may be set at any time.
         keeps_versions: the bucket keeps versions, so create-only puts overwrite (COS, "PUT Object",
             x-cos-forbid-overwrite).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what stands in for each service, by keyword
         self,
         *,
         bucket: str,
@@ -97,6 +111,7 @@ class MemoryObjects(Objects):
         process: Callable[[bytes, str], ProcessedPicture] | None = None,
         audit: Callable[[str, bytes], Result] | None = None,
         audit_text: Callable[[str], Result] | None = None,
+        videos: VideoService | None = None,
         faults: Faults | None = None,
         keeps_versions: bool = False,
     ) -> None:
@@ -106,8 +121,12 @@ class MemoryObjects(Objects):
         self._process = process
         self._audit = audit
         self._audit_text = audit_text
+        self._videos = videos
         self._keeps_versions = keeps_versions
         self._stored: dict[str, Content] = {}
+        self._jobs: dict[str, tuple[str, int]] = {}
+        self.audit_looks = 1
+        """Looks at which an audit of a video is still at work."""
 
     async def put(
         self, key: str, body: bytes | Source, *, content_type: str = "", meta: Mapping[str, str] | None = None
@@ -253,6 +272,47 @@ class MemoryObjects(Objects):
         found = self._audit_text(text) if self._audit_text else checks.CLEAN
         await self._after("audit_text", "")
         return found
+
+    async def video_info(self, key: str) -> VideoInfo:
+        """Let the injected video service read a video; see the port."""
+        checks.check_key(key)
+        await self._before("video_info", key)
+        found = self._video_service().info(self._found("video_info", key, "").body)
+        await self._after("video_info", key)
+        return found
+
+    async def snapshot(self, key: str, target: str, *, at_s: float = 0.0) -> ObjectInfo:
+        """Let the injected video service make a still; see the port."""
+        checks.check_key(key)
+        await self._before("snapshot", key)
+        still = self._video_service().still(self._found("snapshot", key, "").body, at_s)
+        await self._after("snapshot", key)
+        return await self.put(target, still, content_type="image/jpeg")
+
+    async def submit_video_audit(self, key: str) -> str:
+        """Begin an audit of a video; see the port."""
+        checks.check_key(key)
+        await self._before("submit_video_audit", key)
+        job = f"av{len(self._jobs) + 1}"
+        self._jobs[job] = (key, self.audit_looks)
+        await self._after("submit_video_audit", key)
+        return job
+
+    async def video_audit(self, job: str) -> Result | None:
+        """Ask the injected audit, after as many looks as it takes; see the port."""
+        key, looks = self._jobs.get(job, ("", 0))
+        await self._before("video_audit", key)
+        if key not in self._stored:
+            raise AuditDown(f"video_audit of job {job!r}: no such job or object", key=key)
+        self._jobs[job] = (key, looks - 1)
+        found = self._audit(key, self._stored[key].body) if self._audit else checks.CLEAN
+        await self._after("video_audit", key)
+        return found if looks <= 0 else None
+
+    def _video_service(self) -> VideoService:
+        if self._videos is None:
+            raise Permanent("this store has no video service")
+        return self._videos
 
     async def versioned(self) -> bool:
         """Return True if the bucket keeps versions; see the port."""

@@ -1,4 +1,4 @@
-"""The object-store port: the operations of COS and its picture service CI that the product needs.
+"""The object-store port: the operations of COS and its picture and video service CI that the product needs.
 
 An `Objects` is one bucket. Keys have no leading slash. ETags are the bare hex digits, without quotes.
 Every answer carries the store's own time, because the rules of the ledger use it.
@@ -24,6 +24,7 @@ __all__ = [
     "Processed",
     "Result",
     "Source",
+    "VideoInfo",
 ]
 
 
@@ -100,6 +101,16 @@ class Audit(msgspec.Struct, frozen=True):
 
     key: str
     result: Result
+
+
+class VideoInfo(msgspec.Struct, frozen=True):
+    """A video as the service sees it."""
+
+    codec: str
+    """Lower case: h264, hevc, …"""
+    width: int
+    height: int
+    seconds: float
 
 
 class Source(Protocol):
@@ -220,6 +231,46 @@ class Objects(Protocol):
         Raises:
             ValueError: it is longer.
             services.errors.AuditDown: the audit gave no finding.
+        """
+        ...
+
+    async def video_info(self, key: str) -> VideoInfo:
+        """Let the service read a stored video's head.
+
+        Raises:
+            services.errors.NotFound: no such object.
+            services.errors.BadVideo: it has no video stream that the service can read.
+        """
+        ...
+
+    async def snapshot(self, key: str, target: str, *, at_s: float = 0.0) -> ObjectInfo:
+        """Store a still of a stored video as a jpg.
+
+        The still itself passes through this process: the service returns it in its answer.
+
+        Args:
+            key: the video.
+            target: key of the still.
+            at_s: its time, in seconds from the beginning.
+
+        Raises:
+            services.errors.NotFound: no such object.
+            services.errors.BadVideo: the service can read no frame of it.
+        """
+        ...
+
+    async def submit_video_audit(self, key: str) -> str:
+        """Ask the content audit about a stored video, which takes its time; return the id of the job.
+
+        Asked twice, it makes two jobs, which does no harm but is paid twice.
+        """
+        ...
+
+    async def video_audit(self, job: str) -> Result | None:
+        """Return the finding of an audit of a video; None while it is at work.
+
+        Raises:
+            services.errors.AuditDown: the job failed, or is unknown: it will give no finding.
         """
         ...
 

@@ -77,6 +77,8 @@ class JobRequest(msgspec.Struct, frozen=True):
     """Unguessable URL for the vendor's webhook; empty for none."""
     identity: str = ""
     """Identity of this call, hexadecimal: for a vendor that can find a call by what was sent with it."""
+    videos: frozenset[str] = frozenset()
+    """Names of the inputs that are videos; the others are pictures."""
 
 
 class Created(msgspec.Struct, frozen=True):

@@ -184,7 +184,7 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
     recipe = _recipe(request, services, sold=ticket is not None)
     lifetime = min(recipe.deadline_s, services.policy.deadline_limit_s or recipe.deadline_s)
     sale = _sale(recipe, request, count, lifetime)
-    inputs = await repeated(partial(find_inputs, request, info, upload, services.objects), services.rng)
+    inputs = await repeated(partial(find_inputs, request, info, upload, recipe, services.objects), services.rng)
     accepted = Accepted(
         kind=request.kind,
         params=request.params,

@@ -19,6 +19,8 @@ from tasks.ledger.names import OfCall, OfMessage, OfSlot, OfTurn, Once, RecordBa
 __all__ = [
     "RECORDS",
     "Accepted",
+    "AuditJob",
+    "AuditJobs",
     "Begun",
     "CallEnd",
     "CallResult",
@@ -44,6 +46,7 @@ __all__ = [
     "StagedFile",
     "StagedResult",
     "Status",
+    "Still",
     "Stopped",
     "Verdict",
     "Waits",
@@ -100,7 +103,7 @@ class FetchedInputs(Once, frozen=True):
 
 
 class Product(msgspec.Struct, frozen=True):
-    """A picture in staging that the clean stage made."""
+    """An input in staging, as the clean stage made it fit: a picture, or a copy of a video."""
 
     key: str
     etag: str
@@ -198,6 +201,32 @@ class ManifestItem(msgspec.Struct, frozen=True):
     size: int
 
 
+class AuditJob(msgspec.Struct, frozen=True):
+    """An audit of a video, which takes its time."""
+
+    key: str
+    job: str
+    """The service's id."""
+
+
+class AuditJobs(OfMessage, frozen=True):
+    """`audits-{stage}-{n}`: audits of videos that are at work. A next one, from 0, replaces those that failed."""
+
+    template: ClassVar[str] = "audits-{place}-{seq}"
+
+    jobs: tuple[AuditJob, ...]
+    products: tuple[Product, ...] = ()
+    """Of the clean stage: all that it has made, and audited but for the videos."""
+
+
+class Still(msgspec.Struct, frozen=True):
+    """A still of a video in staging."""
+
+    key: str
+    etag: str
+    size: int
+
+
 class StagedFile(msgspec.Struct, frozen=True):
     """A result in staging, as a collect that left off has stored it."""
 
@@ -206,6 +235,8 @@ class StagedFile(msgspec.Struct, frozen=True):
     size: int
     digest: str
     """Digest of the path of the vendor's URL, by which a file is recognised."""
+    still: Still | None = None
+    """The still beside a video, where its kind has one."""
 
 
 class StagedResult(msgspec.Struct, frozen=True):
@@ -217,6 +248,8 @@ class StagedResult(msgspec.Struct, frozen=True):
     slot: int = 1
     """The slot that made it, from 1."""
     extension: str = "jpg"
+    still: bool = False
+    """It is the still of the video before it."""
 
 
 class Collected(OfTurn, frozen=True):
@@ -396,6 +429,7 @@ class Purged(msgspec.Struct, frozen=True):
 RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Accepted,
     FetchedInputs,
+    AuditJobs,
     Cleaned,
     Prompted,
     Begun,

@@ -131,7 +131,7 @@ async def test_parameters_may_be_escaped_or_percent_encoded(
 
 
 STRANGE_KINDS: Final = (
-    *("", " ", "video_tryon", "basic_clean ", "BASIC_CLEAN", "../basic_clean", "k" * 300, "类型", "a\0b", "{}"),
+    *("", " ", "video_matting", "basic_clean ", "BASIC_CLEAN", "../basic_clean", "k" * 300, "类型", "a\0b", "{}"),
 )
 
 

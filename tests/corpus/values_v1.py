@@ -21,6 +21,8 @@ from services.vendors.usage import Usage
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     Accepted,
+    AuditJob,
+    AuditJobs,
     Begun,
     CallEnd,
     CallResult,
@@ -44,6 +46,7 @@ from tasks.ledger.records import (
     Staged,
     StagedFile,
     StagedResult,
+    Still,
     Stopped,
     Verdict,
     Waits,
@@ -293,6 +296,20 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
     "verdict, success with a text": Verdict("success", text="穿风衣的模特"),
     "verdict, failed, of this build": Verdict("failed", "timeout"),
     "collected": Collected((StagedFile("staging/user_42/t1/0-0/n/raw_01", "aa", 4096, "0123456789abcdef"),)),
+    "collected, with a still": Collected(
+        (StagedFile("staging/u/t1/0-0/n/video_01.mp4", "aa", 4096, "0123", Still("staging/u/t1/0-0/n/s.jpg", "bb", 9)),)
+    ),
+    "staged, with a still": Staged(
+        (
+            StagedResult("staging/user_42/t1/0-0/n/video_01.mp4", "aa", 4096, 1, "mp4"),
+            StagedResult("staging/user_42/t1/0-0/n/video_01_still.jpg", "bb", 409, 1, "jpg", still=True),
+        )
+    ),
+    "audits": AuditJobs((AuditJob("staging/user_42/t1/0-0/n/video_01.mp4", "av0123"),)),
+    "audits, of inputs": AuditJobs(
+        (AuditJob("staging/user_42/t1/0-0/n/input_01.mp4", "av0123"),),
+        (Product("staging/user_42/t1/0-0/n/input_01.mp4", "aa", 4096, "mp4"),),
+    ),
     "waits": Waits("busy", 1_763_888_460.5, 1_763_888_400.5),
     "stopped": Stopped("attempts", "busy", "FetchFailed", "services.fetch.open", "503", 5),
     "stopped, for a slot": Stopped("vendor", "vendor_failed", "VendorFailed", "", "", 1, 2, 3),
@@ -362,6 +379,8 @@ SUPERSEDED: Final = (
     "vendor",
     "dead letter",
     "stopped",
+    "staged, before its audit",
+    "collected",
 )
 """Messages and records that are read as ever, and written otherwise: with a field more, or signed."""
 

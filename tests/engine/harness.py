@@ -32,10 +32,11 @@ from sandbox.cos.ci.pictures import Picture, process
 from sandbox.cos.errors import BadPicture as NoPicture
 from sandbox.cos.errors import UnknownOperation
 from services.backend import Backend
-from services.errors import BadPicture
+from services.errors import BadPicture, BadVideo
 from services.fetch import Fetcher
+from services.media.types import HEAD, type_of
 from services.objects.memory import MemoryObjects
-from services.objects.port import Result
+from services.objects.port import Result, VideoInfo
 from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor, VendorKey
 from services.vendors.registry import Vendors
@@ -87,6 +88,19 @@ def painted(body: bytes, rule: str) -> Any:
 def sketched(body: bytes, rule: str) -> Picture:
     """No picture service at all: for thousands of histories."""
     return Picture(JPEG + rule.encode(), "jpeg", 8, 8)
+
+
+class ScriptedVideos:
+    """The stand-in's video service for bytes that only begin as a video does."""
+
+    def info(self, body: bytes) -> VideoInfo:
+        if not type_of(body[:HEAD]).startswith("video/") or b"unreadable" in body:
+            raise BadVideo("not a video")
+        return VideoInfo("h264", 720, 1280, 90.0 if b"long" in body else 4.0)
+
+    def still(self, body: bytes, at_s: float) -> bytes:
+        self.info(body)
+        return photo()
 
 
 class Harness:
@@ -143,7 +157,14 @@ class Harness:
 
     async def __aenter__(self) -> Self:
         clock = self.now
-        self.data = MemoryObjects(bucket=BUCKET, clock=wall, process=self._paint, audit=self._audit, audit_text=judged)
+        self.data = MemoryObjects(
+            bucket=BUCKET,
+            clock=wall,
+            process=self._paint,
+            audit=self._audit,
+            audit_text=judged,
+            videos=ScriptedVideos(),
+        )
         self.data.faults = self.injector.of("objects")
         records = MemoryObjects(bucket="ledger-1250000000", clock=wall, faults=self.injector.of("ledger"))
         inner: Broker = self._broker or await open_broker("sqlite:///:memory:", clock=wall)

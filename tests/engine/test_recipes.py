@@ -17,9 +17,7 @@ from tests.engine.harness import Harness, photo
 from tests.engine.standins import Plan
 
 PAIR = msgspec.structs.replace(MODEL_POSE12, inputs=("person", "garment"), least_inputs=2, most_inputs=2, count=1)
-VIDEO = msgspec.structs.replace(
-    MODEL_POSE12, count=1, media="video", extension="mp4", audit="none", result="video_{:02d}.{}"
-)
+VIDEO = msgspec.structs.replace(MODEL_POSE12, count=1, media="video", extension="mp4", result="video_{:02d}.{}")
 
 
 async def _order(harness: Harness, inputs: tuple[str, ...]) -> RunId:

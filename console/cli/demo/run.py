@@ -23,6 +23,7 @@ from console.cli.live_view import Row, RowState
 from console.cli.show import Progress
 from console.processes.handlers import HANDLERS
 from console.processes.workers import Workers
+from messages.keys import VIDEO_EXTENSIONS
 from runtime.settings import load_settings
 from sandbox.contact_sheet import Block, contact_sheet
 from sandbox.environment import VENDORS, Sandbox
@@ -263,12 +264,17 @@ class _Demo:
 
     def _sheet(self, tasks: Sequence[DemoTask]) -> None:
         blocks = [
-            Block(_title(task), photos, [Path(path) for path in task.files], task.text)
+            Block(_title(task), photos, _pictures(task), task.text)
             for task, photos in zip(tasks, self._options.inputs, strict=True)
         ]
         if any(block.results or block.text for block in blocks):
             columns = 4 if len(blocks) == 1 else 12
             contact_sheet(blocks, inside(self._options.out, Path("contact_sheet.jpg")), columns=columns)
+
+
+def _pictures(task: DemoTask) -> list[Path]:
+    """Return the results that can be shown: of a video, its still."""
+    return [path for path in map(Path, task.files) if path.suffix.lstrip(".") not in VIDEO_EXTENSIONS]
 
 
 def _title(task: DemoTask) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from console.cli.client import UPLOADED, inside, progress_of
+from console.cli.client import UPLOADED, inside, progress_of, write_pieces
 from console.cli.ending import describe_ending
 from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
@@ -21,6 +21,7 @@ from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings, require
 from services.errors import BackendDown
 from services.http_body import IDENTITY
+from services.objects.source import FileSource
 from tasks.ledger.records import Verdict
 
 __all__ = ["submit_to_api"]
@@ -144,23 +145,28 @@ async def _buy(api: httpx.AsyncClient, url: str, photos: Sequence[Path], asked: 
         return (await _ask(api, f"{url}{_ROOT}/create", _Bought, asked)).task_id
     asked |= {"extensions": [photo.suffix.lstrip(".").lower() for photo in photos]}
     bought = await _ask(api, f"{url}{_ROOT}/uploads", _Bought, asked)
-    bodies = [await asyncio.to_thread(photo.read_bytes) for photo in photos]
-    # The last one is the description, and starts the task.
-    bodies.append(bought.uploads[-1].body.encode())
-    await _upload(bought.uploads, bodies)
+    sources = [await asyncio.to_thread(FileSource, photo) for photo in photos]
+    await _upload(bought.uploads, sources)
     return bought.task_id
 
 
-async def _upload(uploads: Sequence[_Upload], bodies: Sequence[bytes]) -> None:
+async def _upload(uploads: Sequence[_Upload], sources: Sequence[FileSource]) -> None:
     # Without our token: it is for the API alone.
     async with httpx.AsyncClient(headers=IDENTITY, timeout=_TIMEOUT_S, trust_env=False) as store:
-        for upload, body in zip(uploads, bodies, strict=True):
-            try:
-                answer = await store.put(upload.url, content=body, headers=dict(upload.headers))
-            except httpx.HTTPError as error:
-                raise BackendDown(f"the store does not take an upload: {type(error).__name__}") from error
-            if not answer.is_success:
-                raise BackendDown(f"the store refuses an upload: it answered {answer.status_code}")
+        for upload, source in zip(uploads, sources, strict=False):
+            # With its length: the store takes no chunks.
+            await _put(store, upload, source, {"Content-Length": str(source.size)})
+        # The last one is the description, and starts the task.
+        await _put(store, uploads[-1], uploads[-1].body.encode(), {})
+
+
+async def _put(store: httpx.AsyncClient, upload: _Upload, body: bytes | FileSource, headers: Mapping[str, str]) -> None:
+    try:
+        answer = await store.put(upload.url, content=body, headers={**upload.headers, **headers})
+    except httpx.HTTPError as error:
+        raise BackendDown(f"the store does not take an upload: {type(error).__name__}") from error
+    if not answer.is_success:
+        raise BackendDown(f"the store refuses an upload: it answered {answer.status_code}")
 
 
 async def _wait(api: httpx.AsyncClient, url: str, wait_s: float) -> _Status:
@@ -200,15 +206,10 @@ async def _download(status: _Status, out: Path) -> None:
         for result in status.results:
             path = inside(out, Path(status.task_id) / result.name)
             try:
-                answer = (await store.get(result.url)).raise_for_status()
+                async with store.stream("GET", result.url) as answer:
+                    await write_pieces(path, answer.raise_for_status().aiter_bytes())
             except httpx.HTTPError as error:
                 raise BackendDown(f"the store does not give {result.name}: {type(error).__name__}") from error
-            await asyncio.to_thread(_write, path, answer.content)
-
-
-def _write(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(body)
 
 
 def _show(status: _Status, out: Path, waited_s: float) -> None:

@@ -6,12 +6,12 @@ are normal, 61 to 90 suspected, above that a violation; above 5 MB a picture nee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sandbox.cos.ci.pictures import Examined
 
-__all__ = ["LARGE_IMAGE_BYTES", "AuditRules", "Verdict", "judge", "judge_text"]
+__all__ = ["LARGE_IMAGE_BYTES", "AuditRules", "Verdict", "judge", "judge_colours", "judge_text"]
 
 LARGE_IMAGE_BYTES = 5 << 20
 """Larger pictures need large-image-detect."""
@@ -33,7 +33,7 @@ class Verdict:
 class AuditRules:
     """Rules of the audit.
 
-    Words are searched case-insensitively, in the key and the user metadata of a picture, or in a text.
+    Words are searched case-insensitively, in the key and the user metadata of a picture or video, or in a text.
     """
 
     violating_words: tuple[str, ...] = ("violation",)
@@ -43,14 +43,25 @@ class AuditRules:
     violating_colour: str = ""
     """A mean colour such as `0xff00ff`, matched within 12 in each channel; empty for none."""
     label: str = "Porn"
+    video_s: float = 0.5
+    """Seconds that the audit of a video takes."""
+    video_failures: int = 0
+    """Next audits of videos that fail, and so have no finding."""
 
 
 def judge(rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], picture: Examined) -> Verdict:
     """Return the verdict on one stored picture."""
+    return judge_colours(rules, key=key, etag=etag, headers=headers, colours=(picture.average,))
+
+
+def judge_colours(
+    rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], colours: Sequence[str]
+) -> Verdict:
+    """Return the verdict on a stored object by the mean colours of what it shows."""
     meta = (value for name, value in headers.items() if name.startswith("x-cos-meta-"))
     text = "\n".join((key, *meta))
     violates = etag in rules.violating_etags or (
-        rules.violating_colour and _near(rules.violating_colour, picture.average)
+        rules.violating_colour and any(_near(rules.violating_colour, colour) for colour in colours)
     )
     return Verdict(1, rules.label, 95) if violates else judge_text(rules, text)
 

@@ -63,6 +63,10 @@ class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Input name -> node that gets a URL instead, if the input is too large to upload."""
     outputs: tuple[str, ...] = ()
     """Ids of the nodes whose files are results; empty for all."""
+    types: tuple[str, ...] = ()
+    """File types of results, such as `mp4`; empty for all. A node that saves a video may list a preview of it too."""
+    with_video: Workflow | None = None
+    """The workflow that is run instead where an input is a video: a node loads either pictures or videos."""
     instance_type: str = "default"
     """`default` 24 GB, `plus` 48 GB, `ultra` 84 GB."""
 
@@ -75,6 +79,10 @@ class Workflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         strange = self.url_inputs.keys() - self.inputs.keys()
         if strange:
             raise ValueError(f"in url_inputs, but no input: {', '.join(sorted(strange))}")
+        other = self.with_video
+        if other is not None and (other.with_video or (other.outputs, other.types) != (self.outputs, self.types)):
+            # A look at a job does not show which of the two it runs.
+            raise ValueError("with_video must have the same outputs and types, and no with_video of its own")
 
 
 class RunningHub:
@@ -169,7 +177,10 @@ class RunningHub:
             kind: the kind whose output nodes select the results; without it those of all kinds do, which is wrong
                 where one kind's output node has the id of another's preview.
         """
-        return await self._api.query(self._ask, job_id, self._outputs(kind))
+        status = await self._api.query(self._ask, job_id, self._outputs(kind))
+        types = self._workflows[kind].types if kind in self._workflows else ()
+        files = tuple(file for file in status.files if not types or file.type in types)
+        return msgspec.structs.replace(status, files=files)
 
     async def made_for(self, job_id: str) -> str:
         """See the port. RunningHub shows it once the webhook's first delivery has begun."""
@@ -191,14 +202,17 @@ class RunningHub:
                 workflow would run, and be paid for, with the picture that it was saved with.
         """
         workflow = self._workflows.get(request.kind)
+        if workflow is not None and request.videos:
+            workflow = workflow.with_video
         if workflow is None:
-            raise VendorRefused(f"no workflow is configured for {request.kind!r}")
+            which = " with a video" if request.videos else ""
+            raise VendorRefused(f"no workflow is configured for {request.kind!r}{which}")
         missing = sorted(workflow.inputs.keys() - request.inputs.keys())
         if missing:
             raise VendorRefused(f"workflow {request.kind!r} was given no {', '.join(missing)}")
         nodes: list[dict[str, str]] = []
         for name, value in ({**request.values, **request.inputs}).items():
-            node = _node(request.kind, workflow, name, value)
+            node = _node(request.kind, workflow, name, value, video=name in request.videos)
             nodes.append({"nodeId": node.node_id, "fieldName": node.field, "fieldValue": value})
         body: dict[str, object] = {
             "nodeInfoList": nodes,
@@ -224,7 +238,7 @@ class RunningHub:
         return await self._http.ask(method, call.path, content)
 
 
-def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
+def _node(kind: str, workflow: Workflow, name: str, value: str, *, video: bool) -> Node:
     """Return the node field of a value.
 
     Raises:
@@ -237,7 +251,7 @@ def _node(kind: str, workflow: Workflow, name: str, value: str) -> Node:
             text = (
                 f"input {name!r} is too large for an upload, and the workflow file of {kind!r} has no url_inputs.{name}"
             )
-            raise VendorRefused(text, code=Code.PICTURE_TOO_LARGE)
+            raise VendorRefused(text, code=Code.VIDEO_TOO_LARGE if video else Code.PICTURE_TOO_LARGE)
         return node
     node = workflow.inputs.get(name) or workflow.params.get(name)
     if node is None:

@@ -9,22 +9,13 @@ import pytest
 from consumers.stages.audit import audited, blocked_slots, is_blocked
 from messages.codes import Code
 from messages.errors import Rejected
-from messages.keys import RunId
-from recipes.model_pose12 import MODEL_POSE12
 from services.errors import AuditDown
 from services.objects.memory import MemoryObjects
 from services.objects.port import Result
 from services.vendors.registry import Vendors
 from tasks.context import Policy, Services
-from tasks.ledger.records import Accepted, StagedResult
-from tasks.run import Task
+from tasks.ledger.records import StagedResult
 
-TASK = Task(
-    RunId("u", "t"),
-    Accepted("model_pose12", {}, (), created=0.0, deadline=1.0, slots=3, enough=2),
-    MODEL_POSE12,
-    MODEL_POSE12.params(),
-)
 CLEAN = Result(violation=False, suspect=False, label="Normal", score=0)
 SUSPECT = Result(violation=False, suspect=True, label="Porn", score=70)
 VIOLATION = Result(violation=True, suspect=False, label="Porn", score=99)
@@ -85,7 +76,7 @@ async def test_a_suspect_is_blocked_unless_the_deployment_allows_it() -> None:
     for out, found in ((strict, {2: Code.CONTENT_VIOLATION}), (lenient, {})):
         await store(out, "a", "b")
         files = [StagedResult("a", "e", 1, 2), StagedResult("b", "e", 1, 3)]
-        assert await blocked_slots(files, TASK, out) == found
+        assert await blocked_slots(files, out) == found
 
 
 async def test_an_audit_that_fails_is_no_pass() -> None:

@@ -204,7 +204,7 @@ async def test_a_run_that_nobody_accepted_is_no_task() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [accepted("video_tryon"), accepted("basic_clean", sharpen=1), accepted("basic_clean", quality="x")]
+    "record", [accepted("video_matting"), accepted("basic_clean", sharpen=1), accepted("basic_clean", quality="x")]
 )
 async def test_what_another_build_accepted_is_waited_for_and_refunds_nobody(record: Accepted) -> None:
     out = outside(basic_clean=BASIC_CLEAN)

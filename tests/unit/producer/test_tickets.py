@@ -50,7 +50,7 @@ async def test_the_demo_does_not_take_a_forged_ticket_either(harness: Open) -> N
 
 async def test_the_demo_fails_what_it_cannot_do(harness: Open) -> None:
     async with harness(ticket_required=False) as here:
-        await here.upload(ticket="", kind="video_tryon")
+        await here.upload(ticket="", kind="video_matting")
         assert await take_in(PHOTO, here.out) == "rejected"
         await assert_refused(here, Code.UNKNOWN_KIND)
 
@@ -87,7 +87,7 @@ async def test_a_ticket_that_is_not_of_this_task_says_nothing_of_it(harness: Ope
 
 
 @pytest.mark.parametrize("ticket", ["", "forged", "e30.e30."])
-@pytest.mark.parametrize("more", [{}, {"kind": "video_tryon"}, {"params": "{"}, {"body": b""}])
+@pytest.mark.parametrize("more", [{}, {"kind": "video_matting"}, {"params": "{"}, {"body": b""}])
 async def test_without_a_ticket_nothing_is_done(harness: Open, ticket: str, more: dict[str, Any]) -> None:
     async with harness() as here:
         await here.upload(ticket=ticket, **more)
@@ -106,7 +106,7 @@ async def test_a_task_that_was_refused_for_want_of_a_ticket_is_accepted_with_one
 
 async def test_a_kind_that_was_sold_and_this_build_does_not_know_waits_for_one_that_does(harness: Open) -> None:
     async with harness() as here:
-        await here.upload(kind="video_tryon", ticket=here.ticket(kind="video_tryon"))
+        await here.upload(kind="video_matting", ticket=here.ticket(kind="video_tryon"))
         with pytest.raises(NotHere) as caught:
             await take_in(PHOTO, here.out)
         assert (caught.value.retry, caught.value.code) == (RetryClass.OUTAGE, Code.UNKNOWN_KIND)

@@ -22,6 +22,7 @@ from recipes.photography import PHOTOGRAPHY
 from recipes.prompt import Prompt
 from recipes.recipe import BadParameters, BadRecipe, Params, Recipe, parse_params
 from recipes.table import RECIPES, UnknownKind, recipe_of
+from recipes.video_tryon import VIDEO_TRYON
 
 EVERY = pytest.mark.parametrize("recipe", [*RECIPES.values()], ids=lambda recipe: recipe.kind)
 
@@ -215,8 +216,15 @@ BAD_RECIPES: list[tuple[Recipe, dict[str, Any], str]] = [
     (MODEL_POSE12, {"extension": "gif"}, "extension"),
     (MODEL_POSE12, {"extension": "mp4"}, "extension"),
     (MODEL_POSE12, {"media": "video"}, "extension"),
-    (MODEL_POSE12, {"media": "video", "extension": "mp4"}, "audit"),
-    (MODEL_POSE12, {"audit": "none"}, "audit"),
+    (MODEL_POSE12, {"video_inputs": frozenset({"person"})}, "video_inputs"),
+    (MODEL_POSE12, {"video_inputs": frozenset({"photo"}), "most_video_bytes": 0}, "video_inputs"),
+    (MODEL_POSE12, {"video_inputs": frozenset({"photo"}), "most_video_s": 0.0}, "video_inputs"),
+    (BASIC_CLEAN, {"video_inputs": frozenset({"photo"})}, "video_inputs"),
+    (MODEL_POSE12, {"still": "still_{:02d}.{}"}, "still"),
+    (VIDEO_TRYON, {"still": "still.{1}", "count": 2}, "still"),
+    (VIDEO_TRYON, {"still": "../{}.{}"}, "still"),
+    (VIDEO_TRYON, {"still": "{}_{}_{}.{}"}, "result"),
+    (MODEL_POSE12, {"most_bytes": -1}, "most_bytes"),
     (MODEL_POSE12, {"count": 0}, "count"),
     (MODEL_POSE12, {"result": "frame.{1}"}, "result"),
     (MODEL_POSE12, {"result": "frame_{}"}, "result"),
@@ -237,7 +245,7 @@ BAD_RECIPES: list[tuple[Recipe, dict[str, Any], str]] = [
     (MODEL_POSE12, {"last_call_s": 60.0}, "last_call_s"),
     (
         MODEL_POSE12,
-        {"media": "video", "extension": "mp4", "audit": "none", "finish": lambda _: None},
+        {"media": "video", "extension": "mp4", "finish": lambda _: None},
         "finish",
     ),
     (PHOTOGRAPHY, {"last_call_s": -1.0}, "last_call_s"),
@@ -269,9 +277,8 @@ def test_a_vendor_without_values_is_refused() -> None:
         Recipe(kind="k", params=Params, deadline_s=900, clean=MODEL_POSE12.clean, vendor="runninghub")
 
 
-def test_a_recipe_of_video_says_that_it_is_not_audited() -> None:
-    video = msgspec.structs.replace(MODEL_POSE12, count=1, media="video", extension="mp4", audit="none")
-    assert video.content_type == "video/mp4"
+def test_the_content_type_is_that_of_the_extension() -> None:
+    assert VIDEO_TRYON.content_type == "video/mp4"
     assert MODEL_POSE12.content_type == "image/jpeg"
 
 

@@ -124,7 +124,7 @@ async def test_a_backlog_on_the_runs_topic_holds_the_sweep_back(harness: SweepHa
         await harness.promise(run, "success")
 
 
-@pytest.mark.parametrize("kind", [None, "video_tryon"])
+@pytest.mark.parametrize("kind", [None, "video_matting"])
 async def test_no_backlog_excuses_a_late_run_whose_kind_the_backend_does_not_tell(
     harness: SweepHarness, monkeypatch: pytest.MonkeyPatch, kind: str | None
 ) -> None:

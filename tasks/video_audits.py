@@ -1,0 +1,80 @@
+"""Audits of videos: submitted as jobs and looked at until they have a finding, which takes seconds to minutes.
+
+The jobs are recorded, so that every later message looks at the same ones. A job that fails is replaced by a new one:
+an audit without a finding is an outage, never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from messages.bodies import Stage
+from messages.keys import RunId
+from services.errors import AuditDown
+from services.objects.port import Result
+from services.repeat import repeated
+from tasks.context import Services
+from tasks.ledger.records import AuditJob, AuditJobs, Product
+from telemetry import logs
+from telemetry.events import Event
+from telemetry.instruments import SpanName
+from telemetry.points import reached
+from telemetry.tracing import note, span
+
+__all__ = ["find_videos", "jobs_of"]
+
+log = logs.get(__name__)
+
+
+async def jobs_of(run: RunId, stage: Stage, services: Services) -> tuple[AuditJobs | None, int]:
+    """Return the audits that are at work for a stage of a run, if there are any, and the number of the next record."""
+    found, n = None, 0
+    while (stored := await services.ledger.read(run, AuditJobs.at(stage, n))) is not None:
+        found, n = stored.record, n + 1
+    return found, n
+
+
+async def find_videos(
+    run: RunId, stage: Stage, keys: Sequence[str], services: Services, products: tuple[Product, ...] = ()
+) -> Mapping[str, Result] | None:
+    """Look once at the audits of videos; the first time, submit them.
+
+    Args:
+        run: the run.
+        stage: the stage that needs the findings.
+        keys: the videos.
+        services: the bundle of services.
+        products: of the clean stage: recorded with the jobs.
+
+    Returns:
+        Key -> its finding; None while the audit is at work.
+
+    Raises:
+        services.errors.AuditDown: a video could not be submitted.
+    """
+    with span(SpanName.AUDIT, videos=len(keys)):
+        jobs, n = await jobs_of(run, stage, services)
+        known = {one.key: one.job for one in jobs.jobs} if jobs else {}
+        findings: dict[str, Result | None] = {}
+        for key in (key for key in keys if key in known):
+            try:
+                findings[key] = await _look(known[key], services)
+            except AuditDown as down:
+                log.warning(Event.AUDIT_LATE, error=down)
+        if len(findings) < len(keys):
+            kept = [AuditJob(key, known[key]) for key in findings]
+            new = [AuditJob(key, await _submit(key, services)) for key in keys if key not in findings]
+            await services.ledger.write(run, AuditJobs.at(stage, n), AuditJobs((*kept, *new), products))
+            reached("audit.submitted")
+        ended = {key: found for key, found in findings.items() if found is not None}
+        note(ended=len(ended))
+        return ended if len(ended) == len(keys) else None
+
+
+async def _look(job: str, services: Services) -> Result | None:
+    return await repeated(lambda: services.objects.video_audit(job), services.rng)
+
+
+async def _submit(key: str, services: Services) -> str:
+    # A repeat costs one more audit, and no call of a vendor.
+    return await repeated(lambda: services.objects.submit_video_audit(key), services.rng)
