@@ -30,6 +30,10 @@ ACTIONS: Final[Mapping[str, str]] = {
     "list": "name/cos:GetBucket",
     "audit": "ci:CreateAuditingPictureJob",
     "audit_text": "ci:CreateAuditingTextJob",
+    "video_info": "name/cos:GetObject",
+    "snapshot": "name/cos:GetObject",
+    "submit_video_audit": "ci:CreateAuditingVideoJob",
+    "video_audit": "ci:DescribeAuditingVideoJob",
     "versioned": "name/cos:GetBucketVersioning",
 }
 """Operation of the port -> what it needs on its key. (Targets of pictures and sources of copies are in staging.)"""

@@ -97,6 +97,10 @@ def test_the_consumers_role_may_do_all_that_the_product_does() -> None:
         Used(LEDGER, "get", prompt_cache_key("digest")),
         Used(LEDGER, "put", prompt_cache_key("digest")),
         Used(DATA, "audit_text", ""),
+        *(
+            Used(DATA, operation, staging_prefix(RunId("u-1", "t-1"), "nonce") + "input_01.mp4")
+            for operation in ("video_info", "snapshot", "submit_video_audit", "video_audit")
+        ),
         # Withdrawn when the backend keeps the contrary verdict.
         Used(DATA, "delete", output_key(RunId("u-1", "t-1"), "frame_01.jpg")),
         # The vendor reads a large input itself.

@@ -39,6 +39,8 @@ def results(recipe: Recipe) -> str:
         return "a text" if recipe.prompt else "a picture per input"
     counts = {"photography": "`count`", "ai_image": "`options.n`", "ai_image_generate": "`options.n`"}
     four = {"count": 4} if recipe.kind == "photography" else {"options": {"n": 4}}
+    if recipe.media == "video":
+        return "1 video, and a still of it"
     if recipe.kind not in counts:
         return f"{recipe.count} pictures, all of them" if recipe.count > 1 else "1 picture"
     sale = sale_of(recipe, parse_params(recipe, {**recipe.example, **four}), recipe.deadline_s)

@@ -147,6 +147,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
 
 ANYTHING: Final = {
     "COS_AUDIT_TEXT_BIZ_TYPE": "the same",
+    "COS_AUDIT_VIDEO_BIZ_TYPE": "the same",
     "COS_AUDIT_BIZ_TYPE": "the stand-in knows no policies; an audit that fails names it, see below",
     "OTEL_SERVICE_NAME": "any name is one",
 }

@@ -11,6 +11,7 @@ from PIL import Image
 
 from console.cli.trace import read_spans
 from recipes.table import RECIPES
+from sandbox.video import encode, frames_of, probe
 from tests.e2e.test_injections import ROOT, demo
 
 PHOTO = str(ROOT / "sandbox/photos/portrait.jpg")
@@ -41,6 +42,7 @@ DEMOS: dict[str, tuple[list[str], list[str], int]] = {
         ["poster_01.jpg"],
         1,
     ),
+    "video_tryon": ([], ["video_01.jpg", "video_01.mp4"], 1),
 }
 """Kind -> its arguments, the names of its results, and its paid calls."""
 
@@ -85,12 +87,55 @@ EXPECTED_SIZES: dict[str, set[tuple[int, int]]] = {
     "fitting": {(768, 1024)},
     "photography": {(2048, 2048)},
     "promo_poster": {(1080, 1920)},
+    "video_tryon": {(360, 480)},
 }
 
 
 def sizes(folder: Path, task: dict[str, Any]) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for name in task["files"]:
+        if name.endswith(".mp4"):
+            video = probe(folder / name)
+            found.add((video.width, video.height))
+            continue
         with Image.open(folder / name) as picture:
             found.add(picture.size)
     return found
+
+
+def _person(path: Path) -> Path:
+    """A small video of a person, as a phone would upload it."""
+    with Image.open(PHOTO) as opened:
+        photo = opened.convert("RGB").resize((240, 320))
+    encode((photo.rotate(turn) for turn in range(24)), path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_video_of_a_person_becomes_a_video_that_plays(tmp_path: Path) -> None:
+    person = _person(tmp_path / "person.mp4")
+    report = demo(tmp_path, "--kind", "video_tryon", str(person), str(ROOT / "sandbox/photos/garment.png"))
+    (task,) = report["tasks"]
+    assert (task["status"], task["vendor_calls"]["create"], report["quota"]["refunded"]) == ("success", 1, 0)
+    (path,) = (tmp_path / name for name in task["files"] if name.endswith(".mp4"))
+    video = probe(path)
+    assert (video.codec, video.width, video.height, video.frames) == ("h264", 360, 480, 48)
+    assert 1.9 < video.seconds < 2.1
+    assert sum(1 for _ in frames_of(path, 100)) == 48
+    spans = read_spans(tmp_path / "out/trace.jsonl")
+    audits = [span for span in spans if span.name.startswith("audit") and "videos" in span.attributes]
+    # Of the input and of the result, each at work at its first look.
+    assert [span.attributes["ended"] for span in sorted(audits, key=lambda span: span.start)].count(0) >= 2
+    assert sum(span.attributes["ended"] for span in audits) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_file_that_only_has_the_name_of_a_video_is_refunded_and_nothing_is_paid(tmp_path: Path) -> None:
+    person = tmp_path / "person.mov"
+    person.write_bytes(b"GIF89a, renamed")
+    report = demo(tmp_path, "--kind", "video_tryon", str(person), PHOTO)
+    (task,) = report["tasks"]
+    assert (task["error"]["code"], task["vendor_calls"]["create"]) == ("bad_video", 0)
+    assert report["quota"] == {"charged": 1, "refunded": 1}

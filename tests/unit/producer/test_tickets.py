@@ -106,7 +106,7 @@ async def test_a_task_that_was_refused_for_want_of_a_ticket_is_accepted_with_one
 
 async def test_a_kind_that_was_sold_and_this_build_does_not_know_waits_for_one_that_does(harness: Open) -> None:
     async with harness() as here:
-        await here.upload(kind="video_matting", ticket=here.ticket(kind="video_tryon"))
+        await here.upload(kind="video_matting", ticket=here.ticket(kind="video_matting"))
         with pytest.raises(NotHere) as caught:
             await take_in(PHOTO, here.out)
         assert (caught.value.retry, caught.value.code) == (RetryClass.OUTAGE, Code.UNKNOWN_KIND)
