@@ -110,6 +110,7 @@ def frames_of(file: Path | BinaryIO, most: int) -> Iterator[Image]:
 def _timed(file: Path | BinaryIO, from_s: float = 0.0) -> Iterator[tuple[float, Image]]:
     """Yield frames with their times, from the last key frame before a time."""
     import av
+    from av.error import FFmpegError
 
     with _opened(file) as container:
         try:
@@ -117,16 +118,17 @@ def _timed(file: Path | BinaryIO, from_s: float = 0.0) -> Iterator[tuple[float, 
                 container.seek(int(from_s * av.time_base))
             for frame in container.decode(_stream(container)):
                 yield float(frame.time or 0.0), frame.to_image()  # type: ignore[no-untyped-call] # as above
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise NoVideo(str(error)) from error
 
 
 def _opened(file: Path | BinaryIO) -> InputContainer:
     import av
+    from av.error import FFmpegError
 
     try:
         return av.open(str(file) if isinstance(file, Path) else file, "r")
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise NoVideo(str(error)) from error
 
 
