@@ -10,25 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from messages.codes import Code
+from services.vendors.coded import Meaning
 from services.vendors.on_create import OnCreate
 
-__all__ = ["CODES", "CONTENT", "QUEUE_FULL", "Meaning", "meaning_of"]
-
-
-class Meaning(msgspec.Struct, frozen=True):
-    """A row of the table."""
-
-    subject: str
-    create: OnCreate
-    code: Code | None = None
-    """The catalogue's code if it is not the usual one."""
-    wait: float | None = None
-    """Seconds to wait where the answer names none."""
-    alarm: bool = False
-    """True if only a person can mend it, for all tasks at once."""
+__all__ = ["CODES", "CONTENT", "QUEUE_FULL", "meaning_of"]
 
 
 def _never(subject: str, code: Code | None = None) -> Meaning:

@@ -8,17 +8,17 @@ from typing import Final
 import msgspec
 
 from messages.codes import Code
-from services.errors import CreateUnknown, VendorDown, VendorFull, VendorRefused
+from services.errors import CreateUnknown, VendorDown, VendorFull
+from services.vendors.coded import CodedAnswer
 from services.vendors.http import ApiResponse
-from services.vendors.on_create import HTTP_ON_CREATE, OnCreate
+from services.vendors.on_create import OnCreate
 from services.vendors.port import JobFile, JobState, JobStatus
 from services.vendors.reading import as_list, as_map, as_text, decode_object, redacted
 from services.vendors.usage import Usage
-from services.vendors.vod.codes import Meaning, meaning_of
+from services.vendors.vod.codes import JobMeaning, meaning_of
 
 __all__ = ["AlreadyAccepted", "Page", "account_fault", "check_answered", "check_key", "job_of", "page_of", "status_of"]
 
-_OF_THE_KEY: Final = frozenset({401, 402, 403})
 _ENDED: Final = frozenset({"FINISH", "ABORTED"})
 _BLOCKS: Final = ("AigcImageTask", "SceneAigcImageTask")
 _ENCRYPTED: Final = (".myqcloud.com", ".vod-qcloud.com")
@@ -39,37 +39,6 @@ class Page(msgspec.Struct, frozen=True):
     """Token of the next page; empty after the last one."""
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    reply: ApiResponse
-    body: Mapping[str, object]
-    """The object `Response`."""
-    code: str
-    message: str
-    meaning: Meaning | None
-
-    @property
-    def outcome(self) -> OnCreate:
-        """Outcome of a create that the code, or else the status, proves."""
-        if self.meaning is not None:
-            return self.meaning.create
-        return HTTP_ON_CREATE.get(self.reply.status, OnCreate.UNKNOWN)
-
-    @property
-    def wait(self) -> float | None:
-        """Seconds to wait, by the vendor's word or by the table."""
-        if self.reply.retry_after is not None or self.meaning is None:
-            return self.reply.retry_after
-        return self.meaning.wait
-
-    def say(self, call: str) -> str:
-        """Return a text for operators: status, code with its subject, and the vendor's words without URLs and keys."""
-        if not self.body:
-            return f"{call}: HTTP {self.reply.status}, no answer of the interface"
-        subject = self.meaning.subject if self.meaning else "unlisted"
-        code = f", code {redacted(self.code)} ({subject})" if self.code else ""
-        return f"{call}: HTTP {self.reply.status}{code}: {redacted(self.message) or 'nothing usable'}"
-
-
 def job_of(reply: ApiResponse) -> str:
     """Return the id in the answer to a create.
 
@@ -82,16 +51,9 @@ def job_of(reply: ApiResponse) -> str:
     answer = _read(reply)
     if job := as_text(answer.body.get("TaskId")):
         return job
-    text = answer.say("create")
     if answer.meaning is not None and answer.meaning.duplicate:
-        raise AlreadyAccepted(text)
-    match answer.outcome:
-        case OnCreate.FULL:
-            raise VendorFull(text, retry_after=answer.wait)
-        case OnCreate.REFUSED:
-            raise VendorRefused(text, code=answer.meaning.code if answer.meaning else None)
-        case OnCreate.UNKNOWN:
-            raise CreateUnknown(text)
+        raise AlreadyAccepted(answer.say("create"))
+    raise answer.create_error()
 
 
 def status_of(reply: ApiResponse) -> JobStatus:
@@ -163,17 +125,14 @@ def account_fault(reply: ApiResponse) -> str:
 
     Of an answer without a code it is the HTTP status, if that refuses the credentials.
     """
-    answer = _read(reply)
-    if answer.meaning is None:
-        return str(reply.status) if reply.status in _OF_THE_KEY else ""
-    return answer.code if answer.meaning.alarm else ""
+    return _read(reply).account_fault
 
 
-def _read(reply: ApiResponse) -> _Answer:
+def _read(reply: ApiResponse) -> CodedAnswer[JobMeaning]:
     body = as_map(decode_object(reply.body).get("Response"))
     error = as_map(body.get("Error"))
     code, message = as_text(error.get("Code")), as_text(error.get("Message"))
-    return _Answer(reply, body, code, message, meaning_of(code) if code else None)
+    return CodedAnswer(reply, body, code, message, meaning_of(code) if code else None)
 
 
 def _files(block: Mapping[str, object]) -> Iterator[JobFile]:

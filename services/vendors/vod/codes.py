@@ -10,56 +10,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from messages.codes import Code
+from services.vendors.coded import Meaning
 from services.vendors.on_create import OnCreate
 
-__all__ = ["CODES", "Meaning", "meaning_of"]
+__all__ = ["CODES", "JobMeaning", "meaning_of"]
 
 
-class Meaning(msgspec.Struct, frozen=True, kw_only=True):
+class JobMeaning(Meaning, frozen=True, kw_only=True):
     """A row of the table."""
 
-    subject: str
-    create: OnCreate
-    """Outcome of a create that is answered with the code."""
-    code: Code | None = None
-    """The catalogue's code if it is not the usual one."""
-    wait: float | None = None
-    """Seconds to wait until the call is worth another try."""
-    alarm: bool = False
-    """True if only a person can mend it, for all tasks at once."""
     duplicate: bool = False
     """True if a job of the same SessionId has been accepted before."""
     unknown_job: bool = False
     """True if, of a look at a job, it says that there is no such job."""
 
 
-def _never(subject: str, code: Code | None = None, *, unknown_job: bool = False) -> Meaning:
-    return Meaning(subject=subject, create=OnCreate.REFUSED, code=code, unknown_job=unknown_job)
+def _never(subject: str, code: Code | None = None, *, unknown_job: bool = False) -> JobMeaning:
+    return JobMeaning(subject=subject, create=OnCreate.REFUSED, code=code, unknown_job=unknown_job)
 
 
-def _full(subject: str, wait: float) -> Meaning:
-    return Meaning(subject=subject, create=OnCreate.FULL, wait=wait)
+def _full(subject: str, wait: float) -> JobMeaning:
+    return JobMeaning(subject=subject, create=OnCreate.FULL, wait=wait)
 
 
-def _account(subject: str) -> Meaning:
+def _account(subject: str) -> JobMeaning:
     # Nothing was accepted, and a paying customer's task must not die of it: it waits for a person.
-    return Meaning(subject=subject, create=OnCreate.FULL, wait=60.0, alarm=True)
+    return JobMeaning(subject=subject, create=OnCreate.FULL, wait=60.0, alarm=True)
 
 
-def _configuration(subject: str) -> Meaning:
-    return Meaning(subject=subject, create=OnCreate.REFUSED, alarm=True)
+def _configuration(subject: str) -> JobMeaning:
+    return JobMeaning(subject=subject, create=OnCreate.REFUSED, alarm=True)
 
 
-def _open(subject: str) -> Meaning:
-    return Meaning(subject=subject, create=OnCreate.UNKNOWN)
+def _open(subject: str) -> JobMeaning:
+    return JobMeaning(subject=subject, create=OnCreate.UNKNOWN)
 
 
-_DUPLICATE: Final = Meaning(subject="SessionId used before", create=OnCreate.UNKNOWN, duplicate=True)
+_DUPLICATE: Final = JobMeaning(subject="SessionId used before", create=OnCreate.UNKNOWN, duplicate=True)
 
-CODES: Final[Mapping[str, Meaning]] = {
+CODES: Final[Mapping[str, JobMeaning]] = {
     "InvalidParameterValue.SessionId": _DUPLICATE,
     "FailedOperation.TaskDuplicate": _DUPLICATE,
     "RequestLimitExceeded": _full("calls a second, or jobs at once", 10.0),
@@ -96,6 +86,6 @@ CODES: Final[Mapping[str, Meaning]] = {
 """Code -> meaning."""
 
 
-def meaning_of(code: str) -> Meaning | None:
+def meaning_of(code: str) -> JobMeaning | None:
     """Return the meaning of a code; None where the table has no row for it."""
     return CODES.get(code) or CODES.get(code.partition(".")[0])
