@@ -7,7 +7,7 @@ import socket
 import unicodedata
 from typing import Final
 
-__all__ = ["is_public", "literal_address", "may_be_private", "plain_host"]
+__all__ = ["is_public", "is_public_name", "literal_address", "may_be_private", "plain_host"]
 
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _SPECIAL: Final = tuple(
@@ -26,6 +26,16 @@ _METADATA: Final = frozenset(
         ("169.254.0.23", "169.254.10.10", "169.254.169.254", "100.100.100.200", "fd00:ec2::254"),
     )
 )
+
+
+_LOCAL_NAMES: Final = frozenset({"localhost", "local", "internal"})
+"""Last labels of names that only a machine or its network knows: RFC 6761, RFC 6762, and `internal` (ICANN, 2024)."""
+
+
+def is_public_name(host: str) -> bool:
+    """Return True if a name may be known to the public: it has a domain, which is none of a local network."""
+    labels = plain_host(host).split(".")
+    return len(labels) > 1 and labels[-1] not in _LOCAL_NAMES
 
 
 def is_public(address: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from services.addresses import is_public, literal_address
+from services.addresses import is_public, is_public_name, literal_address
 from services.errors import FetchRefused
 
 __all__ = ["UNSAFE", "URL_SAFE", "HostRules", "Target", "check_url"]
@@ -97,5 +97,8 @@ def _check_public(host: str, port: int, rules: HostRules) -> None:
     if not rules.allows(host):
         raise FetchRefused(f"not an allowed host: {host}")
     address = literal_address(host)
-    if address is not None and not is_public(host if ":" in host else str(address)):
-        raise FetchRefused(f"not a public address: {host}")
+    if address is not None:
+        if not is_public(host if ":" in host else str(address)):
+            raise FetchRefused(f"not a public address: {host}")
+    elif rules.any_public and not is_public_name(host):
+        raise FetchRefused(f"not a public name: {host}")

@@ -63,7 +63,7 @@ def decode(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Failure(422, "the body is no JSON object", code=Code.BAD_PARAMETERS) from error
+        raise _bad("the body is no JSON object", "") from error
 
 
 def idempotency_key(header: str) -> str:

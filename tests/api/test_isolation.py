@@ -39,6 +39,7 @@ FORGED = {
     "no JWT": "Bearer abc",
     "another secret": f"Bearer {token(secret=OTHERS)}",
     "expired": f"Bearer {token(exp=int(time.time()) - 1)}",
+    "ends at no time": f"Bearer {token(exp=float('nan'))}",
     "not yet": f"Bearer {token(nbf=int(time.time()) + 600)}",
     "alg none": f"Bearer {_unsigned()}",
     "alg none, signed part kept": f"Bearer {_unsigned()}{token().rpartition('.')[2]}",

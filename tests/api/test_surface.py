@@ -167,6 +167,21 @@ async def test_a_request_id_of_the_client_is_kept(door: Open) -> None:
         assert odd.headers["X-Request-Id"] != "a b"
 
 
+async def test_no_redirect_leads_to_a_host_that_the_caller_names(door: Open) -> None:
+    async with door() as here:
+        for path in (f"{TASKS}/", "/docs/", "//evil.example"):
+            answer = await here.ask("GET", path, headers={"Host": "evil.example"})
+            assert (answer.status_code, answer.headers.get("Location")) == (404, None), path
+
+
+async def test_the_document_is_made_once(door: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with door() as here:
+        first = await here.http.get("/openapi.json")
+        monkeypatch.setattr("producer.api.http.app.document", None)
+        assert (await here.http.get("/openapi.json")).content == first.content
+        assert (await here.http.get("/docs")).status_code == 200
+
+
 async def test_what_no_route_takes_is_a_problem_too(door: Open) -> None:
     async with door() as here:
         unknown = await here.ask("GET", "/api/nothing")

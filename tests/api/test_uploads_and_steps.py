@@ -95,13 +95,22 @@ def _ticket(here: Door, step: int, **changes: Any) -> str:
     return tickets.issue(msgspec.structs.replace(sold, **changes), Secret(TICKETS))
 
 
-async def _start(here: Door, body: dict[str, Any], *, at: float = 0.0, secret: str = CALLBACK) -> httpx.Response:
+async def _start(
+    here: Door,
+    body: dict[str, Any],
+    *,
+    at: float = 0.0,
+    secret: str = CALLBACK,
+    signed: str = STEPS,
+    host: str = "api.example",
+) -> httpx.Response:
     document = msgspec.json.encode(body)
     timestamp = int(at or time.time())
     headers = {
+        "Host": host,
         "Content-Type": "application/json",
         "X-Timestamp": str(timestamp),
-        "X-Internal-Signature-V2": sign_v2(Secret(secret), "POST", STEPS, timestamp, "", document),
+        "X-Internal-Signature-V2": sign_v2(Secret(secret), "POST", signed, timestamp, "", document),
     }
     return await here.http.post(STEPS, content=document, headers=headers)
 
@@ -132,6 +141,8 @@ async def test_a_step_that_the_backend_did_not_sign(door: Open) -> None:
         for answer in (
             await _start(here, _step(here), secret="another-secret-of-callbacks"),
             await _start(here, _step(here), at=time.time() - 400),
+            # A signature for another path, and a host that would make this one of it.
+            await _start(here, _step(here), signed=f"/other{STEPS}", host="api.example/other"),
             await here.http.post(STEPS, json=_step(here)),
             await here.ask("POST", STEPS, json=_step(here)),
         ):

@@ -55,6 +55,12 @@ REFUSED = [
     "https://[2002:7f00:1::]/a.jpg",
     "https://[::1%25eth0]/a.jpg",
     "https://127.0.0.1./a.jpg",
+    "https://localhost/a.jpg",
+    "https://LOCALHOST./a.jpg",
+    "https://a.localhost/a.jpg",
+    "https://backend/a.jpg",
+    "https://printer.local/a.jpg",
+    "https://metadata.google.internal/",
 ]
 
 
@@ -71,15 +77,21 @@ async def test_it_is_refused_with_the_fields_name_and_nothing_is_sold(door: Open
 
 
 @pytest.mark.parametrize(
-    "url", ["https://pictures.example/a.jpg?x=1", "https://93.184.216.34/a.jpg", "https://pictures.example:443/"]
+    "url",
+    [
+        "https://pictures.example/a.jpg?x=1",
+        "https://93.184.216.34/a.jpg",
+        "https://pictures.example:443/",
+        "https://local.example./a.jpg",
+    ],
 )
 def test_a_public_one_is_fine(url: str) -> None:
     check_url(url, HostRules(frozenset(), any_public=True))
 
 
 def test_a_deployment_may_name_the_hosts() -> None:
-    rules = HostRules(frozenset({"pictures.example", "*.cdn.example"}))
-    for url in ("https://pictures.example/a", "https://x.cdn.example/a"):
+    rules = HostRules(frozenset({"pictures.example", "*.cdn.example", "pictures.internal"}))
+    for url in ("https://pictures.example/a", "https://pictures.internal/a", "https://x.cdn.example/a"):
         check_url(url, rules)
     for url in ("https://other.example/a", "https://cdn.example/a", "https://93.184.216.34/a"):
         with pytest.raises(FetchRefused):

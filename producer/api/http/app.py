@@ -6,9 +6,9 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -91,22 +91,27 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Api]], cors_orig
             api.watch.close()
             await api.background.finish(_FINISH_S)
 
-    return Starlette(
+    return _app(cors_origins, lifespan)
+
+
+def app_of(api: Api, cors_origins: Sequence[str] = ()) -> Starlette:
+    """Return the app over objects that are open; `cors_origins` as for `create_app`."""
+    app = _app(cors_origins)
+    app.state.api = api
+    return app
+
+
+def _app(
+    cors_origins: Sequence[str], lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None
+) -> Starlette:
+    app = Starlette(
         routes=_routes(),
         lifespan=lifespan,
         middleware=_middleware(cors_origins),
         exception_handlers={HTTPException: _of_the_framework},
     )
-
-
-def app_of(api: Api, cors_origins: Sequence[str] = ()) -> Starlette:
-    """Return the app over objects that are open; `cors_origins` as for `create_app`."""
-    app = Starlette(
-        routes=_routes(),
-        middleware=_middleware(cors_origins),
-        exception_handlers={HTTPException: _of_the_framework},
-    )
-    app.state.api = api
+    # A redirect to the path without its last slash would lead to whatever host the caller names.
+    app.router.redirect_slashes = False
     return app
 
 
@@ -170,9 +175,14 @@ async def _call(operation: Operation, request: Request) -> Call:
         (api.purchases if operation.buys else api.requests).take(caller.user)
     body = await _body(request) if operation.method == "POST" else b""
     if operation.access == "backend":
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        verify_backend(api.options.callback_secret, "POST", target, request.headers, body, now=api.clock())
+        verify_backend(api.options.callback_secret, "POST", _target(request), request.headers, body, now=api.clock())
     return Call(api=api, request=request, caller=caller, body=body)
+
+
+def _target(request: Request) -> str:
+    """Return path and query as received. `request.url` is made of the header `Host`, which a caller chooses."""
+    path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 async def _body(request: Request) -> bytes:
@@ -222,11 +232,18 @@ def _request_id(request: Request) -> str:
 
 
 async def _openapi(request: Request) -> Response:
-    api: Api = request.app.state.api
-    return Response(msgspec.json.encode(document(OPERATIONS, api.services.recipes)), media_type="application/json")
+    return Response(msgspec.json.encode(_document(request)), media_type="application/json")
 
 
 async def _page(request: Request) -> Response:
-    api: Api = request.app.state.api
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return HTMLResponse(page(document(OPERATIONS, api.services.recipes)), headers=headers)
+    return HTMLResponse(page(_document(request)), headers=headers)
+
+
+def _document(request: Request) -> Mapping[str, Any]:
+    """Return the OpenAPI document, which is made once: reading it needs no token."""
+    state = request.app.state
+    if not hasattr(state, "document"):
+        state.document = document(OPERATIONS, state.api.services.recipes)
+    found: Mapping[str, Any] = state.document
+    return found

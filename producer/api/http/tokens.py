@@ -56,7 +56,8 @@ def caller_of(authorization: str, secret: Secret, now: float) -> Caller:
     claims = _verified(token.strip(), secret)
     if TICKETS in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
         raise _denied("a ticket is no token")
-    if claims.exp <= now:
+    # NaN is no time at which it ends.
+    if not claims.exp > now:
         raise _denied("the token has expired")
     if claims.nbf > now + LEEWAY_S:
         raise _denied("the token is not good yet")
