@@ -13,6 +13,7 @@ index/task/{task}/{user}                             a task by its id alone  (le
 done/{day}/{reverse-time}/{user}/{task}/…            delivered runs          (ledger bucket; see `done_key`)
 dead/{day}/{fingerprint}/{id}                        dead letters            (ledger bucket)
 dead/{day}/{fingerprint}/{id}/replayed-{n}, …/purged operators' acts on them (ledger bucket)
+erased/{user}/{n}                                    operators' erasures  (ledger bucket)
 status/{process}                                     a process's state       (ledger bucket; overwritten)
 cache/prompt/{digest}                                texts of the chat model (ledger bucket; overwritten, ages out)
 """
@@ -34,6 +35,7 @@ __all__ = [
     "OUTPUT_PREFIX",
     "PICTURE_STEM",
     "SOURCE_PREFIX",
+    "STAGING_PREFIX",
     "STATUS_PREFIX",
     "VIDEO_EXTENSIONS",
     "Facts",
@@ -46,7 +48,9 @@ __all__ = [
     "dead_prefix",
     "done_key",
     "done_prefix",
+    "erasure_key",
     "index_keys",
+    "index_keys_of",
     "output_key",
     "parse_done_key",
     "parse_index_key",
@@ -60,6 +64,7 @@ __all__ = [
     "status_key",
     "task_index_prefix",
     "user_index_prefix",
+    "user_records_prefix",
 ]
 
 STATUS_PREFIX: Final = "status/"
@@ -70,6 +75,9 @@ INPUT_PREFIX: Final = "input/"
 
 OUTPUT_PREFIX: Final = "output/"
 """Folder of the results of successes."""
+
+STAGING_PREFIX: Final = "staging/"
+"""Folder of results before their verdict."""
 
 SOURCE_PREFIX: Final = "source/"
 """Folder of tasks that the API has sold and of inputs fetched for them; no trigger listens there."""
@@ -162,9 +170,20 @@ def runs_prefix(run: RunId) -> str:
     return f"ledger/{run.user}/{run.task}/{run.step}-"
 
 
+def user_records_prefix(user: str) -> str:
+    """Return the folder of all records of a user; `{task}/{step}-{run}/{record}` follows it."""
+    return f"ledger/{user}/"
+
+
+def erasure_key(user: str, number: int) -> str:
+    """Return the key of the record of a user's n-th erasure, from 1."""
+    return f"erased/{user}/{number}"
+
+
 def staging_prefix(run: RunId, nonce: str = "") -> str:
     """Return the folder of results before the verdict, with a trailing slash: of one writer, or of the whole run."""
-    return f"staging/{run.stem}/{nonce}/" if nonce else f"staging/{run.stem}/"
+    folder = f"{STAGING_PREFIX}{run.stem}/"
+    return f"{folder}{nonce}/" if nonce else folder
 
 
 def output_key(run: RunId, name: str) -> str:
@@ -211,6 +230,16 @@ def parse_index_key(key: str) -> IndexEntry | None:
     if not (re.fullmatch("[0-9]{13}", reverse) and _ID.match(user) and _ID.match(task)):
         return None
     return IndexEntry(key, user, task, (_REVERSE - int(reverse)) / 1000)
+
+
+def index_keys_of(entry: IndexEntry) -> tuple[str, str, str]:
+    """Return the keys of a task's entries by day, by task and by user, from that by user; this one is the last."""
+    reverse = entry.key.split("/")[3]
+    return (
+        f"{day_index_prefix(entry.created)}{reverse}/{entry.user}/{entry.task}",
+        f"{task_index_prefix(entry.task)}{entry.user}",
+        f"{user_index_prefix(entry.user)}{reverse}/{entry.task}",
+    )
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import (
     ApiServices,
+    ErasureServices,
     LedgerServices,
     Policy,
     ReplayServices,
@@ -48,6 +49,7 @@ __all__ = [
     "broker_options",
     "open_api",
     "open_backlogs",
+    "open_erasure",
     "open_ledger",
     "open_replay",
     "open_services",
@@ -134,6 +136,18 @@ async def open_ledger(settings: Settings, environ: Environ) -> AsyncGenerator[Le
     keys = open_keys(settings, ())
     async with AsyncExitStack() as stack:
         yield LedgerServices(keys=keys, ledger=_Parts(settings, environ, stack).ledger())
+
+
+@asynccontextmanager
+async def open_erasure(settings: Settings, environ: Environ) -> AsyncGenerator[ErasureServices]:
+    """Open both buckets, to erase a user's data. See `open_services`."""
+    require(settings, "cos_bucket", "ledger_bucket")
+    keys = open_keys(settings, ())
+    models = (settings.tokenhub_model,) if settings.tokenhub_model else ()
+    async with AsyncExitStack() as stack:
+        parts = _Parts(settings, environ, stack)
+        data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
+        yield ErasureServices(keys=keys, ledger=ledger, objects=data, chat_models=models)
 
 
 @asynccontextmanager

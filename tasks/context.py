@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from messages.signing import MessageKeys
@@ -29,6 +29,7 @@ from transport.port import Broker
 
 __all__ = [
     "ApiServices",
+    "ErasureServices",
     "LedgerServices",
     "Policy",
     "ReplayServices",
@@ -83,6 +84,17 @@ class LedgerServices:
     keys: MessageKeys = field(default_factory=MessageKeys)
     """Keys that messages are signed and checked with."""
     ledger: Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErasureServices(LedgerServices):
+    """Services of the erasure of a user's data: both buckets."""
+
+    objects: Objects
+    """The data bucket: input, source, staging, output."""
+    chat_models: Sequence[str] = ()
+    """Chat models whose cached texts are deleted."""
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ Permanent
 ├── VendorFailed           the vendor ended a paid job badly
 │   └── IncompleteResults  it ended well, with fewer files than were sold
 ├── CallUnknown            the outcome of a paid call stayed unknown
-└── NotAccepted            a run that was never accepted
+├── NotAccepted            a run that was never accepted
+└── CannotErase            a user has unfinished tasks, or a bucket keeps old versions
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from messages.codes import Code
 from messages.errors import Permanent
 
-__all__ = ["CallUnknown", "IncompleteResults", "NotAccepted", "VendorFailed"]
+__all__ = ["CallUnknown", "CannotErase", "IncompleteResults", "NotAccepted", "VendorFailed"]
 
 
 class VendorFailed(Permanent):
@@ -35,3 +36,7 @@ class CallUnknown(Permanent):
 
 class NotAccepted(Permanent):
     """A message or a letter is about a run that was never accepted: it decides nothing."""
+
+
+class CannotErase(Permanent):
+    """A user's data cannot be erased now; the text is for operators, and names the remedy."""

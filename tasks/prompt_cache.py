@@ -19,7 +19,7 @@ from services.errors import Forbidden
 from services.objects.port import Objects
 from services.repeat import repeated
 from tasks.context import Services
-from tasks.run import Task
+from tasks.ledger.records import Accepted
 
 __all__ = ["cached_text", "keep_text", "key_of"]
 
@@ -32,15 +32,14 @@ class _Entry(msgspec.Struct, frozen=True):
     model: str
 
 
-def key_of(task: Task, prompt: Prompt, model: str) -> str:
+def key_of(accepted: Accepted, prompt: Prompt, model: str) -> str:
     """Return the key of a task's text: equal for equal pictures and parameters of any user (pure).
 
     Args:
-        task: the task; its pictures count by their ETags.
+        accepted: of the task; its pictures count by their ETags.
         prompt: of its recipe; a changed question or template has another version.
         model: the chat model that is asked.
     """
-    accepted = task.accepted
     facts = [model, accepted.kind, prompt.version, [source.etag for source in accepted.inputs], accepted.params]
     return prompt_cache_key(hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest())
 

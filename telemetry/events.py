@@ -160,6 +160,7 @@ class Event(StrEnum):
     WAKE_PUBLISHED = "wake.published", "a wake for a run was published"
     DEAD_LETTER_RECORDED = "dead_letter.recorded", "a dead letter was recorded in the ledger bucket"
     DEAD_LETTER_REPLAYED = "dead_letter.replayed", "an operator replayed a dead letter: `action` has its effect"
+    USER_ERASED = "user.erased", "an operator began to erase a user's data"
     DEAD_LETTER_PURGED = "dead_letter.purged", "an operator deleted a dead letter"
 
     TOPIC_PAUSED = "topic.paused", "a topic is paused, because of an outage"

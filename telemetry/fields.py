@@ -82,7 +82,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "fingerprint": "equal for dead letters with the same cause",
         "detail": "text of the error behind a dead letter: one line, redacted and cut",
         "action": "effect of a replay: deliver, wake, new_run or resume",
-        "by": "operator who replayed or purged a dead letter",
+        "by": "operator who replayed or purged a dead letter, or erased a user",
         "place": "module and function that raised the error",
         "remedy": "what an operator can do about it",
         "spans": "number of spans lost",

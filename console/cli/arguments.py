@@ -152,14 +152,18 @@ def check_kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
     return check_choice("--kind", name, sorted(RECIPES))
 
 
-def check_user(user: str) -> str:
+def check_user(user: str, option: str = "--user") -> str:
     """Return the user's id if it is valid.
+
+    Args:
+        user: the id.
+        option: option or argument that gives it.
 
     Raises:
         BadUsage: it is not valid.
     """
     try:
-        return check_id(user, "--user")
+        return check_id(user, option)
     except InvalidKey as error:
         raise BadUsage(str(error)) from error
 

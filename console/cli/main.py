@@ -25,6 +25,7 @@ from console.cli.cos.commands import cos_app
 from console.cli.dead.commands import dead_app
 from console.cli.demo.commands import demo
 from console.cli.environment import ENV_FILE, EnvFile, enter_environment
+from console.cli.erase.commands import erase_app
 from console.cli.operate.commands import operate_app
 from console.cli.options import DEFAULT_KIND, KINDS_HELP, Param, Params
 from console.cli.terminal import fail, say, say_json, warn
@@ -344,6 +345,7 @@ def trace(
 
 
 app.add_typer(operate_app)
+app.add_typer(erase_app)
 app.add_typer(dead_app, name="dead")
 app.add_typer(cos_app, name="cos")
 

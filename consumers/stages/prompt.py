@@ -67,7 +67,7 @@ async def _write(
     if header.attempt >= MAX_ATTEMPTS:
         return await _template(recipe, task, AttemptsSpent(f"attempt {header.attempt} of {MAX_ATTEMPTS}"), services)
     model = services.chats.get(recipe.vendor)
-    key = key_of(task, recipe, model.model) if model else ""
+    key = key_of(task.accepted, recipe, model.model) if model else ""
     if text := await _from_cache(key, task, services):
         return await _store(Prompted(text, "cache"), task, services)
     if header.seq > header.attempt:

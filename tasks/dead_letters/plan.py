@@ -43,6 +43,8 @@ class Refusal(StrEnum):
     """This build cannot read the letter, its original, or a record of its run."""
     BAD_SIGNATURE = "bad_signature"
     """The original is signed wrongly: it is only shown and purged."""
+    ERASED = "erased"
+    """The data of its user was erased."""
     DUPLICATE = "duplicate"
     """Another letter of the same run is replayed by the same command."""
 
@@ -58,6 +60,7 @@ _MEANINGS: Final = {
     Refusal.AGED_OUT: "refused: the ledger has no such run, or no longer",
     Refusal.UNREADABLE: "refused: this build cannot read it",
     Refusal.BAD_SIGNATURE: "refused: its signature is wrong",
+    Refusal.ERASED: "refused: the data of its user was erased",
     Refusal.DUPLICATE: "refused: another letter of the same run is replayed already",
 }
 
@@ -98,6 +101,8 @@ def decide(case: Case, *, again: bool = False) -> Plan:
         return Plan(Refusal.UNREADABLE)
     current = standing.current
     number, is_later = current.run.run, current is not standing.own
+    if current.erased:
+        return Plan(Refusal.ERASED, number)
     if current.denied:
         return Plan(Action.NEW_RUN, standing.next_run)
     if current.verdict is None:

@@ -20,7 +20,7 @@ from services.concurrency import Together
 from tasks.dead_letters.letters import AT_ONCE, Letter
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.names import RecordBase, RecordName
-from tasks.ledger.records import Accepted, DeadLetter, Delivered, ReopenDenied, Reopened, Verdict
+from tasks.ledger.records import Accepted, DeadLetter, Delivered, Erased, ReopenDenied, Reopened, Verdict
 from tasks.wakes import current_run
 
 __all__ = ["Case", "NoRun", "RunState", "Standing", "read_cases", "read_standing", "run_of"]
@@ -46,6 +46,8 @@ class RunState(msgspec.Struct, frozen=True):
     delivered: Delivered | None = None
     denied: bool = False
     """The backend did not agree to it."""
+    erased: bool = False
+    """The data of its user was erased."""
 
     @property
     def refunded(self) -> bool:
@@ -169,4 +171,5 @@ async def _read_state(run: RunId, ledger: Ledger) -> RunState:
         return RunState(run)
     delivered = await read(Delivered.at()) if verdict.result() else None
     denied = bool(run.run) and await read(ReopenDenied.at()) is not None and await read(Reopened.at()) is None
-    return RunState(run, accepted.result(), verdict.result(), delivered, denied)
+    erased = (delivered is not None or denied) and await read(Erased.at()) is not None
+    return RunState(run, accepted.result(), verdict.result(), delivered, denied, erased)

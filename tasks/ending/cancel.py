@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from messages.codes import Code
 from messages.keys import RunId
-from tasks.context import SweepServices
+from tasks.context import ReplayServices
 from tasks.ending.verdict import give_verdict
 from tasks.ledger.records import Verdict
 from tasks.wakes import current_run, publish_wake
@@ -16,7 +16,7 @@ __all__ = ["cancel_task"]
 log = logs.get(__name__)
 
 
-async def cancel_task(run: RunId, services: SweepServices) -> Verdict:
+async def cancel_task(run: RunId, services: ReplayServices) -> Verdict:
     """Cancel a run: verdict `cancelled` unless another stands, and in either case a wake that brings it to its end.
 
     Args:

@@ -26,6 +26,7 @@ from tasks.ledger.records import (
     Accepted,
     Begun,
     Delivered,
+    Erased,
     Intent,
     ManifestItem,
     ReopenDenied,
@@ -69,7 +70,7 @@ async def finish(
     Success: ask the backend's state once, then copy the manifest to output; where the backend holds the contrary
     verdict, make sure that nothing of it is visible. Else: stop the vendor's jobs and delete the run's staging, for
     some seconds each: a refund waits for neither. Then call the backend and record its acknowledgement. A delivered run
-    is not called back again once the backend was asked to open a later one.
+    is not called back again once the backend was asked to open a later one, or its user's data was erased.
 
     Args:
         run: the run.
@@ -91,7 +92,7 @@ async def finish(
     late = [error for work in await _cleaning(run, verdict, services) if (error := await _aside(work(run, services)))]
     if verdict.status == "success" and delivered is not None and delivered.contrary:
         await _withdraw(run, verdict, services)
-    if delivered is None or (again and not delivered.contrary and not await _is_superseded(run, services)):
+    if delivered is None or (again and not delivered.contrary and not await _is_final(run, services)):
         doubted = delivered is not None and delivered.conflict
         answer = await _tell(run, verdict, services, doubted=doubted, resumed=resumed)
         if answer.contrary and verdict.status == "success":
@@ -373,6 +374,11 @@ async def _withdraw(run: RunId, verdict: Verdict, services: Services) -> None:
     """Make sure that nothing of a run is visible; a later run that the backend has opened shows its own results."""
     if not await _is_superseded(run, services):
         await services.objects.delete([item.target for item in verdict.manifest])
+
+
+async def _is_final(run: RunId, services: Services) -> bool:
+    """Return True if a delivered run is not called back again: a later one counts, or its content was erased."""
+    return await _is_superseded(run, services) or await services.ledger.read(run, Erased.at()) is not None
 
 
 async def _is_superseded(run: RunId, services: Services) -> bool:

@@ -32,6 +32,7 @@ from tasks.ledger.records import (
     Collected,
     DeadLetter,
     Delivered,
+    Erasure,
     Intent,
     JobId,
     Prompted,
@@ -50,7 +51,7 @@ from tasks.ledger.snapshot import Highest, PaidCall, Snapshot
 
 __all__ = ["Ledger", "Stored"]
 
-R = TypeVar("R", bound=RecordBase | DeadLetter | Replayed | Purged)
+R = TypeVar("R", bound=RecordBase | DeadLetter | Replayed | Purged | Erasure)
 N = TypeVar("N", bound=RecordBase)
 
 _ROOT: Final = "ledger/"

@@ -28,6 +28,8 @@ __all__ = [
     "Collected",
     "DeadLetter",
     "Delivered",
+    "Erased",
+    "Erasure",
     "FetchedInputs",
     "InputRef",
     "Intent",
@@ -368,6 +370,12 @@ class ReopenDenied(Once, frozen=True):
     template: ClassVar[str] = "reopen_denied"
 
 
+class Erased(Once, frozen=True):
+    """`erased`: an operator had the user's data erased; the run's other records keep no content."""
+
+    template: ClassVar[str] = "erased"
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """`dead/{day}/{fingerprint}/{id}`: a dead letter, as the failure function recorded it."""
 
@@ -426,6 +434,24 @@ class Purged(msgspec.Struct, frozen=True):
     run: int = 0
 
 
+class Erasure(msgspec.Struct, frozen=True):
+    """`erased/{user}/{n}`: an operator's erasure of a user's data; created before its effect."""
+
+    by: str
+    """Operator, as the command was given it."""
+    why: str
+    at: float
+    """Seconds since the epoch by the store's clock."""
+    objects: int
+    """Objects to be deleted."""
+    bytes: int
+    """Their size."""
+    records: int
+    """Records to be emptied."""
+    entries: int
+    """Entries of lists to be deleted."""
+
+
 RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Accepted,
     FetchedInputs,
@@ -448,6 +474,7 @@ RECORDS: Final[tuple[type[RecordBase], ...]] = (
     Reopening,
     Reopened,
     ReopenDenied,
+    Erased,
 )
 """Every record of a run, in the order of its life."""
 

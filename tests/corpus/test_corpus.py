@@ -14,7 +14,7 @@ from services.objects.memory import MemoryObjects
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.names import RecordName
 from tasks.ledger.records import RECORDS as EVERY_RECORD
-from tasks.ledger.records import DeadLetter, Purged, Replayed
+from tasks.ledger.records import DeadLetter, Erasure, Purged, Replayed
 from tests.corpus.values_v1 import (
     KEYS,
     MESSAGES,
@@ -53,7 +53,7 @@ def test_the_corpus_has_every_stage_every_reason_and_every_record() -> None:
     assert {
         reason for message in MESSAGES.values() for reason in [getattr(message.body, "reason", None)] if reason
     } == set(Reason)
-    assert {type(record) for record in RECORDS.values()} == {*EVERY_RECORD, DeadLetter, Purged, Replayed}
+    assert {type(record) for record in RECORDS.values()} == {*EVERY_RECORD, DeadLetter, Erasure, Purged, Replayed}
 
 
 @pytest.mark.parametrize("name", [*MESSAGES])

@@ -30,6 +30,8 @@ from tasks.ledger.records import (
     Collected,
     DeadLetter,
     Delivered,
+    Erased,
+    Erasure,
     FetchedInputs,
     InputRef,
     Intent,
@@ -271,6 +273,8 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
     "replayed": Replayed("new_run", 1, "amara", "the vendor is mended", 1_763_888_500.5),
     "purged": Purged("amara", "a test", 1_763_888_500.5, "user_42", "t1", 0, 0),
     "withdrawn": Withdrawn(),
+    "erased": Erased(),
+    "erasure": Erasure("amara", "their request", 1_763_888_500.5, 31, 4_096_000, 12, 3),
     "refused": ReopenDenied(),
     "call-end, not accepted": CallEnd("not_accepted", Code.BUSY),
     "call-result": CallResult(("https://vendor.example/1.png",)),
@@ -401,7 +405,7 @@ def encode_message(name: str) -> bytes:
     return encode(MESSAGES[name], KEYS if name in SIGNED else None)
 
 
-def encode_record(record: RecordBase | DeadLetter | Replayed | Purged) -> bytes:
+def encode_record(record: RecordBase | DeadLetter | Replayed | Purged | Erasure) -> bytes:
     """A record as the ledger stores it, under a nonce that is always the same."""
     return msgspec.json.encode({"nonce": "0123456789abcdef", "record": record})
 

@@ -53,6 +53,8 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "docker compose run --rm client submit photos/portrait.jpg": "as above",
     "python -m runtime.image": "a server for the platform, which the tests of runtime.image start and call",
     "python -m runtime.image MODULE": "as above",
+    'scf-workers erase USER_ID --yes --why "request of the user"': "tests/docs/test_erase_a_user.py runs it",
+    "scf-workers erase USER_ID --yes --cancel": "as above",
     "make bench": "measures nothing while tests run beside it; tests/repo holds its parts together",
     "scf-workers demo --tasks 6 --inject files-down": "a minute of outage; tests/e2e has a shorter one",
     "python -m bench queueing": "a minute of work; tests/engine holds its cases, one by one",

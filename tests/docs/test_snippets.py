@@ -47,6 +47,7 @@ HELD: Final = {
     ("docs/how-to/deploy-on-scf.md", "json"): 9,
     ("docs/how-to/deploy-on-scf.md", "hcl"): 1,
     ("docs/how-to/deploy-on-scf.md", "mermaid"): 1,
+    ("docs/how-to/erase-a-user.md", "json"): 1,
     ("docs/how-to/run-the-workers.md", "json"): 4,
     ("docs/how-to/run-the-workers.md", "hcl"): 1,
     ("docs/how-to/simulate-a-deployment.md", "text"): 1,

@@ -34,6 +34,8 @@ WORDS: Final[Mapping[str, frozenset[str]]] = {
     "console/cli/demo/report.py": frozenset({"verdict"}),
     "console/cli/demo/injections.py": frozenset({"accepted"}),
     "console/cli/dead/display.py": frozenset({"delivered", "verdict"}),
+    "console/cli/erase/display.py": frozenset({"erased"}),
+    "tasks/dead_letters/plan.py": frozenset({"erased"}),
     "console/cli/operate/display.py": frozenset({"accepted", "delivered"}),
     "console/cli/operate/task.py": frozenset({"accepted", "verdict"}),
     "telemetry/instruments.py": frozenset({"verdict"}),

@@ -1,0 +1,1 @@
+"""The command `scf-workers erase`: erasure of one user's data."""

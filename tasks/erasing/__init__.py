@@ -1,0 +1,1 @@
+"""Erasure of one user's data: objects are deleted, records keep their ids without content."""
