@@ -18,7 +18,6 @@ __all__ = ["PHOTOGRAPHY", "PhotographyParams"]
 
 _QUALITY: Final = 90
 _MOST_INPUTS: Final = 10
-_LABEL: Final = "AI生成"
 
 
 class PhotographyParams(Params, frozen=True):
@@ -32,7 +31,7 @@ class PhotographyParams(Params, frozen=True):
     """Size of each picture, WIDTHxHEIGHT or 1K, 2K, 4K."""
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
     """Further wishes of the user."""
-    watermark: WatermarkText = _LABEL
+    watermark: WatermarkText = ""
     """Text in the corner of each picture; empty for none."""
 
     def __post_init__(self) -> None:
@@ -71,7 +70,7 @@ def _enough(_: PhotographyParams, slots: int) -> int:
 
 
 def _text(params: PhotographyParams) -> str:
-    return own_words(params.note, params.watermark if params.watermark != _LABEL else "")
+    return own_words(params.note, params.watermark)
 
 
 def _finish(params: PhotographyParams) -> Plan:

@@ -18,6 +18,7 @@ __all__ = [
     "MOST_SLOTS",
     "BadParameters",
     "BadRecipe",
+    "Corner",
     "Params",
     "Plan",
     "Recipe",
@@ -33,6 +34,9 @@ FORMATS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 """Media of results -> extension -> content type, for everything that can be sold."""
+
+Corner = Literal["northwest", "northeast", "southwest", "southeast"]
+"""Corner of a picture."""
 
 MOST_SLOTS: Final = 15
 """Paid calls that a run may need at once."""
@@ -66,6 +70,10 @@ class Plan(msgspec.Struct, frozen=True):
     """Rules in the language of `services.objects.port.PictureRule`."""
     extension: str
     """Extension of the last product, without a dot: jpg, png or webp."""
+    label: Corner = "northwest"
+    """Corner of the visible label of AI-made content behind the passes of `finish`: where nothing else stands."""
+    quality: int = 95
+    """Quality of jpg and webp in which results are saved behind the passes of `finish`."""
 
 
 class Sale(msgspec.Struct, frozen=True):
@@ -165,7 +173,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after acceptance at which the results of `enough` slots are taken though others still work; 0 for as late
     as collecting and auditing allow."""
     finish: Callable[[Any], Plan] | None = None
-    """Parameters -> passes of the picture service over each result of a vendor; None converts it to `extension`."""
+    """Parameters -> passes of the picture service over each result of a vendor, which is then labelled and saved in the
+    plan's format and quality; None only labels and converts it to `extension`."""
 
     @property
     def content_type(self) -> str:

@@ -66,6 +66,12 @@ _Labels = Annotated[
         pattern=r"^(\s*[a-z0-9][a-z0-9_-]{0,31}\s*(,|\Z))*\Z", description="labels of keys, separated by commas"
     ),
 ]
+_Provider = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^{}\x00-\x1f\x7f]{0,128}\Z", description="up to 128 characters without braces or control characters"
+    ),
+]
 _Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,18}\Z", description="a whole number")]
 _Calls = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _PulsarName = Annotated[
@@ -164,6 +170,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Audit cleaned inputs before a vendor is paid (one audit per input); a violation fails the task."""
     audit_suspect_inputs: Literal["block", "allow"] = "allow"
     """Treatment of suspect inputs. Swimwear is often suspect, and its results are audited too."""
+    ai_label_producer: _Provider = ""
+    """Provider of the AI service, as the metadata label of each result names it: its name or its registered code."""
+    ai_label_propagator: _Provider = ""
+    """Platform that spreads the results, for the same label; empty leaves it out."""
+    ai_label_visible: bool = True
+    """Write AI生成 over each picture that AI made. False only where the law allows it: see docs/ai-labels.md."""
+    ai_label_secret: Secret = Secret("")
+    """Signs metadata labels; empty takes a key derived from `INTERNAL_CALLBACK_SECRET`; 32 bytes in production."""
     backend_url: _Url = ""
     """Base URL of the backend that receives the verdicts."""
     internal_callback_secret: Secret = Secret("")

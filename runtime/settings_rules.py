@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK", "SIGNING", "hosts_of", "is_loopback", "is_metadata", "refusals"]
 
-SIGNING: Final = ("INTERNAL_CALLBACK_SECRET", "JWT_SECRET", "TICKET_SECRET", "WEBHOOK_SECRET")
+SIGNING: Final = ("AI_LABEL_SECRET", "INTERNAL_CALLBACK_SECRET", "JWT_SECRET", "TICKET_SECRET", "WEBHOOK_SECRET")
 """Keys of an HMAC-SHA256, which must be as long as its hash (RFC 2104, section 3)."""
 
 _URLS: Final = (

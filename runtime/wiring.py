@@ -18,6 +18,7 @@ from runtime.vendor_keys import daily_calls_of, draining_of
 from runtime.vendors import limits, open_chats, open_vendors
 from services.backend import Backend
 from services.fetch import Fetcher
+from services.media.ai_labels import AiLabels
 from services.objects.credentials import Credentials
 from services.objects.port import Objects
 from services.urls import HostRules
@@ -243,6 +244,7 @@ async def open_services(
             policy=_policy(settings),
             webhooks=_webhooks(settings),
             identities=CallIdentities(settings.ledger_bucket, settings.internal_callback_secret),
+            labels=_labels(settings),
         )
 
 
@@ -335,6 +337,15 @@ def _of_tickets(settings: Settings) -> tuple[str, ...]:
 
 def _webhooks(settings: Settings) -> Webhooks:
     return Webhooks(settings.webhook_url, settings.webhook_secret)
+
+
+def _labels(settings: Settings) -> AiLabels:
+    return AiLabels(
+        settings.ai_label_producer,
+        settings.ai_label_propagator,
+        settings.ai_label_secret or settings.internal_callback_secret,
+        visible=settings.ai_label_visible,
+    )
 
 
 def broker_options(settings: Settings, environ: Environ) -> BrokerOptions:

@@ -218,6 +218,8 @@ class Sandbox:
             "COS_BUCKET": BUCKET,
             "LEDGER_BUCKET": LEDGER_BUCKET,
             "COS_ENDPOINT": self._cos.url,
+            "AI_LABEL_PRODUCER": "scf-workers sandbox",
+            "AI_LABEL_SECRET": self._secrets["label"],
             "BACKEND_URL": self._backend.url,
             "INTERNAL_CALLBACK_SECRET": self._secrets["callback"],
             "TICKET_SECRET": self._secrets["ticket"],
@@ -254,7 +256,7 @@ def _is_inherited(name: str) -> bool:
 def _load_secrets(path: Path) -> dict[str, str]:
     """Load or create the keys of the stand-ins, which are kept so that a restart can verify signatures."""
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    names = ("secret_key", "callback", "ticket", "jwt", "webhook", "message", "runninghub", "ark", "tokenhub")
+    names = ("secret_key", "callback", "ticket", "jwt", "webhook", "message", "label", "runninghub", "ark", "tokenhub")
     made = {name: secrets.token_hex(24) for name in names}
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
     if made.keys() - kept.keys():

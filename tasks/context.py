@@ -15,6 +15,7 @@ from recipes.recipe import Recipe
 from recipes.table import RECIPES
 from services.backend import Backend
 from services.fetch import Fetcher
+from services.media.ai_labels import AiLabels
 from services.objects.port import Objects
 from services.urls import HostRules
 from services.vendors.chat import ChatModel
@@ -145,6 +146,8 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     fetcher: Fetcher
     identities: CallIdentities = field(default_factory=lambda: CallIdentities("", Secret("")))
     """Identities of paid calls, for vendors that find a call by its identity."""
+    labels: AiLabels | None = None
+    """Maker of the labels of AI-made content in results; None writes none."""
     lines: VendorLines = field(default_factory=VendorLines)
     """Runs that wait for room at a vendor, as this process knows them."""
     spend: DailySpend = field(default_factory=DailySpend)

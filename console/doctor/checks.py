@@ -20,7 +20,7 @@ from services.backend import UNFINISHED_PATH
 from services.checks import Check
 from services.errors import CheckFailed
 from services.objects.bucket.setup import Bucket, rule_checks
-from services.objects.checks import data_checks, ledger_checks
+from services.objects.checks import data_checks, label_checks, ledger_checks
 from services.reach import Address
 from tasks.context import Services
 from tasks.topics import TOPICS
@@ -49,11 +49,13 @@ def checks_of(
     if settings.cos_endpoint:
         keys = f"COS_ENDPOINT, {keys}"
     brokers = [Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy) for one in broker.checks()]
+    labels = services.labels
     data, ledger = (_bucket(settings, name) for name in (settings.cos_bucket, settings.ledger_bucket))
     data_rules, ledger_rules = rule_checks(buckets)
     found = [
         *_at(broker_address(settings), brokers),
         *_at(data, data_checks(services.objects, credentials=keys, nonce=nonce, clock=clock)),
+        *_at(data, label_checks(services.objects, labels, nonce=nonce) if labels else ()),
         *_at(data, [data_rules]),
         *_at(ledger, ledger_checks(services.ledger.objects, credentials=keys, nonce=nonce)),
         *_at(ledger, [ledger_rules]),

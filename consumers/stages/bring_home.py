@@ -2,6 +2,7 @@
 
 A try that ends in an error writes `collected-{seq}`: the files that are staged already. A file is identified by the
 digest of its URL's path, not by its number: at each look, vendors may sign new URLs and list files in another order.
+Pictures are labelled as AI-made content here, after everything else that changes them and before their audit.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from messages.codes import Code
 from messages.errors import Permanent, RetryClass, ScfWorkersError
 from messages.keys import staging_prefix
 from recipes.recipe import FORMATS, Plan
+from recipes.shared.picture_rules import arranged, last_pass, visible_label
 from services.concurrency import Together
 from services.errors import BadPicture, BadVideo, FetchFailed, FetchRefused, ResultUnusable
 from services.fetch import Fetched
+from services.media.ai_labels import RULE_FORMATS, AiLabel
 from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
 from services.media.types import MOST_BYTES
@@ -192,10 +195,11 @@ class Harvest:
         return self._task.recipe.result.format(n, self._plan.extension)
 
     async def _store(self, file: JobFile, raw: str, final: str) -> ObjectInfo:
-        """Bring one file to staging: unchanged if it is as sold, else finished by the picture service."""
+        """Bring one file to staging: as it is if it is as sold, else finished by the picture service."""
         recipe = self._task.recipe
         total, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, f"{recipe.media}/"
         wanted = FORMATS[recipe.media][self._plan.extension]
+        own = self._label_of(final)
         # By its bytes: vendors' names for types have been wrong.
         with span(SpanName.DOWNLOAD, key=final):
             async with self._services.fetcher.open(
@@ -208,15 +212,29 @@ class Harvest:
                     # Large, and nothing is taken off: it flows on as it comes.
                     return await self._put(final, download, kind)
                 async with hold(download) as held:
-                    is_clean = await _strip(held, download)
-                    key = final if is_clean and kind == wanted and not self._plan.passes else raw
+                    is_clean = await _strip(held, download, own.packet if own else b"")
+                    is_as_sold = is_clean and kind == wanted and not self._plan.passes and not self._is_visible
+                    key = final if is_as_sold else raw
                     # Held, so it can be sent again.
                     stored = await self._repeated(lambda: self._put(key, held, kind))
-                    label = held.label
+                    label, short_side = held.label or (own.packet if own else b""), held.short_side
         if key == final:
             return stored
-        made = await self._finish(raw, final)
-        return await self._label(made, label, wanted) if label else made
+        by_rule = own is not None and label == own.packet and self._plan.extension in RULE_FORMATS
+        made = await self._finish(raw, final, short_side, own.rule if own and by_rule else "")
+        return await self._label(made, label, wanted) if label and not by_rule else made
+
+    @property
+    def _is_visible(self) -> bool:
+        labels = self._services.labels
+        return labels is not None and labels.visible
+
+    def _label_of(self, final: str) -> AiLabel | None:
+        """Return the metadata label of a result: its number is that of the task and the file's name."""
+        labels, run = self._services.labels, self._task.run
+        if labels is None:
+            return None
+        return labels.of(f"{run.task}-{run.step}-{run.run}-{final.rpartition('/')[2]}")
 
     async def _still(self, video: str) -> Still | None:
         """Check that a staged video can be played, and make the still beside it where the recipe has one."""
@@ -234,17 +252,31 @@ class Harvest:
         note(size=stored.size)
         return stored
 
-    async def _finish(self, raw: str, final: str) -> ObjectInfo:
-        """Apply the recipe's passes; without any, convert to the sold format."""
-        passes = self._plan.passes or (f"imageMogr2/format/{self._plan.extension}/quality/95/strip",)
-        stem = final.rpartition(".")[0]
-        source, made = raw, None
-        for n, rule in enumerate(passes, 1):
-            target = final if n == len(passes) else f"{stem}_pass{n}.png"
-            made = await self._pass(source, PictureRule(target, rule))
-            source = target
-        if made is None:
-            raise Permanent(f"the recipe of {self._task.run.stem} makes nothing of its results")
+    async def _finish(self, raw: str, final: str, short_side: int, metadata: str) -> ObjectInfo:
+        """Apply the recipe's passes, label the picture, and convert it to the sold format.
+
+        Args:
+            raw: key of the vendor's file.
+            final: key of the result.
+            short_side: of the vendor's file, in pixels; 0 where it is not known.
+            metadata: step that writes the metadata label; empty for none.
+        """
+        before, last = arranged(self._plan.passes)
+        source, stem = raw, final.rpartition(".")[0]
+        for n, rule in enumerate(before, 1):
+            made = await self._pass(source, PictureRule(f"{stem}_pass{n}.png", rule))
+            source, short_side = made.key, _short_side(made)
+
+        async def finish(short_side: int) -> PictureInfo:
+            label = visible_label(short_side, self._plan.label) if self._is_visible else ""
+            extension, quality = self._plan.extension, self._plan.quality
+            rule = last_pass(last, label=label, extension=extension, quality=quality, metadata=metadata)
+            return await self._pass(source, PictureRule(final, rule))
+
+        made = await finish(short_side)
+        if self._is_visible and _short_side(made) != short_side:
+            # The letters must fit the size that came out.
+            made = await finish(_short_side(made))
         return ObjectInfo(made.key, made.etag, made.size, 0.0)
 
     async def _pass(self, source: str, rule: PictureRule) -> PictureInfo:
@@ -252,25 +284,33 @@ class Harvest:
             return (await self._repeated(lambda: self._services.objects.process(source, [rule]))).outputs[0]
 
     async def _label(self, made: ObjectInfo, label: bytes, content_type: str) -> ObjectInfo:
-        """Restore the label of AI-made content, which the picture service removes with all other metadata."""
+        """Write labels of AI-made content that the picture service cannot write, or has removed: the vendor's own."""
         open_made = partial(self._services.objects.open, made.key, if_match=made.etag)
         async with opened(open_made, self._services.rng) as download, hold(download) as held:
-            with suppress(Malformed):
+            try:
                 await held.strip_as(content_type, label)
+            except Malformed as error:
+                raise ResultUnusable(f"the picture service's {content_type} cannot be labelled: {error}") from error
             return await self._repeated(lambda: self._put(made.key, held, content_type))
 
     async def _repeated(self, request: Callable[[], Awaitable[T]]) -> T:
         return await repeated(request, self._services.rng)
 
 
-async def _strip(held: Held, download: Fetched) -> bool:
-    """Remove metadata and trailers; False if the picture service must do it, because we cannot read the format.
+def _short_side(made: PictureInfo) -> int:
+    return min(made.width, made.height)
+
+
+async def _strip(held: Held, download: Fetched, label: bytes) -> bool:
+    """Remove metadata and trailers, and add a label of AI-made content where the file has none of the sort.
+
+    False if the picture service must do it, because we cannot read the format.
 
     Raises:
         services.errors.FetchFailed: it was cut short, and its server had not said how long it is.
     """
     try:
-        await held.strip_as(download.content_type)
+        await held.strip_as(download.content_type, label)
     except Truncated as error:
         if not download.framed:
             raise FetchFailed(f"a download without a length broke off: {error}") from None

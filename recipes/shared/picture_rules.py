@@ -7,23 +7,30 @@ watermarks (436/36374), and pipelines, in which `|` separates up to ten steps.
 from __future__ import annotations
 
 import base64
+import math
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from recipes.recipe import Plan
+from recipes.recipe import Corner, Plan
 
 __all__ = [
     "FIT_FOR_VENDOR",
+    "MOST_STEPS",
+    "VISIBLE_LABEL",
     "Position",
     "ResultFormat",
     "WatermarkText",
+    "arranged",
     "filled",
     "finished",
+    "last_pass",
     "padded",
     "pipeline",
     "saved_as",
     "text_step",
+    "visible_label",
     "watermark_step",
 ]
 
@@ -35,10 +42,23 @@ WatermarkText = Annotated[str, msgspec.Meta(max_length=32)]
 FIT_FOR_VENDOR: Final = "imageMogr2/auto-orient/thumbnail/2048x2048>/format/jpg/quality/90/strip"
 """A reference picture far below the limits of picture models (10 MB, 6000 pixels a side)."""
 
-_LABEL_SHARE: Final = 0.05
-"""Height of a watermark's letters, as a share of the picture's shorter side."""
+VISIBLE_LABEL: Final = "AI生成"
+"""Text of the visible label of AI-made content (GB 45438-2025: it names AI, and that the content is generated)."""
+
+MOST_STEPS: Final = 10
+"""Steps of one pipeline."""
+
+_LAST_STEPS: Final = 4
+_UPRIGHT: Final = "imageMogr2/auto-orient"
+
+_LABEL_SHARE: Final = 0.07
+"""Size of the label's letters, as a share of the picture's shorter side: capital Latin letters, the lowest of them, are
+then 5% of it high, as GB 45438-2025 demands."""
+_WATERMARK_SHARE: Final = 0.05
+"""Size of a watermark's letters, as a share of the picture's shorter side."""
 _LEAST_FONT: Final = 16
 _WHITE: Final = "#FFFFFF"
+_BLACK: Final = "#000000"
 
 
 def saved_as(extension: str, quality: int) -> str:
@@ -66,10 +86,13 @@ def text_step(text: str, font_size: int, color: str, position: Position, dx: int
 
 def watermark_step(text: str, font_size: int, position: Position = "southeast") -> str:
     """Return the step that writes a text over a picture, white with a shadow."""
-    margin = font_size // 2
+    return _shaded_step(text, font_size, _WHITE, position, font_size // 2, shadow=60)
+
+
+def _shaded_step(text: str, font_size: int, color: str, position: Position, margin: int, shadow: int) -> str:
     return (
-        f"watermark/2/text/{_encoded(text)}/fontsize/{font_size}/fill/{_encoded(_WHITE)}"
-        f"/gravity/{position}/dx/{margin}/dy/{margin}/shadow/60"
+        f"watermark/2/text/{_encoded(text)}/fontsize/{font_size}/fill/{_encoded(color)}"
+        f"/gravity/{position}/dx/{margin}/dy/{margin}/shadow/{shadow}"
     )
 
 
@@ -78,8 +101,53 @@ def pipeline(*steps: str) -> str:
     return "|".join(step for step in steps if step)
 
 
+def visible_label(short_side: int, corner: Corner) -> str:
+    """Return the steps that write the visible label.
+
+    White letters between a dark copy and a shadow: goods are mostly shown on white.
+
+    Args:
+        short_side: of the picture, in pixels.
+        corner: of the picture.
+    """
+    font_size = max(_LEAST_FONT, math.ceil(short_side * _LABEL_SHARE))
+    margin, edge = font_size // 2, max(1, font_size // 24)
+    return pipeline(
+        text_step(VISIBLE_LABEL, font_size, _BLACK, corner, margin, margin),
+        _shaded_step(VISIBLE_LABEL, font_size, _WHITE, corner, margin + edge, shadow=100),
+    )
+
+
+def arranged(passes: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Return the passes over a vendor's file, and apart from them the last one, which `last_pass` completes.
+
+    The picture is turned upright first: saving drops what says how viewers must turn it. The last pass is empty where
+    the plan's own cannot take more steps.
+    """
+    first, *more = passes or ("",)
+    whole = (pipeline(_UPRIGHT, first), *more) if _has_room(first, 1) else (_UPRIGHT, first, *more)
+    return (whole[:-1], whole[-1]) if _has_room(whole[-1], _LAST_STEPS) else (whole, "")
+
+
+def _has_room(rule: str, steps: int) -> bool:
+    return not rule.startswith("ci-process=") and rule.count("|") + 1 + steps <= MOST_STEPS
+
+
+def last_pass(before: str, *, label: str, extension: str, quality: int, metadata: str) -> str:
+    """Return the last pass over a vendor's file: that of `arranged`, visible label, format, metadata label.
+
+    Args:
+        before: the last pass of `arranged`.
+        label: step of `visible_label`; empty for none.
+        extension: of the result.
+        quality: of jpg and webp.
+        metadata: step that writes the metadata label; empty for none. It comes last: saving removes metadata.
+    """
+    return pipeline(before, label, saved_as(extension, quality), metadata)
+
+
 def finished(extension: str, quality: int, short_side: int, watermark: str) -> Plan:
-    """Return the plan of a vendor's result: the watermark, if there is one, then the format.
+    """Return the plan of a vendor's result: the customer's watermark, if there is one; then it is labelled and saved.
 
     Args:
         extension: of the result.
@@ -87,9 +155,8 @@ def finished(extension: str, quality: int, short_side: int, watermark: str) -> P
         short_side: the result's shorter side, in pixels.
         watermark: text written over it; empty for none.
     """
-    font_size = max(_LEAST_FONT, round(short_side * _LABEL_SHARE))
-    written = watermark_step(watermark, font_size) if watermark else ""
-    return Plan((pipeline(written, saved_as(extension, quality)),), extension)
+    font_size = max(_LEAST_FONT, round(short_side * _WATERMARK_SHARE))
+    return Plan((watermark_step(watermark, font_size),) if watermark else (), extension, quality)
 
 
 def _encoded(text: str) -> str:

@@ -86,6 +86,7 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("POST", "object", "image_process"): (ci.image_process, _NONE),
     ("GET", "object", "imageMogr2"): (ci.get_processed, _NONE),
     ("GET", "object", "matting"): (ci.cut_out, _LAYOUT),
+    ("GET", "object", "ImageAIGCMetadata"): (ci.label_of, _NONE),
     ("GET", "object", "sensitive-content-recognition"): (auditing.audit_one, _AUDIT),
     ("POST", "image/auditing", ""): (auditing.audit_batch, _NONE),
     ("POST", "text/auditing", ""): (auditing.audit_text, _NONE),

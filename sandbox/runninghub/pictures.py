@@ -104,7 +104,12 @@ class Pictures:
         size = max(12, min(picture.size) // 12)
         font = ImageFont.load_default(size)
         ImageDraw.Draw(picture).text(
-            (size // 2, size // 2), f"POSE {index:02d}", "white", font, stroke_width=2, stroke_fill="black"
+            (size // 2, picture.height - 2 * size),
+            f"POSE {index:02d}",
+            "white",
+            font,
+            stroke_width=2,
+            stroke_fill="black",
         )
         return picture
 

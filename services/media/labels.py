@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-__all__ = ["XMP_PACKET_MAX", "label_of"]
+__all__ = ["XMP_PACKET_MAX", "aigc_of", "completed", "label_of", "packet_of"]
 
 XMP_PACKET_MAX: Final = 8192
 """Bytes of a packet that `label_of` makes, at most."""
@@ -33,7 +33,27 @@ def label_of(metadata: bytes) -> bytes:
     if b"A\0I\0G\0C" in metadata:
         # EXIF's comments may be in UTF-16, of either order.
         metadata += metadata.replace(b"\0", b"")
-    aigc, source = _aigc_of(metadata), _source_of(metadata)
+    return packet_of(_aigc_of(metadata), _source_of(metadata))
+
+
+def completed(found: bytes, given: bytes) -> bytes:
+    """Return a packet with the labels of `found`, and those of `given` that `found` has not; both of this module."""
+    return packet_of(_aigc_of(found) or _aigc_of(given), _source_of(found) or _source_of(given))
+
+
+def aigc_of(packet: bytes) -> dict[str, str]:
+    """Return the label that the law requires from a packet or other metadata; empty for none."""
+    found = _aigc_of(packet)
+    return msgspec.json.decode(found, type=dict[str, str]) if found else {}
+
+
+def packet_of(aigc: str, source: str = "") -> bytes:
+    """Return an XMP packet of labels; empty for none.
+
+    Args:
+        aigc: JSON of the label that the law requires; empty for none.
+        source: last part of IPTC's digital source type; empty for none.
+    """
     if not aigc and not source:
         return b""
     attributes = f" TC260:AIGC={quoteattr(aigc)}" if aigc else ""

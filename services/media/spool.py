@@ -41,6 +41,8 @@ class Held:
         """Bytes of what stays."""
         self.label = b""
         """The packet with its labels of AI-made content; empty for none."""
+        self.short_side = 0
+        """Shorter side of a picture in pixels, as its head says; 0 where it is not known."""
 
     async def strip_as(self, content_type: str, label: bytes = b"") -> None:
         """Leave out metadata and whatever hangs behind the end; see `services.media.strip.strip`.
@@ -55,7 +57,8 @@ class Held:
         self._take(stripped)
 
     def _take(self, stripped: Stripped) -> None:
-        self._pieces, self.size, self.label = stripped.pieces, stripped.size, stripped.label
+        self._pieces, self.size = stripped.pieces, stripped.size
+        self.label, self.short_side = stripped.label, stripped.short_side
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the rest, in pieces of at most 1 MiB."""

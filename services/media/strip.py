@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from services.media.labels import label_of
+from services.media.labels import completed, label_of
 
 if TYPE_CHECKING:
     import mmap
@@ -45,6 +45,8 @@ class Stripped(msgspec.Struct, frozen=True):
     size: int
     label: bytes = b""
     """The packet with its labels of AI-made content, which stays too; empty for none."""
+    short_side: int = 0
+    """Shorter side of a picture in pixels, as its head says; 0 where it is not known."""
 
 
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
@@ -77,7 +79,8 @@ _PNG_KEPT: Final[Mapping[bytes, int]] = dict(
 _TEXT_MAX, _TEXTS_MAX = 64 << 10, 1 << 20
 """Bytes of one compressed text that are looked at, and of all: a small file may unpack to a large one."""
 _WEBP_KEPT: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"ICCP"})
-_WEBP_ICC, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x08, 0x04
+_WEBP_ICC, _WEBP_ALPHA, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x10, 0x08, 0x04
+_VP8_SIDE: Final = 0x3FFF
 _BOX_HEAD: Final = 8
 _BOX_LONG_HEAD: Final = 16
 
@@ -88,7 +91,7 @@ def strip(data: Data, content_type: str, label: bytes = b"") -> Stripped:
     Args:
         data: the file.
         content_type: by its first bytes; of a type that is not known here all of it stays.
-        label: a packet of `label_of` to be written where the file has none of its own.
+        label: a packet of `services.media.labels` whose labels are written where the file has none of the sort.
 
     Raises:
         Truncated: it ends in the middle.
@@ -104,7 +107,7 @@ def _whole(data: Data, _: bytes) -> Stripped:
     return Stripped(((0, len(data)),), len(data))
 
 
-def _put_together(pieces: list[Piece], label: bytes) -> Stripped:
+def _put_together(pieces: list[Piece], label: bytes, sides: tuple[int, int] = (0, 0)) -> Stripped:
     joined: list[Piece] = []
     for piece in pieces:
         last = joined[-1] if joined else None
@@ -113,7 +116,7 @@ def _put_together(pieces: list[Piece], label: bytes) -> Stripped:
         else:
             joined.append(piece)
     size = sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in joined)
-    return Stripped(tuple(joined), size, label)
+    return Stripped(tuple(joined), size, label, min(sides))
 
 
 # ---- JPEG ------------------------------------------------------------------------------------------------------------
@@ -126,8 +129,11 @@ def _jpeg(data: Data, label: bytes) -> Stripped:
     # Behind SOI, and behind JFIF's APP0, which must come first.
     place = 1
     seen: set[int] = set()
+    sides = (0, 0)
     for marker, begin, end in _segments(data):
         seen.add(marker)
+        if marker in _FRAMES:
+            sides = struct.unpack(">HH", data[begin + 5 : begin + 9])
         body = b"" if marker in _KEPT else data[begin + 4 : end]
         piece = (begin, end) if marker in _KEPT else _application(marker, body, (begin, end))
         if piece is None:
@@ -138,10 +144,10 @@ def _jpeg(data: Data, label: bytes) -> Stripped:
             kept.append(piece)
     if _SOS not in seen or not seen & _FRAMES:
         raise Malformed("JPEG without a picture")
-    label = label_of(bytes(metadata)) or label
+    label = completed(label_of(bytes(metadata)), label)
     extra = (_orientation(orientation) if orientation != 1 else b"") + (_segment(0xE1, _XMP + label) if label else b"")
     kept[place:place] = [extra] if extra else []
-    return _put_together(kept, label)
+    return _put_together(kept, label, sides)
 
 
 def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
@@ -248,10 +254,10 @@ def _png(data: Data, label: bytes) -> Stripped:
         at = end
     if not has_picture:
         raise Malformed("PNG without a picture")
-    label = label_of(bytes(metadata)) or label
+    label = completed(label_of(bytes(metadata)), label)
     if label:
         kept.insert(2, _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + label))
-    return _put_together(kept, label)
+    return _put_together(kept, label, struct.unpack(">II", data[16:24]))
 
 
 def _inflated(name: bytes, body: bytes) -> bytes:
@@ -293,25 +299,47 @@ def _webp(data: Data, label: bytes) -> Stripped:
         at = end
     if not {b"VP8 ", b"VP8L", b"ANMF"} & {name for name, _ in chunks}:
         raise Malformed("WebP without a picture")
-    label = label_of(bytes(metadata)) or label
+    label = completed(label_of(bytes(metadata)), label)
     return _webp_of(data, chunks, label)
 
 
 def _webp_of(data: Data, chunks: list[tuple[bytes, tuple[int, int]]], label: bytes) -> Stripped:
     """Return the file of these chunks. Only a file with a VP8X header may have metadata, announced by it."""
-    extended = bool(chunks) and chunks[0][0] == b"VP8X"
-    label = label if extended else b""
+    name, (begin, end) = chunks[0]
+    width, height, flags = _webp_head(name, data[begin + 8 : end])
     kept: list[Piece] = [piece for _, piece in chunks]
-    if extended:
-        begin, end = chunks[0][1]
+    if name == b"VP8X" or label:
         has_icc = any(name == b"ICCP" for name, _ in chunks)
-        flags = data[begin + 8] & ~(_WEBP_EXIF | _WEBP_XMP | _WEBP_ICC)
-        flags |= (_WEBP_ICC if has_icc else 0) | (_WEBP_XMP if label else 0)
-        kept[0] = data[begin : begin + 8] + bytes([flags]) + data[begin + 9 : end]
+        flags = flags & ~(_WEBP_EXIF | _WEBP_XMP | _WEBP_ICC) | (_WEBP_ICC if has_icc else 0)
+        flags |= _WEBP_XMP if label else 0
+        head = struct.pack("<4sIB3x", b"VP8X", 10, flags) + _three(width - 1) + _three(height - 1)
+        kept[: name == b"VP8X"] = [head]
     if label:
         kept.append(struct.pack("<4sI", b"XMP ", len(label)) + label + bytes(len(label) % 2))
     body = _put_together(kept, label)
-    return _put_together([struct.pack("<4sI4s", b"RIFF", body.size + 4, b"WEBP"), *body.pieces], label)
+    riff = struct.pack("<4sI4s", b"RIFF", body.size + 4, b"WEBP")
+    return _put_together([riff, *body.pieces], label, (width, height))
+
+
+def _webp_head(name: bytes, body: bytes) -> tuple[int, int, int]:
+    """Return width, height and flags as VP8X has them, of the first chunk (RFC 9649, sections 2.5 to 2.7)."""
+    match name:
+        case b"VP8X":
+            wide, high = body[4:7], body[7:10]
+            return int.from_bytes(wide, "little") + 1, int.from_bytes(high, "little") + 1, body[0]
+        case b"VP8 ":
+            width, height = struct.unpack("<HH", body[6:10])
+            return width & _VP8_SIDE, height & _VP8_SIDE, 0
+        case b"VP8L":
+            (bits,) = struct.unpack("<I", body[1:5])
+            flags = _WEBP_ALPHA if bits >> 28 & 1 else 0
+            return (bits & _VP8_SIDE) + 1, (bits >> 14 & _VP8_SIDE) + 1, flags
+        case _:
+            raise Malformed("WebP without its head")
+
+
+def _three(number: int) -> bytes:
+    return number.to_bytes(3, "little")
 
 
 # ---- MP4 -------------------------------------------------------------------------------------------------------------

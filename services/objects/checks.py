@@ -12,9 +12,11 @@ from messages.errors import ScfWorkersError
 from services.checks import Check
 from services.concurrency import Together
 from services.errors import CheckFailed, Exists
+from services.media.ai_labels import AiLabels
+from services.media.labels import aigc_of
 from services.objects.port import Objects, PictureRule
 
-__all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "data_checks", "ledger_checks", "winners"]
+__all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "data_checks", "label_checks", "ledger_checks", "winners"]
 
 MAX_CLOCK_DIFFERENCE: Final = 5.0
 """Seconds that this machine's clock may differ from the store's."""
@@ -68,6 +70,18 @@ def data_checks(
             lambda: _clock(objects, stem(), clock),
             "set this machine's clock; signatures and due times rest on it",
             needs="data bucket",
+        ),
+    )
+
+
+def label_checks(objects: Objects, labels: AiLabels, *, nonce: Callable[[], str]) -> Sequence[Check]:
+    """Return the check of the labels of AI-made content; arguments as for `data_checks`."""
+    return (
+        Check(
+            "AI labels",
+            lambda: _label(objects, labels, nonce()),
+            "the picture service of COS_BUCKET must know the rule imageMogr2/AIGCMetadata: docs/ai-labels.md",
+            needs="picture service",
         ),
     )
 
@@ -154,6 +168,21 @@ async def _converted(objects: Objects, stem: str, rule: str) -> AsyncGenerator[s
 async def _pictures(objects: Objects, stem: str) -> str:
     async with _converted(objects, stem, "imageMogr2/format/jpg"):
         return "a picture was converted"
+
+
+async def _label(objects: Objects, labels: AiLabels, nonce: str) -> str:
+    """Read a label back from the file itself, as others will."""
+    written = labels.of(f"doctor-{nonce}")
+    async with _converted(objects, f"staging/doctor/{nonce}", f"imageMogr2/format/jpg|{written.rule}") as key:
+        found = aigc_of((await objects.get(key)).body)
+    if not labels.is_ours(found):
+        raise CheckFailed("a picture does not bear the metadata label that was written")
+    if not written.producer:
+        raise CheckFailed(
+            "the metadata label names no provider",
+            remedy="set AI_LABEL_PRODUCER to the name or the registered code of the provider: docs/ai-labels.md",
+        )
+    return f"a metadata label was written and read back; the visible one is {'on' if labels.visible else 'off'}"
 
 
 async def _audit(objects: Objects, stem: str) -> str:

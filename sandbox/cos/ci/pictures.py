@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageDraw, ImageFile, JpegImagePlugin, PngImagePlugin
 from PIL import WebPImagePlugin as Webp
 
+from sandbox.cos.ci.ai_labels import write_label
 from sandbox.cos.ci.containers import Container, orientation_of, read_container, upright
 from sandbox.cos.ci.geometry import cropped_part, cut_part, padded_size, thumbnail_size
 from sandbox.cos.ci.rules import Step, read_rule
@@ -189,6 +190,9 @@ def _check_size(form: str, width: int, height: int, frames: int) -> None:
 
 def _apply(step: Step, data: bytes) -> Picture:
     container = _admit(data)
+    if step.label is not None:
+        body = write_label(data, container.format, step.label)
+        return Picture(body, container.format, container.width, container.height)
     target = step.format or container.format
     if step.limit and target != "jpeg":
         raise UnknownOperation("size-limit holds for jpg results only")

@@ -7,13 +7,15 @@ InvalidArgument; the results of one request are stored all or none; an upload wh
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Callable
 from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 
-from sandbox.cos.ci.pictures import MAX_BYTES, Examined, Picture, examine, process, quality_of
+from sandbox.cos.ci.ai_labels import label_in
+from sandbox.cos.ci.pictures import MAX_BYTES, Examined, Picture, describe, examine, process, quality_of
 from sandbox.cos.errors import BadPicture, Refused, UnknownOperation
 from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import Node
@@ -26,6 +28,7 @@ __all__ = [
     "cut_out",
     "get_processed",
     "image_process",
+    "label_of",
     "load_picture",
     "on_pixels",
     "put_processed",
@@ -190,6 +193,16 @@ async def cut_out(service: Service, request: CosRequest) -> Answer:
     names = ("ci-process", "center-layout", "padding-layout")
     rule = "&".join(f"{name}={request.param(name)}" for name in names if request.param(name))
     return await _answer_picture(service, request, rule)
+
+
+async def label_of(service: Service, request: CosRequest) -> Answer:
+    """GET ?ci-process=ImageAIGCMetadata: the label of AI-made content in a picture's metadata."""
+    refuse_unknown_headers(request)
+    _, data = await load_picture(service, request.bucket, request.key)
+    form, _, _ = await on_pixels(service, describe, data)
+    label = await on_pixels(service, label_in, data, form)
+    found = json.dumps({"AIGC": label} if label else {}, ensure_ascii=False).encode()
+    return Answer(200, [("Content-Type", "application/json")], found)
 
 
 async def _answer_picture(service: Service, request: CosRequest, rule: str) -> Answer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sandbox.cos.ci.ai_labels import read_label
 from sandbox.cos.ci.geometry import GRAVITIES, padded_size, thumbnail_size
 from sandbox.cos.ci.watermarks import Watermark, read_color, read_watermark
 from sandbox.cos.errors import UnknownOperation
@@ -56,6 +57,8 @@ class Step:
     """Return the original if the result is not smaller."""
     watermark: Watermark | None = None
     """Text to write over the picture; alone in its step."""
+    label: dict[str, str] | None = None
+    """Metadata label of AI-made content; alone in its step."""
 
 
 def read_rule(rule: str) -> list[Step]:
@@ -76,6 +79,8 @@ def _step(text: str) -> Step:
     name, *words = text.split("/")
     if name != "imageMogr2" or not words:
         raise UnknownOperation(text[:100])
+    if words[0] == "AIGCMetadata":
+        return Step(label=read_label(words[1:]))
     step = Step()
     seen: set[str] = set()
     rest = iter(words)
