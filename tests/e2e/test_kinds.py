@@ -13,6 +13,7 @@ from console.cli.trace import read_spans
 from recipes.table import RECIPES
 from sandbox.video import encode, frames_of, probe
 from tests.e2e.test_injections import ROOT, demo
+from tests.support.ai_label import label_in
 
 PHOTO = str(ROOT / "sandbox/photos/portrait.jpg")
 
@@ -67,6 +68,8 @@ def test_a_demo_of_the_kind(tmp_path: Path, kind: str) -> None:
     ]
     assert bool(re.search("[一-鿿]{4}", task["text"])) is (kind == "ai_image_prompt")
     assert sizes(tmp_path, task) == EXPECTED_SIZES[kind]
+    numbers = [label_in((tmp_path / path).read_bytes()).get("ProduceID", "") for path in task["files"]]
+    assert numbers == [f"{task['task_id']}-0-0-{name}" if RECIPES[kind].vendor else "" for name in names]
     spans = read_spans(tmp_path / "out/trace.jsonl")
     audited = [span.start + span.duration for span in spans if span.name.startswith("audit") and not span.failed]
     promoted = [span.start for span in spans if span.name.startswith("promote")]

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageFont
 
 from messages.codes import Code
 from recipes.ai_image import AI_IMAGE
@@ -18,12 +19,20 @@ from recipes.ai_image_preprocess import AI_IMAGE_PREPROCESS
 from recipes.ai_image_prompt import AI_IMAGE_PROMPT
 from recipes.photography import PHOTOGRAPHY
 from recipes.recipe import BadParameters, BadRecipe, Recipe, Sale, parse_params, sale_of
-from recipes.shared.picture_rules import FIT_FOR_VENDOR
+from recipes.shared.picture_rules import (
+    FIT_FOR_VENDOR,
+    MOST_STEPS,
+    VISIBLE_LABEL,
+    arranged,
+    last_pass,
+    visible_label,
+)
 from recipes.shared.scenes import SCENES, read_scenes
 from recipes.shared.seedream import DEFAULT_MODEL, MODELS, model_of, short_side, size_of
-from sandbox.cos.ci.pictures import process
+from sandbox.cos.ci.pictures import Picture, process
 
 PORTRAIT = Path(__file__).parents[3] / "sandbox/photos/portrait.jpg"
+FONT = PORTRAIT.parents[1] / "fonts/cjk-subset.otf"
 NEWER = "doubao-seedream-4-5-251128"
 
 # The bodies of the API's description, without pictures.
@@ -285,19 +294,55 @@ def test_results_are_finished_in_the_format_that_was_sold(extension: str, waterm
     params = parse_params(AI_IMAGE, {"options": {"format": extension, "watermark": watermark, "quality": "hd"}})
     assert AI_IMAGE.finish is not None
     plan = AI_IMAGE.finish(params)
-    (rule,) = plan.passes
-    made = process(PORTRAIT.read_bytes(), rule)
-    assert (plan.extension, made.format) == (extension, extension.replace("jpg", "jpeg"))
-    plain = process(PORTRAIT.read_bytes(), rule.rpartition("|")[2])
-    assert (made.body == plain.body) is (watermark == "")
+    before, last = arranged(plan.passes)
+    assert before == ()
+
+    def made(last: str) -> Picture:
+        rule = last_pass(last, label="", extension=plan.extension, quality=plan.quality, metadata="")
+        return process(PORTRAIT.read_bytes(), rule)
+
+    assert (plan.extension, plan.quality) == (extension, 95)
+    assert made(last).format == extension.replace("jpg", "jpeg")
+    assert (made(last).body == made("imageMogr2/auto-orient").body) is (watermark == "")
+
+
+STEPS = st.lists(st.sampled_from(["imageMogr2/strip", "watermark/2/text/aGk"]), min_size=1, max_size=10).map("|".join)
+PASSES = st.lists(STEPS | st.just("ci-process=GoodsMatting"), max_size=4)
+
+
+@given(PASSES, st.booleans())
+def test_labels_come_last_and_no_step_is_lost(passes: list[str], visible: bool) -> None:  # noqa: FBT001
+    before, last = arranged(passes)
+    label = visible_label(1000) if visible else ""
+    end = last_pass(last, label=label, extension="jpg", quality=90, metadata="imageMogr2/AIGCMetadata/Label/MQ")
+    steps = "|".join((*before, end)).split("|")
+    ours = [
+        *filter(None, label.split("|")),
+        "imageMogr2/format/jpg/quality/90/strip",
+        "imageMogr2/AIGCMetadata/Label/MQ",
+    ]
+    assert steps == ["imageMogr2/auto-orient", *(step for one in passes for step in one.split("|")), *ours]
+    assert all(rule.count("|") < MOST_STEPS for rule in (*before, end))
+    assert all(rule == "ci-process=GoodsMatting" or "ci-process" not in rule for rule in (*before, end))
+
+
+@pytest.mark.parametrize("side", [1, 100, 512, 2048, 4096])
+def test_every_letter_of_the_visible_label_is_at_least_a_twentieth_of_the_shorter_side(side: int) -> None:
+    sizes = [int(size) for size in re.findall("/fontsize/([0-9]+)/", visible_label(side))]
+    font = ImageFont.truetype(FONT, sizes[0])
+    assert len(set(sizes)) == 1
+    for letter in VISIBLE_LABEL:
+        _, top, _, bottom = font.getbbox(letter)
+        assert bottom - top >= side * 0.05
 
 
 def test_the_letters_of_a_watermark_are_a_twentieth_of_the_shorter_side() -> None:
     assert PHOTOGRAPHY.finish is not None
-    (rule,) = PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, {"size": "2048x1024"})).passes
+    marked = {"size": "2048x1024", "watermark": "小店"}
+    (rule,) = PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, marked)).passes
     assert "/fontsize/51/" in rule
-    (none,) = PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, {"watermark": ""})).passes
-    assert none == "imageMogr2/format/jpg/quality/90/strip"
+    plain = PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, {}))
+    assert (plain.passes, plain.quality) == ((), 90)
 
 
 def test_what_goes_to_the_vendor() -> None:

@@ -1,0 +1,24 @@
+"""An independent reader of metadata labels: Pillow finds the XMP packet, an XML parser the label."""
+
+from __future__ import annotations
+
+import io
+import json
+from xml.etree import ElementTree as ET
+
+from PIL import Image
+
+_NAME = "{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC"
+
+
+def label_in(body: bytes) -> dict[str, str]:
+    """The label of a picture; empty for none."""
+    with Image.open(io.BytesIO(body)) as picture:
+        packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp", b"")
+    text = packet.decode() if isinstance(packet, bytes) else packet
+    if not text:
+        return {}
+    inner = text[text.index("<x:xmpmeta") : text.index("</x:xmpmeta>") + len("</x:xmpmeta>")]
+    found = [node.text if node.tag == _NAME else node.get(_NAME) for node in ET.fromstring(inner).iter()]  # noqa: S314
+    label: dict[str, str] = json.loads(next(filter(None, found), "{}"))
+    return label
