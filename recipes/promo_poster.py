@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from recipes.recipe import Params, Plan, Recipe
-from recipes.shared.picture_rules import FIT_FOR_VENDOR, filled, padded, pipeline, saved_as, text_step
+from recipes.shared.picture_rules import FIT_FOR_VENDOR, filled, padded, pipeline, text_step
 from recipes.shared.poster import FAMILIAR, SHAPES, Line, Shape, lay_out
 
 __all__ = ["PROMO_POSTER", "PromoPosterParams"]
@@ -91,7 +91,8 @@ def _finish(params: PromoPosterParams) -> Plan:
     price = f"¥{params.price}" if params.price != "" else ""
     lines = lay_out(shape, params.title, params.subtitle, price)
     written = (_written(line, shape, theme) for line in lines)
-    return Plan((pipeline(*_framed(shape, theme), *written, saved_as("jpg", _QUALITY)),), "jpg")
+    whole = pipeline(*_framed(shape, theme), *written, "imageMogr2/format/png")
+    return Plan((whole,), "jpg", label="southwest", quality=_QUALITY)
 
 
 def _framed(shape: Shape, theme: _Theme) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,8 +13,10 @@ import pytest
 from console.doctor.checks import checks_of
 from runtime.settings import Settings
 from services.errors import CheckFailed, Denied
+from services.media.ai_labels import AiLabels
 from services.objects.checks import RACERS
-from services.objects.port import Content, ObjectInfo
+from services.objects.port import Content, ObjectInfo, PictureRule, Processed
+from telemetry.secrets import Secret
 from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop
 from tests.support.bucket_rules import sound_buckets
@@ -41,6 +44,38 @@ def look(name: str, spoil: Callable[[Harness], None] = lambda _: None) -> str:
 )
 def test_what_is_well_is_told_so(name: str) -> None:
     assert look(name)
+
+
+def labelled(producer: str = "示例公司") -> Callable[[Harness], None]:
+    def spoil(harness: Harness) -> None:
+        secret = Secret("a secret of the labels in tests, long")
+        harness.out = dataclasses.replace(harness.out, labels=AiLabels(producer, "", secret, visible=True))
+
+    return spoil
+
+
+def test_a_label_is_read_back_from_the_picture_itself() -> None:
+    assert look("AI labels", labelled()).startswith("a metadata label was written and read back")
+
+
+def test_a_label_that_does_not_stay_is_found() -> None:
+    def spoil(harness: Harness) -> None:
+        labelled()(harness)
+        inner = harness.data.process
+
+        async def forget(key: str, rules: Sequence[PictureRule]) -> Processed:
+            return await inner(key, [PictureRule(rule.key, "imageMogr2/format/jpg") for rule in rules])
+
+        harness.data.process = forget  # type: ignore[method-assign]
+
+    with pytest.raises(CheckFailed, match="does not bear"):
+        look("AI labels", spoil)
+
+
+def test_a_label_without_a_provider_is_not_enough() -> None:
+    with pytest.raises(CheckFailed, match="names no provider") as caught:
+        look("AI labels", labelled(""))
+    assert "AI_LABEL_PRODUCER" in caught.value.remedy
 
 
 def test_of_fifty_writes_at_once_one_wins() -> None:

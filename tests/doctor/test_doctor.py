@@ -281,7 +281,7 @@ def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(sandbox: San
     assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
     assert "put 'staging/doctor/" in found["data bucket"].detail
     assert "put_new 'doctor/" in found["ledger: create-only"].detail
-    others = ("picture service", "audit", "clock", "data bucket: rules")
+    others = ("picture service", "audit", "clock", "data bucket: rules", "AI labels")
     assert _unexamined(found) == {
         **dict.fromkeys(others, "not examined: see data bucket"),
         "ledger: rules": "not examined: see ledger: versioning",
@@ -292,7 +292,7 @@ def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(sandbox: Sandb
     sandbox.arm("cos", {"kind": "unavailable", "method": "POST", "key": r"^staging/doctor/.*\.png$"})
     found = _examine(_silent(sandbox))
     assert [name for name, finding in found.items() if finding.ok is False] == ["picture service"]
-    assert _unexamined(found) == {"audit": "not examined: see picture service"}
+    assert _unexamined(found) == dict.fromkeys(("audit", "AI labels"), "not examined: see picture service")
 
 
 def test_an_audit_that_is_refused_names_its_policy(sandbox: Sandbox) -> None:

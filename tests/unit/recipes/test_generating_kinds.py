@@ -313,7 +313,7 @@ PASSES = st.lists(STEPS | st.just("ci-process=GoodsMatting"), max_size=4)
 @given(PASSES, st.booleans())
 def test_labels_come_last_and_no_step_is_lost(passes: list[str], visible: bool) -> None:  # noqa: FBT001
     before, last = arranged(passes)
-    label = visible_label(1000) if visible else ""
+    label = visible_label(1000, "northwest") if visible else ""
     end = last_pass(last, label=label, extension="jpg", quality=90, metadata="imageMogr2/AIGCMetadata/Label/MQ")
     steps = "|".join((*before, end)).split("|")
     ours = [
@@ -328,7 +328,7 @@ def test_labels_come_last_and_no_step_is_lost(passes: list[str], visible: bool) 
 
 @pytest.mark.parametrize("side", [1, 100, 512, 2048, 4096])
 def test_every_letter_of_the_visible_label_is_at_least_a_twentieth_of_the_shorter_side(side: int) -> None:
-    sizes = [int(size) for size in re.findall("/fontsize/([0-9]+)/", visible_label(side))]
+    sizes = [int(size) for size in re.findall("/fontsize/([0-9]+)/", visible_label(side, "southeast"))]
     font = ImageFont.truetype(FONT, sizes[0])
     assert len(set(sizes)) == 1
     for letter in VISIBLE_LABEL:

@@ -181,9 +181,13 @@ def poster(values: dict[str, Any], picture: tuple[int, int] | None = None) -> Im
     body = io.BytesIO()
     Image.new("RGB", (width, height), "#3080C0").save(body, "png")
     assert PROMO_POSTER.finish is not None
-    (rule,) = PROMO_POSTER.finish(params).passes
+    plan = PROMO_POSTER.finish(params)
+    before, last = arranged(plan.passes)
+    # Its one pass is full: the labels, and the format, come behind it.
+    ((rule,), end) = before, last
+    assert (plan.extension, end) == ("jpg", "")
     made = process(body.getvalue(), rule)
-    assert made.format == "jpeg"
+    assert made.format == "png"
     return Image.open(io.BytesIO(made.body)).convert("RGB")
 
 
