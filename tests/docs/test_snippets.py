@@ -22,6 +22,7 @@ from messages.signing import MessageKeys
 from runtime.message_keys import open_keys
 from runtime.settings import SECRETS, Settings, load_settings
 from services.backend import Backend, Callback, Form
+from services.media.ai_labels import AiLabels
 from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.runninghub.client import Node, Workflow
 from tasks.ledger import records
@@ -34,6 +35,7 @@ from tests.docs.pages import PAGES, ROOT, blocks_of, inline_of, text_of
 from tests.engine.virtual import VirtualLoop
 
 HELD: Final = {
+    ("docs/ai-labels.md", "json"): 1,
     ("docs/backend.md", "json"): 10,
     ("docs/backend.md", "python"): 1,
     ("docs/backend.md", "js"): 1,
@@ -169,6 +171,12 @@ def test_an_assignment_is_one_that_the_settings_take(page: str, line: str) -> No
 
 def _workflow() -> Workflow:
     return msgspec.json.decode(_block("docs/configuration.md", "json"), type=Workflow)
+
+
+def test_the_fields_of_a_label_are_those_that_are_written_in_their_order() -> None:
+    shown: dict[str, str] = json.loads(_block("docs/ai-labels.md", "json"))
+    labels = AiLabels("x", "x", Secret("a secret of the labels in tests, long"), visible=True)
+    assert list(shown) == list(labels.of("n1").fields)
 
 
 def test_the_workflow_file_is_one() -> None:
