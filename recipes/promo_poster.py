@@ -92,7 +92,7 @@ def _finish(params: PromoPosterParams) -> Plan:
     lines = lay_out(shape, params.title, params.subtitle, price)
     written = (_written(line, shape, theme) for line in lines)
     whole = pipeline(*_framed(shape, theme), *written, "imageMogr2/format/png")
-    return Plan((whole,), "jpg", label="southwest", quality=_QUALITY)
+    return Plan((whole,), "jpg", label="southeast", quality=_QUALITY)
 
 
 def _framed(shape: Shape, theme: _Theme) -> tuple[str, ...]:

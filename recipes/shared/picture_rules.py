@@ -156,7 +156,7 @@ def finished(extension: str, quality: int, short_side: int, watermark: str) -> P
         watermark: text written over it; empty for none.
     """
     font_size = max(_LEAST_FONT, round(short_side * _WATERMARK_SHARE))
-    return Plan((watermark_step(watermark, font_size),) if watermark else (), extension, quality)
+    return Plan((watermark_step(watermark, font_size),) if watermark else (), extension, quality=quality)
 
 
 def _encoded(text: str) -> str:

@@ -15,6 +15,7 @@ from PIL import Image, ImageFont
 from messages.codes import Code
 from recipes.promo_poster import PROMO_POSTER
 from recipes.recipe import BadParameters, parse_params
+from recipes.shared.picture_rules import arranged
 from recipes.shared.poster import FAMILIAR, LINE_HEIGHT, SHAPES, Line, Shape, em_width, lay_out, wrapped
 from recipes.shared.seedream import MODELS, size_of
 from sandbox.cos.ci.pictures import process
@@ -182,10 +183,9 @@ def poster(values: dict[str, Any], picture: tuple[int, int] | None = None) -> Im
     Image.new("RGB", (width, height), "#3080C0").save(body, "png")
     assert PROMO_POSTER.finish is not None
     plan = PROMO_POSTER.finish(params)
-    before, last = arranged(plan.passes)
-    # Its one pass is full: the labels, and the format, come behind it.
-    ((rule,), end) = before, last
-    assert (plan.extension, end) == ("jpg", "")
+    # Its one pass is full: the labels and the format come in another.
+    (rule,), rest = arranged(plan.passes)
+    assert (plan.extension, rest) == ("jpg", "")
     made = process(body.getvalue(), rule)
     assert made.format == "png"
     return Image.open(io.BytesIO(made.body)).convert("RGB")
