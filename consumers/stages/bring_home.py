@@ -227,7 +227,7 @@ class Harvest:
     @property
     def _is_visible(self) -> bool:
         labels = self._services.labels
-        return labels is not None and labels.visible
+        return labels is not None and labels.visible and self._task.recipe.media == "image"
 
     def _label_of(self, final: str) -> AiLabel | None:
         """Return the metadata label of a result: its number is that of the task and the file's name."""
