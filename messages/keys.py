@@ -16,6 +16,8 @@ dead/{day}/{fingerprint}/{id}/replayed-{n}, …/purged operators' acts on them (
 erased/{user}/{n}                                    operators' erasures  (ledger bucket)
 status/{process}                                     a process's state       (ledger bucket; overwritten)
 cache/prompt/{digest}                                texts of the chat model (ledger bucket; overwritten, ages out)
+control/paused/{vendor|kind}/{name}                  an operator's pause     (ledger bucket; deleted when it ends)
+control/changes/{reverse-time}/{nonce}               pauses and resumptions  (ledger bucket)
 """
 
 from __future__ import annotations
@@ -29,10 +31,12 @@ import msgspec
 from messages.errors import InvalidKey
 
 __all__ = [
+    "CHANGES_PREFIX",
     "ID_PATTERN",
     "INPUT_EXTENSIONS",
     "INPUT_PREFIX",
     "OUTPUT_PREFIX",
+    "PAUSES_PREFIX",
     "PICTURE_STEM",
     "SOURCE_PREFIX",
     "STAGING_PREFIX",
@@ -42,6 +46,7 @@ __all__ = [
     "IndexEntry",
     "InputKey",
     "RunId",
+    "change_key",
     "check_id",
     "day_index_prefix",
     "dead_key",
@@ -55,6 +60,7 @@ __all__ = [
     "parse_done_key",
     "parse_index_key",
     "parse_input_key",
+    "pause_key",
     "prompt_cache_key",
     "record_key",
     "runs_prefix",
@@ -69,6 +75,12 @@ __all__ = [
 
 STATUS_PREFIX: Final = "status/"
 """Folder of the processes' statuses."""
+
+PAUSES_PREFIX: Final = "control/paused/"
+"""Folder of the operators' pauses."""
+
+CHANGES_PREFIX: Final = "control/changes/"
+"""Folder of the records of pauses and resumptions, the newest first."""
 
 INPUT_PREFIX: Final = "input/"
 """Folder of clients' uploads, on which the COS trigger listens; the product writes nothing there."""
@@ -325,6 +337,16 @@ def spend_key(vendor: str, day: str, number: int) -> str:
 def status_key(process: str) -> str:
     """Return the key of a process's status, which is overwritten, unlike every record; unsafe characters become `_`."""
     return f"{STATUS_PREFIX}{_UNSAFE.sub('_', process)}"
+
+
+def pause_key(of: str, name: str) -> str:
+    """Return the key of an operator's pause; `of` is `vendor` or `kind`."""
+    return f"{PAUSES_PREFIX}{of}/{name}"
+
+
+def change_key(when: float, nonce: str) -> str:
+    """Return the key of the record of a pause or resumption at a moment, in seconds since the epoch."""
+    return f"{CHANGES_PREFIX}{_reverse(when)}/{nonce}"
 
 
 def prompt_cache_key(digest: str) -> str:

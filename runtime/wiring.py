@@ -38,6 +38,7 @@ from tasks.context import (
     TriggerServices,
     WebhookServices,
 )
+from tasks.control.reader import READ_EVERY_S, PauseReader
 from tasks.ledger.ledger import Ledger
 from telemetry import logs
 from telemetry.exporters import Exporters, Options, open_exporters
@@ -245,6 +246,7 @@ async def open_services(
             webhooks=_webhooks(settings),
             identities=CallIdentities(settings.ledger_bucket, settings.internal_callback_secret),
             labels=_labels(settings),
+            pauses=PauseReader(READ_EVERY_S),
         )
 
 

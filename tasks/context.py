@@ -24,6 +24,7 @@ from tasks.calls.identity import CallIdentities
 from tasks.calls.lines import VendorLines
 from tasks.calls.spend import DailySpend
 from tasks.calls.webhook_paths import Webhooks
+from tasks.control.reader import PauseReader
 from tasks.ledger.ledger import Ledger
 from telemetry.secrets import Secret
 from transport.port import Broker
@@ -152,3 +153,5 @@ class Services(TriggerServices, SweepServices, WebhookServices):
     """Runs that wait for room at a vendor, as this process knows them."""
     spend: DailySpend = field(default_factory=DailySpend)
     """Numbers of the day's paid calls, as this process took them."""
+    pauses: PauseReader = field(default_factory=PauseReader)
+    """Reader of the operators' pauses."""

@@ -1,5 +1,7 @@
 """Errors of the life of a task.
 
+VendorDown (services)
+└── VendorPaused           an operator has paused the vendor
 Permanent
 ├── VendorFailed           the vendor ended a paid job badly
 │   └── IncompleteResults  it ended well, with fewer files than were sold
@@ -12,8 +14,13 @@ from __future__ import annotations
 
 from messages.codes import Code
 from messages.errors import Permanent
+from services.errors import VendorDown
 
-__all__ = ["CallUnknown", "CannotErase", "IncompleteResults", "NotAccepted", "VendorFailed"]
+__all__ = ["CallUnknown", "CannotErase", "IncompleteResults", "NotAccepted", "VendorFailed", "VendorPaused"]
+
+
+class VendorPaused(VendorDown):
+    """An operator has paused the vendor."""
 
 
 class VendorFailed(Permanent):

@@ -163,6 +163,11 @@ class Event(StrEnum):
     USER_ERASED = "user.erased", "an operator began to erase a user's data"
     DEAD_LETTER_PURGED = "dead_letter.purged", "an operator deleted a dead letter"
 
+    CONTROL_PAUSED = "control.paused", "an operator paused a vendor or a kind"
+    CONTROL_RESUMED = "control.resumed", "an operator ended a pause"
+    PAUSES_CHANGED = "pauses.changed", "this process has read other pauses than before: `paused` lists all of them"
+    PAUSES_UNREAD = "pauses.unread", "the operators' pauses could not be read; those that were read last stay in force"
+
     TOPIC_PAUSED = "topic.paused", "a topic is paused, because of an outage"
     VENDOR_PAUSED = "vendor.paused", "a vendor's key is full: paid calls with it are paused"
     TOPIC_RESUMED = "topic.resumed", "a topic is consumed again"

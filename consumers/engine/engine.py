@@ -1,7 +1,7 @@
 """The engine: one message from delivery to ack.
 
-    decode -> due? -> ids to store? -> facts -> verdict? -> deadline? -> mark -> attempts? -> stage -> outcome -> effect
-    -> ack
+    decode -> due? -> ids to store? -> facts -> verdict? -> deadline? -> paused? -> mark -> attempts? -> stage
+    -> outcome -> effect -> ack
 
 A message is a hint with an address: deadline, kind, priority and attempts are those of the ledger before anything is
 decided by them (`facts`).
@@ -25,6 +25,7 @@ from consumers.engine.effects import Effects
 from consumers.engine.errors import AttemptsSpent, ProcessCrashed, StageTimeout
 from consumers.engine.follow_up import COPY_FLOOR, real_delay
 from consumers.engine.limits import is_guarded, limit_of, may_run_again_at
+from consumers.engine.operator_pause import hold
 from consumers.engine.outcomes import (
     Again,
     Crashed,
@@ -344,6 +345,8 @@ class Engine:
             return Finish()
         elif header.stage != Stage.WAKE and self._is_late(header) and (expired := await self._expire(message)):
             return expired
+        if (held := await hold(message, self._services)) and not await self._is_begun(message, delivery):
+            return held
         if again := await self._mark(message, delivery):
             return again
         # A prompt never ends as a dead letter: its stage takes the template then.

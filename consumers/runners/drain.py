@@ -35,6 +35,9 @@ __all__ = ["DrainRequest", "Drained", "drain", "main_handler"]
 
 _SERVICE: Final = "consumers.runners.drain"
 
+_TICK_S: Final = 0.001
+"""Least wait in seconds: what rounding leaves of a time may be too little to move a clock."""
+
 log = logs.get(__name__)
 
 
@@ -142,7 +145,7 @@ async def _pump_until_over(
             if loop.time() >= budget.stop:
                 ended = "time"
                 break
-            await asyncio.wait([running], timeout=min(left, budget.stop - loop.time()))
+            await asyncio.wait([running], timeout=max(_TICK_S, min(left, budget.stop - loop.time())))
         pump.stop()
         # Not awaited directly: a pump that does not end would then delay the cancellation too.
         await asyncio.wait([running])

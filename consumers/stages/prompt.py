@@ -25,6 +25,8 @@ from services.errors import VendorDown, VendorFull, VendorMissing, VendorRefused
 from services.vendors.chat import ChatAnswer, ChatModel, ChatRequest
 from tasks.calls.spend import count_usage
 from tasks.context import Services
+from tasks.control.pauses import PAUSED, Target
+from tasks.errors import VendorPaused
 from tasks.ledger.ledger import Stored
 from tasks.ledger.records import Cleaned, Prompted
 from tasks.prompt_cache import cached_text, keep_text, key_of
@@ -81,7 +83,8 @@ async def _write(
         if left > 0:
             # Not the topic: the next message may need no model.
             delay = outage_delay(header.seq - header.attempt, away.retry_after)
-            return Snooze(min(delay, max(left, 1.0)), why=type(away).__name__)
+            why = PAUSED if isinstance(away, VendorPaused) else type(away).__name__
+            return Snooze(min(delay, max(left, 1.0)), why=why)
         return await _template(recipe, task, away, services)
     except Permanent as refused:
         return await _template(recipe, task, refused, services)
@@ -119,6 +122,8 @@ async def _from_cache(key: str, task: Task, services: Services) -> str:
 async def _ask(
     model: ChatModel | None, recipe: Prompt, task: Task, cleaned: Cleaned, services: Services
 ) -> ChatAnswer[Any]:
+    if Target("vendor", recipe.vendor) in await services.pauses.current(services.ledger):
+        raise VendorPaused(f"the chat model {recipe.vendor!r} is paused by an operator")
     if model is None:
         log.error(Event.VENDOR_MISSING, vendor=recipe.vendor)
         raise VendorMissing(f"the chat model {recipe.vendor!r} is not configured here: set its key")

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from consumers.engine import outcomes
+from consumers.engine.operator_pause import pause_of
 from consumers.engine.outcomes import For, Leave, Many, Next, Outcome, dead_lettered
 from consumers.stages.schedule import LONGEST
 from consumers.stages.success import is_complete, succeeded
@@ -52,7 +53,7 @@ from tasks.next_step import (
     next_step,
 )
 from tasks.run import as_accepted, known_recipe
-from tasks.wakes import INDEX, LETTER, REDELIVER, current_run
+from tasks.wakes import INDEX, LETTER, REDELIVER, SWEEP, current_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -175,6 +176,9 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
         case Fail(code):
             return outcomes.Fail(code)
         case Publish(stage, seq, slot):
+            if body.why == SWEEP and await pause_of(stage, snapshot.accepted, services):
+                # Its message comes again and again without a trace. If it is lost, a sweep after the pause finds out.
+                return Leave()
             return Next(stage, Generate(slot) if slot else _BODIES[stage], seq=seq)
         case Look() | DeadCall():
             return await _do_call(step, snapshot, body, services)

@@ -17,6 +17,7 @@ from messages.codes import Code, code_of, text_of
 from messages.keys import RunId
 from producer.api.wire import ErrorText, ProgressEvent, SlotProgress, Waiting
 from services.errors import BackendDown, CreateUnknown, VendorDown, VendorFull, VendorMissing
+from tasks.control.pauses import PAUSED
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     RECORDS,
@@ -53,12 +54,15 @@ _FOLLOWS: Final[Mapping[str, type[RecordBase]]] = {
 }
 """Stage -> the record that marks, waits and stops of the stage follow."""
 
-_Why = Literal["queued", "upload", "user_cap", "vendor_full", "vendor_working", "vendor_away", "backend_away", "retry"]
+_Why = Literal[
+    "queued", "upload", "user_cap", "vendor_full", "vendor_working", "vendor_away", "backend_away", "paused", "retry"
+]
 
 _WHYS: Final[Mapping[str, _Why]] = {
     "vendor_full": "vendor_full",
     "call_open": "vendor_working",
     "user_cap": "user_cap",
+    PAUSED: "paused",
     VendorFull.__name__: "vendor_full",
     VendorDown.__name__: "vendor_away",
     VendorMissing.__name__: "vendor_away",

@@ -125,7 +125,15 @@ class Waiting(_Wire, frozen=True, kw_only=True):
     """Reason why a task waits now."""
 
     why: Literal[
-        "queued", "upload", "user_cap", "vendor_full", "vendor_working", "vendor_away", "backend_away", "retry"
+        "queued",
+        "upload",
+        "user_cap",
+        "vendor_full",
+        "vendor_working",
+        "vendor_away",
+        "backend_away",
+        "paused",
+        "retry",
     ]
     until: str | None = None
     """When it is looked at again, RFC 3339, if known."""

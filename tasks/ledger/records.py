@@ -280,7 +280,7 @@ class Waits(OfMessage, frozen=True):
     template: ClassVar[str] = "waits-{place}-{seq}"
 
     why: str
-    """`vendor_full`, `spend_cap`, `call_open` (its outcome is not known), or the class of the error."""
+    """`vendor_full`, `spend_cap`, `paused` (by an operator), `call_open` (outcome unknown), or the error's class."""
     until: float
     """When the message comes again, seconds since the epoch by the store's clock."""
     since: float

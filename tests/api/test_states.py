@@ -49,6 +49,7 @@ async def test_a_sold_task_is_queued_and_then_at_work(door: Open) -> None:
         ("user_cap", "user_cap"),
         ("BackendDown", "backend_away"),
         ("VendorDown", "vendor_away"),
+        ("paused", "paused"),
         ("AuditDown", "retry"),
     ],
 )

@@ -67,9 +67,13 @@ def account(reader: Reader) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_walk(reader: Reader) -> None:
-    environment, fault, sell, refunded, quota, stats = STEPS
+    environment, fault, sell, refunded, quota, stats, *pausing = STEPS
+    pause, waiting, resume = pausing
+    assert reader.do(pause).split()[:3] == SHOWN[2].split()[:3]
     reader.do(f"{environment}\n{fault}")
     reader.do(sell)
+    judge_paused(reader, waiting)
+    reader.do(resume)
     ends = time.monotonic() + 3 * PATIENCE_S
     while ask(reader, "scf-workers stats")["total"] != TASKS:
         assert time.monotonic() < ends
@@ -84,6 +88,20 @@ def test_the_walk(reader: Reader) -> None:
     assert figures[-1] == SHOWN[1].splitlines()[-1]
     for question in QUESTIONS:
         reader.do(question)
+
+
+def judge_paused(reader: Reader, waiting: str) -> None:
+    """Wait until every task is held up, and hold each screen against that."""
+    ends = time.monotonic() + 3 * PATIENCE_S
+    while [row["why"] for row in ask(reader, waiting)["tasks"]] != ["paused"] * TASKS:
+        assert time.monotonic() < ends
+        time.sleep(1)
+    task = ask(reader, waiting)["tasks"][0]["task"]
+    (paused,) = ask(reader, "scf-workers pauses")["paused"]
+    assert (paused["of"], paused["name"], paused["why"]) == ("vendor", "runninghub", "invoice is checked")
+    assert ask(reader, f"scf-workers show {task}")["paused"] == paused
+    for screen in ("topics", "workers"):
+        assert ask(reader, f"scf-workers {screen}")["paused"] == [paused]
 
 
 def judge(reader: Reader) -> None:

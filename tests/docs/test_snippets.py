@@ -53,7 +53,7 @@ HELD: Final = {
     ("docs/how-to/run-the-workers.md", "json"): 4,
     ("docs/how-to/run-the-workers.md", "hcl"): 1,
     ("docs/how-to/simulate-a-deployment.md", "text"): 1,
-    ("docs/how-to/operate.md", "text"): 2,
+    ("docs/how-to/operate.md", "text"): 3,
     ("docs/how-to/replay-dead-letters.md", "text"): 5,
     ("docs/how-to/use-the-api.md", "json"): 2,
     ("docs/how-to/use-the-api.md", "text"): 1,

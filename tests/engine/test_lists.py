@@ -156,7 +156,7 @@ async def test_a_task_is_shown_whole(harness: Harness, capsys: pytest.CaptureFix
     assert await users_of(run.task, harness.ledger) == [run.user]
     assert await users_of("gone", harness.ledger) == []
     view = await read_current(run, harness.ledger)
-    document = task_document(view, [0], harness.ledger.now())
+    document = task_document(view, [0], None, harness.ledger.now())
     json.dumps(document)
     assert (document["state"], document["kind"], document["refunded"]) == ("success", "model_pose12", False)
     assert document["usage"] == {"coins": 17.0, "seconds": 83.0}
@@ -167,7 +167,7 @@ async def test_a_task_is_shown_whole(harness: Harness, capsys: pytest.CaptureFix
     assert document["callback"]["http_status"] == 200
     assert [entry["record"] for entry in document["timeline"]] == [entry.name for entry in view.timeline]
     assert "https://" not in json.dumps(document["timeline"])
-    show_task(view, [0, 1], harness.ledger.now())
+    show_task(view, [0, 1], None, harness.ledger.now())
     printed = capsys.readouterr().out
     for shown in (run.task, "coins=17 seconds=83", "1 paid call", "runs 0, 1", document["callback"]["sent"]):
         assert shown in printed
@@ -181,10 +181,10 @@ async def test_a_failed_task_shows_its_reason_and_its_refund(
     await harness.drain()
     view = await read_current(run, harness.ledger)
     assert (state_of(view), is_refunded(view)) == ("failed", True)
-    document = task_document(view, [0], harness.ledger.now())
+    document = task_document(view, [0], None, harness.ledger.now())
     assert document["verdict"]["code"] == "vendor_failed"
     assert document["stopped"][0]["code"] == "vendor_failed"
-    show_task(view, [0], harness.ledger.now())
+    show_task(view, [0], None, harness.ledger.now())
     display.show_list(await found(harness), harness.ledger.now())
     printed = capsys.readouterr().out
     assert "refunded  yes" in printed
@@ -201,9 +201,9 @@ async def test_how_far_behind_each_topic_is(harness: Harness, capsys: pytest.Cap
     assert [one.topic for one in backlogs] == [topic.name for topic in TOPICS]
     (clean,) = [one for one in backlogs if one.topic == topic_of(Stage.CLEAN)]
     assert clean.backlog.depth == 3
-    display.show_topics(backlogs)
+    display.show_topics(backlogs, [], 0.0)
     assert f"{len(TOPICS) - 1} empty" in capsys.readouterr().out
-    json.dumps(display.topics_document(backlogs))
+    json.dumps(display.topics_document(backlogs, []))
 
 
 async def test_which_processes_run(harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,11 +227,11 @@ async def test_which_processes_run(harness: Harness, capsys: pytest.CaptureFixtu
         "consumers-b-1": True,
         "odd": False,
     }
-    display.show_workers(processes, now)
+    display.show_workers(processes, [], now)
     printed = capsys.readouterr().out
     assert "2 of 8" in printed
     assert "3 processes" in printed
-    (document,) = [one for one in display.workers_document(processes, now)["processes"] if one["groups"]]
+    (document,) = [one for one in display.workers_document(processes, [], now)["processes"] if one["groups"]]
     assert (document["silent"], document["busy"], document["ended"]) == (False, 2, {"done": 5})
 
 

@@ -1,4 +1,7 @@
-"""The commands `scf-workers show | list | topics | stats | workers`. Each imports its heavy modules itself."""
+"""The commands for operators: `scf-workers show | list | topics | stats | workers | pause | resume | pauses`.
+
+Each imports its heavy modules itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from console.cli.arguments import check_choice, check_kind, check_since, check_u
 from console.cli.environment import EnvFile, enter_environment
 from console.cli.terminal import say_json
 
-__all__ = ["list_tasks", "operate_app", "show", "stats", "topics", "workers"]
+__all__ = ["list_tasks", "operate_app", "pause", "pauses", "resume", "show", "stats", "topics", "workers"]
 
 operate_app = typer.Typer()
 """Commands that are added to the top level."""
@@ -19,6 +22,10 @@ _SINCE_HELP = "30m, 12h, 7d, or a time such as 2026-01-31T08:00 (UTC)."
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _User = Annotated[str, typer.Option(help="Only tasks of this user.")]
+_Vendor = Annotated[str, typer.Option(help="Vendor: its new paid calls, or, of a chat model, its questions.")]
+_Kind = Annotated[str, typer.Option(help="Kind: its tasks, until their paid calls are made.")]
+_By = Annotated[str, typer.Option(help="Name of the operator (default: this process's user).")]
+_Why = Annotated[str, typer.Option(help="Reason, for the record.")]
 
 
 @operate_app.command()
@@ -38,8 +45,8 @@ def show(
     from console.cli.operate.work import task_of
 
     enter_environment(env_file)
-    view, runs, now = task_of(task, user, step, run)
-    say_json(task_document(view, runs, now)) if as_json else show_task(view, runs, now)
+    view, runs, pause, now = task_of(task, user, step, run)
+    say_json(task_document(view, runs, pause, now)) if as_json else show_task(view, runs, pause, now)
 
 
 @operate_app.command("list")
@@ -80,13 +87,13 @@ def list_tasks(  # noqa: PLR0913, PLR0917 - a command has as many parameters as 
 
 @operate_app.command()
 def topics(as_json: _Json = False, env_file: EnvFile = None) -> None:
-    """Show the backlog of each topic: ready, delayed, in flight, and the age of the oldest ready message."""
+    """Show the backlog of each topic (ready, delayed, in flight, age of the oldest ready message), and the pauses."""
     from console.cli.operate.display import show_topics, topics_document
     from console.cli.operate.work import topics as read_topics
 
     enter_environment(env_file)
-    found = read_topics()
-    say_json(topics_document(found)) if as_json else show_topics(found)
+    found, paused, now = read_topics()
+    say_json(topics_document(found, paused)) if as_json else show_topics(found, paused, now)
 
 
 @operate_app.command()
@@ -109,10 +116,63 @@ def stats(
 
 @operate_app.command()
 def workers(as_json: _Json = False, env_file: EnvFile = None) -> None:
-    """Show the processes: which of them run, their work, pauses of vendors and topics, and the last sweep."""
+    """Show the processes (which of them run, their work, what rests after errors, the last sweep), and the pauses."""
     from console.cli.operate.display import show_workers, workers_document
     from console.cli.operate.work import processes
 
     enter_environment(env_file)
-    found, now = processes()
-    say_json(workers_document(found, now)) if as_json else show_workers(found, now)
+    found, paused, now = processes()
+    say_json(workers_document(found, paused, now)) if as_json else show_workers(found, paused, now)
+
+
+@operate_app.command()
+def pause(
+    vendor: _Vendor = "",
+    kind: _Kind = "",
+    by: _By = "",
+    why: _Why = "",
+    env_file: EnvFile = None,
+) -> None:
+    """Pause a vendor or a kind: its tasks wait without costing an attempt, and jobs that are paid go on.
+
+    Workers notice it within 15 s. A task that runs out of time while it waits is refunded. Exit status 1: it was paused
+    already.
+    """
+    from console.cli.dead.work import operator
+    from console.cli.operate.pauses import check_target, pause_by_hand
+
+    target = check_target(vendor, kind)
+    name = operator(by)
+    enter_environment(env_file)
+    raise typer.Exit(0 if pause_by_hand(target, name, why) else 1)
+
+
+@operate_app.command()
+def resume(
+    vendor: _Vendor = "",
+    kind: _Kind = "",
+    by: _By = "",
+    why: _Why = "",
+    env_file: EnvFile = None,
+) -> None:
+    """End the pause of a vendor or a kind. What waits for it goes on within about a minute.
+
+    Exit status 1: it was not paused.
+    """
+    from console.cli.dead.work import operator
+    from console.cli.operate.pauses import name_target, resume_by_hand
+
+    target = name_target(vendor, kind)
+    name = operator(by)
+    enter_environment(env_file)
+    raise typer.Exit(0 if resume_by_hand(target, name, why) else 1)
+
+
+@operate_app.command()
+def pauses(as_json: _Json = False, env_file: EnvFile = None) -> None:
+    """Show what is paused, and the last pauses and resumptions: when, by whom and why."""
+    from console.cli.operate.pauses import changes_document, read_changes, show_changes
+
+    enter_environment(env_file)
+    paused, changes, now = read_changes()
+    say_json(changes_document(paused, changes)) if as_json else show_changes(paused, changes, now)

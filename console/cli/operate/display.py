@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from console.cli.operate.pauses import pause_document, say_paused
 from console.cli.operate.tables import age, moment, say_table
 from console.cli.terminal import say
+from tasks.control.pauses import Pause
 from tasks.ledger.status import ProcessStatus
 from tasks.lists.backlogs import TopicBacklog
 from tasks.lists.pages import Listed
@@ -66,18 +68,19 @@ def _row(view: View, now: float) -> dict[str, Any]:
     }
 
 
-def topics_document(found: Sequence[TopicBacklog]) -> dict[str, Any]:
+def topics_document(found: Sequence[TopicBacklog], paused: Sequence[Pause]) -> dict[str, Any]:
     """Return the backlogs as a document."""
     return {
         "topics": [
             {"topic": one.topic, "subscription": one.subscription, **msgspec.structs.asdict(one.backlog)}
             for one in found
-        ]
+        ],
+        "paused": [pause_document(one) for one in paused],
     }
 
 
-def show_topics(found: Sequence[TopicBacklog]) -> None:
-    """Print the topics that have messages, and count the others."""
+def show_topics(found: Sequence[TopicBacklog], paused: Sequence[Pause], now: float) -> None:
+    """Print the topics that have messages, count the others, and print what operators have paused."""
     columns = ("topic", "subscription", "ready", "delayed", "in flight", "oldest")
     full = [one for one in found if one.backlog.depth]
     rows = [
@@ -89,6 +92,7 @@ def show_topics(found: Sequence[TopicBacklog]) -> None:
     ]
     say_table(columns, rows, "topic with messages", "topics with messages")
     say(f"{len(found) - len(full)} empty")
+    say_paused(paused, now)
 
 
 def stats_document(found: Statistics) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def show_stats(found: Statistics) -> None:
     say("cost: " + (", ".join(f"{unit} {amount}" for unit, amount in found.cost.items()) or "none reported"))
 
 
-def workers_document(found: Sequence[ProcessStatus], now: float) -> dict[str, Any]:
+def workers_document(found: Sequence[ProcessStatus], paused: Sequence[Pause], now: float) -> dict[str, Any]:
     """Return the statuses of processes as a document."""
     return {
         "processes": [
@@ -121,12 +125,13 @@ def workers_document(found: Sequence[ProcessStatus], now: float) -> dict[str, An
                 "silent": is_silent(one, now),
             }
             for one in found
-        ]
+        ],
+        "paused": [pause_document(one) for one in paused],
     }
 
 
-def show_workers(found: Sequence[ProcessStatus], now: float) -> None:
-    """Print the processes, the last to write first."""
+def show_workers(found: Sequence[ProcessStatus], paused: Sequence[Pause], now: float) -> None:
+    """Print the processes, the last to write first, and what operators have paused."""
     columns = ("process", "wrote", "state", "version", "busy", "last message", "ended", "pauses", "sweep")
     rows = [
         [
@@ -143,3 +148,4 @@ def show_workers(found: Sequence[ProcessStatus], now: float) -> None:
         for one in found
     ]
     say_table(columns, rows, "process", "processes")
+    say_paused(paused, now)

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from console.cli.operate.pauses import describe_pause, pause_document
 from console.cli.operate.tables import age, moment, say_table
 from console.cli.terminal import say
 from messages.codes import text_of
 from services.vendors.usage import Usage, total
+from tasks.control.pauses import Pause
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     CallEnd,
@@ -29,12 +31,13 @@ from telemetry.tracing import trace_id
 __all__ = ["show_task", "task_document"]
 
 
-def task_document(view: View, runs: Sequence[int], now: float) -> dict[str, Any]:
+def task_document(view: View, runs: Sequence[int], pause: Pause | None, now: float) -> dict[str, Any]:
     """Return a run as a document. Times are ISO 8601, UTC; URLs of inputs and vendors are left out.
 
     Args:
         view: of the run.
         runs: numbers of all runs of the step.
+        pause: the operator's pause that holds it up, if there is one.
         now: seconds since the epoch by the store's clock.
     """
     accepted, verdict, delivered = view.accepted, view.verdict, view.delivered
@@ -50,6 +53,7 @@ def task_document(view: View, runs: Sequence[int], now: float) -> dict[str, Any]
         "progress": {"done": view.progress.done, "of": view.progress.of},
         "why": why_of(view),
         "waits": _waits(view.waits),
+        "paused": pause_document(pause) if pause else None,
         "still_s": round(max(0.0, now - newest_at(view)), 3),
         "created": moment(accepted.created) if accepted else None,
         "deadline": moment(accepted.deadline) if accepted else None,
@@ -69,10 +73,10 @@ def task_document(view: View, runs: Sequence[int], now: float) -> dict[str, Any]
     }
 
 
-def show_task(view: View, runs: Sequence[int], now: float) -> None:
+def show_task(view: View, runs: Sequence[int], pause: Pause | None, now: float) -> None:
     """Print a run: a line for each fact, then its paid calls and its timeline. See `task_document`."""
-    document = task_document(view, runs, now)
-    for name, value in _facts(view, document, now):
+    document = task_document(view, runs, pause, now)
+    for name, value in _facts(view, document, pause, now):
         if value:
             say(f"{name:9} {value}")
     if document["calls"]:
@@ -84,7 +88,7 @@ def show_task(view: View, runs: Sequence[int], now: float) -> None:
     say_table(("at", "record", "note"), rows, "record")
 
 
-def _facts(view: View, document: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
+def _facts(view: View, document: Mapping[str, Any], pause: Pause | None, now: float) -> list[tuple[str, str]]:
     accepted, verdict, delivered = view.accepted, view.verdict, view.delivered
     done, of = view.progress.done, view.progress.of
     ended = verdict.status + (f": {verdict.code} ({text_of(verdict.code)})" if verdict.code else "") if verdict else ""
@@ -99,6 +103,7 @@ def _facts(view: View, document: Mapping[str, Any], now: float) -> list[tuple[st
         ("state", document["state"] + (f" in {view.stage.value}" if view.stage else "") + still),
         ("progress", f"{done} of {of} slots" if of > 1 else ""),
         ("waits", _reason(view, now)),
+        ("paused", describe_pause(pause, now) if pause else ""),
         ("accepted", f"{moment(accepted.created)}, {age(now - accepted.created)} ago" if accepted else ""),
         ("deadline", _deadline(accepted.deadline, now) if accepted and verdict is None else ""),
         ("verdict", ended),

@@ -1,0 +1,1 @@
+"""Control of running workers by operators: pauses of vendors and kinds."""
