@@ -21,6 +21,7 @@ from sandbox.cos.app import create_app as cos_app
 from sandbox.cos.events import CommandSink, CosEvent, Sink, UrlSink
 from sandbox.gateway import create_app as gateway_app
 from sandbox.photo_host import create_app as photo_host_app
+from sandbox.ports import KeptPorts
 from sandbox.runninghub.app import create_app as runninghub_app
 from sandbox.runninghub.model import KeyLimits
 from sandbox.server import Server
@@ -99,7 +100,10 @@ class Sandbox:
         self._settings = settings or {}
         self._commands = Commands(handlers.log)
         self._secrets = _load_secrets(data / "secrets.json")
-        self._cos = Server(
+        self.ports = KeptPorts(data / "ports.json")
+        """Ports of its servers, and of others that run beside them."""
+        self._cos = self._server(
+            "cos",
             cos_app(
                 data_dir=data / "cos",
                 buckets=(BUCKET, LEDGER_BUCKET),
@@ -108,38 +112,49 @@ class Sandbox:
                 appid=APPID,
                 on_created=self._deliver,
                 event_prefixes={BUCKET: "input/"},
-            )
+            ),
         )
-        self._runninghub = Server(
+        self._runninghub = self._server(
+            "runninghub",
             runninghub_app(
                 api_keys={self._secrets["runninghub"]: KeyLimits(concurrent=concurrent)},
                 data_dir=data / "runninghub",
                 duration_s=duration_s,
-            )
+            ),
         )
-        self._photos = Server(photo_host_app())
-        self._ark = Server(
-            ark_app(api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s)
+        self._photos = self._server("photos", photo_host_app())
+        self._ark = self._server(
+            "ark",
+            ark_app(api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s),
         )
         account = VodAccount(secret_key=self._secrets["secret_key"], application=_VOD_APPLICATION)
-        self._vod = Server(
-            vod_app(accounts={self._secrets["secret_id"]: account}, data_dir=data / "vod", duration_s=duration_s)
+        self._vod = self._server(
+            "vod", vod_app(accounts={self._secrets["secret_id"]: account}, data_dir=data / "vod", duration_s=duration_s)
         )
-        self._tokenhub = Server(tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,)))
-        self._backend = Server(
+        self._tokenhub = self._server(
+            "tokenhub", tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,))
+        )
+        self._backend = self._server(
+            "backend",
             backend_app(
                 secret=self._secrets["callback"],
                 ticket_secret=self._secrets["ticket"],
                 clock=time.time,
                 data_dir=data / "backend",
-            )
+            ),
         )
-        self._gateway = Server(
-            gateway_app(handlers.webhook, environ=lambda: self.environ, concurrency=_AT_ONCE, commands=self._commands)
+        self._gateway = self._server(
+            "gateway",
+            gateway_app(handlers.webhook, environ=lambda: self.environ, concurrency=_AT_ONCE, commands=self._commands),
         )
         self.environ = self._environ(duration_s, self._gateway.url if webhook else "")
         # Created last: the command needs the environment, which contains the ports.
         self._sink: Sink = UrlSink(event_url) if event_url else self._command_sink(handlers.cos_trigger)
+
+    def _server(self, name: str, app: Any) -> Server:  # noqa: ANN401 - ASGI apps have no common type
+        server = Server(app, self.ports.of(name))
+        self.ports.keep(name, server.port)
+        return server
 
     def start(self) -> Self:
         """Start serving."""

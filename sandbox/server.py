@@ -21,7 +21,7 @@ class Server:
 
     Args:
         app: the ASGI app.
-        port: the port; 0 takes a free one.
+        port: the port; 0 takes a free one, and so does a port that is in use.
     """
 
     def __init__(self, app: Any, port: int = 0) -> None:  # noqa: ANN401 - ASGI apps have no common type
@@ -29,7 +29,10 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # asyncio does not set this on sockets that it did not create, and every small answer would wait 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.bind(("127.0.0.1", port))
+        try:
+            self._socket.bind(("127.0.0.1", port))
+        except OSError:
+            self._socket.bind(("127.0.0.1", 0))
         self._server = _PromptServer(
             uvicorn.Config(
                 app,

@@ -13,7 +13,15 @@ from console.cli.terminal import warn
 from sandbox.pulsar import VERSION, LocalPulsar
 from tasks.topics import TOPICS
 
-__all__ = ["FOLDER", "describe_broker", "required_subscriptions", "start_broker", "stop_broker", "variables_for_demo"]
+__all__ = [
+    "FOLDER",
+    "describe_broker",
+    "required_subscriptions",
+    "start_broker",
+    "stop_broker",
+    "variables_for_demo",
+    "variables_for_sandbox",
+]
 
 FOLDER: Final = Path(".sandbox/pulsar")
 """Default folder of `scf-workers broker`."""
@@ -79,6 +87,42 @@ def variables_for_demo(kind: str, data: Path) -> Generator[dict[str, str]]:
             broker.remove_namespace(name)
         else:
             broker.wipe()
+
+
+@contextmanager
+def variables_for_sandbox(kind: str, data: Path) -> Generator[dict[str, str]]:
+    """Provide the variables of a sandbox's broker while it runs.
+
+    Args:
+        kind: `sqlite` provides none, so the sandbox uses its own; so does an empty text, unless BROKER_URL names a
+            broker. `pulsar` uses the broker that PULSAR_URL names (see `variables_for_demo`); else the broker of
+            `scf-workers broker`, which is started, and stopped in the end, unless it runs already.
+        data: folder of the sandbox, which keeps the namespace of its messages on that broker.
+
+    Raises:
+        sandbox.pulsar.BrokerFailed: no Pulsar is available.
+    """
+    if kind != "pulsar" or os.environ.get("PULSAR_URL"):
+        given = {name: value for name, value in os.environ.items() if name.startswith("BROKER_")}
+        yield _external() if kind == "pulsar" else given if not kind and given.get("BROKER_URL") else {}
+        return
+    broker = LocalPulsar(FOLDER)
+    ran, name = bool(broker.pid), _namespace_in(data)
+    try:
+        warn("waiting for Pulsar; the first start downloads 250 MB")
+        broker.start().make_namespace(name)
+        yield {**_variables(broker), "BROKER_NAMESPACE": name}
+    finally:
+        if not ran:
+            broker.stop()
+
+
+def _namespace_in(data: Path) -> str:
+    """Return the namespace of a sandbox's messages, made once: messages of another ledger would only be in the way."""
+    path = data / "namespace"
+    if not path.exists():
+        path.write_text(f"sandbox-{secrets.token_hex(4)}", encoding="ascii")
+    return path.read_text(encoding="ascii")
 
 
 def _external() -> dict[str, str]:

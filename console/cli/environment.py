@@ -31,7 +31,7 @@ ENV_FILE: Final = Path(".sandbox/env")
 
 EnvFile = Annotated[
     Path | None,
-    typer.Option("--env-file", help=f"File with the environment (default: {ENV_FILE} if BROKER_URL is not set)."),
+    typer.Option("--env-file", help=f"File with the environment (default: {ENV_FILE} unless BROKER_URL differs)."),
 ]
 """Option of every command that needs an environment."""
 
@@ -91,7 +91,8 @@ def use_environment(path: Path | None) -> Path | None:
     stay.
 
     Args:
-        path: the file; None uses the sandbox's file, if it exists and BROKER_URL is not set. From that file only the
+        path: the file; None uses the sandbox's file, if it exists and BROKER_URL is not set, or is the sandbox's and
+            only the broker is configured, as after `export $(scf-workers broker start)`. From that file only the
             product's variables are loaded, and none that names another file with a secret.
 
     Returns:
@@ -102,9 +103,12 @@ def use_environment(path: Path | None) -> Path | None:
             or written it.
     """
     if path is None:
-        if os.environ.get("BROKER_URL") or not ENV_FILE.exists():
+        if not ENV_FILE.exists() or ((given := os.environ.get("BROKER_URL")) and not _names_the_broker_alone()):
             return None
         path, values = ENV_FILE, _found_file(ENV_FILE)
+        if given and values.get("BROKER_URL") != given:
+            warn(f"BROKER_URL names another broker than {ENV_FILE}, so that file is not used")
+            return None
     else:
         values = read_env_file(path)
     for name in list(os.environ):
@@ -130,6 +134,12 @@ def enter_environment(path: Path | None) -> None:
     mask_secrets(os.environ)
     if used is not None:
         warn(f"using the environment in {used}")
+
+
+def _names_the_broker_alone() -> bool:
+    """Return True if this process's environment configures the broker and nothing else of the product."""
+    names = {name for name in os.environ if is_product_variable(name)} - OF_THE_PROCESS
+    return all(name.startswith("BROKER_") for name in names)
 
 
 def _found_file(path: Path) -> dict[str, str]:

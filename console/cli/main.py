@@ -115,16 +115,24 @@ def sandbox(
     env_file: Annotated[Path, typer.Option(help="File to write the environment to.")] = ENV_FILE,
     event_url: Annotated[str, typer.Option(help="URL to post COS events to, instead of running the handler.")] = "",
     duration: Annotated[float, typer.Option(min=0.0, help="Duration of a vendor's job, in seconds.")] = 2.0,
+    broker: Annotated[
+        str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java (default: BROKER_URL, else sqlite).")
+    ] = "",
     api: Annotated[bool, typer.Option(help="Serve the HTTP API too.")] = True,
 ) -> None:
     """Run the stand-ins and the HTTP API until Ctrl-C, and write the environment that points the product at them.
 
-    The broker is a file of its own, unless BROKER_URL names another. A second sandbox needs its own --data and
-    --env-file.
+    The broker is a file of its own, unless --broker or BROKER_URL says otherwise. A second sandbox needs its own
+    --data and --env-file.
     """
     from console.cli.sandbox import run_sandbox
+    from sandbox.pulsar import BrokerFailed
 
-    run_sandbox(data, env_file, check_url("--event-url", event_url), duration, api=api)
+    kind = check_choice("--broker", broker, ("sqlite", "pulsar")) if broker else ""
+    try:
+        run_sandbox(data, env_file, check_url("--event-url", event_url), duration, broker=kind, api=api)
+    except BrokerFailed as error:
+        _fail(str(error), _FAILED)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from console.cli.arguments import BadUsage, reason
+from console.cli.broker import variables_for_sandbox
 from console.cli.cos.work import set_up_buckets
 from console.cli.environment import env_lines
 from console.cli.terminal import say
@@ -23,7 +24,7 @@ __all__ = ["run_sandbox"]
 _SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "BACKEND_URL", "BROKER_URL", "API_URL")
 
 
-def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, api: bool) -> None:
+def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, broker: str, api: bool) -> None:
     """Run the stand-ins until SIGINT or SIGTERM.
 
     Args:
@@ -31,9 +32,11 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, 
         env_file: file that holds their environment while they run.
         event_url: URL to post COS events to; empty runs the handler.
         duration: duration of a vendor's job, in seconds.
+        broker: `sqlite`, `pulsar`, or empty; see `console.cli.broker.variables_for_sandbox`.
         api: serve the HTTP API too.
 
     Raises:
+        sandbox.pulsar.BrokerFailed: no Pulsar is available.
         console.cli.arguments.BadUsage: a path cannot be written, or another sandbox uses it.
         console.processes.api.NotServing: the API has not started.
     """
@@ -46,19 +49,20 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
-    given = {name: value for name, value in os.environ.items() if name.startswith("BROKER_")}
-    broker = given if given.get("BROKER_URL") else None
     with ExitStack() as stack:
         pid = _own(stack, "--data", data, data / "sandbox.pid")
         written = _own(stack, "--env-file", env_file, env_file)
         print(os.getpid(), file=pid, flush=True)
+        settings = stack.enter_context(variables_for_sandbox(broker, data))
         sandbox = stack.enter_context(
-            Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, settings=broker)
+            Sandbox(data, HANDLERS, event_url=event_url, duration_s=duration, settings=settings)
         )
         set_up_buckets(sandbox.environ)
         environ = dict(sandbox.environ)
         if api:
-            environ["API_URL"] = stack.enter_context(ApiProcess(environ)).url
+            served = stack.enter_context(ApiProcess(environ, sandbox.ports.of("api")))
+            sandbox.ports.keep("api", served.port)
+            environ["API_URL"] = served.url
         print(env_lines(environ), end="", file=written, flush=True)
         for name in _SHOWN:
             if name in environ:

@@ -28,14 +28,17 @@ class NotServing(Outage):
 
 
 class ApiProcess:
-    """Context manager that serves the HTTP API on a free loopback port. It ends when this process ends.
+    """Context manager that serves the HTTP API on a loopback port. It ends when this process ends.
 
     Args:
         environ: its environment.
+        port: the port; 0 takes a free one, and so does a port that is in use.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], port: int = 0) -> None:
         self._environ = dict(environ)
+        self.port = port
+        """The port, once it is open."""
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         """Base URL, once it is open."""
@@ -47,14 +50,15 @@ class ApiProcess:
             NotServing: it has not.
         """
         for _ in range(_TRIES):
-            port = _free_port()
-            self.url = f"http://127.0.0.1:{port}"
-            argv = [sys.executable, "-m", "console.processes.tethered", "api", "--port", str(port)]
+            self.port = _free_port(self.port)
+            self.url = f"http://127.0.0.1:{self.port}"
+            argv = [sys.executable, "-m", "console.processes.tethered", "api", "--port", str(self.port)]
             # Its log goes where the handlers' logs go.
             self._process = subprocess.Popen(argv, env=self._environ, stdin=subprocess.PIPE, stdout=sys.stderr)
             if self._is_serving(self._process):
                 return self
             self._stop(self._process)
+            self.port = 0
         raise NotServing("the HTTP API does not start; its log says why")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -83,7 +87,13 @@ class ApiProcess:
             process.stdin.close()
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """Return a port that is free now: the wanted one if it is."""
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        # A server that has just ended leaves its port in a state in which it is free for the next server alone.
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind(("127.0.0.1", wanted))
+        except OSError:
+            found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -59,6 +59,8 @@ class Failure(msgspec.Struct, frozen=True):
     request_id: str = ""
     cut: bool = False
     """True if its body, which names the code, broke off or cannot be read: only the status is known."""
+    host: str = ""
+    """Host, and port where it is not the usual one, which did not answer."""
     reason: str = ""
     """Type of the exception on our side, where there is no status."""
     retry_after: float | None = None
@@ -66,7 +68,8 @@ class Failure(msgspec.Struct, frozen=True):
     """Time of the store's answer by its clock, seconds since the epoch."""
 
     def __str__(self) -> str:
-        details = (str(self.status or "no answer"), self.code, self.reason, self.request_id)
+        silent = f"no answer from {self.host}:" if self.host and self.reason else "no answer"
+        details = (str(self.status or silent), self.code, self.reason, self.request_id)
         return f"{self.operation} {self.key!r}: {' '.join(detail for detail in details if detail)}"
 
 

@@ -58,6 +58,11 @@ class Address(msgspec.Struct, frozen=True):
         if self.endpoint and not urlsplit(self.endpoint).netloc:
             raise ValueError(f"{self.endpoint!r} is no URL")
 
+    @property
+    def host(self) -> str:
+        """Host of the bucket, with a port where the endpoint has one."""
+        return urlsplit(self.endpoint).netloc or f"{self.bucket}.cos.{self.region}.myqcloud.com"
+
     def settings(self) -> dict[str, Any]:
         """Return the address as the SDK takes it."""
         if not self.endpoint:
@@ -127,7 +132,7 @@ class Sdk:
         response = self._taken()
         if response is not None and not reason and response.status_code < 300:  # noqa: PLR2004 - HTTP's own number
             return SdkResponse(result, response)
-        failure = _failure(operation, key, response, reason)
+        failure = _failure(operation, key, response, reason, self._address.host)
         drop(response)
         raise with_alarm(error_of(failure))
 
@@ -230,9 +235,9 @@ def drop(response: requests.Response | None) -> None:
     response.close()
 
 
-def _failure(operation: str, key: str, response: requests.Response | None, reason: str) -> Failure:
+def _failure(operation: str, key: str, response: requests.Response | None, reason: str, host: str) -> Failure:
     if response is None:
-        return Failure(operation, key, reason=reason or "nothing was sent")
+        return Failure(operation, key, host=host, reason=reason or "nothing was sent")
     status, headers = response.status_code, response.headers
     body, code, cut = b"", "", False
     if status >= 400:  # noqa: PLR2004 - HTTP's own number; below it the body may be large and unread

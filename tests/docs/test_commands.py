@@ -71,6 +71,9 @@ ON_PULSAR: Final = (
 )
 """Commands that need a Pulsar: tests/pulsar/test_commands.py runs them."""
 
+SANDBOX_ON_PULSAR: Final = "scf-workers sandbox --broker pulsar"
+"""The first of three terminals on Pulsar: tests/pulsar/test_terminals.py opens them."""
+
 BACKGROUND: Final[Mapping[str, str]] = {
     "scf-workers sandbox": "environment in",
     "scf-workers work": "worker.started",
@@ -220,11 +223,11 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 @pytest.mark.slow
 def test_every_other_command_works(reader: Reader) -> None:
     for command in commands():
-        if command in {*ELSEWHERE, *ON_PULSAR, *WITHOUT_WORKERS}:
+        if command in {*ELSEWHERE, *ON_PULSAR, SANDBOX_ON_PULSAR, *WITHOUT_WORKERS}:
             continue
         reader.do(command)
     reader.stop("scf-workers work")
     for command in WITHOUT_WORKERS:
         reader.do(SUBMIT_AND_LEAVE)
         reader.do(command)
-    assert set(commands()) == {*reader.ran, *ELSEWHERE, *ON_PULSAR} - {SUBMIT_AND_LEAVE}
+    assert set(commands()) == {*reader.ran, *ELSEWHERE, *ON_PULSAR, SANDBOX_ON_PULSAR} - {SUBMIT_AND_LEAVE}

@@ -105,6 +105,40 @@ def test_a_file_is_not_looked_for_where_the_process_has_its_own_broker(monkeypat
     assert environ() == before
 
 
+@pytest.fixture
+def bare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where the process has no keys of a deployment."""
+    for name in PRODUCTION:
+        monkeypatch.delenv(name)
+    return folder
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_file_is_used_where_the_process_names_the_same_broker_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BROKER_URL", "sqlite:///x.db")
+    monkeypatch.setenv("BROKER_ADMIN_URL", "http://127.0.0.1:8080")
+    assert use_environment(None) == ENV_FILE
+    assert environ() == {"BROKER_URL": "sqlite:///x.db", "COS_BUCKET": f"photos-{APPID}", "PATH": "/usr/bin"}
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_file_of_another_broker_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BROKER_URL", "pulsar://127.0.0.1:6650")
+    assert use_environment(None) is None
+    assert "COS_BUCKET" not in os.environ
+    assert f"another broker than {ENV_FILE}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_file_is_not_used_beside_keys_though_the_broker_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_URL", "sqlite:///x.db")
+    assert use_environment(None) is None
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_bytes(b"\xef\xbb\xbfA_NAME=value\r\nB_NAME='a b'\r\n")
