@@ -114,26 +114,12 @@ class Sandbox:
                 event_prefixes={BUCKET: "input/"},
             ),
         )
-        self._runninghub = self._server(
-            "runninghub",
-            runninghub_app(
-                api_keys={self._secrets["runninghub"]: KeyLimits(concurrent=concurrent)},
-                data_dir=data / "runninghub",
-                duration_s=duration_s,
-            ),
-        )
+        apps = self._vendor_apps(data, duration_s, concurrent)
+        self._runninghub = self._server("runninghub", apps["runninghub"])
+        self._ark = self._server("ark", apps["ark"])
+        self._vod = self._server("vod", apps["vod"])
+        self._tokenhub = self._server("tokenhub", apps["tokenhub"])
         self._photos = self._server("photos", photo_host_app())
-        self._ark = self._server(
-            "ark",
-            ark_app(api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s),
-        )
-        account = VodAccount(secret_key=self._secrets["secret_key"], application=_VOD_APPLICATION)
-        self._vod = self._server(
-            "vod", vod_app(accounts={self._secrets["secret_id"]: account}, data_dir=data / "vod", duration_s=duration_s)
-        )
-        self._tokenhub = self._server(
-            "tokenhub", tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,))
-        )
         self._backend = self._server(
             "backend",
             backend_app(
@@ -150,6 +136,24 @@ class Sandbox:
         self.environ = self._environ(duration_s, self._gateway.url if webhook else "")
         # Created last: the command needs the environment, which contains the ports.
         self._sink: Sink = UrlSink(event_url) if event_url else self._command_sink(handlers.cos_trigger)
+
+    def _vendor_apps(self, data: Path, duration_s: float, concurrent: int) -> dict[str, Any]:
+        """Return the stand-ins of the vendors, by name."""
+        account = VodAccount(secret_key=self._secrets["secret_key"], application=_VOD_APPLICATION)
+        return {
+            "runninghub": runninghub_app(
+                api_keys={self._secrets["runninghub"]: KeyLimits(concurrent=concurrent)},
+                data_dir=data / "runninghub",
+                duration_s=duration_s,
+            ),
+            "ark": ark_app(
+                api_keys={self._secrets["ark"]: ArkKeyLimits()}, data_dir=data / "ark", duration_s=duration_s
+            ),
+            "vod": vod_app(
+                accounts={self._secrets["secret_id"]: account}, data_dir=data / "vod", duration_s=duration_s
+            ),
+            "tokenhub": tokenhub_app(api_keys=frozenset({self._secrets["tokenhub"]}), models=(_CHAT_MODEL,)),
+        }
 
     def _server(self, name: str, app: Any) -> Server:  # noqa: ANN401 - ASGI apps have no common type
         server = Server(app, self.ports.of(name))
