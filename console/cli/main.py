@@ -13,6 +13,7 @@ import typer
 
 from console.cli.arguments import (
     BadUsage,
+    check_choice,
     check_folder,
     check_kind,
     check_url,
@@ -132,7 +133,7 @@ def sandbox(
     try:
         run_sandbox(data, env_file, check_url("--event-url", event_url), duration, broker=kind, api=api)
     except BrokerFailed as error:
-        _fail(str(error), _FAILED)
+        fail(str(error), _FAILED)
 
 
 @app.command()
