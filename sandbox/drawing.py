@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["caption", "gradient", "marks", "place"]
+__all__ = ["caption", "gradient", "marks", "place", "turned"]
 
 _MARKS: Final = 24
 
@@ -24,7 +24,8 @@ def place(canvas: Image, paths: tuple[str, ...], area: tuple[int, int, int, int]
     for number, path in enumerate(paths):
         with Image.open(path) as opened:
             opened.draft("RGB", cell)
-            photo = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), cell)
+            # From the top on, because heads are there.
+            photo = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), cell, centering=(0.5, 0.0))
         spot = (left + number % columns * cell[0], top + number // columns * cell[1])
         canvas.paste(ImageOps.mirror(photo) if mirrored else photo, spot)
 
@@ -56,3 +57,17 @@ def caption(brush: ImageDraw, text: str, spot: tuple[int, int], unit: int) -> No
 
     size = max(8, int(unit * 1.2))
     brush.text(spot, text, "white", ImageFont.load_default(size), stroke_width=1, stroke_fill="black")
+
+
+def turned(picture: Image, degrees: float) -> Image:
+    """Return a picture turned about its middle, of the same size; a blurred copy fills the corners."""
+    from PIL import Image, ImageFilter, ImageOps
+
+    edge = max(picture.size) // 6
+    backdrop = ImageOps.fit(picture, (picture.width + 2 * edge, picture.height + 2 * edge))
+    backdrop = backdrop.filter(ImageFilter.GaussianBlur(max(1, edge // 4)))
+    backdrop = backdrop.crop((edge, edge, edge + picture.width, edge + picture.height))
+    whole = Image.new("L", picture.size, 255)
+    mask = whole.rotate(degrees, Image.Resampling.BILINEAR)
+    backdrop.paste(picture.rotate(degrees, Image.Resampling.BILINEAR), mask=mask)
+    return backdrop

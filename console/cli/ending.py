@@ -30,6 +30,8 @@ _REMEDIES: Final[Mapping[Code, str]] = {
     Code.FORMAT_GIF: _FORMAT,
     Code.FORMAT_OTHER: _FORMAT,
     Code.PICTURE_TOO_LARGE: "make the photo smaller: 32 MB and 250 million pixels at most",
+    Code.BAD_VIDEO: "take a video that is an MP4 or MOV and plays on your machine",
+    Code.VIDEO_TOO_LARGE: "make the video shorter or smaller: 60 seconds and 200 MB at most",
     Code.EMPTY_FILE: "take a photo that is not empty",
     Code.INPUT_CHANGED: "submit it again, and do not change the upload while it is processed",
     Code.INPUT_UNAVAILABLE: "check that the URL of the input is public and still valid",

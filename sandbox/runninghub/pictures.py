@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from sandbox.drawing import caption, turned
 from sandbox.runninghub.model import Job, Upload
 from sandbox.runninghub.videos import draw_preview, draw_video
 from sandbox.video import NoVideo, probe
@@ -83,34 +84,25 @@ class Pictures:
         return ImageOps.contain(photo, (_SIDE, _SIDE))
 
     def _vary(self, photo: Image, job: Job, index: int) -> Image:
-        """Vary crop, rotation, side and tint, and draw the number, so that no two pictures are equal."""
-        from PIL import Image, ImageDraw, ImageFont, ImageOps
+        """Vary crop, rotation, side and tint, and write the number, so that no two pictures are equal."""
+        from PIL import Image, ImageDraw, ImageOps
 
         if index == 0:
             photo.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
             return photo
         chance = random.Random(f"{self._seed} {job.number} {index}")  # noqa: S311 - no secret, and repeatable
-        width, height = photo.size
-        share = chance.uniform(0.75, 1.0)
-        left, top = (1 - share) * width * chance.random(), (1 - share) * height * chance.random()
-        picture = photo.rotate(chance.uniform(-8, 8), Image.Resampling.BILINEAR, fillcolor=(236, 236, 236))
-        picture = picture.resize(
-            photo.size, Image.Resampling.BILINEAR, box=(left, top, left + share * width, top + share * height)
-        )
+        picture = turned(photo, chance.uniform(-6, 6))
+        share = chance.uniform(0.8, 1.0)
+        # From the top on, because heads are there.
+        left = (1 - share) * photo.width * chance.random()
+        box = (left, 0, left + share * photo.width, share * photo.height)
+        picture = picture.resize(photo.size, Image.Resampling.BILINEAR, box=box)
         if index % 2 == 0:
             picture = ImageOps.mirror(picture)
         tint = Image.new("RGB", picture.size, f"hsl({index * 29 % 360}, 70%, 60%)")
         picture = Image.blend(picture, tint, 0.18)
         size = max(12, min(picture.size) // 12)
-        font = ImageFont.load_default(size)
-        ImageDraw.Draw(picture).text(
-            (size // 2, picture.height - 2 * size),
-            f"POSE {index:02d}",
-            "white",
-            font,
-            stroke_width=2,
-            stroke_fill="black",
-        )
+        caption(ImageDraw.Draw(picture), f"POSE {index:02d}", (size // 2, picture.height - 2 * size), size)
         return picture
 
 
