@@ -7,8 +7,8 @@ import pytest
 from tests.simulation.replay_defects import DEFECTS, planted
 from tests.simulation.replays import play
 
-FEW = 15
-MANY = 300
+FEW = 6
+MANY = 306
 CHUNKS = 5
 WITHIN = 60
 """A change of the product may give a seed another history; a defect must be found in one of so many."""
