@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -50,7 +51,8 @@ _SWEEP_EVERY_S: Final = 10.0
 _SWEEP_OLDER_S: Final = 20.0
 _BROKER_EVERY_S: Final = 45.0
 _QUIET_LIMIT_S: Final = 600.0
-"""Seconds after the last fault within which every task must have ended, on a busy machine too."""
+"""Seconds without any progress, after the last fault, in which a task must end: a busy machine is slow, not wrong."""
+_SAY_EVERY_S: Final = 15.0
 
 _UPSETS: Final[Mapping[str, Upset]] = {
     "cos": Upset(0.01),
@@ -139,6 +141,8 @@ class _Run:
         self._photo = folder / "photo.jpg"
         self._photo.write_bytes(picture())
         self._sold: list[Sold] = []
+        self._pending: int | None = None
+        """Tasks without a verdict; None while there are still faults."""
         self._take: Callable[[Any], Any] = lambda _: None
 
     async def play(self) -> Report:
@@ -188,9 +192,14 @@ class _Run:
                 self._functions(environ),
             ):
                 fleet.fill()
-                await self._disturb(client, fleet, proxies)
-                report = Report(self._options, acts=fleet.acts, faults=proxies.faults())
-                await self._until_quiet(report, sandbox, services, fleet)
+                saying = asyncio.create_task(self._say(fleet))
+                try:
+                    await self._disturb(client, fleet, proxies)
+                    report = Report(self._options, acts=fleet.acts, faults=proxies.faults())
+                    await self._until_quiet(report, sandbox, services, fleet)
+                finally:
+                    saying.cancel()
+                    await asyncio.gather(saying, return_exceptions=True)
                 report.calls = sum(proxy.calls for proxy in proxies.of.values())
                 if died := [status for status in fleet.died if status != 1 or self._pulsar is None]:
                     report.violations.append(f"workers ended by themselves with status {died}")
@@ -253,19 +262,34 @@ class _Run:
 
     async def _until_quiet(self, report: Report, sandbox: Sandbox, services: Services, fleet: Fleet) -> None:
         """Wait until every task has ended, is delivered, and no message is due."""
-        started = time.monotonic()
-        left: Mapping[str, int] = {}
-        while time.monotonic() - started < _QUIET_LIMIT_S:
+        started = advanced = time.monotonic()
+        before: tuple[int, int] | None = None
+        while True:
             await asyncio.sleep(1)
             await asyncio.to_thread(fleet.fill)
             account = await asyncio.to_thread(sandbox.quota_account)
             left = await _stored(services)
-            ended = all(task["status"] != "pending" for task in account["tasks"])
-            if ended and not left and all([await services.ledger.read(one.run, Delivered.at()) for one in self._sold]):
+            self._pending = sum(task["status"] == "pending" for task in account["tasks"])
+            if not self._pending and not left and await self._all_delivered(services):
                 break
-        else:
-            report.violations.append(f"it does not come to rest; messages are stored: {_counted(left)}")
+            if (state := (self._pending, sum(left.values()))) != before:
+                before, advanced = state, time.monotonic()
+            if time.monotonic() - advanced > _QUIET_LIMIT_S:
+                report.violations.append(f"it does not come to rest; messages are stored: {_counted(left)}")
+                break
         report.quiet_s = time.monotonic() - started
+
+    async def _all_delivered(self, services: Services) -> bool:
+        return all([await services.ledger.read(one.run, Delivered.at()) for one in self._sold])
+
+    async def _say(self, fleet: Fleet) -> None:
+        """Report where it stands, now and then: the whole takes minutes."""
+        started = time.monotonic()
+        while True:
+            await asyncio.sleep(_SAY_EVERY_S)
+            rest = "" if self._pending is None else f", {self._pending} without a verdict"
+            took = f"{time.monotonic() - started:.0f} s"
+            sys.stderr.write(f"{took}: {len(self._sold)} sold; {_counted(fleet.acts)}{rest}\n")
 
 
 def _through(environ: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
