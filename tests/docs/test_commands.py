@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import typer
 import yaml
 
 from console.cli.demo.injections import INJECTIONS
@@ -198,6 +199,10 @@ def test_what_a_command_that_is_run_elsewhere_names_is_there(command: str) -> No
             assert (ROOT / "compose.yaml").exists()
         case ["scf-workers", "demo", *_, "--inject", name]:
             assert name in INJECTIONS
+        case ["scf-workers", name, *words]:
+            group: Any = typer.main.get_command(app)
+            known = {option for param in group.commands[name].params for option in param.opts}
+            assert {word for word in words if word.startswith("--")} <= known
         case _:
             pytest.fail(f"nobody knows how to look at {command}")
 
