@@ -25,6 +25,7 @@ import typer
 import yaml
 
 from console.cli.demo.injections import INJECTIONS
+from console.cli.main import app
 from tests.docs.pages import PAGES, ROOT, WALKS, commands_of, inline_of
 from tests.support.patience import PATIENCE_S
 
