@@ -23,6 +23,7 @@ SUITES = (
     "in_flight",
     "billing",
     "large_file",
+    "video_memory",
     "requests",
     "store_errors",
     "queueing",

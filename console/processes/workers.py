@@ -64,6 +64,11 @@ class Workers:
                 argv, env=self._environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Ids of the processes."""
+        return tuple(process.pid for process in self._processes)
+
     def died(self) -> int | None:
         """Return the exit status of a worker that ended by itself; None while all run."""
         return next((code for process in self._processes if (code := process.poll()) is not None), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import large_file, messages, requests, store_errors
+from bench import large_file, messages, requests, store_errors, video_memory
 from bench.__main__ import SUITES, keep, main
 from bench.figures import Figure
 from tests.docs.pages import text_of
@@ -73,3 +73,10 @@ def test_a_large_result_streams_with_flat_memory(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(large_file, "_REPEATS", 1)
     found = {figure.name: figure.median for figure in large_file.measure()}
     assert 0 < found["large_file_rss_above_idle"] < 64
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_large_video_of_a_person_passes_with_flat_memory() -> None:
+    (grown,) = video_memory.peaks({"person": 150 << 20}, 1)["person"]
+    assert grown < 64
