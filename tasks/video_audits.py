@@ -14,7 +14,7 @@ from services.errors import AuditDown
 from services.objects.port import Result
 from services.repeat import repeated
 from tasks.context import Services
-from tasks.ledger.records import AuditJob, AuditJobs, Product
+from tasks.ledger.records import AuditJobs, Product
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -54,7 +54,7 @@ async def find_videos(
     """
     with span(SpanName.AUDIT, videos=len(keys)):
         jobs, n = await jobs_of(run, stage, services)
-        known = {one.key: one.job for one in jobs.jobs} if jobs else {}
+        known = jobs.jobs if jobs else {}
         findings: dict[str, Result | None] = {}
         for key in (key for key in keys if key in known):
             try:
@@ -62,9 +62,9 @@ async def find_videos(
             except AuditDown as down:
                 log.warning(Event.AUDIT_LATE, error=down)
         if len(findings) < len(keys):
-            kept = [AuditJob(key, known[key]) for key in findings]
-            new = [AuditJob(key, await _submit(key, services)) for key in keys if key not in findings]
-            await services.ledger.write(run, AuditJobs.at(stage, n), AuditJobs((*kept, *new), products))
+            new = {key: await _submit(key, services) for key in keys if key not in findings}
+            record = AuditJobs({key: known[key] for key in findings} | new, products)
+            await services.ledger.write(run, AuditJobs.at(stage, n), record)
             reached("audit.submitted")
         ended = {key: found for key, found in findings.items() if found is not None}
         note(ended=len(ended))

@@ -35,7 +35,7 @@ from services.objects.port import ObjectInfo, PictureInfo, PictureRule, Source
 from services.repeat import opened, repeated
 from services.vendors.port import JobFile, JobStatus
 from tasks.context import Services
-from tasks.ledger.records import Collected, StagedFile, StagedResult, Still
+from tasks.ledger.records import Collected, Product, StagedFile, StagedResult
 from tasks.run import Task
 from telemetry import logs
 from telemetry.events import Event
@@ -147,7 +147,7 @@ class Harvest:
         """Yield a staged file, and the still beside it."""
         yield StagedResult(file.key, file.etag, file.size, slot, self._plan.extension)
         if file.still is not None:
-            yield StagedResult(file.still.key, file.still.etag, file.still.size, slot, "jpg", still=True)
+            yield StagedResult(file.still.key, file.still.etag, file.still.size, slot, file.still.extension, still=True)
 
     def forget(self, key: str) -> None:
         """Leave a staged file out, so that the next try fetches it again."""
@@ -236,7 +236,7 @@ class Harvest:
             return None
         return labels.of(f"{run.task}-{run.step}-{run.run}-{final.rpartition('/')[2]}")
 
-    async def _still(self, video: str) -> Still | None:
+    async def _still(self, video: str) -> Product | None:
         """Check that a staged video can be played, and make the still beside it where the recipe has one."""
         info = await self._repeated(lambda: self._services.objects.video_info(video))
         if not self._task.recipe.still:
@@ -245,7 +245,7 @@ class Harvest:
         at_s = min(_STILL_AT_S, info.seconds / 2)
         with span(SpanName.PROCESS, key=target):
             made = await self._repeated(lambda: self._services.objects.snapshot(video, target, at_s=at_s))
-        return Still(made.key, made.etag, made.size)
+        return Product(made.key, made.etag, made.size, "jpg")
 
     async def _put(self, key: str, source: Source, content_type: str) -> ObjectInfo:
         stored = await self._services.objects.put(key, source, content_type=content_type)

@@ -39,7 +39,7 @@ CONTENT: Final[Mapping[type[msgspec.Struct], Mapping[str, Any]]] = MappingProxyT
         CallResult: {"files": []},
         Collected: {"files": []},
         Staged: {"files": []},
-        AuditJobs: {"jobs": [], "products": []},
+        AuditJobs: {"jobs": {}, "products": []},
         Stopped: {"detail": ""},
         Verdict: {"manifest": [], "text": ""},
         Delivered: {"sent": "", "answered": ""},

@@ -19,7 +19,6 @@ from tasks.ledger.names import OfCall, OfMessage, OfSlot, OfTurn, Once, RecordBa
 __all__ = [
     "RECORDS",
     "Accepted",
-    "AuditJob",
     "AuditJobs",
     "Begun",
     "CallEnd",
@@ -48,7 +47,6 @@ __all__ = [
     "StagedFile",
     "StagedResult",
     "Status",
-    "Still",
     "Stopped",
     "Verdict",
     "Waits",
@@ -105,7 +103,7 @@ class FetchedInputs(Once, frozen=True):
 
 
 class Product(msgspec.Struct, frozen=True):
-    """An input in staging, as the clean stage made it fit: a picture, or a copy of a video."""
+    """An input in staging, as the clean stage made it fit (a picture, or a copy of a video), or a still of a result."""
 
     key: str
     etag: str
@@ -203,30 +201,15 @@ class ManifestItem(msgspec.Struct, frozen=True):
     size: int
 
 
-class AuditJob(msgspec.Struct, frozen=True):
-    """An audit of a video, which takes its time."""
-
-    key: str
-    job: str
-    """The service's id."""
-
-
 class AuditJobs(OfMessage, frozen=True):
     """`audits-{stage}-{n}`: audits of videos that are at work. A next one, from 0, replaces those that failed."""
 
     template: ClassVar[str] = "audits-{place}-{seq}"
 
-    jobs: tuple[AuditJob, ...]
+    jobs: Mapping[str, str]
+    """Key of a video -> the service's id of the job."""
     products: tuple[Product, ...] = ()
     """Of the clean stage: all that it has made, and audited but for the videos."""
-
-
-class Still(msgspec.Struct, frozen=True):
-    """A still of a video in staging."""
-
-    key: str
-    etag: str
-    size: int
 
 
 class StagedFile(msgspec.Struct, frozen=True):
@@ -237,7 +220,7 @@ class StagedFile(msgspec.Struct, frozen=True):
     size: int
     digest: str
     """Digest of the path of the vendor's URL, by which a file is recognised."""
-    still: Still | None = None
+    still: Product | None = None
     """The still beside a video, where its kind has one."""
 
 

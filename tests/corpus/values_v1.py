@@ -21,7 +21,6 @@ from services.vendors.usage import Usage
 from tasks.ledger.names import RecordBase
 from tasks.ledger.records import (
     Accepted,
-    AuditJob,
     AuditJobs,
     Begun,
     CallEnd,
@@ -48,7 +47,6 @@ from tasks.ledger.records import (
     Staged,
     StagedFile,
     StagedResult,
-    Still,
     Stopped,
     Verdict,
     Waits,
@@ -301,7 +299,15 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
     "verdict, failed, of this build": Verdict("failed", "timeout"),
     "collected": Collected((StagedFile("staging/user_42/t1/0-0/n/raw_01", "aa", 4096, "0123456789abcdef"),)),
     "collected, with a still": Collected(
-        (StagedFile("staging/u/t1/0-0/n/video_01.mp4", "aa", 4096, "0123", Still("staging/u/t1/0-0/n/s.jpg", "bb", 9)),)
+        (
+            StagedFile(
+                "staging/u/t1/0-0/n/video_01.mp4",
+                "aa",
+                4096,
+                "0123",
+                Product("staging/u/t1/0-0/n/s.jpg", "bb", 9, "jpg"),
+            ),
+        )
     ),
     "staged, with a still": Staged(
         (
@@ -309,9 +315,9 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
             StagedResult("staging/user_42/t1/0-0/n/video_01_still.jpg", "bb", 409, 1, "jpg", still=True),
         )
     ),
-    "audits": AuditJobs((AuditJob("staging/user_42/t1/0-0/n/video_01.mp4", "av0123"),)),
+    "audits": AuditJobs({"staging/user_42/t1/0-0/n/video_01.mp4": "av0123"}),
     "audits, of inputs": AuditJobs(
-        (AuditJob("staging/user_42/t1/0-0/n/input_01.mp4", "av0123"),),
+        {"staging/user_42/t1/0-0/n/input_01.mp4": "av0123"},
         (Product("staging/user_42/t1/0-0/n/input_01.mp4", "aa", 4096, "mp4"),),
     ),
     "waits": Waits("busy", 1_763_888_460.5, 1_763_888_400.5),
