@@ -114,7 +114,7 @@ class Effects:
                     for what in keys or (delivery.topic,):
                         self._pauses.pause(what, pause)
                 delay = await self._copy(message, delivery, delay=delay, body=body, attempt=attempt)
-                await self._record_wait(why, delay, message)
+                await self.record_wait(why, delay, message)
                 log.info(Event.MESSAGE_SNOOZED, delay=round(delay, 3))
             case Retry(delay):
                 delay = await self._copy(message, delivery, delay=delay, attempt=attempt + 1)
@@ -219,7 +219,7 @@ class Effects:
                 return seq
             seq += 1
 
-    async def _record_wait(self, why: str, delay: float, message: Message) -> None:
+    async def record_wait(self, why: str, delay: float, message: Message) -> None:
         """Record why a message waits; not for a light one: while a vendor is away, each job would cost a listing."""
         header = message.header
         if why and is_marked(header):

@@ -130,7 +130,9 @@ class Engine:
             await consumer.ack(delivery)
             reached(f"{header.stage}.acked")
 
-    async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
+    async def throttle(
+        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float, why: str = ""
+    ) -> bool:
         """Publish a copy of a message that has not begun, with a delay and the same attempt, and ack the message.
 
         Args:
@@ -138,6 +140,7 @@ class Engine:
             consumer: whose delivery it is.
             message: what it says.
             delay: seconds until it is due; jittered, and cut to the run's deadline (see `real_delay`).
+            why: reason to record: at the first copy, and whenever their number has doubled, since it costs a listing.
 
         Returns:
             False, with nothing done, if it must not wait: its run is out of time, or would have no time for an isolated
@@ -156,6 +159,8 @@ class Engine:
             await self._effects.publish(delivery.topic, self._effects.successor(message), delay)
             await consumer.ack(delivery)
             log.info(Event.MESSAGE_THROTTLED, delay=round(delay, 3))
+            if header.seq & (header.seq - 1) == 0:
+                await self._effects.record_wait(why, delay, message)
         metrics.count(Metric.MESSAGES_THROTTLED, stage=header.stage)
         return True
 

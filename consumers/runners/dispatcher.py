@@ -19,10 +19,13 @@ from telemetry import logs
 from telemetry.events import Event
 from transport.port import Consumer, Delivery
 
-__all__ = ["HOLD_S", "DeliveryOutcome", "Dispatcher", "give_back"]
+__all__ = ["HOLD_S", "USER_CAP", "DeliveryOutcome", "Dispatcher", "give_back"]
 
 HOLD_S: Final = 1.0
 """Seconds for which a message that cannot begin here is held; then it goes back, so that another worker may take it."""
+
+USER_CAP: Final = "user_cap"
+"""Reason that is recorded for a message that waits because its user has enough under way."""
 
 log = logs.get(__name__)
 
@@ -145,15 +148,17 @@ class Dispatcher:
         async with _given_back_if_cancelled(delivery, consumer):
             if await self._cap.enter_soon(user, HOLD_S, has_spare):
                 return True
-        if await self._throttle(delivery, consumer, message, self._cap.send_away(message.header)):
+        if await self._throttle(delivery, consumer, message, self._cap.send_away(message.header), USER_CAP):
             return False
         self._cap.enter(user)
         return True
 
-    async def _throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
+    async def _throttle(
+        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float, why: str = ""
+    ) -> bool:
         try:
             async with _given_back_if_cancelled(delivery, consumer):
-                return await self._engine.throttle(delivery, consumer, message, delay)
+                return await self._engine.throttle(delivery, consumer, message, delay, why)
         except Outage as error:
             # Given back it would come again at once. Worked on, it meets the outage and waits.
             log.warning(Event.MESSAGE_THROTTLE_FAILED, error=error)

@@ -60,6 +60,8 @@ _Why = Literal[
 
 _WHYS: Final[Mapping[str, _Why]] = {
     "vendor_full": "vendor_full",
+    "spend_cap": "vendor_full",
+    "results_late": "vendor_working",
     "call_open": "vendor_working",
     "user_cap": "user_cap",
     PAUSED: "paused",

@@ -263,7 +263,7 @@ class Waits(OfMessage, frozen=True):
     template: ClassVar[str] = "waits-{place}-{seq}"
 
     why: str
-    """`vendor_full`, `spend_cap`, `paused` (by an operator), `call_open` (outcome unknown), or the error's class."""
+    """`user_cap`, `vendor_full`, `spend_cap`, `paused` (by an operator), `call_open`, or the class of the error."""
     until: float
     """When the message comes again, seconds since the epoch by the store's clock."""
     since: float

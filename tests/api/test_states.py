@@ -45,6 +45,8 @@ async def test_a_sold_task_is_queued_and_then_at_work(door: Open) -> None:
     ("why", "shown"),
     [
         ("vendor_full", "vendor_full"),
+        ("spend_cap", "vendor_full"),
+        ("results_late", "vendor_working"),
         ("call_open", "vendor_working"),
         ("user_cap", "user_cap"),
         ("BackendDown", "backend_away"),

@@ -10,7 +10,10 @@ import pytest
 from bench.full_vendor import wait_for_a_full_vendor
 from bench.queueing import late_tasks_of_one_user, one_user
 from bench.two_vendors import beside_a_full_vendor
+from consumers.runners.dispatcher import USER_CAP
 from tasks.calls.lines import SHORTEST_S
+from tasks.ledger.records import Waits
+from tasks.view import read_view
 from tests.engine.harness import Harness
 from tests.engine.test_pump import pumping, seen, until_empty
 
@@ -73,6 +76,13 @@ async def test_the_cap_binds_while_another_user_has_work_and_yields_when_it_has_
     assert max(mine for mine, others in watch.beside if not others) == 3
     for run in runs:
         await harness.promise(run, "success")
+    views = [await read_view(run, harness.ledger) for run in runs]
+    waits = [{entry.name: entry.record for entry in view.timeline if isinstance(entry.record, Waits)} for view in views]
+    # The reason is recorded at the first time, and whenever the number of times has doubled.
+    assert waits[0] == {}
+    assert {name for found in waits for name in found} <= {f"waits-clean-{seq}" for seq in (0, 1, 2, 4, 8, 16, 32)}
+    assert sum("waits-clean-0" in found for found in waits[1:]) >= 5
+    assert {wait.why for found in waits for wait in found.values()} == {USER_CAP}
 
 
 @pytest.mark.slow

@@ -240,10 +240,12 @@ class WatchedEngine(Engine):
         with _Work(self.machine, self.deployment, delivery):
             await super().run_one(delivery, consumer, message)
 
-    async def throttle(self, delivery: Delivery, consumer: Consumer, message: Message, delay: float) -> bool:
+    async def throttle(
+        self, delivery: Delivery, consumer: Consumer, message: Message, delay: float, why: str = ""
+    ) -> bool:
         """As the engine."""
         with _Work(self.machine, self.deployment, delivery, " throttled"):
-            return await super().throttle(delivery, consumer, message, delay)
+            return await super().throttle(delivery, consumer, message, delay, why)
 
 
 class _Work:
