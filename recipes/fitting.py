@@ -1,4 +1,4 @@
-"""A person in other clothes: one picture of the person and one to four of the clothes, by a try-on model of VOD."""
+"""A person in other clothes: a picture of the person and one to four of the clothes, by a try-on model or Seedream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FittingParams(Params, frozen=True):
     """Parameters of `fitting`."""
 
     quality: Literal["", "lite", "flash", "pro"] = ""
-    """Grade of the try-on model: fast, balanced or best; empty for the deployment's model."""
+    """Grade of VOD's try-on model: fast, balanced or best; empty for the deployment's model. Ark has no grades."""
     size: Literal["1K", "2K", "4K"] = "2K"
     """Size of the picture."""
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -35,17 +35,21 @@ def _clean(_: FittingParams, __: str) -> Plan:
     return Plan((FIT_FOR_VENDOR,), "jpg")
 
 
-def _values(params: FittingParams) -> Mapping[str, str]:
+def _for_ark(params: FittingParams) -> Mapping[str, str]:
     note = params.note.strip()
-    values = {"size": params.size, "prompt": f"{_INSTRUCTION}要求：{note}" if note else _INSTRUCTION}
-    return values | ({"model": f"WAND-tryon-1.0-{params.quality}"} if params.quality else {})
+    return {"size": params.size, "prompt": f"{_INSTRUCTION}要求：{note}" if note else _INSTRUCTION}
+
+
+def _for_vod(params: FittingParams) -> Mapping[str, str]:
+    model = {"model": f"WAND-tryon-1.0-{params.quality}"} if params.quality else {}
+    return {**_for_ark(params), **model}
 
 
 def _text(params: FittingParams) -> str:
     return params.note
 
 
-FITTING: Final = Recipe(
+_BY_VOD: Final = Recipe(
     kind="fitting",
     params=FittingParams,
     deadline_s=1200,
@@ -55,8 +59,12 @@ FITTING: Final = Recipe(
     text=_text,
     vendor="vod",
     inputs=("person", *(f"clothes_{n}" for n in range(1, _MOST_CLOTHES + 1))),
-    values=_values,
+    values=_for_vod,
     result="fitting_{:02d}.{}",
     expected_s=40.0,
 )
-"""The recipe."""
+
+_BY_ARK: Final = msgspec.structs.replace(_BY_VOD, vendor="ark", synchronous=True, values=_for_ark, create_limit_s=180.0)
+
+FITTING: Final = msgspec.structs.replace(_BY_VOD, others=(_BY_ARK,))
+"""The recipe, by VOD; `FITTING_VENDOR` may choose Ark."""

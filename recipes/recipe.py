@@ -45,6 +45,11 @@ _AUDIT_S: Final[Mapping[str, float]] = MappingProxyType({"image": 60.0, "video":
 """Media of results -> seconds kept for their audit between the last call's download and the deadline."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+", re.ASCII)
+_SOLD: Final = (
+    *("kind", "params", "example", "deadline_s", "least_inputs", "most_inputs", "video_inputs", "clean", "text"),
+    *("prompt", "slots", "enough", "last_call_s", "count", "result", "media", "extension", "still", "finish"),
+)
+"""Fields that are the same for each vendor that may do a kind."""
 _MAX_ERROR_CHARS: Final = 200
 """Characters of an error about parameters that are reported."""
 
@@ -175,6 +180,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     finish: Callable[[Any], Plan] | None = None
     """Parameters -> passes of the picture service over each result of a vendor, which is then labelled and saved in the
     plan's format and quality; None only labels and converts it to `extension`."""
+    others: tuple[Recipe, ...] = ()
+    """The same kind done by other vendors. The setting `{KIND}_VENDOR` chooses one when a task is accepted, and
+    `accepted` keeps it; only vendor, values, times and the form of the answer may differ."""
+
+    @property
+    def forms(self) -> tuple[Recipe, ...]:
+        """The kind by each vendor that may do it, this one first."""
+        return (self, *self.others)
+
+    def by(self, vendor: str) -> Recipe:
+        """Return the form of the kind that a vendor does; this one if there is none."""
+        return next((form for form in self.forms if form.vendor == vendor), self)
 
     @property
     def content_type(self) -> str:
@@ -210,6 +227,19 @@ def _faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _result_faults(recipe)
     yield from _prompt_faults(recipe.prompt) if recipe.prompt else ()
     yield from _vendor_faults(recipe) if recipe.vendor else _faults_without_vendor(recipe)
+    yield from _form_faults(recipe)
+
+
+def _form_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the same kind by other vendors: what is sold must be one thing."""
+    vendors = [form.vendor for form in recipe.forms]
+    if recipe.others and (not all(vendors) or len(set(vendors)) < len(vendors)):
+        yield "others", "must each have a vendor of its own, and so must the recipe"
+    for other in recipe.others:
+        if differs := sorted(name for name in _SOLD if getattr(other, name) != getattr(recipe, name)):
+            yield "others", f"must be the same sale: {', '.join(differs)} of the form by {other.vendor!r} differ"
+        if other.others:
+            yield "others", "must have no others themselves"
 
 
 def _input_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:

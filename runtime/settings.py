@@ -246,6 +246,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Paid calls of VOD on one day (UTC), of all processes together; 0: no cap."""
     vod_model: _Model = "WAND-tryon-1.0-flash"
     """Code of the model of the kinds and tasks that name none; see docs/configuration.md."""
+    fitting_vendor: Literal["vod", "ark"] = "vod"
+    """Vendor of `fitting`, for tasks that are accepted from now on; those accepted before keep theirs."""
     tokenhub_url: _Url = "https://tokenhub.tencentmaas.com/v1"
     """Base URL of the chat model: TokenHub, or another endpoint with OpenAI's form of chat completions."""
     tokenhub_model: str = ""

@@ -93,7 +93,7 @@ def open_vendors(
     opened: list[Vendor] = []
     source = credentials or (lambda: credentials_in({}, settings))
     for name, entry in VENDORS.items():
-        kinds = {kind: recipe for kind, recipe in recipes.items() if recipe.vendor == name}
+        kinds = {kind: form for kind, recipe in recipes.items() for form in recipe.forms if form.vendor == name}
         each = [with_key(settings, key) for key in keys_of(settings, name)] if entry.has_keys else [settings]
         clients = [entry.open(one, kinds, source) for one in each]
         opened += [client for client in clients if client]

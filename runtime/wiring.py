@@ -382,6 +382,7 @@ def _policy(settings: Settings) -> Policy:
         deadline_limit_s=settings.deadline_limit_s,
         vendor_full_pause_s=settings.vendor_full_pause_s,
         prompt_patience_s=settings.prompt_patience_s,
+        vendors={kind: getattr(settings, f"{kind}_vendor") for kind, recipe in RECIPES.items() if recipe.others},
         daily_calls=daily_calls_of(settings),
     )
 

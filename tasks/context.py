@@ -62,6 +62,8 @@ class Policy:
     vendor_full_pause_s: float = 30.0
     prompt_patience_s: float = 0.0
     """Patience with an outage of the chat model, in seconds; 0 takes the recipe's figure."""
+    vendors: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Kind -> the vendor that does it from now on, of kinds that several may do; no entry for the recipe's first."""
     daily_calls: Mapping[str, int] = field(default_factory=dict[str, int])
     """Vendor -> its paid calls of a UTC day, at most; no entry for no cap."""
 

@@ -32,15 +32,20 @@ class Task(msgspec.Struct, frozen=True):
         return self.accepted.vendor or self.recipe.vendor
 
 
-def known_recipe(kind: str, recipes: Mapping[str, Recipe]) -> Recipe:
+def known_recipe(kind: str, recipes: Mapping[str, Recipe], vendor: str = "") -> Recipe:
     """Return the recipe of an accepted task.
+
+    Args:
+        kind: of the task.
+        recipes: the recipes of this build.
+        vendor: the vendor in `accepted`, where the form of the kind by that vendor is asked for.
 
     Raises:
         messages.errors.Outage: this build does not know the kind. The build that accepted it does and still runs
             somewhere: a rolling deploy must cause no refund.
     """
     try:
-        return recipe_of(kind, recipes)
+        return recipe_of(kind, recipes).by(vendor)
     except Rejected as error:
         raise Outage(f"this build does not know the kind {kind!r}") from error
 
@@ -61,7 +66,7 @@ async def load_task(run: RunId, services: Services) -> Task:
     accepted = await services.ledger.accepted(run)
     if accepted is None:
         raise NotAccepted(f"{run.stem} was never accepted")
-    recipe = known_recipe(accepted.kind, services.recipes)
+    recipe = known_recipe(accepted.kind, services.recipes, accepted.vendor)
     try:
         return Task(run, accepted, recipe, parse_params(recipe, accepted.params))
     except Rejected as error:

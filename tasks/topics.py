@@ -16,7 +16,7 @@ __all__ = ["DEAD_LETTER_TOPICS", "TOPICS", "WORK_TOPICS", "topic_for", "topics_o
 
 def topics_of(recipes: Mapping[str, Recipe]) -> tuple[Topic, ...]:
     """Return the table of topics that some recipes need."""
-    return topic_table(recipe.vendor for recipe in recipes.values() if recipe.vendor)
+    return topic_table(form.vendor for recipe in recipes.values() for form in recipe.forms if form.vendor)
 
 
 TOPICS: Final = topics_of(RECIPES)

@@ -31,6 +31,7 @@ __all__ = [
     "check_since",
     "check_url",
     "check_user",
+    "check_vendor",
     "inputs_for_tasks",
     "inputs_of_task",
     "read_event",
@@ -150,6 +151,21 @@ def check_kind(name: str) -> Any:  # noqa: ANN401 - a literal once it is checked
     from recipes.table import RECIPES
 
     return check_choice("--kind", name, sorted(RECIPES))
+
+
+def check_vendor(name: str, kind: str) -> str:
+    """Return the vendor if a setting can choose it for a kind; empty for none.
+
+    Raises:
+        BadUsage: it cannot.
+    """
+    recipe = _recipe(kind)
+    if not name:
+        return ""
+    if not recipe.others:
+        raise BadUsage(f"--vendor: {kind} has one vendor, or none")
+    found: str = check_choice("--vendor", name, [form.vendor for form in recipe.forms])
+    return found
 
 
 def check_user(user: str, option: str = "--user") -> str:

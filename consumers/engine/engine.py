@@ -24,7 +24,7 @@ import msgspec
 from consumers.engine.effects import Effects
 from consumers.engine.errors import AttemptsSpent, ProcessCrashed, StageTimeout
 from consumers.engine.follow_up import COPY_FLOOR, real_delay
-from consumers.engine.limits import is_guarded, limit_of, may_run_again_at
+from consumers.engine.limits import is_guarded, limit_of, longest_limit_of, may_run_again_at
 from consumers.engine.operator_pause import hold
 from consumers.engine.outcomes import (
     Again,
@@ -151,7 +151,7 @@ class Engine:
         """
         header, now = message.header, self._services.ledger.now()
         left = math.inf if header.deadline_at is None else header.deadline_at - now
-        needed = limit_of(header.stage, self._services.recipes.get(header.kind))
+        needed = longest_limit_of(header.stage, self._services.recipes.get(header.kind))
         if left <= (needed + delay if header.isolated else 0.0) or await self._is_begun(message, delivery):
             return False
         delay = real_delay(jittered(delay, self._services.rng), left)
@@ -364,7 +364,7 @@ class Engine:
     async def _mark(self, message: Message, delivery: Delivery) -> Outcome | None:
         """Create the message's mark; None if this message carries the work."""
         header, ledger = message.header, self._services.ledger
-        limit = limit_of(header.stage, self._services.recipes.get(header.kind))
+        limit = longest_limit_of(header.stage, self._services.recipes.get(header.kind))
         begun = Begun(delivery.message_id, header.attempt, limit)
         mark = await ledger.write(_run_of(header), _mark_of(message, delivery), begun)
         reached(f"{header.stage}.marked")

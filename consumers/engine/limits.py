@@ -21,6 +21,7 @@ __all__ = [
     "is_guarded",
     "is_marked",
     "limit_of",
+    "longest_limit_of",
     "may_run_again_at",
     "runs_isolated",
 ]
@@ -85,6 +86,11 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
     if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]
+
+
+def longest_limit_of(stage: str, recipe: Recipe | None) -> float:
+    """Return the same for a message whose run is not read: the longest of the vendors that may do its kind."""
+    return max(limit_of(stage, form) for form in recipe.forms) if recipe else limit_of(stage, None)
 
 
 def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:

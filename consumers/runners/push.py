@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from consumers.engine.engine import Engine
-from consumers.engine.limits import limit_of
+from consumers.engine.limits import longest_limit_of
 from consumers.engine.pauses import Pauses
 from consumers.runners.cloud_event import Record, records_in
 from consumers.runners.dispatcher import DeliveryOutcome, Dispatcher
@@ -222,4 +222,4 @@ class _Batch:
         late = header.deadline_at is not None and self._services.ledger.now() >= header.deadline_at
         if late or header.stage != Stage.GENERATE:
             return 0.0
-        return limit_of(Stage.GENERATE, self._services.recipes.get(header.kind))
+        return longest_limit_of(Stage.GENERATE, self._services.recipes.get(header.kind))

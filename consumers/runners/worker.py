@@ -122,9 +122,10 @@ def reserve_of(services: Services, topics: Sequence[str] = ()) -> float:
     """
     return max(
         (
-            limit_of(Stage.GENERATE, recipe)
+            limit_of(Stage.GENERATE, form)
             for recipe in services.recipes.values()
-            if recipe.vendor and (not topics or _is_paid_by(recipe.vendor, topics))
+            for form in recipe.forms
+            if form.vendor and (not topics or _is_paid_by(form.vendor, topics))
         ),
         default=0.0,
     )

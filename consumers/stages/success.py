@@ -44,7 +44,7 @@ async def succeeded(run: RunId, job: Job, status: JobStatus, services: Services,
     accepted = await services.ledger.accepted(run)
     if accepted is None:
         raise NotAccepted(f"{run.stem} was never accepted")
-    recipe = known_recipe(accepted.kind, services.recipes)
+    recipe = known_recipe(accepted.kind, services.recipes, accepted.vendor)
     if not is_complete(status, recipe):
         return await incomplete(run, job, status, recipe, services)
     end = SlotEnd(good=True, n=job.n, usage=status.usage)

@@ -191,5 +191,6 @@ def _expected(seen: Seen, state: TaskState, now: float, api: Api) -> int | None:
     recipe = api.services.recipes.get(accepted.kind)
     if recipe is None:
         return None
+    recipe = recipe.by(accepted.vendor)
     work = (api.options.expected_s or recipe.expected_s) if recipe.vendor else 0.0
     return max(1, round(accepted.created + _BACKGROUND_S + work - now))

@@ -209,14 +209,14 @@ async def _accept(found: _Found, upload: InputKey, run: RunId, services: Trigger
 
 
 def _recipe(request: TaskRequest, services: TriggerServices, *, sold: bool) -> Recipe:
-    """Return the recipe of the request.
+    """Return the recipe of the request, in the form by the vendor that the deployment has chosen.
 
     Raises:
         messages.errors.Rejected: the kind is unknown.
         NotHere: the kind is unknown to this build, but it was sold.
     """
     try:
-        return recipe_of(request.kind, services.recipes)
+        return recipe_of(request.kind, services.recipes).by(services.policy.vendors.get(request.kind, ""))
     except Rejected as rejected:
         if sold:
             raise NotHere(f"sold, but not known to this build: {rejected}", code=rejected.code) from rejected

@@ -129,7 +129,7 @@ async def _unproven(job: Job, call: PaidCall | None, run: RunId, accepted: Accep
     """Return why the vendor does not confirm that a job was made for a paid call; empty if it does."""
     if accepted is None:
         return "the run was not accepted"
-    recipe = known_recipe(accepted.kind, services.recipes)
+    recipe = known_recipe(accepted.kind, services.recipes, accepted.vendor)
     name, label = (call.vendor, call.label) if call else (recipe.vendor, "")
     vendor = vendor_of(name, services.vendors, label)
     if not (await repeated(partial(vendor.query, job.id, kind=recipe.kind), services.rng)).known:

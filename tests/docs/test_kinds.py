@@ -29,7 +29,7 @@ def cells(recipe: Recipe) -> list[str]:
     """The row of a kind as it should be."""
     least, most = recipe.least_inputs, recipe.most_inputs
     prompt = f", prompt by `{recipe.prompt.vendor}`" if recipe.prompt else ""
-    vendor = f"`{recipe.vendor}`" if recipe.vendor else "none"
+    vendor = " or ".join(f"`{form.vendor}`" for form in recipe.forms) if recipe.vendor else "none"
     inputs = f"{least}–{most}" if most > least else str(most)
     return [f"`{recipe.kind}`", inputs, vendor + prompt, results(recipe), str(recipe.deadline_s)]
 

@@ -81,6 +81,16 @@ def test_a_demo_of_the_kind(tmp_path: Path, kind: str) -> None:
         assert sheet.width > 240
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_demo_of_fitting_by_the_other_vendor(tmp_path: Path) -> None:
+    report = demo(tmp_path, "--kind", "fitting", "--vendor", "ark", PHOTO, PHOTO)
+    (task,) = report["tasks"]
+    assert (task["status"], task["error"], task["vendor_calls"]["create"]) == ("success", None, 1)
+    assert {name: count for name, count in report["accepted"].items() if count} == {"ark": 1}
+    assert [Path(key).name for key in task["outputs"]] == ["fitting_01.jpg"]
+
+
 EXPECTED_SIZES: dict[str, set[tuple[int, int]]] = {
     "ai_image": {(2048, 2048)},
     "ai_image_generate": {(1024, 1024)},

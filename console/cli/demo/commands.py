@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from console.cli.arguments import check_choice, check_folder, check_kind, inputs_for_tasks, read_params
+from console.cli.arguments import check_choice, check_folder, check_kind, check_vendor, inputs_for_tasks, read_params
 from console.cli.options import DEFAULT_KIND, KINDS_HELP, Param, Params
 from console.cli.terminal import fail, say, say_json, warn
 from recipes.table import RECIPES
@@ -32,6 +32,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     ] = 0,
     params: Params = "{}",
     param: Param = None,
+    vendor: Annotated[str, typer.Option(help="Vendor of a kind that several do, such as ark for fitting.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     broker: Annotated[str, typer.Option(help="sqlite, or pulsar: a real Pulsar, which needs Java.")] = "sqlite",
     inject: Annotated[list[str] | None, typer.Option(help="Fault to inject; `help` lists the names.")] = None,
@@ -57,6 +58,7 @@ def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     options = DemoOptions(
         inputs=inputs_for_tasks(photos or (), tasks, known),
         kind=known,
+        vendor=check_vendor(vendor, known),
         params=read_params(params, known, param or (), base),
         limit_s=120 + 10 * tasks + sum(one.injection.more_s for one in injected),
         broker=check_choice("--broker", broker, ("sqlite", "pulsar")),

@@ -85,15 +85,18 @@ class DemoOptions(msgspec.Struct, frozen=True):
     params: Mapping[str, Any]
     out: Path
     limit_s: float
+    vendor: str = ""
+    """Vendor of a kind that several may do; empty for the first."""
     broker: Literal["sqlite", "pulsar"] = "sqlite"
     injected: tuple[Injected, ...] = ()
     """Injected faults."""
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """Settings of the product: its log is for people, and what the injected faults need."""
+        """Settings of the product: its log is for people, the vendor of the kind, and what the injected faults need."""
         of_faults = {name: value for one in self.injected for name, value in one.injection.environ.items()}
-        return {"LOG_FORMAT": "text", **of_faults}
+        of_kind = {f"{self.kind.upper()}_VENDOR": self.vendor} if self.vendor else {}
+        return {"LOG_FORMAT": "text", **of_kind, **of_faults}
 
     @property
     def log(self) -> Path:
