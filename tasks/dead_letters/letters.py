@@ -14,7 +14,8 @@ from messages.errors import Permanent
 from messages.keys import dead_key, dead_prefix
 from services.concurrency import Together
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import DeadLetter, Purged, Replayed
+from tasks.ledger.operators import Purged, Replayed
+from tasks.ledger.records import DeadLetter
 
 __all__ = [
     "AT_ONCE",

@@ -7,7 +7,7 @@ from typing import Final
 
 from tasks.dead_letters.letters import Letter, purged_key
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Purged
+from tasks.ledger.operators import Purged
 from telemetry import logs
 from telemetry.events import Event
 

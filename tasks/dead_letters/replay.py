@@ -13,7 +13,8 @@ from tasks.context import ReplayServices
 from tasks.dead_letters.letters import LetterId, replayed_key
 from tasks.dead_letters.plan import Action, Plan, Refusal, decide, next_accepted
 from tasks.dead_letters.standing import Case, Standing, read_standing
-from tasks.ledger.records import Accepted, Replayed
+from tasks.ledger.operators import Replayed
+from tasks.ledger.records import Accepted
 from tasks.wakes import publish_wake
 from telemetry import logs
 from telemetry.events import Event

@@ -20,7 +20,8 @@ from tasks.context import ErasureServices
 from tasks.erasing.content import emptied
 from tasks.erasing.survey import Survey, survey_of
 from tasks.errors import CannotErase
-from tasks.ledger.records import Accepted, DeadLetter, Erased, Erasure, parse_name
+from tasks.ledger.operators import Erasure
+from tasks.ledger.records import Accepted, DeadLetter, Erased, parse_name
 from tasks.prompt_cache import key_of
 from telemetry import logs
 from telemetry.events import Event

@@ -23,6 +23,7 @@ from services.objects.walk import pages
 from services.repeat import repeated
 from tasks.ledger.cache import FinalCache
 from tasks.ledger.names import RecordBase, RecordName
+from tasks.ledger.operators import Erasure, Purged, Replayed
 from tasks.ledger.records import (
     Accepted,
     Begun,
@@ -32,15 +33,12 @@ from tasks.ledger.records import (
     Collected,
     DeadLetter,
     Delivered,
-    Erasure,
     Intent,
     JobId,
     Prompted,
-    Purged,
     ReopenDenied,
     Reopened,
     Reopening,
-    Replayed,
     SlotEnd,
     Staged,
     Verdict,

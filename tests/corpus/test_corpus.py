@@ -13,8 +13,9 @@ from messages.keys import RunId, record_key
 from services.objects.memory import MemoryObjects
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.names import RecordName
+from tasks.ledger.operators import Erasure, Purged, Replayed
 from tasks.ledger.records import RECORDS as EVERY_RECORD
-from tasks.ledger.records import DeadLetter, Erasure, Purged, Replayed
+from tasks.ledger.records import DeadLetter
 from tests.corpus.values_v1 import (
     KEYS,
     MESSAGES,

@@ -19,6 +19,7 @@ from messages.codes import Code
 from messages.signing import MessageKey, MessageKeys
 from services.vendors.usage import Usage
 from tasks.ledger.names import RecordBase
+from tasks.ledger.operators import Erasure, Purged, Replayed
 from tasks.ledger.records import (
     Accepted,
     AuditJobs,
@@ -30,7 +31,6 @@ from tasks.ledger.records import (
     DeadLetter,
     Delivered,
     Erased,
-    Erasure,
     FetchedInputs,
     InputRef,
     Intent,
@@ -38,11 +38,9 @@ from tasks.ledger.records import (
     ManifestItem,
     Product,
     Prompted,
-    Purged,
     ReopenDenied,
     Reopened,
     Reopening,
-    Replayed,
     SlotEnd,
     Staged,
     StagedFile,

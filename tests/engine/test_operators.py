@@ -26,7 +26,8 @@ from tasks.dead_letters.purge import purge_all
 from tasks.dead_letters.replay import Request, replay_all
 from tasks.dead_letters.selection import NoSuchLetter, Selection, select
 from tasks.dead_letters.standing import Case
-from tasks.ledger.records import DeadLetter, Purged, Replayed
+from tasks.ledger.operators import Purged, Replayed
+from tasks.ledger.records import DeadLetter
 from tests.engine.fault_injector import raises
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan

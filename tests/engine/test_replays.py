@@ -18,7 +18,8 @@ from tasks.dead_letters.replay import Request, Step, plan_all, replay_all
 from tasks.dead_letters.selection import Selection, select
 from tasks.dead_letters.standing import Case
 from tasks.ending.cancel import cancel_task
-from tasks.ledger.records import Accepted, Reopening, Replayed, Verdict
+from tasks.ledger.operators import Replayed
+from tasks.ledger.records import Accepted, Reopening, Verdict
 from tasks.wakes import LATEST, REDELIVER
 from tests.engine.fault_injector import dies, raises, waits
 from tests.engine.harness import Harness

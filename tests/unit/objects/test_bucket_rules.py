@@ -18,7 +18,7 @@ from services.objects.bucket.rules import OURS, Keeping, Transition, cors_rules,
 from services.objects.bucket.setup import rule_checks, set_up
 from tests.support.bucket_rules import MemoryRules, sound_buckets
 
-KEPT_FOR_EVER = {"erased/", "output/"}
+KEPT_FOR_EVER = {"control/", "erased/", "output/"}
 """Prefixes without a rule by default."""
 
 NAMES = st.sampled_from(("input", "staging", "output", "other"))
