@@ -123,7 +123,17 @@ async def _empty_run(run: RunId, names: Sequence[str], services: ErasureServices
             parsed = parse_name(name)
             kind = parsed.kind if parsed else None
             await _empty(record_key(run, name), kind, services.ledger.objects, services)
-        await services.ledger.write(run, Erased.at(), Erased())
+        await _mark(run, services)
+
+
+async def _mark(run: RunId, services: ErasureServices) -> None:
+    """Record that a run was emptied. Its records are compared with the time of this, so a repeat makes it younger."""
+    ledger = services.ledger
+    if (await ledger.write(run, Erased.at(), Erased())).mine:
+        return
+    key = record_key(run, Erased.at().text)
+    body = (await repeated(partial(ledger.objects.get, key), ledger.rng)).body
+    await repeated(partial(ledger.objects.put, key, body, content_type="application/json"), ledger.rng)
 
 
 async def _empty(key: str, kind: type[msgspec.Struct] | None, objects: Objects, services: ErasureServices) -> None:

@@ -20,6 +20,7 @@ from tasks.ending.cancel import cancel_task
 from tasks.erasing.erase import erase_user
 from tasks.erasing.survey import Survey, survey_of
 from tasks.errors import CannotErase
+from tasks.ledger.records import CallResult
 from tests.engine.fault_injector import Died, raises
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan
@@ -176,6 +177,20 @@ async def test_a_name_that_no_user_can_have_is_refused_before_anything_is_read(h
     with pytest.raises(InvalidKey):
         await survey(harness, user)
     assert harness.injector.seen == []
+
+
+async def test_what_a_slow_worker_writes_afterwards_is_erased_by_the_next_erasure(harness: Harness) -> None:
+    """A call that was at work when its run was cancelled and erased writes its results when they come."""
+    good, *_ = await live(harness)
+    for n in (1, 2):
+        assert (await erase(harness)).empty
+        await asyncio.sleep(60)
+        late = CallResult(("https://files.example/late.png",))
+        await harness.ledger.write(good, CallResult.at(1, n + 1), late)
+        assert (await survey(harness)).records == 1
+    assert (await erase(harness)).empty
+    assert (await survey(harness)).empty
+    assert "late.png" not in b"".join(of(await stored(harness), USER).values()).decode()
 
 
 async def test_killed_at_any_effect_it_goes_on_when_it_is_begun_again(harness: Harness) -> None:
