@@ -1,16 +1,18 @@
 """Audits of videos: submitted as jobs and looked at until they have a finding, which takes seconds to minutes.
 
 The jobs are recorded, so that every later message looks at the same ones. A job that fails is replaced by a new one:
-an audit without a finding is an outage, never a pass.
+an audit without a finding is an outage, never a pass. Only a video that cannot be played to its end gets no new one:
+the audit fails on it each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from messages.bodies import Stage
 from messages.keys import RunId
-from services.errors import AuditDown
+from services.errors import AuditDown, BadVideo, NotFound
 from services.objects.port import Result
 from services.repeat import repeated
 from tasks.context import Services
@@ -22,6 +24,9 @@ from telemetry.points import reached
 from telemetry.tracing import note, span
 
 __all__ = ["find_videos", "jobs_of"]
+
+_LATE: Final = 0.95
+"""Share of a video's length at which it is looked into: a file that broke off has a head, and no frame there."""
 
 log = logs.get(__name__)
 
@@ -36,7 +41,7 @@ async def jobs_of(run: RunId, stage: Stage, services: Services) -> tuple[AuditJo
 
 async def find_videos(
     run: RunId, stage: Stage, keys: Sequence[str], services: Services, products: tuple[Product, ...] = ()
-) -> Mapping[str, Result] | None:
+) -> Mapping[str, Result | BadVideo] | None:
     """Look once at the audits of videos; the first time, submit them.
 
     Args:
@@ -47,7 +52,7 @@ async def find_videos(
         products: of the clean stage: recorded with the jobs.
 
     Returns:
-        Key -> its finding; None while the audit is at work.
+        Key -> its finding, or why it cannot be played; None while the audit is at work.
 
     Raises:
         services.errors.AuditDown: a video could not be submitted.
@@ -55,12 +60,14 @@ async def find_videos(
     with span(SpanName.AUDIT, videos=len(keys)):
         jobs, n = await jobs_of(run, stage, services)
         known = jobs.jobs if jobs else {}
-        findings: dict[str, Result | None] = {}
+        findings: dict[str, Result | BadVideo | None] = {}
         for key in (key for key in keys if key in known):
             try:
                 findings[key] = await _look(known[key], services)
             except AuditDown as down:
                 log.warning(Event.AUDIT_LATE, error=down)
+                if fault := await _fault_of(key, services):
+                    findings[key] = fault
         if len(findings) < len(keys):
             new = {key: await _submit(key, services) for key in keys if key not in findings}
             record = AuditJobs({key: known[key] for key in findings} | new, products)
@@ -73,6 +80,19 @@ async def find_videos(
 
 async def _look(job: str, services: Services) -> Result | None:
     return await repeated(lambda: services.objects.video_audit(job), services.rng)
+
+
+async def _fault_of(key: str, services: Services) -> BadVideo | None:
+    """Return why a video without a finding cannot be played; None for one that can."""
+    objects, target = services.objects, f"{key.rpartition('.')[0]}_check.jpg"
+    try:
+        info = await repeated(lambda: objects.video_info(key), services.rng)
+        await repeated(lambda: objects.snapshot(key, target, at_s=_LATE * info.seconds), services.rng)
+    except BadVideo as error:
+        return error
+    except NotFound:
+        return BadVideo(f"{key} is gone")
+    return None
 
 
 async def _submit(key: str, services: Services) -> str:

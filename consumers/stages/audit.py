@@ -22,7 +22,7 @@ from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import output_key
-from services.errors import AuditDown, BadPicture, NotFound
+from services.errors import AuditDown, BadPicture, BadVideo, NotFound
 from services.objects.port import PictureRule, Result
 from services.repeat import repeated
 from tasks.accepting.inputs import is_video
@@ -145,7 +145,9 @@ async def _judge(task: Task, staged: Staged, services: Services) -> Outcome | _U
         return _Unfinished(down=True)
     if findings is None:
         return _Unfinished(down=False)
-    lost = _blocked(findings, videos, services)
+    seen = {key: found for key, found in findings.items() if not isinstance(found, BadVideo)}
+    lost = {slot: Code.VENDOR_FAILED for key, slot in videos.items() if key not in seen}
+    lost |= _blocked(seen, videos, services)
     pictures = [file for file in staged.files if file.key not in videos]
     while left := [file for file in pictures if file.slot not in lost]:
         try:

@@ -20,7 +20,7 @@ from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import staging_prefix
 from recipes.recipe import Plan
-from services.errors import Changed, NotFound
+from services.errors import BadVideo, Changed, NotFound
 from services.objects.port import PictureInfo, PictureRule
 from services.repeat import repeated
 from tasks.accepting.inputs import is_video
@@ -55,7 +55,7 @@ async def _audit(products: tuple[Product, ...], task: Task, services: Services, 
     """Audit the inputs and the user's text; return False while the audit of a video is at work.
 
     Raises:
-        messages.errors.Rejected: one of them is blocked (内容违规).
+        messages.errors.Rejected: one of them is blocked (内容违规), or a video that cannot be played.
     """
     block = services.policy.block_suspect_inputs
     videos = [product.key for product in products if is_video(product.key)]
@@ -66,6 +66,8 @@ async def _audit(products: tuple[Product, ...], task: Task, services: Services, 
     if findings is None:
         return False
     for key, found in findings.items():
+        if isinstance(found, BadVideo):
+            raise found
         if is_blocked(found, block_suspect=block):
             raise Rejected(f"the audit found {found.label} in {key}", code=Code.CONTENT_VIOLATION)
     reached("clean.audited")
@@ -122,6 +124,8 @@ async def _video(task: Task, source: InputRef, stem: str, services: Services) ->
     except Changed as error:
         raise _replaced(source.key) from error
     info = await repeated(lambda: services.objects.video_info(target), services.rng)
+    if not info.seconds:
+        raise BadVideo(f"the input {source.key} does not say how long it lasts")
     if info.seconds > task.recipe.most_video_s:
         raise Rejected(f"the input {source.key} lasts {info.seconds:.0f} s", code=Code.VIDEO_TOO_LARGE)
     return Product(target, copied.etag, source.size, extension)

@@ -96,10 +96,13 @@ class ScriptedVideos:
     def info(self, body: bytes) -> VideoInfo:
         if not type_of(body[:HEAD]).startswith("video/") or b"unreadable" in body:
             raise BadVideo("not a video")
-        return VideoInfo("h264", 720, 1280, 90.0 if b"long" in body else 4.0)
+        seconds = 90.0 if b"long" in body else 0.0 if b"of unknown length" in body else 4.0
+        return VideoInfo("h264", 720, 1280, seconds)
 
     def still(self, body: bytes, at_s: float) -> bytes:
         self.info(body)
+        if b"broken off" in body and at_s > 1.0:
+            raise BadVideo("no frame there")
         return photo()
 
 

@@ -18,7 +18,7 @@ from services.vendors.port import JobRequest
 from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import MAX_PICTURE_BYTES
 from tests.engine.fault_injector import dies, raises
-from tests.engine.harness import Harness, photo
+from tests.engine.harness import Harness, ScriptedVideos, photo
 from tests.engine.standins import MP4, Plan, ScriptedVendor
 from tests.engine.test_url_inputs import Hosts, sold
 
@@ -160,7 +160,11 @@ async def test_no_other_kind_takes_a_video(harness: Harness) -> None:
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [(MP4 + b"unreadable", Code.BAD_VIDEO), (MP4 + b"long", Code.VIDEO_TOO_LARGE)],
+    [
+        (MP4 + b"unreadable", Code.BAD_VIDEO),
+        (MP4 + b"of unknown length", Code.BAD_VIDEO),
+        (MP4 + b"long", Code.VIDEO_TOO_LARGE),
+    ],
 )
 async def test_a_video_that_cannot_be_read_or_is_too_long_fails_unpaid(
     harness: Harness, body: bytes, code: Code
@@ -230,6 +234,34 @@ async def test_an_audit_that_fails_is_begun_again_and_never_a_pass(harness: Harn
     await harness.drain()
     await harness.promise(run, "success")
     assert {"audits-audit-0", "audits-audit-1", "audits-audit-2"} <= set(await harness.records(run))
+
+
+async def test_an_input_that_broke_off_is_found_by_its_audit_and_refunded_at_once(harness: Harness) -> None:
+    harness.injector.strike(r"objects\.video_audit", *[raises(AuditDown("AuditingFailed"))] * 50)
+    run = await buy(harness, MP4 + b"broken off")
+    await accept(harness, run)
+    began = harness.now()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.BAD_VIDEO)
+    assert harness.vendor.paid == []
+    assert harness.now() - began < 60
+    assert places(harness, "submit_video_audit") == ["submit_video_audit"]
+
+
+async def test_a_result_that_broke_off_is_never_shown_and_refunded_at_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = ScriptedVideos.still
+    monkeypatch.setattr(ScriptedVideos, "still", lambda self, body, at_s: played(self, body + b"broken off", at_s))
+    run = await buy(harness)
+    await accept(harness, run)
+    await harness.pass_by("audit")
+    harness.injector.strike(r"objects\.video_audit", *[raises(AuditDown("AuditingFailed"))] * 50)
+    began = harness.now()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_FAILED)
+    assert harness.now() - began < 60
+    assert not [place for place in harness.injector.seen if place.startswith("objects.copy output/")]
 
 
 async def test_an_audit_that_is_down_is_waited_for(harness: Harness) -> None:
