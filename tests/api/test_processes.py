@@ -92,11 +92,51 @@ def test_a_kill_between_sale_and_acceptance_loses_nothing(sandbox: Sandbox, tmp_
     assert (account["charged"], account["refunded"]) == (1, 0)
 
 
+def test_behind_a_function_url_the_image_answers_with_whole_documents(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The server of the image, with the handler that docs/how-to/use-the-api.md names."""
+    port, log = _port(), tmp_path / "image.log"
+    environ = {**sandbox.environ, "PORT": str(port)}
+    authorization = {"Authorization": f"Bearer {token(secret=environ['JWT_SECRET'])}"}
+
+    def call(method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """What a Function URL does with a request."""
+        event = {
+            "httpMethod": method,
+            "path": path,
+            "queryString": {},
+            "headers": {**authorization, "Content-Type": "application/json"},
+            "body": "" if body is None else json.dumps(body),
+        }
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/event-invoke", json=event, timeout=PATIENCE_S, trust_env=False
+        ).raise_for_status()
+        return answer.json()["statusCode"], json.loads(answer.json()["body"])
+
+    with _process(log, environ, "-m", "runtime.image", "producer.api.http.function") as process:
+        _until(lambda: _listens(port), log)
+        photo = f"{environ['PHOTOS_URL']}/portrait.jpg"
+        status, created = call("POST", CREATE, {"kind": "basic_clean", "inputs": [photo]})
+        assert status == 202
+        # The process stands still after its answer, so the task is accepted by then.
+        status, state = call("GET", created["statusUrl"])
+        assert (status, state["state"], bool(state["traceId"])) == (200, "queued", True)
+        status, problem = call("GET", created["eventsUrl"])
+        assert (status, "?wait" in problem["detail"]) == (501, True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE_S) == 0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as found:
+        return found.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_it_stops_at_once_though_streams_are_open(sandbox: Sandbox, tmp_path: Path) -> None:
     port, log = _port(), tmp_path / "api.log"
     headers = {"Authorization": f"Bearer {token(secret=sandbox.environ['JWT_SECRET'])}"}
     body = {"kind": "basic_clean", "inputs": [f"{sandbox.environ['PHOTOS_URL']}/portrait.jpg"]}
-    argv = ("-m", "console", "api", "--port", str(port))
+    # As a web function of the image, which the platform reaches from outside.
+    argv = ("-m", "console", "api", "--host", "0.0.0.0", "--port", str(port))  # noqa: S104
     with (
         _process(log, sandbox.environ, *argv, ready="api.started") as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=PATIENCE_S, trust_env=False) as http,
