@@ -16,7 +16,7 @@ from messages.keys import RunId
 from producer.api.context import Api, Call
 from producer.api.http.problems import Failure, field_in
 from producer.api.progress import is_same
-from producer.api.states import Page, find, list_tasks, status_of, step_of, version_of
+from producer.api.states import Page, expected_of, find, list_tasks, status_of, step_of, version_of
 from producer.api.stats import statistics_of
 from producer.api.steps import start_step
 from producer.api.submissions import Submission, decode, idempotency_key, submit
@@ -182,11 +182,11 @@ async def _stream(step: RunId, seen: Seen, last: str, api: Api) -> AsyncGenerato
     with api.streams.hold(step.user):
         yield f"retry: {_RECONNECT_MS}\n\n".encode()
         async with api.watch.follow(step, seen) as feed:
-            async for piece in _pieces(feed, last):
+            async for piece in _pieces(feed, last, api):
                 yield piece
 
 
-async def _pieces(feed: Feed, last: str) -> AsyncGenerator[bytes]:
+async def _pieces(feed: Feed, last: str, api: Api) -> AsyncGenerator[bytes]:
     """Yield every event after the last one that the client has, and heartbeats, until nothing more will happen."""
     run, number = _position(last)
     sent: ProgressEvent | None = None
@@ -203,7 +203,9 @@ async def _pieces(feed: Feed, last: str) -> AsyncGenerator[bytes]:
                         # A record of the same second was sorted in before it.
                         continue
                     sent = one.event
-                    yield _event("progress", f"{run}-{number}", one.event)
+                    left = expected_of(seen, one.event.state, api) if one is seen.events[-1] else None
+                    document = msgspec.structs.replace(one.event, expected_seconds=left)
+                    yield _event("progress", f"{run}-{number}", document)
             if seen.over:
                 yield _event("end", f"{run}-{number}", seen.events[-1].event)
                 return

@@ -31,7 +31,17 @@ from tasks.lists.states import FINAL, TaskState, state_of
 from tasks.view import View
 from telemetry.tracing import trace_id
 
-__all__ = ["RESULTS_S", "Page", "find", "list_tasks", "no_such_task", "status_of", "step_of", "version_of"]
+__all__ = [
+    "RESULTS_S",
+    "Page",
+    "expected_of",
+    "find",
+    "list_tasks",
+    "no_such_task",
+    "status_of",
+    "step_of",
+    "version_of",
+]
 
 RESULTS_S: Final = 3600
 """Seconds for which URLs of results are valid."""
@@ -122,7 +132,7 @@ async def status_of(seen: Seen, before: Waiting | None, api: Api) -> TaskStatus:
         progress=SlotProgress(done=view.progress.done, of=view.progress.of),
         waiting=before or waiting_of(view),
         deadline_at=moment(accepted.deadline) if accepted else None,
-        expected_seconds=_expected(seen, summary.state, now, api),
+        expected_seconds=expected_of(seen, summary.state, api),
         results=tuple(results),
         text=(verdict.text or None) if verdict and summary.state == "success" else None,
         degraded=verdict.degraded if verdict else (),
@@ -183,8 +193,8 @@ async def _result(item: ManifestItem, objects: Objects, now: float) -> ResultFil
     return ResultFile(name=item.target.rpartition("/")[2], url=url, expires_at=moment(now + RESULTS_S), size=item.size)
 
 
-def _expected(seen: Seen, state: TaskState, now: float, api: Api) -> int | None:
-    """Return the seconds that are left by experience; at least 1, because it is not finished."""
+def expected_of(seen: Seen, state: TaskState, api: Api) -> int | None:
+    """Return the seconds that are left by experience; at least 1, because it is not finished. None if it is."""
     accepted = seen.view.accepted
     if accepted is None or state in FINAL:
         return None
@@ -193,4 +203,4 @@ def _expected(seen: Seen, state: TaskState, now: float, api: Api) -> int | None:
         return None
     recipe = recipe.by(accepted.vendor)
     work = (api.options.expected_s or recipe.expected_s) if recipe.vendor else 0.0
-    return max(1, round(accepted.created + _BACKGROUND_S + work - now))
+    return max(1, round(accepted.created + _BACKGROUND_S + work - api.services.ledger.now()))

@@ -202,6 +202,8 @@ class ProgressEvent(_Wire, frozen=True, kw_only=True):
     error: ErrorText | None = None
     at: str | None = None
     """When the step happened, RFC 3339; null before acceptance."""
+    expected_seconds: int | None = None
+    """Estimate of the time that is left; null where there is none, and in events of the past."""
 
 
 class TaskList(_Wire, frozen=True, kw_only=True):

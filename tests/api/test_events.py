@@ -91,6 +91,9 @@ async def test_events_come_while_the_stream_is_open(door: Open) -> None:
         events = _parsed((await streaming).text)
         assert [document["state"] for _, name, document in events if name == "end"] == ["failed"]
         assert events[-1][2]["error"]["code"] == "vendor_failed"
+        # What is left is estimated while it is at work.
+        assert events[0][2]["expectedSeconds"] >= 1
+        assert events[-1][2]["expectedSeconds"] is None
 
 
 async def test_progress_counts_the_slots_that_are_done(door: Open) -> None:
