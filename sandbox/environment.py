@@ -28,6 +28,7 @@ from sandbox.server import Server
 from sandbox.tokenhub.app import create_app as tokenhub_app
 from sandbox.vod.app import create_app as vod_app
 from sandbox.vod.model import Account as VodAccount
+from sandbox.whole_files import write_whole
 
 __all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "VENDORS", "Handlers", "Sandbox", "VendorName"]
 
@@ -279,6 +280,5 @@ def _load_secrets(path: Path) -> dict[str, str]:
     made = {name: secrets.token_hex(24) for name in names}
     made["secret_id"] = f"AKIDsandbox{secrets.token_hex(8)}"
     if made.keys() - kept.keys():
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({**made, **kept}), encoding="utf-8")
+        write_whole(path, json.dumps({**made, **kept}).encode(), mode=0o600)
     return {**made, **kept}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from sandbox.whole_files import write_whole
+
 __all__ = ["KeptPorts"]
 
 
@@ -31,4 +33,4 @@ class KeptPorts:
         """Keep the port of a server."""
         if self._ports.get(name) != port:
             self._ports[name] = port
-            self._path.write_bytes(msgspec.json.encode(self._ports))
+            write_whole(self._path, msgspec.json.encode(self._ports))

@@ -10,6 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
+from sandbox.whole_files import beside
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
@@ -46,9 +48,10 @@ def encode(frames: Iterable[Image], path: Path, *, rate: int = _RATE) -> None:
     """
     import av
 
-    beside = path.with_suffix(".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(beside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with (
+        beside(path) as draft,
+        av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "28", "threads": "1"})
         for number, image in enumerate(frames):
             if number == 0:
@@ -57,7 +60,6 @@ def encode(frames: Iterable[Image], path: Path, *, rate: int = _RATE) -> None:
             frame.pts, frame.time_base = number, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    beside.replace(path)
 
 
 def probe(file: Path | BinaryIO) -> Probe:

@@ -15,7 +15,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import ReopenDenied, Reopened
 from telemetry import logs
 from telemetry.events import Event
-from telemetry.tracing import current, new_traceparent
+from telemetry.tracing import current, new_traceparent, under
 from transport.port import Broker
 
 __all__ = [
@@ -78,7 +78,8 @@ async def publish_wake(
     header = new_header(run, Stage.WAKE, now, current() or new_traceparent())
     body = Wake(why, job, int(since * 1000))
     await broker.publish(topic_of(Stage.WAKE), encode(Message(header, body), keys))
-    log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
+    with under(header.traceparent):
+        log.info(Event.WAKE_PUBLISHED, why=why, user_id=run.user, task_id=run.task, step=run.step, run=run.run)
 
 
 async def current_run(run: RunId, ledger: Ledger) -> RunId:

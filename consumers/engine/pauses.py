@@ -24,6 +24,8 @@ class Pauses:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._until: dict[str | VendorKey, float] = {}
+        self._waited_for: set[tuple[str, ...]] = set()
+        """Topics that rest now, and whose consumers wait for that to end."""
 
     def pause(self, what: str | VendorKey, seconds: float) -> None:
         """Pause a topic or a key; a longer pause that is under way stays."""
@@ -59,9 +61,11 @@ class Pauses:
 
     async def wait(self, topics: Sequence[str], keys: Sequence[VendorKey] = ()) -> None:
         """Return once work of some topics may be begun; arguments as for `left`."""
-        rested = False
+        together = tuple(topics)
         while left := self.left(topics, keys):
-            rested = True
+            self._waited_for.add(together)
             await asyncio.sleep(left)
-        if rested:
+        # Many permits wait for the same topics, and the first of them reports the end.
+        if together in self._waited_for:
+            self._waited_for.remove(together)
             log.info(Event.TOPIC_RESUMED, topics=topics)

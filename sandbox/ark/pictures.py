@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox.ark.core import Drawing
 from sandbox.ark.model import Model, Refusal
 from sandbox.drawing import caption, gradient, marks, place
+from sandbox.whole_files import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,8 +42,7 @@ class Pictures:
         """
         _check_reference(body, model)
         path = self._folder / "references" / hashlib.sha256(body).hexdigest()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
+        write_whole(path, body)
         return str(path)
 
     def draw(self, drawing: Drawing, index: int) -> bytes:

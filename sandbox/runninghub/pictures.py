@@ -13,6 +13,7 @@ from sandbox.drawing import caption, turned
 from sandbox.runninghub.model import Job, Upload
 from sandbox.runninghub.videos import draw_preview, draw_video
 from sandbox.video import NoVideo, probe
+from sandbox.whole_files import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +70,7 @@ class Pictures:
         picture = draw_preview(job) if job.shape.media == "video" else self._vary(self._photo(job), job, index)
         out = io.BytesIO()
         picture.save(out, "PNG", compress_level=1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(out.getvalue())
+        write_whole(path, out.getvalue())
         return out.getvalue(), "image/png"
 
     def _photo(self, job: Job) -> Image:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.drawing import caption, gradient, marks, place
 from sandbox.vod.model import SCENE, Job
+from sandbox.whole_files import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,8 +50,7 @@ class Pictures:
         if kind not in {"JPEG", "PNG", "WEBP"}:
             return ""
         path = self._folder / "references" / hashlib.sha256(body).hexdigest()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
+        write_whole(path, body)
         return str(path)
 
     def draw(self, job: Job, index: int) -> bytes:

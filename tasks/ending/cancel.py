@@ -10,6 +10,7 @@ from tasks.ledger.records import Verdict
 from tasks.wakes import current_run, publish_wake
 from telemetry import logs
 from telemetry.events import Event
+from telemetry.tracing import current, new_traceparent, under
 
 __all__ = ["cancel_task"]
 
@@ -30,9 +31,11 @@ async def cancel_task(run: RunId, services: ReplayServices) -> Verdict:
         messages.errors.ScfWorkersError: something outside did not work; cancelling again is harmless.
     """
     run = await current_run(run, services.ledger)
-    stored = await give_verdict(run, Verdict("cancelled", Code.CANCELLED), services.ledger, at_door=True)
-    status = stored.record.status
-    event = Event.TASK_CANCELLED if stored.mine else Event.VERDICT_FOUND
-    log.info(event, user_id=run.user, task_id=run.task, step=run.step, run=run.run, status=status)
-    await publish_wake(run, "cancel", services.broker, services.ledger.now(), keys=services.keys)
+    accepted = await services.ledger.accepted(run)
+    trace = (accepted.traceparent if accepted else "") or current() or new_traceparent()
+    with under(trace), logs.context(user_id=run.user, task_id=run.task, step=run.step, run=run.run):
+        stored = await give_verdict(run, Verdict("cancelled", Code.CANCELLED), services.ledger, at_door=True)
+        event = Event.TASK_CANCELLED if stored.mine else Event.VERDICT_FOUND
+        log.info(event, status=stored.record.status)
+        await publish_wake(run, "cancel", services.broker, services.ledger.now(), keys=services.keys)
     return stored.record

@@ -131,3 +131,16 @@ def test_the_rest_of_a_group_is_its_longest(rests: list[tuple[str, float]]) -> N
     for topic, seconds in rests:
         pauses.pause(topic, seconds)
     assert pauses.left(GENERATE) == max((seconds for _, seconds in rests), default=0.0)
+
+
+def test_the_end_of_a_rest_is_reported_once_however_many_wait_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    @virtually
+    async def rests() -> None:
+        pauses = Pauses(asyncio.get_running_loop().time)
+        for _ in range(2):
+            pauses.pause("poll", 30.0)
+            await asyncio.gather(*(pauses.wait(("poll",)) for _ in range(8)))
+
+    assert [record.getMessage() for record in caplog.records].count("topic.resumed") == 2
