@@ -21,17 +21,26 @@ _PAGES: Final = 20
 """Pages of the backend's list that are read."""
 _ROWS_NAMED: Final = 5
 _WEBHOOK_S: Final = 20.0
+_CALLBACKS: Final = (
+    "let BACKEND_URL lead to the backend's route for callbacks, in the form that CALLBACK_FORM names, and let it verify"
+    " the signature before anything else: docs/backend.md"
+)
+_REJECTIONS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
-def backend_checks(backend: Backend, *, clock: Callable[[], float]) -> Sequence[Check]:
-    """Return the check that the backend answers the sweep's request, and that the sweep can act on every row.
+def backend_checks(backend: Backend, *, clock: Callable[[], float], nonce: Callable[[], str]) -> Sequence[Check]:
+    """Return the checks that the backend answers the sweep, that the sweep can act on every row, and takes callbacks.
 
     Args:
         backend: client of the backend.
         clock: this machine's clock, in seconds since the epoch.
+        nonce: creates a unique text, for the id of no task.
     """
     remedy = "BACKEND_URL and INTERNAL_CALLBACK_SECRET must be the backend's own"
-    return (Check("backend", lambda: _unfinished(backend, clock), remedy),)
+    return (
+        Check("backend", lambda: _unfinished(backend, clock), remedy),
+        Check("callbacks", lambda: _callbacks(backend, f"doctor-{nonce()}"), _CALLBACKS, needs="backend"),
+    )
 
 
 def webhook_checks(webhooks: Webhooks, *, nonce: Callable[[], str]) -> Sequence[Check]:
@@ -76,6 +85,19 @@ async def _page(backend: Backend, cursor: str) -> UnfinishedPage:
             remedy = "let BACKEND_URL lead to the backend, and its list have the form that docs/backend.md describes"
             raise CheckFailed(str(error), remedy=remedy) from error
         raise
+
+
+async def _callbacks(backend: Backend, task: str) -> str:
+    """Send a callback about no task: one that is signed gets an answer, and one with a wrong signature is rejected."""
+    signed, forged = await backend.try_callback(task)
+    if signed in _REJECTIONS:
+        remedy = "INTERNAL_CALLBACK_SECRET must be the backend's own for callbacks too, and this machine's clock right"
+        raise CheckFailed(f"a signed callback is rejected ({signed})", remedy=remedy)
+    if signed >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise CheckFailed(f"a callback about a task that does not exist was answered with {signed}")
+    if forged not in _REJECTIONS:
+        raise CheckFailed(f"a callback with a wrong signature was answered with {forged}, not with 401 or 403")
+    return f"a callback about no task is answered with {signed}, one with a wrong signature with {forged}"
 
 
 async def _webhook(url: str) -> str:

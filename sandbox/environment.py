@@ -30,7 +30,7 @@ from sandbox.vod.app import create_app as vod_app
 from sandbox.vod.model import Account as VodAccount
 from sandbox.whole_files import write_whole
 
-__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "VENDORS", "Handlers", "Sandbox", "VendorName"]
+__all__ = ["APPID", "BUCKET", "LEDGER_BUCKET", "REGION", "TERMINAL", "VENDORS", "Handlers", "Sandbox", "VendorName"]
 
 APPID: Final = "1250000000"
 BUCKET: Final = f"photos-{APPID}"
@@ -38,6 +38,9 @@ BUCKET: Final = f"photos-{APPID}"
 LEDGER_BUCKET: Final = f"ledger-{APPID}"
 """Bucket of the ledger."""
 REGION: Final = "ap-guangzhou"
+
+TERMINAL: Final = frozenset({"PATH", "HOME", "LANG", "TZ", "LOG_FORMAT"})
+"""Variables of a terminal, which handlers inherit and which point at no stand-in."""
 
 VendorName = Literal["runninghub", "ark", "vod"]
 """A paid vendor that has a stand-in."""
@@ -269,8 +272,8 @@ class Sandbox:
 
 
 def _is_inherited(name: str) -> bool:
-    """Return True for a variable of this process that handlers and the environment file inherit."""
-    return name in {"PATH", "HOME", "LANG", "TZ", "LOG_FORMAT"} or name.startswith("OTEL_")
+    """Return True for a variable of this process that handlers inherit."""
+    return name in TERMINAL or name.startswith("OTEL_")
 
 
 def _load_secrets(path: Path) -> dict[str, str]:

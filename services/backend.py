@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
@@ -262,6 +263,28 @@ class Backend:
             answered=_shown(reply.body),
         )
 
+    async def try_callback(self, task: str) -> tuple[int, int]:
+        """Send a callback about a task that does not exist, once as usual and once with another secret.
+
+        Neither changes anything. A backend that verifies signatures rejects the second, and so shows that its route is
+        there.
+
+        Args:
+            task: id that no task has.
+
+        Returns:
+            The statuses of both answers.
+
+        Raises:
+            services.errors.BackendDown: no answer.
+        """
+        path, document = _request(Callback(task=task, status="failed"), self._form)
+        body, signed = msgspec.json.encode(document), (task, 0)
+        known = await self._send("POST", path, signed=signed, body=body, run="0")
+        wrong = Secret(secrets.token_hex(32))
+        forged = await self._send("POST", path, signed=signed, body=body, run="0", secret=wrong)
+        return known.status, forged.status
+
     async def unfinished(self, older_than: int, cursor: str = "") -> UnfinishedPage:
         """Return one page of the steps that wait for a verdict.
 
@@ -352,16 +375,17 @@ class Backend:
         query: str = "",
         body: bytes = b"",
         run: str = "",
+        secret: Secret | None = None,
     ) -> _Reply:
         """Send once, signed now; `signed` is what the older signature covers, before the time."""
         import httpx
 
-        timestamp = int(self._clock())
+        timestamp, secret = int(self._clock()), secret or self._secret
         target = f"{path}?{query}" if query else path
         headers = {
             "X-Timestamp": str(timestamp),
-            "X-Internal-Signature": sign(self._secret, *signed, timestamp),
-            "X-Internal-Signature-V2": sign_v2(self._secret, method, target, timestamp, run, body),
+            "X-Internal-Signature": sign(secret, *signed, timestamp),
+            "X-Internal-Signature-V2": sign_v2(secret, method, target, timestamp, run, body),
         }
         if run:
             headers["X-Internal-Run"] = run

@@ -46,6 +46,10 @@ async def topics(broker: Broker, table: Sequence[Topic]) -> str:
     return f"{len(table)} topics, each with its subscription"
 
 
-async def backlog(broker: Broker, _: Sequence[Topic]) -> str:
-    """Read the backlog of the topic that `round_trip` uses."""
-    return f"{(await broker.backlog(_TOPIC, _TOPIC)).depth} messages of other doctor runs wait"
+async def backlog(broker: Broker, table: Sequence[Topic]) -> str:
+    """Read the backlog of every topic of a table."""
+    found = [await broker.backlog(topic.name, topic.subscription) for topic in table]
+    ready, delayed = sum(one.ready for one in found), sum(one.delayed for one in found)
+    oldest = max((one.oldest_age for one in found if one.ready), default=0.0)
+    age = f", the oldest of them for {oldest:.0f} s" if ready else ""
+    return f"{ready} messages are due{age}, and {delayed} wait for their time"

@@ -17,7 +17,7 @@ from console.cli.terminal import say
 from console.processes.api import ApiProcess
 from console.processes.handlers import HANDLERS
 from console.processes.locks import InUse, own_file
-from sandbox.environment import Sandbox
+from sandbox.environment import TERMINAL, Sandbox
 
 __all__ = ["run_sandbox"]
 
@@ -63,7 +63,9 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, 
             served = stack.enter_context(ApiProcess(environ, sandbox.ports.of("api")))
             sandbox.ports.keep("api", served.port)
             environ["API_URL"] = served.url
-        print(env_lines(environ), end="", file=written, flush=True)
+        # What belongs to this terminal, such as its PATH, is not the other terminals' business.
+        pointed = {name: value for name, value in environ.items() if name not in TERMINAL}
+        print(env_lines(pointed), end="", file=written, flush=True)
         for name in _SHOWN:
             if name in environ:
                 say(f"{name:16} {environ[name]}")

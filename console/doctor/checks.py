@@ -61,7 +61,7 @@ def checks_of(
         *_at(ledger, [ledger_rules]),
         *_at(
             Address(settings.backend_url + UNFINISHED_PATH, "BACKEND_URL"),
-            backend_checks(services.backend, clock=clock),
+            backend_checks(services.backend, clock=clock, nonce=nonce),
         ),
     ]
     if settings.webhook_url:

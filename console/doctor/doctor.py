@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from console.doctor.checks import broker_address, checks_of
-from messages.errors import ScfWorkersError
+from messages.errors import Outage, ScfWorkersError
 from runtime.buckets import open_buckets
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
@@ -36,6 +37,10 @@ from transport.port import Clock
 __all__ = ["Finding", "examine", "to_json"]
 
 _LIMIT_S: Final = 30.0
+_AILS: Final = re.compile(r"(?:HTTP|answered|:) (?:429|5\d\d)\b")
+"""Status, in an error's text, of an answer by which a service fails itself."""
+
+_THEIRS: Final = "it is reached and fails by itself: wait, or ask its operator; key and address need no change for that"
 _SPARE_BROKER: Final = "sqlite:///:memory:"
 
 
@@ -152,6 +157,8 @@ def _try(name: str, settings: Settings) -> None:
                 _check_place(Path(settings.health_file))
             case "WORK_TOPICS":
                 _check_topics(settings.topics)
+            case "BROKER_URL" if settings.broker_url:
+                _check_scheme(settings.broker_url)
             case "BROKER_TLS_CA" if settings.broker_tls_ca:
                 ssl.create_default_context(cafile=settings.broker_tls_ca)
             case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_RESOURCE_ATTRIBUTES":
@@ -160,6 +167,14 @@ def _try(name: str, settings: Settings) -> None:
                 pass
     except OSError as error:
         raise BadSettings(f"{name} names a file that cannot be used: {type(error).__name__}") from error
+
+
+def _check_scheme(url: str) -> None:
+    """Check that there is a broker for a URL."""
+    try:
+        options_of(url, lambda _: "")
+    except BadBrokerUrl as error:
+        raise BadSettings(f"BROKER_URL cannot be used: {error}") from error
 
 
 def _check_place(path: Path) -> None:
@@ -258,7 +273,8 @@ async def _run(check: Check) -> Finding:
             return Finding(check.name, ok=False, detail=_said(error), remedy=error.remedy)
         return await _failed(check.name, _said(error), check.remedy, check.address)
     except ScfWorkersError as error:
-        return await _failed(check.name, _said(error), check.remedy, check.address)
+        ails = isinstance(error, Outage) and _AILS.search(str(error))
+        return await _failed(check.name, _said(error), _THEIRS if ails else check.remedy, check.address)
 
 
 async def _failed(name: str, detail: str, remedy: str, address: Address | None) -> Finding:

@@ -137,6 +137,8 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "USER_CONCURRENCY": ({"USER_CONCURRENCY": "few"},),
     "HEALTH_FILE": ({"HEALTH_FILE": f"{__file__}/healthy"}, {"HEALTH_FILE": "/"}),
     "SHUTDOWN_GRACE_S": ({"SHUTDOWN_GRACE_S": "-1"},),
+    "LOG_FORMAT": ({"LOG_FORMAT": "xml"},),
+    "API_URL": ({"API_URL": "nonsense"},),
     "LOG_LEVEL": ({"LOG_LEVEL": "LOUD"},),
     "TRACE_FILE": ({"TRACE_FILE": f"{__file__}/trace.jsonl"}, {"TRACE_FILE": "/"}),
     "OTEL_EXPORTER_OTLP_ENDPOINT": (
@@ -190,6 +192,7 @@ def test_a_sound_deployment_is_all_well(sandbox: Sandbox) -> None:
     found = _examine(sandbox.environ)
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
+    assert {"callbacks", "backlog"} <= set(found)
     assert {"webhook", "runninghub", "ark", "vod", "tickets"} <= set(found)
 
 
@@ -271,6 +274,34 @@ def test_what_one_setting_breaks_leaves_the_rest_well(sandbox: Sandbox) -> None:
     assert [finding.name for finding in bad] == ["runninghub"]
 
 
+def test_a_vendor_that_fails_by_itself_is_not_a_wrong_key(sandbox: Sandbox) -> None:
+    sandbox.arm("runninghub", {"on": "queue", "kind": "error", "status": 503})
+    (bad,) = _bad(_silent(sandbox))
+    assert bad.name == "runninghub"
+    assert "key and address need no change" in bad.remedy
+    assert "RUNNINGHUB_API_KEY" not in bad.remedy
+
+
+def test_a_broker_of_an_unknown_kind_is_not_set_well(sandbox: Sandbox) -> None:
+    (bad,) = _bad({**sandbox.environ, "BROKER_URL": "redis://127.0.0.1"})
+    assert (bad.name, "redis" in bad.detail) == ("BROKER_URL", True)
+
+
+def test_a_callback_route_that_takes_any_signature_is_named(sandbox: Sandbox) -> None:
+    sandbox.arm("backend", {"on": "callback", "status": 200, "times": 2})
+    before = sandbox.quota_account()
+    (bad,) = _bad(_silent(sandbox))
+    assert (bad.name, "wrong signature" in bad.detail) == ("callbacks", True)
+    after = sandbox.quota_account()
+    assert (after["charged"], after["refunded"]) == (before["charged"], before["refunded"])
+
+
+def test_a_callback_route_that_fails_is_named(sandbox: Sandbox) -> None:
+    sandbox.arm("backend", {"on": "callback", "status": 500, "times": 2})
+    (bad,) = _bad(_silent(sandbox))
+    assert (bad.name, "500" in bad.detail) == ("callbacks", True)
+
+
 def _unexamined(found: Mapping[str, Finding]) -> dict[str, str]:
     return {name: finding.detail for name, finding in found.items() if finding.ok is None}
 
@@ -297,7 +328,7 @@ def test_what_the_picture_service_breaks_is_not_laid_on_the_audit(sandbox: Sandb
 
 
 def test_an_audit_that_is_refused_names_its_policy(sandbox: Sandbox) -> None:
-    sandbox.arm("cos", {"kind": "unavailable", "method": "POST", "key": "^image/auditing$"})
+    sandbox.arm("cos", {"kind": "forbidden", "method": "POST", "key": "^image/auditing$"})
     (bad,) = _bad(_silent(sandbox))
     assert bad.name == "audit"
     assert "COS_AUDIT_BIZ_TYPE" in bad.remedy

@@ -86,7 +86,7 @@ async def look(url: str) -> Finding:
     try:
         checks = [
             msgspec.structs.replace(check, address=Address(url, "BACKEND_URL"))
-            for check in backend_checks(backend, clock=time.time)
+            for check in backend_checks(backend, clock=time.time, nonce=lambda: "x")[:1]
         ]
         (finding,) = await _checked(checks)
     finally:

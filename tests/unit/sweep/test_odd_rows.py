@@ -53,7 +53,7 @@ async def test_a_row_that_no_verdict_may_come_of_raises_an_alarm_that_names_it(
 @odd_rows
 async def test_the_doctor_names_such_a_row(harness: SweepHarness, row: UnfinishedTask) -> None:
     harness.backend.lost.append(row)
-    (check,) = backend_checks(harness.out.backend, clock=harness.now)
+    check = backend_checks(harness.out.backend, clock=harness.now, nonce=harness.ledger.nonce)[0]
     with pytest.raises(CheckFailed, match=f"step {row.step}: ") as raised:
         await check.run()
     assert row.task[:40] in str(raised.value)
