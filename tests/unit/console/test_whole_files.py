@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,17 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path, halves: list[list[str]]) -> None:
     path = tmp_path / "folder" / "file"
     write_whole(path, b"one two")
     assert halves == [[]]
     assert path.read_bytes() == b"one two"
     write_whole(path, b"three", mode=0o600)
-    assert (path.read_bytes(), os.listdir(path.parent)) == (b"three", ["file"])
+    assert (path.read_bytes(), names(path.parent)) == (b"three", ["file"])
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -48,11 +51,25 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(OSError):  # noqa: PT011 - it is raised above
         fail()
-    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"before", ["file"])
+    assert (path.read_bytes(), names(tmp_path)) == (b"before", ["file"])
 
 
 def test_the_result_of_a_job_is_not_read_before_it_is_whole(tmp_path: Path, halves: list[list[str]]) -> None:
-    job = Job("1", 1, "key", "w", Shape({}), {}, (), 0.0, 1.0, "", "", None, 12)
+    job = Job(
+        id="1",
+        number=1,
+        key="key",
+        workflow="w",
+        shape=Shape({}),
+        values={},
+        photos=(),
+        created=0.0,
+        duration=1.0,
+        webhook="",
+        base_url="",
+        failure=None,
+        count=12,
+    )
     body, _ = Pictures(tmp_path, 7).result(job, 1)
     assert halves == [[]]
     assert Pictures(tmp_path, 7).result(job, 1) == (body, "image/png")
