@@ -20,6 +20,7 @@ WALKS: Final = (
     "docs/how-to/add-a-vendor.md",
     "docs/how-to/operate.md",
     "docs/how-to/replay-dead-letters.md",
+    "docs/how-to/try-failures.md",
     "docs/how-to/use-the-api.md",
 )
 """Pages whose commands are done one after another, each page by a test of its own."""
