@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
@@ -22,6 +22,7 @@ import msgspec
 
 from messages.bodies import Stage
 from messages.errors import Outage, ScfWorkersError
+from messages.keys import RunId
 from producer.sweep_rules import OLDER_THAN_S, Action, choose, oddity_of, run_of
 from runtime.scf import instance, parse_request, time_limit_s
 from runtime.wiring import open_sweep
@@ -31,14 +32,17 @@ from tasks.context import SweepServices
 from tasks.ledger.status import ProcessStatus, write_status
 from tasks.topics import topics_of
 from tasks.view import current_trail
-from tasks.wakes import REDELIVER, SWEEP, publish_wake
+from tasks.wakes import REDELIVER, SWEEP, Why, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["MAX_PAGES", "SweepPosition", "SweepRequest", "Swept", "main_handler", "resume_sweep", "sweep"]
+__all__ = ["MAX_PAGES", "SweepPosition", "SweepRequest", "Swept", "Wake", "main_handler", "resume_sweep", "sweep"]
 
 MAX_PAGES: Final = 200
 """Pages read in one call; the backend decides how long a page is."""
+
+Wake = Callable[[RunId, Why, float], Awaitable[None]]
+"""Wakes a run: its number may be `LATEST`; the number is when the backend created its task, 0 if unknown."""
 
 _SERVICE: Final = "producer.sweep"
 _AT_ONCE: Final = 16
@@ -125,7 +129,12 @@ async def resume_sweep(
 
 
 async def sweep(
-    services: SweepServices, *, older_than: float = OLDER_THAN_S, cursor: str = "", until: float = float("inf")
+    services: SweepServices,
+    *,
+    older_than: float = OLDER_THAN_S,
+    cursor: str = "",
+    until: float = float("inf"),
+    wake: Wake | None = None,
 ) -> Swept:
     """Check every unfinished task once, and wake those that are stalled.
 
@@ -134,6 +143,7 @@ async def sweep(
         older_than: least age, in seconds, of the tasks and records that are checked.
         cursor: cursor of the first page.
         until: time after which no new task is checked, by the monotonic clock; an incomplete page is read again.
+        wake: takes the place of publishing a wake, for a dry run.
 
     Raises:
         services.errors.BackendDown: the backend's list could not be read.
@@ -142,7 +152,7 @@ async def sweep(
     # The first request to the backend is signed with the store's time too. If the store fails, the rows show the error.
     with suppress(ScfWorkersError):
         await services.ledger.ask_time()
-    look = _Look(services, older_than, await _waiting(services), until)
+    look = _Look(services, older_than, await _waiting(services), until, wake)
     pages = 0
     while pages < MAX_PAGES and look.in_time():
         page = await services.backend.unfinished(int(older_than), cursor)
@@ -172,10 +182,16 @@ class _Look:
         older_than: see `sweep`.
         waiting: see `producer.sweep_rules.choose`.
         until: time after which no new task is checked, by the monotonic clock.
+        wake: see `sweep`.
     """
 
     def __init__(
-        self, services: SweepServices, older_than: float, waiting: Mapping[Stage, float], until: float
+        self,
+        services: SweepServices,
+        older_than: float,
+        waiting: Mapping[Stage, float],
+        until: float,
+        wake: Wake | None,
     ) -> None:
         self.counts: Counter[Action] = Counter()
         self.others: Counter[str] = Counter(listed=0, errors=0, odd=0)
@@ -184,6 +200,7 @@ class _Look:
         self._older_than = older_than
         self._waiting = waiting
         self._until = until
+        self._wake = wake or self._publish
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     def in_time(self) -> bool:
@@ -234,12 +251,17 @@ class _Look:
             older_than=self._older_than,
         )
         if action is Action.WOKEN:
-            await publish_wake(run, SWEEP, services.broker, self._now, keys=services.keys, since=since)
+            await self._wake(run, SWEEP, since)
         elif action is Action.REDELIVERED:
-            await publish_wake(run, REDELIVER, services.broker, self._now, keys=services.keys, since=since)
+            await self._wake(run, REDELIVER, since)
         elif action is Action.GIVEN_UP:
             self._report(row, "its verdict was acknowledged more than 72 h ago, but the backend still lists it")
         return action
+
+    async def _publish(self, run: RunId, why: Why, since: float) -> None:
+        services = self._services
+        now = self._now or services.ledger.now()
+        await publish_wake(run, why, services.broker, now, keys=services.keys, since=since)
 
 
 async def _waiting(services: SweepServices) -> Mapping[Stage, float]:

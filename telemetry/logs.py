@@ -240,7 +240,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
         fields = _redacted(_fields_of(record, self))
-        bounded = {name: _bounded(value, _STACK if name == "stack" else _LONG) for name, value in fields.items()}
+        bounded = {
+            name: _bounded(_joined(value), _STACK if name == "stack" else _LONG) for name, value in fields.items()
+        }
         # The date is that of the terminal's session; the time is UTC, as everywhere.
         moment = _iso(record.created).partition("T")[2]
         return text_line(moment, record.levelname, _event_of(record), bounded, colour=self._colour)
@@ -303,6 +305,13 @@ def _bounded(value: object, bound: int) -> object:
     if isinstance(value, (dict, list)):
         text = _encoder.encode(value)
         return value if len(text) <= bound else cut(text, bound)
+    return value
+
+
+def _joined(value: object) -> object:
+    """Return a list of texts as one text."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
     return value
 
 

@@ -19,7 +19,11 @@ __all__ = ["text_line"]
 
 _FIRST: Final = ("task_id", "stage")
 """Fields whose value stands without its name."""
-_LEFT_OUT: Final = frozenset({*_FIRST, "span_id", "stack"})
+_LEFT_OUT: Final = frozenset({*_FIRST, "message_id", "span_id", "stack"})
+_OF_A_TASK: Final = frozenset({"trace_id", "user_id"})
+"""Fields that are left out of a line with a task's id, by which `scf-workers show` finds them."""
+_COUNTS: Final = frozenset({"step", "run", "seq", "attempt"})
+"""Fields that are left out where they are 0, as mostly."""
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 
 _EVENT_COLUMNS: Final = 18
@@ -48,9 +52,10 @@ def text_line(moment: str, level: str, event: str, fields: Mapping[str, object],
 
 
 def _others(fields: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields that have their name in the line; a task is known by its id, another event by its trace."""
-    left_out = _LEFT_OUT | {"trace_id", "user_id"} if "task_id" in fields else _LEFT_OUT
-    return {name: value for name, value in fields.items() if name not in left_out}
+    """Return the fields that have their name in the line. Empty ones say nothing to a person."""
+    left_out = _LEFT_OUT | _OF_A_TASK if "task_id" in fields else _LEFT_OUT
+    kept = {name: value for name, value in fields.items() if name not in left_out and value != ""}
+    return {name: value for name, value in kept.items() if value != 0 or name not in _COUNTS}
 
 
 def _shown(value: object) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipes.recipe import Recipe
 
 __all__ = [
+    "SAMPLE_PHOTO",
     "BadUsage",
     "check_choice",
     "check_folder",
@@ -32,6 +33,7 @@ __all__ = [
     "check_url",
     "check_user",
     "check_vendor",
+    "inputs_for_each",
     "inputs_for_tasks",
     "inputs_of_task",
     "read_event",
@@ -40,7 +42,8 @@ __all__ = [
 ]
 
 _PHOTOS: Final = Path(__file__).parents[2] / "sandbox/photos"
-_SAMPLE_PHOTO: Final = _PHOTOS / "portrait.jpg"
+SAMPLE_PHOTO: Final = _PHOTOS / "portrait.jpg"
+"""Photo of a command that names none."""
 _SAMPLES: Final = {"garment": _PHOTOS / "garment.png"}
 """Name of an input in recipes -> its sample; the portrait for every other."""
 
@@ -54,7 +57,7 @@ class BadUsage(ValueError):
 
 def reason(error: OSError) -> str:
     """Return the system's error text without the path; the caller adds the path as the user gave it."""
-    return error.strerror or type(error).__name__
+    return error.strerror or "an error without a text"
 
 
 def check_photo(path: Path, *, videos: bool = False) -> Path:
@@ -95,11 +98,22 @@ def inputs_for_tasks(photos: Sequence[Path], tasks: int, kind: str) -> tuple[tup
     recipe = _recipe(kind)
     if not photos:
         count = min(recipe.most_inputs, max(1, recipe.least_inputs))
-        photos = [_SAMPLES.get(name, _SAMPLE_PHOTO) for name in (*recipe.inputs, *("",) * count)[:count]]
+        photos = [_SAMPLES.get(name, SAMPLE_PHOTO) for name in (*recipe.inputs, *("",) * count)[:count]]
     if _combines(recipe):
         return (inputs_of_task(photos, kind),) * (tasks or 1)
     given = [check_photo(photo) for photo in photos]
     return tuple((given[n % len(given)],) for n in range(tasks or len(given)))
+
+
+def inputs_for_each(photos: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], ...]:
+    """Return the inputs of each task for given photos: of one task, or of one for each photo if the kind takes one.
+
+    Raises:
+        BadUsage: a photo that cannot be submitted, or more or fewer photos than the kind takes.
+    """
+    if len(photos) > 1 and not _combines(_recipe(kind)):
+        return inputs_for_tasks(photos, 0, kind)
+    return (inputs_of_task(photos, kind),)
 
 
 def inputs_of_task(photos: Sequence[Path], kind: str) -> tuple[Path, ...]:

@@ -34,6 +34,7 @@ __all__ = [
     "Client",
     "OutsideFolder",
     "Sold",
+    "in_words",
     "inside",
     "open_client",
     "progress_of",
@@ -111,14 +112,16 @@ class Client:
         self._data = data
         self._ledger = Ledger(ledger, clock=time.time, nonce=lambda: secrets.token_hex(16))
 
-    async def buy(self, user: str, kind: str, params: Mapping[str, Any], inputs: int = 1) -> Sold:
+    async def buy(
+        self, user: str, kind: str, params: Mapping[str, Any], inputs: int = 1, priority: str = "normal"
+    ) -> Sold:
         """Buy a task with this number of inputs; this charges quota.
 
         Raises:
             services.errors.BackendDown: the backend does not answer, or rejects the purchase.
             messages.errors.InvalidKey: the backend's task id is not valid.
         """
-        order = {"user_id": user, "kind": kind, "params": dict(params), "inputs": inputs}
+        order = {"user_id": user, "kind": kind, "params": dict(params), "inputs": inputs, "priority": priority}
         receipt = await self._ask("POST", "/api/tasks", _Receipt, order)
         check_id(receipt.task_id, "the backend's task_id")
         return Sold(receipt.task_id, user, kind, receipt.ticket, params)
@@ -201,13 +204,22 @@ class Client:
                 return msgspec.json.decode(await read_body(answer, _ANSWER_LIMIT), type=kind)
         except httpx.HTTPError as error:
             remedy = "start `scf-workers sandbox` again, or name the environment file of a running one with --env-file"
-            raise BackendDown(f"{called} does not answer ({type(error).__name__}): {remedy}") from error
+            raise BackendDown(f"{called} does not answer ({in_words(error)}): {remedy}") from error
         except msgspec.MsgspecError as error:
             raise BackendDown(f"{called} answers {method} {path} with unexpected content: check that URL") from error
 
 
 class OutsideFolder(ScfWorkersError):
     """A file would be written outside the intended folder."""
+
+
+def in_words(error: httpx.HTTPError) -> str:
+    """Return the reason of a failed call for a person."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"it answered {error.response.status_code}"
+    if isinstance(error, httpx.TimeoutException):
+        return "it took too long"
+    return "no connection" if isinstance(error, httpx.ConnectError) else "the connection broke"
 
 
 def inside(folder: Path, name: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from console.cli.arguments import reason
 from console.cli.terminal import warn
 from messages.text import WrongEncoding, without_bom
 from runtime.errors import BadSettings
@@ -53,7 +54,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     try:
         return _assignments(path, path.read_bytes())
     except OSError as error:
-        raise BadSettings(f"the environment file {path} cannot be read: {type(error).__name__}") from error
+        raise BadSettings(f"the environment file {path} cannot be read: {reason(error)}") from error
 
 
 def _assignments(path: Path, raw: bytes) -> dict[str, str]:
@@ -149,7 +150,7 @@ def _found_file(path: Path) -> dict[str, str]:
             _check_owner(path, os.fstat(file.fileno()))
             values = _assignments(path, file.read())
     except OSError as error:
-        raise BadSettings(f"the environment file {path} cannot be read: {type(error).__name__}") from error
+        raise BadSettings(f"the environment file {path} cannot be read: {reason(error)}") from error
     if named := [name for name in values if name.removesuffix("_FILE") in SECRETS and name not in SECRETS]:
         raise BadSettings(f"{path} names a file in {named[0]}: allowed only if --env-file names {path}")
     return values

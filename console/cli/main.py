@@ -12,12 +12,15 @@ from typing import Annotated
 import typer
 
 from console.cli.arguments import (
+    SAMPLE_PHOTO,
     BadUsage,
     check_choice,
     check_folder,
     check_kind,
+    check_photo,
     check_url,
     check_user,
+    inputs_for_each,
     inputs_of_task,
     read_event,
     read_params,
@@ -45,6 +48,7 @@ __all__ = [
     "broker_topics",
     "cancel",
     "doctor",
+    "event",
     "healthy",
     "invoke",
     "main",
@@ -59,7 +63,7 @@ app = typer.Typer(
     name="scf-workers",
     help="Workers between an upload on Tencent COS, a slow AI vendor and one signed verdict.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -100,9 +104,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_FAILED) from None
     except BadSettings as error:
-        fail(f"BadSettings: {error}{_hint(str(error))}", _FAILED)
+        fail(f"{error}{_hint(str(error))}", _FAILED)
     except ScfWorkersError as error:
-        fail(f"{type(error).__name__}: {error}", _FAILED)
+        fail(str(error), _FAILED)
     except Exception:  # noqa: BLE001 - printed with its traceback, redacted
         fail(traceback.format_exc(), _FAILED)
 
@@ -138,41 +142,56 @@ def sandbox(
 
 @app.command()
 def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
-    photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the task, as many as the kind takes.")] = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Photos: all of them for one task, or a task for each where the kind takes one."),
+    ] = None,
     kind: Annotated[str, typer.Option(help=KINDS_HELP)] = DEFAULT_KIND,
     params: Params = "{}",
     param: Param = None,
-    user: Annotated[str, typer.Option(help="User who buys the task.")] = "u-1024",
+    user: Annotated[str, typer.Option(help="User who buys the tasks.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdict (0 = do not wait).")] = 600.0,
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdicts (0 = do not wait).")] = 600.0,
     through: Annotated[str, typer.Option("--api", help="Base URL of the HTTP API (default: API_URL).")] = "",
     direct: Annotated[
         bool, typer.Option("--direct", help="Go without the API: buy from the backend, upload with the buckets' keys.")
     ] = False,
+    priority: Annotated[
+        str, typer.Option(help="high, normal or low, as the backend sells it; with --direct.")
+    ] = "normal",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Act as a client: buy a task, upload its photos, wait for the verdict, download the results.
+    """Act as a client: buy tasks, upload their photos, wait for the verdicts, download the results.
 
-    Exit status 0: success, or not waited; 1: failed, cancelled, or no verdict in time.
+    Exit status 0: success, or not waited; 1: a task failed, was cancelled, or had no verdict in time.
     """
     from console.cli.submit.api import submit_to_api
     from console.cli.submit.direct import submit_photos
+    from console.cli.submit.outcome import Submission, report
 
     enter_environment(env_file)
     check_user(user)
     known = check_kind(kind)
-    inputs = inputs_of_task(photos or (), known)
-    values = read_params(params, known, param or ())
-    if wait:
-        check_folder("--out", out)
+    inputs = inputs_for_each(photos or (), known)
+    submission = Submission(
+        kind=known,
+        params=read_params(params, known, param or ()),
+        user=user,
+        out=check_folder("--out", out) if wait else out,
+        wait_s=wait,
+        priority=check_choice("--priority", priority, ("high", "normal", "low")),
+        quiet=as_json,
+    )
     if direct and through:
         raise BadUsage("--direct goes without the API: take either --direct or --api")
-    if direct:
-        ok = submit_photos(inputs, known, values, user=user, out=out, wait_s=wait)
-    else:
-        url = check_url("--api", through)
-        ok = submit_to_api(url, inputs, known, values, user=user, out=out, wait_s=wait)
-    raise typer.Exit(0 if ok else _FAILED)
+    if priority != "normal" and not direct:
+        raise BadUsage("--priority needs --direct: through the API the backend decides")
+    outcomes = (
+        submit_photos(inputs, submission) if direct else submit_to_api(check_url("--api", through), inputs, submission)
+    )
+    report(outcomes, submission)
+    raise typer.Exit(0 if all(one.is_well for one in outcomes) else _FAILED)
 
 
 @app.command()
@@ -256,6 +275,7 @@ def sweep(
         float, typer.Option(min=0.0, help="Least age, in seconds, of the tasks and records to check.")
     ] = 600.0,
     cursor: Annotated[str, typer.Option(help="Cursor at which an earlier sweep stopped.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name the stalled tasks, and wake none.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
     env_file: EnvFile = None,
 ) -> None:
@@ -268,7 +288,7 @@ def sweep(
     from console.cli.sweep import sweep_by_hand
 
     enter_environment(env_file)
-    swept = sweep_by_hand(older_than, cursor)
+    swept = sweep_by_hand(older_than, cursor, dry_run=dry_run)
     if as_json:
         say_json(msgspec.to_builtins(swept))
     else:
@@ -323,7 +343,34 @@ def invoke(
         say_json(done.result)
         return
     hint = _hint(done.detail) if done.error == BadSettings.__name__ else ""
-    fail(f"{done.error}: {done.detail}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
+    fail(f"{done.detail or done.error}{hint}", 124 if done.error == "TimeLimit" else _FAILED)
+
+
+@app.command()
+def event(
+    photo: Annotated[Path, typer.Option(help="Photo that was uploaded.")] = SAMPLE_PHOTO,
+    task: Annotated[str, typer.Option(help="Id of the task (default: a new one).")] = "",
+    user: Annotated[str, typer.Option(help="User who bought the task.")] = "u-1024",
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Buy the task and upload the photo first, so that a handler finds it.")
+    ] = False,
+    kind: Annotated[str, typer.Option(help=f"With --upload. {KINDS_HELP}")] = DEFAULT_KIND,
+    params: Params = "{}",
+    env_file: EnvFile = None,
+) -> None:
+    """Print the COS event of an upload, as a sample for `scf-workers invoke producer.cos_trigger --event -`."""
+    from console.cli.event import event_of, upload_photo
+
+    enter_environment(env_file)
+    check_user(user)
+    check_photo(photo)
+    if upload:
+        known = check_kind(kind)
+        inputs_of_task([photo], known)
+        task = upload_photo(photo, user, known, read_params(params, known))
+    elif task:
+        check_user(task, "--task")
+    say_json(event_of(photo, user, task, os.environ))
 
 
 @app.command()
@@ -331,19 +378,22 @@ def trace(
     wanted: Annotated[
         str, typer.Argument(metavar="[TASK_OR_TRACE_ID]", help="Id of a task or a trace (default: the last task).")
     ] = "",
-    file: Annotated[Path | None, typer.Option(help="Trace file (default: TRACE_FILE).")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Trace file (default: TRACE_FILE, else the last one of a sandbox or a demo).")
+    ] = None,
     env_file: EnvFile = None,
 ) -> None:
     """Show the spans of a task, from the upload to the callback.
 
     Exit status 0: found; 1: the file has no span of it.
     """
-    from console.cli.trace import find_traces, last_task, read_spans, show_trace
+    from console.cli.trace import find_traces, last_task, newest_trace_file, read_spans, show_trace
 
     enter_environment(env_file)
-    path = file or Path(os.environ.get("TRACE_FILE", ""))
-    if not path.name:
-        fail("name the trace file with --file, or set TRACE_FILE", _USAGE)
+    set_to = os.environ.get("TRACE_FILE")
+    path = file or (Path(set_to) if set_to else newest_trace_file())
+    if path is None:
+        fail("no demo or sandbox has left a trace here: name its file with --file, or set TRACE_FILE", _USAGE)
     rows = read_spans(path)
     wanted = wanted or last_task(rows)
     found = find_traces(rows, wanted)

@@ -6,15 +6,16 @@ import asyncio
 import os
 import sys
 
+from console.cli.terminal import warn
 from messages.keys import InputKey, RunId, check_id
-from producer.sweep import Swept, sweep
+from producer.sweep import Swept, Wake, sweep
 from runtime.settings import load_settings
 from runtime.wiring import open_services, set_up_logs
 from tasks.accepting.inputs import find_upload
 from tasks.context import Services
 from tasks.ending.cancel import cancel_task
 from tasks.ledger.records import Verdict
-from tasks.wakes import LATEST, current_run
+from tasks.wakes import LATEST, Why, current_run
 
 __all__ = ["NoSuchTask", "cancel_by_hand", "cancel_known", "sweep_by_hand"]
 
@@ -23,13 +24,18 @@ class NoSuchTask(LookupError):
     """The task is unknown, so its ids may be mistyped; the message names them and the remedy."""
 
 
-def sweep_by_hand(older_than: float, cursor: str) -> Swept:
+def sweep_by_hand(older_than: float, cursor: str, *, dry_run: bool = False) -> Swept:
     """Sweep once without a time limit, and log to standard error.
+
+    Args:
+        older_than: least age, in seconds, of the tasks and records that are checked.
+        cursor: cursor of the first page; empty for the oldest task.
+        dry_run: name the stalled tasks on standard error, and wake none.
 
     Raises:
         messages.errors.ScfWorkersError: the environment cannot be used, or the backend's list cannot be read.
     """
-    return asyncio.run(_sweep(older_than, cursor))
+    return asyncio.run(_sweep(older_than, cursor, _name if dry_run else None))
 
 
 def cancel_by_hand(user: str, task: str, step: int, *, not_uploaded: bool) -> Verdict:
@@ -78,11 +84,15 @@ def _why_unknown(run: RunId) -> str:
     return f": none was accepted, and nothing was uploaded under {InputKey(run.user, run.task, '').folder}"
 
 
-async def _sweep(older_than: float, cursor: str) -> Swept:
+async def _name(run: RunId, why: Why, _since: float) -> None:
+    warn(f"stalled: task {run.task} of user {run.user}, step {run.step} ({why})")
+
+
+async def _sweep(older_than: float, cursor: str, wake: Wake | None) -> Swept:
     settings = load_settings(os.environ)
     set_up_logs(sys.stderr, settings, "console.cli.sweep", os.environ)
     async with open_services(settings, lambda: os.environ, vendors=False, tickets=False) as services:
-        return await sweep(services, older_than=older_than, cursor=cursor)
+        return await sweep(services, older_than=older_than, cursor=cursor, wake=wake)
 
 
 async def _cancel(run: RunId, *, not_uploaded: bool) -> Verdict:

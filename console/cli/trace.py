@@ -10,16 +10,20 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from console.cli.arguments import reason
 from console.cli.safe_console import SafeConsole
 from runtime.errors import BadSettings
 
-__all__ = ["Row", "Trace", "find_traces", "last_task", "read_spans", "show_trace"]
+__all__ = ["Row", "Trace", "find_traces", "last_task", "newest_trace_file", "read_spans", "show_trace"]
 
 _ENTRIES: Final = frozenset({"server", "consumer"})
 """Kinds of spans that begin a function's work: they are shown one after another, not nested."""
 
 _KNOWN: Final = frozenset({"function", "user_id", "task_id", "step", "run", "stage", "topic", "message_id", "kind"})
 """Attributes that are not repeated on each line."""
+
+_LEFT: Final = (Path(".sandbox/data/trace.jsonl"), Path("out/trace.jsonl"))
+"""Files that a sandbox and a demo leave in the current folder, by their default options."""
 
 _FEW: Final = 3
 """Greatest number of equal calls that are shown one by one."""
@@ -68,6 +72,12 @@ class Trace(msgspec.Struct, frozen=True):
         return max(row.start + row.duration for _, row in self.rows) - min(row.start for _, row in self.rows)
 
 
+def newest_trace_file() -> Path | None:
+    """Return the trace file of the last sandbox or demo in the current folder; None without one."""
+    found = [path for path in _LEFT if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
 def read_spans(path: Path) -> list[Row]:
     """Read the spans of a trace file. Invalid lines, such as one cut by a crash, are skipped.
 
@@ -79,7 +89,7 @@ def read_spans(path: Path) -> list[Row]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise BadSettings(f"the trace file {path} cannot be read: {type(error).__name__}") from error
+        raise BadSettings(f"the trace file {path} cannot be read: {reason(error)}") from error
     for line in lines:
         try:
             rows.append(decode(line))

@@ -92,7 +92,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _read(answer: bytes, code: int) -> Invocation:
     if not answer:
-        return Invocation(ok=False, error="ProcessDied", detail=f"exit status {code}")
+        return Invocation(ok=False, error="ProcessDied", detail=f"its process ended with exit status {code}")
     found = json.loads(answer)
     left = tuple(found["left"])
     if "error" in found:

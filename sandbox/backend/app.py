@@ -1,6 +1,6 @@
 """HTTP interface of the stand-in backend.
 
-POST /api/tasks {user_id, kind, params, step?, inputs?}            sell: charges 1 -> task id, ticket, upload folder
+POST /api/tasks {user_id, kind, params, step?, inputs?, priority?} sell: charges 1 -> task id, ticket, upload folder
 POST /api/tasks/{id}/steps {kind, params}                          the next step of a pipeline
 GET  /api/tasks/{id}, POST /api/tasks/{id}/cancel
 POST /api/internal/tasks/{id}/steps/{n}/callback                   a verdict in the form `steps` (docs/backend.md)
@@ -49,6 +49,7 @@ class _Purchase(msgspec.Struct):
     params: dict[str, Any] = {}
     step: int = 0
     inputs: int = 1
+    priority: Literal["high", "normal", "low"] = "normal"
 
 
 class _Sale(msgspec.Struct):
@@ -227,7 +228,7 @@ class _Backend:
             kind=purchase.kind,
             params=purchase.params,
             expires=expires,
-            inputs=purchase.inputs,
+            more={"inputs": purchase.inputs, "priority": purchase.priority},
         )
         folder = f"input/{user}/{task}/"
         return {"task_id": task, "step": step, "ticket": ticket, "input_prefix": folder, "expires": expires}

@@ -73,9 +73,9 @@ class Signatures:
         kind: str,
         params: Mapping[str, object],
         expires: int,
-        inputs: int = 1,
+        more: Mapping[str, object],
     ) -> str:
-        """Return a ticket for one step: a JWT that states what was sold."""
+        """Return a ticket for one step: a JWT that states what was sold; `more` are further claims."""
         import jwt
 
         plain = json.loads(json.dumps(params), parse_float=_as_javascript)
@@ -88,7 +88,7 @@ class Signatures:
             "kind": kind,
             "params": hashlib.sha256(text.encode()).hexdigest(),
             "exp": expires,
-            "inputs": inputs,
+            **more,
         }
         return jwt.encode(claims, self._ticket_key, algorithm="HS256")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,12 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
         ("submit", "photo.jpg", "--direct", "--api", NOWHERE),
         ("--direct goes without the API", "--api"),
     ),
+    "a priority through the API": (("submit", "photo.jpg", "--priority", "high"), ("--priority needs --direct",)),
+    "no such priority": (
+        ("submit", "photo.jpg", "--direct", "--priority", "now"),
+        ("--priority must be one of high, normal, low, not 'now'",),
+    ),
+    "an event of a task that cannot be": (("event", "--task", "a/b"), ("--task must be 1 to 64 characters",)),
     "no such photo": (("submit", "gone.jpg"), ("gone.jpg: no such file",)),
     "data below a file": (("sandbox", "--data", "file/data"), ("--data file/data cannot be written",)),
     "an environment below a file": (("sandbox", "--env-file", "file/env"), ("--env-file file/env cannot be written",)),
@@ -147,14 +154,14 @@ def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(
     code, _, errors = run(["submit", "photo.jpg", *way], terminals)
     line = reported(errors)
     assert code == 1
-    for words in (NOWHERE, "does not answer (ConnectError)", "`scf-workers sandbox`", *named):
+    for words in (NOWHERE, "does not answer (no connection)", "`scf-workers sandbox`", *named):
         assert words in line
 
 
 def test_a_submit_without_an_api_says_how_to_name_one_or_to_go_without(terminals: Path) -> None:
     code, _, errors = run(["submit", "photo.jpg"], terminals, environment(API_URL=""))
     assert code == 1
-    for words in ("BadSettings: no API is known", "`scf-workers api`", "API_URL", "--api", "--direct"):
+    for words in ("scf-workers: no API is known", "`scf-workers api`", "API_URL", "--api", "--direct"):
         assert words in reported(errors)
 
 
@@ -186,14 +193,14 @@ def test_an_environment_file_is_named_with_the_line_that_cannot_be_read(terminal
 def test_a_handler_that_is_none_is_told_in_one_line(terminals: Path, handler: str, why: str) -> None:
     code, _, errors = run(["invoke", handler, "--event", "event.json"], terminals)
     assert code == 1
-    assert reported(errors) == f"scf-workers: NoHandler: {handler} is no module with a main_handler: {why}"
+    assert reported(errors) == f"scf-workers: {handler} is no module with a main_handler: {why}"
 
 
 def test_settings_that_a_handler_lacks_are_told_without_a_stack(terminals: Path) -> None:
     code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], terminals, environment(BACKEND_URL=""))
     logged, line = errors.splitlines()
     assert code == 1
-    assert line.startswith("scf-workers: BadSettings: set BACKEND_URL")
+    assert line.startswith("scf-workers: set BACKEND_URL")
     assert '"event":"call.failed"' in logged
     assert "Traceback" not in errors
 
@@ -202,7 +209,7 @@ def test_a_handler_that_meets_an_outage_is_told_in_one_line(terminals: Path) -> 
     code, _, errors = run(["invoke", "producer.sweep", "--event", "event.json"], terminals, environment())
     line = errors.splitlines()[-1]
     assert code == 1
-    assert line.startswith("scf-workers: BackendDown: ")
+    assert line.startswith("scf-workers: ")
 
 
 @pytest.fixture
@@ -227,6 +234,24 @@ def test_a_picture_that_is_none_is_told_with_code_remedy_and_trace(terminals: Pa
     assert ending == f"failed: bad_picture ({text_of(Code.BAD_PICTURE)})"
     assert remedy.startswith("-> take a photo that is a JPG")
     assert re.fullmatch("trace [0-9a-f]{32}", trace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["--api", "--direct"])
+def test_each_photo_is_a_task_and_their_ends_are_one_object(terminals: Path, sandbox: Sandbox, way: str) -> None:
+    (terminals / "text.jpg").write_bytes(TEXT)
+    with Workers(1, sandbox.environ, terminals / "workers.log"), ApiProcess(sandbox.environ) as api:
+        ways = {"--api": ["--api", api.url], "--direct": ["--direct", "--priority", "high"]}
+        command = ["submit", *ways[way], "text.jpg", "photo.jpg", "--kind", "basic_clean", "--json"]
+        code, out, errors = run(command, terminals, sandbox.environ)
+    bad, good = json.loads(out)["tasks"]
+    assert code == 1, errors
+    assert (bad["status"], bad["ending"]) == ("failed", f"failed: bad_picture ({text_of(Code.BAD_PICTURE)})")
+    assert bad["remedy"]
+    assert (good["status"], good["files"]) == ("success", [f"out/{good['task_id']}/result_01.jpg"])
+    assert (terminals / good["files"][0]).exists()
+    log = (terminals / "workers.log").read_text(encoding="utf-8")
+    assert ('"topic":"clean-high"' in log) is (way == "--direct")
 
 
 @pytest.mark.slow
@@ -257,7 +282,7 @@ def test_without_settings_it_is_said_where_they_come_from(tmp_path: Path, comman
     code, _, errors = run([*command.split(), *event], tmp_path)
     line = errors.splitlines()[-1]
     assert code == 1
-    for words in ("BadSettings: set ", named, "start `scf-workers sandbox`", "--env-file"):
+    for words in ("scf-workers: set ", named, "start `scf-workers sandbox`", "--env-file"):
         assert words in line
     assert "Traceback" not in errors
 
@@ -265,9 +290,7 @@ def test_without_settings_it_is_said_where_they_come_from(tmp_path: Path, comman
 def test_a_worker_whose_health_file_cannot_be_written_does_not_start(terminals: Path) -> None:
     code, _, errors = run(["work"], terminals, environment(HEALTH_FILE=str(terminals / "file/healthy")))
     assert code == 1
-    assert reported(errors).startswith(
-        f"scf-workers: BadSettings: HEALTH_FILE {terminals}/file/healthy cannot be written"
-    )
+    assert reported(errors).startswith(f"scf-workers: HEALTH_FILE {terminals}/file/healthy cannot be written")
 
 
 def test_a_broker_file_far_below_what_is_there_is_refused(terminals: Path) -> None:

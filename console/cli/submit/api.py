@@ -1,24 +1,25 @@
-"""`scf-workers submit`: submits one task through the HTTP API, as a client that uploads itself."""
+"""`scf-workers submit`: submits tasks through the HTTP API, as a client that uploads itself."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
 
-from console.cli.client import UPLOADED, inside, progress_of, write_pieces
+from console.cli.client import UPLOADED, in_words, inside, progress_of, write_pieces
 from console.cli.ending import describe_ending
 from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
-from console.cli.terminal import say
+from console.cli.submit.outcome import AT_ONCE, Outcome, Submission
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings, require
+from services.concurrency import Together
 from services.errors import BackendDown
 from services.http_body import IDENTITY
 from services.objects.source import FileSource
@@ -87,19 +88,13 @@ class _Bought(msgspec.Struct, rename="camel"):
     uploads: tuple[_Upload, ...] = ()
 
 
-def submit_to_api(
-    url: str, photos: Sequence[Path], kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float
-) -> bool:
-    """Submit one task and show its progress. Returns True if it succeeded, or was not waited for.
+def submit_to_api(url: str, inputs: Sequence[Sequence[Path]], submission: Submission) -> list[Outcome]:
+    """Submit a task for each set of inputs, and show their progress. Returns their outcomes.
 
     Args:
         url: base URL of the API; empty takes API_URL.
-        photos: its inputs.
-        kind: its kind.
-        params: parameters of the kind.
-        user: user who buys it; the token is signed here, with JWT_SECRET.
-        out: folder for the results.
-        wait_s: seconds to wait for its end; 0 does not wait.
+        inputs: inputs of each task.
+        submission: kind, parameters and user of all of them; the token of that user is signed here, with JWT_SECRET.
 
     Raises:
         runtime.errors.BadSettings: API_URL or JWT_SECRET is not set.
@@ -109,27 +104,34 @@ def submit_to_api(
     if settings.backend_url and not (url or settings.api_url):
         raise BadSettings(_UNKNOWN)
     require(settings, *(("jwt_secret",) if url else ("api_url", "jwt_secret")))
-    token = _token(user, settings)
-    base = (url or settings.api_url).rstrip("/")
-    return asyncio.run(_submit(base, token, photos, {"kind": kind, "params": dict(params)}, out=out, wait_s=wait_s))
+    token = _token(submission.user, settings)
+    return asyncio.run(_submit((url or settings.api_url).rstrip("/"), token, inputs, submission))
 
 
-async def _submit(
-    url: str, token: str, photos: Sequence[Path], asked: dict[str, Any], *, out: Path, wait_s: float
-) -> bool:
+async def _submit(url: str, token: str, inputs: Sequence[Sequence[Path]], submission: Submission) -> list[Outcome]:
     headers = {**IDENTITY, "Authorization": f"Bearer {token}"}
+    gate = asyncio.Semaphore(AT_ONCE)
     async with httpx.AsyncClient(headers=headers, timeout=_TIMEOUT_S, trust_env=False) as api:
-        try:
-            task = await _buy(api, url, photos, asked)
-            say(f"task {task}: bought{', uploaded ' if photos else ''}{', '.join(photo.name for photo in photos)}")
-            if not wait_s:
-                return True
-            status = await _wait(api, f"{url}{_ROOT}/tasks/{task}", wait_s)
-        except httpx.HTTPError as error:
-            raise BackendDown(f"the API, {url} (API_URL), does not answer ({type(error).__name__}): {_AWAY}") from error
-    await _download(status, out)
-    _show(status, out, wait_s)
-    return status.state == "success"
+        with show_progress(len(inputs)) as shown:
+
+            async def one(number: int, photos: Sequence[Path]) -> Outcome:
+                async with gate:
+                    task = await _buy(api, url, photos, {"kind": submission.kind, "params": dict(submission.params)})
+                uploaded = f", uploaded {', '.join(photo.name for photo in photos)}" if photos else ""
+                submission.say(f"task {task}: bought{uploaded}")
+                if not submission.wait_s:
+                    return Outcome(task, "submitted")
+                path = f"{url}{_ROOT}/tasks/{task}"
+                status = await _wait(api, path, submission.wait_s, lambda row: shown.update(number, row))
+                return _outcome(status, await _download(status, submission.out), submission.wait_s)
+
+            try:
+                async with Together() as group:
+                    running = [group.create_task(one(number, photos)) for number, photos in enumerate(inputs)]
+            except httpx.HTTPError as error:
+                text = f"the API, {url} (API_URL), does not answer ({in_words(error)}): {_AWAY}"
+                raise BackendDown(text) from error
+    return [task.result() for task in running]
 
 
 def _token(user: str, settings: Settings) -> str:
@@ -164,24 +166,22 @@ async def _put(store: httpx.AsyncClient, upload: _Upload, body: bytes | FileSour
     try:
         answer = await store.put(upload.url, content=body, headers={**upload.headers, **headers})
     except httpx.HTTPError as error:
-        raise BackendDown(f"the store does not take an upload: {type(error).__name__}") from error
+        raise BackendDown(f"the store does not take an upload: {in_words(error)}") from error
     if not answer.is_success:
         raise BackendDown(f"the store refuses an upload: it answered {answer.status_code}")
 
 
-async def _wait(api: httpx.AsyncClient, url: str, wait_s: float) -> _Status:
+async def _wait(api: httpx.AsyncClient, url: str, wait_s: float, show: Callable[[Row], None]) -> _Status:
     """Return the state at the end of the task, or of the wait. Each change is shown."""
     until = time.monotonic() + wait_s
     status, tag = await _state(api, url)
-    with show_progress(1) as shown:
-        while True:
-            done = status.state in _FINAL
-            text = status.state if done else status.progress
-            shown.update(0, Row(status.task_id, text, _row_state(status)))
-            left = until - time.monotonic()
-            if done or left <= 0:
-                return status
-            status, tag = await _state(api, url, (status, tag), max(1, min(_WAIT_S, int(left))))
+    while True:
+        done = status.state in _FINAL
+        show(Row(status.task_id, status.state if done else status.progress, _row_state(status)))
+        left = until - time.monotonic()
+        if done or left <= 0:
+            return status
+        status, tag = await _state(api, url, (status, tag), max(1, min(_WAIT_S, int(left))))
 
 
 async def _state(
@@ -201,7 +201,9 @@ def _row_state(status: _Status) -> RowState:
     return RowState.SUCCESS if status.state == "success" else RowState.FAILED
 
 
-async def _download(status: _Status, out: Path) -> None:
+async def _download(status: _Status, out: Path) -> tuple[str, ...]:
+    """Download the results. Returns their paths."""
+    paths: list[str] = []
     async with httpx.AsyncClient(headers=IDENTITY, timeout=_TIMEOUT_S, trust_env=False) as store:
         for result in status.results:
             path = inside(out, Path(status.task_id) / result.name)
@@ -209,22 +211,19 @@ async def _download(status: _Status, out: Path) -> None:
                 async with store.stream("GET", result.url) as answer:
                     await write_pieces(path, answer.raise_for_status().aiter_bytes())
             except httpx.HTTPError as error:
-                raise BackendDown(f"the store does not give {result.name}: {type(error).__name__}") from error
+                raise BackendDown(f"the store does not give {result.name}: {in_words(error)}") from error
+            paths.append(str(path))
+    return tuple(paths)
 
 
-def _show(status: _Status, out: Path, waited_s: float) -> None:
+def _outcome(status: _Status, files: tuple[str, ...], waited_s: float) -> Outcome:
+    trace = status.trace_id or ""
     if status.state == "success":
-        say(status.text or f"success: {len(status.results)} files in {out / status.task_id}")
-        if status.degraded:
-            say(f"degraded: {', '.join(status.degraded)}")
-    else:
-        verdict = Verdict("failed", status.error.code) if status.error else None
-        ending, remedy = describe_ending(
-            status.state if status.state in _FINAL else "pending", verdict, status.progress, waited_s
-        )
-        say(f"{ending}\n-> {remedy}")
-    if status.trace_id:
-        say(f"trace {status.trace_id}")
+        return Outcome(status.task_id, "success", files, status.text or "", status.degraded, trace_id=trace)
+    verdict = Verdict("failed", status.error.code) if status.error else None
+    state = status.state if status.state in _FINAL else "pending"
+    ending, remedy = describe_ending(state, verdict, status.progress, waited_s)
+    return Outcome(status.task_id, state, ending=ending, remedy=remedy, trace_id=trace)
 
 
 async def _ask(api: httpx.AsyncClient, url: str, kind: type[T], body: Mapping[str, Any]) -> T:

@@ -1,69 +1,80 @@
-"""`scf-workers submit --direct`: submits one task as a client with the keys of a deployment."""
+"""`scf-workers submit --direct`: submits tasks as a client with the keys of a deployment."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from console.cli.client import Client, Sold, open_client
 from console.cli.ending import describe_ending
 from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
-from console.cli.terminal import say
+from console.cli.submit.outcome import AT_ONCE, Outcome, Submission
 from runtime.settings import load_settings
+from services.concurrency import Together
 from telemetry.tracing import trace_id
 
 __all__ = ["submit_photos"]
 
-_POLL_EVERY_S = 0.5
+_POLL_EVERY_S: Final = 0.5
+
+_Show = Callable[[Row], None]
 
 
-def submit_photos(
-    photos: Sequence[Path], kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float
-) -> bool:
-    """Submit one task with its photos and show its progress. Returns True if it succeeded, or was not waited for."""
-    return asyncio.run(_submit(photos, kind, params, user=user, out=out, wait_s=wait_s))
+def submit_photos(inputs: Sequence[Sequence[Path]], submission: Submission) -> list[Outcome]:
+    """Submit a task for each set of inputs, and show their progress. Returns their outcomes.
+
+    Raises:
+        messages.errors.ScfWorkersError: the environment cannot be used, or a service failed.
+    """
+    return asyncio.run(_submit(inputs, submission))
 
 
-async def _submit(
-    photos: Sequence[Path], kind: str, params: Mapping[str, Any], *, user: str, out: Path, wait_s: float
-) -> bool:
+async def _submit(inputs: Sequence[Sequence[Path]], submission: Submission) -> list[Outcome]:
+    gate = asyncio.Semaphore(AT_ONCE)
     async with open_client(load_settings(os.environ)) as client:
-        sold = await client.buy(user, kind, params, len(photos))
-        key = await client.upload(sold, photos)
-        say(f"task {sold.task_id}: uploaded {key}")
-        if not wait_s:
-            return True
-        status = await _wait(client, sold, wait_s)
-        view = await client.view(sold)
-        if status == "success":
-            files = await client.download(sold, out)
-            if view.verdict and view.verdict.text:
-                say(view.verdict.text)
-            else:
-                say(f"success: {len(files)} files in {out / sold.task_id}")
-            if view.verdict and view.verdict.degraded:
-                say(f"degraded: {', '.join(view.verdict.degraded)}")
-        else:
-            ending, remedy = describe_ending(status, view.verdict, await client.progress(sold), wait_s)
-            say(f"{ending}\n-> {remedy}")
-        if view.accepted:
-            say(f"trace {trace_id(view.accepted.traceparent)}")
-        return status == "success"
+        with show_progress(len(inputs)) as shown:
+
+            async def one(number: int, photos: Sequence[Path]) -> Outcome:
+                async with gate:
+                    sold = await client.buy(
+                        submission.user, submission.kind, submission.params, len(photos), submission.priority
+                    )
+                    key = await client.upload(sold, photos)
+                submission.say(f"task {sold.task_id}: uploaded {key}")
+                if not submission.wait_s:
+                    return Outcome(sold.task_id, "submitted")
+                status = await _wait(client, sold, submission.wait_s, lambda row: shown.update(number, row))
+                return await _outcome(client, sold, status, submission)
+
+            async with Together() as group:
+                running = [group.create_task(one(number, photos)) for number, photos in enumerate(inputs)]
+    return [task.result() for task in running]
 
 
-async def _wait(client: Client, sold: Sold, wait_s: float) -> str:
+async def _wait(client: Client, sold: Sold, wait_s: float, show: _Show) -> str:
     status = "pending"
-    with show_progress(1) as shown:
-        try:
-            async with asyncio.timeout(wait_s):
-                while (status := await client.status(sold)) == "pending":
-                    shown.update(0, Row(sold.task_id, await client.progress(sold), RowState.RUNNING))
-                    await asyncio.sleep(_POLL_EVERY_S)
-        except TimeoutError:
-            return status
-        shown.update(0, Row(sold.task_id, status, RowState.SUCCESS if status == "success" else RowState.FAILED))
+    try:
+        async with asyncio.timeout(wait_s):
+            while (status := await client.status(sold)) == "pending":
+                show(Row(sold.task_id, await client.progress(sold), RowState.RUNNING))
+                await asyncio.sleep(_POLL_EVERY_S)
+    except TimeoutError:
+        return status
+    show(Row(sold.task_id, status, RowState.SUCCESS if status == "success" else RowState.FAILED))
     return status
+
+
+async def _outcome(client: Client, sold: Sold, status: str, submission: Submission) -> Outcome:
+    view = await client.view(sold)
+    verdict = view.verdict
+    trace = trace_id(view.accepted.traceparent) if view.accepted else ""
+    if status != "success":
+        ending, remedy = describe_ending(status, verdict, await client.progress(sold), submission.wait_s)
+        return Outcome(sold.task_id, status, ending=ending, remedy=remedy, trace_id=trace)
+    files = tuple(str(path) for path in await client.download(sold, submission.out))
+    text, degraded = (verdict.text, verdict.degraded) if verdict else ("", ())
+    return Outcome(sold.task_id, status, files, text, degraded, trace_id=trace)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from console.cli.arguments import BadUsage, inputs_for_tasks, inputs_of_task, read_params
+from console.cli.arguments import BadUsage, inputs_for_each, inputs_for_tasks, inputs_of_task, read_params
 from recipes.table import RECIPES
 
 
@@ -33,6 +33,15 @@ def test_a_kind_that_combines_photos_gets_all_of_them_in_each_task(photos: list[
     assert inputs_for_tasks(photos, 2, kind) == (tuple(photos), tuple(photos))
     with pytest.raises(BadUsage, match=f"--kind {kind} takes 1 to 10 photos, and was given 12"):
         inputs_for_tasks(photos * 4, 0, kind)
+
+
+def test_each_photo_is_a_task_only_where_the_kind_takes_one(photos: list[Path]) -> None:
+    a, b, c = photos
+    assert inputs_for_each(photos, "basic_clean") == ((a,), (b,), (c,))
+    assert inputs_for_each(photos, "photography") == ((a, b, c),)
+    assert inputs_for_each([], "ai_image_generate") == ((),)
+    with pytest.raises(BadUsage, match="takes 1 photo, and was given 0"):
+        inputs_for_each([], "model_pose12")
 
 
 def test_a_kind_without_inputs_takes_no_photo(photos: list[Path]) -> None:

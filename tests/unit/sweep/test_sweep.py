@@ -11,6 +11,7 @@ import pytest
 
 from messages.codec import MAX_MESSAGE_BYTES
 from messages.codes import Code
+from messages.keys import RunId
 from producer.sweep import SweepPosition, Swept, resume_sweep, sweep
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.table import RECIPES
@@ -21,6 +22,7 @@ from services.repeat import TRIES
 from services.unfinished import UnfinishedPage, UnfinishedTask
 from services.vendors.port import JobState
 from tasks.ledger.ledger import Ledger
+from tasks.wakes import Why
 from tests.engine.fault_injector import raises, waits
 from tests.engine.standins import Plan
 from tests.unit.sweep.harness import SweepHarness
@@ -40,6 +42,24 @@ async def test_a_run_whose_first_message_was_lost_goes_on(harness: SweepHarness)
     assert (swept.listed, swept.woken, swept.errors, swept.cursor) == (1, 1, 0, "")
     await harness.promise(run, "success")
     assert harness.vendor.paid == ["job1"]
+
+
+async def test_a_dry_run_names_what_it_would_wake_and_wakes_nothing(harness: SweepHarness) -> None:
+    run = await harness.order()
+    assert await harness.lose_next() == "clean"
+    await asyncio.sleep(601)
+    named: list[tuple[str, str, str]] = []
+
+    async def name(run: RunId, why: Why, _since: float) -> None:
+        named.append((run.user, run.task, why))
+
+    swept = await harness.sweep(wake=name)
+    await harness.drain()
+
+    assert (swept.listed, swept.woken) == (1, 1)
+    assert named == [(run.user, run.task, "sweep")]
+    assert harness.vendor.paid == []
+    assert await harness.out.ledger.verdict(run) is None
 
 
 @pytest.mark.parametrize("stage", ["generate", "poll", "collect"])

@@ -60,11 +60,11 @@ def test_the_style_is_the_setting_or_that_of_the_stream(
 def test_a_line_has_time_level_event_task_and_the_other_fields(printed: Printed) -> None:
     with logs.context(task_id="t-1", user_id="u-1", stage="clean", trace_id="ab"):
         log.info(Event.MESSAGE_DONE, took=1.25, outcome="next", good=True, why="two words")
-    log.warning(Event.WAKE_PUBLISHED, trace_id="cd")
+    log.warning(Event.WAKE_PUBLISHED, trace_id="cd", step=0, run=1, code="", topics=["poll", "wake"], records=0)
     first, second = printed()
     assert (first[8], first[12:14]) == (".", "Z ")
     assert first[14:] == 'INFO    message.done       t-1 clean took=1.25 outcome=next good=true why="two words"'
-    assert second.partition(" ")[2] == "WARNING wake.published     trace_id=cd"
+    assert second.partition(" ")[2] == "WARNING wake.published     trace_id=cd run=1 topics=poll,wake records=0"
 
 
 def test_an_error_has_its_traceback_below_it(printed: Printed) -> None:
