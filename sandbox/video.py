@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from PIL.Image import Image
 
-__all__ = ["NoVideo", "Probe", "encode", "frame_at", "frames_of", "probe"]
+__all__ = ["NoVideo", "Probe", "encode", "frame_at", "frames_of", "probe", "tags_of"]
 
 _RATE: Final = 24
 
@@ -79,6 +79,16 @@ def probe(file: Path | BinaryIO) -> Probe:
         rate = float(stream.average_rate or 0)
         facts = (context.name, stream.width, stream.height, seconds, stream.frames, rate)
         return Probe(container.format.name, *facts)
+
+
+def tags_of(file: Path | BinaryIO) -> dict[str, str]:
+    """Return the metadata of a file.
+
+    Raises:
+        NoVideo: it has no video stream that can be read.
+    """
+    with _opened(file) as container:
+        return dict(container.metadata)
 
 
 def frame_at(file: Path | BinaryIO, at_s: float) -> Image:

@@ -28,6 +28,7 @@ from services.concurrency import Together
 from services.errors import BadPicture, BadVideo, FetchFailed, FetchRefused, ResultUnusable
 from services.fetch import Fetched
 from services.media.ai_labels import RULE_FORMATS, AiLabel
+from services.media.mp4_labels import LabelledVideo
 from services.media.spool import Held, hold
 from services.media.strip import Malformed, Truncated
 from services.media.types import MOST_BYTES
@@ -176,7 +177,7 @@ class Harvest:
         final, raw = f"{folder}{self._name(item.n)}", f"{folder}raw_{item.n:02d}"
         try:
             stored = await self._store(item.file, raw, final)
-            still = await self._still(stored.key) if self._task.recipe.media == "video" else None
+            still = await self._still(stored.key, item.n) if self._task.recipe.media == "video" else None
         except FetchRefused as error:
             # The vendor's fault: the user's picture was fine, and the catalogue's advice to mend it would mislead.
             raise Permanent(f"result {item.n} cannot be used: {error}", code=Code.VENDOR_FAILED) from error
@@ -199,7 +200,7 @@ class Harvest:
         recipe = self._task.recipe
         total, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, f"{recipe.media}/"
         wanted = FORMATS[recipe.media][self._plan.extension]
-        own = self._label_of(final)
+        own = self._label_of(final.rpartition("/")[2])
         # By its bytes: vendors' names for types have been wrong.
         with span(SpanName.DOWNLOAD, key=final):
             async with self._services.fetcher.open(
@@ -210,41 +211,48 @@ class Harvest:
                     raise ResultUnusable(f"a {kind} where {wanted} is sold, and nothing here could convert it")
                 if media == "video/" and download.size >= 0:
                     # Large, and nothing is taken off: it flows on as it comes.
-                    return await self._put(final, download, kind)
+                    return await self._put(final, LabelledVideo(download, own) if own else download, kind)
                 async with hold(download) as held:
                     is_clean = await _strip(held, download, own.packet if own else b"")
-                    is_as_sold = is_clean and kind == wanted and not self._plan.passes and not self._is_visible
+                    is_marked = bool(self._plan.passes) or (self._is_visible and recipe.media == "image")
+                    is_as_sold = is_clean and kind == wanted and not is_marked
                     key = final if is_as_sold else raw
+                    source = LabelledVideo(held, own) if own and media == "video/" else held
                     # Held, so it can be sent again.
-                    stored = await self._repeated(lambda: self._put(key, held, kind))
+                    stored = await self._repeated(lambda: self._put(key, source, kind))
                     label, short_side = held.label or (own.packet if own else b""), held.short_side
         if key == final:
             return stored
         by_rule = own is not None and label == own.packet and self._plan.extension in RULE_FORMATS
-        made = await self._finish(raw, final, short_side, own.rule if own and by_rule else "")
+        made = await self._finish(self._plan, raw, final, short_side, own.rule if own and by_rule else "")
         return await self._label(made, label, wanted) if label and not by_rule else made
 
     @property
     def _is_visible(self) -> bool:
         labels = self._services.labels
-        return labels is not None and labels.visible and self._task.recipe.media == "image"
+        return labels is not None and labels.visible
 
-    def _label_of(self, final: str) -> AiLabel | None:
-        """Return the metadata label of a result: its number is that of the task and the file's name."""
+    def _label_of(self, name: str) -> AiLabel | None:
+        """Return the metadata label of a file: its number is that of the run and the file's name."""
         labels, run = self._services.labels, self._task.run
         if labels is None:
             return None
-        return labels.of(f"{run.task}-{run.step}-{run.run}-{final.rpartition('/')[2]}")
+        return labels.of(f"{run.task}-{run.step}-{run.run}-{name}")
 
-    async def _still(self, video: str) -> Product | None:
+    async def _still(self, video: str, n: int) -> Product | None:
         """Check that a staged video can be played, and make the still beside it where the recipe has one."""
         info = await self._repeated(lambda: self._services.objects.video_info(video))
         if not self._task.recipe.still:
             return None
-        target = f"{video.rpartition('.')[0]}_still.jpg"
+        own, plan = self._label_of(self._task.recipe.still.format(n, "jpg")), Plan((), "jpg")
+        stem = video.rpartition(".")[0]
+        target = f"{stem}_still.jpg"
         at_s = min(_STILL_AT_S, info.seconds / 2)
-        with span(SpanName.PROCESS, key=target):
-            made = await self._repeated(lambda: self._services.objects.snapshot(video, target, at_s=at_s))
+        first = f"{stem}_frame.jpg" if own else target
+        with span(SpanName.PROCESS, key=first):
+            made = await self._repeated(lambda: self._services.objects.snapshot(video, first, at_s=at_s))
+        if own:
+            made = await self._finish(plan, first, target, min(info.width, info.height), own.rule)
         return Product(made.key, made.etag, made.size, "jpg")
 
     async def _put(self, key: str, source: Source, content_type: str) -> ObjectInfo:
@@ -252,25 +260,25 @@ class Harvest:
         note(size=stored.size)
         return stored
 
-    async def _finish(self, raw: str, final: str, short_side: int, metadata: str) -> ObjectInfo:
-        """Apply the recipe's passes, label the picture, and convert it to the sold format.
+    async def _finish(self, plan: Plan, raw: str, final: str, short_side: int, metadata: str) -> ObjectInfo:
+        """Apply the passes of a plan, label the picture, and convert it to the format.
 
         Args:
+            plan: of the picture.
             raw: key of the vendor's file.
             final: key of the result.
             short_side: of the vendor's file, in pixels; 0 where it is not known.
             metadata: step that writes the metadata label; empty for none.
         """
-        before, last = arranged(self._plan.passes)
+        before, last = arranged(plan.passes)
         source, stem = raw, final.rpartition(".")[0]
         for n, rule in enumerate(before, 1):
             made = await self._pass(source, PictureRule(f"{stem}_pass{n}.png", rule))
             source, short_side = made.key, _short_side(made)
 
         async def finish(short_side: int) -> PictureInfo:
-            label = visible_label(short_side, self._plan.label) if self._is_visible else ""
-            extension, quality = self._plan.extension, self._plan.quality
-            rule = last_pass(last, label=label, extension=extension, quality=quality, metadata=metadata)
+            label = visible_label(short_side, plan.label) if self._is_visible else ""
+            rule = last_pass(last, label=label, extension=plan.extension, quality=plan.quality, metadata=metadata)
             return await self._pass(source, PictureRule(final, rule))
 
         made = await finish(short_side)

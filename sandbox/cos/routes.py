@@ -93,6 +93,7 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("POST", "video/auditing", ""): (videos.submit_audit, _NONE),
     ("GET", "video/auditing/", ""): (videos.query_audit, _NONE),
     ("GET", "object", "videoinfo"): (videos.video_info, _NONE),
+    ("GET", "object", "MediaAIGCMetadata"): (videos.label_of, _NONE),
     ("GET", "object", "snapshot"): (videos.snapshot, _SNAPSHOT),
 }
 

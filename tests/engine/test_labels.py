@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from PIL import Image, ImageChops
@@ -15,6 +17,7 @@ from messages.keys import RunId
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.recipe import Plan as Finish
 from recipes.table import RECIPES
+from sandbox.video import encode
 from services.media.ai_labels import AiLabels
 from tasks.ledger.records import Verdict
 from telemetry.secrets import Secret
@@ -161,6 +164,49 @@ async def test_what_is_audited_bears_the_labels(harness: Harness) -> None:
     await made(harness, picture())
     assert len(seen) == 2
     assert all(label_in(body) and corner(body) for body in seen)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("videos") / "made.mp4"
+    encode([Image.new("RGB", (64, 48), (n * 20, 90, 160)) for n in range(6)], path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("sized", [True, False])
+async def test_a_video_carries_the_metadata_label_and_its_still_both(
+    harness: Harness,
+    video: bytes,
+    sized: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    async def answer(_: httpx.Request) -> httpx.Response:
+        headers = {"Content-Type": "video/mp4", **({"Content-Length": str(len(video))} if sized else {})}
+        return httpx.Response(200, headers=headers, stream=Body(video))
+
+    harness.files._answer = answer  # type: ignore[method-assign]
+    harness.vendor.plans.append(Plan(type="mp4", files=1))
+    recipe = {"count": 1, "media": "video", "extension": "mp4", "result": "video_{:02d}.{}", "still": "video_{:02d}.{}"}
+    harness.recipes = {**RECIPES, "model_pose12": msgspec.structs.replace(MODEL_POSE12, **recipe)}
+    harness.out = dataclasses.replace(harness.out, labels=labels(), recipes=harness.recipes)
+    harness.engine = harness.new_engine()
+    run = await harness.order()
+    await harness.drain()
+    verdict = await harness.promise(run, "success")
+    shown = {item.target.rpartition("/")[2]: (await harness.data.get(item.target)).body for item in verdict.manifest}
+    assert set(shown) == {"video_01.mp4", "video_01.jpg"}
+    for name, body in shown.items():
+        label = label_in(body)
+        assert label["ProduceID"] == f"{run.task}-0-0-{name}"
+        assert labels().is_ours(label)
+
+
+class Body(httpx.AsyncByteStream):
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._body), 500):
+            yield self._body[at : at + 500]
 
 
 @pytest.mark.parametrize("kind", ["basic_clean", "ai_image_preprocess"])

@@ -28,6 +28,7 @@ __all__ = [
     "cut_out",
     "get_processed",
     "image_process",
+    "label_answer",
     "label_of",
     "load_picture",
     "on_pixels",
@@ -201,6 +202,11 @@ async def label_of(service: Service, request: CosRequest) -> Answer:
     _, data = await load_picture(service, request.bucket, request.key)
     form, _, _ = await on_pixels(service, describe, data)
     label = await on_pixels(service, label_in, data, form)
+    return label_answer(label)
+
+
+def label_answer(label: dict[str, str]) -> Answer:
+    """Return the answer to a query for a label; an empty label is none."""
     found = json.dumps({"AIGC": label} if label else {}, ensure_ascii=False).encode()
     return Answer(200, [("Content-Type", "application/json")], found)
 

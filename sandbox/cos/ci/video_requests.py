@@ -10,15 +10,16 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from sandbox.cos.ci.requests import on_pixels
+from sandbox.cos.ci.requests import label_answer, on_pixels
 from sandbox.cos.ci.videos import VideoJob, describe, judge_video, still
+from sandbox.cos.ci.videos import label_of as read_label
 from sandbox.cos.errors import Refused
 from sandbox.cos.http.wire import Answer, CosRequest, xml_answer
 from sandbox.cos.http.xml import Node, parse, text_of
 from sandbox.cos.objects import check_conditions, etag_of, iso_time, refuse_unknown_headers
 from sandbox.cos.service import Service
 
-__all__ = ["JOBS_PREFIX", "query_audit", "snapshot", "submit_audit", "video_info"]
+__all__ = ["JOBS_PREFIX", "label_of", "query_audit", "snapshot", "submit_audit", "video_info"]
 
 JOBS_PREFIX: Final = "video/auditing/"
 """Beginning of the path of a job."""
@@ -53,6 +54,13 @@ async def video_info(service: Service, request: CosRequest) -> Answer:
         ("Size", entry.size),
     ]
     return xml_answer("Response", [("MediaInfo", [("Stream", [("Video", video)]), ("Format", container)])])
+
+
+async def label_of(service: Service, request: CosRequest) -> Answer:
+    """GET ?ci-process=MediaAIGCMetadata: the label of AI-made content in a video's metadata (document 436/124902)."""
+    refuse_unknown_headers(request)
+    _, file = await service.run(service.store.open, request.bucket, request.key)
+    return label_answer(await on_pixels(service, read_label, file))
 
 
 async def snapshot(service: Service, request: CosRequest) -> Answer:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from sandbox.cos.ci.audit import AuditRules, Verdict, judge_colours
 from sandbox.cos.errors import BadPicture
-from sandbox.video import NoVideo, Probe, frame_at, probe
+from sandbox.video import NoVideo, Probe, frame_at, probe, tags_of
 
-__all__ = ["VideoJob", "describe", "judge_video", "still"]
+__all__ = ["VideoJob", "describe", "judge_video", "label_of", "still"]
 
 _LOOKS: Final = (0.0, 0.5, 0.95)
 """Shares of a video's length at which the audit takes its frames."""
@@ -51,6 +52,22 @@ def describe(file: BinaryIO) -> Probe:
             return probe(file)
         except NoVideo as error:
             raise BadPicture(str(error), "InvalidVideoFormat") from error
+
+
+def label_of(file: BinaryIO) -> dict[str, str]:
+    """Return the metadata label of AI-made content of a stored file, empty for none, and close it.
+
+    Raises:
+        BadPicture: it is no video.
+    """
+    with file:
+        try:
+            label: object = json.loads(tags_of(file).get("AIGC", "{}"))
+        except NoVideo as error:
+            raise BadPicture(str(error), "InvalidVideoFormat") from error
+        except ValueError:
+            return {}
+    return {str(name): str(value) for name, value in label.items()} if isinstance(label, dict) else {}
 
 
 def still(file: BinaryIO, at_s: float, size: tuple[int, int], image_format: str) -> bytes:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from qcloud_cos import CosServiceError
 
+from sandbox.video import encode
+from services.media.ai_labels import AiLabel
+from services.media.mp4_labels import LabelledVideo
 from tests.support.ai_label import label_in
 
 KEY = "input/p.jpg"
@@ -31,10 +37,8 @@ def process(standin: Any, client: Any, rule: str, target: str = "o.jpg") -> byte
     return body
 
 
-def ask(standin: Any, client: Any, key: str) -> Any:
-    url = client.get_presigned_url(
-        Bucket=standin.bucket, Key=key, Method="GET", Params={"ci-process": "ImageAIGCMetadata"}
-    )
+def ask(standin: Any, client: Any, key: str, process: str = "ImageAIGCMetadata") -> Any:
+    url = client.get_presigned_url(Bucket=standin.bucket, Key=key, Method="GET", Params={"ci-process": process})
     return standin.session().get(url, timeout=10)
 
 
@@ -83,6 +87,31 @@ def test_what_ci_does_not_take_is_refused(standin: Any, client: Any, rule: str) 
     with pytest.raises(CosServiceError) as caught:
         process(standin, client, rule)
     assert caught.value.get_error_code() == "InvalidArgument"
+
+
+def test_the_label_of_a_video_is_asked_for_too(standin: Any, client: Any, tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    encode([Image.new("RGB", (64, 48), "teal")] * 3, path)
+
+    async def labelled() -> bytes:
+        return b"".join([part async for part in LabelledVideo(Source(path.read_bytes()), AiLabel("1", "示例"))])
+
+    for key, body in {"plain.mp4": path.read_bytes(), "labelled.mp4": asyncio.run(labelled())}.items():
+        client.put_object(Bucket=standin.bucket, Key=key, Body=body)
+    assert ask(standin, client, "plain.mp4", "MediaAIGCMetadata").json() == {}
+    answer = ask(standin, client, "labelled.mp4", "MediaAIGCMetadata")
+    assert answer.json() == {"AIGC": {"Label": "1", "ContentProducer": "示例"}}
+    client.put_object(Bucket=standin.bucket, Key="text.mp4", Body=b"no video")
+    assert ask(standin, client, "text.mp4", "MediaAIGCMetadata").status_code == 400
+
+
+class Source:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.size = len(body)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
 
 
 def test_neither_is_a_webp_asked_about(standin: Any, client: Any) -> None:

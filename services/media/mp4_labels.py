@@ -1,0 +1,216 @@
+"""Metadata label of AI-made content in an mp4, written while it streams by: a few KB of it are held, never the video.
+
+The label is the value of the key `AIGC` in the file's metadata (practice guide TC260-PG-20258A; as ffmpeg writes it
+with `use_metadata_tags`): a `meta` box of handler `mdta` at the end of `moov` (QuickTime File Format, "Metadata"; ISO
+14496-12, section 8.11). What lies behind grows further away, so the tables of chunk offsets are corrected (8.7.5).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Final, Protocol
+
+import msgspec
+
+from services.errors import BadVideo
+from services.media.ai_labels import AiLabel
+
+__all__ = ["LabelledVideo", "Video"]
+
+_HEAD: Final = 8
+_LONG_HEAD: Final = 16
+_MOST_INDEX: Final = 64 << 20
+"""Bytes of a `moov` box, which is held: an hour of video has one of about 2 MB."""
+_PATH: Final = frozenset({b"trak", b"mdia", b"minf", b"stbl"})
+_OFFSETS: Final = {b"stco": ">I", b"co64": ">Q"}
+_KEY: Final = b"AIGC"
+_UTF8: Final = 1
+_OBJECT: Final = re.compile(rb"\{[^{}]{1,4096}\}")
+
+
+class Video(Protocol):
+    """A video of known size that is read once, piece by piece."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the pieces."""
+        ...
+
+
+class LabelledVideo:
+    """A video with its label. Implements `services.objects.port.Source`. A label that is there already stays alone.
+
+    Args:
+        video: read once.
+        label: of the file.
+    """
+
+    def __init__(self, video: Video, label: AiLabel) -> None:
+        self._video = video
+        self._meta = _meta_of(msgspec.json.encode(label))
+        self.size: Final = video.size + len(self._meta)
+        """Bytes in all."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces.
+
+        Raises:
+            services.errors.BadVideo: its index does not follow the format.
+        """
+        writer = _Writer(self._meta)
+        async for piece in self._video:
+            for part in writer.feed(piece):
+                yield part
+        for part in writer.end():
+            yield part
+
+
+class _Writer:
+    """Passes boxes on, and holds `moov` until it is whole."""
+
+    def __init__(self, meta: bytes) -> None:
+        self._meta = meta
+        self._held = b""
+        self._left: float = 0
+        self._at = 0
+        self._is_done = False
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        self._held += piece
+        while self._held:
+            if self._left:
+                part = self._held[: int(min(self._left, len(self._held)))]
+                self._held, self._left = self._held[len(part) :], self._left - len(part)
+                yield part
+                continue
+            found = _box_at(self._held, 0)
+            if found is None:
+                return
+            name, head, size = found
+            if name != b"moov" or self._is_done:
+                # A box of size 0 reaches to the end of the file.
+                self._left = size or float("inf")
+            elif size > _MOST_INDEX:
+                raise BadVideo(f"its index has {size} bytes")
+            elif size and len(self._held) >= size:
+                moov, self._held, self._is_done = self._held[:size], self._held[size:], True
+                yield _labelled(moov, head, self._at, self._meta)
+            else:
+                return
+            self._at += size
+
+    def end(self) -> Iterator[bytes]:
+        if self._held[4:_HEAD] == b"moov" and not self._is_done:
+            # One of size 0, which reaches to the end.
+            yield _labelled(self._held, _HEAD, self._at, self._meta)
+            return
+        if self._held:
+            yield self._held
+        if not self._is_done:
+            # No index: nothing can play it, and only its size is kept as promised.
+            yield _free(len(self._meta))
+
+
+def _labelled(moov: bytes, head: int, at: int, meta: bytes) -> bytes:
+    """Return the index with a label in it, as much longer in any case."""
+    made = bytearray(moov)
+    try:
+        _shift(made, head, len(made), at + len(moov), len(meta))
+        if _has_label(moov):
+            return bytes(made) + _free(len(meta))
+        _empty(made, head, len(made))
+    except (struct.error, IndexError) as error:
+        raise BadVideo("its index does not follow the format") from error
+    size = len(made) + len(meta)
+    if head == _LONG_HEAD:
+        struct.pack_into(">Q", made, _HEAD, size)
+    else:
+        struct.pack_into(">I", made, 0, size)
+    return bytes(made) + meta
+
+
+def _has_label(moov: bytes) -> bool:
+    """Return True if a label is among the metadata, where names and values stand apart."""
+    if _KEY not in moov:
+        return False
+    for found in _OBJECT.finditer(moov):
+        with suppress(msgspec.DecodeError, UnicodeError):
+            if "Label" in msgspec.json.decode(found[0], type=dict[str, str]):
+                return True
+    return False
+
+
+def _empty(made: bytearray, begin: int, end: int) -> None:
+    """Turn other metadata of the file into free space: readers take the first that has keys, and none needs to stay."""
+    for name, start, body, stop in _boxes(made, begin, end):
+        if name == b"meta":
+            made[start + 4 : start + _HEAD] = b"free"
+            made[body:stop] = bytes(stop - body)
+        elif name == b"udta":
+            _empty(made, body, stop)
+
+
+def _shift(made: bytearray, begin: int, end: int, behind: int, by: int) -> None:
+    """Correct the offsets of all chunks that lie behind a place."""
+    for name, _, body, stop in _boxes(made, begin, end):
+        if name in _PATH:
+            _shift(made, body, stop, behind, by)
+        elif name in _OFFSETS:
+            form = _OFFSETS[name]
+            (count,) = struct.unpack_from(">I", made, body + 4)
+            for place in range(body + 8, body + 8 + count * struct.calcsize(form), struct.calcsize(form)):
+                (offset,) = struct.unpack_from(form, made, place)
+                if offset >= behind:
+                    struct.pack_into(form, made, place, offset + by)
+
+
+def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield (name, begin, begin of its body, end) of the boxes in a range."""
+    # Old files end their user data with four zeros.
+    while at < end and not (end - at < _HEAD and not any(data[at:end])):
+        found = _box_at(data, at)
+        if found is None or not found[2]:
+            raise IndexError
+        name, head, size = found
+        if at + size > end:
+            raise IndexError
+        yield name, at, at + head, at + size
+        at += size
+
+
+def _box_at(data: bytes | bytearray, at: int) -> tuple[bytes, int, int] | None:
+    """Return (name, bytes of the head, bytes in all) of the box at a place; None where its head is not whole."""
+    if len(data) < at + _HEAD:
+        return None
+    size, name = struct.unpack_from(">I4s", data, at)
+    if size != 1:
+        return (name, _HEAD, size) if size >= _HEAD or not size else (name, _HEAD, _HEAD)
+    if len(data) < at + _LONG_HEAD:
+        return None
+    (size,) = struct.unpack_from(">Q", data, at + _HEAD)
+    return name, _LONG_HEAD, max(size, _LONG_HEAD)
+
+
+def _meta_of(value: bytes) -> bytes:
+    handler = struct.pack(">II4s12xx", 0, 0, b"mdta")
+    key = struct.pack(">I4s", len(_KEY) + _HEAD, b"mdta") + _KEY
+    item = _box(struct.pack(">I", 1), _box(b"data", struct.pack(">II", _UTF8, 0) + value))
+    return _box(
+        b"meta",
+        bytes(4) + _box(b"hdlr", handler) + _box(b"keys", struct.pack(">II", 0, 1) + key) + _box(b"ilst", item),
+    )
+
+
+def _box(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", len(body) + _HEAD, name) + body
+
+
+def _free(size: int) -> bytes:
+    return _box(b"free", bytes(size - _HEAD))
