@@ -19,7 +19,7 @@ XMP_PACKET_MAX: Final = 8192
 """Bytes of a packet that `label_of` makes, at most."""
 
 _SEARCHED: Final = 4 << 20
-_AIGC: Final = re.compile(rb"AIGC[^{]{0,64}(\{[^{}]{1,4096}\})")
+_AIGC: Final = re.compile(rb"AIGC[^{]{0,64}+(\{[^{}]{1,4096}+\})")
 _SOURCE: Final = re.compile(rb"https?://cv\.iptc\.org/newscodes/digitalsourcetype/([A-Za-z]{1,64})")
 _OF_AI: Final = frozenset({"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia"})
 

@@ -328,8 +328,10 @@ def _webp_head(name: bytes, body: bytes) -> tuple[int, int, int]:
             wide, high = body[4:7], body[7:10]
             return int.from_bytes(wide, "little") + 1, int.from_bytes(high, "little") + 1, body[0]
         case b"VP8 ":
-            width, height = struct.unpack("<HH", body[6:10])
-            return width & _VP8_SIDE, height & _VP8_SIDE, 0
+            width, height = (side & _VP8_SIDE for side in struct.unpack("<HH", body[6:10]))
+            if not (width and height):
+                raise Malformed("WebP without a size")
+            return width, height, 0
         case b"VP8L":
             (bits,) = struct.unpack("<I", body[1:5])
             flags = _WEBP_ALPHA if bits >> 28 & 1 else 0

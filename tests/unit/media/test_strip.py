@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from services.media.labels import label_of
+from services.media.labels import label_of, packet_of
 from services.media.strip import Malformed, Stripped, Truncated, strip
 
 GPS: Final = b"31.2304 N, 121.4737 E"
 ARCHIVE: Final = b"PK\x03\x04 an archive that hangs behind the picture"
 AIGC: Final = b'<TC260:AIGC>{"Label":"1","ContentProducer":"vendor"}</TC260:AIGC>'
 XMP: Final = b"<x:xmpmeta>" + AIGC + b"<secret>" + GPS + b"</secret></x:xmpmeta>"
+LABEL: Final = packet_of('{"Label":"1"}')
 FORMATS: Final = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 
 
@@ -207,13 +208,22 @@ def test_damage_is_malformed_or_stays_within_the_file(content_type: str, data: s
         whole[at] = data.draw(st.integers(0, 255))
     damaged = bytes(whole)
     try:
-        stripped = strip(damaged, content_type)
+        stripped = strip(damaged, content_type, data.draw(st.sampled_from([b"", LABEL])))
     except Malformed:
         return
     written(damaged, stripped)
     ranges = [piece for piece in stripped.pieces if isinstance(piece, tuple)]
     assert all(0 <= begin <= end <= len(damaged) for begin, end in ranges)
     assert ranges == sorted(ranges)
+
+
+@pytest.mark.parametrize("side", [6, 8])
+def test_a_webp_without_a_size_is_malformed_where_a_label_needs_it(side: int) -> None:
+    data = bytearray(encoded("image/webp", pixels((8, 8)), lossless=False))
+    assert data[12:16] == b"VP8 "
+    data[20 + side : 22 + side] = bytes(2)
+    with pytest.raises(Malformed):
+        strip(bytes(data), "image/webp", LABEL)
 
 
 def test_fill_bytes_before_a_segment_change_nothing() -> None:
