@@ -16,6 +16,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "TENCENTCLOUD_SECRET_KEY": "plantedCosKey/Wj8k2+mQ7vXz0TnB5==",
     "INTERNAL_CALLBACK_SECRET": "plantedCallback/pX4+r9LmZ2sVt7Kq1yHd==",
     "TICKET_SECRET": "plantedTicketKey+b6/Nf3Gw8Jc5Re0Ua2Oi9==",
+    "AI_LABEL_SECRET": "plantedLabels/k3Vw8+Rn5Zd7Lt2Qx6Hs==",
     "JWT_SECRET": "plantedTokens/b2Xc8+Vn4Lq6Wt0Zr5Pj==",
     "WEBHOOK_SECRET": "plantedWebhook/e7Yh4+Tb1Kx9Md3Sf6Qg==",
     "RUNNINGHUB_API_KEY": "c0ffee11plantedrunninghub22decade33",
