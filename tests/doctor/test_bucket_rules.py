@@ -123,5 +123,5 @@ def test_people_see_a_line_for_each_rule(sandbox: Sandbox) -> None:
     status, again, _ = run_console(["cos", "setup", "--dry-run"], Path.cwd(), environ)
     assert status == 1
     assert "COS_BUCKET photos-1250000000: as it should be\n" in again
-    line = "  ~ scf-workers-ledger  ledger/: delete after 60 days  (it was ledger/: delete after 90 days)\n"
+    line = "  ~ scf-workers-ledger  ledger/: delete after 60 days  (it is ledger/: delete after 90 days)\n"
     assert line in again

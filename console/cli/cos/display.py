@@ -35,10 +35,10 @@ def show_setup(reports: Sequence[BucketReport], *, acts: bool) -> None:
         say(f"{report.variable} {report.bucket}: {'changed' if acts else 'to be changed'}{kept}")
         width = max(len(change.rule) for change in report.changes)
         for change in report.changes:
-            say(f"  {_MARKS[change.what]} {change.rule:{width}}  {_text(change)}")
+            say(f"  {_MARKS[change.what]} {change.rule:{width}}  {_text(change, acts=acts)}")
 
 
-def _text(change: Change) -> str:
+def _text(change: Change, *, acts: bool) -> str:
     if change.what == "different":
-        return f"{change.wanted}  (it was {change.stored})"
+        return f"{change.wanted}  ({'it was' if acts else 'it is'} {change.stored})"
     return change.wanted or change.stored
