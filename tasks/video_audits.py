@@ -20,7 +20,6 @@ from tasks.ledger.records import AuditJobs, Product
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
-from telemetry.points import reached
 from telemetry.tracing import note, span
 
 __all__ = ["find_videos", "jobs_of"]
@@ -72,7 +71,6 @@ async def find_videos(
             new = {key: await _submit(key, services) for key in keys if key not in findings}
             record = AuditJobs({key: known[key] for key in findings} | new, products)
             await services.ledger.write(run, AuditJobs.at(stage, n), record)
-            reached("audit.submitted")
         ended = {key: found for key, found in findings.items() if found is not None}
         note(ended=len(ended))
         return ended if len(ended) == len(keys) else None
