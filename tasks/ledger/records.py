@@ -199,7 +199,7 @@ class ManifestItem(msgspec.Struct, frozen=True):
 
 
 class AuditJobs(OfMessage, frozen=True):
-    """`audits-{stage}-{n}`: audits of videos that are at work. A next one, from 0, replaces those that failed."""
+    """`audits-{stage}-{seq}`: audits of videos that are at work. A next one, from 0, replaces those that failed."""
 
     template: ClassVar[str] = "audits-{place}-{seq}"
 
