@@ -49,7 +49,8 @@ def checks_of(
     if settings.cos_endpoint:
         keys = f"COS_ENDPOINT, {keys}"
     brokers = [Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy) for one in broker.checks()]
-    labels = services.labels
+    # Without a vendor nothing is made by AI.
+    labels = services.labels if services.vendors.clients else None
     data, ledger = (_bucket(settings, name) for name in (settings.cos_bucket, settings.ledger_bucket))
     data_rules, ledger_rules = rule_checks(buckets)
     found = [

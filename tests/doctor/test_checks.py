@@ -16,6 +16,7 @@ from services.errors import CheckFailed, Denied
 from services.media.ai_labels import AiLabels
 from services.objects.checks import RACERS
 from services.objects.port import Content, ObjectInfo, PictureRule, Processed
+from services.vendors.registry import Vendors
 from telemetry.secrets import Secret
 from tests.engine.harness import Harness
 from tests.engine.virtual import VirtualLoop
@@ -69,6 +70,15 @@ def test_a_label_that_does_not_stay_is_found() -> None:
         harness.data.process = forget  # type: ignore[method-assign]
 
     with pytest.raises(CheckFailed, match="does not bear"):
+        look("AI labels", spoil)
+
+
+def test_a_deployment_without_a_vendor_needs_no_label() -> None:
+    def spoil(harness: Harness) -> None:
+        labelled("")(harness)
+        harness.out = dataclasses.replace(harness.out, vendors=Vendors())
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
         look("AI labels", spoil)
 
 
