@@ -2,7 +2,8 @@
 
 The label is the value of the key `AIGC` in the file's metadata (practice guide TC260-PG-20258A; as ffmpeg writes it
 with `use_metadata_tags`): a `meta` box of handler `mdta` at the end of `moov` (QuickTime File Format, "Metadata"; ISO
-14496-12, section 8.11). What lies behind grows further away, so the tables of chunk offsets are corrected (8.7.5).
+14496-12, section 8.11). What lies behind moves, so the offsets of chunks (8.7.5) and of fragments (8.8.7, 8.8.10) are
+corrected.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ __all__ = ["LabelledVideo", "Video"]
 
 _HEAD: Final = 8
 _LONG_HEAD: Final = 16
-_MOST_INDEX: Final = 64 << 20
-"""Bytes of a `moov` box, which is held: an hour of video has one of about 2 MB."""
-_PATH: Final = frozenset({b"trak", b"mdia", b"minf", b"stbl"})
+_MOST_HELD: Final = 8 << 20
+"""Bytes of a box that is held, at most: the index (`moov`) of an hour of video has about 2 MB."""
+_OF_FRAGMENTS: Final = frozenset({b"moof", b"mfra"})
+_PATH: Final = frozenset({b"trak", b"mdia", b"minf", b"stbl", b"traf"})
 _OFFSETS: Final = {b"stco": ">I", b"co64": ">Q"}
 _KEY: Final = b"AIGC"
 _UTF8: Final = 1
@@ -73,49 +75,70 @@ class LabelledVideo:
 
 
 class _Writer:
-    """Passes boxes on, and holds `moov` until it is whole."""
+    """Passes boxes on, and holds those with places of the file in them until they are whole."""
 
     def __init__(self, meta: bytes) -> None:
         self._meta = meta
-        self._held = b""
+        self._held = bytearray()
         self._left: float = 0
         self._at = 0
-        self._is_done = False
+        self._moves = 0
+        """End of the index: what lies behind it moves. 0 before the index has come."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         self._held += piece
         while self._held:
             if self._left:
-                part = self._held[: int(min(self._left, len(self._held)))]
-                self._held, self._left = self._held[len(part) :], self._left - len(part)
-                yield part
+                length = int(min(self._left, len(self._held)))
+                self._left -= length
+                yield self._taken(length)
                 continue
             found = _box_at(self._held, 0)
             if found is None:
                 return
             name, head, size = found
-            if name != b"moov" or self._is_done:
+            if not (name == b"moov" if not self._moves else name in _OF_FRAGMENTS and size):
                 # A box of size 0 reaches to the end of the file.
                 self._left = size or float("inf")
-            elif size > _MOST_INDEX:
-                raise BadVideo(f"its index has {size} bytes")
-            elif size and len(self._held) >= size:
-                moov, self._held, self._is_done = self._held[:size], self._held[size:], True
-                yield _labelled(moov, head, self._at, self._meta)
-            else:
+            elif (size or len(self._held)) > _MOST_HELD:
+                raise BadVideo(f"its {name!r} has more than {_MOST_HELD} bytes")
+            elif not size or len(self._held) < size:
                 return
+            else:
+                yield self._changed(self._taken(size), head)
             self._at += size
 
+    def _taken(self, length: int) -> bytes:
+        taken = bytes(self._held[:length])
+        del self._held[:length]
+        return taken
+
+    def _changed(self, box: bytes, head: int) -> bytes:
+        if self._moves:
+            return _moved(box, head, self._moves, len(self._meta))
+        self._moves = self._at + len(box)
+        return _labelled(box, head, self._at, self._meta)
+
     def end(self) -> Iterator[bytes]:
-        if self._held[4:_HEAD] == b"moov" and not self._is_done:
+        if self._held.startswith(b"moov", 4) and not self._moves:
             # One of size 0, which reaches to the end.
-            yield _labelled(self._held, _HEAD, self._at, self._meta)
+            yield _labelled(bytes(self._held), _HEAD, self._at, self._meta)
             return
         if self._held:
-            yield self._held
-        if not self._is_done:
+            yield bytes(self._held)
+        if not self._moves:
             # No index: nothing can play it, and only its size is kept as promised.
             yield _free(len(self._meta))
+
+
+def _moved(box: bytes, head: int, behind: int, by: int) -> bytes:
+    """Return a box about fragments that lie behind a place, which have moved."""
+    made = bytearray(box)
+    try:
+        _shift(made, head, len(made), behind, by)
+    except (struct.error, IndexError) as error:
+        raise BadVideo("a fragment does not follow the format") from error
+    return bytes(made)
 
 
 def _labelled(moov: bytes, head: int, at: int, meta: bytes) -> bytes:
@@ -158,17 +181,30 @@ def _empty(made: bytearray, begin: int, end: int) -> None:
 
 
 def _shift(made: bytearray, begin: int, end: int, behind: int, by: int) -> None:
-    """Correct the offsets of all chunks that lie behind a place."""
+    """Correct the offsets of all chunks and fragments that lie behind a place."""
     for name, _, body, stop in _boxes(made, begin, end):
         if name in _PATH:
             _shift(made, body, stop, behind, by)
-        elif name in _OFFSETS:
-            form = _OFFSETS[name]
-            (count,) = struct.unpack_from(">I", made, body + 4)
-            for place in range(body + 8, body + 8 + count * struct.calcsize(form), struct.calcsize(form)):
-                (offset,) = struct.unpack_from(form, made, place)
-                if offset >= behind:
-                    struct.pack_into(form, made, place, offset + by)
+            continue
+        for form, place in _offsets(made, name, body):
+            (offset,) = struct.unpack_from(form, made, place)
+            if offset >= behind:
+                struct.pack_into(form, made, place, offset + by)
+
+
+def _offsets(made: bytearray, name: bytes, body: int) -> Iterator[tuple[str, int]]:
+    """Yield form and place of each offset in a box."""
+    if form := _OFFSETS.get(name):
+        width = struct.calcsize(form)
+        (count,) = struct.unpack_from(">I", made, body + 4)
+        yield from ((form, body + 8 + n * width) for n in range(count))
+    elif name == b"tfhd" and made[body + 3] & 1:
+        yield ">Q", body + 8
+    elif name == b"tfra":
+        form, width = (">Q", 8) if made[body] else (">I", 4)
+        lengths, count = struct.unpack_from(">II", made, body + 8)
+        row = 2 * width + 3 + sum(lengths >> bits & 3 for bits in (0, 2, 4))
+        yield from ((form, body + 16 + n * row + width) for n in range(count))
 
 
 def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:

@@ -96,10 +96,35 @@ def test_a_video_with_its_index_at_the_end(fast: bytes, tmp_path: Path) -> None:
     assert frames(made) == frames(fast)
 
 
-def test_a_video_in_fragments(fast: bytes, tmp_path: Path) -> None:
-    made = labelled(remuxed(fast, tmp_path, movflags="frag_keyframe+empty_moov+default_base_moof"))
+@pytest.mark.parametrize(
+    "flags",
+    ["empty_moov+default_base_moof", "empty_moov", "frag_keyframe", "frag_keyframe+empty_moov+omit_tfhd_offset"],
+)
+def test_a_video_in_fragments(fast: bytes, tmp_path: Path, flags: str) -> None:
+    body = remuxed(fast, tmp_path, movflags=flags, frag_duration="100000")
+    assert body.count(b"moof") > 1
+    made = labelled(body, 100)
     assert label_in(made) == LABEL.fields
     assert frames(made) == frames(fast)
+    # Where the index of fragments says that one begins, one begins.
+    for place in places_of_fragments(made):
+        assert made[place + 4 : place + 8] == b"moof"
+
+
+def places_of_fragments(body: bytes) -> list[int]:
+    at = body.index(b"tfra") + 4
+    assert body[at] == 1
+    (count,) = struct.unpack_from(">I", body, at + 12)
+    assert count > 1
+    row = 2 * 8 + 3 + sum(body[at + 11] >> bits & 3 for bits in (0, 2, 4))
+    return [struct.unpack_from(">Q", body, at + 16 + n * row + 8)[0] for n in range(count)]
+
+
+@pytest.mark.parametrize("size", [0, 9 << 20])
+def test_an_index_that_is_too_large_is_not_held(size: int) -> None:
+    body = struct.pack(">I4sI4s", 8, b"ftyp", size, b"moov") + bytes(9 << 20)
+    with pytest.raises(BadVideo, match="more than"):
+        labelled(body)
 
 
 def test_wide_offsets_and_an_index_without_a_size(fast: bytes, tmp_path: Path) -> None:
