@@ -77,6 +77,9 @@ def _wake(rules: Rules, state: State, worker: int) -> str:
     if state.known():
         state.to(worker, "query", call=(state.live() or state.known())[-1])
         return "id known, looks once"
+    if state.open() and rules.guarded:
+        state.to(worker, "find", call=state.open()[-1])
+        return "open call without an id, to be found"
     if state.open():
         state.to(worker, "ack")
         return "open call without an id, waits"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.model.rules import EARLIER, TODAY, Fault, Rules
+from tests.model.rules import EARLIER, GUARDED, TODAY, Fault, Rules
 from tests.model.search import Found, search
 
 __all__ = ["CASES", "MANY_FAULTS", "Case"]
@@ -168,6 +168,30 @@ _HOLDS: Final = (
         until="staged as",
     ),
     Case("crashes and lost acks need no sweep", TODAY, {"crash": 2, "ack_lost": 1, "publish_failed": 1}, sweep=False),
+    Case(
+        "a lost answer is found in a list that lags",
+        GUARDED,
+        {"create_cut": 2, "list_lags": 2, "tick": 1},
+        until="call 1 created",
+    ),
+    Case(
+        "a lost answer, a second create, a crash",
+        GUARDED,
+        {"create_cut": 1, "list_lags": 2, "crash": 1, "tick": 1},
+        until="call 1 created",
+    ),
+    Case(
+        "a lost answer, a second holder, a sweep",
+        GUARDED,
+        {"create_cut": 1, "list_lags": 1, "redelivery": 1, "sweep": 1},
+        until="call 1 created",
+    ),
+    Case(
+        "a lost answer, a full vendor, a cancel",
+        GUARDED,
+        {"create_cut": 1, "list_lags": 1, "vendor_full": 1, "cancel": 1, "tick": 1},
+        until="call 1 created",
+    ),
     Case("lost receipts", replace(TODAY, attempts=1), {"publish_failed": 2, "tick": 1}, until="created"),
 )
 _PLANTED: Final = (
@@ -180,6 +204,34 @@ _PLANTED: Final = (
     ),
     Case(
         "planted: an open call is sent again", replace(TODAY, one_create=False), {"create_cut": 1, "tick": 1}, "paid 2"
+    ),
+    Case(
+        "planted: not found in a list permits another call",
+        replace(GUARDED, not_found_proves_nothing=False),
+        {"create_cut": 1, "list_lags": 3, "tick": 2},
+        "paid 2",
+        "call 1 created",
+    ),
+    Case(
+        "planted: the second create has an identity of its own",
+        replace(GUARDED, same_identity=False),
+        {"create_cut": 1, "list_lags": 1},
+        "paid 2",
+        "call 1 created",
+    ),
+    Case(
+        "planted: refused as a duplicate counts as not accepted",
+        replace(GUARDED, duplicate_is_accepted=False),
+        {"create_cut": 1, "list_lags": 1, "tick": 1},
+        "paid 2",
+        "call 1 created",
+    ),
+    Case(
+        "planted: unknown without another look into the list",
+        replace(GUARDED, find_before_unknown=False),
+        {"create_cut": 1, "list_lags": 2, "tick": 1},
+        "given up though the vendor lists the job",
+        "call 1 created",
     ),
     Case(
         "planted: ack before the effects",
@@ -206,5 +258,6 @@ MANY_FAULTS: Final[Mapping[Fault, int]] = {
     "tick": 4,
     "slow_job": 2,
     "intent_unread": 1,
+    "list_lags": 3,
 }
 """Faults of a random walk. Not among them: `backend_cancels` beside `tick`, see docs/reliability.md."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.model import ending, stages
+from tests.model import ending, finding, stages
 from tests.model.begin import begin
 from tests.model.rules import Rules
 from tests.model.stages import Options
@@ -24,6 +24,9 @@ _STEPS: Final[Mapping[str, Callable[[Rules, State, int], Options]]] = {
     "store_id": stages.store_id,
     "read_again": stages.read_again,
     "end_call": stages.end_call,
+    "find": finding.find,
+    "recover": finding.recover,
+    "resend": finding.resend,
     "query": stages.query,
     "put_verdict": ending.put_verdict,
     "promote": ending.promote,
@@ -35,7 +38,7 @@ _STEPS: Final[Mapping[str, Callable[[Rules, State, int], Options]]] = {
     "publish": ending.publish,
     "ack": ending.ack,
 }
-_PAID: Final = {"post", "store_id"}
+_PAID: Final = {"post", "recover", "resend", "store_id"}
 """Steps after which a dead worker leaves a call that may have been accepted without an id."""
 
 

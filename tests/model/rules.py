@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["EARLIER", "FAULTS", "TODAY", "Fault", "Rules"]
+__all__ = ["EARLIER", "FAULTS", "GUARDED", "TODAY", "Fault", "Rules"]
 
 Fault = Literal[
     "crash",
@@ -26,6 +26,7 @@ Fault = Literal[
     "slow_job",
     "intent_unread",
     "backend_cancels",
+    "list_lags",
 ]
 FAULTS: Final[tuple[Fault, ...]] = (
     "crash",  # a worker dies between two effects
@@ -46,6 +47,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     "slow_job",  # a look finds the job still running
     "intent_unread",  # an intent is stored, but its answer and the read after it are lost
     "backend_cancels",  # the backend cancels and refunds by itself
+    "list_lags",  # the vendor's list does not show a job that it has
 )
 
 
@@ -105,9 +107,21 @@ class Rules:
     """An open call is never sent a second time."""
     ack_last: bool = True
     """Every effect comes before the ack."""
+    guarded: bool = False
+    """The vendor guards its creates by the call's identity, and lists its jobs with it: of another sort."""
+    find_before_unknown: bool = True
+    """The vendor is asked for an open call once more before that counts as unknown."""
+    not_found_proves_nothing: bool = True
+    """A call that the list does not show stays open, or unknown; else it counts as not accepted."""
+    same_identity: bool = True
+    """A create that is sent once more has the identity of its call."""
+    duplicate_is_accepted: bool = True
+    """A create refused as a duplicate was accepted before; else it counts as not accepted."""
 
 
 TODAY: Final = Rules()
+GUARDED: Final = Rules(guarded=True)
+"""The same rules at a vendor that guards its creates by identity."""
 EARLIER: Final = Rules(
     verdict_first=False,
     next_call="any_end",

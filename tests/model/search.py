@@ -15,7 +15,7 @@ from tests.model.state import ALWAYS, WAKE, Message, State, first_state
 
 __all__ = ["Found", "endings", "problems", "search", "shortened", "walk"]
 
-_EXCUSES: Final = {"crash", "unknown", "job_failed", "message_lost"}
+_EXCUSES: Final = {"crash", "unknown", "job_failed", "message_lost", "unlisted"}
 """Flags that remember a fault; every other flag but a note is a broken promise."""
 _SAMPLE: Final = 40
 """Every so many states a fair end is played, besides the quiet ones."""
@@ -47,6 +47,14 @@ def problems(rules: Rules, state: State) -> list[str]:
     if len(state.callbacks) > 1:
         broken.append("two different callbacks")
     most = 1 + (sum("G" in call.ends for call in state.calls.values()) if rules.unknown == "resend" else 0)
+    if (
+        rules.guarded
+        and state.jobs
+        and verdict
+        and verdict.cause.endswith(":unknown")
+        and "unlisted" not in state.flags
+    ):
+        broken.append("given up though the vendor lists the job")
     if len(state.jobs) > most:
         broken.append(f"paid {len(state.jobs)} times, allowed {most}")
     return broken
@@ -97,7 +105,8 @@ def endings(rules: Rules, deadline: int, state: State, *, sweep: bool = True) ->
     if end is None:
         if _fair_end(rules, state.now + 3, state) is None:
             return ["never ends, even with deadline and sweep"]
-        return [] if state.flags & {"unknown", "job_failed"} else ["hangs until the deadline"]
+        excuses = {"job_failed"} if rules.guarded and state.jobs else {"unknown", "job_failed"}
+        return [] if state.flags & excuses else ["hangs until the deadline"]
     broken = problems(rules, end)
     if not broken and end.verdict and end.verdict.status == "success" and not end.output and not end.backend:
         broken = ["success without output"]

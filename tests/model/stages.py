@@ -17,9 +17,12 @@ __all__ = [
     "give_up",
     "intent",
     "mark",
+    "open_call",
     "post",
     "query",
     "read_again",
+    "sent",
+    "snooze",
     "store_id",
 ]
 
@@ -37,7 +40,8 @@ def _copy(work: Work, due: int, attempt: int | None = None) -> Message:
     return Message(work.stage, work.seq + 1, work.attempt if attempt is None else attempt, work.call, due)
 
 
-def _snooze(state: State, worker: int) -> State:
+def snooze(state: State, worker: int) -> State:
+    """Publish a later copy of a worker's message, in place."""
     return state.to(worker, "publish", _copy(state.work(worker), state.now + 1), "ack")
 
 
@@ -95,8 +99,10 @@ def generate(rules: Rules, state: State, worker: int) -> Options:
         yield f"job of call {call} known, to poll", new.to(worker, "publish", message, "ack")
     elif state.open() and not rules.one_create:
         yield "sends an open call again", new.to(worker, "post", state.now, call=state.open()[-1])
+    elif state.open() and rules.guarded and (rules.find_before_unknown or not _is_old(state)):
+        yield f"call {state.open()[-1]} is open, to be found", new.to(worker, "find", call=state.open()[-1])
     elif state.open():
-        yield _open_call(rules, new, worker, state.open()[-1])
+        yield open_call(rules, new, worker, state.open()[-1])
     elif rules.next_call == "not_accepted" and "F" in ends:
         yield "the job has failed", new.to(worker, "publish", _letter(work, "vendor", state.now, 0), "ack")
     elif rules.next_call == "not_accepted" and "G" in ends and rules.unknown == "fail":
@@ -106,9 +112,16 @@ def generate(rules: Rules, state: State, worker: int) -> Options:
     yield from _task_error(rules, state, worker)
 
 
-def _open_call(rules: Rules, new: State, worker: int, call: int) -> tuple[str, State]:
+def _is_old(state: State) -> bool:
+    return state.calls[state.open()[-1]].at < state.now
+
+
+def open_call(rules: Rules, new: State, worker: int, call: int) -> tuple[str, State]:
+    """Wait for a call without an id, or count it as unknown, in place."""
+    if new.work(worker).stage == WAKE:
+        return f"call {call} is open, the wake leaves", new.to(worker, "ack")
     if new.calls[call].at >= new.now:
-        return f"call {call} is open, snooze", _snooze(new, worker)
+        return f"call {call} is open, snooze", snooze(new, worker)
     if rules.unknown == "fail" and rules.ledger_decides:
         letter = _letter(new.work(worker), "unknown", new.now, call)
         return f"call {call} is open and old: unknown", new.to(worker, "publish", letter, "ack")
@@ -141,11 +154,12 @@ def intent(rules: Rules, state: State, worker: int) -> Options:
     new.calls[number] = Call(state.now)
     if state.faults["intent_unread"]:
         unread = new.spend("intent_unread", "unknown")
-        yield f"call {number} stored, answer and read lost", _snooze(unread, worker)
+        yield f"call {number} stored, answer and read lost", snooze(unread, worker)
     yield f"call {number} created", new.to(worker, "post", state.now)
 
 
-def _sent(state: State, number: int) -> State:
+def sent(state: State, number: int) -> State:
+    """A copy in which the vendor has accepted a call."""
     new = state.copy()
     call = new.calls[number]
     new.calls[number] = call._replace(sent=True)
@@ -157,6 +171,11 @@ def _sent(state: State, number: int) -> State:
     return new
 
 
+def _lost(rules: Rules, state: State, worker: int) -> State:
+    """Follow a create without an answer up, in place."""
+    return state.to(worker, "recover", *state.work(worker).extra, False) if rules.guarded else snooze(state, worker)
+
+
 def post(rules: Rules, state: State, worker: int) -> Options:
     """Send the paid create, where its intent is fresh."""
     work = state.work(worker)
@@ -164,15 +183,15 @@ def post(rules: Rules, state: State, worker: int) -> Options:
         late = state.copy()
         yield (
             f"call {work.call}: too late, not sent",
-            late.to(worker, "end_call", "R") if rules.unsent_end else _snooze(late, worker),
+            late.to(worker, "end_call", "R") if rules.unsent_end else snooze(late, worker),
         )
         return
-    new = _sent(state, work.call)
+    new = sent(state, work.call)
     yield f"call {work.call}: job {len(new.jobs)}", new.to(worker, "store_id", len(new.jobs))
     if state.faults["create_cut"]:
         cut = state.spend("create_cut", "unknown")
-        yield f"call {work.call}: accepted, answer cut", _snooze(_sent(cut, work.call), worker)
-        yield f"call {work.call}: cut, not accepted", _snooze(cut, worker)
+        yield f"call {work.call}: accepted, answer cut", _lost(rules, sent(cut, work.call), worker)
+        yield f"call {work.call}: cut, not accepted", _lost(rules, cut.copy(), worker)
     if state.faults["vendor_full"]:
         yield f"call {work.call}: vendor full", state.spend("vendor_full").to(worker, "end_call", "R")
 
@@ -181,7 +200,9 @@ def store_id(rules: Rules, state: State, worker: int) -> Options:
     """Store the job id of a call."""
     work, new = state.work(worker), state.copy()
     new.calls[work.call] = new.calls[work.call]._replace(job=work.extra[0])
-    if rules.verdict_after_id:
+    if work.stage == WAKE:
+        new.to(worker, "query")
+    elif rules.verdict_after_id:
         new.to(worker, "read_again")
     else:
         message = Message(POLL, next_seq(rules, work.seq), call=work.call, due=state.now)
@@ -206,7 +227,7 @@ def end_call(rules: Rules, state: State, worker: int) -> Options:
     if not call.ends or (rules.ledger_decides and call.ends == "G"):
         new.calls[work.call] = call._replace(ends=call.ends + end)
     if end == "R":
-        _snooze(new, worker)
+        snooze(new, worker)
     elif rules.last_call_fails and (set(new.live()) - {work.call} or new.open()):
         if rules.look_at_run and work.stage == POLL:
             new.to(worker, "publish", _copy(work, state.now + 1, 0), "ack")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.model.cases import CASES, MANY_FAULTS, Case
-from tests.model.rules import EARLIER, TODAY
+from tests.model.rules import EARLIER, GUARDED, TODAY, Rules
 from tests.model.search import shortened, walk
 
 _MOST = 5_000
@@ -22,9 +22,10 @@ def test_case(case: Case) -> None:
     assert case.is_right(found), f"{case.expected or 'nothing'} expected, {sorted(found.problems)} found"
 
 
-def test_random_walks_break_nothing_today() -> None:
+@pytest.mark.parametrize("rules", [TODAY, GUARDED], ids=["most vendors", "a vendor that guards its creates"])
+def test_random_walks_break_nothing_today(rules: Rules) -> None:
     for seed in range(_WALKS):
-        assert walk(TODAY, MANY_FAULTS, seed, deadline=4)[0] == [], f"seed {seed}"
+        assert walk(rules, MANY_FAULTS, seed, deadline=4)[0] == [], f"seed {seed}"
 
 
 def test_random_walks_find_what_was_wrong_and_name_the_way() -> None:
