@@ -33,8 +33,12 @@ _OF_CALL: Final = (Reason.VENDOR, Reason.UNKNOWN)
 _ABOUT_SLOTS: Final = (Stage.GENERATE, Stage.POLL, Stage.WAKE)
 """Stages whose letters are about one slot."""
 
-_WOKEN: Final = Next(Stage.WAKE, Wake(LETTER))
-"""The run goes on elsewhere: look at it once, in case that it does not."""
+_WOKEN: Final = Next(Stage.WAKE, Wake(LETTER), delay=5.0)
+"""The run goes on elsewhere: look at it once, in case that it does not.
+
+Later by more than clocks of two processes may differ, see `Ledger.learn`: where one holds a call for unknown that the
+other still waits for, letters and wakes would follow one another without a pause.
+"""
 
 _TURNS: Final = 4
 """Copies of a letter before it gets a minimal record: about a minute."""

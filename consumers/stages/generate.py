@@ -80,8 +80,10 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
         return Leave()
     while True:
         calls = await services.ledger.calls(task.run, slot)
+        # By the time before the question: what was not found before a stop must be asked for again after it.
+        asked_at = services.ledger.now()
         calls = await find_open(task.run, calls, services)
-        match decide(calls, services.ledger.now()):
+        match decide(calls, asked_at):
             case Watch(live):
                 return _watch(live, task, services)
             case Wait(delay):

@@ -84,8 +84,10 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
         snapshot = await take_hint(body.job, found, services) if body.job else found
         if snapshot is None:
             return Leave()
+        # By the time before the question: what was not found before a stop must be asked for again after it.
+        asked_at = services.ledger.now()
         snapshot, away = await _found(snapshot, services)
-        outcome = await _do_all(_decide(snapshot, services), snapshot, body, services, away)
+        outcome = await _do_all(_decide(snapshot, asked_at, services), snapshot, body, services, away)
         return For(_resolved(header, snapshot, inner or header.traceparent), outcome)
 
 
@@ -118,11 +120,11 @@ def _resolved(header: Header, snapshot: Snapshot, traceparent: str) -> Header:
     return msgspec.structs.replace(as_accepted(header, accepted), run=snapshot.run.run, traceparent=traceparent)
 
 
-def _decide(snapshot: Snapshot, services: Services) -> tuple[Step, ...]:
+def _decide(snapshot: Snapshot, now: float, services: Services) -> tuple[Step, ...]:
     accepted = snapshot.accepted
     recipe = services.recipes.get(accepted.kind) if accepted else None
     needs = Needs(prompt=recipe.prompt is not None, vendor=bool(recipe.vendor)) if recipe else None
-    return next_step(snapshot, services.ledger.now(), needs=needs)
+    return next_step(snapshot, now, needs=needs)
 
 
 async def _do_all(
@@ -251,7 +253,7 @@ async def _deny_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Ou
     stored = await services.ledger.write(snapshot.run, Reopening.at(), Reopening(asked=False))
     if stored.record.asked:
         asking = msgspec.structs.replace(snapshot, reopening=True)
-        return await _do_all(_decide(asking, services), asking, body, services)
+        return await _do_all(_decide(asking, services.ledger.now(), services), asking, body, services)
     await services.ledger.write(snapshot.run, ReopenDenied.at(), ReopenDenied())
     return Leave()
 
@@ -265,7 +267,7 @@ async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Out
         return Leave()
     await ledger.write(run, Reopened.at(), Reopened())
     agreed = msgspec.structs.replace(snapshot, reopening=True, reopened=True)
-    return await _do_all(_decide(agreed, services), agreed, body, services)
+    return await _do_all(_decide(agreed, services.ledger.now(), services), agreed, body, services)
 
 
 async def _look(step: Look, snapshot: Snapshot, services: Services, *, go_on: bool) -> Outcome:

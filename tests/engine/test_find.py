@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from consumers.stages import failure as failure_module
 from consumers.stages.generate import OPEN_MARGIN_S
 from messages.codes import Code
 from messages.keys import RunId
@@ -85,6 +88,65 @@ async def test_a_call_does_not_count_as_unknown_while_its_vendor_cannot_be_asked
     await harness.promise(run, "success")
     assert len(finds.asked) == 21
     assert harness.now() - 1_750_000_000 > OPEN_S
+
+
+class Stops(Finds):
+    """The first question is answered after a stop; it shows nothing, and the next one would.
+
+    Args:
+        harness: its harness.
+        seconds: of the stop.
+    """
+
+    def __init__(self, harness: Harness, seconds: float) -> None:
+        super().__init__(harness, lag=1)
+        self._seconds = seconds
+
+    async def _find(self, identity: str) -> str:
+        found = await super()._find(identity)
+        if len(self.asked) == 1:
+            await asyncio.sleep(self._seconds)
+        return found
+
+
+async def test_an_answer_from_before_a_stop_does_not_make_a_call_unknown(harness: Harness) -> None:
+    finds = Stops(harness, OPEN_S + 1)
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert len(finds.asked) == 2
+
+
+async def test_a_wake_that_stops_while_it_asks_ends_no_slot(harness: Harness) -> None:
+    finds = Stops(harness, 20.0)
+    harness.vendor.creates.append(LOST)
+    run = await harness.order()
+    lost, consumer = await harness.until("generate", 1)
+    await harness.wire.lose(lost, consumer)
+    (intent,) = await harness.ledger.calls(run, 1)
+    await asyncio.sleep(intent.at + OPEN_S - 10.0 - harness.now())
+    await harness.wake(run, "sweep")
+    await harness.drain()
+    assert len(finds.asked) == 1
+    for _ in range(2):  # the job is found, and at work; then it has ended
+        await harness.wake(run, "sweep")
+        await harness.drain()
+    await harness.promise(run, "success")
+
+
+async def test_a_clock_that_is_behind_makes_no_storm_of_letters(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process holds a call for unknown, and the failure function, whose clock is behind, does not yet."""
+    may_fail = failure_module.may_fail
+    monkeypatch.setattr(failure_module, "may_fail", lambda calls, now, **of: may_fail(calls, now - 4.0, **of))
+    Finds(harness)
+    harness.vendor.creates.append(CUT)
+    run = await harness.order()
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_UNKNOWN)
+    assert len([line for line in harness.reported if " dead-" in line]) <= 3
 
 
 async def test_a_wake_asks_too(harness: Harness) -> None:

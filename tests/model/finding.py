@@ -52,7 +52,10 @@ def resend(rules: Rules, state: State, worker: int) -> Options:
     work = state.work(worker)
     if rules.same_identity and _job_of(state, work.call):
         if rules.duplicate_is_accepted:
-            yield f"call {work.call}: a duplicate, accepted before", state.moved(worker, "recover", *work.extra, True)
+            yield (
+                f"call {work.call}: a duplicate, accepted before",
+                state.moved(worker, "recover", *work.extra, "again"),
+            )
         else:
             yield f"call {work.call}: a duplicate, not accepted", state.moved(worker, "end_call", "R")
         return

@@ -173,7 +173,7 @@ def sent(state: State, number: int) -> State:
 
 def _lost(rules: Rules, state: State, worker: int) -> State:
     """Follow a create without an answer up, in place."""
-    return state.to(worker, "recover", *state.work(worker).extra, False) if rules.guarded else snooze(state, worker)
+    return state.to(worker, "recover", *state.work(worker).extra, "") if rules.guarded else snooze(state, worker)
 
 
 def post(rules: Rules, state: State, worker: int) -> Options:

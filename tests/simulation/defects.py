@@ -20,15 +20,21 @@ from consumers.stages import generate as generate_module
 from consumers.stages import wake as wake_module
 from messages.bodies import Generate, Stage, Wake
 from messages.codec import Message
-from messages.codes import code_of
+from messages.codes import Code, code_of
 from messages.keys import RunId, record_key
+from services.vendors.port import Created
+from services.vendors.vod.client import Vod
+from services.vendors.vod.request_body import PaidRequest
 from tasks import next_step as next_step_module
 from tasks import slots as slots_module
 from tasks.calls import decide as decide_module
+from tasks.calls import find as find_module
 from tasks.calls.decide import Lost, Wait
+from tasks.context import Services
 from tasks.ending import finish as finish_module
 from tasks.ledger.ledger import Ledger, Stored
 from tasks.ledger.records import Accepted, Begun, CallEnd, SlotEnd, Stopped, Verdict
+from tasks.ledger.snapshot import PaidCall
 from tasks.slots import CollectAt, Decision, Hopeless
 from tasks.wakes import SWEEP
 from tests.simulation.events import CURRENT
@@ -229,6 +235,40 @@ def _outdated_letter() -> tuple[Patch, ...]:
     return (patch.object(failure_module, "may_fail", believe),)
 
 
+def _new_identity() -> tuple[Patch, ...]:
+    pay = Vod._pay
+    sent: set[bytes] = set()
+
+    async def pay_anew(self: Vod, order: PaidRequest, body: bytes, limit: float) -> Created:
+        identity = str(order.body["SessionId"]).encode()
+        again = body.replace(identity, identity[:-4] + b"next") if body in sent else body
+        sent.add(body)
+        return await pay(self, order, again, limit)
+
+    return (patch.object(Vod, "_pay", pay_anew),)
+
+
+def _not_found_permits() -> tuple[Patch, ...]:
+    find = find_module._find
+
+    async def believe(run: RunId, call: PaidCall, services: Services) -> PaidCall:
+        found = await find(run, call, services)
+        if not found.open or not find_module.can_find(call.vendor, services):
+            return found
+        end = CallEnd("not_accepted", Code.BUSY)
+        await services.ledger.write(run, CallEnd.at(call.slot, call.n), end)
+        return msgspec.structs.replace(found, end=end)
+
+    return (patch.object(find_module, "_find", believe),)
+
+
+def _unsought() -> tuple[Patch, ...]:
+    async def unchanged(_run: RunId, calls: tuple[PaidCall, ...], _services: Services) -> tuple[PaidCall, ...]:
+        return calls
+
+    return tuple(patch.object(place, "find_open", unchanged) for place in (generate_module, wake_module))
+
+
 DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
     {
         "early_ack": Defect("effects come before the ack", "acked", 0, _early_ack),
@@ -247,6 +287,11 @@ DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
         "marks_of_the_run": Defect("each slot has marks of its own", "carried", 0, _marks_of_the_run),
         "slot_fails_run": Defect("a slot that fails costs its results, not the run", "hopeless", 17, _slot_fails_run),
         "outdated_letter": Defect("a letter ends no slot whose call is paid", "outdated", 4, _outdated_letter),
+        "new_identity": Defect("a create that is sent once more keeps its identity", "paid", 0, _new_identity),
+        "not_found_permits": Defect(
+            "a call that is not listed is not known to be refused", "paid", 0, _not_found_permits
+        ),
+        "unsought": Defect("a call is looked for before it counts as unknown", "unfound", 0, _unsought),
         "shared_fault": Defect("a fault of one run fails no other", "reason", 17, _shared_fault),
     }
 )

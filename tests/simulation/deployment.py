@@ -28,6 +28,7 @@ from services.fetch import Fetcher
 from services.objects.memory import MemoryObjects
 from services.objects.port import Content, Result
 from services.vendors.registry import Vendors
+from tasks.calls.identity import CallIdentities
 from tasks.calls.webhook_paths import Webhooks
 from tasks.context import Policy, Services
 from tasks.ledger.ledger import Ledger
@@ -39,10 +40,11 @@ from tests.engine.standins import FILES_HOST, Files, InstantVendor
 from tests.engine.virtual import wall
 from tests.simulation.events import CURRENT, Doing, Timeline
 from tests.simulation.faults import Chaos
+from tests.simulation.guarded import GuardedVendor, client_of
 from tests.simulation.machines import Gone, Graveyard, Machine
 from tests.simulation.oracle import Oracle
 from tests.simulation.queue import Entry, MachineBroker, Queue
-from tests.simulation.script import INSTANT, POSES, RECIPES, RUNNINGHUB, UPLOAD_LIMIT_S, Script
+from tests.simulation.script import GUARDED, INSTANT, POSES, RECIPES, RUNNINGHUB, UPLOAD_LIMIT_S, Script
 from tests.simulation.standins import BackendClient, BackendState, Vendor, VendorClient
 from transport import open_broker
 from transport.port import Consumer, Delivery
@@ -71,7 +73,10 @@ class Deployment:
             RUNNINGHUB: Vendor(RUNNINGHUB, POSES, script.room),
             INSTANT: Vendor(INSTANT, RECIPES["instant_pose"].count, script.room, instant=True),
         }
+        self.guarded = GuardedVendor(GUARDED, script.room)
+        self.vendors[GUARDED] = self.guarded
         self.webhooks = Webhooks(WEBHOOK_URL, SECRET)
+        self.identities = CallIdentities("simulated", SECRET)
         self.policy = Policy(
             ticket_required=True, ticket_secret=SECRET, upload_limit_s=UPLOAD_LIMIT_S, vendor_full_pause_s=30.0
         )
@@ -139,7 +144,7 @@ class Deployment:
         """What a process has of its own: clients, a cache, a clock, randomness."""
         numbers = itertools.count(1)
         rng = random.Random(f"{self.script.seed} {machine.name}")
-        objects = MemoryObjects(bucket=BUCKET, clock=wall, process=_painted, audit=self._audit)
+        objects = _Bucket(bucket=BUCKET, clock=wall, process=_painted, audit=self._audit)
         records = MemoryObjects(bucket="ledger-1250000000", clock=wall)
         for store, shared, name in ((objects, self.objects, "objects"), (records, self.records, "ledger")):
             store._stored = shared
@@ -164,11 +169,13 @@ class Deployment:
                 (
                     VendorClient(machine, self.vendors[RUNNINGHUB]),
                     InstantVendor(VendorClient(machine, instant), instant.count),
+                    client_of(machine, self.guarded),
                 )
             ),
             fetcher=fetcher,
             policy=self.policy,
             webhooks=self.webhooks,
+            identities=self.identities,
             recipes=recipes,
             clock=machine.now,
             rng=rng,
@@ -225,6 +232,13 @@ class Deployment:
     def _acked(self, _: Machine, entry: Entry) -> None:
         left = [one for one in self.queue.open.values() if one.task == entry.task]
         self.oracle.see_ack(self._users.get(entry.task, ""), entry, left)
+
+
+class _Bucket(MemoryObjects):
+    """Whose links a client of a vendor takes."""
+
+    async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
+        return f"https://cos.example/{await super().presign(key, expires=expires, method=method)}"
 
 
 class WatchedEngine(Engine):

@@ -24,7 +24,7 @@ from tests.engine.virtual import VirtualLoop, wall
 from tests.simulation.deployment import BUCKET, SECRET, WEBHOOK_URL, Deployment, Worker
 from tests.simulation.events import Doing
 from tests.simulation.oracle import Violation
-from tests.simulation.script import INSTANT, RECIPES, UPLOAD_LIMIT_S, Script, Sold, write_script
+from tests.simulation.script import GUARDED, INSTANT, RECIPES, UPLOAD_LIMIT_S, Script, Sold, write_script
 from tests.simulation.standins import Slot, slot_of
 
 _SWEEP_EVERY_S: Final = 180.0
@@ -33,6 +33,8 @@ _IDLE_S: Final = 10.0
 """Seconds that a message may be due while a worker has nothing to do."""
 _AFTER_S: Final = 3 * 3600.0
 """Seconds after the last deadline until what is stored still counts as stuck."""
+_MOST_CALLS: Final = 100
+"""Calls of a slot, most of them refused because the vendor is full."""
 _MOST: Final = 600
 """Deliveries of one slot after which a history is taken for endless."""
 
@@ -83,6 +85,7 @@ class History:
                     vendor.plans |= dict(zip(slots, sold.plans, strict=True))
                     vendor.answers |= {slot: list(each) for slot, each in zip(slots, sold.answers, strict=True)}
                 vendor.on_accept = self._job_accepted
+            self._introduce_calls()
             self._start_workers()
             deployment.chaos.write_windows()
             for sold in script.tasks:
@@ -91,6 +94,18 @@ class History:
             self._disturb()
             await self._watch()
             return self._judge()
+
+    def _introduce_calls(self) -> None:
+        """Let the vendor that is told identities alone know which call each is of."""
+        deployment = self.deployment
+        for sold in self.script.tasks:
+            if RECIPES[sold.kind].vendor != GUARDED:
+                continue
+            run = RunId(sold.user, sold.id)
+            deployment.guarded.lags[Slot(sold.id, 1)] = sold.lag
+            for n in range(1, _MOST_CALLS + 1):
+                identity = deployment.identities.of(run, 1, n)
+                deployment.guarded.calls[identity] = deployment.webhooks.url(GUARDED, run, 1, n)
 
     def _start_workers(self) -> None:
         deployment, script = self.deployment, self.script

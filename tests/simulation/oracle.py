@@ -14,10 +14,11 @@ from messages.codes import Code
 from messages.keys import RunId, record_key, staging_prefix
 from services.objects.port import Content
 from tasks.ledger.names import RecordBase
-from tasks.ledger.records import Accepted, JobId, ManifestItem, Verdict
+from tasks.ledger.records import Accepted, JobId, ManifestItem, SlotEnd, Verdict, parse_name
 from tests.engine.slot_rules import RunRecords, broken_by
 from tests.engine.virtual import EPOCH
 from tests.simulation.events import CURRENT, Timeline
+from tests.simulation.guarded import GuardedVendor
 from tests.simulation.machines import Machine
 from tests.simulation.queue import Entry
 from tests.simulation.script import RECIPES, UPLOAD_LIMIT_S, Sold
@@ -31,6 +32,9 @@ whole seconds and clocks."""
 
 MOST_KILLED: Final = 2 * MAX_ATTEMPTS
 """Machines that one message's work may kill: all its attempts, and once more where a message was lost or doubled."""
+
+_CLOCKS_S: Final = 45.0
+"""Seconds by which a machine may misjudge the store's time."""
 
 _RECORD: Final = "ledger.put_new ledger/"
 """Effect that creates a run's record."""
@@ -131,8 +135,22 @@ class Oracle:
             self.report("final", doing.task, f"the record {place.partition(' ')[2]} is overwritten")
 
     def _see_record(self, user: str, task: str, _: str, name: str, *, began: float) -> None:
-        for rule, text in broken_by(name, RunRecords(self._records, RunId(user, task)), began):
+        records = RunRecords(self._records, RunId(user, task))
+        for rule, text in broken_by(name, records, began):
             self.report(rule, task, text)
+        parsed = parse_name(name)
+        if parsed is not None and parsed.kind is SlotEnd:
+            self._see_slot_end(task, parsed.slot, records)
+
+    def _see_slot_end(self, task: str, slot: int, records: RunRecords) -> None:
+        """No call counts as unknown that its vendor's list shows, and did well before it was given up."""
+        end = records.ends().get(slot)
+        if end is None or end.code != Code.VENDOR_UNKNOWN:
+            return
+        for vendor in self._vendors.values():
+            for job in vendor.paid(Slot(task, slot)) if isinstance(vendor, GuardedVendor) else ():
+                if any(vendor.listed_at(job) < call.at + call.open_s - _CLOCKS_S for call in records.calls(slot)):
+                    self.report("unfound", task, f"slot {slot} ends unknown, though {job.id} is listed")
 
     def _see_promotion(self, target: str) -> None:
         _, user, task, *_ = target.split("/")

@@ -23,6 +23,7 @@ from tests.simulation.standins import EVER
 POSES: Final = 3
 RUNNINGHUB: Final = "runninghub"
 INSTANT: Final = "instant"
+GUARDED: Final = "vod"
 UPLOAD_LIMIT_S: Final = 900.0
 _SLOW_S: Final = 600.0
 """Seconds beyond which a job may cost its run the deadline."""
@@ -30,6 +31,8 @@ MARGIN_S: Final = 16.0
 """Seconds that a slow answer may add to a vendor's own."""
 
 MOST_SLOTS: Final = 4
+_LAG_S: Final = 60.0
+"""Seconds of a list's lag beyond which a call may count as unknown before its job is listed."""
 _LONG_S: Final = 400.0
 _EARLY_HINT_S: Final = -150.0
 """Seconds from a job's end to the call of the vendor, when a call without an answer counts as unknown already."""
@@ -67,13 +70,16 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
             BASIC_CLEAN,
             msgspec.structs.replace(MODEL_POSE12, count=POSES),
             msgspec.structs.replace(MODEL_POSE12, kind="instant_pose", vendor=INSTANT, synchronous=True, count=1),
+            msgspec.structs.replace(
+                MODEL_POSE12, kind="guarded_pose", vendor=GUARDED, count=1, values=lambda _: {"prompt": "海边的模特"}
+            ),
             _SEVERAL,
             msgspec.structs.replace(_SEVERAL, kind="several_at_once", vendor=INSTANT, synchronous=True),
         )
     }
 )
-"""What is sold: kinds that there are, with fewer results; and such as have several slots, or a vendor that answers with
-the results."""
+"""What is sold: kinds that there are, with fewer results; and such as have several slots, a vendor that answers with
+the results, or one that guards its creates by the call's identity."""
 
 _KINDS: Final = ("basic_clean", "model_pose12", "model_pose12", "instant_pose", "several_jobs", "several_at_once")
 
@@ -127,6 +133,8 @@ class Sold:
     late_letter: bool = False
     """The answer of its first call is lost, the vendor calls when that call counts as unknown already, and the dead
     letter about it comes later still: the job is known by then, and works."""
+    lag: float = 0.0
+    """Seconds until the list of a vendor that has one shows its job."""
     cancel_after: float = math.inf
     backend_cancel_after: float = math.inf
     forget_after: float = math.inf
@@ -145,7 +153,7 @@ class Sold:
             codes.add(Code.TIMEOUT)
         recipe = RECIPES[self.kind]
         too_long = recipe.synchronous and slowest > recipe.create_limit_s - MARGIN_S
-        if too_long or {"lost", "unheard"} & answers:
+        if too_long or self._loses_calls:
             codes.add(Code.VENDOR_UNKNOWN)
         if "refused" in answers:
             codes.add(Code.VENDOR_REFUSED)
@@ -163,6 +171,13 @@ class Sold:
         if not math.isinf(self.replaced_after):
             codes.add(Code.INPUT_CHANGED)
         return frozenset(codes)
+
+    @property
+    def _loses_calls(self) -> bool:
+        """Whether the outcome of a call stays unknown, with no other fault."""
+        if RECIPES[self.kind].vendor == GUARDED:
+            return self.lag > _LAG_S or any(each.count("unheard") > 1 for each in self.answers)
+        return any({"lost", "unheard"} & set(each) for each in self.answers)
 
 
 @dataclass
@@ -259,7 +274,20 @@ def _sold(number: int, script: Script) -> Sold:
         sold.forget_after = rng.uniform(60, 900)
     if "upload" in families and rng.random() < 0.05:
         sold.replaced_after = rng.uniform(0, 30)
+    if kind == "model_pose12" and not (sold.killer or sold.loses_poll or sold.late_letter):
+        _guard(sold, script)
     return sold
+
+
+def _guard(sold: Sold, script: Script) -> None:
+    """Perhaps sell it of the vendor that guards its creates; decided apart: the other tasks stay as they are."""
+    rng = random.Random(f"guarded {script.seed} {sold.id}")
+    if rng.random() < 0.5:
+        return
+    sold.kind, sold.webhooks = "guarded_pose", ()
+    if "vendor" in script.families and rng.random() < 0.6:
+        sold.answers = [rng.choice((["lost"], ["unheard"], ["unheard", "unheard"], ["lost", "lost"], ["full", "lost"]))]
+        sold.lag = rng.choice((0.0, 0.0, 5.0, 30.0, 55.0, 90.0, math.inf))
 
 
 def _events(rng: random.Random, *, odd: bool) -> tuple[float, ...]:
