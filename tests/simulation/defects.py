@@ -287,11 +287,11 @@ DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
         "marks_of_the_run": Defect("each slot has marks of its own", "carried", 0, _marks_of_the_run),
         "slot_fails_run": Defect("a slot that fails costs its results, not the run", "hopeless", 17, _slot_fails_run),
         "outdated_letter": Defect("a letter ends no slot whose call is paid", "outdated", 4, _outdated_letter),
-        "new_identity": Defect("a create that is sent once more keeps its identity", "paid", 0, _new_identity),
+        "new_identity": Defect("a create that is sent once more keeps its identity", "paid", 17, _new_identity),
         "not_found_permits": Defect(
-            "a call that is not listed is not known to be refused", "paid", 0, _not_found_permits
+            "a call that is not listed is not known to be refused", "paid", 18, _not_found_permits
         ),
-        "unsought": Defect("a call is looked for before it counts as unknown", "unfound", 0, _unsought),
+        "unsought": Defect("a call is looked for before it counts as unknown", "unfound", 108, _unsought),
         "shared_fault": Defect("a fault of one run fails no other", "reason", 17, _shared_fault),
     }
 )
