@@ -157,10 +157,10 @@ class Engine:
         delay = real_delay(jittered(delay, self._services.rng), left)
         with logs.context(_fields(header, delivery)):
             await self._effects.publish(delivery.topic, self._effects.successor(message), delay)
-            await consumer.ack(delivery)
-            log.info(Event.MESSAGE_THROTTLED, delay=round(delay, 3))
             if header.seq & (header.seq - 1) == 0:
                 await self._effects.record_wait(why, delay, message)
+            await consumer.ack(delivery)
+            log.info(Event.MESSAGE_THROTTLED, delay=round(delay, 3))
         metrics.count(Metric.MESSAGES_THROTTLED, stage=header.stage)
         return True
 

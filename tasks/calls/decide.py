@@ -1,7 +1,7 @@
 """Decisions about the paid calls of a slot. Pure.
 
-Most vendors have no idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted (see
-`CallEnd.how`), and a call whose outcome stays unknown is never posted again.
+Most vendors have no idempotency key, so the rule is: n + 1 only when every lower n is known not to have been accepted
+(see `CallEnd.how`), and a call whose outcome stays unknown is never posted again.
 """
 
 from __future__ import annotations
