@@ -454,8 +454,10 @@ def _check_rules(settings: Settings, keys: Iterable[ParsedKey], labelled: Iterab
 def _secret_file(name: str, path: str) -> str:
     try:
         secret = without_bom(Path(path).read_bytes()).decode().strip()
-    except (OSError, UnicodeError) as error:
-        raise BadSettings(f"{name}_FILE names {path!r}, which cannot be read: {type(error).__name__}") from error
+    except OSError as error:
+        raise BadSettings(f"{name}_FILE names {path!r}, which cannot be read: {error.strerror}") from error
+    except UnicodeError as error:
+        raise BadSettings(f"{name}_FILE names {path!r}, which cannot be read: it is no UTF-8") from error
     if not secret:
         raise BadSettings(f"{name}_FILE names {path!r}, which is empty")
     return secret

@@ -106,7 +106,7 @@ def open_telemetry(settings: Settings, service: str) -> Exporters:
     try:
         return open_exporters(options)
     except OSError as error:
-        raise BadSettings(f"TRACE_FILE cannot be written: {type(error).__name__}") from error
+        raise BadSettings(f"TRACE_FILE cannot be written: {error.strerror}") from error
 
 
 @asynccontextmanager
