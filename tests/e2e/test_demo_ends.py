@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from console.cli.environment import env_lines
 from console.processes.handlers import HANDLERS
 from sandbox.environment import Sandbox
 
@@ -102,8 +103,8 @@ def test_a_pump_starts_and_works_with_a_full_standard_error(tmp_path: Path) -> N
         (tmp_path / ".sandbox").mkdir()
         file = tmp_path / ".sandbox/env"
         file.touch(mode=0o600)
-        lines = [f"{name}={value}\n" for name, value in sandbox.environ.items() if name not in environ()]
-        file.write_text("".join(lines), encoding="utf-8")
+        values = {name: value for name, value in sandbox.environ.items() if name not in environ()}
+        file.write_text(env_lines(values), encoding="utf-8")
         health = tmp_path / "health"
         with file.open("a", encoding="utf-8") as more:
             more.write(f"HEALTH_FILE={health}\n")
