@@ -277,7 +277,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     jwt_secret: Secret = Secret("")
     """Verifies the bearer tokens of the API; at least 32 bytes in production."""
     api_url: _Url = ""
-    """Base URL of the API, for `scf-workers submit`."""
+    """Base URL of the API, for the command `submit`."""
     api_cors_origins: _Origins = ""
     """Origins whose pages may call the API, separated by commas, such as `https://shop.example`; empty for none."""
     api_per_minute: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 120
