@@ -88,11 +88,16 @@ def _text(params: PromoPosterParams) -> str:
 
 def _finish(params: PromoPosterParams) -> Plan:
     shape, theme = SHAPES[params.shape], _THEMES[params.theme]
-    price = f"¥{params.price}" if params.price != "" else ""
-    lines = lay_out(shape, params.title, params.subtitle, price)
+    lines = lay_out(shape, params.title, params.subtitle, _amount(params.price))
     written = (_written(line, shape, theme) for line in lines)
     whole = pipeline(*_framed(shape, theme), *written, "imageMogr2/format/png")
     return Plan((whole,), "jpg", label="southeast", quality=_QUALITY)
+
+
+def _amount(price: str | float) -> str:
+    """Return the price as it is written, with two digits of its fraction or none."""
+    whole, point, cents = str(price).partition(".")
+    return f"¥{whole}{point}{cents:0<2}" if point else f"¥{whole}" if whole else ""
 
 
 def _framed(shape: Shape, theme: _Theme) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 from pathlib import Path
@@ -149,6 +150,20 @@ def test_a_parameter_that_cannot_be_drawn_is_rejected_by_its_name(values: dict[s
         parse_params(PROMO_POSTER, {**PROMO_POSTER.example, **values})
     assert why in str(raised.value)
     assert raised.value.code is Code.BAD_PARAMETERS
+
+
+@pytest.mark.parametrize(
+    ("price", "written"),
+    [("199", "¥199"), (199, "¥199"), ("199.9", "¥199.90"), (1299.9, "¥1299.90"), ("0.05", "¥0.05"), (0, "¥0")],
+)
+def test_a_price_has_two_digits_of_its_fraction_or_none(price: str | float, written: str) -> None:
+    def rules(values: dict[str, Any]) -> tuple[str, ...]:
+        assert PROMO_POSTER.finish is not None
+        return PROMO_POSTER.finish(parse_params(PROMO_POSTER, values)).passes
+
+    encoded = base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
+    assert f"/text/{encoded}/" in "".join(rules({"title": "新品", "price": price}))
+    assert "".join(rules({"title": "新品"})).count("watermark/2") == 1
 
 
 def test_the_title_is_required() -> None:
