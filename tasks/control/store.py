@@ -6,7 +6,7 @@ leaves a record of its own, which is never overwritten.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,8 @@ _CUT: Final = 200
 """Characters kept of an operator's name and reason."""
 
 _JSON: Final = "application/json"
+
+P = TypeVar("P", bound=Pause)
 
 log = logs.get(__name__)
 
@@ -56,7 +58,7 @@ async def list_changes(ledger: Ledger, limit: int) -> list[Change]:
     """
     page = await ledger.objects.list(CHANGES_PREFIX, limit=limit)
     bodies = [(await ledger.objects.get(item.key)).body for item in page.items]
-    return [msgspec.json.decode(body, type=Change) for body in bodies]
+    return [change for body in bodies if (change := _decoded(body, Change))]
 
 
 async def begin_pause(target: Target, by: str, why: str, ledger: Ledger) -> tuple[Pause, bool]:
@@ -115,7 +117,18 @@ async def _read(target: Target, ledger: Ledger) -> Pause | None:
         content = await ledger.objects.get(target.key)
     except NotFound:
         return None
-    return msgspec.json.decode(content.body, type=Pause)
+    # It is in force whatever it holds, and must be seen and ended.
+    unreadable = Pause(
+        of=target.of, name=target.name, by="", why="(cannot be read by this build)", at=content.info.modified
+    )
+    return _decoded(content.body, Pause) or unreadable
+
+
+def _decoded(body: bytes, kind: type[P]) -> P | None:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 async def _record(action: str, pause: Pause, ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from console.cli.operate import display, pauses
 from console.cli.operate.task import show_task, task_document
 from messages.bodies import Generate, Stage
 from messages.codes import Code
-from messages.keys import RunId
+from messages.keys import RunId, change_key
 from producer.api.progress import waiting_of
 from services.errors import ObjectsDown
 from tasks.control.pauses import Target
@@ -213,6 +213,16 @@ async def test_of_two_operators_the_second_sees_the_pause_of_the_first(harness: 
     assert await end_pause(VENDOR, "paul", "", harness.ledger) is None
     changes = [(one.action, one.by, one.why) for one in await list_changes(harness.ledger, 20)]
     assert sorted(changes) == [("pause", "maria", "the bill"), ("resume", "paul", "paid")]
+
+
+async def test_a_pause_that_cannot_be_read_is_shown_and_ended(harness: Harness) -> None:
+    await harness.ledger.objects.put_new(VENDOR.key, b"{", content_type="application/json")
+    await harness.ledger.objects.put_new(change_key(1.0, "n"), b"\xff", content_type="application/json")
+    (pause,) = await list_pauses(harness.ledger)
+    assert (pause.target, pause.why) == (VENDOR, "(cannot be read by this build)")
+    assert await end_pause(VENDOR, "paul", "", harness.ledger) == pause
+    assert await list_pauses(harness.ledger) == []
+    assert [one.action for one in await list_changes(harness.ledger, 20)] == ["resume"]
 
 
 async def test_why_it_waits_is_shown(harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:
