@@ -17,9 +17,28 @@ from msgspec import inspect
 from messages.text import without_bom
 from runtime.errors import BadSettings
 from runtime.message_keys import ParsedKey, parse_keys
+from runtime.settings_forms import (
+    Bucket,
+    Calls,
+    HostPorts,
+    Hosts,
+    InputDays,
+    Label,
+    Labels,
+    LedgerDays,
+    Model,
+    Number,
+    Origins,
+    OutputDays,
+    Provider,
+    PulsarName,
+    Region,
+    Seconds,
+    Transitions,
+    Url,
+)
 from runtime.settings_rules import NETWORK, refusals
 from runtime.vendor_keys import LabelledKey, labelled_keys
-from services.objects.bucket.rules import CLASSES, MAX_DAYS
 from tasks.accepting.tickets import MIN_SECRET_BYTES
 from telemetry.exporters import pairs
 from telemetry.redaction import MIN_SECRET_LENGTH, is_sensitive, register
@@ -29,87 +48,11 @@ __all__ = [
     "REQUIRED",
     "ROLE",
     "SECRETS",
-    "Seconds",
     "Settings",
     "is_product_variable",
     "load_settings",
     "mask_secrets",
     "require",
-]
-
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000, description="a number of seconds from 0 to 1000000")]
-
-_Url = Annotated[
-    str,
-    msgspec.Meta(pattern=r"^(https?://[^\s?#]+)?\Z", description="an http or https URL without query or fragment"),
-]
-_Bucket = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^([a-z0-9][a-z0-9-]*-[0-9]+)?\Z",
-        description="a bucket's name with the appid, such as name-1250000000",
-    ),
-]
-_Region = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z", description="a region's name, such as ap-guangzhou")
-]
-_Label = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z", description="up to 32 of a-z, 0-9, _ and -")
-]
-_Model = Annotated[
-    str,
-    msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", description="up to 64 letters, digits and . _ -"),
-]
-_Labels = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^(\s*[a-z0-9][a-z0-9_-]{0,31}\s*(,|\Z))*\Z", description="labels of keys, separated by commas"
-    ),
-]
-_Provider = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[^{}\x00-\x1f\x7f]{0,128}\Z", description="up to 128 characters without braces or control characters"
-    ),
-]
-_Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,18}\Z", description="a whole number")]
-_Calls = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-_PulsarName = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.=:-]{1,128}\Z", description="letters, digits and . _ = : -")
-]
-_Hosts = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^(\s*(\*\.)?[A-Za-z0-9._-]+\s*(,|\Z))*\Z",
-        description="host names, separated by commas; *. before one takes all below it",
-    ),
-]
-_HostPorts = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^(\s*[A-Za-z0-9._-]+:[0-9]{1,5}\s*(,|\Z))*\Z", description="host:port pairs, separated by commas"
-    ),
-]
-
-
-_Origins = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^(\s*https?://[^\s,/?#]+\s*(,|\Z))*\Z",
-        description="origins such as https://shop.example, separated by commas",
-    ),
-]
-
-
-_InputDays = Annotated[int, msgspec.Meta(ge=3, le=MAX_DAYS)]
-_OutputDays = Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
-_LedgerDays = Annotated[int, msgspec.Meta(ge=40, le=MAX_DAYS)]
-_Transitions = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=rf"^(\s*[0-9]{{1,4}}:({'|'.join(CLASSES)})\s*(,|\Z))*\Z",
-        description=f"days:class pairs, separated by commas, with a class of {', '.join(CLASSES)}",
-    ),
 ]
 
 
@@ -124,11 +67,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Broker: `sqlite:///abs/path.db`, or Pulsar: `pulsar(+ssl)://host:port`, `http(s)://host:port`."""
     broker_token: Secret = Secret("")
     """Token for Pulsar. Read again at every connection, so `BROKER_TOKEN_FILE` may change."""
-    broker_tenant: _PulsarName = "public"
+    broker_tenant: PulsarName = "public"
     """Tenant in Pulsar; on TDMQ the id of the cluster, such as `pulsar-xxxx`."""
-    broker_namespace: _PulsarName = "default"
+    broker_namespace: PulsarName = "default"
     """Namespace in Pulsar."""
-    broker_admin_url: _Url = ""
+    broker_admin_url: Url = ""
     """Base URL of Pulsar's admin interface, for backlog figures; empty where there is none, as on TDMQ."""
     broker_tls_ca: str = ""
     """PEM file of the authorities that verify Pulsar's TLS; empty takes the system's."""
@@ -136,27 +79,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Keys that sign messages, each `id:stages:secret`, separated by commas; needed in production."""
     message_unsigned: bool = False
     """Accept messages without a signature: only while builds that sign none are replaced."""
-    tencentcloud_region: _Region = "ap-guangzhou"
+    tencentcloud_region: Region = "ap-guangzhou"
     """Region of the buckets."""
     tencentcloud_secret_id: Secret = Secret("")
     """Key id for COS and VOD; on SCF the role's `TENCENTCLOUD_SECRETID` is read instead."""
     tencentcloud_secret_key: Secret = Secret("")
     """Key for COS and VOD; on SCF the role's `TENCENTCLOUD_SECRETKEY` is read instead."""
-    cos_bucket: _Bucket = ""
+    cos_bucket: Bucket = ""
     """Bucket of inputs, staging and output, with the appid: `name-1250000000`."""
-    ledger_bucket: _Bucket = ""
+    ledger_bucket: Bucket = ""
     """Bucket of the ledger, with the appid: its own, never versioned, closed to clients."""
-    cos_endpoint: _Url = ""
+    cos_endpoint: Url = ""
     """URL of a COS stand-in; empty for the real one."""
-    cos_cors_origins: _Origins = ""
+    cos_cors_origins: Origins = ""
     """Origins whose pages upload to COS and download from it, separated by commas; empty takes `API_CORS_ORIGINS`."""
-    input_days: _InputDays = 30
+    input_days: InputDays = 30
     """Days that inputs stay in COS (`scf-workers cos setup`); a replay needs them."""
-    output_days: _OutputDays = 0
+    output_days: OutputDays = 0
     """Days that results stay in COS; 0: until someone deletes them."""
-    output_transitions: _Transitions = ""
+    output_transitions: Transitions = ""
     """Storage classes of older results, each `days:class`, such as `30:STANDARD_IA`; archived ones cannot be read."""
-    ledger_days: _LedgerDays = 90
+    ledger_days: LedgerDays = 90
     """Days that records and dead letters stay: far longer than a ticket is valid and a callback is repeated."""
     cos_audit_biz_type: str = ""
     """Audit policy (BizType) of the picture audit; empty for the account's default."""
@@ -170,15 +113,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Audit cleaned inputs before a vendor is paid (one audit per input); a violation fails the task."""
     audit_suspect_inputs: Literal["block", "allow"] = "allow"
     """Treatment of suspect inputs. Swimwear is often suspect, and its results are audited too."""
-    ai_label_producer: _Provider = ""
+    ai_label_producer: Provider = ""
     """Provider of the AI service, as the metadata label of each result names it: its name or its registered code."""
-    ai_label_propagator: _Provider = ""
+    ai_label_propagator: Provider = ""
     """Platform that spreads the results, for the same label; empty leaves it out."""
     ai_label_visible: bool = True
     """Write AI生成 over each picture that AI made. False only where the law allows it: see docs/ai-labels.md."""
     ai_label_secret: Secret = Secret("")
     """Signs metadata labels; empty takes a key derived from `INTERNAL_CALLBACK_SECRET`; 32 bytes in production."""
-    backend_url: _Url = ""
+    backend_url: Url = ""
     """Base URL of the backend that receives the verdicts."""
     internal_callback_secret: Secret = Secret("")
     """Signs callbacks; at least 32 bytes in production."""
@@ -192,69 +135,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Refuse an upload without a ticket. Only with `ENVIRONMENT=development` may it be false."""
     upload_limit_s: Seconds = 3600.0
     """Time after its creation for which a task may wait for its upload."""
-    webhook_url: _Url = ""
+    webhook_url: Url = ""
     """Public base URL of the function `producer.webhook`, sent to vendors; empty: no webhooks."""
     webhook_secret: Secret = Secret("")
     """Signs the webhook's paths; needed where WEBHOOK_URL is set, at least 32 bytes in production."""
-    runninghub_url: _Url = "https://www.runninghub.cn"
+    runninghub_url: Url = "https://www.runninghub.cn"
     """Host of RunningHub; keys and workflows of .cn and .ai are separate."""
     runninghub_api: Literal["v1", "v2"] = "v2"
     """Generation of RunningHub's interface; `v1` is deprecated but works, and does not report free room beforehand."""
     runninghub_api_key: Secret = Secret("")
     """Key of RunningHub."""
-    runninghub_label: _Label = "main"
+    runninghub_label: Label = "main"
     """Names the account of `RUNNINGHUB_API_KEY`: a new key of it keeps the label, another account gets another."""
     runninghub_api_keys: Secret = Secret("")
     """More keys of RunningHub, each `label=key`, separated by commas; paid calls use all keys in turn."""
-    runninghub_draining: _Labels = ""
+    runninghub_draining: Labels = ""
     """Labels of keys of RunningHub that make no new calls, separated by commas: only looks and cancels."""
-    runninghub_limit: _Calls = 0
+    runninghub_limit: Calls = 0
     """Paid calls that one key of RunningHub allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
-    runninghub_daily_calls: _Calls = 0
+    runninghub_daily_calls: Calls = 0
     """Paid calls of RunningHub on one day (UTC), of all processes together; 0: no cap."""
     runninghub_workflows: str = ""
     """Directory with one file for each kind that RunningHub does, `{kind}.json`; see docs/configuration.md."""
-    ark_url: _Url = "https://ark.cn-beijing.volces.com"
+    ark_url: Url = "https://ark.cn-beijing.volces.com"
     """Host of Volcengine Ark; a key is valid in the region of its host only."""
     ark_api_key: Secret = Secret("")
     """Key of Ark."""
-    ark_label: _Label = "main"
+    ark_label: Label = "main"
     """Names the account of `ARK_API_KEY`: a new key of it keeps the label, another account gets another."""
     ark_api_keys: Secret = Secret("")
     """More keys of Ark, each `label=key`, separated by commas; paid calls use all keys in turn."""
-    ark_draining: _Labels = ""
+    ark_draining: Labels = ""
     """Labels of keys of Ark that make no new calls, separated by commas."""
-    ark_limit: _Calls = 0
+    ark_limit: Calls = 0
     """Paid calls that one key of Ark allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
-    ark_daily_calls: _Calls = 0
+    ark_daily_calls: Calls = 0
     """Paid calls of Ark on one day (UTC), of all processes together; 0: no cap."""
-    ark_model: _Model = "doubao-seedream-4-0-250828"
+    ark_model: Model = "doubao-seedream-4-0-250828"
     """Model, or endpoint (`ep-…`), of the kinds and tasks that name none; see docs/configuration.md."""
     ark_watermark: bool = False
     """Put Ark's own watermark on pictures."""
     ark_inputs: Literal["url", "base64"] = "url"
     """Way of the reference pictures to Ark: as presigned URLs, or inside the request (those over 10 MB as URLs)."""
-    vod_url: _Url = "https://vod.tencentcloudapi.com"
+    vod_url: Url = "https://vod.tencentcloudapi.com"
     """Host of Tencent VOD, whose calls are signed with the credentials for COS."""
-    vod_sub_app_id: _Number = ""
+    vod_sub_app_id: Number = ""
     """Application of VOD that makes pictures; 0: the default one of an account from before 2023-12-25; empty: none."""
-    vod_label: _Label = "main"
+    vod_label: Label = "main"
     """Names the account of VOD's calls: another account gets another."""
-    vod_limit: _Calls = 0
+    vod_limit: Calls = 0
     """Paid calls that VOD allows at once, divided by `VENDOR_PROCESSES`; 0: as many as it accepts."""
-    vod_daily_calls: _Calls = 0
+    vod_daily_calls: Calls = 0
     """Paid calls of VOD on one day (UTC), of all processes together; 0: no cap."""
-    vod_model: _Model = "WAND-tryon-1.0-flash"
+    vod_model: Model = "WAND-tryon-1.0-flash"
     """Code of the model of the kinds and tasks that name none; see docs/configuration.md."""
     fitting_vendor: Literal["vod", "ark"] = "vod"
     """Vendor of `fitting`, for tasks that are accepted from now on; those accepted before keep theirs."""
-    tokenhub_url: _Url = "https://tokenhub.tencentmaas.com/v1"
+    tokenhub_url: Url = "https://tokenhub.tencentmaas.com/v1"
     """Base URL of the chat model: TokenHub, or another endpoint with OpenAI's form of chat completions."""
     tokenhub_model: str = ""
     """Id of the model or of the service that writes prompts; it must take pictures."""
     tokenhub_api_key: Secret = Secret("")
     """Key of the chat model. Without one every prompt is the recipe's template, after its patience."""
-    tokenhub_label: _Label = "main"
+    tokenhub_label: Label = "main"
     """Names the account of `TOKENHUB_API_KEY`."""
     vendor_processes: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     """Processes that make paid calls: each takes its share of a key's limit, at least one call."""
@@ -266,19 +209,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Longest time from acceptance to the deadline, for demos; 0 takes the recipe's figure."""
     vendor_full_pause_s: Seconds = 30.0
     """Longest pause of the paid calls of a vendor's key that is full; it shrinks with the age of the run that waits."""
-    fetch_hosts: _Hosts = ""
+    fetch_hosts: Hosts = ""
     """Hosts results may come from besides the vendor's own, separated by commas."""
-    fetch_private_hosts: _HostPorts = ""
+    fetch_private_hosts: HostPorts = ""
     """`host:port` pairs that may have private addresses: with 443 a COS host inside Tencent Cloud, else a stand-in."""
-    source_hosts: _Hosts = ""
+    source_hosts: Hosts = ""
     """Hosts that inputs given to the API as URLs may come from, separated by commas; empty takes every public host."""
-    source_private_hosts: _HostPorts = ""
+    source_private_hosts: HostPorts = ""
     """`host:port` pairs that such URLs may name though their addresses are private: a stand-in."""
     jwt_secret: Secret = Secret("")
     """Verifies the bearer tokens of the API; at least 32 bytes in production."""
-    api_url: _Url = ""
+    api_url: Url = ""
     """Base URL of the API, for the command `submit`."""
-    api_cors_origins: _Origins = ""
+    api_cors_origins: Origins = ""
     """Origins whose pages may call the API, separated by commas, such as `https://shop.example`; empty for none."""
     api_per_minute: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 120
     """Tasks that a user may create in a minute, in each process of the API; ten times as many others. 0: no limit."""
@@ -303,7 +246,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """`json` for a log service, `text` for a person; empty takes text in a terminal, else JSON."""
     trace_file: str = ""
     """File that spans are appended to, for `scf-workers trace` on a local machine."""
-    otel_exporter_otlp_endpoint: _Url = ""
+    otel_exporter_otlp_endpoint: Url = ""
     """URL of an OTLP collector for spans and metrics; empty sends nothing."""
     otel_exporter_otlp_protocol: Literal["grpc", "http/protobuf"] = "grpc"
     """Protocol of the collector."""
