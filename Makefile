@@ -42,7 +42,7 @@ $(UV):
 	@touch $@
 
 demo: .venv/.ready ## Run the full pipeline locally; PHOTO=path uses your photo
-	$(RUN)/scf-workers demo $(DEMO_ARGS) $${PHOTO:+-- "$$PHOTO"}
+	@$(RUN)/scf-workers demo $(DEMO_ARGS) $${PHOTO:+-- "$$PHOTO"}
 
 test: .venv/.ready ## Run all tests but the long ones; without Java, skip those that need Pulsar and report it
 	$(RUN)/pytest -n 2 -m "not long" $(TEST_ARGS)
