@@ -183,6 +183,8 @@ class BrokerCheck(msgspec.Struct, frozen=True):
     """
     remedy: str
     """Advice for the operator if the check fails."""
+    needs: str = ""
+    """Name of the check that must pass first."""
 
 
 class BrokerOptions(Protocol):

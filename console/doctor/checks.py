@@ -48,7 +48,10 @@ def checks_of(
     keys = "TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY (or the role)"
     if settings.cos_endpoint:
         keys = f"COS_ENDPOINT, {keys}"
-    brokers = [Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy) for one in broker.checks()]
+    brokers = [
+        Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy, needs=one.needs)
+        for one in broker.checks()
+    ]
     # Without a vendor nothing is made by AI.
     labels = services.labels if services.vendors.clients else None
     data, ledger = (_bucket(settings, name) for name in (settings.cos_bucket, settings.ledger_bucket))

@@ -79,6 +79,7 @@ class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
                 "backlog",
                 backlog,
                 "set BROKER_ADMIN_URL to the admin interface of BROKER_URL's broker, or leave it empty",
+                needs="topics",
             ),
         )
 
