@@ -41,8 +41,9 @@ Corner = Literal["northwest", "northeast", "southwest", "southeast"]
 MOST_SLOTS: Final = 15
 """Paid calls that a run may need at once."""
 
-_AUDIT_S: Final[Mapping[str, float]] = MappingProxyType({"image": 60.0, "video": 180.0})
-"""Media of results -> seconds kept for their audit between the last call's download and the deadline."""
+_AUDIT_S: Final[Mapping[str, float]] = MappingProxyType({"image": 60.0, "video": 300.0})
+"""Media of results -> seconds kept between the last call's download and the deadline: for their audit, and for the
+label of a video before it."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+", re.ASCII)
 _SOLD: Final = (

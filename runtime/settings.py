@@ -118,7 +118,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ai_label_propagator: Provider = ""
     """Platform that spreads the results, for the same label; empty leaves it out."""
     ai_label_visible: bool = True
-    """Write AI生成 over each picture that AI made. False only where the law allows it: see docs/ai-labels.md."""
+    """Write AI生成 over each picture and the start of each video that AI made. False only where the law allows it: see
+    docs/ai-labels.md."""
     ai_label_secret: Secret = Secret("")
     """Signs metadata labels; empty takes a key derived from `INTERNAL_CALLBACK_SECRET`; 32 bytes in production."""
     backend_url: Url = ""

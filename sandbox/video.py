@@ -5,6 +5,7 @@ The calls block: run them in a thread. Importing `av` takes a while, so it is im
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from PIL.Image import Image
 
-__all__ = ["NoVideo", "Probe", "encode", "frame_at", "frames_of", "probe", "tags_of"]
+__all__ = ["NoVideo", "Probe", "encode", "encoded", "frame_at", "frames_of", "probe", "tags_of", "timed_frames"]
 
 _RATE: Final = 24
 
@@ -46,12 +47,21 @@ def encode(frames: Iterable[Image], path: Path, *, rate: int = _RATE) -> None:
 
     It is written beside its place and moved there, so that a reader finds all of it or nothing.
     """
+    with beside(path) as draft:
+        _write(frames, str(draft), rate, {"movflags": "faststart"})
+
+
+def encoded(frames: Iterable[Image], *, rate: int = _RATE) -> bytes:
+    """Return such an mp4, with its index at the end."""
+    out = io.BytesIO()
+    _write(frames, out, rate, {})
+    return out.getvalue()
+
+
+def _write(frames: Iterable[Image], target: str | BinaryIO, rate: int, options: dict[str, str]) -> None:
     import av
 
-    with (
-        beside(path) as draft,
-        av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as container,
-    ):
+    with av.open(target, "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "28", "threads": "1"})
         for number, image in enumerate(frames):
             if number == 0:
@@ -98,7 +108,7 @@ def frame_at(file: Path | BinaryIO, at_s: float) -> Image:
         NoVideo: no frame can be read.
     """
     found: Image | None = None
-    for seconds, image in _timed(file, at_s):
+    for seconds, image in timed_frames(file, at_s):
         if found is not None and seconds > at_s:
             break
         found = image
@@ -113,14 +123,18 @@ def frames_of(file: Path | BinaryIO, most: int) -> Iterator[Image]:
     Raises:
         NoVideo: it has no video stream that can be read.
     """
-    for number, (_, image) in enumerate(_timed(file)):
+    for number, (_, image) in enumerate(timed_frames(file)):
         if number == most:
             return
         yield image
 
 
-def _timed(file: Path | BinaryIO, from_s: float = 0.0) -> Iterator[tuple[float, Image]]:
-    """Yield frames with their times, from the last key frame before a time."""
+def timed_frames(file: Path | BinaryIO, from_s: float = 0.0) -> Iterator[tuple[float, Image]]:
+    """Yield frames with their times in seconds, from the last key frame before a time.
+
+    Raises:
+        NoVideo: it has no video stream that can be read, or breaks off.
+    """
     import av
     from av.error import FFmpegError
 

@@ -9,6 +9,7 @@ Outage
 ├── VendorFull         the vendor's queue for our key is full: nothing was accepted
 ├── FetchFailed        a file's host does not answer, answers 5xx, or breaks off
 ├── AuditDown          the content audit gives no finding for a picture, a video or a text
+├── LabelDown          the media service draws no label over a video
 └── BackendDown        the callback endpoint does not answer, or refuses our signature
 Transient
 ├── ResultUnusable     a file's host answers, but not with the file: another media, nothing, a 4xx
@@ -52,6 +53,7 @@ __all__ = [
     "FetchFailed",
     "FetchRefused",
     "Forbidden",
+    "LabelDown",
     "NotFound",
     "NotSold",
     "ObjectsDown",
@@ -143,6 +145,10 @@ class AuditDown(Outage):
     def __init__(self, message: str = "", *, key: str = "") -> None:
         super().__init__(message)
         self.key = key
+
+
+class LabelDown(Outage):
+    """The media service draws no label over a video: an outage, and nothing is shown without it."""
 
 
 class ResultUnusable(Transient):

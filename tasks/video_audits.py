@@ -22,7 +22,7 @@ from telemetry.events import Event
 from telemetry.instruments import SpanName
 from telemetry.tracing import note, span
 
-__all__ = ["find_videos", "jobs_of"]
+__all__ = ["fault_of", "find_videos", "jobs_of"]
 
 _LATE: Final = 0.95
 """Share of a video's length at which it is looked into: a file that broke off has a head, and no frame there."""
@@ -65,7 +65,7 @@ async def find_videos(
                 findings[key] = await _look(known[key], services)
             except AuditDown as down:
                 log.warning(Event.AUDIT_LATE, error=down)
-                if fault := await _fault_of(key, services):
+                if fault := await fault_of(key, services):
                     findings[key] = fault
         if len(findings) < len(keys):
             new = {key: await _submit(key, services) for key in keys if key not in findings}
@@ -80,8 +80,8 @@ async def _look(job: str, services: Services) -> Result | None:
     return await repeated(lambda: services.objects.video_audit(job), services.rng)
 
 
-async def _fault_of(key: str, services: Services) -> BadVideo | None:
-    """Return why a video without a finding cannot be played; None for one that can."""
+async def fault_of(key: str, services: Services) -> BadVideo | None:
+    """Return why a video on which a job failed cannot be played; None for one that can."""
     objects, target = services.objects, f"{key.rpartition('.')[0]}_check.jpg"
     try:
         info = await repeated(lambda: objects.video_info(key), services.rng)

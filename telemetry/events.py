@@ -109,6 +109,7 @@ class Event(StrEnum):
     )
     RESULT_BLOCKED = "result.blocked", "the audit blocked a result; its slot is lost"
     AUDIT_LATE = "audit.late", "the audit of results is down; a later message goes on"
+    LABEL_LATE = "label.late", "the label of a video failed or is late; a later message goes on"
     RESULT_STORED = "result.stored", "one result was stored in staging"
 
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"

@@ -253,13 +253,19 @@ class Engine:
             if isinstance(task, Task | None):
                 failure = Event.STAGE_FAILED
                 work = self._stages[header.stage](known, task, self._services)
-                outcome = await within(limit_of(header.stage, task.recipe if task else None), work)
+                outcome = await within(self._limit_of(header, task), work)
             else:
                 outcome = task
         except Exception as error:  # noqa: BLE001 - whatever a stage raises has an outcome; defects are logged whole
             _report(failure, error)
             outcome = self._after(error, known or message, attempt=known.header.attempt if known else 0)
         return outcome if known is None or known.header == header else For(known.header, outcome)
+
+    def _limit_of(self, header: Header, task: Task | None) -> float:
+        if task is None:
+            # A light message: its kind is only what its header says.
+            return longest_limit_of(header.stage, self._services.recipes.get(header.kind))
+        return limit_of(header.stage, task.recipe)
 
     async def _begin(self, message: Message, delivery: Delivery, *, guarded: bool) -> Outcome | Task | None:
         """Return the outcome if the work must not begin; else its task, if it has one."""

@@ -46,6 +46,9 @@ LIMITS: Final[Mapping[str, float]] = {
 _CLEAN_VIDEO_S: Final = 180.0
 """The same for a clean that may fetch and copy a video."""
 
+_LABEL_VIDEO_S: Final = 180.0
+"""The same for an audit of videos, which may copy them with their labels."""
+
 PREPARE_LIMIT_S: Final = 45.0
 """Seconds for what comes before a paid call, uploads included, so that the call itself always has its whole limit."""
 
@@ -83,6 +86,8 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
         return recipe.prompt.limit_s + PROMPT_MARGIN_S
     if recipe is not None and recipe.video_inputs and stage == Stage.CLEAN:
         return _CLEAN_VIDEO_S
+    if recipe is not None and recipe.media == "video" and stage == Stage.AUDIT:
+        return _LABEL_VIDEO_S
     if recipe is not None and stage == Stage.COLLECT:
         return recipe.collect_limit_s
     return LIMITS[stage]

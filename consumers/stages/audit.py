@@ -1,7 +1,7 @@
 """The content audit: only results that pass it are shown, and only inputs that pass it are paid for.
 
 Pictures and texts are answered at once; videos take their time (`tasks.video_audits`), so that a run whose
-results are videos goes on as messages of stage `audit`.
+results are videos goes on as messages of stage `audit`. Their visible label is drawn before (`tasks.video_labels`).
 
 `staged` comes first: what is audited is what will be seen, and nothing else of the run counts any more. A result that
 the audit blocks is lost, and with it its slot.
@@ -22,7 +22,7 @@ from messages.codec import Header
 from messages.codes import Code
 from messages.errors import Permanent, Rejected
 from messages.keys import output_key
-from services.errors import AuditDown, BadPicture, BadVideo, NotFound
+from services.errors import AuditDown, BadPicture, BadVideo, LabelDown, NotFound
 from services.objects.port import PictureRule, Result
 from services.repeat import repeated
 from tasks.accepting.inputs import is_video
@@ -31,6 +31,7 @@ from tasks.errors import VendorFailed
 from tasks.ledger.records import ManifestItem, Staged, StagedResult
 from tasks.run import Task, load_task
 from tasks.video_audits import find_videos
+from tasks.video_labels import label_videos
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -114,7 +115,7 @@ async def audit(header: Header, _body: Audit, task: Task | None, services: Servi
     if not isinstance(found, _Unfinished):
         return found
     if found.down:
-        return Snooze(jittered(outage_delay(header.seq), services.rng), why=AuditDown.__name__)
+        return Snooze(jittered(outage_delay(header.seq), services.rng), why=found.down)
     return Snooze(jittered(next_audit(header.seq), services.rng))
 
 
@@ -130,25 +131,34 @@ async def audit_staged(task: Task, staged: Staged, services: Services) -> Outcom
 
 
 class _Unfinished(msgspec.Struct, frozen=True):
-    """There is no finding yet: the audit is down, or else at work."""
+    """There is no finding yet."""
 
-    down: bool
+    down: str = ""
+    """Class of the error where the audit or the labelling is down; empty while they are at work."""
 
 
 async def _judge(task: Task, staged: Staged, services: Services) -> Outcome | _Unfinished:
     """Audit the run's set of results once: pictures only when the videos have ended, whose looks are free."""
-    videos = {file.key: file.slot for file in staged.files if is_video(file.key)}
     try:
+        labelled = await _labelled(task, staged, services)
+        if labelled is None:
+            return _Unfinished()
+        staged, unusable = labelled
+        videos = {file.key: file.slot for file in staged.files if is_video(file.key) and file.slot not in unusable}
         findings = await find_videos(task.run, Stage.AUDIT, [*videos], services) if videos else {}
+    except LabelDown as down:
+        log.warning(Event.LABEL_LATE, error=down)
+        return _Unfinished(LabelDown.__name__)
     except AuditDown as down:
         log.warning(Event.AUDIT_LATE, error=down)
-        return _Unfinished(down=True)
+        return _Unfinished(AuditDown.__name__)
     if findings is None:
-        return _Unfinished(down=False)
+        return _Unfinished()
     seen = {key: found for key, found in findings.items() if not isinstance(found, BadVideo)}
-    lost = {slot: Code.VENDOR_FAILED for key, slot in videos.items() if key not in seen}
+    lost = dict.fromkeys(unusable, Code.VENDOR_FAILED)
+    lost |= {slot: Code.VENDOR_FAILED for key, slot in videos.items() if key not in seen}
     lost |= _blocked(seen, videos, services)
-    pictures = [file for file in staged.files if file.key not in videos]
+    pictures = [file for file in staged.files if not is_video(file.key)]
     while left := [file for file in pictures if file.slot not in lost]:
         try:
             lost |= await blocked_slots(left, services)
@@ -157,10 +167,32 @@ async def _judge(task: Task, staged: Staged, services: Services) -> Outcome | _U
             broken = next((file for file in left if file.key == down.key), None)
             if broken is None or await is_picture(broken.key, services):
                 log.warning(Event.AUDIT_LATE, error=down)
-                return _Unfinished(down=True)
+                return _Unfinished(AuditDown.__name__)
             # Without a finding for this file alone, because it is no picture at all.
             lost[broken.slot] = Code.VENDOR_FAILED
     return end_of(task, staged, lost)
+
+
+async def _labelled(task: Task, staged: Staged, services: Services) -> tuple[Staged, frozenset[int]] | None:
+    """Return the results with their visible labels, and the slots whose video cannot be played; None while at work.
+
+    Raises:
+        services.errors.LabelDown: a video could not be submitted.
+    """
+    labels = services.labels
+    videos = [file.key for file in staged.files if is_video(file.key)]
+    if not videos or labels is None or not labels.visible:
+        return staged, frozenset()
+    found = await label_videos(task.run, videos, labels, services)
+    if found is None:
+        return None
+    made = {key: file for key, file in found.items() if not isinstance(file, BadVideo)}
+    files = tuple(
+        msgspec.structs.replace(file, key=to.key, etag=to.etag, size=to.size) if (to := made.get(file.key)) else file
+        for file in staged.files
+    )
+    unusable = frozenset(file.slot for file in staged.files if file.key in found and file.key not in made)
+    return msgspec.structs.replace(staged, files=files), unusable
 
 
 async def blocked_slots(files: Sequence[StagedResult], services: Services) -> dict[int, Code]:

@@ -25,6 +25,7 @@ __all__ = [
     "arranged",
     "filled",
     "finished",
+    "label_letters",
     "last_pass",
     "padded",
     "pipeline",
@@ -101,6 +102,11 @@ def pipeline(*steps: str) -> str:
     return "|".join(step for step in steps if step)
 
 
+def label_letters(short_side: int) -> int:
+    """Return the size of the visible label's letters over a picture or video of a shorter side, both in pixels."""
+    return max(_LEAST_FONT, math.ceil(short_side * _LABEL_SHARE))
+
+
 def visible_label(short_side: int, corner: Corner) -> str:
     """Return the steps that write the visible label.
 
@@ -110,7 +116,7 @@ def visible_label(short_side: int, corner: Corner) -> str:
         short_side: of the picture, in pixels.
         corner: of the picture.
     """
-    font_size = max(_LEAST_FONT, math.ceil(short_side * _LABEL_SHARE))
+    font_size = label_letters(short_side)
     margin, edge = font_size // 2, max(1, font_size // 24)
     return pipeline(
         text_step(VISIBLE_LABEL, font_size, _BLACK, corner, margin, margin),

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sandbox.cos import bucket_rules, buckets, multipart, objects
 from sandbox.cos.ci import audit_requests as auditing
+from sandbox.cos.ci import media_jobs as media
 from sandbox.cos.ci import requests as ci
 from sandbox.cos.ci import video_requests as videos
 from sandbox.cos.ci.pictures import CUT_OUTS
@@ -53,7 +54,8 @@ _LIST = frozenset(("prefix", "delimiter", "marker", "max-keys", "encoding-type")
 _UPLOADS = frozenset(("prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"))
 _PARTS = frozenset(("max-parts", "part-number-marker", "encoding-type"))
 _AUDIT = frozenset(("detect-type", "biz-type", "dataid", "large-image-detect"))
-_AUDITS = frozenset(("image/auditing", "text/auditing", "video/auditing"))
+_POSTED = frozenset(("image/auditing", "text/auditing", "video/auditing", media.MEDIA_JOBS))
+_JOBS = (videos.JOBS_PREFIX, media.MEDIA_PREFIX)
 _SNAPSHOT = frozenset(("time", "width", "height", "format", "rotate", "mode"))
 _LAYOUT = frozenset(("center-layout", "padding-layout"))
 _NONE = frozenset[str]()
@@ -92,6 +94,8 @@ _TABLE: dict[tuple[str, str, str], tuple[Handler, frozenset[str]]] = {
     ("POST", "text/auditing", ""): (auditing.audit_text, _NONE),
     ("POST", "video/auditing", ""): (videos.submit_audit, _NONE),
     ("GET", "video/auditing/", ""): (videos.query_audit, _NONE),
+    ("POST", media.MEDIA_JOBS, ""): (media.submit_job, _NONE),
+    ("GET", media.MEDIA_PREFIX, ""): (media.query_job, _NONE),
     ("GET", "object", "videoinfo"): (videos.video_info, _NONE),
     ("GET", "object", "MediaAIGCMetadata"): (videos.label_of, _NONE),
     ("GET", "object", "snapshot"): (videos.snapshot, _SNAPSHOT),
@@ -107,10 +111,10 @@ def choose(request: CosRequest) -> Route:
     names = {name for name, _ in request.query if not is_signature_field(name)}
     topic, own = _topic(request, names)
     about = "bucket" if not request.key else "object"
-    if request.method == "POST" and request.key in _AUDITS and not topic:
+    if request.method == "POST" and request.key in _POSTED and not topic:
         about = request.key
-    if request.method == "GET" and request.key.startswith(videos.JOBS_PREFIX) and not topic:
-        about = videos.JOBS_PREFIX
+    if request.method == "GET" and not topic:
+        about = next((prefix for prefix in _JOBS if request.key.startswith(prefix)), about)
     found = _TABLE.get((request.method, about, topic))
     if found is None and names:
         raise Refused(400, "InvalidArgument", f"Unknown parameters: {', '.join(sorted(names))[:200]}")

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 from sandbox.cos.ci.audit import AuditRules
-from sandbox.cos.ci.videos import VideoJob
+from sandbox.cos.ci.videos import MediaJob, VideoJob
 from sandbox.cos.errors import Refused
 from sandbox.cos.events import Created, Events, created_event
 from sandbox.cos.faults import FaultKind, Faults
@@ -54,6 +54,8 @@ class Service:
     """`VERB STATUS` -> number of answers."""
     video_jobs: dict[str, VideoJob] = field(default_factory=dict[str, VideoJob])
     """Id -> audit of a video."""
+    media_jobs: dict[str, MediaJob] = field(default_factory=dict[str, MediaJob])
+    """Id -> transcoding of a video."""
     disk: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "cos-disk"))
     pixel_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "cos-pictures"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -19,7 +19,7 @@ import msgspec
 from services.errors import BadVideo
 from services.media.ai_labels import AiLabel
 
-__all__ = ["LabelledVideo", "Video"]
+__all__ = ["LabelledVideo", "Video", "label_in"]
 
 _HEAD: Final = 8
 _LONG_HEAD: Final = 16
@@ -51,12 +51,12 @@ class LabelledVideo:
 
     Args:
         video: read once.
-        label: of the file.
+        label: of the file; or the JSON of one.
     """
 
-    def __init__(self, video: Video, label: AiLabel) -> None:
+    def __init__(self, video: Video, label: AiLabel | bytes) -> None:
         self._video = video
-        self._meta = _meta_of(msgspec.json.encode(label))
+        self._meta = _meta_of(label if isinstance(label, bytes) else msgspec.json.encode(label))
         self.size: Final = video.size + len(self._meta)
         """Bytes in all."""
 
@@ -72,6 +72,34 @@ class LabelledVideo:
                 yield part
         for part in writer.end():
             yield part
+
+
+async def label_in(video: AsyncIterable[bytes]) -> bytes:
+    """Return the JSON of the label in a video's metadata; empty for none. It is read as far as its index.
+
+    Raises:
+        services.errors.BadVideo: its index is too large.
+    """
+    held, skip = bytearray(), 0.0
+    async for piece in video:
+        held += piece
+        while held:
+            passed = int(min(skip, len(held)))
+            del held[:passed]
+            skip -= passed
+            found = _box_at(held, 0) if not skip else None
+            if found is None:
+                break
+            name, _, size = found
+            if name != b"moov":
+                skip = size or float("inf")
+            elif size > _MOST_HELD:
+                raise BadVideo(f"its {name!r} has more than {_MOST_HELD} bytes")
+            elif size and len(held) >= size:
+                return _label_in(bytes(held[:size]))
+            else:
+                break
+    return _label_in(bytes(held))
 
 
 class _Writer:
@@ -146,7 +174,7 @@ def _labelled(moov: bytes, head: int, at: int, meta: bytes) -> bytes:
     made = bytearray(moov)
     try:
         _shift(made, head, len(made), at + len(moov), len(meta))
-        if _has_label(moov):
+        if _label_in(moov):
             return bytes(made) + _free(len(meta))
         _empty(made, head, len(made))
     except (struct.error, IndexError) as error:
@@ -159,15 +187,15 @@ def _labelled(moov: bytes, head: int, at: int, meta: bytes) -> bytes:
     return bytes(made) + meta
 
 
-def _has_label(moov: bytes) -> bool:
-    """Return True if a label is among the metadata, where names and values stand apart."""
+def _label_in(moov: bytes) -> bytes:
+    """Return the JSON of a label among the metadata, where names and values stand apart; empty for none."""
     if _KEY not in moov:
-        return False
+        return b""
     for found in _OBJECT.finditer(moov):
         with suppress(msgspec.DecodeError, UnicodeError):
             if "Label" in msgspec.json.decode(found[0], type=dict[str, str]):
-                return True
-    return False
+                return found[0]
+    return b""
 
 
 def _empty(made: bytearray, begin: int, end: int) -> None:

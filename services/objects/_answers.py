@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from messages.errors import Transient
-from services.errors import AuditDown, BadVideo
+from services.errors import AuditDown, BadVideo, LabelDown
 from services.objects.port import (
     Audit,
     ObjectInfo,
@@ -31,6 +31,8 @@ __all__ = [
     "etag_of",
     "failed_keys",
     "info_of",
+    "media_ended_of",
+    "media_job_of",
     "page_of",
     "processed_of",
     "stored_of",
@@ -43,6 +45,7 @@ __all__ = [
 
 _META: Final = "x-cos-meta-"
 _AT_WORK: Final = frozenset({"Submitted", "Snapshoting", "Auditing"})
+_MEDIA_AT_WORK: Final = frozenset({"Submitted", "Running", "Pause"})
 _RESULTS: Final = {"0": (False, False), "1": (True, False), "2": (False, True)}
 
 
@@ -215,6 +218,33 @@ def video_audit_of(job: str, result: Mapping[str, Any]) -> Result | None:
     # Unlike that of a picture, this Code says Success too; nor is there one score.
     violation, suspect = _RESULTS[str(row["Result"])]
     return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(_number(row.get("Score"))))
+
+
+def media_job_of(key: str, result: Mapping[str, Any]) -> str:
+    """Return the id of a new media job (CI, "Submitting transcoding job", document 436/85032).
+
+    Raises:
+        services.errors.LabelDown: there is none.
+    """
+    row = next(iter(_rows(result.get("JobsDetail"))), {})
+    job = str(row.get("JobId") or "")
+    if not job:
+        raise LabelDown(f"submit_video_label {key!r}: {row.get('Code') or 'no job'}")
+    return job
+
+
+def media_ended_of(job: str, result: Mapping[str, Any]) -> bool:
+    """Return True if a media job has succeeded, False while it is at work (CI, "Querying job", document 436/47211).
+
+    Raises:
+        services.errors.LabelDown: it failed, was cancelled, or is unknown.
+    """
+    row = next(iter(_rows(result.get("JobsDetail"))), {})
+    if str(row.get("State")) in _MEDIA_AT_WORK:
+        return False
+    if str(row.get("State")) != "Success":
+        raise LabelDown(f"video_label of job {job[:64]!r}: {row.get('Code') or row.get('State') or 'no job'}")
+    return True
 
 
 def time_of(text: str | None) -> float:

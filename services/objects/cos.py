@@ -18,10 +18,11 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from messages.errors import Permanent
-from services.errors import AuditDown, NotFound
+from services.errors import AuditDown, LabelDown, NotFound
 from services.objects import _answers as answers
 from services.objects import _checks as checks
 from services.objects._failures import error_of_code
+from services.objects._media import label_job
 from services.objects._sdk import Address, Sdk, SdkResponse, drop, with_alarm
 from services.objects._streams import Incoming, Outgoing, pieces_of
 from services.objects.credentials import Credentials
@@ -37,6 +38,7 @@ from services.objects.port import (
     Result,
     Source,
     VideoInfo,
+    VideoLabel,
 )
 
 __all__ = ["CosObjects", "Credentials"]
@@ -288,6 +290,35 @@ class CosObjects(Objects):
             )
         except Permanent as error:
             raise AuditDown(f"video_audit of job {job[:64]!r}: it is unknown") from error
+
+    async def submit_video_label(self, key: str, target: str, label: VideoLabel) -> str:
+        """Let CI draw words over a stored video; see the port."""
+        output = {"Region": self._region, "Bucket": self._bucket, "Object": checks.check_key(target)}
+        job = label_job(checks.check_key(key), output, label)
+        try:
+            return await self._call(
+                "submit_video_label",
+                key,
+                lambda client: client.ci_create_media_jobs(
+                    Bucket=self._bucket, Jobs=job, ContentType="application/xml"
+                ),
+                lambda reply: answers.media_job_of(key, reply.result),
+            )
+        except Permanent as error:
+            # The result is paid for: what is wrong with the bucket or the role is waited for, until the deadline.
+            raise LabelDown(str(error)) from error
+
+    async def video_label(self, job: str) -> bool:
+        """Return True if a job has stored its result; see the port."""
+        try:
+            return await self._call(
+                "video_label",
+                "",
+                lambda client: client.ci_get_media_jobs(Bucket=self._bucket, JobIDs=checks.check_job(job)),
+                lambda reply: answers.media_ended_of(job, reply.result),
+            )
+        except Permanent as error:
+            raise LabelDown(f"video_label of job {job[:64]!r}: it is unknown") from error
 
     async def versioned(self) -> bool:
         """Return True if the bucket keeps or ever kept versions; see the port."""

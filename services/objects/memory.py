@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import msgspec
 
 from messages.errors import Permanent
-from services.errors import AuditDown, Changed, Denied, Exists, NotFound
+from services.errors import AuditDown, BadVideo, Changed, Denied, Exists, LabelDown, NotFound
 from services.objects import _checks as checks
 from services.objects._streams import PIECE, Incoming
 from services.objects.port import (
@@ -32,10 +32,12 @@ from services.objects.port import (
     Result,
     Source,
     VideoInfo,
+    VideoLabel,
 )
 
 __all__ = ["Faults", "MemoryObjects", "ProcessedPicture", "VideoService"]
 
+_FAILED: Final = -1
 _AS_IT_IS: Final = "imageMogr2/strip"  # changes neither format nor size: returns those of the original
 
 
@@ -72,6 +74,10 @@ class VideoService(Protocol):
 
     def still(self, body: bytes, at_s: float) -> bytes:
         """Return the still of the port's `snapshot`; raises likewise."""
+        ...
+
+    def labelled(self, body: bytes, label: VideoLabel) -> bytes:
+        """Return the video that the port's `submit_video_label` stores; raises likewise."""
         ...
 
 
@@ -126,7 +132,8 @@ class MemoryObjects(Objects):
         self._stored: dict[str, Content] = {}
         self._jobs: dict[str, tuple[str, int]] = {}
         self.audit_looks = 1
-        """Looks at which an audit of a video is still at work."""
+        """Looks at which an audit of a video, or the job of its label, is still at work."""
+        self._label_jobs: dict[str, int] = {}
 
     async def put(
         self, key: str, body: bytes | Source, *, content_type: str = "", meta: Mapping[str, str] | None = None
@@ -308,6 +315,32 @@ class MemoryObjects(Objects):
         found = self._audit(key, self._stored[key].body) if self._audit else checks.CLEAN
         await self._after("video_audit", key)
         return found if looks <= 0 else None
+
+    async def submit_video_label(self, key: str, target: str, label: VideoLabel) -> str:
+        """Let the injected video service draw words over a video; see the port. The result is stored at once."""
+        checks.check_key(key)
+        checks.check_key(target)
+        await self._before("submit_video_label", key)
+        job = f"j{len(self._label_jobs) + 1}"
+        self._label_jobs[job] = self.audit_looks
+        try:
+            body = self._video_service().labelled(self._found("submit_video_label", key, "").body, label)
+        except (BadVideo, NotFound):
+            self._label_jobs[job] = _FAILED
+        else:
+            self._store(target, body, "video/mp4", {})
+        await self._after("submit_video_label", key)
+        return job
+
+    async def video_label(self, job: str) -> bool:
+        """Return True after as many looks as a job takes; see the port."""
+        await self._before("video_label", job)
+        looks = self._label_jobs.get(job, _FAILED)
+        if looks == _FAILED:
+            raise LabelDown(f"video_label of job {job!r}: it failed, or is unknown")
+        self._label_jobs[job] = max(0, looks - 1)
+        await self._after("video_label", job)
+        return looks == 0
 
     def _video_service(self) -> VideoService:
         if self._videos is None:

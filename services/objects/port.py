@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 __all__ = [
+    "MOST_LETTERS",
     "Audit",
     "Content",
     "Download",
@@ -25,7 +26,11 @@ __all__ = [
     "Result",
     "Source",
     "VideoInfo",
+    "VideoLabel",
 ]
+
+MOST_LETTERS: Final = 100
+"""Pixels of a letter over a video, at most (CI, "Creating watermark template", 436/84985: FontSize from 5 to 100)."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
@@ -111,6 +116,16 @@ class VideoInfo(msgspec.Struct, frozen=True):
     width: int
     height: int
     seconds: float
+
+
+class VideoLabel(msgspec.Struct, frozen=True):
+    """Words in the upper left corner of a video's beginning."""
+
+    text: str
+    letters: int
+    """Their size in pixels, from 5 to `MOST_LETTERS`."""
+    seconds: float
+    """Time from the beginning in which they are seen."""
 
 
 class Source(Protocol):
@@ -271,6 +286,30 @@ class Objects(Protocol):
 
         Raises:
             services.errors.AuditDown: the job failed, or is unknown: it will give no finding.
+        """
+        ...
+
+    async def submit_video_label(self, key: str, target: str, label: VideoLabel) -> str:
+        """Let the media service draw words over a stored video, which takes its time; return the id of the job.
+
+        The result is an H.264 mp4 with the video's sound, of the same size; its metadata may be lost. Asked twice, it
+        makes two jobs that store the same, which is paid twice.
+
+        Args:
+            key: the video.
+            target: key of the result.
+            label: the words.
+
+        Raises:
+            services.errors.LabelDown: the service did not take the job.
+        """
+        ...
+
+    async def video_label(self, job: str) -> bool:
+        """Return True if the job has stored its result; False while it is at work.
+
+        Raises:
+            services.errors.LabelDown: the job failed, or is unknown: it will store nothing.
         """
         ...
 

@@ -26,6 +26,7 @@ from tasks.ledger.records import (
     Staged,
     Stopped,
     Verdict,
+    VideoLabels,
 )
 
 __all__ = ["CONTENT", "emptied", "has_content"]
@@ -40,6 +41,7 @@ CONTENT: Final[Mapping[type[msgspec.Struct], Mapping[str, Any]]] = MappingProxyT
         Collected: {"files": []},
         Staged: {"files": []},
         AuditJobs: {"jobs": {}, "products": []},
+        VideoLabels: {"jobs": {}, "done": {}},
         Stopped: {"detail": ""},
         Verdict: {"manifest": [], "text": ""},
         Delivered: {"sent": "", "answered": ""},

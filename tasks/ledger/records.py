@@ -46,6 +46,7 @@ __all__ = [
     "Status",
     "Stopped",
     "Verdict",
+    "VideoLabels",
     "Waits",
     "Withdrawn",
     "parse_name",
@@ -254,6 +255,17 @@ class Staged(Once, frozen=True):
     """The vendor's job that brought the first results."""
 
 
+class VideoLabels(OfTurn, frozen=True):
+    """`labels-{seq}`: visible labels of videos, as far as a look at them found. The newest holds; they count from 0."""
+
+    template: ClassVar[str] = "labels-{seq}"
+
+    jobs: Mapping[str, str]
+    """Key of a staged video -> the service's id of the job that is at work on it."""
+    done: Mapping[str, Product] = {}
+    """Key of a staged video -> the file with the label, which is audited and shown in its place."""
+
+
 class Waits(OfMessage, frozen=True):
     """`waits-{stage}-{seq}`: why a run waits: at the first snooze of a reason, then at each doubling of the wait."""
 
@@ -400,6 +412,7 @@ RECORDS: Final[tuple[type[RecordBase], ...]] = (
     SlotEnd,
     Collected,
     Staged,
+    VideoLabels,
     Waits,
     Stopped,
     Verdict,

@@ -47,6 +47,7 @@ from tasks.ledger.records import (
     StagedResult,
     Stopped,
     Verdict,
+    VideoLabels,
     Waits,
     Withdrawn,
 )
@@ -317,6 +318,15 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
     "audits, of inputs": AuditJobs(
         {"staging/user_42/t1/0-0/n/input_01.mp4": "av0123"},
         (Product("staging/user_42/t1/0-0/n/input_01.mp4", "aa", 4096, "mp4"),),
+    ),
+    "labels of videos": VideoLabels({"staging/user_42/t1/0-0/n/video_01.mp4": "j0123"}),
+    "labels of videos, done": VideoLabels(
+        {},
+        {
+            "staging/user_42/t1/0-0/n/video_01.mp4": Product(
+                "staging/user_42/t1/0-0/n/video_01_labelled_n.mp4", "cc", 4196, "mp4"
+            )
+        },
     ),
     "waits": Waits("busy", 1_763_888_460.5, 1_763_888_400.5),
     "stopped": Stopped("attempts", "busy", "FetchFailed", "services.fetch.open", "503", 5),

@@ -33,6 +33,8 @@ ACTIONS: Final[Mapping[str, str]] = {
     "video_info": "name/cos:GetObject",
     "snapshot": "name/cos:GetObject",
     "submit_video_audit": "ci:CreateAuditingVideoJob",
+    "submit_video_label": "ci:CreateMediaJobs",
+    "video_label": "ci:DescribeMediaJobs",
     "video_audit": "ci:DescribeAuditingVideoJob",
     "versioned": "name/cos:GetBucketVersioning",
 }

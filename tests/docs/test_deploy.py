@@ -60,6 +60,16 @@ SETUP_ROLE, TRIGGER_ROLE, SWEEP_ROLE, ROLE, API_ROLE, BESIDES, TRIGGER, UPLOADER
 (HCL,) = (block.text for block in blocks_of(PAGE) if block.language == "hcl")
 
 
+VIDEO_OPERATIONS: Final = (
+    "video_info",
+    "snapshot",
+    "submit_video_audit",
+    "video_audit",
+    "submit_video_label",
+    "video_label",
+)
+
+
 async def live(harness: TicketHarness) -> None:
     """A success of each kind, a violation after the vendor's work, a refusal, an upload that a sweep finds."""
     await harness.submit(pictures.jpeg())
@@ -99,7 +109,7 @@ def test_the_consumers_role_may_do_all_that_the_product_does() -> None:
         Used(DATA, "audit_text", ""),
         *(
             Used(DATA, operation, staging_prefix(RunId("u-1", "t-1"), "nonce") + "input_01.mp4")
-            for operation in ("video_info", "snapshot", "submit_video_audit", "video_audit")
+            for operation in VIDEO_OPERATIONS
         ),
         # Withdrawn when the backend keeps the contrary verdict.
         Used(DATA, "delete", output_key(RunId("u-1", "t-1"), "frame_01.jpg")),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from console.cli.trace import read_spans
 from recipes.table import RECIPES
-from sandbox.video import encode, frames_of, probe
+from sandbox.video import encode, frame_at, frames_of, probe
 from tests.e2e.test_injections import ROOT, demo
 from tests.support.ai_label import label_in
 
@@ -138,9 +138,20 @@ def test_a_video_of_a_person_becomes_a_video_that_plays(tmp_path: Path) -> None:
     assert sum(1 for _ in frames_of(path, 100)) == 48
     spans = read_spans(tmp_path / "out/trace.jsonl")
     audits = [span for span in spans if span.name.startswith("audit") and "videos" in span.attributes]
+    # The words stand in the corner at the start; these two seconds are over before they go.
+    assert _is_labelled(path)
+    assert label_in(path.read_bytes())["Label"] == "1"
+    assert [span for span in spans if span.attributes.get("key", "").endswith("_drawn.mp4")]
     # Of the input and of the result, each at work at its first look.
     assert [span.attributes["ended"] for span in sorted(audits, key=lambda span: span.start)].count(0) >= 2
     assert sum(span.attributes["ended"] for span in audits) == 2
+
+
+def _is_labelled(path: Path) -> bool:
+    """Return True if the first frame has letters, white beside black, in the upper left corner."""
+    corner = frame_at(path, 0.0).convert("L").crop((0, 0, 120, 60))
+    darkest, lightest = corner.getextrema()
+    return darkest < 40 and lightest > 215  # type: ignore[operator] # of one band
 
 
 @pytest.mark.slow

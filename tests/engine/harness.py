@@ -36,7 +36,7 @@ from services.errors import BadPicture, BadVideo
 from services.fetch import Fetcher
 from services.media.types import HEAD, type_of
 from services.objects.memory import MemoryObjects
-from services.objects.port import Result, VideoInfo
+from services.objects.port import Result, VideoInfo, VideoLabel
 from services.vendors.chat import ChatModel
 from services.vendors.port import Vendor, VendorKey
 from services.vendors.registry import Vendors
@@ -104,6 +104,14 @@ class ScriptedVideos:
         if b"broken off" in body and at_s > 1.0:
             raise BadVideo("no frame there")
         return photo()
+
+    def labelled(self, body: bytes, label: VideoLabel) -> bytes:
+        self.info(body)
+        if b"broken off" in body:
+            raise BadVideo("no frame there")
+        # In a box of free space, so that the file keeps its form.
+        words = f"{label.text} {label.letters} {label.seconds:g}".encode()
+        return body + (len(words) + 8).to_bytes(4) + b"free" + words
 
 
 class Harness:

@@ -47,6 +47,10 @@ class AuditRules:
     """Seconds that the audit of a video takes."""
     video_failures: int = 0
     """Next audits of videos that fail, and so have no finding."""
+    label_s: float = 0.5
+    """Seconds that a transcoding takes."""
+    label_failures: int = 0
+    """Next transcodings that fail."""
 
 
 def judge(rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], picture: Examined) -> Verdict:

@@ -12,7 +12,7 @@ from sandbox.cos.ci.audit import AuditRules, Verdict, judge_colours
 from sandbox.cos.errors import BadPicture
 from sandbox.video import NoVideo, Probe, frame_at, probe, tags_of
 
-__all__ = ["VideoJob", "describe", "judge_video", "label_of", "still"]
+__all__ = ["MediaJob", "VideoJob", "describe", "judge_video", "label_of", "still"]
 
 _LOOKS: Final = (0.0, 0.5, 0.95)
 """Shares of a video's length at which the audit takes its frames."""
@@ -39,6 +39,29 @@ class VideoJob:
         if now < self.ends:
             return "Auditing"
         return "Failed" if self.verdict is None else "Success"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaJob:
+    """Transcoding of a video."""
+
+    id: str
+    bucket: str
+    key: str
+    target: str
+    """Key of the result."""
+    created: float
+    ends: float
+    """When it says that it has ended, by the store's clock."""
+    failed: bool = False
+
+    def state(self, now: float) -> str:
+        """Return its state at a time."""
+        if now < self.created + (self.ends - self.created) / 3:
+            return "Submitted"
+        if now < self.ends:
+            return "Running"
+        return "Failed" if self.failed else "Success"
 
 
 def describe(file: BinaryIO) -> Probe:

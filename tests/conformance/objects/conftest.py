@@ -29,8 +29,9 @@ from services.errors import AuditDown, BadPicture, BadVideo, Denied, ObjectsDown
 from services.media.types import HEAD, type_of
 from services.objects.cos import CosObjects, Credentials
 from services.objects.memory import MemoryObjects
-from services.objects.port import Objects, Result, VideoInfo
+from services.objects.port import Objects, Result, VideoInfo, VideoLabel
 from telemetry.secrets import Secret
+from tests.support.video_labels import labelled
 
 
 class Harness(Protocol):
@@ -111,6 +112,9 @@ class PlainVideos:
         except NoVideo as error:
             raise BadVideo(str(error)) from error
         return saved.getvalue()
+
+    def labelled(self, body: bytes, label: VideoLabel) -> bytes:
+        return labelled(body, label)
 
 
 def painted(body: bytes, rule: str) -> Any:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
-from sandbox.video import encode
-from services.errors import AuditDown, BadVideo, NotFound
+from sandbox.video import encode, frame_at, probe
+from services.errors import AuditDown, BadVideo, LabelDown, NotFound
+from services.objects.port import VideoLabel
 
 
 @pytest.fixture(scope="session")
@@ -108,3 +109,56 @@ async def test_the_stand_in_judges_what_a_video_shows(cos_world: Any, video: byt
         cos_world.service.audit.violating_colour = ""
     cos_world.pass_time(60.0)
     assert (await cos_world.objects.video_audit(job)).violation
+
+
+LABEL = VideoLabel("AI生成", 16, 0.5)
+
+
+async def test_a_label_is_drawn_over_the_first_seconds_by_a_job_that_takes_its_time(harness: Any, video: bytes) -> None:
+    await harness.objects.put(key := harness.key("v.mp4"), video)
+    job = await harness.objects.submit_video_label(key, target := harness.key("drawn.mp4"), LABEL)
+    assert await harness.objects.video_label(job) is False
+    harness.pass_time(60.0)
+    assert await harness.objects.video_label(job) is True
+    made = (await harness.objects.get(target)).body
+    found = probe(io.BytesIO(made))
+    assert (found.codec, found.width, found.height, found.frames) == ("h264", 64, 48, 24)
+    for at_s, is_seen in ((0.0, True), (0.4, True), (0.6, False), (0.9, False)):
+        frames = [frame_at(io.BytesIO(body), at_s).convert("L") for body in (video, made)]
+        darkest, lightest = ImageChops.difference(*frames).getextrema()
+        assert darkest < 20
+        assert (lightest > 60) is is_seen, at_s
+    # The first one stays as it was.
+    assert (await harness.objects.get(key)).body == video
+
+
+async def test_a_label_over_no_video_is_a_job_that_fails(harness: Any, video: bytes) -> None:
+    for name, body in (("none.mp4", b"no video at all"), ("half.mp4", video[: len(video) // 3])):
+        await harness.objects.put(key := harness.key(name), body)
+        job = await harness.objects.submit_video_label(key, harness.key("drawn.mp4"), LABEL)
+        harness.pass_time(60.0)
+        with pytest.raises(LabelDown):
+            await harness.objects.video_label(job)
+        with pytest.raises(NotFound):
+            await harness.objects.head(harness.key("drawn.mp4"))
+
+
+async def test_an_unknown_job_of_a_label_is_said_so(harness: Any) -> None:
+    with pytest.raises(LabelDown):
+        await harness.objects.video_label("j0123")
+
+
+async def test_the_stand_in_fails_jobs_of_labels_as_it_is_asked_to(cos_world: Any, video: bytes) -> None:
+    await cos_world.objects.put(key := cos_world.key("v.mp4"), video)
+    cos_world.service.audit.label_failures = 1
+    job = await cos_world.objects.submit_video_label(key, cos_world.key("drawn.mp4"), LABEL)
+    cos_world.pass_time(60.0)
+    with pytest.raises(LabelDown, match="InputFileBroken"):
+        await cos_world.objects.video_label(job)
+
+
+async def test_a_job_that_the_service_does_not_take_is_waited_for(cos_world: Any, video: bytes) -> None:
+    """Letters above the service's limit stand for whatever its bucket or our role lacks."""
+    await cos_world.objects.put(key := cos_world.key("v.mp4"), video)
+    with pytest.raises(LabelDown):
+        await cos_world.objects.submit_video_label(key, cos_world.key("drawn.mp4"), VideoLabel("AI生成", 101, 3.0))

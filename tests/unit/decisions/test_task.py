@@ -31,6 +31,7 @@ from recipes.basic_clean import BASIC_CLEAN, BasicCleanParams
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.photography import PHOTOGRAPHY
 from recipes.recipe import Recipe
+from recipes.video_tryon import VIDEO_TRYON
 from services.objects.memory import MemoryObjects
 from services.vendors.registry import Vendors
 from tasks.context import Services
@@ -161,6 +162,7 @@ def test_a_recipe_says_how_long_prompt_create_and_collect_may_take() -> None:
     assert limit_of(Stage.GENERATE, slow) == PREPARE_LIMIT_S + 700.0 + SETTLE_LIMIT_S
     assert limit_of(Stage.COLLECT, slow) == 601.0
     assert limit_of(Stage.PROMPT, PHOTOGRAPHY) == 60.0 + PROMPT_MARGIN_S
+    assert limit_of(Stage.AUDIT, VIDEO_TRYON) > limit_of(Stage.AUDIT, slow) == 60.0
     assert {limit_of(stage, slow) for stage in (Stage.CLEAN, Stage.POLL, Stage.NOTIFY)} == {60.0, 15.0, 30.0}
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import av
+import msgspec
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from sandbox.video import encode
 from services.errors import BadVideo
 from services.media.ai_labels import AiLabels
 from services.media.mp4_labels import LabelledVideo
+from services.media.mp4_labels import label_in as read_label
 from telemetry.secrets import Secret
 
 LABEL = AiLabels("示例公司", "", Secret("a secret of the labels in tests, long"), visible=True).of(
@@ -177,3 +179,36 @@ def test_a_broken_index_is_no_video(fast: bytes) -> None:
 @pytest.mark.parametrize("body", [b"", b"abc", b"\0\0\0\x10ftypisomabcd", bytes(100)])
 def test_what_is_no_video_keeps_its_promised_size(body: bytes) -> None:
     assert labelled(body).startswith(body)
+
+
+@pytest.mark.parametrize("piece", [7, 1000, 1 << 16])
+def test_the_label_is_read_back_as_it_was_written(fast: bytes, tmp_path: Path, piece: int) -> None:
+    for body in (fast, remuxed(fast, tmp_path)):
+        made = labelled(body)
+        assert asyncio.run(read_label(Source(made, piece))) == msgspec.json.encode(LABEL)
+        assert asyncio.run(read_label(Source(body, piece))) == b""
+
+
+def test_a_label_that_was_read_is_written_into_another_video(fast: bytes) -> None:
+    given = b'{"Label":"1","ContentProducer":"vendor"}'
+
+    async def read() -> bytes:
+        return b"".join([part async for part in LabelledVideo(Source(fast, 1000), given)])
+
+    assert label_in(asyncio.run(read())) == json.loads(given)
+
+
+def test_a_video_is_read_no_further_than_its_index(fast: bytes) -> None:
+    made = labelled(fast)
+    end = made.index(b"mdat")
+    assert asyncio.run(read_label(Source(made[:end] + b"\xff" * 50, 100))) == msgspec.json.encode(LABEL)
+
+
+@pytest.mark.parametrize("body", [b"", b"no video", b"\0\0\0\x08ftyp", b"\0\0\0\x18ftypisom" + bytes(64)])
+def test_what_is_no_video_has_no_label(body: bytes) -> None:
+    assert asyncio.run(read_label(Source(body, 5))) == b""
+
+
+def test_an_index_that_is_too_large_is_not_read() -> None:
+    with pytest.raises(BadVideo):
+        asyncio.run(read_label(Source(struct.pack(">I4s", 9 << 20, b"moov") + bytes(100), 50)))

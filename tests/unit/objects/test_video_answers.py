@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.errors import AuditDown, BadVideo
-from services.objects._answers import video_audit_of, video_info_of, video_job_of
+from services.errors import AuditDown, BadVideo, LabelDown
+from services.objects._answers import media_ended_of, media_job_of, video_audit_of, video_info_of, video_job_of
+from services.objects._media import label_job
+from services.objects.port import VideoLabel
 
 STREAM: dict[str, Any] = {"CodecName": "H264", "Width": "720", "Height": "1280", "Duration": "4.500000"}
 
@@ -82,3 +84,41 @@ def test_a_finding(result: str, violation: bool, suspect: bool) -> None:  # noqa
 def test_anything_else_is_never_a_pass(row: dict[str, Any]) -> None:
     with pytest.raises(AuditDown):
         video_audit_of("av1", {"JobsDetail": row})
+
+
+def test_a_submission_without_a_media_job_is_a_label_that_is_down() -> None:
+    assert media_job_of("k", {"JobsDetail": [{"JobId": "j1", "State": "Submitted"}]}) == "j1"
+    for result in ({}, {"JobsDetail": None}, {"JobsDetail": {"Code": "InternalError"}}):
+        with pytest.raises(LabelDown):
+            media_job_of("k", result)
+
+
+@pytest.mark.parametrize("state", ["Submitted", "Running", "Pause"])
+def test_a_media_job_at_work_has_not_ended(state: str) -> None:
+    assert media_ended_of("j1", {"JobsDetail": {"State": state}}) is False
+
+
+def test_a_media_job_that_succeeded_has_ended() -> None:
+    assert media_ended_of("j1", {"JobsDetail": [{"State": "Success", "Code": "Success"}]}) is True
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{}, {"NonExistJobIds": "j1"}, *({"JobsDetail": {"State": state}} for state in ("Failed", "Cancel", "New", None))],
+)
+def test_any_other_media_job_has_no_result(result: dict[str, Any]) -> None:
+    with pytest.raises(LabelDown):
+        media_ended_of("j1", result)
+
+
+@pytest.mark.parametrize("letters", [5, 16, 51, 100])
+def test_the_words_are_white_over_a_dark_copy_for_the_first_seconds(letters: int) -> None:
+    output = {"Region": "r", "Bucket": "b-1", "Object": "out.mp4"}
+    job = label_job("in.mp4", output, VideoLabel("AI生成", letters, 3.0))
+    assert (job["Tag"], job["Input"], job["Operation"]["Output"]) == ("Transcode", {"Object": "in.mp4"}, output)
+    dark, white = job["Operation"]["Watermark"]
+    assert (dark["Text"]["FontColor"], white["Text"]["FontColor"]) == ("0x000000", "0xFFFFFF")
+    for mark in (dark, white):
+        assert (mark["StartTime"], mark["EndTime"], mark["Pos"], mark["Type"]) == ("0", "3", "TopLeft", "Text")
+        assert (mark["Text"]["Text"], mark["Text"]["FontSize"]) == ("AI生成", str(letters))
+    assert 0 < int(dark["Dx"]) - int(white["Dx"]) < letters / 4
