@@ -6,6 +6,7 @@ A new command is run without being named here, and must end with status 0. One t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -136,6 +137,11 @@ class Reader:
         for name, found in re.findall(r"^(task|trace) ([0-9a-f]{32})", done.stdout, re.MULTILINE):
             self.words[f"{name.upper()}_ID"] = found
         return done.stdout
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Run a command with `--json`. Returns the document that it printed."""
+        found: dict[str, Any] = json.loads(self.do(f"{command} --json").splitlines()[-1])
+        return found
 
     def stop(self, command: str) -> None:
         """Press Ctrl-C in its terminal."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -51,16 +49,6 @@ def test_the_policies_allow_what_the_command_does() -> None:
     assert {one.operation for one in used} >= {"delete", "list", "put", "versioned"}
     assert [one for one in sorted(used) if not allows([ROLE, POLICY], one)] == []
     assert [one for one in used if not allows([ROLE], one)], "and the policy of the page is needed"
-
-
-@pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    reader = Reader(tmp_path)
-    reader.do('export PATH="$PWD/.venv/bin:$PATH"')
-    reader.do("scf-workers sandbox")
-    reader.do("scf-workers work")
-    yield reader
-    reader.close()
 
 
 @pytest.mark.slow

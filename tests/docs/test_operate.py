@@ -6,8 +6,6 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -43,22 +41,6 @@ def test_every_command_of_the_table_has_the_options_that_it_is_given() -> None:
         assert {word for word in words if word.startswith("--")} | {"--json", "--env-file"} <= options
 
 
-@pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Somebody whose first two terminals run the sandbox and a worker."""
-    reader = Reader(tmp_path)
-    reader.do('export PATH="$PWD/.venv/bin:$PATH"')
-    reader.do("scf-workers sandbox")
-    reader.do("scf-workers work")
-    yield reader
-    reader.close()
-
-
-def ask(reader: Reader, command: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(reader.do(f"{command} --json").splitlines()[-1])
-    return found
-
-
 def account(reader: Reader) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(reader.do('. .sandbox/env; curl --silent "$BACKEND_URL/_sandbox/quota"'))
     return found
@@ -75,7 +57,7 @@ def test_the_walk(reader: Reader) -> None:
     judge_paused(reader, waiting)
     reader.do(resume)
     ends = time.monotonic() + 3 * PATIENCE_S
-    while ask(reader, "scf-workers stats")["total"] != TASKS:
+    while reader.ask("scf-workers stats")["total"] != TASKS:
         assert time.monotonic() < ends
         time.sleep(1)
     judge(reader)
@@ -93,15 +75,15 @@ def test_the_walk(reader: Reader) -> None:
 def judge_paused(reader: Reader, waiting: str) -> None:
     """Wait until every task is held up, and hold each screen against that."""
     ends = time.monotonic() + 3 * PATIENCE_S
-    while [row["why"] for row in ask(reader, waiting)["tasks"]] != ["paused"] * TASKS:
+    while [row["why"] for row in reader.ask(waiting)["tasks"]] != ["paused"] * TASKS:
         assert time.monotonic() < ends
         time.sleep(1)
-    task = ask(reader, waiting)["tasks"][0]["task"]
-    (paused,) = ask(reader, "scf-workers pauses")["paused"]
+    task = reader.ask(waiting)["tasks"][0]["task"]
+    (paused,) = reader.ask("scf-workers pauses")["paused"]
     assert (paused["of"], paused["name"], paused["why"]) == ("vendor", "runninghub", "invoice is checked")
-    assert ask(reader, f"scf-workers show {task}")["paused"] == paused
+    assert reader.ask(f"scf-workers show {task}")["paused"] == paused
     for screen in ("topics", "workers"):
-        assert ask(reader, f"scf-workers {screen}")["paused"] == [paused]
+        assert reader.ask(f"scf-workers {screen}")["paused"] == [paused]
 
 
 def judge(reader: Reader) -> None:
@@ -109,17 +91,17 @@ def judge(reader: Reader) -> None:
     book = account(reader)
     refunds = {task["task_id"] for task in book["tasks"] if task["refunds"]}
     assert (book["charged"], book["refunded"], len(refunds)) == (TASKS, FAILED, FAILED)
-    rows = ask(reader, "scf-workers list --user u-1024 --since 7d")["tasks"]
+    rows = reader.ask("scf-workers list --user u-1024 --since 7d")["tasks"]
     assert {row["task"] for row in rows} == {task["task_id"] for task in book["tasks"]}
     assert {row["task"] for row in rows if row["refunded"]} == refunds
-    assert {row["task"] for row in ask(reader, "scf-workers list --refunded")["tasks"]} == refunds
-    assert ask(reader, "scf-workers list --still 10m")["tasks"] == []
+    assert {row["task"] for row in reader.ask("scf-workers list --refunded")["tasks"]} == refunds
+    assert reader.ask("scf-workers list --still 10m")["tasks"] == []
     counts: Counter[str] = Counter()
-    for one in ask(reader, "scf-workers stats --since 24h")["counts"]:
+    for one in reader.ask("scf-workers stats --since 24h")["counts"]:
         counts[one["state"]] += one["tasks"]
     assert counts == {"success": TASKS - FAILED, "failed": FAILED}
     for task in book["tasks"][:2]:
-        shown = ask(reader, f"scf-workers show {task['task_id']}")
+        shown = reader.ask(f"scf-workers show {task['task_id']}")
         assert (shown["state"], shown["refunded"]) == (task["status"], bool(task["refunds"]))
         reader.words["TASK_ID"] = task["task_id"]
     ends = time.monotonic() + 3 * PATIENCE_S
@@ -130,6 +112,6 @@ def judge(reader: Reader) -> None:
 
 def _is_quiet(reader: Reader) -> bool:
     """Return True once no message is due and the worker has reported its work, which it does every 15 seconds."""
-    ready = sum(topic["ready"] for topic in ask(reader, "scf-workers topics")["topics"])
-    workers = [one for one in ask(reader, "scf-workers workers")["processes"] if one["groups"]]
+    ready = sum(topic["ready"] for topic in reader.ask("scf-workers topics")["topics"])
+    workers = [one for one in reader.ask("scf-workers workers")["processes"] if one["groups"]]
     return not ready and [one["silent"] for one in workers] == [False] and workers[0]["ended"].get("done", 0) >= TASKS

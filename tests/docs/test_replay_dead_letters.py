@@ -6,8 +6,6 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -48,26 +46,10 @@ def test_every_effect_and_refusal_is_on_the_page() -> None:
         assert f"`{word}`" in table
 
 
-@pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Somebody whose first two terminals run the sandbox and a worker."""
-    reader = Reader(tmp_path)
-    reader.do('export PATH="$PWD/.venv/bin:$PATH"')
-    reader.do("scf-workers sandbox")
-    reader.do("scf-workers work")
-    yield reader
-    reader.close()
-
-
-def document(reader: Reader, command: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(reader.do(f"{command} --json").splitlines()[-1])
-    return found
-
-
 def until(reader: Reader, command: str, part: str, count: int) -> dict[str, Any]:
     """Give a command until a part of its answer is so long."""
     ends = time.monotonic() + 3 * PATIENCE_S
-    while len((found := document(reader, command))[part]) != count or not _is_settled(found[part]):
+    while len((found := reader.ask(command))[part]) != count or not _is_settled(found[part]):
         assert time.monotonic() < ends, found
         time.sleep(1)
     return found
@@ -137,7 +119,7 @@ def test_the_walk(reader: Reader) -> None:
     assert reader.do(f". .sandbox/env\n{account}").strip() == SHOWN[4].strip()
     assert reader.do(purge).splitlines()[-1].startswith(f"dry run: would purge {TASKS}")
     reader.do(f"{purge} --yes")
-    assert document(reader, "scf-workers dead list") == {"letters": []}
+    assert reader.ask("scf-workers dead list") == {"letters": []}
 
 
 @pytest.mark.slow
