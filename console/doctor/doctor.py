@@ -6,6 +6,7 @@ Every check is a coroutine that raises an error for a fault; a failed check stop
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import ssl
@@ -166,7 +167,7 @@ def _try(name: str, settings: Settings) -> None:
             case _:
                 pass
     except OSError as error:
-        raise BadSettings(f"{name} names a file that cannot be used: {type(error).__name__}") from error
+        raise BadSettings(f"{name} names a file that cannot be used: {error.strerror or error}") from error
 
 
 def _check_scheme(url: str) -> None:
@@ -180,7 +181,7 @@ def _check_scheme(url: str) -> None:
 def _check_place(path: Path) -> None:
     """Check that a file can be made, without making it: the file would claim that a pump runs."""
     if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OSError
+        raise OSError(errno.EACCES, "no file can be made there")
 
 
 def _check_topics(topics: Sequence[str]) -> None:
@@ -285,7 +286,7 @@ async def _failed(name: str, detail: str, remedy: str, address: Address | None) 
 
 
 def _said(error: ScfWorkersError) -> str:
-    return redact_text(str(error) if isinstance(error, CheckFailed) else f"{type(error).__name__}: {error}")
+    return redact_text(str(error))
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
