@@ -187,7 +187,7 @@ async def _input(info: ObjectInfo, position: int, recipe: Recipe, objects: Objec
 
 
 async def _check_video(info: ObjectInfo, recipe: Recipe, objects: Objects) -> None:
-    """Check a video's size, and its type by its first bytes: whatever is named mp4 may be anything.
+    """Check a video's size, and its type by its first bytes: a name that ends in mp4 proves nothing.
 
     Raises:
         messages.errors.Rejected: it is too large, no video of a type that is taken, or gone meanwhile.

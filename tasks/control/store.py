@@ -117,7 +117,7 @@ async def _read(target: Target, ledger: Ledger) -> Pause | None:
         content = await ledger.objects.get(target.key)
     except NotFound:
         return None
-    # It is in force whatever it holds, and must be seen and ended.
+    # The pause is in force even if its contents cannot be read, so it must be shown, and must be possible to end.
     unreadable = Pause(
         of=target.of, name=target.name, by="", why="(cannot be read by this build)", at=content.info.modified
     )

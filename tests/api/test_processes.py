@@ -99,7 +99,7 @@ def test_behind_a_function_url_the_image_answers_with_whole_documents(sandbox: S
     authorization = {"Authorization": f"Bearer {token(secret=environ['JWT_SECRET'])}"}
 
     def call(method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """What a Function URL does with a request."""
+        """Call the handler with a request as a Function URL does."""
         event = {
             "httpMethod": method,
             "path": path,

@@ -41,7 +41,7 @@ OUT_OF_RANGE: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "a poster without a title": ("promo_poster", {"title": ""}),
     "a poster with an emoji": ("promo_poster", {"title": "新品🎉"}),
     "a price that is no amount": ("promo_poster", {"title": "新品", "price": "面议"}),
-    "a shape that nobody prints": ("promo_poster", {"title": "新品", "shape": "round"}),
+    "a shape that does not exist": ("promo_poster", {"title": "新品", "shape": "round"}),
     "a word without end": ("ai_image_prompt", {"clothingType": "长" * 51}),
 }
 

@@ -192,6 +192,7 @@ def test_the_doctor_reports_what_is_wrong_with_a_token_and_runs_the_other_checks
     status, found, printed = doctor(sandbox, own, BROKER_TOKEN=bad)
     assert status == 1
     assert said in found["broker"]["detail"]
+    assert "BrokerUnauthorized" not in found["broker"]["detail"], "class names are for logs"
     assert "BROKER_TOKEN" in found["broker"]["remedy"]
     bad_ones = {name for name, finding in found.items() if not finding["ok"]}
     assert bad_ones == {"broker"} if token != "stranger" else {"broker", "topics", "backlog"}
