@@ -59,7 +59,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name every point at which a process was killed, and how it went; without -v nobody would see them."""
+    """Print every point at which a process was killed, with its result: they are shown only with -v."""
     ended = [
         (report.nodeid.partition("[")[2].rstrip("]"), outcome)
         for outcome in ("passed", "failed")

@@ -1,4 +1,4 @@
-"""Who may see what: a task of somebody else does not exist, and only a genuine token is a user."""
+"""Access to tasks: those of other users do not exist for a caller, and only a genuine token makes a user."""
 
 from __future__ import annotations
 

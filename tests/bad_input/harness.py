@@ -117,13 +117,13 @@ class TicketHarness(Harness):
         return run
 
     async def deliver(self, *keys: str) -> dict[str, int]:
-        """COS tells of uploads; all that follows happens."""
+        """Deliver COS's events of uploads, and work until no message is left."""
         counts = {name: count for name, count in (await take_event(event(*keys), self.out)).items() if count}
         await self.drain()
         return counts
 
     async def refused(self, run: RunId, *codes: Code) -> Code:
-        """A run has failed for a fault of its own, as it should: told once, refunded once, and nothing is left."""
+        """A run has failed for a fault of its own, as it should: one callback, one refund, and no objects left."""
         verdict: Verdict = await self.verdict(run)
         code = Code(verdict.code)
         assert code in codes, f"{code} is none of {codes}"

@@ -1,4 +1,4 @@
-"""Events that are none, that tell of something else, or in which one record spoils the company."""
+"""Events that are malformed, that report something else, or that hold one bad record among good ones."""
 
 from __future__ import annotations
 

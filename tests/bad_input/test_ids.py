@@ -60,7 +60,7 @@ BAD_IDS = {
 
 @pytest.fixture
 def reported() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What was logged, line by line."""
+    """Lines of the log."""
     stream = io.StringIO()
     undo = logs.setup(stream, "INFO", "test")
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -76,7 +76,7 @@ async def test_what_is_no_picture_is_refused_and_refunded(harness: TicketHarness
     upload, make, code = BAD[name]
     run = await harness.submit(make(), name=upload, kind=kind)
     await harness.refused(run, code)
-    # Heard again, the same event changes nothing.
+    # The same event, delivered again, changes nothing.
     assert await harness.deliver(f"input/{run.user}/{run.task}/{upload}") == {"ended": 1}
     await harness.refused(run, code)
 

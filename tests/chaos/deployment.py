@@ -73,7 +73,7 @@ class Worker:
             return -9
 
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """True if it has ended by itself."""
         return self._process.poll() is not None
 
     def said(self) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ class Deployment:
         return {item.key.removeprefix(prefix): item.modified for item in page.items}
 
     async def all_have(self, sold: Sequence[Sold], record: str) -> bool:
-        """Whether all these tasks have that record."""
+        """True if all these tasks have that record."""
         return all([record in await self.records(one) for one in sold])
 
     async def ended(self, sold: Sold) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Deployment:
         assert bool(shown) is (status == "success")
 
     async def stats(self) -> dict[str, Any]:
-        """What the vendor was asked for."""
+        """Requests that the vendor has received."""
         return await asyncio.to_thread(self._sandbox.vendor_stats)
 
     async def close(self) -> None:

@@ -47,7 +47,7 @@ class Fleet:
         """Start workers until there are as many as there should be."""
         for one in [one for one in self._running if one.poll() is not None]:
             self._running.remove(one)
-            # One that is told to leave before it has begun to listen dies of that.
+            # A worker that gets SIGTERM before it handles signals dies of it.
             if one.returncode not in {0, -signal.SIGKILL, -signal.SIGTERM}:
                 self.died.append(one.returncode)
         with self._log.open("ab") as log:

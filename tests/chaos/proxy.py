@@ -55,7 +55,7 @@ class FaultProxy:
         self._rng = rng
         self._server: asyncio.Server | None = None
         self.active = False
-        """Whether anything goes wrong."""
+        """True if faults are on."""
         self.faults: Counter[str] = Counter()
         self.calls = 0
 
@@ -148,7 +148,7 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 def _is_framed(lines: list[bytes]) -> bool:
-    """Whether the end of an answer shows without the end of its connection."""
+    """True if an answer's end is known before its connection is closed."""
     names = {line.partition(b":")[0].lower() for line in lines[1:]}
     return bool(names & {b"content-length", b"transfer-encoding"}) or lines[0].split(b" ")[1] in {b"204", b"304"}
 

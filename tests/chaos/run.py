@@ -41,7 +41,7 @@ from tests.chaos.proxy import Proxies, Upset
 __all__ = ["KINDS", "Options", "Report", "play"]
 
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = {"basic_clean": {}, "model_pose12": {}, "photography": {"count": 2}}
-"""What is sold, with its parameters."""
+"""Kinds on sale, with their parameters."""
 
 _WEIGHTS: Final = (6, 3, 1)
 _WORKERS: Final = 3
@@ -82,7 +82,7 @@ class Options(NamedTuple):
 
 @dataclass
 class Report:
-    """What came of it."""
+    """Result of a run."""
 
     options: Options
     verdicts: Counter[str] = field(default_factory=Counter)

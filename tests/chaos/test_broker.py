@@ -77,7 +77,7 @@ class Flow:
 
 
 async def looked(workers: list[Worker]) -> list[dict[str, Any]]:
-    """What the workers said of light messages, each time they worked on one."""
+    """Log lines of the workers about light messages, one for each message."""
     said = await asyncio.gather(*(asyncio.to_thread(worker.said) for worker in workers))
     return [line for lines in said for line in lines if _is_light(line)]
 
@@ -133,7 +133,7 @@ async def worked_on(workers: list[Worker], count: int) -> bool:
 
 
 async def worked_since(workers: list[Worker], when: float) -> bool:
-    """Whether each of these workers has worked on a message since."""
+    """True if each of these workers has worked on a message since."""
     stamp = datetime.fromtimestamp(when, UTC).isoformat()
     said = [await looked([worker]) for worker in workers]
     return all(lines and lines[-1]["time"] > stamp for lines in said)

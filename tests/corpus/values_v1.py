@@ -1,4 +1,4 @@
-"""What the corpus of schema 1 says: a name, and the value that its bytes have to decode to.
+"""Values of the corpus of schema 1: a name, and the value that its bytes must decode to.
 
 The files beside this one are data: what was released stays as it is. `python -m tests.corpus.values_v1` appends what is
 missing and changes no line that is there. A later build that writes other bytes gets files (and values) of its own.
@@ -206,7 +206,7 @@ SIGNED: Final[Mapping[str, Message]] = {f"{name}, signed": _UNSIGNED[name] for n
 MESSAGES: Final[Mapping[str, Message]] = {**_UNSIGNED, **SIGNED}
 
 KEYS: Final = MessageKeys([MessageKey("k1", b"the key of the corpus, of 32 bytes")])
-"""What the signed ones are signed with."""
+"""Keys of the signed messages."""
 
 
 _ITEM = ManifestItem(

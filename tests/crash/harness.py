@@ -42,7 +42,7 @@ _LOOK_EVERY_S: Final = 0.05
 _OPEN_S: Final = 3.0
 
 WITH_WEBHOOK: Final = "generate.created, webhook"
-"""The point at which a paid call's id is lost, where the vendor is told a webhook."""
+"""The point at which a paid call's id is lost, for a vendor that has our webhook's URL."""
 
 
 BAD_UPLOAD: Final = ", a bad picture"
@@ -50,17 +50,17 @@ BAD_UPLOAD: Final = ", a bad picture"
 
 
 class Case(msgspec.Struct, frozen=True):
-    """What became of one task."""
+    """Result of one task."""
 
     died: str = ""
     """The point at which its process was killed."""
     signal: int = 0
     points: tuple[str, ...] = ()
-    """Those that were reached, where nobody was killed."""
+    """The points that were reached, if no process was killed."""
     verdict: Mapping[str, Any] = {}
     records: tuple[str, ...] = ()
     heard: tuple[str, ...] = ()
-    """What each callback said."""
+    """Contents of the callbacks."""
     signed: bool = False
     state: str = ""
     charges: int = 0
@@ -97,7 +97,7 @@ class CrashHarness:
         self._thread.start()
 
     def case(self, name: str) -> Case:
-        """What became of the task of that name, once it is known."""
+        """Result of the task of that name, once it is known."""
         path = self._file(name)
         until = time.monotonic() + 3 * PATIENCE_S
         while not path.exists():
@@ -143,7 +143,7 @@ class CrashHarness:
 
 
 class Events:
-    """Takes COS's events and keeps them for whoever waits for a task's."""
+    """Receives COS's events and keeps them until a test asks for a task's."""
 
     def __init__(self) -> None:
         self._arrived: dict[str, Mapping[str, Any]] = {}
@@ -234,7 +234,7 @@ class Cell:
 
     @asynccontextmanager
     async def _process(self, target: Any, point: str, last: Any) -> AsyncGenerator[ForkServerProcess]:
-        """A process from its start to its end; what it tells is kept."""
+        """A process from its start to its end; its output is kept."""
         ours, theirs = multiprocessing.Pipe(duplex=False)
         process = forks().Process(target=target, args=(self._environ, self._log, point, theirs, last))
         # Always from this one thread: `start` also asks after every other process, and an answer can be read once only.

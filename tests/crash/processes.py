@@ -1,4 +1,4 @@
-"""What runs in processes of their own: the ordinary worker and the ordinary trigger, told where to die.
+"""Child processes: the ordinary worker and the ordinary trigger, with a point at which to die.
 
 They are forked from a server that has imported everything once, so that a start costs milliseconds. The product's own
 code is as it is; only the records that say how long a process is taken to be alive are made short, by the ledger that
@@ -69,7 +69,7 @@ class HastyLedger(Ledger):
 
 
 def work(environ: Mapping[str, str], log: Path, point: str, reported: Connection, open_s: float) -> None:
-    """A worker; it dies where it first reaches the point, and without one it tells every point."""
+    """A worker; it dies when it first reaches the point, and without one it prints every point."""
     _become(environ, log)
     _watch(point, reported)
 

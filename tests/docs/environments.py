@@ -33,4 +33,4 @@ FUNCTIONS: Final = _read()
 """Function -> its variables."""
 
 EVERYWHERE: Final = FUNCTIONS.pop("all").besides
-"""What each function may have."""
+"""Variables that each function may have."""

@@ -1,4 +1,4 @@
-"""What the documentation asks its readers to type, and what it shows them."""
+"""Commands and outputs on the pages of the documentation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WALKS: Final = (
 
 _FENCE: Final = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMAND: Final = re.compile(r"(?:scf-workers|make|pytest|python3?|pip|uv|git|docker|curl)\s+\S|\.venv/bin/\S")
-"""What inline code begins with when it is a command and not the name of one."""
+"""Beginning of inline code that is a command and not the name of one."""
 
 
 class Block(NamedTuple):

@@ -42,7 +42,7 @@ ACTIONS: Final[Mapping[str, str]] = {
 
 
 class Used(NamedTuple):
-    """What was done."""
+    """Operations that were done."""
 
     bucket: str
     operation: str
@@ -63,7 +63,7 @@ def allows(policies: Sequence[Any], used: Used) -> bool:
 
 
 def may_put(policy: Any, key: str, kind: str, size: int | None) -> bool:
-    """Whether a client's key may store an object so; `size` is None without a `Content-Length`.
+    """True if a client's key may store an object so; `size` is None without a `Content-Length`.
 
     A condition without `_if_exist` is not met where the request has no such header (COS, condition keys, 436/71307).
     """

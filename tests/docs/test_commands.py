@@ -109,7 +109,7 @@ class Reader:
         self.folder = folder
         self.ran: list[str] = []
         self.words = {"USER_ID": "u-1024"}
-        """What stands for a word in capitals."""
+        """Value in place of a word in capitals."""
         self._exports: list[str] = []
         self._running: dict[str, ExitStack] = {}
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
@@ -180,7 +180,7 @@ def _until(condition: Callable[[], bool], what: str, seconds: float = 60) -> Non
 
 
 def commands() -> list[str]:
-    """Every command of every page that is no walk, in the order of reading."""
+    """Every command of every page that is not a walk-through, in the order of reading."""
     return list(dict.fromkeys(command for page in PAGES if page not in WALKS for command in commands_of(page)))
 
 

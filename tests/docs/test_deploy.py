@@ -82,7 +82,7 @@ async def live(harness: TicketHarness) -> None:
     run = harness.sell()
     meta = {"kind": "basic_clean", "ticket": harness.ticket(run)}
     await harness.put(run, "original.jpg", pictures.jpeg(), meta)
-    # No event told of this one: the sweep looks at its records, and its wake at the upload.
+    # This upload had no event: the sweep looks at its records, and its wake at the upload.
     assert await harness.ledger.trail(run) == {}
     await harness.wake(run, "sweep")
     await harness.drain()
@@ -147,7 +147,7 @@ def test_the_triggers_role_may_do_what_it_does_and_no_more_than_the_consumers() 
 
 
 async def sweep_once(harness: TicketHarness) -> None:
-    """It finds a task that was accepted, and one whose upload no event told of."""
+    """It finds a task that was accepted, and one whose upload had no event."""
     row = UnfinishedTask("t-1", "u-1", 0, harness.now(), "basic_clean")
     listing = SimpleNamespace(unfinished=AsyncMock(return_value=UnfinishedPage((row,), None)))
     out = dataclasses.replace(harness.out, backend=cast("Any", listing))

@@ -25,7 +25,7 @@ _ERRORS: Final = ("consumers.stages.table", "consumers.engine.engine", "runtime.
 
 
 class Row(NamedTuple):
-    """What the table says of an error."""
+    """A row of the table."""
 
     retry: str
     attempts: str

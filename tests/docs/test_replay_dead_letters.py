@@ -85,7 +85,7 @@ def judge(reader: Reader) -> None:
 
 
 def break_and_sell(reader: Reader) -> list[str]:
-    """Do the walk up to the first list of groups. Returns the commands after that."""
+    """Run the commands of the walk-through up to the first list of groups. Returns the commands after that."""
     commands = list(COMMANDS)
     environment = commands.pop(0)
     for command in commands[:2]:

@@ -1,4 +1,4 @@
-"""The doctor tells apart what keeps it from the other side: each fault has its own text and its own remedy."""
+"""The doctor names the reason why a service cannot be reached: each fault has its own text and its own remedy."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def free_port() -> int:
 
 
 async def look(url: str) -> Finding:
-    """What the doctor says of a backend."""
+    """The doctor's finding about a backend."""
     backend = Backend(base_url=url, secret=SECRET, clock=time.time)
     try:
         checks = [

@@ -84,7 +84,7 @@ def ask_everything(terminals: Terminals, environ: Mapping[str, str]) -> None:
 
 
 def coins_of(environ: Mapping[str, str]) -> int:
-    """What RunningHub's stand-in took for jobs that ended well: a coin a second."""
+    """Charge of RunningHub's stand-in for jobs that ended well: one coin per second."""
     jobs = httpx.get(f"{environ['RUNNINGHUB_URL']}/_sandbox/stats", trust_env=False).json()["jobs"]
     return sum(round(job["ends"] - job["created"]) for job in jobs if job["state"] == "SUCCESS")
 

@@ -141,7 +141,7 @@ def test_a_worker_killed_while_the_vendor_works_costs_nothing(slow_world: Sandbo
             stderr=out,
         )
     _until(lambda: slow_world.vendor_stats()["creates"] == 1, "a paid call")
-    # Until then a kill costs the stage's whole limit, for nobody can know that its process is dead.
+    # Until then a kill costs the stage's whole limit, because no other process can know that its process is dead.
     _until(lambda: _is_done("generate", tmp_path / "first.log"), "a generate that is done")
     first.kill()
     first.wait()

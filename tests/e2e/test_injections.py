@@ -24,7 +24,7 @@ def environ() -> dict[str, str]:
 
 
 def demo(folder: Path, *argv: str) -> dict[str, Any]:
-    """What a demo reports."""
+    """Report of a demo."""
     command = [sys.executable, "-m", "console", "demo", "--json", *argv]
     done = subprocess.run(command, cwd=folder, env=environ(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

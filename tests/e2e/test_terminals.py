@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 class Terminal:
-    """A command that runs until it is told to stop, and what it has said."""
+    """A command that runs until it is stopped, and its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process

@@ -70,7 +70,7 @@ class Buyer:
                 await asyncio.sleep(0.1)
 
     async def ended(self, sold: Sold) -> dict[str, Any]:
-        """The backend's row of the task, once it has heard a verdict."""
+        """The backend's row of the task, once it has received a verdict."""
         await self.until(lambda status: status != "pending", lambda: self.client.status(sold))
         book = await asyncio.to_thread(self._sandbox.quota_account, sold.task_id)
         (row,) = book["tasks"]
@@ -138,7 +138,7 @@ def test_the_sweep_finds_what_a_broker_lost(sandbox: Sandbox, tmp_path: Path) ->
     sold = asyncio.run(before())
     for file in (tmp_path / "data").glob("broker.db*"):
         file.unlink()
-    # Young tasks are left alone unless the sweep is told otherwise.
+    # Young tasks are left alone unless the sweep is called with another age.
     assert _counts(command(sandbox.environ, "sweep", "--json"))["listed"] == 0
     swept = _counts(command(sandbox.environ, "sweep", "--older-than", "0", "--json"))
     assert (swept["listed"], swept["woken"], swept["errors"], swept["cursor"]) == (3, 3, 0, "")

@@ -16,7 +16,7 @@ CLEAN = Result(violation=False, suspect=False, label="Normal", score=0)
 
 
 class ScriptedChat:
-    """Answers and errors are taken from the left of `script`, one a question."""
+    """Answers and errors are taken from the left of `script`, one for each question."""
 
     name = "tokenhub"
     label = "main"
@@ -55,5 +55,5 @@ class ScriptedChat:
 
 
 def judged(text: str) -> Result:
-    """What the audit finds in a text: it reads only one word."""
+    """Finding of the audit in a text: it looks for one word."""
     return Result(violation=True, suspect=False, label="Porn", score=95) if "violation" in text else CLEAN

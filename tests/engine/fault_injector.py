@@ -59,7 +59,7 @@ class FaultInjector:
             await self.hook(place, done=done)
 
     def of(self, who: str) -> Callable[..., Awaitable[None]]:
-        """The same for an object store, which tells operation and key."""
+        """The same for an object store, by operation and key."""
 
         async def passed(operation: str, key: str, *, done: bool) -> None:
             await self.pass_by(f"{who}.{operation} {key}", done=done)

@@ -61,7 +61,7 @@ USER: Final = "u1"
 BUCKET: Final = "photos-1250000000"
 WEBHOOKS: Final = Webhooks("https://hooks.example", Secret("a-secret-of-the-webhooks-paths-in-tests"))
 KEYS: Final = MessageKeys([MessageKey("t1", b"a key of the messages in tests, 32 bytes")], accept_unsigned=False)
-"""What every message in the harness is signed and checked with."""
+"""Keys of every message in the harness."""
 _PATIENCE: Final = 400
 """Deliveries after which a history is taken for endless."""
 _LONG: Final = 30 * 86400.0
@@ -233,7 +233,7 @@ class Harness:
         self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:
-        """What a new process begins with."""
+        """State with which a new process begins."""
         self.ledger.cache.clear()
         self.out = dataclasses.replace(self.out, lines=VendorLines())
         self.pauses = Pauses(asyncio.get_running_loop().time)
@@ -391,11 +391,11 @@ class Harness:
         return [item.key for item in (await self.data.list(prefix)).items]
 
     async def outputs(self, run: RunId) -> list[str]:
-        """What is shown of the task."""
+        """Results of the task that are visible."""
         return await self.keys(f"output/{run.user}/{run.task}/")
 
     async def staged(self, run: RunId) -> list[str]:
-        """What lies in the run's staging."""
+        """Keys in the run's staging."""
         return await self.keys(staging_prefix(run))
 
     async def dead_letters(self) -> list[dict[str, Any]]:
@@ -405,7 +405,7 @@ class Harness:
         return [msgspec.json.decode(content.body)["record"] for content in found]
 
     def heard(self, run: RunId) -> list[str]:
-        """What every callback about the task said."""
+        """Statuses of the callbacks about the task."""
         return [call.status for call in self.backend.heard if call.task == run.task]
 
     def state(self, run: RunId) -> tuple[str, int, int]:

@@ -66,7 +66,7 @@ _ERRORS: Final[Mapping[str, tuple[Callable[[], Exception], ...]]] = {
 
 
 class Sale(NamedTuple):
-    """What the kind with a vendor sells in a history."""
+    """Sizes and rules of the kind that a history sells."""
 
     count: int = _COUNT
     """Results of a paid call."""
@@ -76,7 +76,7 @@ class Sale(NamedTuple):
     synchronous: bool = False
 
     def recipes(self) -> Mapping[str, Recipe]:
-        """What is sold."""
+        """Kinds on sale."""
         sold = msgspec.structs.replace(MODEL_POSE12, count=self.count, synchronous=self.synchronous)
         if self.slots > 1 or self.synchronous:
             sold = msgspec.structs.replace(
@@ -111,7 +111,7 @@ class History:
         if self.sale.synchronous:
             self.harness.vendors[self.harness.vendor.name] = InstantVendor(self.harness.vendor, self.sale.count)
         self.excuses: set[str] = set()
-        """What happened that a failed verdict may rest on."""
+        """Reasons in the history for a failed verdict."""
         self.wrong: list[str] = []
         """Promises broken on the way."""
         self.deliveries = 0
@@ -214,7 +214,7 @@ class History:
         await publish_wake(self.run, REDELIVER, self.harness.out.broker, self.harness.ledger.now(), keys=KEYS)
 
     async def _hint(self) -> None:
-        """The vendor tells of a job that has ended; perhaps of another one than it says."""
+        """The vendor sends the webhook of a job that has ended; the job may be another one than it names."""
         vendor = self.harness.vendor
         ended = [job for job in vendor.paid if not vendor.jobs[job].working]
         if ended:
@@ -284,7 +284,7 @@ class History:
     # ---- workers ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Several workers, until nothing is stored and nobody is busy."""
+        """Several workers, until no message is stored and no worker is busy."""
         taking: asyncio.Task[tuple[Delivery, WireConsumer]] | None = None
         while self.harness.wire.open or self._running:
             if taking is None and len(self._running) < _WORKERS + 4:

@@ -118,7 +118,7 @@ class RunRecords:
 
 
 def broken_by(name: str, records: RunRecords, began: float) -> Iterator[Broken]:
-    """What is wrong with a record that was stored just now.
+    """Broken rules of a record that was stored just now.
 
     Args:
         name: its name.

@@ -1,4 +1,4 @@
-"""What is scripted: a vendor, a backend with the real quota book, a wire around the real broker."""
+"""Scripted parts: a vendor, a backend with the real quota account, a wrapper of the real broker."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ScriptedJob:
 
 @dataclass
 class Create:
-    """What a create does; a fresh one accepts and answers."""
+    """Effect of a create; by default it accepts and answers."""
 
     accepted: bool = True
     answer: str = "id"
@@ -78,7 +78,7 @@ class Create:
 class ScriptedVendor:
     """A vendor whose every answer is a script's; without one all goes well.
 
-    `creates` and `plans` are taken from the left, one a call and one an accepted job.
+    `creates` and `plans` are taken from the left: one for each call, and one for each accepted job.
     """
 
     name = "runninghub"
@@ -186,7 +186,7 @@ class ScriptedVendor:
 
 
 class InstantVendor:
-    """A vendor without jobs: its answer to the create is the result. What it shares with the other sort is that one's.
+    """A vendor without jobs: its answer to the create is the result. Common parts are inherited from the other sort.
 
     Args:
         scripted: the vendor of the other sort.
@@ -234,7 +234,7 @@ class Files:
         await self._injector.pass_by(f"files.get {path}", done=False)
         video = path.endswith(".mp4")
         png = path.endswith(".png")
-        # Each download differs, so that nobody's copy can pass for another's.
+        # Each download differs, so that no copy can pass for another.
         body = self.png if png else (MP4 if video else JPEG) + f"{path} {next(self._numbers)}".encode() + JPEG_END
         await self._injector.pass_by(f"files.get {path}", done=True)
         kind = "video/mp4" if video else "image/png" if png else "image/jpeg"
@@ -252,7 +252,7 @@ class _Body(httpx.AsyncByteStream):
 
 @dataclass
 class ScriptedBackend:
-    """The stand-in's book without HTTP: it charges, hears, refunds; what goes wrong is injector's."""
+    """The stand-in's quota account without HTTP: it charges, takes callbacks, refunds; faults come from an injector."""
 
     injector: FaultInjector
     book: QuotaAccount = field(default_factory=lambda: QuotaAccount(":memory:"))

@@ -132,7 +132,7 @@ async def test_a_full_vendor_is_waited_for_as_long_as_it_asks(harness: Harness, 
     await ends(ark, "success")
     assert harness.now() - began > 240
     assert ark.counts[1] == 4
-    # Once one is told of it, the others do not ask.
+    # After one worker knows it, the others do not ask.
     assert ark.counts[0] < 12
 
 

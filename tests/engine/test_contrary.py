@@ -1,4 +1,4 @@
-"""The backend may hold the contrary verdict: then nothing is visible, whoever dies or errs on the way."""
+"""The backend may hold the contrary verdict: then nothing is visible, whichever process dies or fails on the way."""
 
 from __future__ import annotations
 

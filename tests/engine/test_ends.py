@@ -18,7 +18,7 @@ STAGES = ("clean", "generate", "poll", "collect")
 
 
 async def cancel(harness: Harness, run: RunId) -> None:
-    """What the API does: the record, then a wake."""
+    """Cancel as the API does: the record, then a wake."""
     await harness.ledger.write(run, Verdict.at(), Verdict("cancelled", Code.CANCELLED))
     await harness.wake(run, "cancel")
 

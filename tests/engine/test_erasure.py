@@ -99,7 +99,7 @@ async def test_nothing_but_ids_is_left_of_the_user_and_all_is_left_of_the_others
     for trace in (SECRET, "input/", "output/", "staging/", "https:", "frame_"):
         assert trace not in text
     assert {key for key in before if key.startswith(f"ledger/{USER}/")} <= set(mine)
-    # What a late message, a sweep or a second upload would ask is answered as before.
+    # Late messages, sweeps and second uploads are answered as before.
     assert (await harness.verdict(good)).status == "success"
     assert (await harness.verdict(bad)).status == "failed"
     assert (await harness.records(good))["accepted"]["kind"] == "model_pose12"

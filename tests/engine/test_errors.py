@@ -415,7 +415,7 @@ async def test_leaves_of_the_tree_act_as_their_class_says(harness: Harness, erro
     if error.retry is RetryClass.TRANSIENT:
         await harness.promise(run, "success")
     else:
-        # What a vendor's file does wrong is not told to the user as if the photo were at fault.
+        # A fault of a vendor's file is not reported to the user as a fault of the photo.
         code = Code.VENDOR_FAILED if isinstance(error, FetchRefused) else error.code
         await harness.promise(run, "failed", code)
 

@@ -40,7 +40,7 @@ OF_A_RUN = [
 
 
 async def at_work(harness: Harness) -> RunId:
-    """A task whose job is at work for as long as nobody is asked to look: its poll is lost."""
+    """A task whose job runs on until a look: its poll message is lost."""
     harness.vendor.plans.append(LONG)
     run = await harness.order()
     await harness.wire.lose(*await harness.until("poll"))

@@ -102,7 +102,7 @@ async def test_a_copy_that_would_be_isolated_too_late_runs_beside_the_others(har
 
 
 async def test_a_copy_whose_holder_died_again_is_found_while_the_gate_is_shut(harness: Harness) -> None:
-    """It has a mark: published anew as it is, it would be turned away by that."""
+    """It has a mark: published again unchanged, it would be rejected because of it."""
     harness.injector.strike("vendor.create", waits(80))
     async with pumping(harness):
         run = await harness.order()

@@ -1,4 +1,4 @@
-"""What an operator asks at night, after sixty tasks with faults: each answer is held against the quota account."""
+"""An operator's questions after a night of sixty tasks with faults: each answer is compared with the quota account."""
 
 from __future__ import annotations
 

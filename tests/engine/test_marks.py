@@ -50,7 +50,7 @@ async def test_my_own_mark_says_that_a_process_died_and_a_copy_with_one_attempt_
     (copy,) = [sent for sent in harness.wire.sent if sent.header.stage == stage and sent.header.seq == 1]
     # Most processes die of something else than this message.
     assert (copy.header.attempt, copy.header.isolated) == (1, False)
-    # The store tells whole seconds.
+    # The store's times are whole seconds.
     assert begun - 1 + wait <= copy.header.due_at <= begun + 1.2 * wait + 0.001
     await harness.drain()
     await harness.promise(run, "success")
@@ -180,7 +180,7 @@ async def test_a_wake_that_kills_its_process_is_given_up_soon(
 async def test_a_message_begun_by_a_clock_that_was_ahead_is_not_lost(
     harness: Harness, stage: str, behind: float
 ) -> None:
-    """Early by the clock of whoever gets it next; published again, it would be turned away by its own mark."""
+    """It is early by the next worker's clock; published again, it would be rejected because of its own mark."""
     run = await harness.order()
     harness.injector.strike(PLACES[stage], raises(Transient("flicker", retry_after=10.0)), dies())
     await harness.run(*(await harness.until(stage, 1)))

@@ -144,7 +144,8 @@ async def test_what_is_cut_off_at_the_end_of_a_drain_goes_on_with_the_same_attem
 
 @pytest.mark.parametrize(("slow", "code"), [(20, ""), (10_000, Code.VENDOR_UNKNOWN)], ids=["answered", "unanswered"])
 async def test_a_paid_call_is_never_cut_off_half_way(harness: Harness, slow: float, code: str) -> None:
-    """Whoever stops waits for its answer, which has a limit of its own; unanswered it is never sent again."""
+    """A worker that stops waits for the answer, which has a limit of its own; without an answer the call is never sent
+    again."""
     run = await harness.order()
     delivery, consumer = await harness.until("generate")
     harness.injector.strike("vendor.create", waits(slow), done=True)
@@ -211,7 +212,7 @@ async def test_an_early_message_goes_on_though_another_process_begins_it_meanwhi
 
 
 async def test_a_machine_whose_clock_is_behind_asks_the_store_before_it_calls_a_message_early(harness: Harness) -> None:
-    """Light messages read no ledger, and would tell it nothing of the time."""
+    """Light messages do not read the ledger, so they would not show it the time."""
     run = await harness.order("basic_clean")
     lost, consumer = await harness.until("clean")
     await consumer.ack(lost)

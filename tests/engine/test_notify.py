@@ -1,4 +1,4 @@
-"""The backend hears a verdict, however long it takes, and always the same one."""
+"""The backend receives a verdict, however long it takes, and always the same one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator sees of dead letters: lists, groups, one letter whole, and the end of a purge; on virtual time."""
+"""Dead letters for operators: lists, groups, one whole letter, and the end of a purge; on virtual time."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ async def test_an_id_is_not_lost_however_long_the_store_is_away(
 
 
 async def hang() -> None:
-    """What a store that has no answer comes to."""
+    """Outcome with a store that gives no answer."""
     await asyncio.sleep(30)
     raise ObjectsDown("read timed out")
 
@@ -204,7 +204,7 @@ async def test_a_run_that_is_out_of_time_once_its_inputs_are_uploaded_pays_nothi
 
 @pytest.mark.parametrize("end", ["cancelled", "late"])
 async def test_an_id_that_could_not_be_stored_is_stored_though_the_run_has_ended(harness: Harness, end: str) -> None:
-    """Else nobody could stop the job."""
+    """Otherwise no worker could stop the job."""
     harness.vendor.plans.append(Plan(looks=10**6))
     run = await harness.order()
     delivery, consumer = await harness.until("generate")
@@ -278,7 +278,7 @@ async def test_a_given_up_call_and_a_message_delivered_twice_pay_once(harness: H
 
 
 async def test_the_webhook_between_unknown_and_failure_saves_the_run(harness: Harness) -> None:
-    """Whoever would write `failed` first reads the vendor ids."""
+    """The vendor ids are read before `failed` is written."""
     harness.vendor.creates.append(LOST)
     run = await harness.order()
     await harness.pass_by("dead")

@@ -40,7 +40,7 @@ def enveloped(delivery: Delivery) -> dict[str, Any]:
 
 
 async def taken(harness: Harness, topic: str, count: int) -> list[dict[str, Any]]:
-    """What EventBridge takes off the queue: it acks, whatever the function makes of it."""
+    """Messages that EventBridge takes off the queue: it acks them whatever the function returns."""
     consumer = await harness.wire.subscribe([topic], WORKERS, prefetch=0)
     events: list[dict[str, Any]] = []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""What the records of a run say for people: why it waited, what the backend was sent, what statistics need."""
+"""Records of a run for people: the reasons of its waits, the callback as it was sent, the figures of statistics."""
 
 from __future__ import annotations
 

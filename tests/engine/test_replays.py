@@ -34,7 +34,7 @@ async def cases(harness: Harness, **selection: object) -> list[Case]:
 
 
 async def plans(harness: Harness, request: Request = REQUEST) -> list[tuple[str, int]]:
-    """What a dry run says."""
+    """Result of a dry run."""
     return [(step.plan.does.value, step.plan.run) for step in plan_all(await cases(harness), request)]
 
 

@@ -202,7 +202,7 @@ async def test_results_that_stay_incomplete_for_a_minute_end_the_job(harness: Ha
 async def test_a_file_that_only_looks_like_a_picture_is_fetched_again_and_is_no_outage_of_the_audit(
     harness: Harness,
 ) -> None:
-    """Its structure is right and its pixels are not, so that only a decoder can tell."""
+    """Its structure is right and its pixels are not, so that only a decoder finds the fault."""
     run = await harness.order()
     real = photo()
     broken = odd(

@@ -42,7 +42,7 @@ def message(harness: Harness, stage: str, run: RunId, *, age: float = 0.0) -> Me
 
 
 def foreign(harness: Harness, since: int) -> list[Sent]:
-    """What was published since then."""
+    """Messages that were published since then."""
     return harness.wire.sent[since:]
 
 

@@ -1,4 +1,4 @@
-"""What a pump, a drain and a sweep say about themselves in the ledger's bucket."""
+"""Status of pumps, drains and sweeps in the ledger's bucket."""
 
 from __future__ import annotations
 

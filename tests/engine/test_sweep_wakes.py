@@ -46,7 +46,7 @@ async def test_a_sweeps_wake_older_than_three_minutes_is_acked_unread(harness: H
 
 
 async def test_a_young_wake_of_a_sweep_is_read_by_a_machine_whose_clock_is_ahead(harness: Harness) -> None:
-    """A consumer that has heard nothing of the store yet would turn every sweep away, and so never hear of it."""
+    """A consumer that has no answer of the store yet would reject every sweep's wake, and so never get one."""
     run = await harness.order("basic_clean")
     lost, consumer = await harness.until("clean")
     await consumer.ack(lost)

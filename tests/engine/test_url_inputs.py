@@ -60,7 +60,7 @@ def picture(body: bytes = b"") -> httpx.Response:
 async def sold(
     harness: Harness, hosts: Hosts, *urls: str, kind: str = "basic_clean", accepts: bool = True, **policy: Any
 ) -> RunId:
-    """What the API does after the sale; without `accepts` its process dies once `task.json` is stored."""
+    """Steps of the API after the sale; without `accepts` its process dies once `task.json` is stored."""
     harness.out.fetcher._resolve = hosts.resolve
     harness.out.fetcher._transport = _Transport(hosts)
     if policy:

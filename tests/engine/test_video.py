@@ -51,7 +51,7 @@ async def accept(harness: Harness, run: RunId) -> str:
 
 
 def places(harness: Harness, *verbs: str) -> list[str]:
-    """What was asked of the data bucket, by these verbs, in order."""
+    """Requests to the data bucket with these verbs, in order."""
     found = [place.partition(" ")[0].removeprefix("objects.") for place in harness.injector.seen]
     return [verb for verb in found if verb in verbs]
 

@@ -28,7 +28,7 @@ WHYS = ("sweep", "webhook", "cancel", "replay")
 
 
 async def sweep_until_empty(harness: Harness, run: RunId, times: int = 4) -> None:
-    """What the sweep does for a run that the backend goes on listing."""
+    """The sweep's wake for a run that the backend goes on listing."""
     for _ in range(times):
         await publish_wake(
             msgspec.structs.replace(run, run=LATEST), SWEEP, harness.out.broker, harness.ledger.now(), keys=KEYS
@@ -261,7 +261,7 @@ async def test_a_cancel_before_the_upload_stands_when_the_upload_comes(harness: 
 
 
 async def failed_run(harness: Harness) -> tuple[RunId, RunId]:
-    """A run that has failed and was heard, and the next one, accepted as a replay does it."""
+    """A run that has failed and was delivered, and the next one, accepted as a replay does it."""
     harness.vendor.plans.append(Plan(files=11))
     run = await harness.order()
     await harness.drain()
@@ -426,7 +426,7 @@ async def test_a_replay_of_a_kind_this_build_does_not_know_is_not_charged_and_re
 
 @pytest.mark.parametrize("number", [0, LATEST])
 async def test_a_wake_for_a_kind_this_build_does_not_know_gives_no_verdict(harness: Harness, number: int) -> None:
-    """A rolling deploy must refund nobody."""
+    """A rolling deployment must not refund any task."""
     run = await harness.upload()
     now = harness.now()
     accepted = Accepted(kind="kind_of_tomorrow", params={}, inputs=(), created=now, deadline=now + 1800)

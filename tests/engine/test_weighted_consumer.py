@@ -38,7 +38,7 @@ async def take(source: WeightedConsumer, count: int, pause: float = 0.0) -> list
     return taken
 
 
-# The last pause outlasts what is at hand: by then it has gone back, and each turn begins anew.
+# The last pause outlasts the messages at hand: by then they are released, and the round robin begins again.
 @pytest.mark.parametrize("pause", [0.0, 0.3, HOLD_S * 3])
 async def test_topics_that_all_wait_are_taken_by_weight(pause: float) -> None:
     broker = await open_broker("sqlite:///:memory:")

@@ -43,7 +43,7 @@ class _Leaping(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Begins at 0 s and never sleeps. There must be no threads: nobody would wait for them."""
+    """Begins at 0 s and never sleeps. Threads are not allowed: virtual time does not wait for them."""
 
     def __init__(self) -> None:
         self._leaping = _Leaping()

@@ -76,7 +76,7 @@ def _run_as_module(words: list[ast.expr]) -> Iterator[tuple[int, str]]:
 
 
 def _exists(root: Path, word: str) -> bool:
-    """Whether the first two parts of a dotted word are a module; a dot at its end begins one in an f-string."""
+    """True if the first two parts of a dotted word are a module; a dot at its end begins one in an f-string."""
     package, _, rest = word.partition(".")
     if not (root / package).is_dir():
         return False

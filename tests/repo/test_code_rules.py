@@ -34,7 +34,7 @@ def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    """Public names a module defines itself, without its log; type variables are nobody's business."""
+    """Public names that a module defines itself, without its log and its type variables."""
     names: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,4 +1,4 @@
-"""What is logged, traced and measured is caught here, as it would leave the process."""
+"""Logs, traces and metrics are caught here as they would leave the process."""
 
 from __future__ import annotations
 

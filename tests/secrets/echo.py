@@ -1,4 +1,4 @@
-"""A server that answers everything badly, and repeats in its answers whatever it was told."""
+"""A server that answers every request badly, and repeats in its answers what it has received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a process tells of itself."""
+"""Everything that a process emits."""
 
 from __future__ import annotations
 

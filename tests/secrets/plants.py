@@ -29,14 +29,14 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer plantedCollectorToken4Zt8",
     "OTEL_RESOURCE_ATTRIBUTES": "token=plantedApmToken9Qd3Lr",
 }
-"""What a deployment is given."""
+"""Secrets that a deployment is configured with."""
 
 ROLE: Final[Mapping[str, str]] = {
     "TENCENTCLOUD_SECRETID": "AKIDplantedRoleKeyId9876543210fedc",
     "TENCENTCLOUD_SECRETKEY": "plantedRoleKey+Vb3/Hn7Lp1Xs9Dq5==",
     "TENCENTCLOUD_SESSIONTOKEN": "plantedSessionToken/2Jf8+Kw4Rz6Tm0Cy3Gx9==",
 }
-"""What the platform gives a function that has a role."""
+"""Credentials that the platform gives a function that has a role."""
 
 SHAPES: Final[Mapping[str, re.Pattern[bytes]]] = {
     "a COS signature": re.compile(rb"q-signature(?:=|%3[dD])[0-9a-f]{8}"),
@@ -46,7 +46,7 @@ SHAPES: Final[Mapping[str, re.Pattern[bytes]]] = {
     "a webhook's token": re.compile(rb"/webhook/[\w/-]{1,300}/[0-9a-f]{64}"),
     "a signature of ours": re.compile(rb"(?i)x-internal-(?:body-)?signature[\"': =]{1,6}[0-9a-f]{8}"),
 }
-"""What nobody may print, whatever its value is."""
+"""Names of fields that must not be printed, whatever their value."""
 
 
 class Plants:

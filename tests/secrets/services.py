@@ -1,4 +1,5 @@
-"""A vendor, its files and a backend that repeat in answers what they were told, behind the product's own clients."""
+"""A vendor, its files and a backend that repeat in their answers what they received, behind the product's own
+clients."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ class Site:
 
 
 def status(number: int) -> Act:
-    """An answer of this status that repeats what it was told."""
+    """An answer of this status that repeats the request."""
 
     def act(_: httpx.Request, echo: str) -> httpx.Response:
         return httpx.Response(number, json={"errorCode": str(number), "errorMessage": echo, "status": "pending"})
@@ -81,7 +82,7 @@ def status(number: int) -> Act:
 
 
 def coded(code: str) -> Act:
-    """A business error, with what it was told in its words."""
+    """A business error whose text repeats the request."""
 
     def act(_: httpx.Request, echo: str) -> httpx.Response:
         reason = {"node_name": echo, "exception_message": echo, "exception_type": echo}

@@ -1,4 +1,4 @@
-"""What commands and functions print when things go wrong: causes, headers and URLs of libraries stay inside."""
+"""Output of commands and functions on errors: no causes, headers or URLs of libraries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main_handler(event, context):
     except ConnectionError as error:
         raise RuntimeError(f"Authorization: {os.environ['RUNNINGHUB_API_KEY']} was not taken") from error
 """
-"""A function whose defect tells all it knows."""
+"""A function with a defect whose error holds everything it knows."""
 
 AS_THE_PLATFORM: Final = """
 import json, os, sys, traceback

@@ -1,4 +1,4 @@
-"""Errors of every client, against servers that repeat what they were told: neither text nor causes hold a secret.
+"""Errors of every client, on servers that repeat what they received: neither text nor causes hold a secret.
 
 Causes are looked at unfiltered: a platform or a shell prints them past our filter.
 """
@@ -129,7 +129,7 @@ async def _read(opening: Any) -> bytes:
 
 
 async def raised_by(calls: dict[str, Callable[[], Awaitable[Any]]]) -> dict[str, BaseException | Any]:
-    """What each call raised or gave."""
+    """Error or result of each call."""
     found: dict[str, BaseException | Any] = {}
     for name, call in calls.items():
         try:

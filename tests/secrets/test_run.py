@@ -38,7 +38,7 @@ class Story(NamedTuple):
 
 
 def defect() -> Exception:
-    """An error of nobody's tree, with everything in its text and in its cause."""
+    """An error outside our exception trees, with everything in its text and in its cause."""
     hook = f"/webhook/runninghub/u1/t1/0/0/1/{'0a' * 32}"
     error = RuntimeError(f"could not sign {dict(ENVIRONMENT)} for https://x.example/a?sign={SIGNED} and {hook}")
     error.__cause__ = ConnectionError(f"GET /?q-signature=0123456789abcdef HTTP/1.1, Authorization: {ENVIRONMENT}")

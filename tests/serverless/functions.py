@@ -65,7 +65,7 @@ async def until(condition: Callable[[], Any], what: str) -> None:
 
 
 def lines(log: Path, event: str) -> list[dict[str, Any]]:
-    """What functions told about an event."""
+    """Log lines of the functions about an event."""
     reported = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
     return [line for line in reported if line.get("event") == event]
 

@@ -33,7 +33,7 @@ numbers = itertools.count()
 
 
 async def publish(sandbox: Sandbox, queue: Mapping[str, str], count: int) -> set[str]:
-    """Messages about runs that nobody accepted: each becomes one dead letter. Returns their ids."""
+    """Messages about runs that were not accepted: each becomes one dead letter. Returns their ids."""
     keys = keys_of(sandbox.environ)
     async with opened(queue) as broker:
 
@@ -91,7 +91,7 @@ async def test_three_instances_do_five_hundred_messages_once_and_return_in_time(
         assert all(share["done"] > 0 for share in shares)
         assert [share["ended"] for share in shares] == ["empty"] * 3
         assert not any(share["cut_off"] + share["throttled"] + share["abandoned"] for share in shares)
-        # Whatever a frozen instance had kept, or an ack that was lost on the way, would come again now.
+        # A message kept by a frozen instance, or one whose ack was lost, would come again now.
         assert await waiting(queue, TOPIC, WORKERS, 0) == Counter()
         assert done_in(log) == Counter(ids)
         letters = await waiting(queue, dead_letter_topic(TOPIC), FAILURE, MANY)

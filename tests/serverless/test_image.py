@@ -1,4 +1,4 @@
-"""The image's server: context, credentials anew for each call, errors, signals."""
+"""The image's server: context, credentials of each call, errors, signals."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ async def test_killed_in_the_middle_it_is_called_again_and_pays_nothing_again(
         answer = await push.send(event)
         assert (answer.status, answer.result["done"]) == (Status.OK, 1)
         assert push.stats.by_status == {Status.OK: 2, Status.DIED: 1}
-        # What the second call left is the copy of a crash: due when the dead process can have no more to say.
+        # The second call left the copy of a crash: it is due when the dead process can have no more effect.
         backlog = await broker.backlog("generate-runninghub-normal", WORKERS)
         assert (backlog.delayed, backlog.ready) == (1, 0)
         stats = await asyncio.to_thread(sandbox.vendor_stats)

@@ -49,7 +49,7 @@ class Defect(NamedTuple):
     says: str
     """The rule that it breaks."""
     rule: str
-    """What the oracle calls that."""
+    """The oracle's name of the broken promise."""
     seed: int
     """A history that shows it."""
     plant: Callable[[], tuple[Patch, ...]]

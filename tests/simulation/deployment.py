@@ -141,7 +141,7 @@ class Deployment:
         asyncio.get_running_loop().call_later(noticed_after, self.queue.give_up, machine)
 
     def services(self, machine: Machine, recipes: Mapping[str, Recipe] = RECIPES) -> Services:
-        """What a process has of its own: clients, a cache, a clock, randomness."""
+        """Parts of one process: clients, a cache, a clock, randomness."""
         numbers = itertools.count(1)
         rng = random.Random(f"{self.script.seed} {machine.name}")
         objects = _Bucket(bucket=BUCKET, clock=wall, process=_painted, audit=self._audit)
@@ -364,7 +364,7 @@ class Worker:
         self._deployment.kill(machine)
 
     def idle(self, now: float, seconds: float) -> bool:
-        """Whether it had room for any message all that time."""
+        """True if it had room for any message all that time."""
         machine = self.machine
         if not machine.alive or machine.frozen or self.dispatcher.busy:
             return False

@@ -1,4 +1,4 @@
-"""What happened in a history, in the order in which it happened; and the piece of work that is going on."""
+"""Events of a history in their order, and the piece of work that is going on."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Timeline:
         self.events.append(Event(asyncio.get_running_loop().time(), machine, doing.label, doing.task, note))
 
     def about(self, tasks: frozenset[str]) -> Iterator[Event]:
-        """What concerns some tasks, with what concerns all of them and every fault."""
+        """Events of some tasks, with the events of all tasks and every fault."""
         for event in self.events:
             if event.task in tasks or not event.task or event.text.startswith("FAULT"):
                 yield event

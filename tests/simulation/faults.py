@@ -95,11 +95,11 @@ class Chaos:
 
     @property
     def calm(self) -> bool:
-        """Whether nothing goes wrong any more."""
+        """True once faults are over."""
         return asyncio.get_running_loop().time() >= self.script.calm_at
 
     def has(self, family: str) -> bool:
-        """Whether faults of a family may happen now."""
+        """True if faults of a family may happen now."""
         return family in self.script.families and not self.calm
 
     def write_windows(self) -> None:
@@ -172,7 +172,7 @@ class Chaos:
                 self._refuse(window.service, place)
 
     def _excuse_unknown(self, place: str) -> None:
-        """What a paid call brought may be lost here."""
+        """Note for the oracle that the result of a paid call may be lost here."""
         if place.startswith(("vendor.create", "ledger.put_new")) and ("vendor" in place or "/call-" in place):
             self._oracle.excuses[CURRENT.get().task].add("unheard")
 

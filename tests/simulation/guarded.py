@@ -27,7 +27,7 @@ _KNOWN: Final = 40
 
 
 class GuardedVendor(Vendor):
-    """What such a vendor holds besides its jobs."""
+    """State of such a vendor besides its jobs."""
 
     def __init__(self, name: str, room: int) -> None:
         super().__init__(name, 1, room)

@@ -41,7 +41,7 @@ _MOST: Final = 600
 
 @dataclass
 class Report:
-    """What came of one history."""
+    """Result of one history."""
 
     seed: int
     script: str
@@ -96,7 +96,7 @@ class History:
             return self._judge()
 
     def _introduce_calls(self) -> None:
-        """Let the vendor that is told identities alone know which call each is of."""
+        """Map each call's identity to its call, for the vendor that gets only identities."""
         deployment = self.deployment
         for sold in self.script.tasks:
             if RECIPES[sold.kind].vendor != GUARDED:
@@ -306,7 +306,7 @@ class History:
         return done and not self._to_come(sold)
 
     def _to_come(self, sold: Sold) -> bool:
-        """Whether its script holds something for it still."""
+        """True if its script has more for it."""
         now = asyncio.get_running_loop().time()
         after = [each for each in (sold.forget_after, sold.backend_cancel_after) if not math.isinf(each)]
         return any(now < sold.at + each for each in after)

@@ -53,7 +53,7 @@ class Graveyard:
 
     @property
     def over(self) -> bool:
-        """Whether the history is over."""
+        """True once the history is over."""
         return self._over
 
 
@@ -85,12 +85,12 @@ class Machine:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, be it frozen."""
+        """True if it runs, also while it is frozen."""
         return not self.died.done()
 
     @property
     def frozen(self) -> bool:
-        """Whether it is stopped for a while."""
+        """True while it is frozen."""
         return self._frozen_until > asyncio.get_running_loop().time()
 
     def freeze(self, seconds: float) -> None:

@@ -89,7 +89,7 @@ class Oracle:
         self._timeline = timeline
 
     def report(self, rule: str, task: str, text: str) -> None:
-        """A promise is broken; each is told once a task."""
+        """Record a broken promise, each once for each task."""
         if any(found.rule == rule and found.task == task for found in self.violations):
             return
         self.violations.append(Violation(rule, task, text))
@@ -106,7 +106,7 @@ class Oracle:
         return self._record(run, Accepted, "accepted")
 
     def is_delivered(self, run: RunId) -> bool:
-        """Whether the backend has acknowledged its verdict."""
+        """True if the backend has acknowledged its verdict."""
         return record_key(run, "delivered") in self._records
 
     def _record(self, run: RunId, kind: type[R], name: str) -> tuple[R, float] | None:
@@ -177,7 +177,7 @@ class Oracle:
             self.report("carried", entry.task, f"{entry.words} is acked, and no message carries slot {entry.slot} on")
 
     def _works(self, run: RunId, slot: int) -> bool:
-        """Whether a slot has not ended, and its end counts."""
+        """True if a slot has not ended, and its end counts."""
         return not any(record_key(run, name) in self._records for name in ("verdict", "staged", f"slot-{slot}"))
 
     # ---- at the end ----------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Oracle:
         shown = {key: content for key, content in self._objects.items() if key.startswith(prefix)}
         state = self._backend.status(sold.id)
         if state == "cancelled" and "forgot" in self.excuses[sold.id]:
-            # It had acknowledged the success before, and has not told that it is none any more.
+            # It had acknowledged the success before, and has not answered since that it is no success any more.
             return
         wanted = verdict.manifest if state == "success" else ()
         if sorted(shown) != sorted(item.target for item in wanted):

@@ -44,7 +44,7 @@ class Entry:
 
 
 class Queue:
-    """What is stored, who holds it, and whether the broker answers.
+    """Stored messages, their holders, and whether the broker answers.
 
     Args:
         inner: the real broker.
@@ -62,12 +62,12 @@ class Queue:
         self.up_since = 0.0
         self.published = 0
         self.knows_dead_holders = True
-        """Whether it says of a delivery that all who had it before are dead."""
+        """True if it reports with a delivery that all its earlier holders are dead."""
         self.on_publish: Callable[[Entry], str] = lambda _: ""
-        """What goes wrong with a message that is stored: nothing, `lost`, `twice`, `early` or `late`."""
+        """Fault of a stored message: none, `lost`, `twice`, `early` or `late`."""
         self.on_receive: Callable[[MachineConsumer, Delivery], None] = lambda _, __: None
         self.on_ack: Callable[[MachineConsumer, Entry], bool] = lambda _, __: True
-        """Whether an ack arrives."""
+        """True if an ack arrives."""
         self.on_acked: Callable[[Machine, Entry], None] = lambda _, __: None
 
     def check_up(self) -> None:

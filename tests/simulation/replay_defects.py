@@ -27,7 +27,7 @@ class Defect(NamedTuple):
     says: str
     """The rule that it breaks."""
     plant: Callable[[], Any]
-    """What patches it in."""
+    """Function that patches it in."""
 
 
 @contextmanager

@@ -49,7 +49,7 @@ _ERRORS: Final[tuple[tuple[str, Callable[[], Exception]], ...]] = (
 
 @dataclass
 class Report:
-    """What came of one history."""
+    """Result of one history."""
 
     seed: int
     tasks: int = 0
@@ -82,7 +82,7 @@ class _History:
         self._away: tuple[float, float] = (0.0, 0.0)
         """When the backend answers no question about reopening."""
         self._arrives = self._rng.random() < 0.5
-        """Whether those questions take effect all the same."""
+        """True if those requests take effect all the same."""
         self._working: set[asyncio.Task[None]] = set()
         self._started = 0.0
 

@@ -1,4 +1,4 @@
-"""What a seed decides before anything happens: who is there, what is sold, and what may go wrong."""
+"""A seed's decisions before a history begins: the processes, the tasks on sale, and the possible faults."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Sold:
     plans: list[Plan]
     """How the jobs of each slot go."""
     answers: list[list[str]]
-    """What the first creates of each slot answer."""
+    """Answers to the first creates of each slot."""
     webhooks: tuple[float, ...]
     """Seconds after a job's end at which the vendor calls."""
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -174,7 +174,7 @@ class Sold:
 
     @property
     def _loses_calls(self) -> bool:
-        """Whether the outcome of a call stays unknown, with no other fault."""
+        """True if the outcome of a call stays unknown, with no other fault."""
         if RECIPES[self.kind].vendor == GUARDED:
             return self.lag > _LAG_S or any(each.count("unheard") > 1 for each in self.answers)
         return any({"lost", "unheard"} & set(each) for each in self.answers)
@@ -199,7 +199,7 @@ class Script:
     """Virtual seconds from which on nothing goes wrong any more."""
     room: int
     knows_dead_holders: bool
-    """Whether the broker can tell that a message's earlier holder is dead."""
+    """True if the broker can report that a message's earlier holder is dead."""
     tasks: list[Sold] = field(default_factory=list)
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ class Slot(NamedTuple):
 
 @dataclass
 class Vendor:
-    """What a vendor holds: jobs, and how those will go.
+    """State of a vendor: its jobs, and the plans of later ones.
 
     Args:
         name: of the vendor.
@@ -139,7 +139,7 @@ class VendorClient(ScriptedVendor):
 
 @dataclass
 class BackendState:
-    """What the backend holds, and how it fares."""
+    """State of the backend, and its faults."""
 
     book: QuotaAccount = field(default_factory=lambda: QuotaAccount(":memory:"))
     heard: list[Callback] = field(default_factory=list)
@@ -148,7 +148,7 @@ class BackendState:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def forget(self, task: str) -> bool:
-        """Lose what it heard of a task, as after a restore from a backup. False if there was nothing."""
+        """Lose the callbacks about a task, as after a restore from a backup. False if there was nothing."""
         done = self.book._db.execute(
             "UPDATE steps SET status = 'pending' WHERE task_id = ? AND status IN ('success', 'failed')", (task,)
         )
@@ -170,7 +170,7 @@ class BackendClient(ScriptedBackend):
 
     async def deliver(self, callback: Callback) -> Answer:
         if self._state.slow_until > asyncio.get_running_loop().time():
-            # Each other call arrives all the same; nobody waits for its answer.
+            # Every second call arrives all the same, but its answer is lost.
             if next(self._state.numbers) % 2:
                 await super().deliver(callback)
             await asyncio.sleep(_BACKEND_LIMIT_S)

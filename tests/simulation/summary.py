@@ -1,4 +1,4 @@
-"""What came of many histories: counts to be added up, and how they are printed."""
+"""Results of many histories: counts that can be added up, and their printed form."""
 
 from __future__ import annotations
 

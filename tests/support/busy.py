@@ -1,6 +1,6 @@
 """Run tests again and again while all cores have something else to do: `python -m tests.support.busy 10 -- tests/...`.
 
-What passes on a quiet machine alone is no test; this finds it before somebody's busy machine does.
+A test that passes only on a quiet machine is no test; this finds such tests before a busy machine does.
 """
 
 from __future__ import annotations

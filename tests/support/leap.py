@@ -12,7 +12,7 @@ __all__ = ["holding_back"]
 def holding_back(
     hold: Callable[[Any], Awaitable[Any]], caller: Callable[[], asyncio.AbstractEventLoop | None]
 ) -> Callable[[Any], Awaitable[Any]]:
-    """What a stand-in does instead of `hold`: the same, and meanwhile the limits of the caller's loop, if any, end."""
+    """Replacement of a stand-in's `hold`: the same, and meanwhile the time limits of the caller's loop, if any, end."""
 
     async def hold_back(request: Any) -> Any:
         # Once for each call that is held back: it cannot end without, and a later leap would end another call.

@@ -35,7 +35,7 @@ _ENGINE_LIMIT: Final = 5
 
 
 class Source(enum.Enum):
-    """Who runs a test's broker."""
+    """The runner of a test's broker."""
 
     GIVEN = "PULSAR_URL"
     CONTAINER = "a container"
@@ -59,8 +59,8 @@ def source_of(*, own: bool, given: bool, engine: Callable[[], bool], local: bool
 
 
 def engine_answers() -> bool:
-    """Whether a Docker engine answers: the program alone, without an engine behind it, is of no use."""
-    # In a process of its own, because the library leaves sockets open where nobody answers.
+    """Return True if a Docker engine answers: the program alone, without an engine, is of no use."""
+    # In a process of its own, because the library leaves sockets open when no engine answers.
     ask = f"import docker; docker.from_env(timeout={_ENGINE_LIMIT}).ping()"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, check=False, timeout=12 * _ENGINE_LIMIT)
     return done.returncode == 0
@@ -81,17 +81,17 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def supplier(self) -> Callable[[], str] | None:
-        """None where nobody asks for a token."""
+        """None if no token is needed."""
         return self.supply if self.token else None
 
     def new_namespace(self) -> str:
-        """Make one nobody else has."""
+        """Create a namespace for this test alone."""
         name = f"t{secrets.token_hex(6)}"
         assert self.ask("PUT", f"/admin/v2/namespaces/public/{name}") == HTTPStatus.NO_CONTENT
         return name
 
     def ready(self) -> bool:
-        """Whether it serves topics: its port is open long before."""
+        """True if it serves topics: its port is open long before."""
         try:
             return self.ask("GET", "/lookup/v2/topic/persistent/public/default/ready") == HTTPStatus.OK
         except OSError:

@@ -13,5 +13,5 @@ __all__ = ["keys_of"]
 
 
 def keys_of(environ: Mapping[str, str]) -> MessageKeys:
-    """What a worker with this environment signs and checks with."""
+    """Keys with which a worker of this environment signs and checks."""
     return open_keys(load_settings(environ), Stage)

@@ -32,7 +32,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 
 @dataclass
 class Received:
-    """What came in."""
+    """Requests that it received."""
 
     url: str = ""
     raw: list[bytes] = field(default_factory=list)

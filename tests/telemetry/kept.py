@@ -1,4 +1,4 @@
-"""Sinks that keep what they are told, and insist that it is what the catalogue says."""
+"""Sinks that keep what they receive, and check it against the catalogue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALWAYS = {"error_type", "error", "code"}
 
 @dataclass
 class Kept:
-    """All that was told."""
+    """Everything that was emitted."""
 
     spans: list[Finished] = field(default_factory=list)
     counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class Kept:
 
 @contextmanager
 def listening() -> Iterator[Kept]:
-    """Take everything that the process tells."""
+    """Keep everything that the process emits."""
     kept, stream = Kept(), io.StringIO()
     undo = logs.setup(stream, "DEBUG", "test")
     tracer, sink = tracing.install(Tracer(kept)), metrics.install(kept)
@@ -111,7 +111,7 @@ class TelemetryHarness(Harness):
     def __init__(self) -> None:
         super().__init__()
         self.answers: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(200)
-        """What the backend says."""
+        """Answers of the backend."""
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -152,7 +152,7 @@ class TelemetryHarness(Harness):
 
 
 def play(story: Callable[[TelemetryHarness], Awaitable[None]]) -> Kept:
-    """Let a story happen on virtual time, and keep all that is told."""
+    """Run a coroutine on virtual time, and keep everything that it emits."""
 
     async def tell() -> None:
         async with TelemetryHarness() as harness:

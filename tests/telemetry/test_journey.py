@@ -1,4 +1,4 @@
-"""What is told of whole tasks: one trace from the event to the callback, and every metric on the way."""
+"""Telemetry of whole tasks: one trace from the event to the callback, and every metric on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of the log about a task: each has the task's id and a trace id, whoever logs it."""
+"""Lines of the log about a task: each has the task's id and a trace id, whichever module logs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product's processes tell the same to a file and to a collector, and stop for neither."""
+"""The product's processes send the same to a file and to a collector, and wait for neither."""
 
 from __future__ import annotations
 

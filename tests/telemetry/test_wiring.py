@@ -102,7 +102,7 @@ async def test_backlog_is_told_by_topic_and_state() -> None:
 
 
 class Away:
-    """A broker that tells of one topic only."""
+    """A broker that knows the backlog of one topic only."""
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         if topic == "clean":

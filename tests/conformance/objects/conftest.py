@@ -50,7 +50,7 @@ class Harness(Protocol):
         ...
 
     async def visit(self, url: str, method: str = "GET", body: bytes = b"") -> bytes | None:
-        """What a stranger gets who has only a URL; None when he is refused."""
+        """Content that a caller without a key gets from a URL; None if the store refuses it."""
         ...
 
     def pass_time(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What only a store over a network can do, against the stand-in that checks every signature."""
+"""Behaviour of a store over a network, on the stand-in that checks every signature."""
 
 from __future__ import annotations
 

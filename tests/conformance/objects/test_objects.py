@@ -1,4 +1,4 @@
-"""What every object store does. A change of the port begins here."""
+"""Rules that every object store keeps. A change of the port begins here."""
 
 from __future__ import annotations
 

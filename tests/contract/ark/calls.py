@@ -1,4 +1,4 @@
-"""What these tests have in common: requests, pictures, and an open client."""
+"""Requests, pictures and an open client for these tests."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ TICKET_SECRET = "ticket-secret-of-enough-bytes-0123456"
 NOW = 1_700_000_000.0
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Without the certificates nobody needs here: they take longer to load than a test takes."""
+"""Without certificates: none are needed here, and they take longer to load than a test takes."""
 
 FORMS: tuple[Form, ...] = ("steps", "task_update")
 

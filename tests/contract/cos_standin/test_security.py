@@ -1,4 +1,4 @@
-"""Who is let in: the stand-in checks every signature, in every form, against the real SDK's."""
+"""Access to the stand-in: it checks every signature, in every form, against the real SDK's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What these tests have in common: sources, orders, and a plain HTTP client that speaks both generations."""
+"""Sources, orders and a plain HTTP client of both generations, for these tests."""
 
 from __future__ import annotations
 

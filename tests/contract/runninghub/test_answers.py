@@ -275,7 +275,7 @@ def test_what_operators_read_holds_no_url_and_no_key() -> None:
 
 @pytest.mark.parametrize("part", ["A", "a-", "http", "Ab_", "a:/"])
 def test_an_answer_that_quotes_a_picture_is_not_looked_at_for_minutes(part: str) -> None:
-    """Looked at anew from each of its letters, it would take half a minute of this thread's own time."""
+    """A search that began again at each character would take half a minute."""
     words = part * (64_000 // len(part))
     began = time.thread_time()
     status = answers.job_status(reply({"status": "FAILED", "errorCode": "805", "errorMessage": words}), frozenset())

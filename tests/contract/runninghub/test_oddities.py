@@ -215,7 +215,7 @@ async def test_slot_limit_per_key(standin: Any, client_for: Any, photo: bytes, a
             with pytest.raises(VendorFull):
                 await client.check_room()
         else:
-            # The account of v1 tells no limit: the create itself has to find out.
+            # The account of v1 shows no limit, so only the create can find out.
             await client.check_room()
         with pytest.raises(VendorFull, match="421"):
             await client.create(request, timeout=20.0)

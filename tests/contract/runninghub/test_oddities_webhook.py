@@ -32,7 +32,7 @@ HOOK = "https://backend.example/hook/9c2b7c0e5f1d"
 
 
 class Receiver:
-    """A receiver of webhooks whose answers can be told."""
+    """A receiver of webhooks whose answers a test sets."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, dict[str, Any]]] = []
@@ -58,7 +58,7 @@ class Receiver:
 
 
 class Stage:
-    """The app on this loop, the product's client, and who hears the webhooks."""
+    """The app on this loop, the product's client, and the receiver of webhooks."""
 
     def __init__(self, app: Starlette, client: RunningHub, caller: Caller, photo: bytes) -> None:
         self.client = client
@@ -172,7 +172,7 @@ async def test_webhook_forged_with_a_wrong_url_and_with_an_unknown_job(stage: An
         assert (wrong_url, wrong_url_job) == (f"{HOOK}0", job)
         assert url == f"{HOOK}2"
         assert true == job
-        # What makes it harmless: whoever asks the vendor with our key learns that there is no such job.
+        # It is harmless: asked with our key, the vendor answers that there is no such job.
         assert not (await play.client.query(unknown)).known
 
 
@@ -204,7 +204,7 @@ async def test_get_webhook_detail(stage: Any) -> None:
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
-    """URL of a receiver on the network, and what it hears."""
+    """URL of a receiver on the network, and the requests that it received."""
     heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     async def take(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What these tests have in common: requests, and an open client."""
+"""Requests and an open client for these tests."""
 
 from __future__ import annotations
 

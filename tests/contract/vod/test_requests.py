@@ -1,4 +1,4 @@
-"""What the client sends: one picture, kept for seven days; a request that its model does not take is never sent."""
+"""Requests of the client: one picture, kept for seven days; a request that its model does not take is never sent."""
 
 from __future__ import annotations
 

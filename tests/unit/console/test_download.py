@@ -1,4 +1,4 @@
-"""Whatever a store or a backend calls a file, a client writes it below the folder that the user named."""
+"""A client writes every file below the folder that the user named, whatever name a store or a backend gives it."""
 
 from __future__ import annotations
 

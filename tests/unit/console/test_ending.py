@@ -1,4 +1,4 @@
-"""What `submit` says of a task that brought no results."""
+"""Output of `submit` for a task without results."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SHOWN: Final = r"a\x1b]0;title\x07b\x9b2Jc\u202ed\u2066e\x7ff\x0dg\x08h\u2028i\u
 
 
 def is_clean(text: str) -> bool:
-    """Whether a terminal obeys nothing in it but line ends and tabs."""
+    """Return True if the only control characters in it are line ends and tabs."""
     controls = {*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
     return not {ord(letter) for letter in text} & controls
 

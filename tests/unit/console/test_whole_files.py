@@ -1,4 +1,4 @@
-"""Files of the stand-ins: a reader finds all of a file or none of it, whoever writes it at the same time."""
+"""Files of the stand-ins: a reader finds all of a file or none of it, also while another process writes it."""
 
 from __future__ import annotations
 

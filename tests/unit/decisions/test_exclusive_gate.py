@@ -11,7 +11,7 @@ from consumers.runners.exclusive_gate import ExclusiveGate
 
 
 class Room:
-    """Who is inside; complains as soon as somebody who wants to be alone is not."""
+    """Tasks inside the gate; fails as soon as an exclusive one is not alone."""
 
     def __init__(self) -> None:
         self.gate = ExclusiveGate()
@@ -76,7 +76,7 @@ async def test_one_alone_waits_for_those_inside_and_keeps_the_others_out() -> No
         assert room.inside == ["beside-1"]
         first_leaves.set()
         await settle()
-        # Who came later did not overtake.
+        # Later tasks did not overtake.
         assert room.inside == ["alone-1"]
         alone_leaves.set()
     assert room.order == ["beside-1", "alone-1", "beside-2"]
@@ -163,7 +163,7 @@ def test_no_interleaving_and_no_cancellation_breaks_it(visits: list[tuple[bool, 
         async with asyncio.timeout(5):
             found = await asyncio.gather(*tasks, return_exceptions=True)
             assert not [error for error in found if isinstance(error, AssertionError)]
-            # Whoever was cancelled, and wherever: nobody is left inside.
+            # Whichever task was cancelled, and wherever, no task is left inside.
             await room.visit("alone-last", isolated=True)
             await room.visit("beside-last", isolated=False)
 

@@ -1,4 +1,4 @@
-"""What a dead letter says of an error: its text is safe to travel, its place is where our own code failed."""
+"""An error in a dead letter: its text may travel, its place is where our own code failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pump's file tells whether it takes work."""
+"""A pump's file shows whether it takes work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a wake does: the whole of a small state space, and the few sentences that must hold in it."""
+"""Decisions of a wake: a whole small state space, and the few rules that must hold in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOW = 1_000.0
 OPEN_S = 120.0
 
 DEADLINES = (None, NOW + 600, NOW + 0.001, NOW, NOW - 600)
-"""None: nobody accepted the run."""
+"""None: the run was not accepted."""
 
 VERDICTS = (None, Verdict("success"), Verdict("failed", "timeout"), Verdict("cancelled", "cancelled"))
 

@@ -1,4 +1,4 @@
-"""What may be done about paid calls: every short history, one by one."""
+"""Decisions about paid calls: every short history, one by one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_call_is_made_only_when_no_lower_one_can_have_been_accepted() -> None:
         assert not live_jobs(calls)
         assert not open_calls(calls)
         assert not any(failed(call) for call in calls)
-        # What was not refused might be a job that is paid for.
+        # A call that was not refused may be a job that is paid for.
         assert all(not_accepted(call) for call in calls)
     assert made > 5
 

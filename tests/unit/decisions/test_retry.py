@@ -1,4 +1,4 @@
-"""Which error leads to which outcome, and after how long."""
+"""Outcomes and delays of errors."""
 
 from __future__ import annotations
 

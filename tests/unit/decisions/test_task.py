@@ -100,7 +100,7 @@ def test_a_delay_is_never_negative_and_ends_at_the_deadline(
         assert new.not_before <= max(new.deadline, LATE_FLOOR * 1000)
     elif delay > 0:
         assert int(delay * 1000) - 1 <= new.not_before <= delay * 1000 * (1 + JITTER)
-    # What is published can be read.
+    # Published messages can be read.
     assert decode(encode(message)) == message
 
 

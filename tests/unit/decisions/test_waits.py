@@ -12,7 +12,7 @@ from tasks.waits import RESUMED_S, next_wait
 
 
 def recorded(delays: list[float], whys: list[str]) -> list[Waits]:
-    """What is stored of a message that is put off again and again, as soon as it is due."""
+    """Records of a message that is put off again and again, each time as soon as it is due."""
     now, stored = 1_000.0, list[Waits]()
     for delay, why in zip(delays, whys, strict=False):
         wait = next_wait(stored[-1] if stored else None, why, now, now + delay)

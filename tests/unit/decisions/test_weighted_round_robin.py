@@ -1,4 +1,4 @@
-"""Turns by weight: shares, evenness, nobody starves."""
+"""Weighted round robin: shares, evenness, no starvation."""
 
 from __future__ import annotations
 

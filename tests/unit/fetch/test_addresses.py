@@ -1,4 +1,4 @@
-"""Which addresses are public, and what first bytes are."""
+"""Public addresses, and media types by first bytes."""
 
 from __future__ import annotations
 

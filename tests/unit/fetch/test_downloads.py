@@ -35,7 +35,7 @@ class Half(Response):
 
 
 class HalfChunked(Response):
-    """Breaks off without ever having told a length."""
+    """Breaks off without having named a length."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"image/png")]

@@ -1,4 +1,4 @@
-"""Which URLs are opened at all, and to which address: on a transport that only takes notes."""
+"""URLs that may be opened, and the addresses that they lead to; on a transport that only records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULES = HostRules(frozenset({HOST, "*.cdn.example"}))
 
 
 class Names:
-    """A resolver that tells what it is told to, answer by answer."""
+    """A resolver with scripted answers."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers) or [["93.184.216.34"]]

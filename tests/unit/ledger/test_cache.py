@@ -1,4 +1,4 @@
-"""What was read or written once is not read again; an absence always is."""
+"""A record that was read or written is not read again; an absent one is."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ async def test_an_answer_cut_off_does_not_make_the_winner_think_that_it_lost(
     stored = await ledger.write(RUN, name_of(name), first)
     assert cuts.hits == [("put_new", record_key(RUN, name))]
     assert (stored.record, stored.mine) == (first, True)
-    # What was cut is stored: it stands against everybody who comes later.
+    # The cut record is stored, and wins over every later one.
     assert (await ledger.write(RUN, name_of(name), second)).record == first
 
 
@@ -140,7 +140,7 @@ async def test_when_the_read_back_fails_too_nobody_knows(
     with pytest.raises(ObjectsDown):
         await ledger.write(RUN, Verdict.at(), Verdict("failed"))
     assert bool((await objects.list("")).items) == stored
-    # Whoever asks again is told what is stored, and never twice that he was the first.
+    # A writer that asks again gets the stored record, and at most one writer is reported as the first.
     again = await ledger.write(RUN, Verdict.at(), Verdict("success"))
     assert again.record.status == ("failed" if stored else "success")
     assert again.mine is not stored

@@ -1,4 +1,4 @@
-"""What a picture loses before it is shown, and what it keeps: its pixels, above all."""
+"""Parts that a picture loses before it is shown, and parts that it keeps: above all its pixels."""
 
 from __future__ import annotations
 

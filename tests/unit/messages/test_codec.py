@@ -129,7 +129,7 @@ def only_a_message_or_the_one_error(data: bytes) -> Message | None:
         return None
     assert isinstance(message, Message)
     assert isinstance(message.body, BODIES[message.header.stage])
-    # What was read can be written again: a copy of it must be publishable.
+    # A message that was read can be written again: a copy of it must be publishable.
     if len(data) < MAX_MESSAGE_BYTES // 2:
         assert decode(encode(message)) == message
     return message
@@ -243,7 +243,7 @@ def test_an_unknown_stage_or_schema_is_no_message_of_this_build() -> None:
 
 
 class NewHeader(msgspec.Struct, frozen=True, array_like=True):
-    """What a later build may write: the fields of today, and more."""
+    """A message of a later build: today's fields, and more."""
 
     version: int
     stage: str
@@ -274,7 +274,7 @@ class NewPoll(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OldHeader(msgspec.Struct, frozen=True, array_like=True):
-    """What a build wrote that knew no optional field."""
+    """A message of a build that knew no optional field."""
 
     version: int
     stage: str

@@ -73,7 +73,7 @@ def test_a_signature_of_one_message_fits_no_other() -> None:
 
 
 def test_header_and_body_cannot_be_recombined() -> None:
-    """What the header ends with and the body begins with is covered too."""
+    """The border between header and body is covered too."""
     key = WORKERS
     assert key.mac(b"[1]", b"[2]") != key.mac(b"[1]\n[2]", b"")
 

@@ -1,4 +1,4 @@
-"""A COS that answers what a test tells it to: one thread a connection, no loop of its own."""
+"""A COS with answers that a test sets: one thread for each connection, no loop of its own."""
 
 from __future__ import annotations
 

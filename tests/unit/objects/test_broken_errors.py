@@ -25,7 +25,7 @@ BROKEN_OFF = {
 async def test_a_400_whose_body_broke_off_is_an_outage(
     cos: Any, objects: CosObjects, operation: str, call: Callable[[CosObjects], Awaitable[Any]], body: bytes
 ) -> None:
-    """Its code, which would tell whose fault it is, is not known for certain."""
+    """Its code, which would show whose fault it is, is not known for certain."""
     cos.script = lambda _: cos.answer(400, body, length=400)
     with pytest.raises(ObjectsDown, match=f"^{operation} .*400"):
         await call(objects)

@@ -1,4 +1,4 @@
-"""What the store on COS sends, and what it makes of the answers that a stand-in does not give."""
+"""Requests of the store on COS, and its handling of answers that the stand-in does not give."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.patience import PATIENCE_S
 
 RULES = [PictureRule("out/b", "imageMogr2/format/png")]
 Call = tuple[str, Callable[[CosObjects], Awaitable[Any]]]
-# What they get is the object itself, or nothing at all.
+# They get the object itself, or nothing at all.
 TRUSTING: list[Call] = [
     ("get", lambda objects: objects.get("a")),
     ("open", lambda objects: read(objects, "a")),

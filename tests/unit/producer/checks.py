@@ -1,4 +1,4 @@
-"""What became of an upload: what the tests of the intake look at."""
+"""Checks of the fate of an upload, for the tests of the intake."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ async def assert_refused(harness: Harness, code: Code) -> None:
 
 
 async def assert_nothing_said(harness: Harness) -> None:
-    """Nobody proved whose task it is: no verdict, so no callback and no refund of anybody's."""
+    """The task's owner was not proved: no verdict, so no callback and no refund."""
     assert not (await harness.records.list("")).items
     assert await harness.sent() == []

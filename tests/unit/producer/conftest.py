@@ -63,7 +63,7 @@ class Harness:
         kind: str = "model_pose12",
         params: str | None = None,
     ) -> ObjectInfo:
-        """What a client does: a picture with what was sold in its metadata."""
+        """Upload as a client does: a picture, with the order in its metadata."""
         meta = {"kind": kind, "ticket": self.ticket(kind=kind) if ticket is None else ticket}
         if params is not None:
             meta["params"] = params

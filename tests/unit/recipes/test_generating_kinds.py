@@ -65,7 +65,7 @@ AS_DESCRIBED: list[tuple[Recipe, dict[str, Any]]] = [
 def test_the_bodies_of_the_api_are_parameters(recipe: Recipe, values: dict[str, Any]) -> None:
     params = parse_params(recipe, values)
     assert type(params) is recipe.params
-    # What is kept in `accepted` is read again by the stages.
+    # The stages can read the parameters in `accepted`.
     assert parse_params(recipe, msgspec.json.decode(msgspec.json.encode(values))) == params
 
 

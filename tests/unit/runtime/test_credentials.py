@@ -1,4 +1,4 @@
-"""Credentials for COS: a role's go first, and they are read anew for every call."""
+"""Credentials for COS: a role's come first, and they are read again for every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call by a timer or by hand asks for: read whole, or refused by name."""
+"""Requests of a timer or an operator to a function: read whole, or refused with the name of the bad field."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_names_that_the_backend_gave_are_kept() -> None:
         "COS_BUCKET",
     } <= {*NAMES}
     assert all(name == name.upper() for name in NAMES)
-    # What is named like a secret has the type of one.
+    # A setting named like a secret has the type of one.
     assert set(SECRETS) >= {name for name in NAMES if re.search(r"SECRET|KEY|TOKEN(?!HUB)|PASSWORD|HEADERS", name)}
 
 

@@ -1,4 +1,4 @@
-"""What production refuses, each rule with its remedy, and what a development environment may have."""
+"""Settings that production refuses, each rule with its remedy, and settings that a development environment may have."""
 
 from __future__ import annotations
 

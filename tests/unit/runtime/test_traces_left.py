@@ -1,4 +1,4 @@
-"""What a process leaves on disk: no memory of a crash, and nothing that others may read."""
+"""Files that a process leaves on disk: no core dump, and nothing that other users may read."""
 
 from __future__ import annotations
 

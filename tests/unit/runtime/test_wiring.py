@@ -1,4 +1,4 @@
-"""What is made of settings."""
+"""Objects that are made from settings."""
 
 from __future__ import annotations
 

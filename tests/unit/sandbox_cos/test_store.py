@@ -190,7 +190,7 @@ KEYS = st.sets(st.text("ab/é中", min_size=1, max_size=6), max_size=25)
 
 
 def expected(keys: set[str], prefix: str, delimiter: str, marker: str) -> list[str]:
-    """What a listing shows in all: the definition, without pages."""
+    """The whole listing by its definition, without pages."""
     shown: set[str] = set()
     for key in keys:
         if key.startswith(prefix):

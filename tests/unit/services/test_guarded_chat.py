@@ -33,7 +33,7 @@ def play(act: Callable[[ScriptedChat, ChatModel], Awaitable[None]]) -> None:
 
 
 async def ask(model: ChatModel) -> str:
-    """What comes of a question."""
+    """Result of a question."""
     try:
         return (await model.ask(QUESTION, timeout=60.0)).value.prompt
     except (VendorDown, VendorFull, VendorRefused) as error:

@@ -29,7 +29,7 @@ from tests.engine.virtual import virtually
 
 
 class Request:
-    """Fails as told, then answers."""
+    """Fails as scripted, then answers."""
 
     def __init__(self, *errors: Exception, takes: float = 0.0) -> None:
         self._errors = [*errors]

@@ -30,7 +30,7 @@ class ListingBackend(ScriptedBackend):
     """Lists unfinished tasks as the stand-in does, besides rows that a test adds."""
 
     lost: list[UnfinishedTask] = field(default_factory=list)
-    """Rows that it lists whatever it was told."""
+    """Rows that it always lists."""
     asked: list[str] = field(default_factory=list)
     """Cursors it was asked with."""
 
@@ -43,7 +43,7 @@ class ListingBackend(ScriptedBackend):
         return UnfinishedPage(listed if last else (*listed, *self.lost), str(last) if last else None)
 
     def sell_many(self, count: int) -> None:
-        """Tasks that nobody has uploaded for."""
+        """Tasks without an upload."""
         for number in range(1, count + 1):
             self.book.sell("u1", f"m{number}", 0, "basic_clean", "{}", wall())
 
@@ -76,7 +76,7 @@ class SweepHarness(Harness):
         return self
 
     async def sweep(self, older_than: float = OLDER_THAN_S, **more: Any) -> Swept:
-        """What the timer starts."""
+        """The timer's call."""
         return await sweep(self.out, older_than=older_than, **more)
 
     async def past(self, stage: str, seq: int = 0) -> None:
@@ -96,7 +96,7 @@ class SweepHarness(Harness):
         return decode(delivery.payload).header.stage
 
     async def webhook(self, run: RunId, job: str, n: int = 1) -> int:
-        """The vendor calls. Returns the HTTP status it hears."""
+        """The vendor calls. Returns the HTTP status of the answer."""
         path = self.webhooks.url("runninghub", run, 1, n).removeprefix(BASE_URL)
         body = f'{{"event":"TASK_END","taskId":"{job}","eventData":"{{}}"}}'
         answer = await take_call({"httpMethod": "POST", "path": path, "headers": {}, "body": body}, self.out)
@@ -108,5 +108,5 @@ class SweepHarness(Harness):
         return [cast("Wake", message.body) for message in found if message.header.stage == Stage.WAKE]
 
     def list_again(self, run: RunId, kind: str = "model_pose12") -> None:
-        """The backend has lost what it heard of the run."""
+        """The backend has lost the callbacks about the run."""
         self.backend.lost.append(UnfinishedTask(run.task, run.user, run.step, self.now(), kind))

@@ -1,4 +1,4 @@
-"""Cancel: at most one record, a wake, the vendor's job stopped, the backend told once."""
+"""Cancel: at most one record, a wake, the vendor's job stopped, one callback."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ async def test_an_id_that_the_vendor_does_not_know_changes_nothing(harness: Swee
 
 
 async def test_another_users_job_is_not_bound_to_a_call_whose_answer_was_lost(harness: SweepHarness) -> None:
-    """The vendor knows the job, and the path is right: only what the job was made for tells."""
+    """The vendor knows the job, and the path is right: only the job's own purpose shows the difference."""
     harness.vendor.creates.append(Create())
     harness.vendor.plans.append(DONE)
     other = await harness.order(user="u2")

@@ -1,4 +1,4 @@
-"""Whether the vendor knows a job: what a hint rests on."""
+"""The vendor's knowledge of a job, on which a hint depends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sweep does about one unfinished task."""
+"""The sweep's decision about one unfinished task."""
 
 from __future__ import annotations
 

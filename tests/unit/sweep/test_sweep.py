@@ -136,7 +136,7 @@ async def test_a_run_whose_polls_go_on_is_left_alone(harness: SweepHarness) -> N
 async def test_a_backlog_on_the_runs_topic_holds_the_sweep_back(harness: SweepHarness) -> None:
     runs = [await harness.order() for _ in range(4)]
     await asyncio.sleep(700)
-    # Nobody has worked: the first messages are all due and wait their turn.
+    # No worker has run: the first messages are all due and waiting.
     swept = await harness.sweep()
     assert (swept.listed, swept.fresh, swept.woken) == (4, 4, 0)
     await harness.drain()
@@ -357,7 +357,7 @@ async def test_a_task_costs_one_listing_and_the_time_one_more(harness: SweepHarn
 @pytest.mark.parametrize("away", [False, True])
 @pytest.mark.parametrize("off", [-200.0, 200.0])
 async def test_a_clock_that_is_wrong_does_not_blind_the_sweep(harness: SweepHarness, off: float, *, away: bool) -> None:
-    """Its wakes are told by the store's time, or consumers would take each for an old one."""
+    """Its wakes have the store's time; otherwise consumers would take each for an old one."""
     run = await harness.order("basic_clean")
     await harness.lose_everything()
     await asyncio.sleep(BASIC_CLEAN.deadline_s + 1)

@@ -65,7 +65,7 @@ def test_a_collector_that_hangs_costs_the_limit_once_and_then_nothing() -> None:
     collector.gate.clear()
     one = sender(collector, Clock())
     assert not one.flush(0.05)
-    # It is still in there; nobody waits for it again before its rest is over.
+    # The sink still hangs; no call waits for it again before its pause is over.
     assert not one.flush(1e9)
     collector.gate.set()
     one.close(LIMIT)
@@ -89,7 +89,7 @@ def test_a_flush_during_a_sending_waits_for_the_next_one() -> None:
     collector.gate.clear()
     one = sender(collector, every_s=0.01)
     assert collector.begun.wait(LIMIT)
-    # What was told after that sending began may not be in it.
+    # Lines that were logged after that sending began may not be in it.
     done: list[bool] = []
     waiter = threading.Thread(target=lambda: done.append(one.flush(LIMIT)))
     waiter.start()

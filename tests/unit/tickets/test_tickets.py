@@ -288,7 +288,7 @@ def test_no_letter_of_a_ticket_can_be_changed(place: int, letter: str) -> None:
     token = issue(SOLD, SECRET)
     place %= len(token)
     if token[place] == letter or place == len(token) - 1:
-        return  # the last letter of base64 has bits that nobody reads
+        return  # the last character of base64 has bits that no reader uses
     with pytest.raises(TicketRefused):
         check(token[:place] + letter + token[place + 1 :])
 
