@@ -200,39 +200,54 @@ def _label_in(moov: bytes) -> bytes:
 
 def _empty(made: bytearray, begin: int, end: int) -> None:
     """Turn other metadata of the file into free space: readers take the first that has keys, and none needs to stay."""
-    for name, start, body, stop in _boxes(made, begin, end):
-        if name == b"meta":
-            made[start + 4 : start + _HEAD] = b"free"
-            made[body:stop] = bytes(stop - body)
-        elif name == b"udta":
-            _empty(made, body, stop)
+    ranges = [(begin, end)]
+    while ranges:
+        for name, start, body, stop in _boxes(made, *ranges.pop()):
+            if name == b"meta":
+                made[start + 4 : start + _HEAD] = b"free"
+                made[body:stop] = bytes(stop - body)
+            elif name == b"udta":
+                ranges.append((body, stop))
 
 
 def _shift(made: bytearray, begin: int, end: int, behind: int, by: int) -> None:
     """Correct the offsets of all chunks and fragments that lie behind a place."""
-    for name, _, body, stop in _boxes(made, begin, end):
-        if name in _PATH:
-            _shift(made, body, stop, behind, by)
-            continue
-        for form, place in _offsets(made, name, body):
-            (offset,) = struct.unpack_from(form, made, place)
-            if offset >= behind:
-                struct.pack_into(form, made, place, offset + by)
+    ranges = [(begin, end)]
+    while ranges:
+        for name, _, body, stop in _boxes(made, *ranges.pop()):
+            if name in _PATH:
+                ranges.append((body, stop))
+                continue
+            for form, place in _offsets(made, name, body, stop):
+                (offset,) = struct.unpack_from(form, made, place)
+                if offset >= behind:
+                    struct.pack_into(form, made, place, offset + by)
 
 
-def _offsets(made: bytearray, name: bytes, body: int) -> Iterator[tuple[str, int]]:
+def _offsets(made: bytearray, name: bytes, body: int, stop: int) -> Iterator[tuple[str, int]]:
     """Yield form and place of each offset in a box."""
     if form := _OFFSETS.get(name):
-        width = struct.calcsize(form)
         (count,) = struct.unpack_from(">I", made, body + 4)
-        yield from ((form, body + 8 + n * width) for n in range(count))
+        yield from _column(form, body + 8, count, struct.calcsize(form), stop)
     elif name == b"tfhd" and made[body + 3] & 1:
-        yield ">Q", body + 8
+        yield from _column(">Q", body + 8, 1, 8, stop)
     elif name == b"tfra":
         form, width = (">Q", 8) if made[body] else (">I", 4)
         lengths, count = struct.unpack_from(">II", made, body + 8)
         row = 2 * width + 3 + sum(lengths >> bits & 3 for bits in (0, 2, 4))
-        yield from ((form, body + 16 + n * row + width) for n in range(count))
+        yield from _column(form, body + 16 + width, count, row, stop + width)
+
+
+def _column(form: str, first: int, count: int, row: int, stop: int) -> Iterator[tuple[str, int]]:
+    """Yield form and place of the same field of each row.
+
+    Raises:
+        IndexError: the rows do not end before `stop`; nothing was yielded.
+    """
+    if first + count * row > stop:
+        raise IndexError
+    for n in range(count):
+        yield form, first + n * row
 
 
 def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:

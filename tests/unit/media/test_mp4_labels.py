@@ -176,6 +176,39 @@ def test_a_broken_index_is_no_video(fast: bytes) -> None:
         labelled(fast[:at] + struct.pack(">I", 1 << 24) + fast[at + 4 :])
 
 
+def box(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", len(body) + 8, name) + body
+
+
+def nested(name: bytes, depth: int) -> bytes:
+    """Return boxes of one name, each in the one before."""
+    return b"".join(struct.pack(">I4s", 8 * (depth - n), name) for n in range(depth))
+
+
+@pytest.mark.parametrize("name", [b"trak", b"traf", b"udta"])
+def test_boxes_in_boxes_do_not_exhaust_the_stack(name: bytes) -> None:
+    moov = box(b"moov", nested(name, 20_000))
+    made = labelled(box(b"ftyp", b"isom") + moov)
+    assert asyncio.run(read_label(Source(made, 1 << 16))) == msgspec.json.encode(LABEL)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        (b"stco", struct.pack(">III", 0, 3, 1 << 20)),
+        (b"co64", struct.pack(">IIQ", 0, 2, 1 << 20)),
+        (b"tfhd", struct.pack(">II", 1, 1)),
+        (b"tfra", struct.pack(">IIII", 0, 1, 0, 2) + bytes(11)),
+        (b"stco", b""),
+    ],
+)
+def test_a_table_longer_than_its_box_is_no_video_and_nothing_behind_it_is_changed(name: bytes, body: bytes) -> None:
+    behind = box(b"free", b"\xff" * 64)
+    moov = box(b"moov", box(name, body) + behind)
+    with pytest.raises(BadVideo):
+        labelled(box(b"ftyp", b"isom") + moov + box(b"mdat", bytes(64)))
+
+
 @pytest.mark.parametrize("body", [b"", b"abc", b"\0\0\0\x10ftypisomabcd", bytes(100)])
 def test_what_is_no_video_keeps_its_promised_size(body: bytes) -> None:
     assert labelled(body).startswith(body)
