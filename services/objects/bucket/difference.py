@@ -14,7 +14,7 @@ import msgspec
 
 from services.objects.bucket.rules import OURS
 
-__all__ = ["Change", "Difference", "Document", "Section", "compare", "describe"]
+__all__ = ["Change", "Difference", "Document", "Section", "compare", "describe", "lost"]
 
 Document: TypeAlias = Mapping[str, Any]
 """Rules of a bucket, or one rule, as cos-python-sdk-v5 gives and takes them."""
@@ -79,6 +79,20 @@ def compare(section: Section, stored: Document, wanted: Sequence[Document]) -> D
         changes.append(Change(name, "missing", "", describe(rule)))
         rules.append(rule)
     return Difference(tuple(changes), kept, {**stored, section.value: rules})
+
+
+def lost(section: Section, written: Document, stored: Document) -> tuple[str, ...]:
+    """Return what a written document has and the stored one has not: rules, or parts beside them. Empty for nothing.
+
+    Args:
+        section: the kind of the rules.
+        written: the document that was written.
+        stored: the document that was read afterwards; it may have more.
+    """
+    rules = [_plain(rule) for rule in _rows(stored.get(section.value))]
+    gone = [rule for rule in _rows(written.get(section.value)) if _plain(rule) not in rules]
+    parts = [name for name in written if name != section.value and _plain(written[name]) != _plain(stored.get(name))]
+    return (*(f"{rule.get('ID') or 'a rule without ID'} ({describe(rule)})" for rule in gone), *parts)
 
 
 def describe(rule: Document) -> str:

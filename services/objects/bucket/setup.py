@@ -10,7 +10,7 @@ import msgspec
 
 from services.checks import Check
 from services.errors import CheckFailed
-from services.objects.bucket.difference import Change, Difference, Document, Section, compare
+from services.objects.bucket.difference import Change, Difference, Document, Section, compare, lost
 from services.objects.bucket.port import BucketRules
 from services.objects.bucket.rules import Keeping, cors_rules, data_rules, ledger_rules
 
@@ -76,7 +76,7 @@ async def set_up(bucket: Bucket, *, acts: bool) -> BucketReport:
         reports.append(found)
         if acts and found.changes:
             await bucket.rules.write(section, found.document)
-            await _verify(bucket, section, wanted)
+            await _verify(bucket, section, wanted, found.document)
     changes = tuple(change for found in reports for change in found.changes)
     return BucketReport(bucket.variable, bucket.name, changes, sum(found.kept for found in reports))
 
@@ -108,7 +108,11 @@ def _phrase(change: Change) -> str:
             return f"{change.rule} is different ({change.stored}, not {change.wanted})"
 
 
-async def _verify(bucket: Bucket, section: Section, wanted: Sequence[Document]) -> None:
-    left = compare(section, await bucket.rules.read(section), wanted).changes
-    if left:
-        raise CheckFailed(f"{bucket.name}: after the write {_phrase(left[0])}: does another program set its rules?")
+async def _verify(bucket: Bucket, section: Section, wanted: Sequence[Document], written: Document) -> None:
+    """Check that the whole document stands: our rules, those of others, and what is beside them."""
+    stored = await bucket.rules.read(section)
+    ours = [_phrase(change) for change in compare(section, stored, wanted).changes]
+    # Without a rule the whole section is gone, with what is beside the rules.
+    gone = lost(section, written, stored) if written.get(section.value) else ()
+    if wrong := [*ours, *(f"{what} is not stored as it was" for what in gone)]:
+        raise CheckFailed(f"{bucket.name}: after the write {wrong[0]}: does another program set its rules?")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import messages.keys
 from services.errors import CheckFailed
-from services.objects.bucket.difference import Section, compare, describe
+from services.objects.bucket.difference import Section, compare, describe, lost
 from services.objects.bucket.rules import OURS, Keeping, Transition, cors_rules, data_rules, ledger_rules
 from services.objects.bucket.setup import rule_checks, set_up
 from tests.support.bucket_rules import MemoryRules, sound_buckets
@@ -159,3 +159,33 @@ def test_a_store_that_forgets_the_rules_is_found() -> None:
     data, _ = sound_buckets()
     with pytest.raises(CheckFailed, match="after the write scf-workers-staging is missing"):
         run(set_up(msgspec.structs.replace(data, rules=Forgetful()), acts=True))
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"Rule": ()}, "reports (logs/: delete after 5 days) is not stored as it was"),
+        ({"Rule": ({"Expiration": {"Days": "1"}},)}, "reports (logs/: delete after 5 days) is not stored as it was"),
+        ({"ResponseVary": None}, "ResponseVary is not stored as it was"),
+    ],
+)
+def test_a_store_that_forgets_what_others_set_is_found(changed: dict[str, Any], text: str) -> None:
+    others = {"ID": "reports", "Filter": {"Prefix": "logs/"}, "Status": "Enabled", "Expiration": {"Days": "5"}}
+
+    class Careless(MemoryRules):
+        async def write(self, section: Section, document: Any) -> None:
+            ours = [rule for rule in document["Rule"] if rule["ID"].startswith(OURS)]
+            kept = [{**others, **change} for change in changed.get("Rule", ({},))]
+            await super().write(section, {**document, **changed, "Rule": kept + ours})
+
+    data, _ = sound_buckets()
+    rules = Careless({Section.LIFECYCLE: {"Rule": [others], "ResponseVary": "true"}})
+    with pytest.raises(CheckFailed, match=f"after the write {re.escape(text)}: does another program"):
+        run(set_up(msgspec.structs.replace(data, rules=rules), acts=True))
+
+
+@given(st.lists(OWN | FOREIGN, max_size=4), st.lists(OWN | FOREIGN, max_size=2))
+def test_rules_that_came_besides_are_no_loss(written: Any, more: Any) -> None:
+    document = {"Rule": written, "ResponseVary": "true"}
+    assert lost(Section.LIFECYCLE, document, {**document, "Rule": [*more, *reversed(written)]}) == ()
+    assert len(lost(Section.LIFECYCLE, document, {})) == len(written) + 1
