@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from contextvars import copy_context
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -213,12 +213,13 @@ class CosObjects(Objects):
         # Above 5 MB a picture is only looked at when the service may shrink it (CI, "Batch image moderation").
         pictures = [{"Object": key, "DataId": str(place), "LargeImageDetect": "1"} for place, key in enumerate(safe)]
         arguments = {"Bucket": self._bucket, "Input": pictures, "BizType": self._audit_biz_type or None, "Async": 0}
-        return await self._call(
-            "audit",
-            safe[0],
-            lambda client: client.ci_auditing_image_batch(**arguments),
-            lambda reply: answers.audits_of(safe, reply.result),
-        )
+        with _refusals_as(AuditDown):
+            return await self._call(
+                "audit",
+                safe[0],
+                lambda client: client.ci_auditing_image_batch(**arguments),
+                lambda reply: answers.audits_of(safe, reply.result),
+            )
 
     async def audit_text(self, text: str) -> Result:
         """Ask the content audit about a text; see the port."""
@@ -272,53 +273,48 @@ class CosObjects(Objects):
             "Mode": "Average",
             "Count": _AUDITED_FRAMES,
         }
-        return await self._call(
-            "submit_video_audit",
-            key,
-            lambda client: client.ci_auditing_video_submit(**arguments),
-            lambda reply: answers.video_job_of(key, reply.result),
-        )
+        with _refusals_as(AuditDown):
+            return await self._call(
+                "submit_video_audit",
+                key,
+                lambda client: client.ci_auditing_video_submit(**arguments),
+                lambda reply: answers.video_job_of(key, reply.result),
+            )
 
     async def video_audit(self, job: str) -> Result | None:
         """Return the finding of an audit of a video; see the port."""
-        try:
+        arguments = {"Bucket": self._bucket, "JobID": checks.check_job(job)}
+        with _refusals_as(AuditDown):
             return await self._call(
                 "video_audit",
-                "",
-                lambda client: client.ci_auditing_video_query(Bucket=self._bucket, JobID=checks.check_job(job)),
+                job,
+                lambda client: client.ci_auditing_video_query(**arguments),
                 lambda reply: answers.video_audit_of(job, reply.result),
             )
-        except Permanent as error:
-            raise AuditDown(f"video_audit of job {job[:64]!r}: it is unknown") from error
 
     async def submit_video_label(self, key: str, target: str, label: VideoLabel) -> str:
         """Let CI draw words over a stored video; see the port."""
         output = {"Region": self._region, "Bucket": self._bucket, "Object": checks.check_key(target)}
         job = label_job(checks.check_key(key), output, label)
-        try:
+        arguments = {"Bucket": self._bucket, "Jobs": job, "ContentType": "application/xml"}
+        with _refusals_as(LabelDown):
             return await self._call(
                 "submit_video_label",
                 key,
-                lambda client: client.ci_create_media_jobs(
-                    Bucket=self._bucket, Jobs=job, ContentType="application/xml"
-                ),
+                lambda client: client.ci_create_media_jobs(**arguments),
                 lambda reply: answers.media_job_of(key, reply.result),
             )
-        except Permanent as error:
-            # The result is paid for: what is wrong with the bucket or the role is waited for, until the deadline.
-            raise LabelDown(str(error)) from error
 
     async def video_label(self, job: str) -> bool:
         """Return True if a job has stored its result; see the port."""
-        try:
+        arguments = {"Bucket": self._bucket, "JobIDs": checks.check_job(job)}
+        with _refusals_as(LabelDown):
             return await self._call(
                 "video_label",
-                "",
-                lambda client: client.ci_get_media_jobs(Bucket=self._bucket, JobIDs=checks.check_job(job)),
+                job,
+                lambda client: client.ci_get_media_jobs(**arguments),
                 lambda reply: answers.media_ended_of(job, reply.result),
             )
-        except Permanent as error:
-            raise LabelDown(f"video_label of job {job[:64]!r}: it is unknown") from error
 
     async def versioned(self) -> bool:
         """Return True if the bucket keeps or ever kept versions; see the port."""
@@ -443,6 +439,18 @@ class CosObjects(Objects):
     ) -> Future[T]:
         # The context goes along, so that traces see the call where it belongs.
         return executor.submit(functools.partial(copy_context().run, work, *args, **kwargs))
+
+
+@contextmanager
+def _refusals_as(down: type[AuditDown | LabelDown]) -> Generator[None]:
+    """Raise a refused call as an outage.
+
+    Results that are paid for wait for a person who mends policy, bucket or role, until the deadline.
+    """
+    try:
+        yield
+    except Permanent as error:
+        raise down(str(error)) from error
 
 
 def _settle(body: Outgoing, sent: asyncio.Future[ObjectInfo]) -> None:

@@ -236,7 +236,7 @@ class Objects(Protocol):
         """Ask the content audit about stored pictures, in one batch of at most 100, answered in the order of `keys`.
 
         Raises:
-            services.errors.AuditDown: the audit of an element failed.
+            services.errors.AuditDown: the audit of an element failed, or it refuses the call.
         """
         ...
 
@@ -278,6 +278,9 @@ class Objects(Protocol):
         """Ask the content audit about a stored video, which takes its time; return the id of the job.
 
         Asked twice, it makes two jobs, which does no harm but is paid twice.
+
+        Raises:
+            services.errors.AuditDown: there is no job.
         """
         ...
 
