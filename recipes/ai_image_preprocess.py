@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from recipes.recipe import Params, Plan, Recipe
-from recipes.shared.picture_rules import Position, filled, pipeline, saved_as, watermark_step
+from recipes.shared.picture_rules import Position, check_text, filled, pipeline, saved_as, watermark_step
 
 __all__ = ["AI_IMAGE_PREPROCESS", "AiImagePreprocessParams", "Crop", "PreprocessOptions", "Resize", "Watermark"]
 
@@ -46,6 +46,11 @@ class Watermark(Params, frozen=True):
     position: Position = "southeast"
     size: Annotated[int, msgspec.Meta(ge=8, le=500)] = 32
     """Height of the letters."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("`text` must not be empty")
+        check_text(self.text, "text")
 
 
 class PreprocessOptions(Params, frozen=True):

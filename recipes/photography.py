@@ -10,7 +10,7 @@ import msgspec
 from recipes.prompt import Prompt, Question
 from recipes.recipe import Params, Plan, Recipe
 from recipes.shared.fashion import ask_for_prompt, own_words, plain_prompt
-from recipes.shared.picture_rules import FIT_FOR_VENDOR, WatermarkText, finished
+from recipes.shared.picture_rules import FIT_FOR_VENDOR, WatermarkText, check_text, finished
 from recipes.shared.scenes import SCENES
 from recipes.shared.seedream import short_side, size_of
 
@@ -38,6 +38,7 @@ class PhotographyParams(Params, frozen=True):
         if self.scene not in SCENES:
             raise ValueError(f"`scene` must be one of {', '.join(SCENES)}")
         size_of(self.size)
+        check_text(self.watermark, "watermark")
 
 
 def _wishes(params: PhotographyParams) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Texts of the chat model that may be used again: objects in the ledger's bucket that age out by lifecycle.
 
-They are no records: overwritten by a newer text of the same key, and a text that is gone or unreadable is asked for
-again. Only texts that have passed their audit are kept, and no templates.
+They are no records: overwritten by a newer text of the same key, and a text that is gone, unreadable or of another
+question is asked for again. Only texts that have passed their audit are kept, and no templates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from messages.errors import Outage, Permanent
 from messages.keys import prompt_cache_key
-from recipes.prompt import Prompt
+from recipes.prompt import Prompt, Question
 from services.errors import Forbidden
 from services.objects.port import Objects
 from services.repeat import repeated
@@ -30,6 +30,8 @@ _LIMIT: Final = 64 * 1024
 class _Entry(msgspec.Struct, frozen=True):
     text: str
     model: str
+    question: str = ""
+    """Digest of the question, which may change with a deployment's settings and with none of the key's facts."""
 
 
 def key_of(accepted: Accepted, prompt: Prompt, model: str) -> str:
@@ -44,8 +46,12 @@ def key_of(accepted: Accepted, prompt: Prompt, model: str) -> str:
     return prompt_cache_key(hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest())
 
 
-async def cached_text(key: str, services: Services) -> str:
-    """Return the text that is kept under a key; empty for none.
+def _digest(question: Question) -> str:
+    return hashlib.sha256(msgspec.json.encode(question)).hexdigest()
+
+
+async def cached_text(key: str, question: Question, services: Services) -> str:
+    """Return the text that is kept under a key as the answer to a question; empty for none.
 
     Raises:
         services.errors.ObjectsDown: the store is down. A machine without the right to read it asks the model instead.
@@ -53,13 +59,14 @@ async def cached_text(key: str, services: Services) -> str:
     objects: Objects = services.ledger.objects
     try:
         found = await repeated(lambda: objects.get(key, limit=_LIMIT), services.rng)
-        return msgspec.json.decode(found.body, type=_Entry).text
+        entry = msgspec.json.decode(found.body, type=_Entry)
     except (Forbidden, Permanent, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+    return entry.text if entry.question == _digest(question) else ""
 
 
-async def keep_text(key: str, text: str, model: str, services: Services) -> None:
-    """Keep a text that has passed its audit. One that cannot be kept costs a question later, and nothing now."""
-    body = msgspec.json.encode(_Entry(text, model))
+async def keep_text(key: str, question: Question, text: str, model: str, services: Services) -> None:
+    """Keep an answer that has passed its audit. One that cannot be kept costs a question later, and nothing now."""
+    body = msgspec.json.encode(_Entry(text, model, _digest(question)))
     with suppress(Outage):
         await services.ledger.objects.put(key, body, content_type="application/json")

@@ -44,6 +44,9 @@ _URL_MARGIN_S: Final = 60
 _TOKENS_A_CHARACTER: Final = 2
 """Tokens of a Chinese character, at most."""
 
+_NOT_BLANK: Final = r"\S"
+"""Pattern of an answer with words: a blank one would be refused by the vendor that it is sent to, and fail the run."""
+
 log = logs.get(__name__)
 
 
@@ -70,7 +73,7 @@ async def _write(
         return await _template(recipe, task, AttemptsSpent(f"attempt {header.attempt} of {MAX_ATTEMPTS}"), services)
     model = services.chats.get(recipe.vendor)
     key = key_of(task.accepted, recipe, model.model) if model else ""
-    if text := await _from_cache(key, task, services):
+    if text := await _from_cache(key, recipe, task, services):
         return await _store(Prompted(text, "cache"), task, services)
     if header.seq > header.attempt:
         # An earlier copy waited, perhaps for the audit: a question whose answer cannot be audited is not asked again.
@@ -92,7 +95,7 @@ async def _write(
     text = answer.value.prompt
     await _audit(text, task, services)
     stored = await _store(Prompted(text, "model", answer.usage), task, services)
-    await keep_text(key, text, answer.model, services)
+    await keep_text(key, recipe.ask(task.params), text, answer.model, services)
     return stored
 
 
@@ -110,11 +113,11 @@ async def _audit(text: str, task: Task, services: Services) -> None:
     reached("prompt.audited")
 
 
-async def _from_cache(key: str, task: Task, services: Services) -> str:
+async def _from_cache(key: str, recipe: Prompt, task: Task, services: Services) -> str:
     """Return a text that is kept; empty for none. A replay wants another text than the one that has failed it."""
     if not key or task.run.run > 0:
         return ""
-    text = await cached_text(key, services)
+    text = await cached_text(key, recipe.ask(task.params), services)
     metrics.count(Metric.PROMPT_CACHE, kind=task.accepted.kind, outcome="hit" if text else "miss")
     return text
 
@@ -146,7 +149,7 @@ async def _ask(
 @lru_cache
 def _form(most_chars: int) -> type[Any]:
     """Return the schema of an answer."""
-    text = Annotated[str, msgspec.Meta(min_length=1, max_length=most_chars)]
+    text = Annotated[str, msgspec.Meta(min_length=1, max_length=most_chars, pattern=_NOT_BLANK)]
     return msgspec.defstruct("PromptAnswer", [("prompt", text)], frozen=True)
 
 

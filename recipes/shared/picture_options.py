@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from recipes.recipe import Params, Plan
-from recipes.shared.picture_rules import ResultFormat, WatermarkText, finished
+from recipes.shared.picture_rules import ResultFormat, WatermarkText, check_text, finished
 from recipes.shared.seedream import model_of, short_side, size_of
 
 __all__ = ["ModelConfig", "PictureOptions", "check_size", "plan_of", "values_of"]
@@ -29,6 +29,9 @@ class PictureOptions(Params, frozen=True):
     format: ResultFormat = "jpg"
     watermark: WatermarkText = ""
     """Text in the corner of each picture; empty for none."""
+
+    def __post_init__(self) -> None:
+        check_text(self.watermark, "watermark")
 
 
 class ModelConfig(Params, frozen=True):

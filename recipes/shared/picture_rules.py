@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from recipes.recipe import Corner, Plan
+from recipes.shared.poster import em_width
 
 __all__ = [
     "FIT_FOR_VENDOR",
@@ -23,6 +25,7 @@ __all__ = [
     "ResultFormat",
     "WatermarkText",
     "arranged",
+    "check_text",
     "filled",
     "finished",
     "label_letters",
@@ -56,8 +59,12 @@ _LABEL_SHARE: Final = 0.07
 """Size of the label's letters, as a share of the picture's shorter side: capital Latin letters, the lowest of them, are
 then 5% of it high, as GB 45438-2025 demands."""
 _WATERMARK_SHARE: Final = 0.05
-"""Size of a watermark's letters, as a share of the picture's shorter side."""
+"""Size of a watermark's letters, as a share of the picture's shorter side; a long text is written smaller."""
+_WATERMARK_WIDTH: Final = 0.7
+"""Greatest width of a watermark, as a share of that side: of a named size a model may choose 9:16."""
 _LEAST_FONT: Final = 16
+_UNWRITABLE: Final = frozenset({"Cc", "Zl", "Zp"})
+"""Categories of Unicode: control characters, and separators of lines and paragraphs."""
 _WHITE: Final = "#FFFFFF"
 _BLACK: Final = "#000000"
 
@@ -75,6 +82,16 @@ def filled(width: int, height: int) -> tuple[str, str]:
 def padded(width: int, height: int, color: str) -> str:
     """Return the step that puts a picture in the middle of a box of a colour, such as #FFFFFF."""
     return f"imageMogr2/thumbnail/{width}x{height}/pad/1/color/{_encoded(color)}"
+
+
+def check_text(text: str, field: str) -> None:
+    """Check that a text can be written over a picture in one line.
+
+    Raises:
+        ValueError: it has a line break or another control character; the message names the field.
+    """
+    if any(unicodedata.category(letter) in _UNWRITABLE for letter in text):
+        raise ValueError(f"`{field}` must hold no line break and no control character")
 
 
 def text_step(text: str, font_size: int, color: str, position: Position, dx: int, dy: int) -> str:
@@ -161,8 +178,10 @@ def finished(extension: str, quality: int, short_side: int, watermark: str) -> P
         short_side: the result's shorter side, in pixels.
         watermark: text written over it; empty for none.
     """
-    font_size = max(_LEAST_FONT, round(short_side * _WATERMARK_SHARE))
-    return Plan((watermark_step(watermark, font_size),) if watermark else (), extension, quality=quality)
+    text = watermark.strip()
+    fitting = short_side * min(_WATERMARK_SHARE, _WATERMARK_WIDTH / (em_width(text) + 1))
+    passes = (watermark_step(text, max(_LEAST_FONT, round(fitting))),) if text else ()
+    return Plan(passes, extension, quality=quality)
 
 
 def _encoded(text: str) -> str:

@@ -18,6 +18,7 @@ from recipes.model_pose12 import MODEL_POSE12, ModelPose12Params
 from recipes.prompt import Prompt, Question
 from recipes.recipe import Recipe
 from services.errors import AnswerUnfit, AuditDown, ObjectsDown, UploadFailed, VendorDown, VendorFull, VendorRefused
+from services.vendors.tokenhub.answers import fitting
 from tasks.ledger.records import Accepted, Cleaned
 from tests.engine.fault_injector import dies, raises, waits
 from tests.engine.harness import Harness
@@ -132,14 +133,15 @@ async def test_an_equal_task_takes_the_text_from_the_cache(harness: Harness) -> 
     assert [request.values["prompt"] for request in harness.vendor.requests] == ["提示词1"] * 2
 
 
-@pytest.mark.parametrize("change", ["parameters", "picture", "model", "version"])
+@pytest.mark.parametrize("change", ["parameters", "picture", "model", "version", "question"])
 async def test_another_question_is_no_hit(change: str, harness: Harness) -> None:
     await harness.order(params={"prompt": "海滩"})
     await harness.drain()
     if change == "model":
         harness.chat.model = "hy5"
-    if change == "version":
-        newer = msgspec.structs.replace(PROMPT, version="2")
+    if change in {"version", "question"}:
+        other = {"version": "2"} if change == "version" else {"ask": lambda params: Question("Else.", params.prompt)}
+        newer = msgspec.structs.replace(PROMPT, **other)
         harness.recipes = harness.recipes | {KIND: msgspec.structs.replace(PAID, prompt=newer)}
         harness.out = dataclasses.replace(harness.out, recipes=harness.recipes)
         harness.engine = harness.new_engine()
@@ -168,7 +170,8 @@ async def test_a_replay_asks_again_and_its_text_is_kept_instead(harness: Harness
     assert (await prompted(harness, replay))["text"] == "提示词2"
     (item,) = (await harness.ledger.objects.list("cache/prompt/")).items
     kept = await harness.ledger.objects.get(item.key)
-    assert msgspec.json.decode(kept.body) == {"text": "提示词2", "model": "hy4"}
+    entry = msgspec.json.decode(kept.body)
+    assert (entry["text"], entry["model"]) == ("提示词2", "hy4")
 
 
 async def test_neither_template_nor_blocked_text_is_kept(harness: Harness) -> None:
@@ -265,6 +268,16 @@ async def test_a_refusal_takes_the_template_at_once(error: Exception, harness: H
     assert verdict.degraded == ("prompt_template",)
     assert len(harness.chat.asked) == 1
     assert len(harness.sent("prompt")) == 1
+
+
+@pytest.mark.parametrize("text", ["", " ", "\\n\\t", "\u3000", "x" * 2001])
+async def test_an_answer_without_words_does_not_fit(text: str, harness: Harness) -> None:
+    await harness.order()
+    await harness.drain()
+    (asked,) = harness.chat.asked
+    with pytest.raises(AnswerUnfit):
+        fitting(f'{{"prompt": "{text}"}}', asked.answer)
+    assert fitting('{"prompt": " \u732b "}', asked.answer).prompt == " \u732b "
 
 
 async def test_more_pictures_or_larger_ones_than_the_model_takes_take_the_template(harness: Harness) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -76,8 +76,9 @@ def fitting(text: str, form: type[A]) -> A:
     why = "no JSON object"
     for found in _objects(text):
         try:
-            return msgspec.convert(found, form)
-        except (msgspec.ValidationError, RecursionError) as error:
+            # Read again: the escape of half a surrogate pair makes a text that cannot be written anywhere.
+            return msgspec.json.decode(found, type=form)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             why = redacted(str(error))
     raise AnswerUnfit(f"chat: the answer does not fit its schema: {why}")
 
@@ -98,17 +99,17 @@ def models_of(reply: ApiResponse) -> frozenset[str]:
     return frozenset(as_text(as_map(row).get("id")) for row in as_list(answer.get("data"))) - {""}
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def _objects(text: str) -> Iterator[str]:
     """Yield the outermost JSON objects in a text, in their order."""
     start, tries = text.find("{"), 0
     while start >= 0 and tries < _MOST_TRIES:
         tries += 1
         try:
-            found, end = _decoder.raw_decode(text, start)
+            _, end = _decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             end = start + 1
         else:
-            yield found
+            yield text[start:end]
         start = text.find("{", end)
 
 

@@ -78,6 +78,8 @@ BAD: list[tuple[Recipe, dict[str, Any], str]] = [
     (PHOTOGRAPHY, {"size": "3K"}, "size"),
     (PHOTOGRAPHY, {"note": "x" * 201}, "note"),
     (PHOTOGRAPHY, {"watermark": "x" * 33}, "watermark"),
+    (PHOTOGRAPHY, {"watermark": "小\n店"}, "watermark"),
+    (PHOTOGRAPHY, {"watermark": "小店\n"}, "watermark"),
     (PHOTOGRAPHY, {"images": ["a.jpg"]}, "images"),
     (AI_IMAGE, {"options": {"size": "512x512"}}, "size"),
     (AI_IMAGE, {"options": {"size": "1024"}}, "size"),
@@ -93,6 +95,7 @@ BAD: list[tuple[Recipe, dict[str, Any], str]] = [
     (AI_IMAGE, {"options": {"n": 1.5}}, "n"),
     (AI_IMAGE, {"options": {"quality": "best"}}, "quality"),
     (AI_IMAGE, {"options": {"format": "gif"}}, "format"),
+    (AI_IMAGE, {"options": {"watermark": "\x00"}}, "watermark"),
     (AI_IMAGE, {"options": {"seed": 1}}, "seed"),
     (AI_IMAGE, {"scene_type": "indoor"}, "scene_type"),
     (AI_IMAGE, {"sceneType": "x" * 51}, "sceneType"),
@@ -109,6 +112,8 @@ BAD: list[tuple[Recipe, dict[str, Any], str]] = [
     (AI_IMAGE_PREPROCESS, {"options": {"resize": {"width": 10, "height": 10, "mode": "cover"}}}, "mode"),
     (AI_IMAGE_PREPROCESS, {"options": {"crop": {"width": 10, "height": 10, "x": -1}}}, "x"),
     (AI_IMAGE_PREPROCESS, {"options": {"watermark": {"text": ""}}}, "text"),
+    (AI_IMAGE_PREPROCESS, {"options": {"watermark": {"text": " "}}}, "text"),
+    (AI_IMAGE_PREPROCESS, {"options": {"watermark": {"text": "a\u2028b"}}}, "text"),
     (AI_IMAGE_PREPROCESS, {"options": {"watermark": {"text": "x", "position": "middle"}}}, "position"),
     (AI_IMAGE_PREPROCESS, {"options": {"watermark": {"text": "x", "size": 7}}}, "size"),
     (AI_IMAGE_PREPROCESS, {"options": {"format": "bmp"}}, "format"),
@@ -343,6 +348,21 @@ def test_the_letters_of_a_watermark_are_a_twentieth_of_the_shorter_side() -> Non
     assert "/fontsize/51/" in rule
     plain = PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, {}))
     assert (plain.passes, plain.quality) == ((), 90)
+
+
+@pytest.mark.parametrize("text", ["店" * 32, "W" * 32, "i" * 32, "小店 SHOP 2026"])
+@pytest.mark.parametrize("size", ["2048x2048", "4096x1024", "960x960"])
+def test_a_watermark_is_within_the_picture(size: str, text: str) -> None:
+    assert PHOTOGRAPHY.finish is not None
+    (rule,) = PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, {"size": size, "watermark": text})).passes
+    letters, margin = (int(re.findall(f"/{name}/([0-9]+)", rule)[0]) for name in ("fontsize", "dx"))
+    left, _, right, _ = ImageFont.truetype(FONT, letters).getbbox(text)
+    assert right - left + 2 * margin <= min(map(int, size.split("x")))
+
+
+def test_a_blank_watermark_is_none() -> None:
+    assert PHOTOGRAPHY.finish is not None
+    assert PHOTOGRAPHY.finish(parse_params(PHOTOGRAPHY, {"watermark": " \u3000"})).passes == ()
 
 
 def test_what_goes_to_the_vendor() -> None:
