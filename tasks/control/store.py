@@ -15,13 +15,11 @@ from services.errors import Exists, NotFound
 from services.objects.port import Objects
 from tasks.control.pauses import Change, Pause, Paused, Target, parse_pause_key
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.operators import audit_text
 from telemetry import logs
 from telemetry.events import Event
 
 __all__ = ["begin_pause", "end_pause", "list_changes", "list_pauses", "read_paused"]
-
-_CUT: Final = 200
-"""Characters kept of an operator's name and reason."""
 
 _JSON: Final = "application/json"
 
@@ -77,7 +75,7 @@ async def begin_pause(target: Target, by: str, why: str, ledger: Ledger) -> tupl
         services.errors.ObjectsDown: the store did not answer; the pause may be stored.
     """
     now = await ledger.ask_time()
-    pause = Pause(of=target.of, name=target.name, by=by[:_CUT], why=why[:_CUT], at=round(now, 3))
+    pause = Pause(of=target.of, name=target.name, by=audit_text(by), why=audit_text(why), at=round(now, 3))
     while True:
         try:
             await ledger.objects.put_new(target.key, msgspec.json.encode(pause), content_type=_JSON)
@@ -105,7 +103,8 @@ async def end_pause(target: Target, by: str, why: str, ledger: Ledger) -> Pause 
     standing = await _read(target, ledger)
     if standing is None:
         return None
-    end = Pause(of=target.of, name=target.name, by=by[:_CUT], why=why[:_CUT], at=round(await ledger.ask_time(), 3))
+    now = await ledger.ask_time()
+    end = Pause(of=target.of, name=target.name, by=audit_text(by), why=audit_text(why), at=round(now, 3))
     # The record first: a repeat completes what was cut off.
     await _record("resume", end, ledger)
     await ledger.objects.delete([target.key])

@@ -25,6 +25,7 @@ __all__ = [
     "find_letters",
     "parse_id",
     "purged_key",
+    "read_letter",
     "read_letters",
     "replayed_key",
 ]
@@ -103,7 +104,9 @@ def purged_key(letter: LetterId) -> str:
     return f"{letter.key}/{_PURGED}"
 
 
-async def find_letters(ledger: Ledger, *, since: float = 0.0, fingerprint: str = "", day: str = "") -> list[Found]:
+async def find_letters(
+    ledger: Ledger, *, since: float = 0.0, fingerprint: str = "", day: str = "", name: str = ""
+) -> list[Found]:
     """List dead letters, also purged ones, the oldest day first.
 
     Args:
@@ -111,6 +114,7 @@ async def find_letters(ledger: Ledger, *, since: float = 0.0, fingerprint: str =
         since: seconds since the epoch; days that cannot hold a letter recorded since then are not listed.
         fingerprint: of the letters; empty for any.
         day: of the letters, `YYYY-MM-DD`; empty for any.
+        name: begin of the letters' names; it narrows the listing only beside a day and a fingerprint.
 
     Raises:
         services.errors.ObjectsDown: the store did not answer.
@@ -118,7 +122,8 @@ async def find_letters(ledger: Ledger, *, since: float = 0.0, fingerprint: str =
     found: dict[LetterId, Found] = {}
     first = datetime.fromtimestamp(max(0.0, since - _LATE_S), UTC).date().isoformat()
     after = "" if day else dead_prefix(first).rstrip("/")
-    async for item in ledger.walk(dead_prefix(day, fingerprint if day else ""), after=after):
+    prefix = dead_key(day, fingerprint, name) if day and fingerprint else dead_prefix(day)
+    async for item in ledger.walk(prefix, after=after):
         parts = item.key.removeprefix(dead_prefix()).split("/")
         if len(parts) < 3 or (fingerprint and parts[1] != fingerprint):  # noqa: PLR2004 - day, fingerprint, name
             continue
@@ -135,8 +140,13 @@ def _added(found: Found, act: str, modified: float) -> Found:
     return msgspec.structs.replace(found, replays=found.replays + 1) if _REPLAYED.fullmatch(act) else found
 
 
-async def read_letters(found: Sequence[Found], ledger: Ledger) -> list[Letter]:
-    """Read letters and their replays; those that were purged are left out.
+async def read_letters(found: Sequence[Found], ledger: Ledger, *, purged: bool = False) -> list[Letter]:
+    """Read letters and their replays.
+
+    Args:
+        found: the letters.
+        ledger: the ledger.
+        purged: whether those are read too that were purged and are still stored, because the command died.
 
     Raises:
         services.errors.ObjectsDown: the store did not answer.
@@ -145,15 +155,20 @@ async def read_letters(found: Sequence[Found], ledger: Ledger) -> list[Letter]:
 
     async def read(one: Found) -> Letter | None:
         async with gate:
-            return await _read(one, ledger)
+            return await read_letter(one, ledger, purged=purged)
 
     async with Together() as group:
-        jobs = [group.create_task(read(one)) for one in found if one.recorded and not one.purged]
+        jobs = [group.create_task(read(one)) for one in found]
     return [letter for job in jobs if (letter := job.result())]
 
 
-async def _read(found: Found, ledger: Ledger) -> Letter | None:
-    if await ledger.read_key(purged_key(found.id), Purged):
+async def read_letter(found: Found, ledger: Ledger, *, purged: bool = False) -> Letter | None:
+    """Read a letter and its replays; None without its record, or after its purge. See `read_letters`.
+
+    Raises:
+        services.errors.ObjectsDown: the store did not answer.
+    """
+    if not found.recorded or (not purged and (found.purged or await ledger.read_key(purged_key(found.id), Purged))):
         return None
     try:
         stored = await ledger.read_key(found.id.key, DeadLetter)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
 
-from tasks.dead_letters.letters import Letter, purged_key
+from tasks.dead_letters.letters import Letter, find_letters, purged_key
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.operators import Purged
+from tasks.ledger.operators import Purged, audit_text
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["purge_all"]
-
-_CUT: Final = 200
-"""Characters kept of an operator's name and reason."""
+__all__ = ["finish_purges", "purge_all"]
 
 log = logs.get(__name__)
 
@@ -29,12 +25,13 @@ async def purge_all(letters: Sequence[Letter], by: str, why: str, ledger: Ledger
         ledger: the ledger.
 
     Raises:
-        messages.errors.ScfWorkersError: the store failed. Purging again goes on where this stopped.
+        messages.errors.ScfWorkersError: the store failed. Purging again, after `finish_purges`, goes on where this
+            stopped.
     """
     await ledger.ask_time()
     for letter in letters:
         record = letter.record
-        audit = Purged(by[:_CUT], why[:_CUT], ledger.now())
+        audit = Purged(audit_text(by), audit_text(why), ledger.now())
         if record is not None:
             audit = Purged(audit.by, audit.why, audit.at, record.user, record.task, record.step, record.run)
         await ledger.write_key(purged_key(letter.id), audit)
@@ -49,3 +46,14 @@ async def purge_all(letters: Sequence[Letter], by: str, why: str, ledger: Ledger
             why=audit.why,
         )
         yield letter
+
+
+async def finish_purges(ledger: Ledger) -> None:
+    """Delete the letters that have the record of a purge beside them: an earlier command died between the two.
+
+    Raises:
+        services.errors.ObjectsDown: the store did not answer.
+    """
+    left = [one.id.key for one in await find_letters(ledger) if one.purged and one.recorded]
+    if left:
+        await ledger.objects.delete(left)

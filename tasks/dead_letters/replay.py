@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -13,7 +13,7 @@ from tasks.context import ReplayServices
 from tasks.dead_letters.letters import LetterId, replayed_key
 from tasks.dead_letters.plan import Action, Plan, Refusal, decide, next_accepted
 from tasks.dead_letters.standing import Case, Standing, read_standing
-from tasks.ledger.operators import Replayed
+from tasks.ledger.operators import Replayed, audit_text
 from tasks.ledger.records import Accepted
 from tasks.wakes import publish_wake
 from telemetry import logs
@@ -21,9 +21,6 @@ from telemetry.events import Event
 from telemetry.tracing import new_traceparent
 
 __all__ = ["Request", "Step", "plan_all", "replay_all"]
-
-_CUT: Final = 200
-"""Characters kept of an operator's name and reason."""
 
 log = logs.get(__name__)
 
@@ -39,7 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     rate: float = 10.0
     """Greatest number of replays a second; 0 for no limit."""
     most: int = 0
-    """Greatest number of replays; 0 for no limit."""
+    """Greatest number of replays; 0 for no limit. Those that are resumed do not count."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -53,46 +50,66 @@ def plan_all(cases: Sequence[Case], request: Request) -> list[Step]:
     """Return what a replay of each letter would do; the letters beyond `most` are left out."""
     steps: list[Step] = []
     seen: set[RunId] = set()
+    done = 0
     for case in cases:
-        plan = _unless_seen(case, decide(case, again=request.again), seen)
-        if plan.acts and 0 < request.most <= sum(step.plan.acts for step in steps):
-            break
+        plan = _plan(case, request, seen)
+        if _counts(plan):
+            if 0 < request.most <= done:
+                break
+            done += 1
+        seen |= _runs_of(case, plan)
         steps.append(Step(case, plan))
     return steps
 
 
-def _unless_seen(case: Case, plan: Plan, seen: set[RunId]) -> Plan:
+def _counts(plan: Plan) -> bool:
+    """Return True if a plan counts against `most`.
+
+    What an earlier command has begun does not: a cap would else never lead to the letters behind it.
+    """
+    return plan.acts and plan.does is not Action.RESUME
+
+
+def _plan(case: Case, request: Request, seen: AbstractSet[RunId]) -> Plan:
     """Return the plan, or a refusal if another letter of the same run came before."""
+    plan = decide(case, again=request.again)
+    return Plan(Refusal.DUPLICATE, plan.run) if seen & _runs_of(case, plan) else plan
+
+
+def _runs_of(case: Case, plan: Plan) -> set[RunId]:
+    """Return the runs that a replay is about: the letter's own, and the one that is delivered, woken or begun."""
     if not isinstance(case.standing, Standing) or not plan.acts:
-        return plan
-    run = case.standing.own.run
-    if run in seen:
-        return Plan(Refusal.DUPLICATE, plan.run)
-    seen.add(run)
-    return plan
+        return set()
+    own = case.standing.own.run
+    return {own, msgspec.structs.replace(own, run=plan.run)}
 
 
 async def replay_all(cases: Sequence[Case], request: Request, services: ReplayServices) -> AsyncIterator[Step]:
     """Replay letters one after another, and yield what was done about each.
 
-    Each run is read again before it is replayed, because it may have changed since it was selected.
+    Each run is read again right before it is replayed, because it may have changed since it was selected.
 
     Raises:
         messages.errors.ScfWorkersError: a service failed. Replaying again goes on where this stopped.
     """
     await services.ledger.ask_time()
+    loop = asyncio.get_running_loop()
     seen: set[RunId] = set()
-    done = 0
+    done, due = 0, 0.0
     for case in cases:
         fresh = await _fresh(case, services)
-        plan = _unless_seen(fresh, decide(fresh, again=request.again), seen)
+        plan = _plan(fresh, request, seen)
+        if _counts(plan) and 0 < request.most <= done:
+            return
+        if plan.acts and loop.time() < due:
+            await asyncio.sleep(due - loop.time())
+            fresh = await _fresh(case, services)
+            plan = _plan(fresh, request, seen)
         if plan.acts:
-            if 0 < request.most <= done:
-                return
-            if done and request.rate > 0:
-                await asyncio.sleep(1 / request.rate)
             await _act(fresh, plan, request, services)
-            done += 1
+            done += _counts(plan)
+            due = loop.time() + (1 / request.rate if request.rate > 0 else 0.0)
+        seen |= _runs_of(fresh, plan)
         yield Step(fresh, plan)
 
 
@@ -111,7 +128,7 @@ async def _act(case: Case, plan: Plan, request: Request, services: ReplayService
     ledger, now = services.ledger, services.ledger.now()
     run = msgspec.structs.replace(standing.own.run, run=plan.run)
     if plan.does is not Action.RESUME:
-        audit = Replayed(str(plan.does), plan.run, request.by[:_CUT], request.why[:_CUT], now)
+        audit = Replayed(str(plan.does), plan.run, audit_text(request.by), audit_text(request.why), now)
         await _record(case.letter.id, audit, services)
     if plan.does is Action.NEW_RUN:
         old = standing.current.accepted
@@ -128,8 +145,8 @@ async def _act(case: Case, plan: Plan, request: Request, services: ReplayService
         step=run.step,
         run=run.run,
         action=str(plan.does),
-        by=request.by[:_CUT],
-        why=request.why[:_CUT],
+        by=audit_text(request.by),
+        why=audit_text(request.why),
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -17,13 +15,13 @@ from messages.errors import BadSignature, Permanent
 from messages.keys import RunId
 from messages.signing import MessageKeys
 from services.concurrency import Together
-from tasks.dead_letters.letters import AT_ONCE, Letter
+from tasks.dead_letters.letters import Letter
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.names import RecordBase, RecordName
 from tasks.ledger.records import Accepted, DeadLetter, Delivered, Erased, ReopenDenied, Reopened, Verdict
 from tasks.wakes import current_run
 
-__all__ = ["Case", "NoRun", "RunState", "Standing", "read_cases", "read_standing", "run_of"]
+__all__ = ["Case", "NoRun", "RunState", "Standing", "read_case", "read_standing", "run_of"]
 
 N = TypeVar("N", bound=RecordBase)
 
@@ -119,22 +117,14 @@ def _original(letter: DeadLetter) -> bytes:
         return b""
 
 
-async def read_cases(letters: Sequence[Letter], ledger: Ledger, keys: MessageKeys) -> list[Case]:
-    """Read the standing of the runs of letters.
+async def read_case(letter: Letter, ledger: Ledger, keys: MessageKeys) -> Case:
+    """Read the standing of a letter's run.
 
     Raises:
         services.errors.ObjectsDown: the store did not answer.
     """
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def read(letter: Letter) -> Case:
-        run = run_of(letter.record, keys)
-        async with gate:
-            return Case(letter, run if isinstance(run, NoRun) else await read_standing(run, ledger))
-
-    async with Together() as group:
-        jobs = [group.create_task(read(letter)) for letter in letters]
-    return [job.result() for job in jobs]
+    run = run_of(letter.record, keys)
+    return Case(letter, run if isinstance(run, NoRun) else await read_standing(run, ledger))
 
 
 async def read_standing(run: RunId, ledger: Ledger) -> Standing:

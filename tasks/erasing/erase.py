@@ -20,7 +20,7 @@ from tasks.context import ErasureServices
 from tasks.erasing.content import emptied
 from tasks.erasing.survey import Survey, survey_of
 from tasks.errors import CannotErase
-from tasks.ledger.operators import Erasure
+from tasks.ledger.operators import Erasure, audit_text
 from tasks.ledger.records import Accepted, DeadLetter, Erased, parse_name
 from tasks.prompt_cache import key_of
 from telemetry import logs
@@ -29,8 +29,6 @@ from telemetry.events import Event
 __all__ = ["check_erasable", "erase_user"]
 
 _AT_ONCE: Final = 8
-_CUT: Final = 200
-"""Characters kept of an operator's name and reason."""
 
 log = logs.get(__name__)
 
@@ -90,7 +88,7 @@ async def _audit(survey: Survey, by: str, why: str, services: ErasureServices) -
     ledger = services.ledger
     await ledger.ask_time()
     objects, size = (sum(getattr(folder, field) for folder in survey.folders) for field in ("objects", "bytes"))
-    record = Erasure(by[:_CUT], why[:_CUT], ledger.now(), objects, size, survey.records, len(survey.entries))
+    record = Erasure(audit_text(by), audit_text(why), ledger.now(), objects, size, survey.records, len(survey.entries))
     number = 1
     while not (await ledger.write_key(erasure_key(survey.user, number), record)).mine:
         number += 1

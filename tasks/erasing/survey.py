@@ -93,7 +93,7 @@ async def survey_of(user: str, services: ErasureServices) -> Survey:
     trails = await _trails(user, services)
     found = ledger.walk(user_index_prefix(user))
     entries = [entry async for item in found if (entry := parse_index_key(item.key))]
-    letters = await read_letters(await find_letters(ledger), ledger)
+    letters = await read_letters(await find_letters(ledger), ledger, purged=True)
     return Survey(
         user=user,
         folders=tuple(folders),

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["Erasure", "Purged", "Replayed"]
+__all__ = ["Erasure", "Purged", "Replayed", "audit_text"]
+
+_CUT: Final = 200
+"""Characters kept of an operator's name and reason."""
+
+
+def audit_text(text: str) -> str:
+    """Return an operator's name or reason as a record keeps it: cut, and without what is no Unicode.
+
+    Bytes of a command line that are not UTF-8 are lone surrogates, which no JSON can hold; each becomes a `?`.
+    """
+    return text[:_CUT].encode("utf-8", "replace").decode()
 
 
 class Replayed(msgspec.Struct, frozen=True):

@@ -14,13 +14,15 @@ from recipes.table import RECIPES
 from services.errors import ObjectsDown
 from services.vendors.port import JobState
 from tasks.context import ErasureServices
+from tasks.dead_letters.letters import purged_key
 from tasks.dead_letters.plan import Refusal, decide
 from tasks.dead_letters.selection import Selection, select
 from tasks.ending.cancel import cancel_task
 from tasks.erasing.erase import erase_user
 from tasks.erasing.survey import Survey, survey_of
 from tasks.errors import CannotErase
-from tasks.ledger.records import CallResult
+from tasks.ledger.operators import Purged
+from tasks.ledger.records import CallResult, DeadLetter
 from tests.engine.fault_injector import Died, raises
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan
@@ -130,6 +132,18 @@ async def test_an_erased_task_does_nothing_any_more(harness: Harness) -> None:
     await harness.drain()
     assert (len(harness.backend.heard), len(harness.vendor.requests)) == (heard, paid)
     assert await harness.outputs(good) == []
+
+
+async def test_a_letter_whose_purge_has_died_is_emptied_too(harness: Harness) -> None:
+    await live(harness)
+    cases = await select(Selection(), harness.ledger, harness.out.keys)
+    (letter,) = (case.letter for case in cases if case.letter.record and case.letter.record.user == USER)
+    purged = Purged("amara", "", harness.now())
+    await harness.ledger.write_key(purged_key(letter.id), purged)
+    assert (await erase(harness)).empty
+    stored = await harness.ledger.read_key(letter.id.key, DeadLetter)
+    assert stored is not None
+    assert stored.record.detail == ""
 
 
 async def test_an_erased_task_is_not_replayed(harness: Harness) -> None:

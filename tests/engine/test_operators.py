@@ -22,13 +22,13 @@ from services.vendors.port import JobState
 from tasks.dead_letters.groups import group_cases
 from tasks.dead_letters.letters import parse_id
 from tasks.dead_letters.plan import Action, Refusal, decide
-from tasks.dead_letters.purge import purge_all
+from tasks.dead_letters.purge import finish_purges, purge_all
 from tasks.dead_letters.replay import Request, replay_all
 from tasks.dead_letters.selection import NoSuchLetter, Selection, select
 from tasks.dead_letters.standing import Case
 from tasks.ledger.operators import Purged, Replayed
 from tasks.ledger.records import DeadLetter
-from tests.engine.fault_injector import raises
+from tests.engine.fault_injector import calls, dies, raises
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan
 
@@ -176,6 +176,61 @@ async def test_a_purge_that_stops_goes_on(harness: Harness) -> None:
     async for _ in purge_all([case.letter for case in await cases(harness)], "amara", "", harness.ledger):
         pass
     assert await cases(harness) == []
+
+
+async def test_a_purge_that_died_before_it_deleted_its_letter_is_completed_by_the_next(harness: Harness) -> None:
+    await two_causes(harness)
+    first, *rest = [case.letter for case in await cases(harness)]
+
+    async def command() -> None:
+        async for _ in purge_all([first], "amara", "", harness.ledger):
+            pass
+
+    harness.injector.strike("ledger.delete", dies())
+    assert not await harness.survives(command())
+    assert [case.letter for case in await cases(harness)] == rest
+    assert await harness.ledger.read_key(first.id.key, DeadLetter) is not None
+    await finish_purges(harness.ledger)
+    assert await harness.ledger.read_key(first.id.key, DeadLetter) is None
+    assert [case.letter for case in await cases(harness)] == rest
+
+
+async def test_a_purge_keeps_a_name_that_is_no_unicode_as_far_as_it_is(harness: Harness) -> None:
+    await two_causes(harness)
+    letter = (await cases(harness))[0].letter
+    async for _ in purge_all([letter], "amara\udcff", "\udcd4", harness.ledger):
+        pass
+    audit = await harness.ledger.read_key(f"{letter.id.key}/purged", Purged)
+    assert audit is not None
+    assert (audit.record.by, audit.record.why) == ("amara?", "?")
+
+
+async def test_a_letter_that_goes_while_it_is_read_is_an_unknown_id(harness: Harness) -> None:
+    await two_causes(harness)
+    letter = (await cases(harness))[0].letter
+
+    async def purge() -> None:
+        await harness.ledger.objects.delete([letter.id.key])
+
+    harness.injector.strike(f"ledger.get {letter.id.key}", calls(purge))
+    with pytest.raises(NoSuchLetter, match="dead list"):
+        await cases(harness, ids=[letter.id.text])
+
+
+async def test_an_id_is_found_without_a_list_of_all_letters(harness: Harness) -> None:
+    await two_causes(harness)
+    letter = (await cases(harness))[0].letter
+    for n in range(1200):
+        await harness.ledger.objects.put(f"{letter.id.key.rpartition('/')[0]}/n{n}", b"?")
+    before = harness.injector.count("ledger.list")
+    assert len(await cases(harness, ids=[letter.id.text] * 2)) == 1
+    assert harness.injector.count("ledger.list") - before == 2
+    before = harness.injector.count("ledger.list")
+    names = [case.letter.id.name for case in await cases(harness, code="internal")]
+    listed = harness.injector.count("ledger.list") - before
+    before = harness.injector.count("ledger.list")
+    await cases(harness, ids=[letter.id.name, *names])
+    assert harness.injector.count("ledger.list") - before == listed
 
 
 # ---- letters that were unreadable --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tasks.dead_letters.selection import Selection, select
 from tasks.dead_letters.standing import Case
 from tasks.ending.cancel import cancel_task
 from tasks.ledger.operators import Replayed
-from tasks.ledger.records import Accepted, Reopening, Verdict
+from tasks.ledger.records import Accepted, Erased, Reopening, Verdict
 from tasks.wakes import LATEST, REDELIVER
 from tests.engine.fault_injector import dies, raises, waits
 from tests.engine.harness import Harness
@@ -357,6 +357,65 @@ async def test_rate_and_cap_hold(harness: Harness) -> None:
     await harness.drain()
     # Those that are done do not count.
     assert does(await replay(harness, request)) == [Refusal.SUCCEEDED] * 3 + [Action.NEW_RUN] * 2
+
+
+async def test_a_cap_leads_on_to_the_letters_that_were_not_replayed_yet(harness: Harness) -> None:
+    """What a command before has begun is resumed, beyond the cap: else it would never come to the others."""
+    runs = await failed(harness, 5)
+    request = msgspec.structs.replace(REQUEST, most=2)
+    assert does(await replay(harness, request)) == [Action.NEW_RUN] * 2
+    assert [step.plan.does for step in plan_all(await cases(harness), request)] == [
+        *[Action.RESUME] * 2,
+        *[Action.NEW_RUN] * 2,
+    ]
+    assert does(await replay(harness, request)) == [Action.RESUME] * 2 + [Action.NEW_RUN] * 2
+    assert does(await replay(harness, request)) == [Action.RESUME] * 4 + [Action.NEW_RUN]
+    await harness.drain()
+    for run in runs:
+        await succeeded_at_last(harness, run)
+
+
+async def test_a_run_is_read_again_after_the_pause_before_its_replay(harness: Harness) -> None:
+    """At a low rate a letter waits for long, and its run may end, or its user's data be erased, meanwhile."""
+    await failed(harness, 2)
+    both = await cases(harness)
+    record = both[-1].letter.record
+    assert record is not None
+    last = RunId(record.user, record.task)
+    steps: list[Step] = []
+
+    async def command() -> None:
+        request = msgspec.structs.replace(REQUEST, rate=0.001)
+        steps.extend([step async for step in replay_all(both, request, harness.out)])
+
+    async def erase() -> None:
+        await asyncio.sleep(500)
+        await harness.ledger.write(last, Erased.at(), Erased())
+
+    await asyncio.gather(command(), erase())
+    assert does(steps) == [Action.NEW_RUN, Refusal.ERASED]
+    assert await harness.ledger.accepted(later(last)) is None
+
+
+async def test_letters_of_an_older_and_of_a_later_run_make_one_run(harness: Harness) -> None:
+    (run,) = await failed(harness)
+    harness.vendor.plans.append(Plan(end=JobState.FAILED))
+    await replay(harness)
+    await harness.drain()
+    request = msgspec.structs.replace(REQUEST, again=True)
+    assert await plans(harness, request) == [("new_run", 2), ("duplicate", 2)]
+    assert does(await replay(harness, request)) == [Action.NEW_RUN, Refusal.DUPLICATE]
+    await harness.drain()
+    assert harness.state(run) == ("success", 3, 2)
+
+
+async def test_a_name_and_a_reason_that_are_no_unicode_are_kept_as_far_as_they_are(harness: Harness) -> None:
+    """A terminal in another encoding passes bytes that are not UTF-8: lone surrogates in Python."""
+    await failed(harness)
+    odd = msgspec.structs.replace(REQUEST, by="amara\udcff", why="\udcd4" + "x" * 300)
+    assert does(await replay(harness, odd)) == [Action.NEW_RUN]
+    (audit,) = await audits(harness)
+    assert (audit.by, audit.why) == ("amara?", "?" + "x" * 199)
 
 
 async def test_a_record_that_this_build_cannot_read_is_left_alone(harness: Harness) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from console.cli.arguments import BadUsage, check_since
 from console.cli.environment import EnvFile, enter_environment
-from console.cli.terminal import say_json
+from console.cli.terminal import say, say_json
 
 if TYPE_CHECKING:
     from tasks.dead_letters.selection import Selection
@@ -136,15 +136,19 @@ def dead_purge(  # noqa: PLR0913, PLR0917 - a command has as many parameters as 
     env_file: EnvFile = None,
 ) -> None:
     """Delete dead letters. Their runs stay as they are; a record of the purge stays too."""
-    from console.cli.dead.display import purge_document, show_purged
+    from console.cli.dead.display import purge_document, show_purges_end
     from console.cli.dead.work import operator, purge_selection
 
     selection = _selection(_narrowed(ids, fingerprint, everything=everything), fingerprint, since, kind, code)
     acts = not dry_run and (yes or len(selection.ids) == 1)
     name = operator(by)
     enter_environment(env_file)
-    letters = purge_selection(selection, name, why, acts=acts)
-    say_json(purge_document(letters, acts=acts)) if as_json else show_purged(letters, acts=acts)
+    letters, error = purge_selection(
+        selection, name, why, acts=acts, report=lambda letter: None if as_json else say(letter)
+    )
+    say_json(purge_document(letters, acts=acts)) if as_json else show_purges_end(letters, acts=acts)
+    if error is not None:
+        raise error
 
 
 def _narrowed(ids: list[str] | None, fingerprint: str, *, everything: bool) -> tuple[str, ...]:

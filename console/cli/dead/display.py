@@ -24,7 +24,7 @@ __all__ = [
     "purge_document",
     "show_groups",
     "show_letters",
-    "show_purged",
+    "show_purges_end",
     "show_step",
     "show_steps_end",
     "show_whole",
@@ -169,10 +169,8 @@ def show_steps_end(steps: Sequence[Step], *, acts: bool) -> None:
     say(counts if acts else f"dry run: {counts}" + ("; give --yes to do it" if steps else ""))
 
 
-def show_purged(cases: Sequence[Case], *, acts: bool) -> None:
-    """Print purged letters."""
-    for case in cases:
-        say(case.letter.id.text)
+def show_purges_end(cases: Sequence[Case], *, acts: bool) -> None:
+    """Print the number of purged letters."""
     say(f"purged {len(cases)}" if acts else f"dry run: would purge {len(cases)}; give --yes to do it")
 
 

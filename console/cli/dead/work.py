@@ -6,19 +6,24 @@ import asyncio
 import getpass
 import os
 import sys
+import time
 from collections.abc import Callable
+from typing import Final
 
 from console.cli.arguments import BadUsage
+from console.cli.terminal import warn
 from messages.errors import ScfWorkersError
 from runtime.settings import Settings, load_settings
 from runtime.wiring import open_ledger, open_replay, set_up_logs
 from tasks.context import LedgerServices
-from tasks.dead_letters.purge import purge_all
+from tasks.dead_letters.purge import finish_purges, purge_all
 from tasks.dead_letters.replay import Request, Step, plan_all, replay_all
 from tasks.dead_letters.selection import NoSuchLetter, Selection, select
 from tasks.dead_letters.standing import Case
 
-__all__ = ["operator", "purge_selection", "read_selection", "replay_selection"]
+__all__ = ["operator", "progress", "purge_selection", "read_selection", "replay_selection"]
+
+_REPORT_EVERY_S: Final = 5.0
 
 
 def operator(name: str) -> str:
@@ -97,23 +102,69 @@ async def _replay(
     return steps, None
 
 
-def purge_selection(selection: Selection, by: str, why: str, *, acts: bool) -> list[Case]:
+def purge_selection(
+    selection: Selection, by: str, why: str, *, acts: bool, report: Callable[[str], None]
+) -> tuple[list[Case], ScfWorkersError | None]:
     """Purge the letters of a selection, or return those that a purge would delete.
+
+    Args:
+        selection: the letters.
+        by: name of the operator.
+        why: the reason.
+        acts: False for a dry run.
+        report: called with the id of each letter that is deleted, or would be.
+
+    Returns:
+        The letters, and the error that stopped the command, if one did; purging again goes on.
 
     Raises:
         console.cli.arguments.BadUsage: an id names no letter, or several.
-        messages.errors.ScfWorkersError: the environment cannot be used, or the store failed; purging again goes on.
+        messages.errors.ScfWorkersError: nothing was done: the environment cannot be used, or the store failed.
     """
+    return asyncio.run(_purge(selection, by, why, report) if acts else _would_purge(selection, report))
 
-    async def purge() -> list[Case]:
-        async with open_ledger(_settings(), lambda: os.environ) as services:
-            cases = await _select(selection, services)
-            if acts:
-                async for _ in purge_all([case.letter for case in cases], by, why, services.ledger):
-                    pass
-            return cases
 
-    return asyncio.run(purge())
+async def _would_purge(
+    selection: Selection, report: Callable[[str], None]
+) -> tuple[list[Case], ScfWorkersError | None]:
+    async with open_ledger(_settings(), lambda: os.environ) as services:
+        cases = await _select(selection, services)
+    for case in cases:
+        report(case.letter.id.text)
+    return cases, None
+
+
+async def _purge(
+    selection: Selection, by: str, why: str, report: Callable[[str], None]
+) -> tuple[list[Case], ScfWorkersError | None]:
+    purged: list[Case] = []
+    async with open_ledger(_settings(), lambda: os.environ) as services:
+        await finish_purges(services.ledger)
+        cases = {case.letter.id: case for case in await _select(selection, services)}
+        try:
+            async for letter in purge_all([case.letter for case in cases.values()], by, why, services.ledger):
+                purged.append(cases[letter.id])
+                report(letter.id.text)
+        except ScfWorkersError as error:
+            return purged, error
+    return purged, None
+
+
+def progress(clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """Return the reporter of a long reading: a line on standard error every few seconds.
+
+    Args:
+        clock: seconds of any origin.
+    """
+    last = clock()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if clock() - last >= _REPORT_EVERY_S:
+            last = clock()
+            warn(f"{done} of {total} dead letters read")
+
+    return report
 
 
 def _settings() -> Settings:
@@ -124,6 +175,6 @@ def _settings() -> Settings:
 
 async def _select(selection: Selection, services: LedgerServices) -> list[Case]:
     try:
-        return await select(selection, services.ledger, services.keys)
+        return await select(selection, services.ledger, services.keys, report=progress())
     except NoSuchLetter as error:
         raise BadUsage(str(error)) from error

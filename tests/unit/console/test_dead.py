@@ -14,6 +14,7 @@ from console.cli.dead import work
 from console.cli.dead.commands import dead_app
 from console.cli.dead.work import operator
 from messages.keys import RunId
+from services.errors import ObjectsDown
 from tasks.dead_letters.letters import Letter, LetterId
 from tasks.dead_letters.plan import Action, Plan, Refusal
 from tasks.dead_letters.replay import Step
@@ -110,6 +111,28 @@ def test_what_was_done_before_an_error_is_said(monkeypatch: pytest.MonkeyPatch) 
     done = run("replay", "--all", "--yes", "--json")
     assert isinstance(done.exception, BrokerDown)
     assert '"new_run": 1' in done.output
+
+
+def test_what_was_purged_before_an_error_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def purge(*_: Any, acts: bool, report: Any) -> Any:
+        assert acts
+        report(LETTER.text)
+        return [step(Refusal.SUCCEEDED).case], ObjectsDown("503")
+
+    monkeypatch.setattr(work, "purge_selection", purge)
+    done = run("purge", "--all", "--yes")
+    assert isinstance(done.exception, ObjectsDown)
+    assert done.output.splitlines() == [LETTER.text, "purged 1"]
+    assert f'"id": "{LETTER.text}"' in run("purge", "--all", "--yes", "--json").output
+
+
+def test_a_long_reading_is_reported_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    moments = iter((0.0, 1.0, 5.0, 5.0, 6.0, 11.0, 11.0))
+    report = work.progress(lambda: next(moments))
+    for done in (100, 800, 900, 1500):
+        report(done, 10_000)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["800 of 10000 dead letters read", "1500 of 10000 dead letters read"]
 
 
 def test_a_time_is_an_age_or_a_time() -> None:
