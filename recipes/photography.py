@@ -11,10 +11,10 @@ from recipes.prompt import Prompt, Question
 from recipes.recipe import Params, Plan, Recipe
 from recipes.shared.fashion import ask_for_prompt, own_words, plain_prompt
 from recipes.shared.picture_rules import FIT_FOR_VENDOR, WatermarkText, check_text, finished
-from recipes.shared.scenes import SCENES
+from recipes.shared.scenes import SCENES, Scene
 from recipes.shared.seedream import short_side, size_of
 
-__all__ = ["PHOTOGRAPHY", "PhotographyParams"]
+__all__ = ["PHOTOGRAPHY", "PhotographyParams", "photography"]
 
 _QUALITY: Final = 90
 _MOST_INPUTS: Final = 10
@@ -23,8 +23,8 @@ _MOST_INPUTS: Final = 10
 class PhotographyParams(Params, frozen=True):
     """Parameters of `photography`."""
 
-    scene: str = "studio_white"
-    """Id of a scene in `scenes.json`."""
+    scene: str = ""
+    """Id of a scene of the deployment (`SCENES_FILE`); empty for the first one."""
     count: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
     """Number of pictures; with at least half of them the task succeeds."""
     size: str = "2048x2048"
@@ -35,27 +35,12 @@ class PhotographyParams(Params, frozen=True):
     """Text in the corner of each picture; empty for none."""
 
     def __post_init__(self) -> None:
-        if self.scene not in SCENES:
-            raise ValueError(f"`scene` must be one of {', '.join(SCENES)}")
         size_of(self.size)
         check_text(self.watermark, "watermark")
 
 
-def _wishes(params: PhotographyParams) -> Mapping[str, str]:
-    scene = SCENES[params.scene]
-    return {"场景": f"{scene.name}，{scene.text}", "要求": params.note}
-
-
 def _clean(_: PhotographyParams, __: str) -> Plan:
     return Plan((FIT_FOR_VENDOR,), "jpg")
-
-
-def _ask(params: PhotographyParams) -> Question:
-    return ask_for_prompt(_wishes(params))
-
-
-def _template(params: PhotographyParams) -> str:
-    return plain_prompt(_wishes(params))
 
 
 def _values(params: PhotographyParams) -> Mapping[str, str]:
@@ -78,24 +63,50 @@ def _finish(params: PhotographyParams) -> Plan:
     return finished("jpg", _QUALITY, short_side(params.size), params.watermark)
 
 
-PHOTOGRAPHY: Final = Recipe(
-    kind="photography",
-    params=PhotographyParams,
-    deadline_s=1200,
-    most_inputs=_MOST_INPUTS,
-    clean=_clean,
-    text=_text,
-    prompt=Prompt(version="1", ask=_ask, template=_template),
-    vendor="ark",
-    synchronous=True,
-    inputs=tuple(f"image_{n:02d}" for n in range(1, _MOST_INPUTS + 1)),
-    values=_values,
-    slots=_slots,
-    enough=_enough,
-    last_call_s=420.0,
-    finish=_finish,
-    result="photo_{:02d}.{}",
-    expected_s=40.0,
-    create_limit_s=180.0,
-)
-"""The recipe."""
+def photography(scenes: Mapping[str, Scene]) -> Recipe:
+    """Return the recipe with the scenes of a deployment.
+
+    Args:
+        scenes: by their ids; the first one is that of a task which names none.
+    """
+    first = next(iter(scenes))
+
+    def check(params: PhotographyParams) -> None:
+        if (params.scene or first) not in scenes:
+            raise ValueError(f"`scene` must be one of {', '.join(scenes)}")
+
+    def wishes(params: PhotographyParams) -> Mapping[str, str]:
+        scene = scenes[params.scene or first]
+        return {"场景": f"{scene.name}，{scene.text}", "要求": params.note}
+
+    def ask(params: PhotographyParams) -> Question:
+        return ask_for_prompt(wishes(params))
+
+    def template(params: PhotographyParams) -> str:
+        return plain_prompt(wishes(params))
+
+    return Recipe(
+        kind="photography",
+        params=PhotographyParams,
+        check=check,
+        deadline_s=1200,
+        most_inputs=_MOST_INPUTS,
+        clean=_clean,
+        text=_text,
+        prompt=Prompt(version="1", ask=ask, template=template),
+        vendor="ark",
+        synchronous=True,
+        inputs=tuple(f"image_{n:02d}" for n in range(1, _MOST_INPUTS + 1)),
+        values=_values,
+        slots=_slots,
+        enough=_enough,
+        last_call_s=420.0,
+        finish=_finish,
+        result="photo_{:02d}.{}",
+        expected_s=40.0,
+        create_limit_s=180.0,
+    )
+
+
+PHOTOGRAPHY: Final = photography(SCENES)
+"""The recipe with the bundled scenes."""

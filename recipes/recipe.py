@@ -47,8 +47,8 @@ label of a video before it."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+", re.ASCII)
 _SOLD: Final = (
-    *("kind", "params", "example", "deadline_s", "least_inputs", "most_inputs", "video_inputs", "clean", "text"),
-    *("prompt", "slots", "enough", "last_call_s", "count", "result", "media", "extension", "still", "finish"),
+    *("kind", "params", "example", "check", "deadline_s", "least_inputs", "most_inputs", "video_inputs", "clean"),
+    *("text", "prompt", "slots", "enough", "last_call_s", "count", "result", "media", "extension", "still", "finish"),
 )
 """Fields that are the same for each vendor that may do a kind."""
 _MAX_ERROR_CHARS: Final = 200
@@ -98,6 +98,10 @@ def _no_plan(_: Params, __: str) -> Plan:
     return Plan((), "jpg")
 
 
+def _no_check(_: Params) -> None:
+    return
+
+
 def _no_values(_: Params) -> Mapping[str, str]:
     return {}
 
@@ -125,6 +129,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     params: type[Params]
     example: Mapping[str, Any] = {}
     """Parameters of a first task, for the demo; a kind that demands a parameter needs them."""
+    check: Callable[[Any], None] = _no_check
+    """Checks parameters against what a deployment has, such as its scenes: raises a `ValueError` that names the field.
+    What holds everywhere is checked by `params` itself."""
     deadline_s: int
     """Seconds from acceptance to the verdict, queueing included."""
     least_inputs: int = 1
@@ -400,7 +407,9 @@ def parse_params(recipe: Recipe, values: Mapping[str, Any]) -> Params:
         BadParameters: an unknown name, or a value of the wrong type or range; the message names the field.
     """
     try:
-        return msgspec.convert(dict(values), recipe.params)
-    except msgspec.ValidationError as error:
+        params = msgspec.convert(dict(values), recipe.params)
+        recipe.check(params)
+    except (msgspec.ValidationError, ValueError) as error:
         # The error quotes unknown names, which an uploader may make arbitrarily long.
         raise BadParameters(f"parameters of {recipe.kind}: {str(error)[:_MAX_ERROR_CHARS]}") from error
+    return params

@@ -15,12 +15,13 @@ from recipes.ai_image_prompt import AI_IMAGE_PROMPT
 from recipes.basic_clean import BASIC_CLEAN
 from recipes.fitting import FITTING
 from recipes.model_pose12 import MODEL_POSE12
-from recipes.photography import PHOTOGRAPHY
+from recipes.photography import PHOTOGRAPHY, photography
 from recipes.promo_poster import PROMO_POSTER
 from recipes.recipe import Recipe
+from recipes.shared.scenes import Scene
 from recipes.video_tryon import VIDEO_TRYON
 
-__all__ = ["RECIPES", "UnknownKind", "recipe_of"]
+__all__ = ["RECIPES", "UnknownKind", "recipe_of", "recipes_with"]
 
 _ROWS: Final = (
     AI_IMAGE,
@@ -43,6 +44,11 @@ class UnknownKind(Rejected):
     """A kind that no recipe describes."""
 
     default_code = Code.UNKNOWN_KIND
+
+
+def recipes_with(scenes: Mapping[str, Scene]) -> Mapping[str, Recipe]:
+    """Return every recipe by its kind, with the scenes of a deployment instead of the bundled ones."""
+    return MappingProxyType({**RECIPES, PHOTOGRAPHY.kind: photography(scenes)})
 
 
 def recipe_of(kind: str, recipes: Mapping[str, Recipe] = RECIPES) -> Recipe:

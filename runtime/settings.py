@@ -192,6 +192,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """Code of the model of the kinds and tasks that name none; see docs/configuration.md."""
     fitting_vendor: Literal["vod", "ark"] = "vod"
     """Vendor of `fitting`, for tasks that are accepted from now on; those accepted before keep theirs."""
+    scenes_file: str = ""
+    """JSON file with the scenes of `photography`, the same wherever it is sold and made; empty takes the bundled
+    ones."""
     tokenhub_url: Url = "https://tokenhub.tencentmaas.com/v1"
     """Base URL of the chat model: TokenHub, or another endpoint with OpenAI's form of chat completions."""
     tokenhub_model: str = ""

@@ -6,10 +6,16 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final, TextIO
 
+import msgspec
+
 from messages.bodies import Stage
-from recipes.table import RECIPES
+from messages.text import without_bom
+from recipes.recipe import Recipe
+from recipes.shared.scenes import read_scenes
+from recipes.table import RECIPES, recipes_with
 from runtime.credentials import credentials_in
 from runtime.errors import BadSettings
 from runtime.message_keys import open_keys
@@ -53,6 +59,7 @@ __all__ = [
     "open_backlogs",
     "open_erasure",
     "open_ledger",
+    "open_recipes",
     "open_replay",
     "open_services",
     "open_sweep",
@@ -107,6 +114,28 @@ def open_telemetry(settings: Settings, service: str) -> Exporters:
         return open_exporters(options)
     except OSError as error:
         raise BadSettings(f"TRACE_FILE cannot be written: {error.strerror}") from error
+
+
+def open_recipes(scenes_file: str) -> Mapping[str, Recipe]:
+    """Return every recipe by its kind.
+
+    Args:
+        scenes_file: value of `SCENES_FILE`; empty for the bundled scenes.
+
+    Raises:
+        runtime.errors.BadSettings: the file cannot be read, or holds no scenes; the text names it and the fault.
+    """
+    if not scenes_file:
+        return RECIPES
+    try:
+        scenes = read_scenes(without_bom(Path(scenes_file).read_bytes()))
+    except OSError as error:
+        raise BadSettings(f"SCENES_FILE names {scenes_file!r}, which cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadSettings(
+            f"SCENES_FILE names {scenes_file!r}, which holds no scenes (docs/configuration.md): {error}"
+        ) from error
+    return recipes_with(scenes)
 
 
 @asynccontextmanager
@@ -175,13 +204,19 @@ async def open_replay(settings: Settings, environ: Environ) -> AsyncGenerator[Re
 async def open_trigger(settings: Settings, environ: Environ) -> AsyncGenerator[TriggerServices]:
     """Open the services of the acceptance of uploads, which does not ask the backend. See `open_services`."""
     require(settings, "broker_url", "cos_bucket", "ledger_bucket", *_of_tickets(settings))
-    keys = open_keys(settings, (Stage.CLEAN, Stage.NOTIFY, Stage.WAKE))
+    keys, recipes = open_keys(settings, (Stage.CLEAN, Stage.NOTIFY, Stage.WAKE)), open_recipes(settings.scenes_file)
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
         data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
         broker = await parts.broker(ledger.now)
         yield TriggerServices(
-            broker=broker, keys=keys, objects=data, bucket=settings.cos_bucket, ledger=ledger, policy=_policy(settings)
+            broker=broker,
+            keys=keys,
+            objects=data,
+            bucket=settings.cos_bucket,
+            ledger=ledger,
+            policy=_policy(settings),
+            recipes=recipes,
         )
 
 
@@ -190,7 +225,7 @@ async def open_api(settings: Settings, environ: Environ) -> AsyncGenerator[ApiSe
     """Open the services of the HTTP API, which calls no vendor. See `open_services`."""
     needed = ("broker_url", "cos_bucket", "ledger_bucket", "backend_url", "internal_callback_secret", "jwt_secret")
     require(settings, *needed, *_of_tickets(settings))
-    keys = open_keys(settings, (Stage.CLEAN, Stage.NOTIFY, Stage.WAKE))
+    keys, recipes = open_keys(settings, (Stage.CLEAN, Stage.NOTIFY, Stage.WAKE)), open_recipes(settings.scenes_file)
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
         data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
@@ -202,6 +237,7 @@ async def open_api(settings: Settings, environ: Environ) -> AsyncGenerator[ApiSe
             ledger=ledger,
             backend=parts.backend(ledger.now),
             policy=_policy(settings),
+            recipes=recipes,
         )
 
 
@@ -226,7 +262,7 @@ async def open_services(
     if vendors and settings.webhook_url:
         needed.append("webhook_secret")
     require(settings, *needed)
-    keys = open_keys(settings, Stage if vendors else (Stage.WAKE,))
+    keys, recipes = open_keys(settings, Stage if vendors else (Stage.WAKE,)), open_recipes(settings.scenes_file)
     async with AsyncExitStack() as stack:
         parts = _Parts(settings, environ, stack)
         data, ledger = parts.bucket(settings.cos_bucket), parts.ledger()
@@ -243,6 +279,7 @@ async def open_services(
             chats=parts.chats() if vendors else {},
             fetcher=parts.fetcher(opened),
             policy=_policy(settings),
+            recipes=recipes,
             webhooks=_webhooks(settings),
             identities=CallIdentities(settings.ledger_bucket, settings.internal_callback_secret),
             labels=_labels(settings),

@@ -229,6 +229,8 @@ class Sandbox:
 
     def _environ(self, duration_s: float, webhook_url: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
+        if scenes := os.environ.get("SCENES_FILE"):
+            inherited["SCENES_FILE"] = str(Path(scenes).resolve())
         return {
             **inherited,
             "BROKER_URL": f"sqlite://{(self._data / 'broker.db').resolve()}",

@@ -260,8 +260,10 @@ def read_params(
 
     Raises:
         BadUsage: the text is no JSON object, or the kind does not accept the parameters.
+        runtime.errors.BadSettings: the file that `SCENES_FILE` of the environment names cannot be used.
     """
     from recipes.recipe import BadParameters, parse_params
+    from runtime.wiring import open_recipes
 
     try:
         value = msgspec.json.decode(text)
@@ -273,7 +275,7 @@ def read_params(
     for one in single:
         _set_single(values, one)
     try:
-        parse_params(_recipe(kind), values)
+        parse_params(open_recipes(os.environ.get("SCENES_FILE", ""))[kind], values)
     except BadParameters as error:
         raise BadUsage(f"{'--param' if single else '--params'}: {error}") from error
     return values

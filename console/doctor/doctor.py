@@ -23,7 +23,7 @@ from runtime.buckets import open_buckets
 from runtime.errors import BadSettings
 from runtime.settings import REQUIRED, Settings, load_settings, mask_secrets
 from runtime.settings_rules import hosts_of, is_loopback
-from runtime.wiring import broker_options, open_services
+from runtime.wiring import broker_options, open_recipes, open_services
 from services.checks import Check
 from services.errors import CheckFailed
 from services.reach import Address, diagnose
@@ -156,6 +156,8 @@ def _try(name: str, settings: Settings) -> None:
                     pass
             case "HEALTH_FILE" if settings.health_file:
                 _check_place(Path(settings.health_file))
+            case "SCENES_FILE":
+                open_recipes(settings.scenes_file)
             case "WORK_TOPICS":
                 _check_topics(settings.topics)
             case "BROKER_URL" if settings.broker_url:

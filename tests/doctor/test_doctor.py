@@ -114,6 +114,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "ARK_MODEL": ({"ARK_MODEL": "a model"},),
     "ARK_WATERMARK": ({"ARK_WATERMARK": "perhaps"},),
     "ARK_INPUTS": ({"ARK_INPUTS": "letters"},),
+    "SCENES_FILE": ({"SCENES_FILE": "/nowhere/scenes.json"}, {"SCENES_FILE": __file__}),
     "FITTING_VENDOR": ({"FITTING_VENDOR": "runninghub"},),
     "TOKENHUB_URL": ({"TOKENHUB_URL": "nonsense"}, {"TOKENHUB_URL": "http://127.0.0.1:9"}),
     "TOKENHUB_MODEL": ({"TOKENHUB_MODEL": ""}, {"TOKENHUB_MODEL": "another"}),

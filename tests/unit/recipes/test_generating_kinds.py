@@ -29,6 +29,7 @@ from recipes.shared.picture_rules import (
 )
 from recipes.shared.scenes import SCENES, read_scenes
 from recipes.shared.seedream import DEFAULT_MODEL, MODELS, model_of, short_side, size_of
+from recipes.table import recipes_with
 from sandbox.cos.ci.pictures import Picture, process
 
 PORTRAIT = Path(__file__).parents[3] / "sandbox/photos/portrait.jpg"
@@ -71,7 +72,7 @@ def test_the_bodies_of_the_api_are_parameters(recipe: Recipe, values: dict[str, 
 
 BAD: list[tuple[Recipe, dict[str, Any], str]] = [
     (PHOTOGRAPHY, {"scene": "moon"}, "scene"),
-    (PHOTOGRAPHY, {"scene": ""}, "scene"),
+    (PHOTOGRAPHY, {"scene": "Beach"}, "scene"),
     (PHOTOGRAPHY, {"count": 0}, "count"),
     (PHOTOGRAPHY, {"count": 5}, "count"),
     (PHOTOGRAPHY, {"size": "512x512"}, "size"),
@@ -245,11 +246,31 @@ def test_every_scene_has_a_name_and_a_text_in_chinese() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"[]", b"{}", b'{"a": {}}', b'{"A b": {"name": "x", "text": "y"}}', b'{"a": {"name": "x", "text": ""}}'],
+    [
+        *(b"", b"[]", b"{}", b"\xff", b"[" * 10_000, b'{"a": {}}', b'{"A b": {"name": "x", "text": "y"}}'),
+        *(
+            b'{"a": {"name": "x", "text": ""}}',
+            b'{"a": {"name": " ", "text": "y"}}',
+            b'{"": {"name": "x", "text": "y"}}',
+        ),
+        b'{"a": {"name": "x", "text": "y", "light": "z"}}',
+    ],
 )
 def test_a_file_of_scenes_that_cannot_be_used_is_refused(text: bytes) -> None:
-    with pytest.raises((ValueError, msgspec.MsgspecError)):
+    with pytest.raises((ValueError, msgspec.MsgspecError, RecursionError)):
         read_scenes(text)
+
+
+def test_scenes_of_a_deployment_take_the_place_of_the_bundled_ones() -> None:
+    text = '{"garden": {"name": "花园", "text": "露水未干"}, "runway": {"name": "秀场", "text": "顶部追光"}}'
+    recipe = recipes_with(read_scenes(text.encode()))["photography"]
+    assert recipe.prompt is not None
+    for scene, words in ((None, "露水未干"), ("", "露水未干"), ("runway", "顶部追光")):
+        params = parse_params(recipe, {} if scene is None else {"scene": scene})
+        assert words in recipe.prompt.ask(params).text
+        assert words in recipe.prompt.template(params)
+    with pytest.raises(BadParameters, match=r"^parameters of photography: `scene` must be one of garden, runway$"):
+        parse_params(recipe, {"scene": "beach"})
 
 
 # ---- what the picture service is asked -------------------------------------------------------------------------------

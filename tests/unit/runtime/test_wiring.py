@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -13,6 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from messages.keys import RunId
+from recipes.recipe import parse_params
+from recipes.table import RECIPES
 from runtime.errors import BadSettings
 from runtime.settings import load_settings
 from runtime.wiring import open_services
@@ -111,3 +115,31 @@ def test_what_the_backend_is_told_is_signed_by_the_stores_clock() -> None:
     assert abs(int(timestamp) - time.time() - 7200) < 60
     signature = sign(Secret(SECRET), "/api/internal/tasks/unfinished", timestamp)
     assert request.headers["X-Internal-Signature"] == signature
+
+
+def test_scenes_come_from_the_file_of_the_deployment(tmp_path: Path) -> None:
+    file = tmp_path / "scenes.json"
+    file.write_bytes(b'\xef\xbb\xbf{"garden": {"name": "\xe8\x8a\xb1\xe5\x9b\xad", "text": "dew"}}')
+    recipe = asyncio.run(_opened({"SCENES_FILE": str(file)})).recipes["photography"]
+    assert parse_params(recipe, {"scene": "garden"})
+    assert asyncio.run(_opened({})).recipes is RECIPES
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "which cannot be read: No such file or directory"),
+        (b"{}", "no scene"),
+        (b'{"garden": {"name": "x"}}', "scene 'garden': .*`text`"),
+        (b'{"Garden": {"name": "x", "text": "y"}}', "a-z"),
+        ("{}".encode("utf-16"), "it is UTF-16: save it as UTF-8"),
+    ],
+)
+def test_a_file_of_scenes_that_cannot_be_used_is_an_error_at_start(
+    tmp_path: Path, content: bytes | None, fault: str
+) -> None:
+    file = tmp_path / "scenes.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BadSettings, match=rf"^SCENES_FILE names '{re.escape(str(file))}', .*{fault}"):
+        asyncio.run(_opened({"SCENES_FILE": str(file)}))
