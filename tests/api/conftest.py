@@ -105,7 +105,7 @@ Open = Callable[..., AbstractAsyncContextManager[Door]]
 
 @asynccontextmanager
 async def opened(**options: Any) -> AsyncGenerator[Door]:
-    """A door; give it fields of `ApiOptions`."""
+    """An opener of the API; its arguments are fields of `ApiOptions`."""
     numbers = itertools.count(1)
     data = MemoryObjects(bucket="pictures-1250000000", clock=time.time)
     records = MemoryObjects(bucket="ledger-1250000000", clock=time.time)
@@ -138,7 +138,7 @@ async def opened(**options: Any) -> AsyncGenerator[Door]:
 
 @pytest.fixture
 def door() -> Open:
-    """Opens the API; give it fields of `ApiOptions`."""
+    """Opens the API; its arguments are fields of `ApiOptions`."""
     return opened
 
 

@@ -161,7 +161,7 @@ async def test_a_sold_task_whose_process_died_is_found_by_its_task_file(door: Op
         fresh = RunId("u1", "another")
         stored = await here.data.get(f"source/u1/{run.task}/task.json")
         await here.data.put("source/u1/another/task.json", stored.body)
-        # What the sweep's wake does; this ticket is for another task, so it is refused without a verdict.
+        # As the sweep's wake does; this ticket is for another task, so it is refused without a verdict.
         found = await find_upload("u1", run.task, here.data)
         assert found == source_key(run)
         assert await take_in(found, here.api.services) == "again"

@@ -75,7 +75,7 @@ async def test_a_stream_goes_on_after_the_last_event_that_was_received(door: Ope
             headers = {"Last-Event-ID": whole[cut][0]}
             rest = _parsed((await here.ask("GET", f"{TASKS}/t1/events", headers=headers)).text)
             assert rest == whole[cut + 1 :]
-        # Of another run, or no id of ours: from the beginning.
+        # An id of another run, or none of ours: the stream starts from the beginning.
         for last in ("7-1", "x", "0-x", "9" * 99):
             assert _parsed((await here.ask("GET", f"{TASKS}/t1/events", headers={"Last-Event-ID": last})).text) == whole
 
@@ -91,7 +91,7 @@ async def test_events_come_while_the_stream_is_open(door: Open) -> None:
         events = _parsed((await streaming).text)
         assert [document["state"] for _, name, document in events if name == "end"] == ["failed"]
         assert events[-1][2]["error"]["code"] == "vendor_failed"
-        # What is left is estimated while it is at work.
+        # The remaining time is estimated while the task runs.
         assert events[0][2]["expectedSeconds"] >= 1
         assert events[-1][2]["expectedSeconds"] is None
 

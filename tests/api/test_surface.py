@@ -279,7 +279,7 @@ async def test_the_health_is_asked_at_most_once_in_a_while(door: Open) -> None:
     async with door() as here:
         answer = await here.http.get("/health/scf")
         await here.backend.post("/_sandbox/faults", json={"on": "unfinished", "kind": "answer", "times": 9})
-        # Kept for some seconds: the question needs no token, and costs four others.
+        # Kept for some seconds: the request needs no token, and causes four others.
         assert (await here.http.get("/health/scf")).json() == answer.json()
 
 

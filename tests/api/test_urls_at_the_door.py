@@ -1,8 +1,9 @@
-"""URLs of inputs at the door: a form that must not be fetched is refused before anything is sold."""
+"""URLs of inputs in requests: a form that must not be fetched is refused before anything is sold."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -86,7 +87,10 @@ async def test_it_is_refused_with_the_fields_name_and_nothing_is_sold(door: Open
     ],
 )
 def test_a_public_one_is_fine(url: str) -> None:
-    check_url(url, HostRules(frozenset(), any_public=True))
+    target = check_url(url, HostRules(frozenset(), any_public=True))
+    assert (target.host, target.port, target.private) == (urlsplit(url).hostname, 443, False)
+    with pytest.raises(FetchRefused):
+        check_url(url, HostRules(frozenset()))
 
 
 def test_a_deployment_may_name_the_hosts() -> None:

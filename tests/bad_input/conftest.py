@@ -1,4 +1,4 @@
-"""Coroutine tests here run on virtual time, as the engine's do; a `harness` they ask for is open while they run."""
+"""Coroutine tests here run on virtual time, as the engine's do; their fixture `harness` is open while they run."""
 
 from __future__ import annotations
 

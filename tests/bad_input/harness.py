@@ -27,7 +27,7 @@ from tests.engine.harness import BUCKET, USER, Harness
 SECRET: Final = Secret("the-ticket-secret-of-the-tests-of-bad-input")
 HOUR: Final = 3600
 
-# Words that the backend expects as they are; every other text says what to do.
+# Texts that the backend expects as they are; every other text says what to do.
 FIXED_WORDS: Final = {Code.TIMEOUT, Code.CONTENT_VIOLATION, Code.CANCELLED, Code.NOT_UPLOADED}
 
 
@@ -42,7 +42,7 @@ def service(body: bytes, rule: str) -> Picture:
 
 
 def event(*keys: str, name: str = "cos:ObjectCreated:Put", bucket: str = BUCKET) -> dict[str, Any]:
-    """A COS event of one record a key."""
+    """A COS event with one record for each key."""
     return {"Records": [record(key, name=name, bucket=bucket) for key in keys]}
 
 
@@ -106,7 +106,7 @@ class TicketHarness(Harness):
     async def submit(
         self, body: bytes, *, name: str = "original.jpg", kind: str = "basic_clean", params: Any = None
     ) -> RunId:
-        """Buy a task, upload a picture with what was sold, and let everything happen that follows."""
+        """Buy a task, upload a picture with its order, deliver the event, and work until no message is left."""
         run = self.sell(kind, params)
         meta = {
             "kind": kind,
@@ -140,7 +140,7 @@ class TicketHarness(Harness):
         return code
 
     async def unheard(self, run: RunId, *codes: Code) -> Code:
-        """Nothing is said of the task, until the backend's own list ends it: as one whose upload never came."""
+        """The task gets no record or callback until the backend's own list ends it, like a task without an upload."""
         assert await self.records(run) == {}
         assert self.heard(run) == []
         assert self.wire.sent == []
@@ -157,7 +157,7 @@ class TicketHarness(Harness):
         await self.drain()
 
     async def untouched(self) -> None:
-        """Nothing was done for anybody."""
+        """No callbacks, messages, results or records."""
         assert self.backend.heard == []
         assert self.wire.sent == []
         assert await self.keys("output/") == []

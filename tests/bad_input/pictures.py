@@ -13,7 +13,7 @@ from PIL import Image
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 160, 40), (40, 50, 210), (255, 255, 255)
 SIZE: Final = (60, 40)
-"""Of what `flag` shows: wider than high, so that a turned one is seen by its size too."""
+"""Size of `flag`: wider than high, so that its size shows a rotation too."""
 ORIENTATION: Final = 0x0112
 TURNED: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -61,7 +61,7 @@ def jpeg(**options: Any) -> bytes:
 
 
 def rotated(orientation: int) -> bytes:
-    """As a camera stores it: the pixels lie, EXIF says how to turn them."""
+    """As a camera stores it: the pixels are rotated, and EXIF has the orientation."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     image = flag().transpose(TURNED[orientation]) if orientation in TURNED else flag()
@@ -95,13 +95,13 @@ def _png(width: int, height: int, depth: int, colour: int, packed: bytes) -> byt
 
 
 def deep_grey() -> bytes:
-    """16 bits a pixel: dark on the left, light on the right."""
+    """16 bits per pixel: dark on the left, light on the right."""
     line = b"\0" + struct.pack(">30H", *[0x2000] * 30) + struct.pack(">30H", *[0xE000] * 30)
     return _png(*SIZE, 16, 0, zlib.compress(line * SIZE[1]))
 
 
 def deep_colour() -> bytes:
-    """16 bits a channel: the colours of the flag's upper half, all the way down."""
+    """16 bits per channel: the colours of the flag's upper half over the whole height."""
     wide = [struct.pack(">3H", *(value * 257 for value in colour)) * 30 for colour in (RED, GREEN)]
     return _png(*SIZE, 16, 2, zlib.compress((b"\0" + b"".join(wide)) * SIZE[1]))
 
@@ -111,7 +111,7 @@ def bomb() -> bytes:
     """30,000 x 30,000 pixels in black and white, whole and sound: 110 KB that unpack to 112 MB."""
     rows = (b"\0" + bytes(30_000 // 8)) * 1000
     packer = zlib.compressobj(9, wbits=-15)
-    # One block that stands for itself, thirty times: far quicker than to pack it all.
+    # One compressed block, repeated thirty times: far quicker than compressing it all.
     block = packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH)
     check = functools.reduce(lambda check, _: zlib.adler32(rows, check), range(30), 1)
     packed = b"\x78\xda" + block * 30 + b"\x03\x00" + struct.pack(">I", check)

@@ -73,11 +73,11 @@ USAGE: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "a task with a slash": (("show", "a/b"), ("TASK must be 1 to 64 characters", "'a/b'")),
     "an event that is no JSON": (("invoke", "producer.sweep", "--event", "file"), ("--event file is no JSON",)),
 }
-"""Mistake -> what was typed, and what must be said."""
+"""Mistake -> the command as typed, and text that its output must have."""
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Of a deployment that is away."""
+    """Environment of a deployment that cannot be reached."""
     return {
         "BROKER_URL": "sqlite:///:memory:",
         "COS_BUCKET": "photos-1250000000",
@@ -94,13 +94,13 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(arguments: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Exit status, and what was printed on standard output and standard error."""
+    """Exit status, standard output and standard error."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return run_console(arguments, folder, {**kept, "PYTHONPATH": str(ROOT), **(environ or {})})
 
 
 def reported(printed: str) -> str:
-    """The one line of ours in what was printed on standard error."""
+    """Our one line in standard error."""
     lines = [line for line in printed.splitlines() if not line.startswith("using the environment in ")]
     assert len(lines) == 1, printed
     assert lines[0].startswith("scf-workers: ")

@@ -37,7 +37,7 @@ SHOWN: Final[Mapping[str, tuple[tuple[int, int, int] | None, ...]]] = {
     "alpha.png": (RED, GREEN, BLUE, None),
     "deep.png": (RED, GREEN, RED, GREEN),
 }
-"""File -> what its quarters show, where that is not the flag; None: nothing can be seen there."""
+"""File -> colours of its quarters, if they are not the flag's; None: transparent."""
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Ids that somebody made up: whatever a key looks like, it is refused or ignored, and nothing is written elsewhere."""
+"""Invented ids: whatever a key looks like, it is refused or ignored, and nothing is written elsewhere."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_a_key_spelled_differently_is_the_same_task(harness: TicketHarness
 
 
 async def test_an_upload_in_the_name_of_another_user_is_worth_nothing(harness: TicketHarness) -> None:
-    """The ticket names user and task, so a stranger's folder buys nothing, and the owner's task stays as it is."""
+    """The ticket names user and task: it is refused in another user's folder, and the owner's task is unchanged."""
     own = harness.sell()
     stranger = RunId("u2", own.task)
     meta = {"kind": "basic_clean", "ticket": harness.ticket(own)}
@@ -148,7 +148,7 @@ async def test_an_upload_in_the_name_of_another_user_is_worth_nothing(harness: T
 
 @pytest.mark.parametrize("meta", [{}, {"kind": "basic_clean", "ticket": "forged"}])
 async def test_an_upload_in_a_strangers_folder_fails_nobodys_task(harness: TicketHarness, meta: dict[str, str]) -> None:
-    """A callback names only the task, so a verdict of the stranger's would refund the owner's."""
+    """A callback names only the task, so a verdict for the other user would refund the owner's task."""
     own = harness.sell("model_pose12")
     sold = {"kind": "model_pose12", "ticket": harness.ticket(own, "model_pose12")}
     key = await harness.put(own, "original.jpg", pictures.jpeg(), sold)

@@ -1,4 +1,4 @@
-"""What is asked for: kinds, parameters, tickets and task files that are not what was sold, or are nothing at all."""
+"""Bad orders: kinds, parameters, tickets and task files that differ from the sale or are malformed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("basic_clean", "model_pose12")
 
-# Each is text as it stands in the metadata; the ticket sells none of it.
+# Each is text in the metadata; the ticket sells none of them.
 BAD_PARAMS: Final[Mapping[str, str]] = {
     "no JSON": "quality=85",
     "cut JSON": '{"format":"jpg"',
@@ -79,7 +79,7 @@ OUT_OF_RANGE: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 async def ordered(
     harness: TicketHarness, *, kind: str = "basic_clean", params: str | None = None, ticket: str | None = None
 ) -> RunId:
-    """Upload a sound picture with this metadata, empty values left out, and let everything happen."""
+    """Upload a sound picture with this metadata, without empty values, and work until no message is left."""
     run = harness.sell()
     meta = {"kind": kind, "params": params or "", "ticket": harness.ticket(run, kind) if ticket is None else ticket}
     key = await harness.put(
@@ -174,7 +174,7 @@ async def test_a_picture_without_any_metadata_says_nothing_of_its_task(harness: 
 
 
 def unsigned(run: RunId, harness: TicketHarness) -> str:
-    """A ticket that says of itself that it needs no signature."""
+    """A ticket whose header says that it needs no signature."""
     claims = jwt.decode(harness.ticket(run), options={"verify_signature": False})
     return jwt.encode(claims, key="", algorithm="none")
 
@@ -188,7 +188,7 @@ def changed(run: RunId, harness: TicketHarness) -> str:
 
 
 def claims_of(run: RunId, harness: TicketHarness, **changes: Any) -> str:
-    """A ticket under the true secret whose claims are not what they should be."""
+    """A ticket signed with the true secret, with wrong claims."""
     claims = jwt.decode(harness.ticket(run), options={"verify_signature": False}) | changes
     kept = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(kept, SECRET.reveal(), algorithm="HS256")
@@ -220,7 +220,7 @@ TICKETS: Final[Mapping[str, tuple[Callable[[RunId, TicketHarness], str], Code | 
     "no task": (lambda run, harness: claims_of(run, harness, task=None), None),
     "a list of users": (lambda run, harness: claims_of(run, harness, sub=[run.user]), None),
 }
-"""What makes a ticket, and the code of its task's verdict; None where it does not even say that the task was sold."""
+"""Maker of a ticket, and the code of its task's verdict; None if the ticket does not show that the task was sold."""
 
 
 async def judged(harness: TicketHarness, run: RunId, code: Code | None) -> None:
@@ -406,7 +406,7 @@ DOCUMENTS: Final = st.fixed_dictionaries({}, optional=FIELDS) | ANYTHING
 @settings(max_examples=120, deadline=None)
 @given(document=DOCUMENTS, tail=st.sampled_from([b"", b"\0", b"}", b"\xff", b" "]), params=st.text() | st.binary())
 def test_whatever_is_ordered_the_task_is_taken_or_fails(document: Any, tail: bytes, params: str | bytes) -> None:
-    """Nothing that an uploader writes may raise: what raises is asked for again for ever."""
+    """No text of an uploader may raise an error: the platform would repeat the event without end."""
 
     async def play() -> None:
         async with TicketHarness() as harness:
@@ -426,7 +426,7 @@ def test_whatever_is_ordered_the_task_is_taken_or_fails(document: Any, tail: byt
             ]
             await harness.deliver(*keys)
             if await harness.ledger.verdict(run) is None:
-                # It holds no ticket, or none that can be read: the backend's list ends it.
+                # It has no ticket, or an unreadable one: the backend's list ends the task.
                 await asyncio.sleep(harness.out.policy.upload_limit_s)
                 await harness.wake(run, "sweep", since=1)
                 await harness.drain()

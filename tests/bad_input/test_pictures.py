@@ -40,7 +40,7 @@ BAD: Final[Mapping[str, tuple[str, Callable[[], bytes], Code]]] = {
 
 QUARTERS: Final = (RED, GREEN, BLUE, WHITE)
 SEE_THROUGH: Final = (RED, GREEN, BLUE, None)
-"""None: nothing can be seen there."""
+"""None: transparent."""
 
 USABLE: Final[Mapping[str, tuple[str, Callable[[], bytes], tuple[Any, ...]]]] = {
     "ordinary jpg": ("original.jpg", pictures.jpeg, QUARTERS),
@@ -123,7 +123,7 @@ async def test_an_input_of_a_task_file_of_such_a_format_is_named_too(harness: Ti
     task = {"kind": "basic_clean", "ticket": harness.ticket(run), "inputs": [f"front.{extension}"]}
     await harness.deliver(await harness.put(run, "task.json", msgspec.json.encode(task)))
     code = FORMATS[extension][0]
-    # Of what no kind takes, the name is what is wrong; a video is an input of another kind.
+    # A file that no kind takes is refused by its name; a video is an input of another kind.
     named = code is not Code.FORMAT_OTHER or extension == "mp4"
     await harness.refused(run, code if named else Code.BAD_PARAMETERS)
 
@@ -199,7 +199,7 @@ async def test_what_the_service_still_works_on_when_a_task_fails_is_not_left_beh
     inner = harness.data.process
 
     async def busy(key: str, rules: Sequence[PictureRule]) -> Processed:
-        """As a call in a thread: given up by its caller, it still comes to its end."""
+        """Like a call in a thread: it runs to its end even if its caller has given up."""
         return await asyncio.shield(asyncio.ensure_future(late(key, rules)))
 
     async def late(key: str, rules: Sequence[PictureRule]) -> Processed:
@@ -242,7 +242,7 @@ async def shown(harness: TicketHarness, key: str) -> Image.Image:
 
 
 async def assert_shows(harness: TicketHarness, key: str, extension: str, expected: tuple[Any, ...]) -> None:
-    """The format its name and its Content-Type say, upright, without notes, in the right colours."""
+    """The format of its name and its Content-Type, upright, without metadata, in the right colours."""
     content = await harness.data.get(key)
     form = "jpeg" if extension == "jpg" else extension
     assert content.info.content_type == f"image/{form}"
@@ -258,7 +258,7 @@ async def assert_shows(harness: TicketHarness, key: str, extension: str, expecte
 
 
 def near(pixel: Any, colour: tuple[int, ...]) -> bool:
-    """Visible, and as good as the same; lossy formats and inks shift a little."""
+    """Opaque, and nearly equal; lossy formats and CMYK shift colours a little."""
     return (len(pixel) < 4 or pixel[3] == 255) and all(
         abs(one - other) <= 16 for one, other in zip(pixel, colour, strict=False)
     )

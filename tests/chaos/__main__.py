@@ -15,7 +15,7 @@ from tests.chaos.run import Options, play
 
 
 def main() -> int:
-    """Do what the command line asks for. Returns the exit status: 0 where every promise was kept."""
+    """Run the command. Returns the exit status: 0 if every promise was kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--broker", choices=("sqlite", "pulsar"), default="sqlite")
     parser.add_argument("--seconds", type=float, default=300.0, help="of faults")

@@ -1,4 +1,4 @@
-"""A deployment on stand-ins whose workers are real processes, on a real Pulsar: what every test of this folder has."""
+"""A deployment on stand-ins with real worker processes on a real Pulsar, for every test of this folder."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = ["HANDS", "PUMP", "Deployment", "Worker", "opened", "picture", "throug
 P = ParamSpec("P")
 
 PUMP: Final = ("-m", "console", "work")
-"""The worker as everybody starts it."""
+"""The ordinary worker."""
 HANDS: Final = (str(Path(__file__).with_name("worker.py")),)
 """The worker of `worker.py`."""
 
 
 class Worker:
-    """A process that works.
+    """A worker process.
 
     Args:
         environ: its environment.
-        log: file that takes what it prints.
-        argv: what Python is given.
+        log: file for its output.
+        argv: arguments of Python.
     """
 
     def __init__(self, environ: Mapping[str, str], log: Path, argv: Sequence[str]) -> None:
@@ -55,16 +55,16 @@ class Worker:
             )
 
     def kill(self) -> None:
-        """By SIGKILL, and reap it."""
+        """Kill it with SIGKILL, and reap it."""
         self._process.kill()
         self._process.wait()
 
     def wait(self) -> int:
-        """Until it ends by itself; its exit status."""
+        """Wait until it ends by itself; return its exit status."""
         return self._process.wait()
 
     def end(self) -> int:
-        """By SIGTERM; its exit status. One that hangs is killed."""
+        """Stop it with SIGTERM, and kill it if it hangs; return its exit status."""
         self._process.terminate()
         try:
             return self._process.wait(timeout=PATIENCE_S)
@@ -81,7 +81,7 @@ class Worker:
         with self._log.open("rb") as log:
             log.seek(self._read)
             whole = log.read()
-        # Only what is new is read: a log of a minute's traffic is long, and looked at twenty times a second.
+        # Only new lines are read: the log of a minute is long, and is read twenty times a second.
         whole = whole[: whole.rfind(b"\n") + 1]
         self._read += len(whole)
         self._said += [_parsed(line) for line in whole.decode(errors="replace").splitlines()]
@@ -97,7 +97,7 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 class Deployment:
-    """Sells tasks and looks what becomes of them. Made by `opened`."""
+    """Sells tasks and reads their results. Made by `opened`."""
 
     def __init__(self, sandbox: Sandbox, folder: Path, client: Client, services: Services) -> None:
         self._sandbox = sandbox
@@ -125,7 +125,7 @@ class Deployment:
         return worker
 
     async def keep_working(self) -> Worker:
-        """Start a worker as a supervisor does: once more when it could not start. It works when this returns."""
+        """Start a worker as a supervisor does: again if it could not start. It is working when this returns."""
         while True:
             worker = await self.work()
             while not worker.ended():
@@ -149,7 +149,7 @@ class Deployment:
         return dict(row)
 
     async def judge(self, sold: Sold, status: str, code: str = "") -> None:
-        """One verdict, delivered, once to the same effect; charged once, refunded if it failed; output or none."""
+        """Check for one delivered verdict, one charge, a refund of a failure, results only of a success."""
         row, verdict = await self.ended(sold), await self.out.ledger.verdict(sold.run)
         assert verdict is not None
         assert (verdict.status, verdict.code) == (status, code)
@@ -218,7 +218,7 @@ def through(body: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 
 async def until(look: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_S) -> float:
-    """Wait until something is so; the seconds that took."""
+    """Wait until a condition holds; return the seconds that it took."""
     started = time.monotonic()
     while not await look():
         assert time.monotonic() - started < seconds, what

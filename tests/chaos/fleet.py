@@ -28,8 +28,8 @@ class Fleet:
     Args:
         count: how many work at the same time.
         environ: their environment.
-        log: takes what they print.
-        rng: decides what is done to which.
+        log: file for their output.
+        rng: chooses faults and workers.
     """
 
     def __init__(self, count: int, environ: Mapping[str, str], log: Path, rng: random.Random) -> None:

@@ -23,7 +23,7 @@ _SHOWS: Final = frozenset({"success"})
 
 
 async def judge(report: Report, sold: Sequence[Sold], sandbox: Sandbox, services: Services) -> None:
-    """Add to a report what came of every task, and each promise that was broken."""
+    """Add to a report the result of every task, and each broken promise."""
     account = await asyncio.to_thread(sandbox.quota_account)
     rows = {row["task_id"]: row for row in account["tasks"]}
     report.charged, report.refunded = account["charged"], account["refunded"]
@@ -43,7 +43,7 @@ async def judge(report: Report, sold: Sequence[Sold], sandbox: Sandbox, services
 
 
 async def _judge_task(sold: Sold, row: Mapping[str, Any], services: Services) -> list[str]:
-    """One verdict, delivered, of one effect; charged once, refunded if it failed; results shown or none."""
+    """Check for one delivered verdict of one effect, one charge, a refund of a failure, results only of a success."""
     found: list[str] = []
     ledger, run = services.ledger, RunId(sold.user_id, sold.task_id)
     verdict = await ledger.read(run, Verdict.at())

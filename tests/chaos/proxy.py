@@ -21,12 +21,12 @@ _ERROR: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
 class Upset(NamedTuple):
-    """How often what goes wrong with the calls of a service."""
+    """Rates of the faults in the calls of a service."""
 
     rate: float
     """Share of the calls."""
     repeats: bool = True
-    """Calls that change something may arrive twice; a paid call may not, for the vendor would be paid twice."""
+    """Calls that change something may arrive twice; a paid call may not, because the vendor would be paid twice."""
     longest_s: float = 4.0
     """Longest delay of an answer."""
 
@@ -60,7 +60,7 @@ class FaultProxy:
         self.calls = 0
 
     async def start(self) -> int:
-        """Begin; the port that it listens on."""
+        """Start; return the port that it listens on."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_HEAD)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -111,7 +111,7 @@ class FaultProxy:
         return fault
 
     async def _ask(self, request: _Request) -> bytes:
-        """Send a call on a connection of its own; the whole answer."""
+        """Send a call on a connection of its own; return the whole answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             writer.write(request.head + b"\r\nConnection: close\r\n\r\n" + request.body)
@@ -170,13 +170,13 @@ class Proxies:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
 
     def start(self) -> None:
-        """Begin; `ports` then names where each listens."""
+        """Start; then `ports` has the port of each."""
         self._thread.start()
         for name, proxy in self.of.items():
             self.ports[name] = asyncio.run_coroutine_threadsafe(proxy.start(), self._loop).result()
 
     def stop(self) -> None:
-        """Serve no more, and break the connections that are left."""
+        """Stop serving, and break the open connections."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -191,7 +191,7 @@ class Proxies:
         await asyncio.gather(*left, return_exceptions=True)
 
     def upset(self, *, active: bool) -> None:
-        """Let things go wrong, or not any more."""
+        """Turn the faults on or off."""
         for proxy in self.of.values():
             proxy.active = active
 

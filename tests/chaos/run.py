@@ -1,4 +1,4 @@
-"""One run of chaos: a deployment of real processes, what is done to it, and the judgement of the quota account."""
+"""One run of chaos: a deployment of real processes, its faults, and the judgement of the quota account."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SWEEP_EVERY_S: Final = 10.0
 _SWEEP_OLDER_S: Final = 20.0
 _BROKER_EVERY_S: Final = 45.0
 _QUIET_LIMIT_S: Final = 600.0
-"""Seconds without any progress, after the last fault, in which a task must end: a busy machine is slow, not wrong."""
+"""Longest time in seconds without any progress after the last fault: a busy machine is slow, not wrong."""
 _SAY_EVERY_S: Final = 15.0
 
 _UPSETS: Final[Mapping[str, Upset]] = {
@@ -72,7 +72,7 @@ _ADDRESSES: Final = {
 
 
 class Options(NamedTuple):
-    """A run as it is asked for."""
+    """Options of a run."""
 
     broker: str = "sqlite"
     seconds: float = 60.0
@@ -124,7 +124,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def play(options: Options, folder: Path) -> Report:
-    """Let it happen in a folder, and judge."""
+    """Run it in a folder, and judge."""
     with ExitStack() as stack:
         pulsar = LocalPulsar(folder / "pulsar").start() if options.broker == "pulsar" else None
         if pulsar is not None:
@@ -150,7 +150,7 @@ class _Run:
         loop = asyncio.get_running_loop()
 
         async def event(request: Request) -> Response:
-            """COS calls the trigger, and calls again where that fails."""
+            """Call the trigger as COS does, and repeat a failed call."""
             body = await request.json()
             taken = asyncio.run_coroutine_threadsafe(self._trigger(body), loop)
             return Response(status_code=200 if await asyncio.wrap_future(taken) else 500)
@@ -237,7 +237,7 @@ class _Run:
         return True
 
     async def _disturb(self, client: Client, fleet: Fleet, proxies: Proxies) -> None:
-        """Sell all tasks while everything goes wrong."""
+        """Sell all tasks while faults happen."""
         seconds, restart = self._options.seconds, None
         if self._pulsar is not None:
             pulsar = self._pulsar
@@ -283,7 +283,7 @@ class _Run:
         return all([await services.ledger.read(one.run, Delivered.at()) for one in self._sold])
 
     async def _say(self, fleet: Fleet) -> None:
-        """Report where it stands, now and then: the whole takes minutes."""
+        """Print its progress now and then: a run takes minutes."""
         started = time.monotonic()
         while True:
             await asyncio.sleep(_SAY_EVERY_S)

@@ -43,12 +43,12 @@ def victim(tmp_path: Path) -> Iterator[LocalPulsar]:
 
 
 def light(task: str, keys: MessageKeys) -> bytes:
-    """A wake for a run that there is not: a worker looks, says that it is done, and acks."""
+    """A wake for a run that does not exist: a worker looks, logs that it is done, and acks."""
     return encode(Message(new_header(RunId("u-1024", task), Stage.WAKE, time.time()), Wake(INDEX)), keys)
 
 
 class Flow:
-    """Publishes light messages at a steady rate; what has a receipt must be worked on."""
+    """Publishes light messages at a steady rate; each one with a receipt must be worked on."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -100,7 +100,7 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
                 before = await deployment.sell(TASKS, "model_pose12")
                 await until(lambda: deployment.all_have(before, "call-1-1-id"), "no vendor was asked")
                 await until(lambda: worked_on(workers, RATE), "the flow does not flow")
-                # A worker dies, too: what it had acked and the broker forgets, another one gets.
+                # A worker dies too: messages that it had acked and the broker has forgotten go to another worker.
                 await asyncio.to_thread(workers[0].kill)
                 await asyncio.to_thread(victim.kill)
                 killed = time.time()
@@ -111,7 +111,7 @@ async def test_nothing_confirmed_is_lost_pumps_go_on_at_once_and_duplicates_chan
                 workers.append(await deployment.keep_working())
                 after = await deployment.sell(1)
                 while not await twice(workers):
-                    # Its acks of the last tenth of a second die with a worker.
+                    # A worker's acks of its last tenth of a second are lost when it dies.
                     await asyncio.to_thread(workers[-1].kill)
                     workers.append(await deployment.keep_working())
                     await until(lambda: worked_since(workers[-1:], 0), "a new worker does not work")

@@ -26,7 +26,7 @@ AN_HOUR = 3600.0
 AT_ONCE = 2_000
 TOPIC = topic_of(Stage.CLEAN)
 SOON = 30.0
-"""Seconds, few beside the hour that the others wait: where they hold it up, it does not come at all."""
+"""Seconds, few compared with the hour that the others wait: if they hold it up, it does not come at all."""
 
 
 @pytest.fixture(params=["0", "50000"], ids=["ours", "stock"])

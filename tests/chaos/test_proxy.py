@@ -1,4 +1,4 @@
-"""The proxy of the chaos run: what passes is what was sent, and each fault is what it is called."""
+"""The proxy of the chaos run: it passes calls unchanged, and each fault does what its name says."""
 
 from __future__ import annotations
 

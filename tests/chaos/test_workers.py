@@ -125,7 +125,7 @@ async def test_a_worker_that_is_told_to_leave_leaves_nothing_unacked(variables: 
         worker = await deployment.work()
         tasks = await deployment.sell(3)
         await until(lambda: deployment.all_have(tasks, "delivered"), "not every task ended")
-        # The client keeps acks for a tenth of a second: a worker that just went would take them along.
+        # The client keeps acks for a tenth of a second: a worker that leaves at once would lose them.
         assert await asyncio.to_thread(worker.end) == 0
 
         async def empty() -> bool:

@@ -55,7 +55,7 @@ def keep_marks(limit: float, *, hang: bool) -> None:
 
 
 def stand_still() -> None:
-    """Say so, and do nothing any more, whatever else this process has in hand."""
+    """Report it, and block for good, with all other work of this process."""
     sys.stdout.write("hanging\n")
     sys.stdout.flush()
     threading.Event().wait()
@@ -82,7 +82,7 @@ def main() -> None:
     keep_marks(arguments.limit, hang=arguments.hang)
     if arguments.die_on:
         die_on(arguments.die_on)
-    # Only now: the table of stages is made of what the modules hold when it is imported.
+    # Imported only now: the table of stages takes the functions that the modules have at its import.
     from consumers.runners.worker import run_worker
 
     run_worker(concurrency=CONCURRENCY)

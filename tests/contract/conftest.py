@@ -17,7 +17,7 @@ def closed_port() -> int:
 
 @pytest.fixture
 def deaf_port() -> Iterator[int]:
-    """Takes connections into its queue and never says a word."""
+    """Accepts connections into its queue and never sends anything."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(8)

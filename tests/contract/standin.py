@@ -52,7 +52,7 @@ class StandIn(Generic[C]):
         return self.server.port
 
     def skip_limits(self) -> None:
-        """From now on a call of this loop that gets no answer is at its limit as soon as it is held back."""
+        """From now on a call of this loop without an answer reaches its time limit at once."""
         self.caller = asyncio.get_running_loop()
 
     def arm(self, on: str, kind: str = "answer", **more: Any) -> None:
@@ -61,7 +61,7 @@ class StandIn(Generic[C]):
 
 @contextmanager
 def running(found: StandIn[C], handlers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Serve a stand-in whose answers that never come end at once for a caller that skips limits."""
+    """Serve a stand-in; a call without an answer ends at once for a caller that skips limits."""
     held = holding_back(handlers.wait_for_disconnect, lambda: found.caller)
     monkeypatch.setattr(handlers, "wait_for_disconnect", held)
     with found.server:

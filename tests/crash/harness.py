@@ -1,4 +1,4 @@
-"""Where processes are killed: one task a point, each with a broker and workers of its own, on stand-ins they share."""
+"""Kills of processes at points: one task for each point, with its own broker and workers, on shared stand-ins."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CrashHarness:
 
     Args:
         folder: shared by all processes of the test run.
-        names: points, also with `BAD_UPLOAD` behind, or `WITH_WEBHOOK`, or nothing for a task that nobody disturbs.
+        names: points, also followed by `BAD_UPLOAD`, or `WITH_WEBHOOK`, or empty for an undisturbed task.
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:

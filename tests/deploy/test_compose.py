@@ -98,7 +98,7 @@ def dockerfile() -> str:
 
 
 def test_the_file_has_the_shape_that_the_specification_gives() -> None:
-    msgspec.convert(COMPOSE, File)
+    assert msgspec.convert(COMPOSE, File).services.keys() == COMPOSE["services"].keys()
 
 
 @pytest.mark.parametrize(

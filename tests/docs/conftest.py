@@ -12,7 +12,7 @@ from tests.docs.test_commands import Reader
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Somebody whose first two terminals run the sandbox and a worker."""
+    """A reader whose first two terminals run the sandbox and a worker."""
     reader = Reader(tmp_path)
     reader.do('export PATH="$PWD/.venv/bin:$PATH"')
     reader.do("scf-workers sandbox")

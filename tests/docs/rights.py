@@ -1,4 +1,4 @@
-"""Rights of the policies in the docs against what the product asks of its buckets."""
+"""Rights of the policies in the docs, compared with the product's requests to its buckets."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def note(used: set[Used], bucket: str) -> Callable[..., Awaitable[None]]:
 
 
 def used_by(play: Callable[[TicketHarness], Awaitable[None]]) -> set[Used]:
-    """Everything that the product asks of its buckets while it plays."""
+    """Record every request of the product to its buckets."""
     used: set[Used] = set()
 
     async def watched() -> None:

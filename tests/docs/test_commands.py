@@ -64,7 +64,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "python -m bench store_errors": "as above",
     "python -m bench api": "minutes of work; tests/api holds its parts",
 }
-"""Command -> why it is not run here. What it would do is looked at."""
+"""Command -> why it is not run here; its arguments are checked."""
 
 ON_PULSAR: Final = (
     "scf-workers broker start",
@@ -99,7 +99,7 @@ SUBMIT_AND_LEAVE: Final = "scf-workers submit sandbox/photos/portrait.jpg --wait
 
 
 class Reader:
-    """Somebody at a terminal, in a folder like the project's, who has done what was read so far and nothing else.
+    """A reader at a terminal, in a folder like the project's, who has run exactly the commands read so far.
 
     Args:
         folder: an empty one.
@@ -219,7 +219,7 @@ def test_a_target_that_is_run_elsewhere_exists(command: str) -> None:
     make, target, *variables = shlex.split(command)
     done = subprocess.run([make, "--dry-run", target, *variables], cwd=ROOT, capture_output=True, text=True, check=True)
     for name, _, value in (variable.partition("=") for variable in variables):
-        # As it is, or from the environment, where it stays one word.
+        # The value itself, or a variable of the environment, which stays one word.
         assert value in done.stdout or f'"${name}"' in done.stdout
     if ELSEWHERE[command] is BY_CI:
         assert re.search(rf"^(?:part \w+ )?{command}\b", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)

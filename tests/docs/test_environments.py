@@ -56,7 +56,7 @@ def test_the_functions_of_the_table_are_all_there_are() -> None:
 def test_a_function_opens_with_exactly_what_it_needs(name: str, tmp_path: Path) -> None:
     services = asyncio.run(_open(name, FUNCTIONS[name].needed, tmp_path))
     assert services.broker
-    # Its code asks for nothing else: types hold that, and here is what is there.
+    # The type checker ensures that its code uses nothing else; here is what there is.
     assert callable(import_module(name).main_handler)
 
 

@@ -73,7 +73,7 @@ def test_the_walk(reader: Reader) -> None:
 
 
 def judge_paused(reader: Reader, waiting: str) -> None:
-    """Wait until every task is held up, and hold each screen against that."""
+    """Wait until every task is held up, and compare each screen with that."""
     ends = time.monotonic() + 3 * PATIENCE_S
     while [row["why"] for row in reader.ask(waiting)["tasks"]] != ["paused"] * TASKS:
         assert time.monotonic() < ends
@@ -87,7 +87,7 @@ def judge_paused(reader: Reader, waiting: str) -> None:
 
 
 def judge(reader: Reader) -> None:
-    """Hold every answer against the quota account."""
+    """Compare every answer with the quota account."""
     book = account(reader)
     refunds = {task["task_id"] for task in book["tasks"] if task["refunds"]}
     assert (book["charged"], book["refunded"], len(refunds)) == (TASKS, FAILED, FAILED)

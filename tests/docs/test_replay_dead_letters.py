@@ -47,7 +47,7 @@ def test_every_effect_and_refusal_is_on_the_page() -> None:
 
 
 def until(reader: Reader, command: str, part: str, count: int) -> dict[str, Any]:
-    """Give a command until a part of its answer is so long."""
+    """Repeat a command until a list in its answer has this length."""
     ends = time.monotonic() + 3 * PATIENCE_S
     while len((found := reader.ask(command))[part]) != count or not _is_settled(found[part]):
         assert time.monotonic() < ends, found
@@ -56,7 +56,7 @@ def until(reader: Reader, command: str, part: str, count: int) -> dict[str, Any]
 
 
 def _is_settled(rows: list[dict[str, Any]]) -> bool:
-    """No letter's last run is at work, and every failure is refunded."""
+    """Return True if no letter's last run is active, and every failure is refunded."""
     return all(not row.get("now", "").endswith("at work") and row.get("refunded", True) for row in rows)
 
 

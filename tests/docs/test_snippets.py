@@ -1,4 +1,4 @@
-"""Every block and every setting that the documentation shows, read by what reads it in earnest."""
+"""Every block and every setting in the documentation, read by the code that reads it in use."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HELD: Final = {
     ("docs/configuration.md", "json"): 2,
     ("docs/configuration.md", "text"): 1,
     ("docs/how-to/rotate-message-keys.md", "text"): 3,
-    ("docs/how-to/add-a-recipe.md", "python"): 3,  # of the two pages, each is a step: tests/seams/test_pages.py
+    ("docs/how-to/add-a-recipe.md", "python"): 3,  # each block of the two pages is a step: tests/seams/test_pages.py
     ("docs/how-to/add-a-recipe.md", "text"): 4,
     ("docs/how-to/add-a-vendor.md", "python"): 7,
     ("docs/how-to/add-a-vendor.md", "text"): 10,
@@ -126,7 +126,7 @@ def test_each_step_of_a_rotation_reads_what_the_one_before_it_signs() -> None:
 def test_json_is_json(page: str) -> None:
     for block in blocks_of(page):
         if block.language == "json":
-            json.loads(block.text)
+            assert isinstance(json.loads(block.text), dict | list), block.text
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -338,7 +338,7 @@ def test_files_that_are_named_exist() -> None:
         code for page in PAGES for code in inline_of(page) if re.fullmatch(r"[a-z_./-]+/[a-z_]+\.(?:py|md|toml)", code)
     }
     named |= {code for page in PAGES for code in inline_of(page) if re.fullmatch(r"tests/[a-z_]+", code)}
-    # A page's example is not there, unless somebody has just followed the page.
+    # A page's example exists only in a copy in which the page was followed.
     written = {name for page in PAGES for name in re.findall(r"^Write `([^`]+)`:$", text_of(page), re.MULTILINE)}
     assert {name for name in named if not (ROOT / name).exists()} <= written
 
@@ -355,7 +355,7 @@ def _is_known(name: str) -> bool:
     try:
         return find_spec(name) is not None
     except ModuleNotFoundError:
-        # The class of a module, say.
+        # For example the class of a module.
         module, _, attribute = name.rpartition(".")
         return hasattr(import_module(module), attribute)
 

@@ -1,4 +1,4 @@
-"""docs/how-to/try-failures.md: each door that it shows opens, and each fault that its table names can be armed."""
+"""docs/how-to/try-failures.md: each control address that it shows works, and each fault in its table can be armed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_table_names_every_call_that_may_fail() -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Somebody whose first terminal runs the sandbox."""
+    """A reader whose first terminal runs the sandbox."""
     reader = Reader(tmp_path)
     reader.do('export PATH="$PWD/.venv/bin:$PATH"')
     reader.do("scf-workers sandbox")

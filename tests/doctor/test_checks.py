@@ -1,4 +1,4 @@
-"""Each check of the doctor's on an outside in which the one thing is wrong that it is there to find."""
+"""Each check of the doctor, on services with the one fault that the check must find."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from transport.sqlite import SqliteOptions
 
 
 def look(name: str, spoil: Callable[[Harness], None] = lambda _: None) -> str:
-    """Run one check by its name on a spoilt harness; what it saw."""
+    """Run one check by its name on a broken harness; return its result."""
 
     async def play() -> str:
         async with Harness() as harness:

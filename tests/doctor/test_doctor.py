@@ -151,7 +151,7 @@ BROKEN: Final[Mapping[str, tuple[Mapping[str, str], ...]]] = {
     "OTEL_RESOURCE_ATTRIBUTES": ({"OTEL_RESOURCE_ATTRIBUTES": "token=fine, planted-token"},),
     "OTEL_METRICS_EXPORTER": ({"OTEL_METRICS_EXPORTER": "perhaps"},),
 }
-"""Variable -> environments in which only it is broken; `{COS_ENDPOINT}` stands for a server that is another."""
+"""Variable -> environments in which only it is broken; `{COS_ENDPOINT}` becomes a wrong server's address."""
 
 ANYTHING: Final = {
     "COS_AUDIT_TEXT_BIZ_TYPE": "the same",
@@ -171,7 +171,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def _few_racers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five writers race for a key, but in the sound deployment; test_checks looks at the race itself."""
+    """Leave out the race of five writers, except in the sound deployment; test_checks tests the race itself."""
     if request.function is not test_a_sound_deployment_is_all_well:
         monkeypatch.setattr(checks, "RACERS", 5)
 
@@ -181,7 +181,7 @@ def _examine(environ: Mapping[str, str]) -> dict[str, Finding]:
 
 
 def _silent(sandbox: Sandbox) -> dict[str, str]:
-    """Its environment without a webhook: to be asked whether it knows a path, its function would start a process."""
+    """Its environment without a webhook, whose check would start a process."""
     return {**sandbox.environ, "WEBHOOK_URL": ""}
 
 
@@ -259,7 +259,7 @@ def test_every_variable_is_broken_here() -> None:
     ids=[f"{name}-{number}" for name, changes in BROKEN.items() for number in range(len(changes))],
 )
 def test_each_broken_setting_is_named_with_a_remedy(sandbox: Sandbox, name: str, change: Mapping[str, str]) -> None:
-    # To be asked whether it knows a path, the webhook's function is started: half a second.
+    # The check of the webhook's path starts the webhook's function: half a second.
     asked = {} if name.startswith("WEBHOOK") else {"WEBHOOK_URL": ""}
     change = {key: value.replace("{COS_ENDPOINT}", sandbox.environ["COS_ENDPOINT"]) for key, value in change.items()}
     bad = _bad({**sandbox.environ, **asked, **change})

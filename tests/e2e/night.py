@@ -1,4 +1,4 @@
-"""A night of tasks with faults; the answers to the operator's questions are held against the quota account."""
+"""A night of tasks with faults; the answers to the operator's questions are compared with the quota account."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def environ() -> dict[str, str]:
 
 
 def workers_of(parent: int) -> set[int]:
-    """Living processes that work for one demo."""
+    """Running processes of one demo."""
     found: set[int] = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -56,7 +56,7 @@ def test_in_a_narrow_terminal_the_view_is_calm_and_the_report_cuts_nothing(opene
     assert (screen.cursor_shown, screen.coloured) == (True, True)
     assert any("of 4 ended" in lines[0] for lines in terminal.frames)
     assert not any('"event"' in line or "INFO" in line for lines in terminal.frames for line in lines)
-    # The view was erased, and never scrolled: the first line of the output is the table's.
+    # The view was erased and never scrolled: the output begins with the first line of the table.
     *_, rows = screen.text.partition("task ")
     assert screen.text.startswith("task ")
     ids = [line.split()[0] for line in rows.splitlines()[1:5]]

@@ -35,7 +35,7 @@ def demo(folder: Path, *argv: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_files_that_answer_503_for_a_while_are_had_all_the_same(tmp_path: Path) -> None:
-    """A few seconds take the way that a minute takes: every first try fails, and no attempt is spent."""
+    """A few seconds have the same effects as a minute: every first try fails, and no attempt is spent."""
     report = demo(tmp_path, "--tasks", "6", "--inject", "files-down:4")
     assert report["quota"] == {"charged": 6, "refunded": 0}
     assert [task["status"] for task in report["tasks"]] == ["success"] * 6

@@ -163,5 +163,5 @@ def test_a_second_sandbox_leaves_the_first_one_alone(terminals: Terminals) -> No
         bought = terminals.run("submit", "photo.jpg", "--wait", "0")
         assert bought.returncode == 0, bought.stderr
     with sandbox(terminals) as again:
-        # What was pointed at the first one finds the next one.
+        # A client of the first sandbox finds the next one.
         assert again == environ

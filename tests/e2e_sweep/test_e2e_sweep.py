@@ -1,4 +1,4 @@
-"""Whole processes: what the webhook, the sweep and a cancel do for a task that would be lost without them."""
+"""Whole processes: the webhook, the sweep and a cancel save tasks that would be lost without them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Buyer:
         return sold
 
     async def until(self, reached: Callable[[T], bool], ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask until the answer will do."""
+        """Repeat a request until its answer passes a test."""
         async with asyncio.timeout(LIMIT_S):
             while True:
                 found = await ask()
@@ -99,7 +99,7 @@ def workers(sandbox: Sandbox, tmp_path: Path, **environ: str) -> Workers:
 
 def test_a_create_whose_answer_is_lost_is_recovered_by_the_webhook(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.arm("runninghub", {"on": "create", "kind": "cut", "accepted": True})
-    # Somebody else calls first: with a path made up, then with the true one and a job that does not exist.
+    # Forged calls come first: with an invented path, then with the true one and a job that does not exist.
     sandbox.arm("runninghub", {"on": "webhook", "kind": "forged"})
 
     async def body() -> None:

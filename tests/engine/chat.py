@@ -1,4 +1,4 @@
-"""A chat model whose every answer is a script's; without one all goes well."""
+"""A chat model with scripted answers; without a script all goes well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hands of injector: what goes wrong, where, and how often. Every effect on something outside passes here twice."""
+"""The fault injector: which fault, where, and how often. Every external effect passes here twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Act = Callable[[], Awaitable[None]]
 
 
 class Died(BaseException):
-    """The process is gone at this very place: no handler of ours may run."""
+    """The process dies at this place: no handler of ours may run."""
 
 
 class Hook(Protocol):
@@ -23,7 +23,7 @@ class Hook(Protocol):
 
 
 class FaultInjector:
-    """Faults that were ordered, and a hook that sees everything.
+    """Ordered faults, and a hook that sees everything.
 
     A place reads `{who}.{verb} {what}`, such as `ledger.put_new ledger/u/t/0-0/verdict` or `vendor.create`.
     """
@@ -39,12 +39,12 @@ class FaultInjector:
         self._orders.append((re.compile(place), done, deque(acts)))
 
     def clear(self) -> None:
-        """All is well from now on."""
+        """Clear all faults."""
         self._orders.clear()
 
     @property
     def left(self) -> int:
-        """Acts that nothing has met yet."""
+        """Acts that have not been used yet."""
         return sum(len(acts) for _, _, acts in self._orders)
 
     async def pass_by(self, place: str, *, done: bool) -> None:
@@ -76,7 +76,7 @@ def raises(error: Exception) -> Act:
 
     async def act() -> None:
         await asyncio.sleep(0)
-        # As new: no traceback of an earlier time.
+        # A fresh copy, without an earlier traceback.
         raise error.with_traceback(None)
 
     return act
@@ -102,7 +102,7 @@ def dies() -> Act:
 
 
 def calls(function: Callable[[], Awaitable[object]]) -> Act:
-    """Somebody else does something at this very moment."""
+    """Run another actor's work at this moment."""
 
     async def act() -> None:
         await function()
@@ -111,7 +111,7 @@ def calls(function: Callable[[], Awaitable[object]]) -> Act:
 
 
 def passes() -> Act:
-    """Let one go by: to strike at the next."""
+    """Let one effect pass, so that the fault hits the next."""
 
     async def act() -> None:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Everything outside in one process on virtual time, and an engine that is driven delivery by delivery."""
+"""All external services in one process on virtual time, and an engine that is driven delivery by delivery."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Harness:
         self.recipes = recipes
         self.vendor = ScriptedVendor(self.injector, recipes["model_pose12"].count)
         self.vendors: dict[str, Vendor] = {}
-        """Those whose keys this machine has: one for each key, by a name of the test's choice."""
+        """Vendors whose keys this machine has: one for each key, by a name that the test chooses."""
         self.draining: frozenset[VendorKey] = frozenset()
         self.shares: dict[str, int] = {}
         self.chat = ScriptedChat(self.injector)
@@ -147,7 +147,7 @@ class Harness:
         self.findings: dict[str, Result] = {}
         """End of a key -> what the audit finds there."""
         self.jump = 0.0
-        """Seconds by which this machine's wall clock is ahead of everybody else's, and of the monotonic one."""
+        """Seconds by which this machine's wall clock is ahead of all other clocks, also of the monotonic one."""
         self.restart_s = 0.0
         """Seconds until another process stands in for one that died."""
         self.reported: list[str] = []
@@ -324,7 +324,7 @@ class Harness:
         return self._inbox.popleft()
 
     async def run(self, delivery: Delivery, consumer: Consumer) -> None:
-        """Work on a delivery in a process; where that dies, the broker gives the message to another."""
+        """Work on a delivery in a process; if that dies, the broker gives the message to another."""
         self.reported.append(self._describe(delivery))
         try:
             await self.engine.run_one(delivery, consumer)
@@ -364,7 +364,7 @@ class Harness:
         await consumer.release(delivery)
 
     async def drain(self, patience: int = _PATIENCE) -> None:
-        """Work until the broker is empty, letting as much time pass as that takes."""
+        """Work until the broker is empty, however much virtual time that takes."""
         for _ in range(patience):
             if not self.wire.open:
                 return
@@ -420,7 +420,7 @@ class Harness:
     # ---- the promise ---------------------------------------------------------------------------------------------
 
     async def promise(self, run: RunId, status: str, code: str = "") -> Verdict:
-        """One verdict of this kind, delivered, all callbacks alike, the book balanced, outputs whole or absent."""
+        """Check a run: this one verdict, delivered; equal callbacks, a balanced account, whole results or none."""
         verdict = await self.verdict(run)
         assert (verdict.status, verdict.code) == (status, code)
         records = await self.records(run)

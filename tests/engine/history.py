@@ -1,4 +1,4 @@
-"""A short history of one task, made by a seed: several workers at once, and whatever can go wrong."""
+"""A short history of one task, made from a seed: several workers at once, and every kind of fault."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _COUNT: Final = 3
 _WORKERS: Final = 3
 _SWEEP_EVERY: Final = 600.0
 _SWEEPS: Final = 14
-"""So many sweeps reach beyond every deadline."""
+"""Number of sweeps that reach beyond every deadline."""
 _MOST: Final = 400
 """Deliveries after which a history is taken for endless."""
 
 _READ_SHARE: Final = 0.1
-"""Most effects are reads of the ledger: trouble is to be shared out more evenly."""
+"""Most effects are reads of the ledger: faults should be distributed more evenly."""
 _PLENTY: Final = 4
-"""Troubles that may well use up a run's time."""
+"""Faults that may use up a run's time."""
 _BEGAN: ContextVar[float] = ContextVar("began", default=0.0)
-"""When the work that goes on was begun, wall time: it has read the ledger since."""
+"""Wall time at which the current work began: it has read the ledger since."""
 
 _ERRORS: Final[Mapping[str, tuple[Callable[[], Exception], ...]]] = {
     "objects": (lambda: ObjectsDown("injector"), lambda: ObjectsDown("injector"), lambda: Transient("injector")),
@@ -121,7 +121,7 @@ class History:
         self._running: set[asyncio.Task[None]] = set()
 
     async def play(self) -> None:
-        """Let it happen, then let all be well until the end, and judge."""
+        """Run it with faults, then without faults to its end, and judge."""
         async with self.harness:
             self._write_script()
             self.kind = "basic_clean" if self.rng.random() < 0.15 else "model_pose12"
@@ -186,7 +186,7 @@ class History:
         async def wait() -> None:
             await asyncio.sleep(delay)
             while not await self._alive(act):  # noqa: ASYNC110 - it tries again after a while
-                # The platform, the timer and the person come again.
+                # The platform, the timer and the person try again.
                 await asyncio.sleep(1)
 
         self._start(wait())
@@ -391,7 +391,7 @@ class History:
         assert not {slot for slot, posts in sent.items() if posts > 1 + refused[slot]}, f"sent {sent}"
 
     async def _judge_jobs(self) -> None:
-        """Nothing goes on at the vendor's, as far as anybody can know its id: of a success, no straggler."""
+        """No job with a known id still runs at the vendor."""
         good = {slot for slot, end in self._records().ends().items() if end.good}
         success = (await self.harness.verdict(self.run)).status == "success"
         for name, record in (await self.harness.records(self.run)).items():

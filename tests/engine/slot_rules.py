@@ -1,6 +1,6 @@
 """The rules of a run with paid calls, checked on the ledger's records at each write: an oracle of the histories.
 
-It shares no decision with the product: it reads records, and decides by the rules as `docs/architecture.md` has them.
+It shares no decision with the product: it reads records, and applies the rules of `docs/architecture.md`.
 """
 
 from __future__ import annotations

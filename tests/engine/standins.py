@@ -30,10 +30,10 @@ from transport.port import Backlog, Broker, Capabilities, Consumer, Delivery
 FILES_HOST: Final = "files.vendor.example"
 _HAIR: Final = 0.001
 JPEG: Final = b"\xff\xd8\xff\xc0\0\2\xff\xda\0\2" + bytes(64)
-"""As much of a picture as the guarded download and the store look at; `JPEG_END` ends it."""
+"""The part of a picture that the guarded download and the store read; `JPEG_END` ends it."""
 JPEG_END: Final = b"\xff\xd9"
 MP4: Final = b"\0\0\0\x18ftypisom" + bytes(64)
-"""As much of a video."""
+"""The same part of a video."""
 
 
 @dataclass
@@ -41,9 +41,9 @@ class Plan:
     """How a job goes."""
 
     looks: int = 1
-    """So many times it is still at work."""
+    """Looks that still find it running."""
     within: float = math.inf
-    """Seconds after which it has ended, however often it was looked at."""
+    """Seconds after which it has ended, whatever the number of looks."""
     end: JobState = JobState.SUCCESS
     files: int | None = None
     """None: as many as were sold."""
@@ -76,7 +76,7 @@ class Create:
 
 
 class ScriptedVendor:
-    """A vendor whose every answer is a script's; without one all goes well.
+    """A vendor with scripted answers; without a script all goes well.
 
     `creates` and `plans` are taken from the left: one for each call, and one for each accepted job.
     """
@@ -97,13 +97,13 @@ class ScriptedVendor:
         self.uploads: list[str] = []
         self.requests: list[JobRequest] = []
         self.full = 0
-        """So many times more there is no room."""
+        """Further questions for room that find none."""
         self.shows = True
-        """It shows which call a job was made for."""
+        """True if it shows which call a job was made for."""
         self.usage = Usage()
         """Usage of a job that ended well."""
         self.forgets = False
-        """It knows no job any more."""
+        """True if it has forgotten all jobs."""
 
     @property
     def paid(self) -> list[str]:
@@ -336,7 +336,7 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """The real broker, with injector at every publish and ack; knows what is stored and not acked."""
+    """The real broker, with the fault injector at every publish and ack; knows the messages that are not acked."""
 
     def __init__(self, inner: Broker, injector: FaultInjector) -> None:
         self._inner = inner
@@ -359,8 +359,8 @@ class Wire:
         return stored
 
     async def slip_in(self, topic: str, payload: bytes, delay: float = 0.0) -> str:
-        """Publish behind injector's back."""
-        # A hair late: virtual time is so exact that a message could be due by one rounding and early by another.
+        """Publish past the fault injector."""
+        # Slightly late: virtual time is so exact that a message could be due by one rounding and early by another.
         stored = await self._inner.publish(topic, payload, delay=delay + _HAIR if delay else 0.0)
         sent = Sent(stored, topic, payload, wall(), delay)
         self.sent.append(sent)

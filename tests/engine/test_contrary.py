@@ -35,7 +35,7 @@ def blind(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def settle(harness: Harness, run: RunId) -> None:
-    """All is well from now on."""
+    """Clear all faults."""
     harness.injector.clear()
     await harness.drain()
     assert await harness.outputs(run) == []

@@ -1,4 +1,4 @@
-"""A dead letter brings its error with it: in the ledger before it is published, in the letter, in its record."""
+"""A dead letter's error is in the ledger before it is published, in the letter, and in its record."""
 
 from __future__ import annotations
 

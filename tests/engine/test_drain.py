@@ -1,4 +1,4 @@
-"""The drain: it ends when nothing comes or its time is over, and lets go of everything."""
+"""The drain: it ends when no message comes or its time is over, and then holds no message."""
 
 from __future__ import annotations
 

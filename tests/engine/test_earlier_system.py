@@ -17,7 +17,7 @@ from tests.engine.standins import Create
 
 
 async def test_work_cut_off_after_return(harness: Harness) -> None:
-    """A function's instance is frozen once its handler has returned: what was still to do was never done."""
+    """A function's instance is frozen once its handler has returned: the remaining work was never done."""
     run = await harness.order()
     while harness.wire.open:
         before = asyncio.all_tasks()
@@ -56,7 +56,7 @@ async def test_parameters_images_over_the_images(harness: Harness, kind: str) ->
 
 
 async def test_converted_twice(harness: Harness) -> None:
-    """A second conversion of what was converted already left nothing over."""
+    """A second conversion of converted inputs left none."""
     rules: list[tuple[bytes, str]] = []
     paint = harness.data._process
     harness.data._process = lambda body, rule: (rules.append((body, rule)), paint(body, rule))[1]

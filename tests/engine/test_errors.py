@@ -1,4 +1,4 @@
-"""Errors say their class, and the class says what follows."""
+"""Every error has a class, and the class decides the outcome."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLACES = {
     "generate": "vendor.upload",
     "collect": "files.get .*/3",
 }
-"""Stage -> where its work touches something outside."""
+"""Stage -> places where its work reaches external services."""
 
 
 def copy_of(harness: Harness, stage: str) -> Header:
@@ -149,7 +149,7 @@ async def test_a_stage_that_hangs_is_cut_at_its_limit_and_tried_again(
     assert harness.now() - before == pytest.approx(limit, abs=1)
     await harness.drain()
     await harness.promise(run, "success")
-    # Whatever it waited for lies outside, so nothing of the task's is spent.
+    # It waited for an external service, so no attempt is spent.
     assert copy_of(harness, stage).attempt == 0
 
 
@@ -348,7 +348,7 @@ async def test_a_dead_letter_handled_twice_is_one_desk_record_and_one_verdict(ha
 async def test_failure_itself_never_dead_letters_it_snoozes(harness: Harness, error: Exception) -> None:
     run = await harness.order()
     harness.injector.strike("objects.process", raises(Permanent("never")))
-    # A write that fails at once is made three times in each turn.
+    # A write that fails at once is made three times in each attempt to store.
     harness.injector.strike("ledger.put_new dead/", *[raises(error)] * (27 if isinstance(error, ObjectsDown) else 9))
     await harness.drain()
     await harness.promise(run, "failed", Code.INTERNAL)

@@ -26,11 +26,11 @@ OPEN_S = MODEL_POSE12.create_limit_s + OPEN_MARGIN_S
 
 
 class Finds:
-    """The scripted vendor, which lists its jobs with the identities that were sent with them.
+    """The scripted vendor, which lists its jobs with their calls' identities.
 
     Args:
         harness: its harness.
-        lag: questions that its list is behind by.
+        lag: number of questions by which its list is behind.
     """
 
     def __init__(self, harness: Harness, lag: int = 0) -> None:
@@ -91,11 +91,11 @@ async def test_a_call_does_not_count_as_unknown_while_its_vendor_cannot_be_asked
 
 
 class Stops(Finds):
-    """The first question is answered after a stop; it shows nothing, and the next one would.
+    """Delay the first answer by a freeze of the process; this answer shows nothing, and the next one would.
 
     Args:
         harness: its harness.
-        seconds: of the stop.
+        seconds: length of the freeze.
     """
 
     def __init__(self, harness: Harness, seconds: float) -> None:
@@ -138,7 +138,7 @@ async def test_a_wake_that_stops_while_it_asks_ends_no_slot(harness: Harness) ->
 async def test_a_clock_that_is_behind_makes_no_storm_of_letters(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process holds a call for unknown, and the failure function, whose clock is behind, does not yet."""
+    """One process takes a call for unknown; the failure function, whose clock is behind, does not yet."""
     may_fail = failure_module.may_fail
     monkeypatch.setattr(failure_module, "may_fail", lambda calls, now, **of: may_fail(calls, now - 4.0, **of))
     Finds(harness)

@@ -48,7 +48,7 @@ async def at_work(harness: Harness) -> RunId:
 
 
 async def untouched(harness: Harness, run: RunId) -> None:
-    """Nothing was decided about the task, and nothing of it is shown."""
+    """Check that nothing was decided about the task, and that no result is visible."""
     assert "verdict" not in await harness.records(run)
     assert harness.heard(run) == []
     assert harness.state(run) == ("pending", 1, 0)
@@ -56,7 +56,7 @@ async def untouched(harness: Harness, run: RunId) -> None:
 
 
 async def finishes(harness: Harness, run: RunId) -> None:
-    """The task goes on from here to its success."""
+    """Check that the task goes on from here to its success."""
     for job in harness.vendor.jobs.values():
         job.plan = Plan(looks=0)
     await harness.wake(run)
@@ -187,7 +187,7 @@ async def test_run_seven_of_a_live_task_fails_nothing(harness: Harness, stage: S
 async def test_a_message_of_a_task_that_nobody_accepted_leaves_no_trace_in_its_run(
     harness: Harness, stage: Stage
 ) -> None:
-    """A mark of it would turn the task's own first message away."""
+    """A mark of it would make the engine reject the task's own first message."""
     run = await harness.upload()
     await harness.say(run, stage, BODIES[stage], kind=KIND)
     await harness.drain()
@@ -313,7 +313,7 @@ async def test_a_forged_dead_letter_is_recorded_with_an_alarm_and_decides_nothin
 
 
 async def test_a_letter_decides_by_what_the_engine_recorded_not_by_what_it_says(harness: Harness) -> None:
-    """The forger knows that a clean was given up: it says that the audit found something."""
+    """The forger knows that a clean was given up: the forged letter says that the audit found something."""
     run = await harness.order("basic_clean")
     harness.injector.strike("objects.process", raises(ZeroDivisionError("never")), *[raises(ZeroDivisionError())] * 20)
     dead, consumer = await harness.until("dead")
@@ -327,7 +327,7 @@ async def test_a_letter_decides_by_what_the_engine_recorded_not_by_what_it_says(
 
 
 async def test_two_wakes_that_end_badly_in_different_ways_have_a_record_each(harness: Harness) -> None:
-    """All wakes have number 0: a record of the first must not be what is believed of the second."""
+    """All wakes have number 0: a record of the first must not be taken for a record of the second."""
     harness.vendor.plans.append(Plan(looks=0, end=JobState.FAILED))
     run = await harness.order()
     await harness.wire.lose(*await harness.until("poll"))

@@ -30,7 +30,7 @@ def play(seed: int) -> History:
 
 
 def play_chunk(chunk: int) -> Counter[str]:
-    """Play the histories of a chunk; the troubles that they met."""
+    """Play the histories of a chunk; return the faults that they met."""
     logging.disable(logging.CRITICAL)
     found: Counter[str] = Counter()
     try:
@@ -42,7 +42,7 @@ def play_chunk(chunk: int) -> Counter[str]:
 
 
 def test_histories_end_with_one_verdict_heard_alike_and_the_money_right() -> None:
-    """Each kind of trouble is met: else nothing would be proved."""
+    """Every kind of fault occurs: otherwise the test would prove nothing."""
     wanted = {"died", "frozen", "errors", "a message is lost", "lost", "a cancel", "the vendor fails", "an ack is lost"}
     assert wanted <= play_chunk(0).keys()
 

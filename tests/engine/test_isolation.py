@@ -34,7 +34,7 @@ async def test_a_process_that_was_killed_once_has_its_work_done_side_by_side() -
 
 
 async def crash_copy(harness: Harness, *, left: float = 1800.0) -> str:
-    """Publish one that runs isolated, with so many seconds until its deadline."""
+    """Publish a copy that runs isolated, with this many seconds until its deadline."""
     run = await harness.upload("basic_clean")
     harness.injector.strike("broker.publish clean", raises(BrokerDown("away")))
     with pytest.raises(BrokerDown):
@@ -137,7 +137,8 @@ async def test_a_light_crash_copy_that_had_begun_is_not_published_again_unchange
 async def test_a_throttled_message_goes_on_though_another_process_begins_it_meanwhile_and_dies(
     harness: Harness,
 ) -> None:
-    """The throttling process froze until others had its message; an unchanged copy would meet the mark of the dead."""
+    """The throttling process froze until others had its message; an unchanged copy would meet the mark of one that
+    died."""
     run = await harness.order("basic_clean")
     consumer = await harness.wire.subscribe([topic_of(Stage.CLEAN)], "workers", prefetch=0)
     delivery = await consumer.receive()

@@ -1,4 +1,4 @@
-"""Several keys of a vendor: paid calls use them in turn, and whatever is asked about a call uses the call's own."""
+"""Several keys of a vendor: paid calls use them in turn, and every question about a call uses the call's own key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def second(harness: Harness, label: str = "second") -> ScriptedVendor:
     """A key of another account."""
     vendor = ScriptedVendor(harness.injector, 12)
     vendor.label = label
-    # No other account knows its jobs.
+    # Other accounts do not know its jobs.
     vendor._numbers = itertools.count(101)
     harness.vendors[label] = vendor
     return vendor
@@ -188,7 +188,7 @@ async def test_calls_at_once_with_a_key_are_its_share(harness: Harness) -> None:
     assert harness.injector.count("vendor.create") == 2
     keys = [key_of(harness.vendor), key_of(other)]
     assert [harness.out.lines.held(key) for key in keys] == [1, 1]
-    # The third one waits in line, and the vendor takes nothing else for a moment.
+    # The third one waits in line, and the vendor accepts no other call for a moment.
     assert harness.sent("generate")[-1].seq == 1
     await asyncio.gather(*began)
     assert [harness.out.lines.held(key) for key in keys] == [0, 0]

@@ -56,7 +56,7 @@ async def made(harness: Harness, body: bytes, *, visible: bool = True, **recipe:
 
 
 def corner(body: bytes) -> tuple[int, int, int, int] | None:
-    """The box in which a plain picture is not plain."""
+    """The box around the letters in a plain picture."""
     with Image.open(io.BytesIO(body)) as found:
         plain = found.convert("RGB")
     ground = Image.new("RGB", plain.size, plain.getpixel((plain.width - 1, plain.height - 1)))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Marks bound money, duplicates and killers: who finds one knows what became of the work."""
+"""Marks limit costs, duplicates and messages that kill workers: a mark shows the fate of earlier work."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHAINS = {"clean": None, "generate": 1, "collect": None}
 async def test_my_own_mark_says_that_a_process_died_and_a_copy_with_one_attempt_more_comes_in_time(
     harness: Harness, stage: str, known: Any, wait: float
 ) -> None:
-    """At once where the holder is known dead, soon where nothing is paid, else after the stage's limit."""
+    """At once if the holder is known to be dead, soon if nothing is paid, otherwise after the stage's limit."""
     harness.wire.knows_dead_holders = known
     run = await harness.order()
     harness.injector.strike(PLACES[stage], dies())
@@ -48,7 +48,7 @@ async def test_my_own_mark_says_that_a_process_died_and_a_copy_with_one_attempt_
     again = await harness.step()
     assert again.message_id == delivery.message_id
     (copy,) = [sent for sent in harness.wire.sent if sent.header.stage == stage and sent.header.seq == 1]
-    # Most processes die of something else than this message.
+    # Most processes die for another reason than this message.
     assert (copy.header.attempt, copy.header.isolated) == (1, False)
     # The store's times are whole seconds.
     assert begun - 1 + wait <= copy.header.due_at <= begun + 1.2 * wait + 0.001
@@ -110,7 +110,7 @@ async def test_a_message_that_kills_its_process_is_dead_lettered_after_its_attem
 
 
 async def test_a_message_over_the_limit_is_dead_lettered_only_after_it_created_its_own_mark(harness: Harness) -> None:
-    """Another may be at work on the last attempt: it is given its time."""
+    """Another process may work on the last attempt: it gets its time."""
     run = await harness.order()
     held, consumer = await harness.until("collect")
     await consumer.ack(held)
@@ -251,7 +251,7 @@ UNKNOWN = {"generate.intent", "generate.created"}
 
 
 def stops_at(point: str, times: int) -> None:
-    """Let the process die where the product announces the point."""
+    """Let the process die at a named point of the product."""
     left = times
 
     def hook(reached: str) -> None:

@@ -195,7 +195,8 @@ async def test_a_delivery_that_comes_early_waits_for_its_time(harness: Harness) 
 
 
 async def test_an_early_message_goes_on_though_another_process_begins_it_meanwhile_and_dies(harness: Harness) -> None:
-    """This process froze until the message was due for others; an unchanged copy would meet the mark of the dead."""
+    """This process froze until the message was due for others; an unchanged copy would meet the mark of one that
+    died."""
     run = await harness.order("basic_clean")
     first, consumer = await harness.until("clean")
     await harness.wire.lose(first, consumer)
@@ -229,7 +230,7 @@ async def test_a_machine_whose_clock_is_behind_asks_the_store_before_it_calls_a_
 async def test_a_message_without_a_delay_is_due_on_arrival_however_far_its_publishers_clock_is_ahead(
     harness: Harness,
 ) -> None:
-    """A webhook function asks the store nothing, so its clock is its only one."""
+    """A webhook function sends no request to the store, so it knows only its own clock."""
     run = await harness.order()
     poll, consumer = await harness.until("poll")
     await harness.wire.lose(poll, consumer)

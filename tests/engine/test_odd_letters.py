@@ -1,4 +1,4 @@
-"""A dead letter that says odd things of itself is recorded all the same, once, and goes nowhere else."""
+"""A dead letter with odd fields is recorded all the same, once, and has no other effect."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def original(stage: str, seq: int, body: Body) -> str:
 POINTERS = [
     (letter(stage="clean", seq=3), "stopped-clean-3"),
     (letter(stage="generate", seq=3, slot=1), "stopped-generate.1-3"),
-    # Of an older build, which did not say the number.
+    # A letter of an older build, without the number.
     (letter(stage="clean", original=original("clean", 7, Clean())), "stopped-clean-7"),
     (letter(stage="generate", original=original("generate", 2, Generate())), "stopped-generate.1-2"),
     (letter(stage="clean", original=original("poll", 7, Poll((), 0))), None),

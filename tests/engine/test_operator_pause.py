@@ -29,11 +29,11 @@ from tests.engine.test_push import pushed, taken
 VENDOR = Target("vendor", "runninghub")
 KIND = Target("kind", "model_pose12")
 LOOKS = 12
-"""Deliveries in which a run that is not held up has been paid for."""
+"""Number of deliveries after which a run without a pause has been paid for."""
 
 
 def watch(harness: Harness) -> None:
-    """Begin as a process that reads the pauses."""
+    """Restart as a process that reads the pauses."""
     harness.out = dataclasses.replace(harness.out, pauses=PauseReader(READ_EVERY_S))
     harness.engine = harness.new_engine()
 

@@ -111,7 +111,7 @@ async def test_an_intent_whose_answer_and_read_back_are_lost_is_open_and_not_pos
     run = await harness.order()
     harness.injector.strike("ledger.put_new .*/call-1-1$", raises(ObjectsDown("cut")), done=True)
     delivery, consumer = await harness.until("generate")
-    # The stage's own question what calls there are goes by; the read-back does not.
+    # The stage's own listing of calls succeeds; the read-back does not.
     harness.injector.strike("ledger.get .*/call-1-1$", waits(0), *[raises(ObjectsDown("away"))] * 3)
     await harness.run(delivery, consumer)
     assert "call-1-1" in await harness.records(run)
@@ -243,7 +243,7 @@ async def test_an_end_that_cannot_be_stored_leaves_the_call_open(harness: Harnes
 
 @pytest.mark.parametrize("count", [2, 3])
 async def test_several_generates_at_once_make_one_call(harness: Harness, count: int) -> None:
-    """Marks bound money, but the bound holds without them."""
+    """Marks limit costs, but the limit holds without them."""
     run = await harness.order()
     held = [await harness.until("generate")]
     for seq in range(1, count):

@@ -1,4 +1,4 @@
-"""The pump: bounded concurrency, a drain that gives nothing begun back, and crash copies that run alone."""
+"""The pump: bounded concurrency, a stop that finishes begun messages, and crash copies that run alone."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ async def test_a_topic_rests_while_the_vendor_is_full_and_the_others_go_on(harne
         quick = await harness.order("basic_clean")
         await asyncio.sleep(25)
         assert harness.heard(quick) == ["success"]
-        # Slots that waited already give back what still comes to them.
+        # Permits that were waiting release the messages that still arrive.
         assert harness.injector.count("vendor.room") == 1
         await until_empty(harness)
     for run in (*runs, quick):
@@ -397,7 +397,7 @@ async def test_a_pump_that_is_let_in_nowhere_near_everywhere_leaves_nothing_open
 
 
 async def test_a_user_at_the_cap_meets_an_outage_as_everybody_does(harness: Harness) -> None:
-    """No message is given back and taken again as fast as the broker can."""
+    """No message is released and received in a tight loop."""
     harness.injector.strike("objects.process", waits(30))
     runs = [await harness.order("basic_clean")]
     async with pumping(harness, user_cap=1):

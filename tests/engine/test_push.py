@@ -1,4 +1,4 @@
-"""The push: each record of an event comes to some end, whatever befalls the others."""
+"""The push: each record of an event is settled, whatever happens to the others."""
 
 from __future__ import annotations
 

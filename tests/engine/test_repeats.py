@@ -1,4 +1,4 @@
-"""Reads of the vendor and the store that fail at once are repeated in place: they cost no message and no pause."""
+"""Reads of the vendor and the store that fail at once are repeated in place, without a new message or a pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays of dead letters: what they do about a run, and what they never do."""
+"""Replays of dead letters: their effects on a run, and the limits of these effects."""
 
 from __future__ import annotations
 

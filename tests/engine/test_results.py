@@ -1,4 +1,4 @@
-"""A paid job's results are had in the end, whatever the vendor's file host answers meanwhile."""
+"""A paid job's results are stored in the end, whatever the vendor's file host answers meanwhile."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ async def test_a_picture_as_long_as_a_video_is_refused_at_once(harness: Harness)
 
 
 async def test_a_file_that_drips_leaves_time_for_another_try(harness: Harness) -> None:
-    """No pause of it is long, and all of them together are longer than the stage's limit."""
+    """Each of its pauses is short, and all of them together are longer than the stage's limit."""
 
     class Dripping(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""A message counts only with the signature of a key that may sign it; what a newer build signs waits for one."""
+"""A message counts only with the signature of a key that may sign it; one of a newer build waits for such a build."""
 
 from __future__ import annotations
 

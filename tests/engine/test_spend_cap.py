@@ -28,7 +28,7 @@ SHORT = 1200.0
 
 
 def cap(harness: Harness, calls: int) -> None:
-    """Allow so many calls a day."""
+    """Set the daily number of calls."""
     harness.out = dataclasses.replace(
         harness.out, policy=dataclasses.replace(harness.out.policy, daily_calls={VENDOR: calls})
     )
@@ -36,12 +36,12 @@ def cap(harness: Harness, calls: int) -> None:
 
 
 async def spent(harness: Harness) -> int:
-    """Numbers that are taken, of all days."""
+    """Numbers in use, of all days."""
     return len((await harness.ledger.objects.list("spend/")).items)
 
 
 async def begin(harness: Harness, before_midnight: float) -> None:
-    """Let time pass until so many seconds before midnight."""
+    """Wait until this many seconds before midnight."""
     await asyncio.sleep(until_tomorrow(harness.now()) - before_midnight)
 
 

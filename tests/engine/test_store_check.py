@@ -1,4 +1,4 @@
-"""A worker takes nothing in a store that overwrites."""
+"""A worker takes no messages if its store overwrites objects."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_every_kind_with_several_vendors_has_its_setting() -> None:
 )
 def test_forms_that_are_not_one_sale_are_refused(change: dict[str, Any], why: str) -> None:
     fields = {name: getattr(MODEL_POSE12, name) for name in MODEL_POSE12.__struct_fields__}
-    # As it is before its own check, which some of them would not pass.
+    # Changed without the recipe's own check, which some of the values would fail.
     other: Any = SimpleNamespace(**{**fields, "vendor": "ark", **change})
     with pytest.raises(BadRecipe, match=why):
         msgspec.structs.replace(MODEL_POSE12, others=(other,))

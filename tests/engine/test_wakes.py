@@ -80,7 +80,7 @@ async def test_a_verdict_that_nobody_delivered_is_delivered_by_a_wake(harness: H
 
 
 async def test_a_message_from_a_wake_follows_the_highest_that_has_begun(harness: Harness) -> None:
-    """Were it numbered 0 again, a mark would turn it away, and the run would hang until its deadline."""
+    """With number 0 again it would be rejected because of a mark, and the run would hang until its deadline."""
     run = await harness.order()
     harness.injector.strike("vendor.upload", *[raises(VendorDown("away"))] * 2)
     lost, consumer = await harness.until("generate", 2)

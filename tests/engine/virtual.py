@@ -1,4 +1,4 @@
-"""A loop on virtual time: where nothing is left to do now, its clock leaps to what comes next."""
+"""A loop on virtual time: when nothing is left to do now, its clock jumps to the next timer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ EPOCH: Final = 1_750_000_000.0
 
 
 class Stuck(RuntimeError):
-    """Everybody waits, and nothing will ever happen."""
+    """All tasks wait, and no timer is set."""
 
 
 class _Leaping(selectors.BaseSelector):
-    """Looks at the loop's own pipe, but never waits for it: waiting is what moves the clock."""
+    """Reads the loop's own pipe, but never waits for it: a wait moves the clock instead."""
 
     def __init__(self) -> None:
         self._inner = selectors.DefaultSelector()

@@ -91,4 +91,5 @@ def test_the_example_of_a_kind(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_example_of_a_vendor(tmp_path: Path) -> None:
-    follow("docs/how-to/add-a-vendor.md", tmp_path)
+    copy = follow("docs/how-to/add-a-vendor.md", tmp_path)
+    assert (copy / "services/vendors/inkwell/client.py").is_file()

@@ -1,4 +1,4 @@
-"""Play histories of a whole deployment: many, of which each must keep the promise, or one, which is then told.
+"""Play histories of a whole deployment: many, each of which must keep the promise, or one, which is printed.
 
 python -m tests.simulation --seeds 2000
 python -m tests.simulation --seed 123 --task task04
@@ -26,11 +26,11 @@ from tests.simulation.replays import play as play_replays
 from tests.simulation.summary import Summary, timeline_of
 
 _CHUNK = 20
-"""Seeds of one trip to a process."""
+"""Seeds in one task of a child process."""
 
 
 def main() -> int:
-    """Do what the command line asks for. Returns the exit status: 0 where all is as it should be."""
+    """Run the command. Returns the exit status: 0 if all is as it should be."""
     options = _parse()
     logging.disable(logging.CRITICAL)
     if options.replays or options.defect in REPLAY_DEFECTS:

@@ -1,4 +1,4 @@
-"""Histories log what goes wrong in them, which is most of what happens: nothing of it is news."""
+"""Histories log their many faults: these lines are expected and are suppressed."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _early_promotion() -> tuple[Patch, ...]:
 
 def _lost_notify() -> tuple[Patch, ...]:
     async def forget(self: Effects, message: Message, error: Exception) -> None:
-        """The callback failed once, and nothing comes of it."""
+        """The callback failed once and is not repeated."""
 
     return (patch.object(Effects, "_notify", forget),)
 
@@ -180,7 +180,7 @@ def _shared_fault() -> tuple[Patch, ...]:
         found = await read(self, run, name)
         if name.kind is not CallEnd:
             return found
-        # Kept by a key without the task.
+        # Stored under a key without the task.
         ends = vars(self).setdefault("ends", {})
         return ends.setdefault(name.text, found) if found else ends.get(name.text)
 

@@ -136,7 +136,7 @@ class Deployment:
         return machine
 
     def kill(self, machine: Machine, noticed_after: float = 0.0) -> None:
-        """A process is gone; its broker notices at once, or when a keep-alive stays out."""
+        """End a process; its broker notices at once, or when a keep-alive is missed."""
         machine.end()
         asyncio.get_running_loop().call_later(noticed_after, self.queue.give_up, machine)
 
@@ -235,7 +235,7 @@ class Deployment:
 
 
 class _Bucket(MemoryObjects):
-    """Whose links a client of a vendor takes."""
+    """A vendor whose links a client takes."""
 
     async def presign(self, key: str, *, expires: int, method: str = "GET") -> str:
         return f"https://cos.example/{await super().presign(key, expires=expires, method=method)}"

@@ -44,7 +44,7 @@ class Event(NamedTuple):
 
 @dataclass
 class Timeline:
-    """Everything that happened, and how often which fault did."""
+    """All events, and the count of each fault."""
 
     events: list[Event] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""The fault injector of a deployment: what goes wrong at effects, by a seed; and what a task is blamed for."""
+"""The fault injector of a deployment: faults at effects, by a seed; and the record of which task each may harm."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHARES: Final[Mapping[str, float]] = {
     "backend": 4.0,
     "files": 2.0,
 }
-"""Most effects are reads of the ledger: trouble is to be shared out more evenly."""
+"""Most effects are reads of the ledger: faults should be distributed more evenly."""
 _LEASE_S: Final = 60.0
 _SLOW_S: Final = 8.0
 """Seconds of waiting at one effect that may cost an attempt."""
@@ -67,11 +67,11 @@ class Window(NamedTuple):
 
 
 class Chaos:
-    """Does harm by a script, until it is calm.
+    """Injects faults by a script, until calm.
 
     Args:
         script: of the history.
-        oracle: hears what each task is blamed for.
+        oracle: gets the faults that may have harmed each task.
         timeline: of the history.
         queue: the broker.
     """
@@ -103,7 +103,7 @@ class Chaos:
         return family in self.script.families and not self.calm
 
     def write_windows(self) -> None:
-        """Decide when which service is away as such."""
+        """Decide the times of outages of whole services."""
         rng, families = self._rng, self.script.families
         for service, family in (("store", "store"), ("vendor", "vendor"), ("backend", "backend"), ("files", "files")):
             if family in families and rng.random() < 0.4:
@@ -115,7 +115,7 @@ class Chaos:
     # ---- at effects ----------------------------------------------------------------------------------------------
 
     async def meddle(self, machine: Machine, place: str, *, done: bool) -> None:
-        """Do harm at an effect, or let it be."""
+        """Inject a fault at an effect, or none."""
         if self._killers and not done:
             await self._kill_if_killer(machine, place)
         head = place.partition(" ")[0]
@@ -129,7 +129,7 @@ class Chaos:
         await self._strike(machine, head, place, done=done)
 
     def see(self, machine: Machine, place: str, *, done: bool) -> None:
-        """Let the oracle look."""
+        """Show an effect to the oracle."""
         self._oracle.see(machine, place, done=done)
 
     async def _strike(self, machine: Machine, head: str, place: str, *, done: bool) -> None:
@@ -205,7 +205,7 @@ class Chaos:
         self._crash(machine, "between two effects")
 
     def freeze(self, machine: Machine, seconds: float, where: str = "") -> None:
-        """Stop a machine for a while; a broker with leases gives away what it holds."""
+        """Freeze a machine for a while; a broker with leases gives its messages to others."""
         self._timeline.fault("freeze", machine.name, f"{seconds:.0f} s {where}")
         self.blame(machine)
         machine.freeze(seconds)

@@ -64,7 +64,7 @@ def client_of(machine: Machine, vendor: GuardedVendor) -> Vod:
 
 
 class _Server:
-    """The vendor as one machine's requests meet it."""
+    """The vendor's transport for the requests of one machine."""
 
     def __init__(self, machine: Machine, vendor: GuardedVendor) -> None:
         self._machine = machine

@@ -71,7 +71,7 @@ class History:
         self._rng = script.rng
 
     async def play(self) -> Report:
-        """Let it happen, and judge."""
+        """Play it, and judge."""
         script = self.script
         async with Deployment(script) as deployment:
             self.deployment = deployment
@@ -172,7 +172,7 @@ class History:
             await asyncio.sleep(pause)
 
     async def _cancel(self, sold: Sold) -> None:
-        """Somebody cancels a task, and tries again where that fails."""
+        """Cancel a task, and try again if that fails."""
         self.deployment.timeline.fault("cancel", "client", sold.id)
         run = RunId(sold.user, sold.id)
         for _ in range(100):
@@ -215,7 +215,7 @@ class History:
             await asyncio.sleep(30)
 
     async def _forge(self) -> None:
-        """Somebody calls who is not the vendor: a wrong path, or a right one with another's job."""
+        """Forge webhook calls: a wrong path, or a right one with another task's job."""
         jobs = list(self.deployment.vendors["runninghub"].jobs.values())
         if not jobs:
             return
@@ -281,7 +281,7 @@ class History:
     # ---- until all is done ---------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Look again and again until every task is over and nothing is stored."""
+        """Wait until every task is over and no message is stored."""
         deployment, script = self.deployment, self.script
         last = max(sold.at + max(RECIPES[sold.kind].deadline_s, 2 * UPLOAD_LIMIT_S) for sold in script.tasks)
         end = max(last + 600.0, script.calm_at) + _AFTER_S
@@ -312,7 +312,7 @@ class History:
         return any(now < sold.at + each for each in after)
 
     def _calm(self) -> None:
-        """Nothing goes wrong from now on."""
+        """End the faults."""
         deployment = self.deployment
         deployment.timeline.add("", "all is calm from now on")
         deployment.backend.slow_until = 0.0
@@ -322,7 +322,7 @@ class History:
             worker.machine.thaw()
 
     def _look_for_idlers(self, now: float) -> None:
-        """No message waits that is due while a worker of its topic has nothing to do."""
+        """Check that no message is due while a worker of its topic is idle."""
         queue = self.deployment.queue
         if queue.down or now - queue.up_since < 2 * _IDLE_S:
             return

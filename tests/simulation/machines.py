@@ -13,14 +13,14 @@ _SILENT = ("get", "head", "list", "open", "read")
 
 
 class Gone(BaseException):
-    """The history is over: unwinds what still hangs in it."""
+    """The history is over: raised in coroutines that still hang."""
 
 
 class Watcher(Protocol):
-    """Is shown every effect."""
+    """Sees every effect."""
 
     def meddle(self, machine: Machine, place: str, *, done: bool) -> Awaitable[None]:
-        """Do harm before (`done` is False) or after an effect: raise, wait, or kill."""
+        """Inject a fault before (`done` is False) or after an effect: raise, wait, or kill."""
         ...
 
     def see(self, machine: Machine, place: str, *, done: bool) -> None:
@@ -29,7 +29,7 @@ class Watcher(Protocol):
 
 
 class Graveyard:
-    """Where the coroutines of dead machines hang until the history is over."""
+    """Holds the coroutines of dead machines until the history is over."""
 
     def __init__(self) -> None:
         self._hanging: list[asyncio.Future[None]] = []
@@ -45,7 +45,7 @@ class Graveyard:
         raise Gone
 
     def end(self) -> None:
-        """Unwind everything that hangs, or will."""
+        """Unwind all coroutines that hang now or later."""
         self._over = True
         for hanging in self._hanging:
             if not hanging.done():
@@ -94,7 +94,7 @@ class Machine:
         return self._frozen_until > asyncio.get_running_loop().time()
 
     def freeze(self, seconds: float) -> None:
-        """Stop it for a while: it knows nothing of it."""
+        """Freeze it for a while, without its notice."""
         self._frozen_until = max(self._frozen_until, asyncio.get_running_loop().time() + seconds)
 
     def thaw(self) -> None:
@@ -107,7 +107,7 @@ class Machine:
         return self._frozen_until
 
     def end(self) -> None:
-        """It is no more: nothing that it had begun goes on."""
+        """End it: none of its work goes on."""
         if self.alive:
             self.died.set_result(None)
 
@@ -121,7 +121,7 @@ class Machine:
             await self._graveyard.hang()
 
     async def pass_by(self, place: str, *, done: bool) -> None:
-        """Let an effect go on, or not; a place reads `{service}.{verb} {what}`."""
+        """Let an effect happen, or not; a place reads `{service}.{verb} {what}`."""
         if self.frozen or not self.alive or self._graveyard.over:
             await self.stand()
         await self._watcher.meddle(self, place, done=done)

@@ -31,7 +31,7 @@ GRACE_S: Final = 300.0
 whole seconds and clocks."""
 
 MOST_KILLED: Final = 2 * MAX_ATTEMPTS
-"""Machines that one message's work may kill: all its attempts, and once more where a message was lost or doubled."""
+"""Most machines that one message may kill: one for each attempt, and one more if a message was lost or doubled."""
 
 _CLOCKS_S: Final = 45.0
 """Seconds by which a machine may misjudge the store's time."""
@@ -80,7 +80,7 @@ class Oracle:
         self.hits: Counter[str] = Counter()
         """Task -> faults that may have cost it an attempt."""
         self.excuses: defaultdict[str, set[str]] = defaultdict(set)
-        """Task -> what happened to it beside that."""
+        """Task -> its other events."""
         self.kills: Counter[str] = Counter()
         self._records = records
         self._objects = objects
@@ -193,8 +193,9 @@ class Oracle:
             return
         verdict, at = found
         self._judge_time(sold, run, at, calm_at)
-        # What the backend has heard, or has ended itself, it lists no more: then no sweep finds what a broker lost, or
-        # what became a dead letter because its answer was cut off again and again.
+        # The backend no longer lists a task whose callback it has received or that it has ended itself: then no sweep
+        # finds a message that the broker lost, or one that became a dead letter because its answer was cut off again
+        # and again.
         unlisted = self._backend.status(sold.id) != "pending" and self.excuses[sold.id] & {"lost", "left"}
         if not self.is_delivered(run) and not unlisted:
             self.report("delivered", sold.id, f"its verdict of {at:.0f} s is not delivered at {end:.0f} s")
@@ -211,7 +212,7 @@ class Oracle:
             self.report("late", sold.id, f"its verdict came at {at:.0f} s; its deadline was {deadline:.0f} s")
 
     def _judge_reason(self, sold: Sold, run: RunId, verdict: Verdict) -> None:
-        """A run or a slot fails for a reason of its own: of its script, or of what happened to its own work."""
+        """Check that a failure has a reason in the run's own script or in a fault of its own work."""
         hits = self.hits[sold.id]
         if verdict.status != "success" and not self._is_explained(sold, Code(verdict.code)):
             self.report("reason", sold.id, f"it failed with {verdict.code} after {hits} faults of its own")
@@ -286,7 +287,7 @@ class Oracle:
                 self.report("paid", sold.id, f"{posts} paid calls went out, {refused} of them not accepted")
 
     def _judge_jobs(self, sold: Sold, run: RunId, verdict: Verdict) -> None:
-        """Nothing goes on at the vendor's, as far as anybody can know its id: of a success, no straggler."""
+        """Check that no job with a known id still runs at the vendor."""
         records = RunRecords(self._records, run)
         good = {slot for slot, end in records.ends().items() if end.good} if verdict.status == "success" else set()
         known = {
@@ -301,7 +302,7 @@ class Oracle:
                     self.report("job", sold.id, f"{job} goes on at the vendor's")
 
     def judge_kills(self, sold: Sold) -> None:
-        """A message that kills its machine is given up after its attempts."""
+        """Check that a message that kills its machine is given up after its attempts."""
         if self.kills[sold.id] > MOST_KILLED:
             self.report("killer", sold.id, f"its work killed {self.kills[sold.id]} machines")
 

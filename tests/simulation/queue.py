@@ -76,7 +76,7 @@ class Queue:
             raise BrokerDown("the broker restarts")
 
     async def store(self, topic: str, payload: bytes, delay: float) -> str:
-        """Store a message, whatever becomes of who asked for it."""
+        """Store a message, even if the publisher dies meanwhile."""
         return await asyncio.shield(asyncio.ensure_future(self._store(topic, payload, delay)))
 
     async def _store(self, topic: str, payload: bytes, delay: float) -> str:
@@ -101,11 +101,11 @@ class Queue:
         return stored
 
     def acked(self, entry: Entry) -> None:
-        """A message is gone."""
+        """Remove a message."""
         self.open.pop(entry.id, None)
 
     def take_back(self, machine: Machine) -> None:
-        """Give everything that a machine holds to others: its lease has ended, or its connection."""
+        """Give the messages of a machine to others, because its lease or its connection has ended."""
         for consumer in self.consumers:
             if consumer.machine is machine:
                 consumer.lose_all()

@@ -18,16 +18,16 @@ from tests.engine.harness import Harness
 __all__ = ["Judge"]
 
 _LATE_S: Final = 60.0
-"""Seconds after which a callback of an older run is none that was under way when the later run was opened."""
+"""Seconds after which a callback of an older run cannot have been under way when the later run was opened."""
 
 
 class Judge:
     """Watches callbacks, and judges a history at its end.
 
     Args:
-        harness: what it happens on.
+        harness: of the history.
         runs: the first run of each task.
-        ends: counts what came of each task.
+        ends: counts the results of the tasks.
     """
 
     def __init__(self, harness: Harness, runs: Sequence[RunId], ends: Counter[str]) -> None:

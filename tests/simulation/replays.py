@@ -1,8 +1,8 @@
 """Histories of replays: two operators, a backend whose answers are lost, late repeats of an older run, by a seed.
 
 Each begins with tasks that have failed and were refunded. Then operators replay their letters, on the engine's harness
-and on virtual time, while processes die, services fail and the backend is away; then all is calm, and what the quota
-account has, what is shown and what was called back is judged.
+and on virtual time, while processes die, services fail and the backend is away; then faults end, and the quota account,
+the visible results and the callbacks are judged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ERRORS: Final[tuple[tuple[str, Callable[[], Exception]], ...]] = (
     ("broker.publish", lambda: BrokerDown("no receipt")),
     ("backend.", lambda: BackendDown("no answer")),
 )
-"""Begin of an effect's place -> what may be raised there."""
+"""Beginning of an effect's place -> errors that may be raised there."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class _History:
         self._started = 0.0
 
     async def play(self) -> Report:
-        """Let it happen, and judge."""
+        """Play it, and judge."""
         await self._fail()
         self._started = self._now()
         self._plan_absence()
@@ -133,7 +133,7 @@ class _History:
     # ---- who acts ------------------------------------------------------------------------------------------------
 
     async def _operate(self, name: str) -> None:
-        """Replay everything; one whose command failed or was killed gives it again."""
+        """Replay everything; repeat a command that failed or was killed."""
         rng, harness = self._rng, self._harness
         await asyncio.sleep(rng.choice((0.0, 0.0, rng.uniform(0, 30))))
         request = Request(by=name, rate=rng.choice((0.0, 0.2, 5.0)))

@@ -78,8 +78,8 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
         )
     }
 )
-"""What is sold: kinds that there are, with fewer results; and such as have several slots, a vendor that answers with
-the results, or one that guards its creates by the call's identity."""
+"""Kinds on sale: real ones, with fewer results; and kinds with several slots, with a vendor that answers with the
+results, or with one that guards its creates by the call's identity."""
 
 _KINDS: Final = ("basic_clean", "model_pose12", "model_pose12", "instant_pose", "several_jobs", "several_at_once")
 
@@ -104,7 +104,7 @@ FAMILIES: Final = (
 
 @dataclass
 class Sold:
-    """A task, and how it goes outside."""
+    """A task, and the behaviour of the services for it."""
 
     id: str
     user: str
@@ -117,7 +117,7 @@ class Sold:
     events: tuple[float, ...]
     """Seconds after the upload at which an event of it arrives."""
     plans: list[Plan]
-    """How the jobs of each slot go."""
+    """Plans of the jobs of each slot."""
     answers: list[list[str]]
     """Answers to the first creates of each slot."""
     webhooks: tuple[float, ...]

@@ -1,6 +1,6 @@
 """A process of the suite: publishes, then receives messages and holds them until it is killed or must ack them.
 
-It says the id of each message it published or received, a line each, and `acked` when it has acked.
+It prints the id of each message that it published or received, each on a line, and `acked` when it has acked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One suite, two stores: what a test may do to each besides calling it."""
+"""One suite for two stores: the actions of a test on each besides its calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.video_labels import labelled
 
 
 class Harness(Protocol):
-    """A store, and the hands of injector."""
+    """A store, and the faults and times that a test sets."""
 
     objects: Objects
     versioned: Objects
@@ -46,7 +46,7 @@ class Harness(Protocol):
         ...
 
     def cut(self, operation: str, key: str, *, done: bool) -> None:
-        """The next such call gets no answer: its work is done before that, or not."""
+        """Leave the next such call without an answer, with or without its effect."""
         ...
 
     async def visit(self, url: str, method: str = "GET", body: bytes = b"") -> bytes | None:
@@ -54,7 +54,7 @@ class Harness(Protocol):
         ...
 
     def pass_time(self, seconds: float) -> None:
-        """The store's clock goes on."""
+        """Move the store's clock forward."""
         ...
 
 
@@ -96,7 +96,7 @@ class MemoryWorld:
 
 
 class PlainVideos:
-    """The stand-in's own eyes."""
+    """Readers of the stand-in's media."""
 
     def info(self, body: bytes) -> VideoInfo:
         try:

@@ -138,7 +138,7 @@ async def test_the_pool_carries_more_calls_than_it_has_threads(cos_world: Any, c
 
 async def test_bodies_of_64_mib_pass_through_a_few(cos_world: Any, streamed: Any) -> None:
     key, piece = cos_world.key("a"), os.urandom(MIB)
-    await cos_world.objects.put(key, b"")  # what is loaded late is loaded now
+    await cos_world.objects.put(key, b"")  # modules that are loaded late are loaded now
     gc.collect()
     tracemalloc.start()
     try:

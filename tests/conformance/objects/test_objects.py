@@ -246,9 +246,11 @@ async def test_what_was_done_before_an_answer_was_cut_is_done(harness: Any, oper
 
 
 async def test_deleting_what_is_not_there_is_fine(harness: Any) -> None:
+    await harness.objects.put(harness.key("c"), b"1")
     await harness.objects.delete([])
     await harness.objects.delete([harness.key("a")])
     await harness.objects.delete([harness.key("a"), harness.key("b")])
+    assert [item.key for item in (await harness.objects.list(harness.key(""))).items] == [harness.key("c")]
 
 
 async def test_many_are_deleted_and_no_others(harness: Any) -> None:

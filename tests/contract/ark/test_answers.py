@@ -1,4 +1,4 @@
-"""The table of codes, and answers read as leniently as they are written: there are three outcomes, and no fourth."""
+"""The table of codes, and lenient reading of answers: there are three outcomes, and no fourth."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.contract.ark.calls import create, download, fetcher, opened, order, r
 
 
 async def failed(standin: Any, client_for: Any, error: type[Exception], **fault: Any) -> Any:
-    """A create that goes wrong as armed, once: its error."""
+    """Return the error of a create with an armed fault."""
     standin.arm("create", **fault)
     async with opened(client_for(standin.url)) as client:
         return await refused(client, error)
@@ -131,7 +131,7 @@ async def test_key_and_funds_wait_for_a_person(
         standin.arm("create", code=code)
         assert code in str(await refused(client, VendorFull))
         assert "vendor.account" in caplog.text
-        # It is asked again whether the key is taken, before another call is made.
+        # The key is checked again before another call is made.
         standin.arm("key", code=code)
         with pytest.raises(VendorDown, match=code):
             await client.check_room()
@@ -173,7 +173,8 @@ async def test_refused_content_is_content_wherever_it_is_said(
 
 
 async def test_a_content_check_that_fails_itself_proves_nothing(standin: Any, client_for: Any) -> None:
-    await failed(standin, client_for, CreateUnknown, code="ContentSecurityDetectionError")
+    unknown = await failed(standin, client_for, CreateUnknown, code="ContentSecurityDetectionError")
+    assert unknown.code is not Code.CONTENT_VIOLATION
 
 
 @pytest.mark.parametrize("accepted", [False, True])

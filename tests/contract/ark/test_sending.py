@@ -117,5 +117,5 @@ async def test_an_answer_that_has_no_end_is_not_read_to_it(client_for: Any) -> N
         with pytest.raises(CreateUnknown):
             await client.create(order(), timeout=30.0)
         await client.close()
-    # What the sockets between them hold is not read either.
+    # Data in the sockets between them is not read either.
     assert written < 50 << 20

@@ -42,7 +42,7 @@ class Clock:
 
 
 class StandIn:
-    """The stand-in's own side, for the test."""
+    """Controls of the stand-in for a test."""
 
     def __init__(self, url: str, clock: Clock) -> None:
         self.url = url

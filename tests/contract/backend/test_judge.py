@@ -67,7 +67,7 @@ def test_only_2xx_and_an_agreeing_409_count_as_delivered(http_status: int, body:
 
 
 def test_the_signature_is_the_one_that_the_backend_makes() -> None:
-    """Written down from `printf t101700000000 | openssl dgst -sha256 -hmac secret`."""
+    """Output of `printf t101700000000 | openssl dgst -sha256 -hmac secret`."""
     expected = "3b3aa9af83d61c64f8d728bf71dc6f0420e1263414db06c5397b40afb1cb951c"
     assert sign(Secret("secret"), "t1", 0, 1700000000) == expected
     assert sign(Secret("secret"), 1700000000, b"body") == sign(Secret("secret"), "1700000000body")

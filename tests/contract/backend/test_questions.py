@@ -1,4 +1,4 @@
-"""Questions to the backend are repeated where they met a bad moment; a callback is sent once."""
+"""Questions to the backend are repeated after a short failure; a callback is sent once."""
 
 from __future__ import annotations
 

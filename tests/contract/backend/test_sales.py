@@ -16,7 +16,7 @@ from sandbox.backend import create_app
 from sandbox.backend.quota_account import Purchase as Sold
 from sandbox.backend.quota_account import QuotaAccount
 from services.backend import Backend
-from services.errors import BackendDown, BadQuestion, NotSold
+from services.errors import BackendDown, BadQuestion, NotSold, TicketRefused
 from services.sales import Purchase
 from tasks.accepting import tickets
 from telemetry.secrets import Secret
@@ -47,6 +47,10 @@ async def test_a_sale_brings_a_task_and_a_ticket_for_exactly_that() -> None:
         sold = await backend.sell(PURCHASE)
     ticket = tickets.verify(sold.ticket, TICKETS, user="u1", task=sold.task_id, step=0)
     tickets.check_sold(ticket, now=NOW, kind="basic_clean", params={"quality": 80}, inputs=3)
+    for other in ({"kind": "model_pose12"}, {"params": {"quality": 81}}, {"inputs": 4}):
+        order = {"kind": "basic_clean", "params": {"quality": 80}, "inputs": 3, **other}
+        with pytest.raises(TicketRefused):
+            tickets.check_sold(ticket, now=NOW, **order)
 
 
 async def test_the_same_purchase_is_the_same_task() -> None:

@@ -1,4 +1,4 @@
-"""The stand-in by itself: it must refuse what a strict backend would, and keep its book whatever happens."""
+"""The stand-in by itself: it must refuse what a strict backend refuses, and keep its account right in every case."""
 
 from __future__ import annotations
 
@@ -372,7 +372,7 @@ def test_a_reopened_step_takes_the_callbacks_of_its_run_alone() -> None:
     assert page.record_callback(_callback(0, "failed")) == (409, "pending")
     assert page.totals() == {"charged": 2, "refunded": 1}
     assert page.record_callback(_callback(1, "success")) == (200, "success")
-    # The same question has the same answer, and charges once.
+    # The same request has the same answer, and charges once.
     assert page.reopen("t1", 0, 1, NOW) == (200, "success")
     assert page.reopen("t1", 0, 2, NOW) == (409, "success")
     assert page.totals() == {"charged": 2, "refunded": 1}

@@ -1,4 +1,4 @@
-"""The backend's state of a step, asked before results are shown: a plain answer counts, and none is waited for long."""
+"""The backend's state of a step, requested before results are shown: a plain answer counts, and the wait is short."""
 
 from __future__ import annotations
 

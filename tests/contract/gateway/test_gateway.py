@@ -1,4 +1,4 @@
-"""The Function URL stand-in: HTTP becomes the documented event, and a command's answer becomes HTTP."""
+"""The stand-in of Function URLs: HTTP becomes the documented event, and a command's answer becomes HTTP."""
 
 from __future__ import annotations
 

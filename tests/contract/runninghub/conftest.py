@@ -78,7 +78,7 @@ def workflows() -> dict[str, Workflow]:
 
 @pytest.fixture(params=["v2", "v1"])
 def api(request: pytest.FixtureRequest) -> str:
-    """Either generation of the interface: whatever asks for a client is tested with both."""
+    """Both generations of the interface: each test that uses a client runs with both."""
     return str(request.param)
 
 

@@ -1,4 +1,4 @@
-"""The table of codes against the vendor's list, and answers read as leniently as they are written."""
+"""The table of codes compared with the vendor's list, and lenient reading of answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNKNOWN_ON_CREATE = f"{SERVER_SIDE} {WORKING} {ENDED}"
 
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""The box is shared: slowness says nothing here."""
+"""The machine is shared: a slow example is no fault."""
 
 
 def reply(content: Any, status: int = 200) -> ApiResponse:

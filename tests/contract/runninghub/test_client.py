@@ -1,4 +1,4 @@
-"""The client against the stand-in, over real HTTP: what each call does, and what it makes of each code."""
+"""The client against the stand-in, over real HTTP: the effect of each call, and the meaning of each code."""
 
 from __future__ import annotations
 
@@ -392,6 +392,7 @@ async def test_a_cancel_that_came_too_late(standin: Any, client_for: Any) -> Non
         for code in ("805", "807", "423", "1004", "804", "4242"):
             standin.arm("cancel", code=code)
             await client.cancel("1234567890123456789")
+            assert standin.core.take("cancel") is None, "the fault was used"
 
 
 @pytest.mark.parametrize(
@@ -412,6 +413,7 @@ async def test_a_vendor_without_a_look_at_the_queue_has_room(standin: Any, clien
     async with opened(client_for(standin.url)) as client:
         standin.arm("queue", "error", status=404)
         await client.check_room()
+        assert standin.core.take("queue") is None, "the fault was used"
 
 
 async def test_a_closed_client_can_be_closed_again(standin: Any, client_for: Any) -> None:
@@ -419,6 +421,7 @@ async def test_a_closed_client_can_be_closed_again(standin: Any, client_for: Any
     await client.check_room()
     await client.close()
     await client.close()
+    assert client._http._pool is None
 
 
 # secrets

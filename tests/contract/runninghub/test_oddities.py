@@ -22,7 +22,7 @@ async def outputs(caller: Caller, job: str) -> dict[str, Any]:
 
 
 async def create(standin: Any, client_for: Any, photo: bytes, error: type[Exception], **fault: Any) -> Any:
-    """A create that goes wrong as armed, once: its error."""
+    """Return the error of a create with an armed fault."""
     async with opened(client_for(standin.url)) as client:
         request = await order(client, photo)
         standin.arm("create", **fault)
@@ -148,7 +148,7 @@ async def test_outputs_v1_code_0_and_null_is_not_finished(
         if ended:
             standin.finish_jobs()
         standin.arm("query", "null")
-        # Of one that has ended well the results are not shown yet: who brings them home looks again for a while.
+        # The results of an ended job are not shown yet: the collect stage looks again for a while.
         assert await client.query(job) == JobStatus(JobState.SUCCESS if ended else JobState.WORKING)
 
 

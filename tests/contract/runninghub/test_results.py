@@ -1,4 +1,4 @@
-"""A job's results through the guarded download: as they are, and with each fault of the files."""
+"""A job's results through the guarded download: intact, and with each fault of the files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def digest(fetcher: Fetcher, url: str) -> tuple[str, str]:
 
 
 async def read(fetcher: Fetcher, url: str) -> int:
-    """Bytes in all: where there is no length, only reading shows it."""
+    """Limit of bytes: without a length header, only reading shows the size."""
     async with fetcher.open(url) as fetched:
         return sum([len(piece) async for piece in fetched])
 

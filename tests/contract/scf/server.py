@@ -1,4 +1,4 @@
-"""A function's server that does what its event says, and knows nothing of the product."""
+"""A function's server that follows its event, without any code of the product."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class StandIn:
         self.core.arm(Fault(kind=kind, **more))
 
     def skip_limits(self) -> None:
-        """From now on a call of this loop that gets no answer is at its limit as soon as it is held back."""
+        """From now on a call of this loop without an answer reaches its time limit at once."""
         self.caller = asyncio.get_running_loop()
 
     def client(self, **more: Any) -> TokenHub:
@@ -100,7 +100,7 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 @pytest.fixture
 def post(standin: StandIn) -> Callable[..., Any]:
-    """Asks without the product's client: the JSON of the answer, and its status."""
+    """Send a question without the product's client; return the answer's JSON and status."""
 
     async def send(body: dict[str, Any] | bytes, key: str = KEY) -> tuple[int, dict[str, Any]]:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)

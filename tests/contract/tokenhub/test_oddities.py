@@ -1,4 +1,4 @@
-"""The oddities of docs/reference/tokenhub.md that the stand-in plays, and the client's answer to each: a test each."""
+"""The oddities of docs/reference/tokenhub.md that the stand-in has, and the client's handling of each: a test each."""
 
 from __future__ import annotations
 
@@ -196,6 +196,7 @@ async def test_the_check_passes_where_no_models_are_listed(standin: Any) -> None
     client = standin.client(base_url=standin.url.replace("/v1", "/other"))
     await client.check()
     await client.close()
+    assert standin.asked == []
 
 
 @pytest.mark.parametrize(

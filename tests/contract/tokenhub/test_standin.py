@@ -1,4 +1,4 @@
-"""The stand-in itself: it takes what the vendor takes, and nothing else."""
+"""The stand-in itself: it accepts the same requests as the vendor, and no others."""
 
 from __future__ import annotations
 

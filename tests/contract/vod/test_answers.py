@@ -1,4 +1,4 @@
-"""Answers as they may come: whatever the bytes are, an error of the tree or a fact."""
+"""Any answer, whatever its bytes, gives a value or an error of the tree."""
 
 from __future__ import annotations
 

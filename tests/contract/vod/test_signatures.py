@@ -1,4 +1,4 @@
-"""TC3 signatures: the official client's own, and what the stand-in, as the vendor, refuses."""
+"""TC3 signatures: those of the official client, and those that the stand-in refuses, as the vendor does."""
 
 from __future__ import annotations
 

@@ -58,8 +58,16 @@ async def store(services: Services, *keys: str) -> list[str]:
 
 
 async def test_clean_pictures_pass() -> None:
+    seen: list[str] = []
+
+    def look(key: str, _: bytes) -> Result:
+        seen.append(key)
+        return CLEAN
+
     out = outside({})
+    out.objects._audit = look
     await audited(await store(out, "a", "b"), out, block_suspect=True)
+    assert seen == ["a", "b"]
 
 
 @pytest.mark.parametrize("bad", ["a", "b", "c"])

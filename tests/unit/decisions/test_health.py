@@ -49,7 +49,10 @@ async def test_it_is_touched_while_every_consumer_is_connected_and_not_otherwise
 
 
 async def test_without_a_file_there_is_nothing_to_do() -> None:
-    await asyncio.wait_for(watch_health("", []), 1)
+    watch = asyncio.create_task(watch_health("", []))
+    await asyncio.wait({watch}, timeout=PATIENCE_S)
+    assert watch.done()
+    await watch
 
 
 def test_the_command_tells_by_its_exit_status(tmp_path: Path) -> None:

@@ -97,8 +97,10 @@ def test_a_vendor_rests_while_every_one_of_its_keys_is_full(pauses: Pauses) -> N
 
 
 async def test_waiting_ends_at_once_when_nothing_rests(pauses: Pauses) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        await pauses.wait(GENERATE)
+    waiting = asyncio.create_task(pauses.wait(GENERATE))
+    await asyncio.wait({waiting}, timeout=PATIENCE_S)
+    assert waiting.done()
+    await waiting
 
 
 @pytest.mark.parametrize("what", [GENERATE[1], KEY])

@@ -210,6 +210,7 @@ async def test_a_proxy_of_the_environment_is_not_used(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     cos.say(200, ETag='"e"')
     await objects.put("a", b"1")
+    assert len(cos.requests) == 1
 
 
 async def test_connections_are_kept(cos: Any, objects: CosObjects) -> None:
@@ -475,6 +476,8 @@ def test_an_address_that_cannot_be_one_is_refused_at_once(address: dict[str, str
 async def test_close_may_be_called_twice(objects: CosObjects) -> None:
     await objects.close()
     await objects.close()
+    with pytest.raises(RuntimeError):
+        await objects.head("a")
 
 
 def test_the_sdk_is_not_imported_before_the_first_call() -> None:

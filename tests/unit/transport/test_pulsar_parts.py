@@ -146,11 +146,13 @@ def test_any_answer_can_be_parsed(answer: bytes) -> None:
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[int]:
-    """A server that reads a frame and answers."""
+async def answering(answer: bytes, read: list[bytes] | None = None) -> AsyncIterator[int]:
+    """A server that reads a frame, adds it to `read`, and answers."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
+        frame = await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
+        if read is not None:
+            read.append(frame)
         writer.write(answer)
         writer.close()
         await writer.wait_closed()
@@ -176,8 +178,10 @@ async def test_a_rejected_token_is_reported_at_once() -> None:
 
 async def test_any_other_answer_passes() -> None:
     for answer in (b"\x00\x00\x00\x02\x08\x03", b"", b"HTTP"):
-        async with answering(framed(answer)) as port:
+        read: list[bytes] = []
+        async with answering(framed(answer), read) as port:
             await probe("127.0.0.1", port, token=None, tls=None)
+        assert [framed(frame) for frame in read] == [connect_frame(None)]
 
 
 async def test_a_server_that_is_not_a_broker_is_down() -> None:

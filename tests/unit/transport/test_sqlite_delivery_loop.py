@@ -73,7 +73,9 @@ async def test_a_waiting_consumer_is_served_before_one_that_only_prefetches() ->
             receiving = asyncio.ensure_future(waiting.receive())
             await asyncio.sleep(0)
             await broker.publish("clean-high", b"for who waits")
-            await waiting.ack(await asyncio.wait_for(receiving, PATIENCE_S))
+            delivery = await asyncio.wait_for(receiving, PATIENCE_S)
+            assert delivery.payload == b"for who waits"
+            await waiting.ack(delivery)
 
 
 async def test_prefetching_begins_with_the_first_receive_and_stops_after_a_release() -> None:

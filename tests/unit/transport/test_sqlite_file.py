@@ -81,9 +81,10 @@ async def test_two_brokers_write_at_the_same_time(path: Path) -> None:
             await broker.publish("wake", b"x")
             await consumer.ack(await consumer.receive())
 
-    async with opened(path) as one, opened(path) as two, asyncio.TaskGroup() as tasks:
-        for broker in (one, two):
-            tasks.create_task(work(broker))
+    async with opened(path) as one, opened(path) as two:
+        await asyncio.gather(work(one), work(two))
+        backlog = await one.backlog("wake", "workers")
+    assert (backlog.ready, backlog.in_flight) == (0, 0)
 
 
 def test_ids_differ_in_a_file_created_later(path: Path) -> None:
