@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from messages.keys import RunId
+from messages.reasons import reason_of
 from producer.sweep_rules import oddity_of
 from services.backend import Backend
 from services.checks import Check
@@ -112,7 +113,7 @@ async def _webhook(url: str) -> str:
             status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # The text may contain the URL, whose end is a secret.
-        raise CheckFailed(f"no answer: {type(error).__name__}") from None
+        raise CheckFailed(f"no answer: {reason_of(error)}") from None
     if status == HTTPStatus.FORBIDDEN:
         raise CheckFailed("it does not know a path signed with our secret")
     if status != HTTPStatus.METHOD_NOT_ALLOWED:

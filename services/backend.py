@@ -24,6 +24,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from messages.reasons import reason_of
 from services.errors import BackendDown, BadQuestion
 from services.http_body import IDENTITY, read_body
 from services.repeat import repeated
@@ -400,7 +401,7 @@ class Backend:
                 answer = await read_body(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Its text may quote what the server sent, and that what we had sent.
-            raise BackendDown(f"{method} {path}: {type(error).__name__}") from None
+            raise BackendDown(f"{method} {self._base_url}{path}: {reason_of(error)}") from None
         return _Reply(f"{method} {path}", response.status_code, answer, wait_of(response.headers))
 
     def _unanswered(self, reply: _Reply, asked: str = "") -> BackendDown | BadQuestion:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from urllib.parse import quote, urljoin
 
 from messages.codes import Code
+from messages.reasons import reason_of
 from services.addresses import is_public, may_be_private
 from services.errors import FetchFailed, FetchRefused, ResultUnusable
 from services.http_body import IDENTITY, is_encoded, let_others_run
@@ -209,8 +210,8 @@ class Fetcher:
                 failure = error
             except httpx.HTTPError as error:
                 # Its text may quote what the server sent, and that the URL.
-                raise FetchFailed(f"{target.host}: {type(error).__name__}") from None
-        raise FetchFailed(f"{target.host}: could not connect") from failure
+                raise FetchFailed(f"{target.host}: {reason_of(error)}") from None
+        raise FetchFailed(f"{target.host}: {reason_of(failure) if failure else 'no address'}") from failure
 
     async def _addresses(self, target: Target) -> Sequence[str]:
         """Return the host's addresses, v4 first: functions often have no route for v6.
@@ -356,7 +357,7 @@ class _Body:
         except TimeoutError:
             raise FetchFailed(f"{self._host}: {self._count} bytes, and no time left for the rest") from None
         except httpx.HTTPError as error:
-            raise FetchFailed(f"{self._host}: broke off after {self._count} bytes ({type(error).__name__})") from None
+            raise FetchFailed(f"{self._host}: broke off after {self._count} bytes ({reason_of(error)})") from None
         self._count += len(piece)
         if self._count > self._limit:
             raise FetchRefused(f"{self._host}: more than {self._limit} bytes", code=Code.PICTURE_TOO_LARGE)

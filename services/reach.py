@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from messages.reasons import reason_of
 from services.tls import Certificates
 
 __all__ = ["Address", "Fault", "diagnose"]
@@ -115,7 +116,7 @@ async def _connect(host: str, port: int, address: Address) -> None:
         ) from None
     except OSError as error:
         raise _Wrong(
-            f"{host}:{port} cannot be reached: {error.strerror or type(error).__name__}",
+            f"{host}:{port} cannot be reached: {error.strerror or reason_of(error)}",
             f"let this machine reach it (VPC, security group, firewall), or correct {address.variable}",
         ) from None
 
@@ -136,7 +137,7 @@ async def _shake_hands(scheme: str, host: str, port: int, address: Address) -> N
             f"{where}, and for the host in {address.variable}",
         ) from None
     except OSError as error:
-        reason = (error.reason if isinstance(error, ssl.SSLError) else None) or type(error).__name__
+        reason = (error.reason if isinstance(error, ssl.SSLError) else None) or reason_of(error)
         raise _Wrong(
             f"{host}:{port} does not speak TLS, and {scheme}:// does ({reason})",
             f"set {address.variable} to the port with TLS, or to {_PLAIN_TWIN[scheme]}:// where that is safe",

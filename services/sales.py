@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from messages.keys import check_id
+from messages.reasons import reason_of
 from services.errors import BackendDown, NotSold
 
 __all__ = ["SALES_PATH", "Purchase", "Sold", "read_sale"]
@@ -67,6 +68,6 @@ def read_sale(status: int, body: bytes, retry_after: float | None) -> Sold | Non
     try:
         sold = msgspec.json.decode(body, type=Sold)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BackendDown(f"unreadable answer to a purchase: {type(error).__name__}", unreadable=True) from error
+        raise BackendDown(f"unreadable answer to a purchase: {reason_of(error)}", unreadable=True) from error
     check_id(sold.task_id, "the backend's task_id")
     return sold

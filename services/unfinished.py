@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from messages.reasons import reason_of
 from services.errors import BackendDown
 from telemetry import logs
 from telemetry.events import Event
@@ -61,7 +62,7 @@ def read_page(body: bytes) -> UnfinishedPage:
     try:
         page = msgspec.json.decode(body, type=_Page)
     except _UNREADABLE as error:
-        text = f"unreadable page of unfinished tasks: {type(error).__name__}"
+        text = f"unreadable page of unfinished tasks: {reason_of(error)}"
         raise BackendDown(text, unreadable=True) from error
     rows, unreadable, wrong = _rows(page.rows)
     examples = tuple(_excerpt(raw) for raw in unreadable[:_EXAMPLES])

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
 from messages.errors import InvalidKey, Permanent, ScfWorkersError, Transient
+from messages.reasons import reason_of
 from services.objects.port import PictureRule, Result, Source
 
 __all__ = [
@@ -175,7 +176,7 @@ async def exact(key: str, source: Source) -> AsyncGenerator[bytes, None]:
     except ScfWorkersError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a source raises means the same, and its text may hold a URL
-        broken = f" ({type(error).__name__})"
+        broken = f" ({reason_of(error)})"
     finally:
         close = getattr(pieces, "aclose", None)
         if close is not None:

@@ -62,15 +62,15 @@ class Failure(msgspec.Struct, frozen=True):
     host: str = ""
     """Host, and port where it is not the usual one, which did not answer."""
     reason: str = ""
-    """Type of the exception on our side, where there is no status."""
+    """Words for the failure on our side, where there is no status or the body broke off."""
     retry_after: float | None = None
     date: float = 0.0
     """Time of the store's answer by its clock, seconds since the epoch."""
 
     def __str__(self) -> str:
-        silent = f"no answer from {self.host}:" if self.host and self.reason else "no answer"
-        details = (str(self.status or silent), self.code, self.reason, self.request_id)
-        return f"{self.operation} {self.key!r}: {' '.join(detail for detail in details if detail)}"
+        place = f" at {self.host}" if self.host else ""
+        details = (str(self.status or ""), self.code, self.reason, self.request_id)
+        return f"{self.operation} {self.key!r}{place}: {' '.join(filter(None, details)) or 'no answer'}"
 
 
 def error_of(failure: Failure) -> ScfWorkersError:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messages.errors import ScfWorkersError
+from messages.reasons import reason_of
 from services.errors import Denied
 from services.objects._failures import Failure, code_of, error_of, request_id_of
 from services.objects.credentials import Credentials
@@ -128,7 +129,7 @@ class Sdk:
             drop(self._taken())
             raise
         except Exception as error:  # noqa: BLE001 - the SDK raises what it likes; see the head of this module
-            reason = type(error.__context__ or error).__name__
+            reason = reason_of(error.__context__ or error)
         response = self._taken()
         if response is not None and not reason and response.status_code < 300:  # noqa: PLR2004 - HTTP's own number
             return SdkResponse(result, response)
@@ -148,7 +149,7 @@ class Sdk:
         except ScfWorkersError:
             raise
         except Exception as error:  # noqa: BLE001 - urllib3, ssl and parsers raise what they like
-            failure = Failure(operation, key, reason=type(error).__name__)
+            failure = Failure(operation, key, reason=reason_of(error))
         raise error_of(failure)
 
     def signed(self) -> tuple[Any, Credentials]:
@@ -167,7 +168,7 @@ class Sdk:
         except ScfWorkersError as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - its text may hold the credentials
-            reason = type(error).__name__
+            reason = reason_of(error)
         raise with_alarm(Denied(f"no credentials that COS would take ({reason})"))
 
     def close(self) -> None:

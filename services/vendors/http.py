@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messages.errors import Permanent
+from messages.reasons import reason_of
 from services.errors import CreateUnknown, VendorDown, VendorFull
 from services.http_body import IDENTITY, read_body
 from services.retry_after import wait_of
@@ -115,7 +116,7 @@ class VendorHttp:
                 return await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             # Without the cause: its text may quote what the server sent, and that our key.
-            raise VendorDown(f"{path.rpartition('/')[2]}: {type(error).__name__}") from None
+            raise VendorDown(f"{method} {url}: {reason_of(error)}") from None
 
     async def pay(
         self,
@@ -141,9 +142,9 @@ class VendorHttp:
             async with client, asyncio.timeout(timeout):
                 return await self.send(client, "POST", path, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise VendorFull("create: could not connect, nothing was sent") from error
+            raise VendorFull(f"create, nothing was sent: {reason_of(error)}") from error
         except (httpx.HTTPError, TimeoutError) as error:
-            raise CreateUnknown(f"create: {type(error).__name__} after sending") from None
+            raise CreateUnknown(f"create, after sending: {reason_of(error)}") from None
 
     async def send(
         self,

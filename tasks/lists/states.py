@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from messages.bodies import Stage
@@ -19,6 +20,7 @@ __all__ = [
     "newest_at",
     "state_of",
     "why_of",
+    "word_of",
 ]
 
 TaskState = Literal["queued", "working", "success", "failed", "cancelled"]
@@ -32,6 +34,9 @@ FINAL: Final = frozenset({"success", "failed", "cancelled"})
 
 NEEDED: Final = (Accepted, Waits, Verdict, Delivered, Withdrawn)
 """Records whose contents the state depends on; of the others their names suffice."""
+
+_WITHIN: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""The places within a class name where a word begins."""
 
 _BEFORE_WORK: Final = frozenset({Accepted, Reopened, Waits})
 """Records that a run may have before work begins."""
@@ -79,7 +84,7 @@ def why_of(view: View) -> str:
     if view.delivered is not None:
         return ""
     if view.waits is not None:
-        return view.waits.why
+        return word_of(view.waits.why)
     if view.verdict is not None:
         return "undelivered"
     if not has_begun(view):
@@ -87,3 +92,8 @@ def why_of(view: View) -> str:
     if view.stage is Stage.POLL:
         return "vendor_working"
     return "call_open" if any(call.open for call in view.calls) else ""
+
+
+def word_of(why: str) -> str:
+    """Return a recorded reason as a word for people: `vendor_down` where it is a class, such as `VendorDown`."""
+    return _WITHIN.sub("_", why).lower()

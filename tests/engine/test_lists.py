@@ -14,7 +14,7 @@ from console.cli.operate.task import show_task, task_document
 from messages.bodies import Stage
 from messages.keys import STATUS_PREFIX, RunId, parse_index_key
 from messages.topics import topic_of
-from services.errors import BackendDown, VendorFull
+from services.errors import BackendDown, VendorDown, VendorFull
 from services.vendors.port import JobState
 from services.vendors.usage import Usage, total
 from tasks.ending.cancel import cancel_task
@@ -22,7 +22,7 @@ from tasks.ledger.status import GroupStatus, ProcessStatus, write_status
 from tasks.lists.backlogs import read_backlogs
 from tasks.lists.pages import Condition, Listed, find_tasks, read_current, users_of
 from tasks.lists.processes import SILENT_S, is_silent, read_processes
-from tasks.lists.states import is_refunded, state_of, why_of
+from tasks.lists.states import is_refunded, state_of, why_of, word_of
 from tasks.lists.statistics import Statistics, statistics_of
 from tasks.topics import TOPICS
 from tests.engine.fault_injector import raises
@@ -129,6 +129,20 @@ async def test_why_a_task_waits(harness: Harness) -> None:
     assert await why(harness, run) == "undelivered"
     await harness.drain()
     assert await why(harness, run) == ""
+
+
+async def test_why_a_task_waits_is_a_word_where_the_record_names_a_class(harness: Harness) -> None:
+    run = await harness.order()
+    harness.injector.strike("vendor.create", raises(VendorDown("503")))
+    assert await _next_reason(harness, run) == "vendor_down"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "word"),
+    [("VendorDown", "vendor_down"), ("StageTimeout", "stage_timeout"), ("spend_cap", "spend_cap"), ("", "")],
+)
+def test_a_recorded_reason_is_a_word(recorded: str, word: str) -> None:
+    assert word_of(recorded) == word
 
 
 async def _next_reason(harness: Harness, run: RunId) -> str:

@@ -19,6 +19,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 import msgspec
 
+from messages.reasons import reason_of
 from transport.errors import BadBrokerUrl, BrokerDown, BrokerUnauthorized
 from transport.port import Backlog
 
@@ -121,7 +122,7 @@ class Admin:
                 raise BrokerUnauthorized(f"{self._url} rejects the token in BROKER_TOKEN: HTTP {error.code}") from error
             return error.code, error.headers, b""
         except (OSError, HTTPException) as error:
-            raise BrokerDown(f"no answer from {self._url}: {type(error).__name__}") from error
+            raise BrokerDown(f"{self._url}: {reason_of(error)}") from error
 
 
 def positions(depth: int) -> Sequence[int]:

@@ -21,6 +21,11 @@ _HINTS: Final = {
     "ProducerBlockedQuotaExceededError": "the backlog quota is exceeded",
     "ProducerBlockedQuotaExceededException": "the backlog quota is exceeded",
     "Timeout": "the broker did not answer in time",
+    "ConnectError": "no connection",
+    "NotConnected": "no connection",
+    "Disconnected": "the connection broke",
+    "ServiceUnitNotReady": "the broker is loading the topic, or moves it to another one",
+    "LookupError": "the broker does not say which broker serves the topic",
 }
 
 

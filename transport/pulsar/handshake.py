@@ -13,6 +13,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
+from messages.reasons import reason_of
 from telemetry import logs
 from telemetry.events import Event
 from transport.errors import BrokerDown, BrokerUnauthorized
@@ -81,7 +82,7 @@ async def probe(host: str, port: int, *, token: str | None, tls: ssl.SSLContext 
     except ssl.SSLError as error:
         raise BrokerDown(f"{host}:{port} is not trusted: {error.reason}; correct BROKER_TLS_CA or the name") from error
     except (OSError, TimeoutError) as error:
-        raise BrokerDown(f"no broker answers at {host}:{port}: {type(error).__name__}") from error
+        raise BrokerDown(f"no broker answers at {host}:{port}: {reason_of(error)}") from error
     if reason := rejection(answer):
         raise BrokerUnauthorized(f"the broker at {host}:{port} rejects the token in BROKER_TOKEN ({reason})")
 

@@ -24,7 +24,7 @@ from tasks.ledger.records import (
     Waits,
 )
 from tasks.ledger.snapshot import PaidCall
-from tasks.lists.states import is_refunded, newest_at, state_of, why_of
+from tasks.lists.states import is_refunded, newest_at, state_of, why_of, word_of
 from tasks.view import View
 from telemetry.tracing import trace_id
 
@@ -129,7 +129,7 @@ def _reason(view: View, now: float) -> str:
     if view.waits is None or view.delivered is not None:
         return why_of(view)
     again = f"looked at again in {age(view.waits.until - now)}" if view.waits.until > now else "due now"
-    return f"{view.waits.why}, for {age(now - view.waits.since)}; {again}"
+    return f"{word_of(view.waits.why)}, for {age(now - view.waits.since)}; {again}"
 
 
 def _deadline(at: float, now: float) -> str:
@@ -183,7 +183,7 @@ def _note(record: RecordBase | None) -> str:
     """Return the part of a record that an operator reads first."""
     match record:
         case Waits():
-            return f"{record.why} until {moment(record.until)}"
+            return f"{word_of(record.why)} until {moment(record.until)}"
         case Stopped():
             return f"{record.code}: {record.error}"
         case SlotEnd():

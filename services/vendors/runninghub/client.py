@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from messages.codes import Code
+from messages.reasons import reason_of
 from services.errors import VendorDown, VendorRefused
 from services.objects.port import Source
 from services.vendors.http import ApiResponse, VendorHttp
@@ -160,7 +161,7 @@ class RunningHub:
             reply = await self._http.send(client, "POST", path, content=body, headers=body.headers)
         except httpx.HTTPError as error:
             # Without the cause: its text may quote what the server sent, and that our key.
-            raise VendorDown(f"upload: {type(error).__name__}") from None
+            raise VendorDown(f"upload to {self._http.base}: {reason_of(error)}") from None
         return answers.uploaded_name(reply)
 
     async def create(self, request: JobRequest, *, timeout: float) -> Created:  # noqa: ASYNC109 - the port's own word

@@ -115,7 +115,7 @@ async def test_a_store_that_is_down_stops_an_upload_at_once(cos_world: Any, stre
 async def test_a_store_that_does_not_answer_is_down(cos_world: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         objects = cos_world.open(endpoint=f"http://127.0.0.1:{mute.getsockname()[1]}", timeout=0.2)
-        with pytest.raises(ObjectsDown, match="ReadTimeout"):
+        with pytest.raises(ObjectsDown, match=r"get 'a' at 127\.0\.0\.1:\d+: no answer in time"):
             await objects.get("a")
 
 

@@ -430,7 +430,9 @@ async def test_a_closed_client_can_be_closed_again(standin: Any, client_for: Any
 def test_neither_logs_nor_errors_hold_secrets(
     standin: Any, photo: bytes, client_for: Any, api: str, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Its own level too: a command that ran before in this process may have set it.
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "httpx")
     values = {"prompt": "a secret prompt"}
     webhook = f"{standin.url}/hook/9c2b7c0e5f1d4a3b8e6f"
     errors: list[Exception] = []
