@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
+from sandbox.cos.bucket_rules import cross_origin_headers, preflight
 from sandbox.cos.ci.audit import AuditRules
 from sandbox.cos.control import control_routes
 from sandbox.cos.errors import Refused
@@ -82,6 +83,8 @@ class CosApp(Starlette):
                 await connection.cut()
                 return
             self._service.requests[f"{request.verb} {answer.status}"] += 1
+            if request.bucket and request.method != "OPTIONS":
+                answer.headers += await cross_origin_headers(self._service, request)
             await send_answer(answer, request, send, self._service.clock())
         except ClientGone:
             return
@@ -109,6 +112,9 @@ class CosApp(Starlette):
             return None
         if self._service.faults.take(FaultKind.UNAVAILABLE, request.method, request.key):
             raise Refused(503, "ServiceUnavailable", "Reduce your request rate.")
+        if request.method == "OPTIONS":
+            request.verb = "OPTIONS"
+            return await preflight(self._service, request)
         verify(self._evidence(request), self._secrets, self._tokens, self._service.clock())
         if self._service.faults.take(FaultKind.FORBIDDEN, request.method, request.key):
             raise Refused(403, "AccessDenied", "Access Denied.")

@@ -1,7 +1,8 @@
-"""Rules of a bucket: lifecycle and CORS. They are checked, stored and returned as they came, but not executed.
+"""Rules of a bucket: lifecycle and CORS. They are checked, stored and returned as they came; lifecycles do nothing.
 
 Sources: Tencent COS, "PUT Bucket lifecycle" (document 436/8280), "GET Bucket lifecycle" (436/8278), "PUT Bucket cors"
-(436/8279), "GET Bucket cors" (436/8274) and "Error codes" (436/7730).
+(436/8279), "GET Bucket cors" (436/8274), "OPTIONS Object" (436/8288) and "Error codes" (436/7730). Undocumented, so
+chosen here: the code of a preflight that no rule allows is AccessForbidden.
 """
 
 from __future__ import annotations
@@ -11,11 +12,21 @@ from collections.abc import Callable
 from typing import Final
 
 from sandbox.cos.errors import Refused
+from sandbox.cos.http.cors import allowing_headers
 from sandbox.cos.http.wire import Answer, CosRequest
 from sandbox.cos.http.xml import Element, parse, text_of
 from sandbox.cos.service import Service, check_digest
 
-__all__ = ["delete_cors", "delete_lifecycle", "get_cors", "get_lifecycle", "put_cors", "put_lifecycle"]
+__all__ = [
+    "cross_origin_headers",
+    "delete_cors",
+    "delete_lifecycle",
+    "get_cors",
+    "get_lifecycle",
+    "preflight",
+    "put_cors",
+    "put_lifecycle",
+]
 
 _MAX_RULES: Final = 1000
 _MAX_CORS_RULES: Final = 100
@@ -62,6 +73,31 @@ async def get_cors(service: Service, request: CosRequest) -> Answer:
 async def delete_cors(service: Service, request: CosRequest) -> Answer:
     """DELETE ?cors."""
     return await _delete(service, request, "cors")
+
+
+async def preflight(service: Service, request: CosRequest) -> Answer:
+    """OPTIONS: answer a browser's question before a request of a page of another origin. It bears no signature.
+
+    Raises:
+        Refused: 400: it is no such question; 403: no rule of the bucket allows the request.
+    """
+    if not request.headers.get("origin") or not request.headers.get("access-control-request-method"):
+        raise Refused(400, "InvalidRequest", "A preflight has Origin and Access-Control-Request-Method.")
+    headers = await cross_origin_headers(service, request)
+    if not headers:
+        raise Refused(403, "AccessForbidden", "This CORS request is not allowed.")
+    return Answer(200, headers)
+
+
+async def cross_origin_headers(service: Service, request: CosRequest) -> list[tuple[str, str]]:
+    """Return the headers that let the page of a request have its answer; empty if no rule of the bucket allows it."""
+    origin = request.headers.get("origin", "")
+    document = await service.run(service.store.note, request.bucket, "", "cors") if origin else None
+    if document is None:
+        return []
+    method = request.headers.get("access-control-request-method", request.method)
+    asked = request.headers.get("access-control-request-headers", "").split(",")
+    return allowing_headers(document, origin, method, [name.strip() for name in asked if name.strip()])
 
 
 async def _put(service: Service, request: CosRequest, name: str, check: Callable[[bytes], None]) -> Answer:
@@ -113,6 +149,8 @@ def _check_cors(body: bytes) -> None:
         methods = [item.text for item in rule.findall("AllowedMethod")]
         if not rule.findall("AllowedOrigin") or not methods:
             raise Refused(400, "MalformedXML", "A CORS rule has origins and methods.")
+        if any((item.text or "").count("*") > 1 for item in rule.findall("AllowedOrigin")):
+            raise Refused(400, "InvalidArgument", "An AllowedOrigin has at most one *.")
         if not _METHODS.issuperset(methods):
             raise Refused(400, "InvalidArgument", "Found unsupported HTTP method in CORS config.")
         if not (text_of(rule, "MaxAgeSeconds") or "0").isdecimal():

@@ -50,6 +50,7 @@ def test_a_lifecycle_that_cos_would_not_take_is_refused(serve: Any, code: str, r
     [
         ("MalformedXML", {"AllowedOrigin": []}),
         ("InvalidArgument", {"AllowedMethod": ["OPTIONS"]}),
+        ("InvalidArgument", {"AllowedOrigin": ["https://*.shop.*"]}),
         ("MalformedXML", {"MaxAgeSeconds": "an hour"}),
     ],
 )
