@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from importlib import import_module
@@ -13,6 +13,7 @@ import msgspec
 
 from console.doctor.keys_in_use import keys_in_use_checks
 from producer.checks import backend_checks, webhook_checks
+from recipes.shared.picture_rules import VISIBLE_LABEL, label_letters
 from runtime.settings import Settings
 from runtime.vendors import vendor_checks
 from runtime.wiring import open_telemetry
@@ -21,9 +22,12 @@ from services.checks import Check
 from services.errors import CheckFailed
 from services.objects.bucket.setup import Bucket, rule_checks
 from services.objects.checks import data_checks, label_checks, ledger_checks
+from services.objects.port import VideoLabel
+from services.objects.video_checks import CHECKED_SIDE, video_checks
 from services.reach import Address
 from tasks.context import Services
 from tasks.topics import TOPICS
+from tasks.video_labels import LABEL_S
 from telemetry.instruments import SpanName
 from telemetry.tracing import span
 from transport.port import BrokerOptions
@@ -60,6 +64,7 @@ def checks_of(
         *_at(broker_address(settings), brokers),
         *_at(data, data_checks(services.objects, credentials=keys, nonce=nonce, clock=clock)),
         *_at(data, label_checks(services.objects, labels, nonce=nonce) if labels else ()),
+        *_at(data, _video_checks(services, nonce) if _makes_videos(services) else ()),
         *_at(data, [data_rules]),
         *_at(ledger, ledger_checks(services.ledger.objects, credentials=keys, nonce=nonce)),
         *_at(ledger, [ledger_rules]),
@@ -81,6 +86,18 @@ def checks_of(
         address = Address(settings.otel_exporter_otlp_endpoint, "OTEL_EXPORTER_OTLP_ENDPOINT")
         found += _at(address, [Check("collector", partial(_collector, settings), remedy)])
     return found
+
+
+def _makes_videos(services: Services) -> bool:
+    """Return True if a kind that takes or makes videos has its vendor here."""
+    forms = [form for recipe in services.recipes.values() for form in recipe.forms]
+    return any((form.media == "video" or form.video_inputs) and services.vendors.all(form.vendor) for form in forms)
+
+
+def _video_checks(services: Services, nonce: Callable[[], str]) -> Sequence[Check]:
+    is_visible = services.labels is not None and services.labels.visible
+    label = VideoLabel(VISIBLE_LABEL, label_letters(CHECKED_SIDE), LABEL_S) if is_visible else None
+    return video_checks(services.objects, label, nonce=nonce)
 
 
 def broker_address(settings: Settings) -> Address:

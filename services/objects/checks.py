@@ -16,7 +16,7 @@ from services.media.ai_labels import AiLabels
 from services.media.labels import aigc_of
 from services.objects.port import Objects, PictureRule
 
-__all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "data_checks", "label_checks", "ledger_checks", "winners"]
+__all__ = ["MAX_CLOCK_DIFFERENCE", "RACERS", "data_checks", "label_checks", "ledger_checks", "tidied", "winners"]
 
 MAX_CLOCK_DIFFERENCE: Final = 5.0
 """Seconds that this machine's clock may differ from the store's."""
@@ -134,7 +134,7 @@ async def winners(objects: Objects, key: str, writers: int) -> int:
 
 
 @asynccontextmanager
-async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+async def tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
     """Delete an object that a check has made; raise its error only if nothing failed before."""
     try:
         yield
@@ -147,7 +147,7 @@ async def _tidied(clear: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
 
 async def _data(objects: Objects, stem: str) -> str:
     keys = [f"{stem}.txt", f"{stem}-copy.txt"]
-    async with _tidied(lambda: objects.delete(keys)):
+    async with tidied(lambda: objects.delete(keys)):
         info = await objects.put(keys[0], b"doctor")
         await objects.copy(*keys, if_match=info.etag)
         if (await objects.get(keys[1])).body != b"doctor":
@@ -159,7 +159,7 @@ async def _data(objects: Objects, stem: str) -> str:
 async def _converted(objects: Objects, stem: str, rule: str) -> AsyncGenerator[str]:
     """Yield the key of a picture that the picture service has made; delete it at the end."""
     keys = [f"{stem}.png", f"{stem}.jpg"]
-    async with _tidied(lambda: objects.delete(keys)):
+    async with tidied(lambda: objects.delete(keys)):
         await objects.put(keys[0], _PICTURE, content_type="image/png")
         await objects.process(keys[0], [PictureRule(keys[1], rule)])
         yield keys[1]

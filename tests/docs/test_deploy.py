@@ -35,6 +35,7 @@ from producer.webhook import take_call
 from recipes.table import RECIPES
 from runtime.function_url import read_request
 from runtime.settings import SECRETS, Settings
+from services.media.ai_labels import AiLabels
 from services.objects.bucket.rules import Keeping, cors_rules, data_rules, ledger_rules
 from services.objects.port import Result
 from services.unfinished import UnfinishedPage, UnfinishedTask
@@ -183,8 +184,11 @@ def test_every_right_is_named_and_bound_to_one_of_the_two_buckets() -> None:
 
 def test_the_doctor_may_do_what_it_does() -> None:
     looks = {"data bucket", "picture service", "audit", "ledger: versioning", "ledger: create-only", "clock"}
+    looks |= {"video audit", "video labels"}
 
     async def examine(harness: TicketHarness) -> None:
+        labels = AiLabels("示例公司", "", Secret("a secret of the labels in tests, long"), visible=True)
+        harness.out = dataclasses.replace(harness.out, labels=labels)
         checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out, sound_buckets())
         assert looks <= {check.name for check in checks}
         for check in checks:

@@ -16,7 +16,7 @@ from console.processes.handlers import HANDLERS
 from runtime.buckets import open_buckets
 from runtime.settings import load_settings
 from sandbox.environment import Sandbox
-from services.objects import checks
+from services.objects import checks, video_checks
 from services.objects.bucket.difference import Document, Section
 from tests.support.forked import run_console
 
@@ -32,6 +32,7 @@ OWN_CORS = {"ID": "report", "AllowedOrigin": ["https://bi.example"], "AllowedMet
 @pytest.fixture
 def sandbox(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setattr(checks, "RACERS", 5)
+    monkeypatch.setattr(video_checks, "WAIT_S", 0.0)
     with Sandbox(tmp_path_factory.mktemp("sandbox"), HANDLERS, webhook=False) as started:
         yield started
 

@@ -41,7 +41,8 @@ def look(name: str, spoil: Callable[[Harness], None] = lambda _: None) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["broker", "backlog", "data bucket", "picture service", "audit", "ledger: versioning", "clock"]
+    "name",
+    ["broker", "backlog", "data bucket", "picture service", "audit", "video audit", "ledger: versioning", "clock"],
 )
 def test_what_is_well_is_told_so(name: str) -> None:
     assert look(name)
@@ -86,6 +87,70 @@ def test_a_label_without_a_provider_is_not_enough() -> None:
     with pytest.raises(CheckFailed, match="names no provider") as caught:
         look("AI labels", labelled(""))
     assert "AI_LABEL_PRODUCER" in caught.value.remedy
+
+
+def test_the_label_of_a_video_is_drawn() -> None:
+    assert look("video labels", labelled()) == "a video was labelled"
+
+
+def spoilt(spoil: Callable[[Harness], None]) -> Callable[[Harness], None]:
+    def both(harness: Harness) -> None:
+        labelled()(harness)
+        spoil(harness)
+
+    return both
+
+
+def endless(harness: Harness) -> None:
+    harness.data.audit_looks = 10_000
+
+
+@pytest.mark.parametrize("name", ["video audit", "video labels"])
+def test_a_video_job_that_takes_long_is_not_waited_for(name: str) -> None:
+    assert "is at work" in look(name, spoilt(endless))
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("video audit", "submit_video_audit"),
+        ("video audit", "video_audit"),
+        ("video labels", "submit_video_label"),
+        ("video labels", "video_label"),
+        ("video labels", "head"),
+    ],
+)
+def test_a_video_job_that_is_refused_is_found_and_its_remedy_names_a_right(name: str, call: str) -> None:
+    def spoil(harness: Harness) -> None:
+        setattr(harness.data, call, _refusing(call))
+
+    with pytest.raises(Denied, match=f"^{call}$"):
+        look(name, spoilt(spoil))
+
+
+def names_of(spoil: Callable[[Harness], None]) -> set[str]:
+    async def play() -> set[str]:
+        async with Harness() as harness:
+            spoil(harness)
+            checks = checks_of(Settings(), SqliteOptions("sqlite:///:memory:"), harness.out, sound_buckets())
+            assert all(check.remedy for check in checks)
+            return {check.name for check in checks if check.name.startswith("video")}
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(play())
+
+
+def test_only_what_this_deployment_does_with_videos_is_checked() -> None:
+    def invisible(harness: Harness) -> None:
+        labels = AiLabels("示例公司", "", Secret("a secret of the labels in tests, long"), visible=False)
+        harness.out = dataclasses.replace(harness.out, labels=labels)
+
+    def of_pictures_alone(harness: Harness) -> None:
+        harness.out = dataclasses.replace(harness.out, vendors=Vendors())
+
+    assert names_of(labelled()) == {"video audit", "video labels"}
+    assert names_of(invisible) == {"video audit"}
+    assert names_of(spoilt(of_pictures_alone)) == set()
 
 
 def test_of_fifty_writes_at_once_one_wins() -> None:

@@ -16,7 +16,7 @@ from console.doctor.doctor import Finding, examine
 from console.processes.handlers import HANDLERS
 from runtime.settings import REQUIRED, SECRETS, Settings
 from sandbox.environment import Sandbox
-from services.objects import checks
+from services.objects import checks, video_checks
 from tests.support.forked import run_console
 from tests.telemetry.collectors import grpc_collector, http_collector
 
@@ -170,10 +170,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(autouse=True)
-def _few_racers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the race of five writers, except in the sound deployment; test_checks tests the race itself."""
+def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let five writers race, and wait for no job of a video, except in the sound deployment: see test_checks."""
     if request.function is not test_a_sound_deployment_is_all_well:
         monkeypatch.setattr(checks, "RACERS", 5)
+        monkeypatch.setattr(video_checks, "WAIT_S", 0.0)
 
 
 def _examine(environ: Mapping[str, str]) -> dict[str, Finding]:
@@ -194,6 +195,8 @@ def test_a_sound_deployment_is_all_well(sandbox: Sandbox) -> None:
     assert [name for name, finding in found.items() if not finding.ok] == []
     assert {"broker", "data bucket", "audit", "ledger: create-only", "clock", "backend"} <= set(found)
     assert {"callbacks", "backlog"} <= set(found)
+    assert found["video audit"].detail == "a video was audited"
+    assert found["video labels"].detail == "a video was labelled"
     assert {"webhook", "runninghub", "ark", "vod", "tickets"} <= set(found)
 
 
@@ -314,7 +317,7 @@ def test_a_wrong_key_is_told_once_for_each_bucket_by_its_first_call(sandbox: San
     assert all("TENCENTCLOUD_SECRET_KEY" in found[name].remedy for name in bad)
     assert "put 'staging/doctor/" in found["data bucket"].detail
     assert "put_new 'doctor/" in found["ledger: create-only"].detail
-    others = ("picture service", "audit", "clock", "data bucket: rules", "AI labels")
+    others = ("picture service", "audit", "video audit", "video labels", "clock", "data bucket: rules", "AI labels")
     assert _unexamined(found) == {
         **dict.fromkeys(others, "not examined: see data bucket"),
         "ledger: rules": "not examined: see ledger: versioning",
@@ -333,6 +336,22 @@ def test_an_audit_that_is_refused_names_its_policy(sandbox: Sandbox) -> None:
     (bad,) = _bad(_silent(sandbox))
     assert bad.name == "audit"
     assert "COS_AUDIT_BIZ_TYPE" in bad.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "right"),
+    [
+        ("video audit", "^video/auditing", "ci:CreateAuditingVideoJob"),
+        ("video labels", "^jobs", "ci:CreateMediaJobs"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_job_of_a_video_that_is_refused_names_the_right(
+    sandbox: Sandbox, name: str, place: str, right: str, method: str
+) -> None:
+    sandbox.arm("cos", {"kind": "forbidden", "method": method, "key": place})
+    (bad,) = _bad(_silent(sandbox))
+    assert (bad.name, right in bad.remedy) == (name, True)
 
 
 @pytest.mark.parametrize(("collector", "protocol"), [(grpc_collector, "grpc"), (http_collector, "http/protobuf")])
