@@ -17,7 +17,8 @@ from services.objects.port import Result
 from services.vendors.port import JobRequest
 from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import MAX_PICTURE_BYTES
-from tests.engine.fault_injector import dies, raises
+from tests.engine.crashes import outlive_crash
+from tests.engine.fault_injector import raises
 from tests.engine.harness import Harness, ScriptedVideos, photo
 from tests.engine.standins import MP4, Plan, ScriptedVendor
 from tests.engine.test_url_inputs import Hosts, sold
@@ -48,6 +49,13 @@ async def buy(harness: Harness, person: bytes = MP4 + b"a person", name: str = "
 
 async def accept(harness: Harness, run: RunId) -> str:
     return await take_in(InputKey(run.user, run.task, "task.json"), harness.out)
+
+
+async def bought(harness: Harness) -> RunId:
+    """Return a run that is accepted."""
+    run = await buy(harness)
+    await accept(harness, run)
+    return run
 
 
 def places(harness: Harness, *verbs: str) -> list[str]:
@@ -289,13 +297,7 @@ async def test_an_audit_that_is_down_is_waited_for(harness: Harness) -> None:
 )
 @pytest.mark.parametrize("done", [False, True])
 async def test_a_crash_anywhere_costs_no_second_call(harness: Harness, place: str, *, done: bool) -> None:
-    harness.injector.strike(place, dies(), done=done)
-    run = await buy(harness)
-    await accept(harness, run)
-    await harness.drain()
-    await harness.promise(run, "success")
-    assert len(harness.vendor.paid) == 1
-    assert harness.injector.left == 0
+    await outlive_crash(harness, place, bought(harness), done=done)
 
 
 async def test_a_picture_where_a_video_was_sold_is_looked_for_again_and_then_given_up(harness: Harness) -> None:

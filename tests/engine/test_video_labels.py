@@ -21,10 +21,11 @@ from services.media.mp4_labels import LabelledVideo
 from services.objects.port import Result, VideoInfo
 from tasks.ledger.records import Waits
 from telemetry.secrets import Secret
-from tests.engine.fault_injector import dies, raises
+from tests.engine.crashes import outlive_crash
+from tests.engine.fault_injector import raises
 from tests.engine.harness import Harness, ScriptedVideos
 from tests.engine.standins import Plan, ScriptedVendor
-from tests.engine.test_video import accept, buy, places
+from tests.engine.test_video import bought, places
 from tests.support.ai_label import label_in
 from tests.support.video_labels import labelled
 
@@ -48,9 +49,7 @@ def harness() -> Harness:
 async def order(harness: Harness, given: AiLabels | None) -> RunId:
     harness.out = dataclasses.replace(harness.out, labels=given)
     harness.engine = harness.new_engine()
-    run = await buy(harness)
-    await accept(harness, run)
-    return run
+    return await bought(harness)
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +163,8 @@ async def test_without_the_setting_no_job_is_made(harness: Harness, given: AiLab
 )
 @pytest.mark.parametrize("done", [False, True])
 async def test_a_crash_anywhere_costs_no_second_job(harness: Harness, place: str, *, done: bool) -> None:
-    harness.injector.strike(place, dies(), done=done)
-    run = await order(harness, labels())
-    await harness.drain()
+    run = await outlive_crash(harness, place, order(harness, labels()), done=done)
     assert "AI生成".encode() in await shown(harness, run)
-    assert harness.injector.left == 0
-    assert len(harness.vendor.paid) == 1
     # A call that never left this process is made again.
     assert places(harness, "submit_video_label").count("submit_video_label") == 1 + (
         "submit_video_label" in place and not done
