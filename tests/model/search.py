@@ -83,7 +83,7 @@ def _fair_end(rules: Rules, deadline: int, start: State, *, sweep: bool = True) 
 def _fair_move(rules: Rules, deadline: int, state: State) -> State | None:
     busy = next((worker for worker, work in enumerate(state.workers) if work), None)
     if busy is not None:
-        # A look whose job is still running, and no further slowness left: the vendor moves on.
+        # A look at a running job, without further slow looks left: the vendor makes progress.
         move = next(steps(rules, state, busy), None) or next(outside(state))
         return move[1]
     if taken := next(deliveries(rules, deadline, state), None):

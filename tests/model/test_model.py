@@ -1,4 +1,4 @@
-"""The rules of the ledger hold in the model, and the model still bites where a rule is dropped."""
+"""The rules of the ledger hold in the model, and the model finds a broken promise where a rule is dropped."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """A process that uses Pulsar: `fork` uses a broker in a forked child, `wait` waits for a message until Ctrl-C, `leave`
-asks for a topic that is not there, and ends.
-
-It says a line at each step.
+asks for a topic that is not there, and ends. It prints a line at each step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The layers of the packages as import-linter has them, and what it does not see: names in strings, full folders."""
+"""The layers of import-linter's contracts, and two rules that it cannot check: names in strings, full folders."""
 
 from __future__ import annotations
 

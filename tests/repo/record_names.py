@@ -1,4 +1,4 @@
-"""Where names of records are written: `tasks/ledger` alone may write them."""
+"""Places where names of records are written: only `tasks/ledger` may write them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _is_name(text: str) -> bool:
 
 
 def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Every text of a module, with its line; of f-strings each part; docstrings say what they like."""
+    """Every string of a module, with its line; each part of an f-string; docstrings are left out."""
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:

@@ -1,4 +1,4 @@
-"""`make bench` as far as it can be looked at beside other work: its suites are there, and the quick one measures."""
+"""`make bench`, as far as it can be tested beside other work: its suites exist, and the quick one measures."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_figures_of_other_suites_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_large_result_streams_with_flat_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Speed is left to `make bench`: beside other tests it says nothing."""
+    """Speed is left to `make bench`: beside other tests it means nothing."""
     monkeypatch.setattr(large_file, "_REPEATS", 1)
     found = {figure.name: figure.median for figure in large_file.measure()}
     assert 0 < found["large_file_rss_above_idle"] < 64

@@ -1,4 +1,4 @@
-"""The code rules that a machine can hold: sizes, declared names, docstrings, what a file may not say."""
+"""The code rules that a machine can check: sizes, declared names, docstrings, forbidden texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports and names in strings point down only, and no folder is crowded. Each rule is seen to bite."""
+"""Imports and names in strings point down only, and no folder is crowded. Each rule is tested to fail where it must."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLANTED = [
     ("consumers/runners/pump.py", '_X = {"producer.sweep": 1}', "producer.sweep"),
     ("runtime/wiring.py", '_X = ["-m", "sandbox.pulsar"]', "sandbox.pulsar"),
 ]
-"""A line for each of several modules, and what it names."""
+"""A line for each of several modules, and the module that it names."""
 
 
 def test_each_planted_name_of_an_upper_package_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the Pulsar of the tests comes from, and what a machine says that has none."""
+"""Source of the tests' Pulsar, and the report of a machine that has none."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_broker_of_an_environment_has_the_keep_alive_of_a_stock_one_unless_t
 
 
 class Container:
-    """As testcontainers' own, never started."""
+    """Like the class of testcontainers, but never started."""
 
     def __init__(self, image: str, *, env: dict[str, str], ports: list[int]) -> None:
         self.image, self.env, self.ports = image, env, ports

@@ -1,4 +1,4 @@
-"""A record's name stands with its record class only. The rule is seen to bite."""
+"""A record's name is written only with its record class. The rule is tested to fail where it must."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scratch copy of the product, to which a test adds something and then says which files that took."""
+"""A scratch copy of the product, in which a test adds something and lists the files that it changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scratch:
         return sorted(name for name in now if self._before.get(name) != now[name])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run Python where the first word begins with a dash, else a tool of this environment."""
+        """Run Python if the first word begins with a dash, otherwise a tool of this environment."""
         python = Path(sys.executable)
         is_python = command[0].startswith("-")
         return subprocess.run(

@@ -15,7 +15,7 @@ from tests.secrets.plants import ENVIRONMENT, ROLE, Plants
 
 @pytest.fixture
 def plants() -> Plants:
-    """The secrets of a deployment, which the process knows as it would in life."""
+    """The secrets of a deployment, registered in the process as in production."""
     values = {**ENVIRONMENT, **ROLE}
     mask_secrets(values)
     return Plants(values)

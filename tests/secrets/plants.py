@@ -68,7 +68,7 @@ class Plants:
             self.values["the key in MESSAGE_KEYS"] = values["MESSAGE_KEYS"].rpartition(":")[2]
 
     def add(self, name: str, value: str) -> str:
-        """One more; returns it."""
+        """Add a value, and return it."""
         self.values[name] = value
         return value
 
@@ -79,7 +79,7 @@ class Plants:
         return found | {name for name, shape in SHAPES.items() if shape.search(body)}
 
     def assert_none_in(self, outputs: Iterable[tuple[str, bytes | str]]) -> int:
-        """None of them is in any of the outputs. Returns how many bytes were searched, for who fears an empty test."""
+        """Check that none of them is in any output. Returns the number of searched bytes, to detect an empty test."""
         size, guilty = 0, dict[str, set[str]]()
         for name, data in outputs:
             size += len(data)
@@ -96,7 +96,7 @@ def _forms(value: str) -> set[bytes]:
 
 
 def _base64(raw: bytes, shift: int) -> set[bytes]:
-    """As it stands inside a longer text that was encoded: without the letters that its neighbours share."""
+    """Its form inside a longer encoded text: without the characters that it shares with its neighbours."""
     whole = base64.b64encode(b"\0" * shift + raw).rstrip(b"=")
     inner = whole[(0, 2, 3)[shift] : -1]
     return {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}

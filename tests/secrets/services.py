@@ -35,7 +35,7 @@ _WORKFLOW: Final = Workflow(
 )
 
 Act = Callable[[httpx.Request, str], httpx.Response]
-"""(request, what it holds as one text) -> the answer. It may raise."""
+"""(request, its contents as one text) -> the answer. It may raise."""
 
 
 def echo_of(request: httpx.Request, body: bytes) -> str:
@@ -94,7 +94,7 @@ def coded(code: str) -> Act:
 
 
 def broken(kind: type[httpx.TransportError]) -> Act:
-    """No answer; the error repeats what was sent, as those of httpcore and h11 may."""
+    """No answer; the error repeats the request, as those of httpcore and h11 may."""
 
     def act(_: httpx.Request, echo: str) -> httpx.Response:
         raise kind(f"illegal status line: bytearray(b'{echo}')")
@@ -208,11 +208,11 @@ class Harness(TicketHarness):
         return made
 
     async def outputs_of_all(self) -> list[tuple[str, bytes | str]]:
-        """Everything that is kept or was sent, each with a name. What is left out on purpose:
+        """Everything that is kept or was sent, each with a name. Left out on purpose:
 
-        - `input/`: there lies what the uploader stored, ticket and all, where only we and he may read;
-        - the headers `X-Internal-Signature` and `X-Internal-Signature-V2` of callbacks, and what goes to the vendor
-          (its key, the webhook's URL): on the wire, to those whom it is for.
+        - `input/`: the uploader's objects, with the ticket, which only we and the uploader may read;
+        - the headers `X-Internal-Signature` and `X-Internal-Signature-V2` of callbacks, and requests to the vendor (its
+          key, the webhook's URL): on the wire, to their receivers.
         """
         found: list[tuple[str, bytes | str]] = [(f"message on {sent.topic}", sent.payload) for sent in self.wire.sent]
         for bucket in (self.ledger.objects, self.data):

@@ -48,7 +48,7 @@ except Exception:
     sys.stdout.flush()
     os._exit(1)
 """
-"""Nothing of ours stands between what is raised and what is printed, not even our hook for what nobody caught."""
+"""None of our code stands between the error and the output, not even our hook for uncaught errors."""
 
 TRIGGER: Final = AS_THE_PLATFORM.format(
     "import producer.cos_trigger as m; m.main_handler(json.load(sys.stdin), {'request_id': 'r-1'})"
@@ -66,11 +66,11 @@ async def work(out):
 def call():
     instance("producer.planted", open_sweep).call(work)
 """
-"""A defect that no client of ours has tidied up."""
+"""A defect that none of our clients has caught."""
 
 
 def environment(folder: Path, url: str, **changes: str) -> dict[str, str]:
-    """A deployment whose every outside is one server."""
+    """A deployment whose external services are all one server."""
     for workflow in (ROOT / "sandbox/workflows").glob("*.json"):
         shutil.copy(workflow, folder)
     return {
@@ -203,7 +203,7 @@ def test_no_command_repeats_what_a_server_throws_back(
     tmp_path: Path, mode: Mode, names: Sequence[str], all_plants: Plants
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpeg())
-    # Beside each other: most of their time is spent on waiting for answers.
+    # In parallel: they spend most of their time waiting for answers.
     with Echo(mode) as server, ThreadPoolExecutor() as threads:
         environ = environment(tmp_path, server.url)
         arguments = [

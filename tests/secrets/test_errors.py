@@ -141,7 +141,7 @@ async def raised_by(calls: dict[str, Callable[[], Awaitable[Any]]]) -> dict[str,
 
 
 def as_text(value: BaseException | Any) -> str:
-    """The error as Python prints it; what a call gives is for its caller, and no error."""
+    """The error as Python prints it; empty for a result, which is for the caller."""
     if not isinstance(value, BaseException):
         return type(value).__name__
     return "\n".join([str(value), repr(value), *traceback.format_exception(value)])
@@ -158,7 +158,7 @@ def test_no_client_repeats_what_a_server_throws_back(mode: Mode, plants: Plants,
     with Echo(mode) as server:
         found = asyncio.run(play(server.url))
         heard = b"\n".join(server.heard)
-    # The secrets were on the wire, so a server could throw them back: else this test shows nothing.
+    # The secrets were on the wire, so a server could return them: otherwise this test shows nothing.
     for name in (
         "RUNNINGHUB_API_KEY",
         "ARK_API_KEY",
@@ -218,7 +218,7 @@ def test_a_url_that_is_not_fetched_is_not_told(url: str, plants: Plants, reporte
 
 
 def test_a_failed_job_is_told_without_what_the_vendor_quotes(plants: Plants, reported: Emitted) -> None:
-    """The vendor's own words go to the log; a key, a webhook or a signed URL that stands among them does not."""
+    """The vendor's own words go to the log, without keys, webhooks and signed URLs."""
     hook = Webhooks("https://hooks.example", secret("WEBHOOK_SECRET")).url("runninghub", RUN, 1, 1)
     plants.add("the webhook's token", hook.rpartition("/")[2])
     plants.add("a result's signature", SIGNED)

@@ -1,4 +1,4 @@
-"""The whole product as processes of their own, with planted secrets: every byte that they print or keep is searched."""
+"""The whole product in processes, with planted secrets: every byte that they print or keep is searched."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEPT: Final[Mapping[str, str]] = {
     "data/secrets.json": "the stand-ins' own keys, for their owner only",
     "data/cos/index.sqlite": "COS keeps what the uploader wrote: the ticket in the metadata of `input/`",
 }
-"""Files that may hold a secret, and why. The environment file is another: it is looked at while it is there."""
+"""Files that may hold a secret, and why. The environment file is another one: it is read while it exists."""
 
 
 class Stage:
@@ -85,7 +85,7 @@ class Stage:
 
 
 def clean() -> dict[str, str]:
-    """This process's environment without what would configure the product, which is to tell as much as it can."""
+    """This process's environment, without variables of the product, and with the most verbose log."""
     return {"LOG_LEVEL": "DEBUG"} | {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
@@ -125,7 +125,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 async def objects_of(environ: Mapping[str, str], bucket: str) -> list[tuple[str, bytes]]:
-    """Every object of a bucket, and what is told of it, save what the uploader stored under `input/`."""
+    """Every object of a bucket, and its metadata, except the uploader's objects under `input/`."""
     settings = load_settings(environ)
     store = CosObjects(
         bucket=bucket,
@@ -189,7 +189,7 @@ def test_no_process_prints_or_keeps_a_secret(stage: Stage) -> None:
 
 
 def check_that_much_was_searched(outputs: Mapping[str, bytes]) -> None:
-    """What the test is about did happen: verdicts, desk records, messages, traces, a refusal of the vendor's."""
+    """Check for all parts of the history: verdicts, dead letters, messages, traces, a refusal of the vendor."""
     assert sum("/verdict in " in name for name in outputs) == 3
     # A poll and a webhook's wake may both find the failed job before the verdict is there.
     assert 1 <= sum(name.startswith("dead/") for name in outputs) <= 2

@@ -26,7 +26,7 @@ from tests.secrets.services import JOB, SIGNED, Harness, broken, coded, results,
 
 
 class Story(NamedTuple):
-    """How a run goes, and how it ends."""
+    """The course of a run, and its end."""
 
     prepare: Callable[[Harness], None]
     code: str = ""
@@ -136,7 +136,7 @@ STORIES: Final[Mapping[str, Story]] = {
 
 
 def play(story: Callable[[Harness], Awaitable[None]], plants: Plants, reported: Emitted) -> int:
-    """Play a story and search everything it left."""
+    """Play a story and search everything that it left."""
 
     async def whole() -> int:
         async with Harness(plants) as harness:
@@ -198,7 +198,7 @@ def test_a_refused_ticket_is_not_told(secret: Secret | None, plants: Plants, rep
 
 
 def test_a_task_file_with_secrets_in_the_wrong_places_is_not_told(plants: Plants, reported: Emitted) -> None:
-    """Somebody puts the ticket where a name should be; the refusal names the place, not what stands there."""
+    """An uploader puts the ticket in place of a name; the refusal names the place, not its content."""
 
     async def run_story(harness: Harness) -> None:
         for wrong in ("kind", "inputs", "params", "extra"):

@@ -27,7 +27,7 @@ SLOWED: Final = "slowed"
 
 
 def alone(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a coroutine test without the detector of calls that block: the stand-ins share its process, and may."""
+    """Run a coroutine test without the detector of blocking calls: the stand-ins share its process, and may block."""
 
     @functools.wraps(test)
     def run(*arguments: Any, **named: Any) -> None:

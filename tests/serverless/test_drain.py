@@ -45,7 +45,7 @@ async def publish(sandbox: Sandbox, queue: Mapping[str, str], count: int) -> set
 
 
 async def waiting(queue: Mapping[str, str], topic: str, subscription: str, count: int) -> Counter[str]:
-    """Takes everything that waits: count messages, and then nothing more. Message id -> how often it came."""
+    """Take all waiting messages: `count`, and then no more. Return message id -> number of deliveries."""
     async with opened(queue) as broker:
         consumer = await broker.subscribe([topic], subscription, prefetch=50)
         found = Counter([(await consumer.receive()).message_id for _ in range(count)])
@@ -128,7 +128,7 @@ async def test_a_frozen_instance_holds_nothing(sandbox: Sandbox, queue: Mapping[
         async with function("consumers.runners.drain", settings, time_limit_s=PATIENCE_S, log=log) as other:
             assert counts(await other.invoke({}))["done"] == 60
         assert done_in(log) == Counter(ids)
-        # Thawed after a while, in which a broker gives up its connections, it works on.
+        # Thawed after a while, in which the broker has dropped its connections, it works on.
         await asyncio.sleep(max(0.0, began + 2 * KEEP_ALIVE + 1 - time.monotonic()))
         await publish(sandbox, queue, 5)
         assert counts(await frozen.invoke({}))["done"] == 5

@@ -1,4 +1,4 @@
-"""A whole task by functions of which each has its own variables and no others, in production."""
+"""A whole task in functions, each with only its own variables, in production."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROLE: Final = {
 
 
 def _own(handler: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the docs give a function, and what the platform gives one with a role."""
+    """The variables of a function in the docs, and those of the platform for one with a role."""
     needed, besides = FUNCTIONS[handler]
     names = {name: name for name in (*needed, *(name for name in besides if environ.get(name)))}
     if "LEDGER_BUCKET" in needed:

@@ -52,7 +52,7 @@ def enveloped(delivery: Delivery) -> dict[str, Any]:
 
 
 async def take(broker: Broker, topic: str, count: int) -> list[dict[str, Any]]:
-    """So many messages, off the queue."""
+    """Receive this number of messages from the queue."""
     consumer = await broker.subscribe([topic], WORKERS, prefetch=0)
     events: list[dict[str, Any]] = []
     async with asyncio.timeout(PATIENCE_S):

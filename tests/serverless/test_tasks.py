@@ -1,4 +1,4 @@
-"""Whole tasks without any process of ours that runs for long: the trigger, and a drain that a timer calls."""
+"""Whole tasks without a long-running process: the trigger, and a drain that a timer calls."""
 
 from __future__ import annotations
 

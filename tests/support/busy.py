@@ -1,4 +1,4 @@
-"""Run tests again and again while all cores have something else to do: `python -m tests.support.busy 10 -- tests/...`.
+"""Run tests again and again while all cores are busy with other work: `python -m tests.support.busy 10 -- tests/...`.
 
 A test that passes only on a quiet machine is no test; this finds such tests before a busy machine does.
 """
@@ -16,7 +16,7 @@ from typing import Final
 __all__ = ["busy", "main"]
 
 _EACH: Final = 2
-"""Processes for each core that never let go of it."""
+"""Spinning processes for each core."""
 _SPIN: Final = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(10**6): pass"
 
 
@@ -34,7 +34,7 @@ def busy() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run pytest with what stands behind `--`, so many times; the number of runs that failed."""
+    """Run pytest with the arguments after `--` this number of times; return the number of failed runs."""
     times, _, *tests = arguments
     failed = 0
     with busy():

@@ -27,10 +27,10 @@ def _forks() -> Any:
 
 
 def run_console(arguments: Sequence[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
-    """`python -m console` in a process of its own.
+    """Run `python -m console` in a process of its own.
 
     Args:
-        arguments: what stands behind that.
+        arguments: of the command line.
         folder: working directory.
         environ: the whole environment.
 

@@ -1,4 +1,4 @@
-"""Limits that end at once: a loop whose clock is set ahead as soon as a stand-in holds a call back."""
+"""Time limits that end at once: the loop's clock is set forward as soon as a stand-in holds a call back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def holding_back(
     """Replacement of a stand-in's `hold`: the same, and meanwhile the time limits of the caller's loop, if any, end."""
 
     async def hold_back(request: Any) -> Any:
-        # Once for each call that is held back: it cannot end without, and a later leap would end another call.
+        # Once for each held call: it cannot end without it, and a later jump would end another call.
         if loop := caller():
             loop.call_soon_threadsafe(_set_ahead, loop)
         return await hold(request)

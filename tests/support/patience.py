@@ -1,4 +1,4 @@
-"""How long tests wait for what must come."""
+"""Longest wait of tests for an expected effect."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Final
 __all__ = ["PATIENCE_S"]
 
 PATIENCE_S: Final = 120.0
-"""Seconds: a machine with ten times the work that it can do is slow; what has not come by then never comes."""
+"""Seconds: long enough for a machine with ten times the work that it can do; a later effect never comes."""

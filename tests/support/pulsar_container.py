@@ -1,7 +1,8 @@
 """Keeps a Pulsar in a container running for as long as another process lives.
 
 `python tests/support/pulsar_container.py FOLDER --while-pid PID`: once it serves, the file `up` in the folder says
-where, as JSON. `failed` says why it will not. SIGTERM, or the end of that process, removes both container and folder.
+where, as JSON. `failed` has the reason if it cannot. SIGTERM, or the end of that process, removes both container and
+folder.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def container(kind: Any) -> Any:
 
 
 def place_of(started: Any) -> Place:
-    """Where a started container's broker is."""
+    """Addresses of a started container's broker."""
     host = started.get_container_host_ip()
     return Place(f"pulsar://{host}:{started.get_exposed_port(6650)}", f"http://{host}:{started.get_exposed_port(8080)}")
 

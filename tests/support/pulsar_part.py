@@ -1,4 +1,4 @@
-"""The Pulsar part of the suite: where its broker comes from, and what is said when there is none.
+"""The Pulsar part of the suite: the source of its broker, and the report if there is none.
 
 In this order: `PULSAR_URL` (with `PULSAR_ADMIN_URL` and `PULSAR_TOKEN`); where a Docker engine answers, a container;
 where there is Java, the server distribution, fetched by Maven. Either is started in the background as soon as a test
@@ -77,7 +77,7 @@ def _folder(source: Source) -> Path:
 
 @functools.cache
 def _up(source: Source) -> bytes:
-    """Wait for the session's broker; what it says of itself."""
+    """Wait for the session's broker; return its description."""
     _start(source)
     folder, deadline = _folder(source), time.monotonic() + _LIMIT
     while not (up := folder / "up").exists():
@@ -153,7 +153,7 @@ class PulsarPart:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Wait for the broker before a test's time begins: fetching it may take longer than a test may."""
         if _needs(item) and (source := _source(own=_is_own(item))) not in {None, Source.GIVEN}:
-            with contextlib.suppress(RuntimeError, AssertionError):  # the test itself says it
+            with contextlib.suppress(RuntimeError, AssertionError):  # the test itself reports it
                 _up(source)
         return (yield)
 

@@ -1,4 +1,4 @@
-"""A Pulsar that tests may use, and where it comes from."""
+"""A Pulsar that tests may use, and its source."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SETTINGS: Final = {
     # Delays as Pulsar ships them, a second early and a second late: the adapter keeps what comes early.
     "isDelayedDeliveryDeliverAtTimeStrict": "false",
     "delayedDeliveryTickTimeMillis": "1000",
-    # 50000 as shipped. So many delays with rising due times stop a topic; the same at a hundredth.
+    # Pulsar's default is 50000. That many delays with rising due times stop a topic; here it is a hundredth.
     "delayedDeliveryFixedDelayDetectionLookahead": "500",
 }
-"""How a broker of ours differs from Pulsar's own defaults."""
+"""Settings of our brokers that differ from Pulsar's own defaults."""
 
 _STOCK_KEEP_ALIVE: Final = 30
 _ENGINE_LIMIT: Final = 5
@@ -43,13 +43,13 @@ class Source(enum.Enum):
 
 
 def source_of(*, own: bool, given: bool, engine: Callable[[], bool], local: bool) -> Source | None:
-    """Where a test's broker comes from; None when there is none for it here.
+    """Source of a test's broker; None if there is none for it here.
 
     Args:
         own: the test configures or kills its broker, and needs one of ours on this machine.
         given: PULSAR_URL names one.
-        engine: tells whether a Docker engine answers; asked only when it matters.
-        local: the server distribution can be had and run.
+        engine: returns whether a Docker engine answers; called only if needed. local: the server distribution can be
+        fetched and run.
     """
     if given and not own:
         return Source.GIVEN
@@ -98,7 +98,7 @@ class Place(msgspec.Struct, frozen=True):
             return False
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> int:
-        """Ask the admin interface; the status."""
+        """Send a request to the admin interface; return the status."""
         headers = {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"

@@ -1,4 +1,4 @@
-"""A server without HTTP of its own: what it answers is written byte by byte."""
+"""A server without HTTP code: a test writes its answers byte by byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def raw_server(answer: Callable[[bytes, Reader, Writer], Awaitable[None]])
             await answer(head, reader, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client left: what it saw is what the test looks at
+            pass  # the client left: the test looks at what the client received
         finally:
             writer.close()
 
@@ -37,7 +37,7 @@ def ok(body: bytes, extra: str = "") -> bytes:
 
 
 async def read_request_body(head: bytes, reader: Reader) -> int:
-    """Read a body of known length away; returns the length."""
+    """Read and discard a body of known length; return the length."""
     length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
     assert length, "a body of known length"
     left = int(length.group(1))

@@ -152,19 +152,19 @@ class Terminal:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def close(self) -> None:
-        """End the program, however it is."""
+        """End the program, whatever its state."""
         self.process.kill()
         self.process.wait()
         os.close(self._end)
 
     def _read(self) -> bool:
-        """Read what is there, at most a fraction of a second; False at the end."""
+        """Read the available output for at most a fraction of a second; False at the end."""
         if not select.select([self._end], [], [], 0.1)[0]:
             return True
         try:
             read = os.read(self._end, 65536)
         except OSError:
-            # Linux answers so once no process has the other end.
+            # Linux raises this once no process has the other end.
             return False
         self.screen.feed(self._decode.decode(read))
         self.frames.append(self.screen.lines)

@@ -1,4 +1,4 @@
-"""Collectors that listen on a free port of this machine and keep what they are sent."""
+"""Collectors that listen on a free port of this machine and keep the requests."""
 
 from __future__ import annotations
 
@@ -118,6 +118,6 @@ def grpc_collector() -> Iterator[Received]:
 
 @contextmanager
 def dead_collector() -> Iterator[str]:
-    """Accepts connections and never says a word. Gives its URL."""
+    """A server that accepts connections and never answers. Yields its URL."""
     with create_server(("127.0.0.1", 0), backlog=16) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"

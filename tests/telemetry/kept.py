@@ -57,7 +57,7 @@ class Kept:
         self.values.setdefault(metric.value, []).append(value)
 
     def total(self, metric: Metric, **labels: str) -> int:
-        """The counter's sum over all whose labels include these."""
+        """The counter's sum over all series whose labels include these."""
         return sum(
             count
             for (name, found), count in self.counts.items()
@@ -131,7 +131,7 @@ class TelemetryHarness(Harness):
         return self.answers(request)
 
     async def deliver(self, *keys: str) -> dict[str, int]:
-        """A COS event comes to the trigger, which runs as the platform's side would run it."""
+        """Deliver a COS event to the trigger, which runs as on the platform."""
         appid = BUCKET.rpartition("-")[2]
         name = BUCKET.rpartition("-")[0]
         records = [

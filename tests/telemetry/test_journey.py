@@ -33,7 +33,7 @@ async def success(harness: TelemetryHarness) -> None:
 
 
 def tree(kept: Kept) -> Finished:
-    """The root, once it is clear that every span hangs on it."""
+    """Return the root, after a check that every span descends from it."""
     assert len({span.trace_id for span in kept.spans}) == 1
     ids = {span.span_id for span in kept.spans}
     assert len(ids) == len(kept.spans)
@@ -150,7 +150,7 @@ def test_an_event_that_comes_again_goes_on_in_the_runs_trace() -> None:
     assert first.trace_id == second.trace_id
     assert tracing.trace_id(second.link) == kept.named("handle producer.cos_trigger")[1].trace_id != first.trace_id
     assert second.parent_id == first.span_id
-    # The message that was published again does its part below the call that published it.
+    # The work on the republished message is below the call that published it.
     assert {span.parent_id for span in kept.named("consume clean")} == {first.span_id, second.span_id}
 
 

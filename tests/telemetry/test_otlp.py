@@ -36,7 +36,7 @@ COLLECTORS: list[tuple[Protocol, Callable[[], AbstractContextManager[Received]]]
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[io.StringIO]:
-    """The process's log, and nothing installed before or after."""
+    """The process's log, with no exporters installed before or after."""
     stream = io.StringIO()
     undo = logs.setup(stream, "INFO", "test")
     yield stream

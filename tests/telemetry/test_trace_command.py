@@ -18,7 +18,7 @@ from telemetry.tracing import Tracer, current, note, span
 
 
 class Steps:
-    """A clock that goes on by a second at each look."""
+    """A clock that moves by a second at each reading."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -30,7 +30,7 @@ class Steps:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Two tasks; the first was woken by somebody who woke the other one too."""
+    """Two tasks, woken by one span."""
     path = tmp_path / "trace.jsonl"
     sink, clock = TraceFile(path, "test"), Steps()
     before = tracing.install(Tracer(sink, clock=clock, steady=clock))
@@ -50,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def _task(task: str) -> str:
-    """One task's spans; gives where its trace began."""
+    """Record one task's spans; return the traceparent of its root."""
     with (
         span(SpanName.HANDLE, "", of="producer.cos_trigger", function="producer.cos_trigger"),
         span(SpanName.INTAKE, task_id=task) as first,

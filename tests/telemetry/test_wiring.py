@@ -1,4 +1,4 @@
-"""Where settings, functions and workers meet telemetry."""
+"""Wiring of telemetry to settings, functions and workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The push, whose process is killed where it first reaches DIE_AT; later processes live."""
+"""The push, whose process is killed when it first reaches DIE_AT; later processes live."""
 
 from __future__ import annotations
 

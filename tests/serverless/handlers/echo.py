@@ -1,4 +1,4 @@
-"""A handler that says what it was called with."""
+"""A handler that returns its arguments."""
 
 from __future__ import annotations
 

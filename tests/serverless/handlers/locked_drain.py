@@ -1,4 +1,4 @@
-"""The drain, whose broker file somebody locks for LOCKED_S from the moment the first message is acked."""
+"""The drain, whose broker file is locked for LOCKED_S seconds after the first ack."""
 
 from __future__ import annotations
 

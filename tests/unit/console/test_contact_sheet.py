@@ -50,7 +50,7 @@ def test_tiles_have_one_size_whatever_the_pictures_and_the_sheet_stays_narrow(tm
     contact_sheet([Block("model_pose12  success", [picture(tmp_path, "red")], blue)] * 3, target, columns=12)
     with Image.open(target) as sheet:
         assert sheet.width <= 2000
-        # The last tile of the first row ends a gap before the edge, and is as high as the first.
+        # The last tile of the first row ends one gap before the edge, and is as high as the first.
         tile, top = (sheet.width - 8 - 16) // (results + 1) - 8 if results > 8 else 240, 42
         grey = sheet.convert("L")
         left = 8 + tile + 8 + 8

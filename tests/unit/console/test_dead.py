@@ -1,4 +1,4 @@
-"""Arguments of `scf-workers dead`: what is asked for, and what is done about it."""
+"""Arguments of `scf-workers dead`, and the requests that they make."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def step(does: Action | Refusal) -> Step:
 
 
 class Replays:
-    """Stands in for the work of a replay; keeps what it was asked for."""
+    """Stand-in for the work of a replay; keeps its requests."""
 
     def __init__(self, *steps: Step, error: Exception | None = None) -> None:
         self.steps = list(steps)

@@ -107,7 +107,7 @@ def test_a_file_is_not_looked_for_where_the_process_has_its_own_broker(monkeypat
 
 @pytest.fixture
 def bare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, where the process has no keys of a deployment."""
+    """The same, in a process without keys of a deployment."""
     for name in PRODUCTION:
         monkeypatch.delenv(name)
     return folder

@@ -1,4 +1,4 @@
-"""Ports of a sandbox: kept over restarts, and given up where another program has them."""
+"""Ports of a sandbox: kept over restarts, and given up if another program has them."""
 
 from __future__ import annotations
 

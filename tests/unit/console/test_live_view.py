@@ -1,4 +1,4 @@
-"""Frames of the live view: never larger than the terminal, no id cut, and what matters stays visible."""
+"""Frames of the live view: never larger than the terminal, no id cut, and important rows stay visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that one living process has to itself."""
+"""A lock file, held by one running process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of operators' commands: nothing is cut away, in whatever width."""
+"""Tables of operators' commands: no cell is cut at any width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EventBridge's envelopes, in every shape that was seen, and in none."""
+"""EventBridge's envelopes, in every known form, and malformed ones."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_what_is_no_message_inside_an_envelope_is_left_as_it_is() -> None:
         ("poll", "poll"),
         ("persistent://a/n/poll-partition-3", "poll"),
         ("persistent://a/n/poll-workers-DLQ", "poll-workers-DLQ"),
-        # None of ours: where such a message lives.
+        # A topic that is not ours, and none: the message's own topic counts.
         ("persistent://a/n/topic-1", "clean-normal"),
         (None, "clean-normal"),
     ],

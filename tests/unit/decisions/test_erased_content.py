@@ -1,4 +1,4 @@
-"""Content of records: each field is content, or it is not."""
+"""Content of records: each field is listed as content or as none."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OTHERS: Final = {
 
 @pytest.mark.parametrize("kind", [*RECORDS, DeadLetter])
 def test_every_field_was_looked_at(kind: Any) -> None:
-    """A new field fails here until it is said what an erasure does with it."""
+    """A new field fails here until the lists say what an erasure does with it."""
     fields = {field.name for field in msgspec.structs.fields(kind)}
     content = set(CONTENT.get(kind, ()))
     assert (not content) == (kind.__name__ in WITHOUT)

@@ -1,4 +1,4 @@
-"""Many beside each other, or one isolated: under every interleaving and cancellation."""
+"""Many shared holders, or one isolated: under every interleaving and cancellation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Room:
 
 
 async def settle() -> None:
-    """Let everything run that can."""
+    """Let all tasks run until they wait."""
     for _ in range(30):
         await asyncio.sleep(0)
 

@@ -48,7 +48,7 @@ def test_the_oldest_run_may_always_ask_and_while_the_vendor_is_full_no_other(run
     oldest = max(each.age(now) for each in waiters)
     (asks,) = [each for each, before in zip(waiters, ahead, strict=True) if line.may_ask(before)]
     assert asks.age(now) == oldest
-    # One that comes for the first time is behind them all.
+    # A new run is behind all waiting ones.
     assert line.ahead(waiter(99, 2000.0), now) == len(runs)
 
 
@@ -66,7 +66,7 @@ def test_an_urgent_run_overtakes_in_time_and_none_starves() -> None:
     urgent = waiter(2, 100.0, Priority.HIGH)
     assert line.ahead(urgent, 101.0) == 1
     assert line.ahead(urgent, 125.0) == 0
-    # One that has waited for six times as long is not overtaken any more.
+    # A run that has waited six times as long is not overtaken any more.
     assert line.ahead(waiter(3, 900.0, Priority.HIGH), 1000.0) == 1
 
 

@@ -87,7 +87,7 @@ SNAPSHOTS = [
 
 
 def step_of(snapshot: Snapshot, *, vendor: bool | None) -> Step:
-    """The one step of a run with one slot."""
+    """The only step of a run with one slot."""
     (step,) = next_step(snapshot, NOW, needs=None if vendor is None else Needs(vendor=vendor))
     return step
 
@@ -146,7 +146,7 @@ def test_the_deadline_fails_a_run_that_the_backend_waits_for_and_no_other() -> N
         denied = snapshot.reopen_denied and not snapshot.reopened
         asked = snapshot.run.run == 0 or (snapshot.reopening and not denied)
         assert isinstance(step, Expire) == (late and asked)
-        # A replay that the backend was never asked about is none of its tasks: no callback.
+        # The backend does not know a replay that it was never asked to reopen: no callback.
         if isinstance(step, DenyReopen):
             assert late
             assert not snapshot.reopening

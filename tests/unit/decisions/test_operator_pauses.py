@@ -1,4 +1,4 @@
-"""Operators' pauses: which messages they hold up, for how long, and how keys and targets belong together."""
+"""Operators' pauses: the messages that they hold up, for how long, and the mapping of targets to keys."""
 
 from __future__ import annotations
 

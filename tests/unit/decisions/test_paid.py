@@ -19,7 +19,7 @@ ONE_CALL = [
     PaidCall(n=0, at=NOW - age, open_s=OPEN_S, job=job, end=end)
     for age, job, end in itertools.product((0.0, OPEN_S - 0.001, OPEN_S, 1e6), ("", "job"), ENDS)
 ]
-"""Every combination of records, also those that no rule would write: the ledger is what it is."""
+"""Every combination of records, also those that no rule would write: the ledger may hold any."""
 
 
 def histories(longest: int) -> list[tuple[PaidCall, ...]]:
@@ -102,7 +102,7 @@ def test_what_a_step_speaks_of() -> None:
 
 
 def test_money_is_bounded_whatever_the_vendor_says() -> None:
-    """Play every short game of a run that keeps asking: at most one paid job."""
+    """Play every short history of a run that is looked at again and again: at most one paid job."""
 
     def play(calls: tuple[PaidCall, ...], depth: int) -> None:
         accepted = sum(bool(call.job) or call.open for call in calls)

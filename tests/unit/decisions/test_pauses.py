@@ -67,7 +67,7 @@ def test_a_topic_of_another_group_does_not_rest(pauses: Pauses) -> None:
 
 @pytest.mark.parametrize("topic", GENERATE)
 def test_topics_that_share_a_consumer_rest_together(pauses: Pauses, topic: str) -> None:
-    # A consumer of several topics is given a message of any of them: were the others taken from, so was this one.
+    # A consumer of several topics gets messages of any of them: it cannot take from the others alone.
     pauses.pause(topic, 30.0)
     assert pauses.left(GENERATE) == 30.0
 

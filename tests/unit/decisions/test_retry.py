@@ -52,7 +52,7 @@ LAST = MAX_ATTEMPTS - 1
 
 
 def dead(reason: Reason, error: str, code: Code) -> DeadLettered:
-    """A dead letter of an error that was not raised by any code of ours."""
+    """A dead letter of an error that was raised outside our code."""
     return DeadLettered(reason, Fault(error, code, "x"))
 
 

@@ -1,4 +1,4 @@
-"""How long isolation may keep the others out, and that one that waits for it is isolated in the end."""
+"""Time for which isolation keeps others out; a message that waits for isolation gets it in the end."""
 
 from __future__ import annotations
 

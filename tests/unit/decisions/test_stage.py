@@ -1,4 +1,4 @@
-"""The table of stages: each has the body that its messages are decoded to, and gets nothing else."""
+"""The table of stages: each stage gets the body that its messages are decoded to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as it was accepted, and the messages that follow from one another."""
+"""An accepted run, and the messages that follow from one another."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_delay_is_stretched_by_jitter_and_never_cut_short(delay: float, rng: r
 
 
 def test_a_herd_of_equal_delays_is_spread() -> None:
-    # Equal ones stop a topic of a Pulsar as it is shipped: tests/pulsar, tests/chaos.
+    # Equal delays stop a topic of a stock Pulsar: tests/pulsar, tests/chaos.
     rng, body = random.Random(7), BODIES[Stage.POLL]
     due = [
         follow(header(), CREATED / 1000, rng, stage=Stage.POLL, body=body, delay=100.0).header.not_before

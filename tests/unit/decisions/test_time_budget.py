@@ -19,7 +19,7 @@ from runtime.errors import BadSettings
 def test_everything_is_in_its_order_and_within_the_limit(begin: float, limit: float, grace: float) -> None:
     budget = budget_of(begin, limit, grace)
     assert begin < budget.stop <= budget.cut < budget.end < budget.end + 2 * budget.let_go_s < begin + limit
-    # Most of the time is for work, and what is begun last has its grace.
+    # Most of the time is for work, and work that begins last has its grace.
     assert budget.stop - begin >= 0.6 * limit
     assert budget.cut - budget.stop == pytest.approx(min(grace, 0.2 * limit), abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""A time limit whose timer is only set for work that waits: as under `asyncio.timeout` in everything else."""
+"""A time limit whose timer is set only for work that waits; otherwise it behaves as `asyncio.timeout`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cap a user: whom it counts, and how long the others wait."""
+"""The cap of a user: the messages that it counts, and the delay of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The read model: whatever records there are, it says what they say."""
+"""The read model: a faithful view of any set of records."""
 
 from __future__ import annotations
 

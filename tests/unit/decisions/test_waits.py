@@ -46,5 +46,5 @@ def test_a_wait_of_any_length_leaves_few_records(delays: list[float]) -> None:
     lengths = [wait.until - wait.since for wait in waits]
     assert all(later >= 2 * earlier for earlier, later in itertools.pairwise(lengths))
     assert len(waits) <= 16
-    # It never says less than half of how long the run has waited.
+    # The recorded time is never less than half of the real wait.
     assert 2 * lengths[-1] > sum(delays) - 1e-6

@@ -35,7 +35,7 @@ def test_a_topic_that_waits_gets_its_turn_within_one_round(weights: dict[str, in
 def test_nobody_gathers_turns_by_being_away_and_nobody_who_waits_starves(
     weights: dict[str, int], presences: list[int]
 ) -> None:
-    """A presence says by its bits who wants a turn."""
+    """The bits of a presence are the waiting topics."""
     robin = WeightedRoundRobin(weights)
     total = sum(weights.values())
     waited = dict.fromkeys(weights, 0)
@@ -45,7 +45,7 @@ def test_nobody_gathers_turns_by_being_away_and_nobody_who_waits_starves(
         assert chosen in ready
         for topic in ready:
             waited[topic] = 0 if topic == chosen else waited[topic] + 1
-            # Twice: what it lacked when others came and went, and what it lacks among those that are here now.
+            # Twice: its deficit from topics that came and went, and its deficit among the present ones.
             assert waited[topic] <= 2 * total
 
 

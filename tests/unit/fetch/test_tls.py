@@ -1,4 +1,4 @@
-"""TLS as it is: the connection goes to an address, the certificate must be the name's."""
+"""Real TLS: the connection goes to an address, and the certificate must be for the name."""
 
 from __future__ import annotations
 

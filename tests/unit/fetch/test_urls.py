@@ -34,7 +34,7 @@ class Names:
 
 
 class Notes(httpx.AsyncBaseTransport):
-    """Notes requests and gives prepared answers, the last one again and again."""
+    """Records requests and gives prepared answers, the last one again and again."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -200,7 +200,7 @@ async def test_chunks_override_a_length_that_is_sent_beside_them() -> None:
 
 
 class Crumbs(httpx.AsyncByteStream):
-    """A body whose pieces are all there at once, however small."""
+    """A body whose pieces are available at once, however small."""
 
     def __init__(self, body: bytes, size: int = 1) -> None:
         self._body = body
@@ -264,7 +264,7 @@ async def test_a_name_with_an_address_that_is_not_public(addresses: list[str]) -
 
 
 async def test_a_name_that_changes_its_address_changes_nothing() -> None:
-    # Asked once, and the connection goes to the very address that was checked.
+    # The name is resolved once, and the connection goes to the checked address.
     notes, names = Notes(), Names(["93.184.216.34"], ["127.0.0.1"])
     assert await fetch(fetcher(notes, names), f"https://{HOST}/a.png") == PNG
     assert [request.url.host for request in notes.requests] == ["93.184.216.34"]

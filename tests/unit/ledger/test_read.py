@@ -1,4 +1,4 @@
-"""Reading a run: paid calls, the snapshot that `next_step` asks for, and what hangs on listings."""
+"""Reading a run: paid calls, the snapshot for `next_step`, and reads that depend on listings."""
 
 from __future__ import annotations
 

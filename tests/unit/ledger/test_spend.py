@@ -1,4 +1,4 @@
-"""The paid calls of a day: numbers that only one writer can take, however many processes want one."""
+"""The paid calls of a day: each number has one writer, however many processes want one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing records: what comes back is what is stored, whatever is lost on the way."""
+"""Writing records: the stored record is returned, whatever answers are lost."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ async def test_the_same_record_by_another_process_is_not_mine(ledger_of: Callabl
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 20])
 async def test_of_many_writers_exactly_one_wins(ledger_of: Callable[[str], Ledger], cuts: Cuts, cut: int) -> None:
-    # Some answers are cut off behind the put, so the winner may well be one of those.
+    # Some answers are cut off after the put, so the winner may be one of those.
     cuts.cut("put_new", done=True, times=cut)
     writers = [ledger_of(f"p{n}") for n in range(20)]
     async with asyncio.timeout(PATIENCE_S):
@@ -294,7 +294,7 @@ async def test_a_read_tells_the_time_too_and_a_clock_set_right_is_noticed(
 async def test_listings_tell_the_time_too(
     ledger_of: Callable[[str], Ledger], clock: Clock, store_clock: Clock, *, there: bool
 ) -> None:
-    """The sweep only ever lists: a clock that is behind would show it no run that has come to a stop."""
+    """The sweep only lists: with a clock that is behind it would find no stalled run."""
     store_clock.now = clock.now + 200.0
     if there:
         await ledger_of("a").write(RUN, Intent.at(1, 1), Intent("x", 1.0))

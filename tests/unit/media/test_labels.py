@@ -1,4 +1,4 @@
-"""Labels of AI-made content: found in any metadata, and written so that nothing else comes along."""
+"""Labels of AI-made content: found in any metadata, and written without other metadata."""
 
 from __future__ import annotations
 

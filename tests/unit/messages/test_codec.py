@@ -1,4 +1,4 @@
-"""Messages and their bytes: what goes in comes out, and hostile bytes give one error and nothing else."""
+"""Messages and their bytes: decoding reverses encoding, and hostile bytes raise only one type of error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue of codes: the only words that leave."""
+"""The catalogue of codes: the only error texts that users see."""
 
 from __future__ import annotations
 

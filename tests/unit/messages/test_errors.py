@@ -1,4 +1,4 @@
-"""The exception trees: what each docstring draws is what the classes are."""
+"""The exception trees: each docstring draws the tree of its classes."""
 
 from __future__ import annotations
 

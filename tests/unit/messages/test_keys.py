@@ -1,4 +1,4 @@
-"""Object keys: what is an input, and where everything lies."""
+"""Object keys: which keys are inputs, and the folder of everything."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ INPUTS = {
     "input/u/t/task.json": ("u", "t", "task.json"),
     "input/u/t/original.JPG": ("u", "t", "original.JPG"),
     "input/u/t/original.jfif": ("u", "t", "original.jfif"),
-    # Of a format that is refused at once, by its name.
+    # A format that is refused at once, by its name.
     "input/u/t/original.HEIC": ("u", "t", "original.HEIC"),
     "input/u/t/original.gif": ("u", "t", "original.gif"),
     "input/u/t/original.x": ("u", "t", "original.x"),

@@ -1,4 +1,4 @@
-"""Signatures of messages: what they cover, who may make them, and what becomes of others."""
+"""Signatures of messages: the bytes that they cover, the keys that may make them, and the handling of bad ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A byte order mark in front of UTF-8 is no part of a document, wherever somebody else wrote it."""
+"""A byte order mark in front of UTF-8 is not part of a document that others wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topic names: brokers, alarms and dashboards hang on them."""
+"""Topic names: brokers, alarms and dashboards depend on them."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ class Answer(NamedTuple):
     body: bytes = b""
     headers: Mapping[str, str] = MappingProxyType({})
     length: int | None = None
-    """Content-Length, where it is not the body's."""
+    """Content-Length, if it is not the body's."""
     hold: threading.Event | None = None
     """Waited for after the body, before the connection is closed."""
 
 
 class Scripted:
-    """Keeps what it was asked, and answers with `script`; a script that gives None cuts the connection."""
+    """Keeps its requests, and answers with `script`; None from the script cuts the connection."""
 
     answer = Answer
 

@@ -1,4 +1,4 @@
-"""Rules of the buckets: what is compared, kept and written."""
+"""Rules of the buckets: those that are compared, kept and written."""
 
 from __future__ import annotations
 

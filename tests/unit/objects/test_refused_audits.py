@@ -1,4 +1,4 @@
-"""Audits and labels of results that are paid for, refused by the service: an outage, whatever the refusal says."""
+"""Refused audits and labels of paid results: an outage, whatever the reason of the refusal."""
 
 from __future__ import annotations
 

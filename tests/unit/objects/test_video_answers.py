@@ -1,4 +1,4 @@
-"""CI's answers about videos, with what the SDK makes of their XML."""
+"""CI's answers about videos, as the SDK parses their XML."""
 
 from __future__ import annotations
 

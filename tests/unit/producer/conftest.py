@@ -1,4 +1,4 @@
-"""A small harness for the ways in: two buckets in memory, the embedded broker, and a backend that sold something."""
+"""A small harness for producers: two buckets in memory, the embedded broker, and a backend with a sale."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PICTURE = b"\xff\xd8\xff\xe0 a picture"
 
 
 class Harness:
-    """Everything outside, and what a test asks of it."""
+    """All external services, and the requests of tests to them."""
 
     def __init__(self, services: Services, data: MemoryObjects, records: MemoryObjects) -> None:
         self.out = services
@@ -104,7 +104,7 @@ Open = Callable[..., AbstractAsyncContextManager[Harness]]
 
 @pytest.fixture
 def harness() -> Open:
-    """Opens a harness; give it `policy` fields to change the deployment."""
+    """Opens a harness; its arguments are fields of `policy`."""
 
     @asynccontextmanager
     async def opened(**policy: Any) -> AsyncGenerator[Harness]:
@@ -140,7 +140,7 @@ def harness() -> Open:
 
 @pytest.fixture
 def event() -> Callable[..., Mapping[str, Any]]:
-    """An event of the COS trigger, as documented: one record a key."""
+    """An event of the COS trigger, as documented: one record for each key."""
 
     def make(*keys: str, name: str = "cos:ObjectCreated:Put", bucket: str = "pictures") -> Mapping[str, Any]:
         return {"Records": [record(key, name, bucket) for key in keys]}

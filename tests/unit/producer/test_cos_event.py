@@ -1,4 +1,4 @@
-"""COS events, as documented and as they have been seen, and whatever else somebody calls us with."""
+"""COS events, as documented and as observed, and any other input of a caller."""
 
 from __future__ import annotations
 

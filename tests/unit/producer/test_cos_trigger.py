@@ -1,4 +1,4 @@
-"""The COS trigger: every record of an event is tried, and what could not be done is asked for again."""
+"""The COS trigger: every record of an event is tried, and the platform repeats the event for failed ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a task in: what was sold is accepted once, and everything else is refused with a code."""
+"""Taking a task in: a sold task is accepted once, and everything else is refused with a code."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_several_inputs_named_by_task_json(harness: Open) -> None:
         await assert_accepted(here, *pictures, kind="basic_clean", seconds=600)
 
 
-# ---- what cannot be done ---------------------------------------------------------------------------------------------
+# ---- impossible tasks ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ async def test_times_are_the_stores_even_where_this_machines_clock_is_wrong(harn
         await here.upload()
         wrong = Ledger(here.records, clock=lambda: here.now + 7200, nonce=lambda: "wrong-clock")
         object.__setattr__(here.out, "ledger", wrong)
-        # An hour is what the ticket has: by this machine's clock it is over.
+        # The ticket is valid for an hour: by this machine's clock it has expired.
         assert await take_in(PHOTO, here.out) == "accepted"
         accepted = await here.accepted()
         assert accepted is not None

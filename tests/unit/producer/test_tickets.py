@@ -1,4 +1,4 @@
-"""Taking a task in by its ticket: it says whose task an upload is, and what was sold."""
+"""Taking a task in by its ticket, which names the upload's task and its order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP as a Function URL hands it over."""
+"""HTTP as a Function URL passes it on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhook paths: ours are known again, made-up ones are not."""
+"""Webhook paths: ours are recognised, invented ones are not."""
 
 from __future__ import annotations
 

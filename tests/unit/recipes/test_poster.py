@@ -229,7 +229,7 @@ def test_a_picture_of_other_proportions_is_cut_to_its_place() -> None:
 
 
 def farthest(picture: Image.Image, ground: tuple[int, ...]) -> tuple[int, ...]:
-    """The colour that differs most from that of the ground."""
+    """The colour that differs most from the background's."""
     colors = [color for _, color in picture.getcolors(1 << 24) or () if isinstance(color, tuple)]
     return max(colors, key=lambda color: sum(abs(one - other) for one, other in zip(color, ground, strict=True)))
 

@@ -1,4 +1,4 @@
-"""Recipes: what a kind takes, and what it asks of the picture service and of the vendor."""
+"""Recipes: a kind's inputs, and its requests to the picture service and the vendor."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_an_unknown_kind_is_refused_and_the_known_ones_are_named(kind: str) -> N
     with pytest.raises(UnknownKind, match=", ".join(sorted(RECIPES))) as raised:
         recipe_of(kind)
     assert raised.value.code is Code.UNKNOWN_KIND
-    # A table of kinds grows; what a message says grows with it, and by no more.
+    # An error text that lists kinds grows with the table, and not faster.
     assert len(str(raised.value)) < 80 + sum(len(name) + 2 for name in RECIPES)
 
 

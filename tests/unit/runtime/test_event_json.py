@@ -1,4 +1,4 @@
-"""One odd record takes no other of its batch along; what is no JSON object is a client's error."""
+"""One odd record does not harm the others of its batch; a document that is no JSON object is a client's error."""
 
 from __future__ import annotations
 

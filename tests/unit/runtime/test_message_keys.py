@@ -1,4 +1,4 @@
-"""`MESSAGE_KEYS`: what is read from it, what is refused, and which processes need what."""
+"""`MESSAGE_KEYS`: its keys, the forms that are refused, and the keys that each process needs."""
 
 from __future__ import annotations
 

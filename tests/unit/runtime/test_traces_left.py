@@ -27,7 +27,7 @@ with contextlib.suppress(Exception, SystemExit):
     main(*args)
 print(*resource.getrlimit(resource.RLIMIT_CORE))
 """
-"""Begins, fails for want of settings, and shows what holds by then."""
+"""Starts, fails because settings are missing, and prints the process's limits at that time."""
 
 
 def test_no_process_of_ours_dumps_its_memory(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The picture service: what comes out of which rule, and what is refused."""
+"""The picture service: the result of each rule, and refused rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: whole or not at all, over restarts, in key order."""
+"""The store: whole objects or none, over restarts, in key order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every client that reads answers of others, on answers that came compressed twice: none of them is unpacked."""
+"""Every client of other services, on answers that were compressed twice: none of them is unpacked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LISTED: Final = (
 NOT_THERE: Final = b"<Error><Code>NoSuchKey</Code><Message>m</Message></Error>"
 
 UNPACKED: Final = 32 << 20
-"""Bytes of what is packed, with the blanks or zeros behind it."""
+"""Size of the uncompressed content in bytes, with the blanks or zeros after it."""
 
 MOST: Final = UNPACKED // 4
 """Bytes that reading may take at once."""
@@ -56,7 +56,7 @@ def packed(content: bytes, filler: bytes, size: int) -> bytes:
 
 
 class Other:
-    """Somebody else's server: gives one answer to whatever is asked."""
+    """A foreign server: gives one answer to every request."""
 
     def __init__(self) -> None:
         self.status, self.body, self.encoding = 200, b"", ""
@@ -107,7 +107,7 @@ def other() -> Iterator[Other]:
 
 
 async def sparingly(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Return the answer, or the error in its place; it must not have taken the memory of what is unpacked."""
+    """Return the answer, or the error in its place, and check that little memory was used."""
     tracemalloc.start()
     try:
         answer: Any = await ask()

@@ -1,4 +1,4 @@
-"""A chat model that is away is tried by one question at a time, on virtual time."""
+"""A chat model that is down is tried with one question at a time, on virtual time."""
 
 from __future__ import annotations
 

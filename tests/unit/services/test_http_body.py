@@ -32,7 +32,7 @@ class Stream(httpx.AsyncByteStream):
 
 
 def bomb() -> bytes:
-    """A kilobyte or two that unpack to a megabyte that unpacks to a gigabyte."""
+    """One or two kilobytes that unpack to a megabyte, which unpacks to a gigabyte."""
     return gzip.compress(gzip.compress(bytes(1 << 20)) * 1024)
 
 

@@ -1,4 +1,4 @@
-"""A request that failed at once is made again; what no quick repeat can help is not."""
+"""A request that failed at once is repeated, unless a quick repeat cannot help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coroutine tests here run on virtual time, as those of the engine do; a `harness` asked for is open while they run."""
+"""Coroutine tests here run on virtual time, as those of the engine do; their fixture `harness` is open meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's harness, and what sweep and webhook need besides: a list of unfinished tasks, a vendor that forgets."""
+"""The engine's harness, with a list of unfinished tasks for the sweep and a vendor that forgets jobs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ListingBackend(ScriptedBackend):
 
 
 class ForgetfulVendor(ScriptedVendor):
-    """A job that it never had is one that it does not know."""
+    """A vendor that does not know a job that it never had."""
 
     async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         if job_id in self.jobs:
@@ -80,7 +80,7 @@ class SweepHarness(Harness):
         return await sweep(self.out, older_than=older_than, **more)
 
     async def past(self, stage: str, seq: int = 0) -> None:
-        """Work up to a message of a stage and on that one; what comes of it is not due yet."""
+        """Work up to a message of a stage and on that one; its successors are not due yet."""
         await self.run(*await self.until(stage, seq))
 
     async def lose_everything(self) -> None:

@@ -137,7 +137,7 @@ async def test_a_person_may_cancel_a_task_whose_upload_is_to_come(harness: Sweep
     harness.backend.sell_many(1)
     run = RunId("u1", "m1")
     assert (await cancel_known(latest(run), harness.out, not_uploaded=True)).status == "cancelled"
-    # It is known from now on.
+    # The vendor knows it from now on.
     assert (await cancel_known(latest(run), harness.out, not_uploaded=False)).status == "cancelled"
     await harness.drain()
     assert harness.heard(run) == ["failed"]

@@ -1,4 +1,4 @@
-"""A webhook's hint: it recovers a paid call whose answer was lost, and nothing else comes of it."""
+"""A webhook's hint: it recovers a paid call whose answer was lost, and has no other effect."""
 
 from __future__ import annotations
 

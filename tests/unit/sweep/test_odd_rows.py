@@ -46,7 +46,7 @@ async def test_a_row_that_no_verdict_may_come_of_raises_an_alarm_that_names_it(
     fields = line.__dict__["scf_fields"]
     assert (fields["task_id"], fields["step"]) == (row.task, row.step)
     assert fields["why"]
-    # Nothing else than a wake came of it: no dead letter every three minutes.
+    # Its only effect is a wake: no dead letter every three minutes.
     assert await harness.dead_letters() == []
 
 

@@ -31,7 +31,7 @@ def chosen(
     waiting: dict[Stage, float] | None = None,
     older_than: float = OLDER_THAN_S,
 ) -> Action:
-    """Of records by their ages."""
+    """Decide by the ages of a run's records."""
     stored = {name: NOW - age for name, age in trail.items()}
     return choose(stored, NOW, recipe=recipe, longest_s=LONGEST_S, waiting=waiting or {}, older_than=older_than)
 
@@ -158,9 +158,9 @@ def test_a_slot_that_has_stopped_is_not_hidden_by_others_that_work() -> None:
     still = {"call-2-1": 1600.0, "call-2-1-id": 1598.0}
     assert chosen({**works, "begun-poll.2-8": 4.0}) is Action.FRESH
     assert chosen({**works, **still}) is Action.WOKEN
-    # Ended, it is still for a reason.
+    # A slot that has ended has a reason to be silent.
     assert chosen({**works, **still, "slot-2": 1500.0}) is Action.FRESH
-    # Once the set is staged, no slot counts.
+    # After `staged`, no slot counts.
     assert chosen({**works, **still, "slot-1": 4.0, "staged": 3.0}) is Action.FRESH
 
 

@@ -148,7 +148,7 @@ async def test_a_backlog_on_the_runs_topic_holds_the_sweep_back(harness: SweepHa
 async def test_no_backlog_excuses_a_late_run_whose_kind_the_backend_does_not_tell(
     harness: SweepHarness, monkeypatch: pytest.MonkeyPatch, kind: str | None
 ) -> None:
-    # A worker has fetched the first ones; what waits behind them is the backlog.
+    # A worker has fetched the first messages; those behind them are the backlog.
     *_, run = [await harness.order("basic_clean") for _ in range(4)]
     row = UnfinishedTask(run.task, run.user, run.step, harness.now(), kind)
 

@@ -14,6 +14,6 @@ print(*sorted(name for name in foreign if not name.startswith("_")))
 
 
 def test_telemetry_needs_the_standard_library_only() -> None:
-    # -S leaves out site-packages and their start-up files, so whatever is imported is telemetry's own wish.
+    # -S leaves out site-packages and their start-up files, so every import is telemetry's own.
     done = subprocess.run([sys.executable, "-S", "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -1,4 +1,4 @@
-"""Spans go straight to the collector: proxy variables of the environment would hand its key to somebody else."""
+"""Spans go straight to the collector: proxy variables of the environment would give its key to another host."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from telemetry.secrets import Secret
 
 PLANTED = "pl4nted-value"
 
-# Not `*`, which is the mask's own letter: "******" would be found between two masks.
+# Not `*`, which is the mask's own character: "******" would be found between two masks.
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*"), min_size=MIN_SECRET_LENGTH)
 
 SIGNED_URL = (
@@ -183,9 +183,9 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_no_text_is_slow_to_filter(part: str) -> None:
-    """Eight times as long may take about eight times as long: a pattern that backtracks takes sixty-four times.
-
-    Only this thread's own time counts, the best of several, so that what else the machine does changes nothing.
+    """A text of eight times the length may take eight times as long; a pattern that backtracks takes 64 times. Only
+    this thread's CPU time counts, the best of several runs, so that other load on the machine changes
+    nothing.
     """
 
     def took(size: int) -> float:
@@ -213,7 +213,7 @@ def plain(redactor: Redactor, value: object) -> str:
 @example("Bearer x", "", "")
 @example('","token', "", "")
 def test_a_registered_value_never_comes_out(secret: str, before: str, after: str) -> None:
-    # A value that is part of the mask's own surroundings would be "found" without having come out.
+    # A value that is part of the text around the mask would be found although it was masked.
     assume(secret not in before + "***" + after)
     redactor = Redactor()
     redactor.register(Secret(secret))

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from telemetry.sending import Sender
 
 LIMIT = 10.0
-"""Seconds within which what should happen at once has happened on any machine."""
+"""Seconds in which an immediate effect has happened on any machine."""
 
 
 class Collector:
-    """Takes what is sent when it may, and says whether it arrived."""
+    """Accepts data once its gate is open, and returns whether they arrived."""
 
     def __init__(self, *, well: bool = True) -> None:
         self.well = well

@@ -318,7 +318,7 @@ def test_a_weak_secret_is_the_deployments_fault_not_the_tasks(weak: str) -> None
 
 
 def test_the_digest_is_a_fixed_one() -> None:
-    # {"a":[1,2.5],"b":"街拍"}: what `printf %s '…' | sha256sum` says.
+    # {"a":[1,2.5],"b":"街拍"}: the output of `printf %s '…' | sha256sum`.
     assert digest({"b": "街拍", "a": (1, 2.5)}) == "2cd6aad97a410b8fe2ddfa4053f1af6ce369af9937d6f7b2658871f49dd01a77"
 
 
