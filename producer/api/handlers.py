@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, aclosing
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from messages.codes import Code, text_of
 from messages.keys import RunId
@@ -29,6 +31,7 @@ from producer.api.wire import (
     Health,
     ProgressEvent,
     StartStep,
+    Waiting,
 )
 from tasks.ending.cancel import cancel_task
 from tasks.lists.states import FINAL, STATES, state_of
@@ -50,6 +53,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_EVENT_STREAM: Final = "text/event-stream"
 _HEARTBEAT_S: Final = 15.0
 _STREAM_S: Final = 1800.0
 """Seconds after which a stream ends; the client connects again."""
@@ -170,24 +174,48 @@ async def events(call: Call) -> Response:
     step, api = _step(call), call.api
     if not api.options.streaming:
         raise Failure(501, "there are no streams here: ask for the task with ?wait=20", code="not_implemented")
-    last = call.header("last-event-id")
-    api.streams.check(call.caller.user)
-    seen = api.watch.known(step) or (await find(step, api.services))[0]
-    body = _stream(step, seen, last, api)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(body, headers=headers, media_type="text/event-stream")
+    with ExitStack() as place:
+        # Before the first wait: streams that are opened together count too.
+        place.enter_context(api.streams.hold(step.user))
+        known = api.watch.known(step)
+        seen, before = (known, None) if known else await find(step, api.services)
+        if call.request.method == "HEAD":
+            return Response(headers=headers, media_type=_EVENT_STREAM)
+        body = _stream(step, seen, before, call.header("last-event-id"), api)
+        return _EventStream(body, place.pop_all(), headers)
 
 
-async def _stream(step: RunId, seen: Seen, last: str, api: Api) -> AsyncGenerator[bytes]:
-    with api.streams.hold(step.user):
-        yield f"retry: {_RECONNECT_MS}\n\n".encode()
-        async with api.watch.follow(step, seen) as feed:
-            async for piece in _pieces(feed, last, api):
-                yield piece
+class _EventStream(StreamingResponse):
+    """A stream that gives its place back when it ends, also where the client went away before it began."""
+
+    def __init__(self, body: AsyncGenerator[bytes], place: ExitStack, headers: Mapping[str, str]) -> None:
+        super().__init__(body, headers=headers, media_type=_EVENT_STREAM)
+        self._body = body
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            async with aclosing(self._body):
+                await super().__call__(scope, receive, send)
 
 
-async def _pieces(feed: Feed, last: str, api: Api) -> AsyncGenerator[bytes]:
-    """Yield every event after the last one that the client has, and heartbeats, until nothing more will happen."""
+async def _stream(step: RunId, seen: Seen, before: Waiting | None, last: str, api: Api) -> AsyncGenerator[bytes]:
+    yield f"retry: {_RECONNECT_MS}\n\n".encode()
+    async with api.watch.follow(step, seen) as feed, aclosing(_pieces(feed, before, last, api)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def _pieces(feed: Feed, before: Waiting | None, last: str, api: Api) -> AsyncGenerator[bytes]:
+    """Yield every event after the last one that the client has, and heartbeats, until nothing more will happen.
+
+    Args:
+        feed: the step that is watched.
+        before: why it waits while it has no record.
+        last: id of the last event that the client has; empty for none.
+        api: of this process.
+    """
     run, number = _position(last)
     sent: ProgressEvent | None = None
     until = asyncio.get_running_loop().time() + _STREAM_S
@@ -205,6 +233,8 @@ async def _pieces(feed: Feed, last: str, api: Api) -> AsyncGenerator[bytes]:
                     sent = one.event
                     left = expected_of(seen, one.event.state, api) if one is seen.events[-1] else None
                     document = msgspec.structs.replace(one.event, expected_seconds=left)
+                    if before and not number:
+                        document = msgspec.structs.replace(document, waiting=before)
                     yield _event("progress", f"{run}-{number}", document)
             if seen.over:
                 yield _event("end", f"{run}-{number}", seen.events[-1].event)

@@ -53,6 +53,11 @@ class Seen(msgspec.Struct, frozen=True):
         return f"{self.run.run}-{len(self.view.timeline)}"
 
     @property
+    def age(self) -> tuple[int, int]:
+        """Order of looks at a step: records are never taken back, and a later run replaces an earlier one."""
+        return self.run.run, len(self.view.timeline)
+
+    @property
     def exists(self) -> bool:
         """True if the run has a record."""
         return bool(self.view.timeline)
@@ -105,6 +110,12 @@ class Feed:
         self._closed = True
         self._notify()
 
+    def learn(self, seen: Seen) -> None:
+        """Take over a look, unless a later one is known."""
+        if self.seen is None or seen.age > self.seen.age:
+            self.seen = seen
+            self._notify()
+
     async def changed(self, limit_s: float) -> None:
         """Wait for a change, at most some seconds."""
         if self._closed:
@@ -130,8 +141,8 @@ class Feed:
                 pause = _SLOW_S
             else:
                 if seen is not self.seen:
-                    self.seen, pause = seen, _QUICK_S
-                    self._notify()
+                    pause = _QUICK_S
+                    self.learn(seen)
             await asyncio.sleep(pause)
             pause = min(_SLOW_S, pause * _GROWTH)
 
@@ -168,13 +179,16 @@ class Watch:
 
         Args:
             step: its first run.
-            seen: a look that was just made, for a step that is not watched yet.
+            seen: a look that was just made.
         """
-        if step not in self._feeds:
+        feed, task = self._feeds.get(step, (None, None))
+        if feed is None or task is None or task.done():
+            # A poll ends with its run; a replay begins another.
             feed = Feed(step, self._ledger)
-            feed.seen = seen
-            self._feeds[step] = (feed, asyncio.create_task(feed.poll(), name=f"watch-{step.task}"))
-        feed, task = self._feeds[step]
+            task = asyncio.create_task(feed.poll(), name=f"watch-{step.task}")
+            self._feeds[step] = (feed, task)
+        if seen is not None:
+            feed.learn(seen)
         if self._closed:
             feed.close()
         feed.watchers += 1
@@ -183,8 +197,9 @@ class Watch:
         finally:
             feed.watchers -= 1
             if not feed.watchers:
-                self._feeds.pop(step, None)
                 task.cancel()
+                if self._feeds.get(step) == (feed, task):
+                    del self._feeds[step]
 
     def close(self) -> None:
         """End every stream; those that begin later end at once."""

@@ -135,6 +135,57 @@ async def test_a_user_may_open_so_many_streams(door: Open) -> None:
         assert (await here.ask("GET", f"{TASKS}/t2/events")).status_code == 200
 
 
+async def test_streams_that_are_opened_together_are_counted_too(door: Open) -> None:
+    async with door(streams_of_user=2) as here:
+        await accept(here.ledger, RUN)
+        asking = [asyncio.create_task(here.ask("GET", f"{TASKS}/t1/events")) for _ in range(5)]
+        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
+        await _watched(here)
+        here.api.watch.close()
+        statuses = sorted([answer.status_code for answer in await asyncio.gather(*asking)])
+        assert statuses == [200, 200, 429, 429, 429]
+        # An end gives the place back, and so does an answer that is no stream.
+        for path, status in (("t2", 404), ("t1", 200), ("t2", 404), ("t1", 200)):
+            assert (await here.ask("GET", f"{TASKS}/{path}/events")).status_code == status
+
+
+async def test_a_head_request_opens_no_stream(door: Open) -> None:
+    async with door() as here:
+        await accept(here.ledger, RUN)
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await here.ask("HEAD", f"{TASKS}/t1/events")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert here.api.watch.polls == 0
+
+
+async def test_a_stream_says_like_the_status_that_the_upload_is_awaited(door: Open) -> None:
+    async with door() as here:
+        asked = {"kind": "basic_clean", "extensions": ["jpg"]}
+        task = (await here.ask("POST", "/api/v1/ai-generation/uploads", json=asked)).json()["taskId"]
+        here.api.watch.close()
+        seen: Any = None
+        # The process is ending, so the stream ends after what is known.
+        for _, name, document in _parsed((await here.ask("GET", f"{TASKS}/{task}/events")).text):
+            seen = (name, document["state"], document["waiting"])
+        assert seen == ("progress", "queued", {"why": "upload", "until": None})
+
+
+async def test_a_watcher_never_sees_less_than_has_been_seen(door: Open) -> None:
+    async with door() as here:
+        await accept(here.ledger, RUN)
+        old = await look(RUN, here.ledger)
+        async with here.api.watch.follow(RUN, old) as feed:
+            await begin(here.ledger, RUN)
+            new = await look(RUN, here.ledger)
+            # The poll of the first watcher may be seconds behind what the second one has just looked at.
+            feed.seen = old
+            async with here.api.watch.follow(RUN, new) as same:
+                assert (same is feed, feed.seen) == (True, new)
+            feed.learn(old)
+            assert feed.seen == new
+
+
 async def test_without_streams_the_answer_names_the_way_to_wait(door: Open) -> None:
     async with door(streaming=False) as here:
         await accept(here.ledger, RUN)

@@ -60,18 +60,15 @@ class StreamLimit:
         self._of_all = of_all
         self._open: Counter[str] = Counter()
 
-    def check(self, user: str) -> None:
-        """Check that this user may open another stream.
+    @contextmanager
+    def hold(self, user: str) -> Generator[None]:
+        """Count a stream while it is open.
 
         Raises:
             producer.api.http.problems.Failure: 429: too many are open.
         """
         if self._open[user] >= self._of_user or self._open.total() >= self._of_all:
             raise _too_many("too many open streams", 10.0)
-
-    @contextmanager
-    def hold(self, user: str) -> Generator[None]:
-        """Count a stream while it is open."""
         self._open[user] += 1
         try:
             yield
