@@ -190,6 +190,24 @@ async def test_what_no_route_takes_is_a_problem_too(door: Open) -> None:
         assert (wrong.status_code, wrong.headers["Content-Type"]) == (405, "application/problem+json")
 
 
+async def test_a_wrong_method_is_answered_with_those_that_are_right(door: Open) -> None:
+    async with door() as here:
+        for path, methods in ((f"{TASKS}/t1", "DELETE, GET, HEAD"), (TASKS, "GET, HEAD"), (CREATE, "POST")):
+            answer = await here.ask("PUT", path)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, methods)
+            assert answer.json()["code"] == "method_not_allowed"
+
+
+async def test_a_body_with_two_lengths_is_refused_and_the_connection_closed(door: Open) -> None:
+    """Two servers in a row may disagree where such a body ends (RFC 9112, section 6.1)."""
+    async with door() as here:
+        two = {"Transfer-Encoding": "chunked", "Content-Length": "2", "Content-Type": "application/json"}
+        for method, path in (("POST", CREATE), ("GET", TASKS), ("POST", "/internal/steps")):
+            answer = await here.ask(method, path, headers=two, content=b"{}")
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+            assert answer.headers["Connection"] == "close"
+
+
 async def test_a_ledger_that_is_away_is_a_503(door: Open) -> None:
     async def away(operation: str, key: str, *, done: bool) -> None:
         raise ObjectsDown("away", retry_after=30)

@@ -19,15 +19,16 @@ __all__ = ["document"]
 _REF: Final = "#/components/schemas/{name}"
 
 _OF_ACCESS: Final[Mapping[str, tuple[int, ...]]] = {
-    "user": (401, 429, 500, 503),
-    "backend": (401, 500, 503),
-    "open": (500, 503),
+    "user": (400, 401, 429, 500, 503),
+    "backend": (400, 401, 500, 503),
+    "open": (400, 500, 503),
 }
 """Proof that an operation needs -> statuses of problems that it may always answer."""
 
 _OF_BODY: Final = (408, 415, 422)
 _MEANINGS: Final[Mapping[int, str]] = {
     304: "Not changed.",
+    400: "The request is malformed.",
     401: "No token, or one that is not good.",
     402: "No quota is left.",
     403: "This token may not see it.",

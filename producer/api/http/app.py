@@ -47,6 +47,9 @@ _OTHERS: Final = 10
 _FINISH_S: Final = 10.0
 """Seconds that acceptances may take after the end of the last request."""
 
+_UNROUTED: Final = {404: "not_found", 405: "method_not_allowed"}
+"""Status of a request that no operation takes -> its code."""
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 log = logs.get(__name__)
@@ -116,8 +119,12 @@ def _app(
 
 
 def _routes() -> list[BaseRoute]:
+    # One route for each path, so that it knows all its methods.
+    paths: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = operation
     routes: list[BaseRoute] = [
-        Route(operation.path, _endpoint(operation), methods=[operation.method]) for operation in OPERATIONS
+        Route(path, _endpoint(operations), methods=[*operations]) for path, operations in paths.items()
     ]
     return [*routes, Route("/openapi.json", _openapi), Route("/docs", _page)]
 
@@ -137,8 +144,9 @@ def _middleware(cors_origins: Sequence[str]) -> list[Middleware]:
     return [cors]
 
 
-def _endpoint(operation: Operation) -> Callable[[Request], object]:
+def _endpoint(operations: Mapping[str, Operation]) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
+        operation = operations["GET" if request.method == "HEAD" else request.method]
         began = time.monotonic()
         request_id = _request_id(request)
         with logs.context(request_id=request_id):
@@ -169,6 +177,9 @@ async def _answer(operation: Operation, request: Request, request_id: str) -> Re
 
 async def _call(operation: Operation, request: Request) -> Call:
     api: Api = request.app.state.api
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        # Servers disagree where such a body ends, so a second request could hide in it (RFC 9112, section 6.1).
+        raise Failure(400, "a body has one length", code="bad_request", closes=True)
     caller = Caller("")
     if operation.access == "user":
         caller = caller_of(request.headers.get("authorization", ""), api.options.jwt_secret, api.clock())
@@ -200,9 +211,10 @@ async def _body(request: Request) -> bytes:
             async for piece in request.stream():
                 body += piece
                 if len(body) > MAX_BODY_BYTES:
-                    raise Failure(413, f"at most {MAX_BODY_BYTES} bytes", code="too_large")
+                    raise Failure(413, f"at most {MAX_BODY_BYTES} bytes", code="too_large", closes=True)
     except TimeoutError:
-        raise Failure(408, f"the body must arrive within {_BODY_S:g} s", code="too_slow") from None
+        text = f"the body must arrive within {_BODY_S:g} s"
+        raise Failure(408, text, code="too_slow", closes=True) from None
     return bytes(body)
 
 
@@ -211,7 +223,9 @@ async def _of_the_framework(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     request_id = _request_id(request)
-    response = _problem(Failure(status, code="not_found" if status == 404 else ""), request_id)  # noqa: PLR2004
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+    response = _problem(Failure(status, code=_UNROUTED.get(status, "")), request_id)
     response.headers.update({**headers, "X-Request-Id": request_id})
     return response
 
@@ -220,6 +234,8 @@ def _problem(failure: Failure, request_id: str) -> Response:
     headers: dict[str, str] = {}
     if failure.retry_after:
         headers["Retry-After"] = str(max(1, round(failure.retry_after)))
+    if failure.closes:
+        headers["Connection"] = "close"
     if failure.status == 401:  # noqa: PLR2004 - Unauthorized
         headers["WWW-Authenticate"] = "Bearer"
     body = msgspec.json.encode(problem_of(failure, request_id))

@@ -31,6 +31,7 @@ class Failure(Exception):
         field: name of the field at fault.
         message: text for people, in Chinese.
         retry_after: seconds for `Retry-After`; 0 sends none.
+        closes: the connection cannot be used again: the rest of the request is unread.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Failure(Exception):
         field: str = "",
         message: str = "",
         retry_after: float = 0.0,
+        closes: bool = False,
     ) -> None:
         super().__init__(detail or HTTPStatus(status).phrase)
         self.status = status
@@ -50,6 +52,7 @@ class Failure(Exception):
         self.field = field
         self.message = message
         self.retry_after = retry_after
+        self.closes = closes
 
 
 def as_failure(error: Exception) -> Failure | None:
