@@ -69,6 +69,8 @@ _MAX_LIST_BYTES: Final = 16 << 20
 _SHOWN: Final = 2_000
 """Characters kept of a callback's body and of its answer."""
 _NOES: Final = frozenset({404, 409, 410})
+_ABSENT: Final = frozenset({404, 405, 410})
+"""Statuses of a step that the backend does not know, or of a question that it does not know."""
 _PASSING: Final = frozenset({401, 403, 404, 408, 409, 425, 429})
 """The 4xx statuses that may change later, with a key, a route or the load."""
 _NOT_NOW: Final = frozenset({408, 425, 429})
@@ -309,18 +311,37 @@ class Backend:
         Returns:
             None without a usable answer: none within 2 s, one that cannot be read, or a backend without that question.
         """
+        try:
+            found = await self.known_state(task, step)
+        except BackendDown as error:
+            log.info(Event.STATE_UNKNOWN, error=error)
+            return None
+        if found is None and self._asks_state:
+            log.info(Event.STATE_UNKNOWN)
+        return found
+
+    async def known_state(self, task: str, step: int) -> StepState | None:
+        """Ask for the backend's state of a step, where no answer must not be taken for an absence.
+
+        Returns:
+            None for a step that the backend does not know, and of a backend without that question.
+
+        Raises:
+            services.errors.BackendDown: no usable answer within 2 s.
+        """
         if not self._asks_state:
             return None
         path = _step_path(task, step)
         try:
             async with asyncio.timeout(_STATE_S):
                 reply = await self._ask("GET", path)
+            if reply.status in _ABSENT:
+                return None
             if not _is_success(reply.status):
                 raise self._down(reply)
             state = msgspec.json.decode(reply.body, type=_State)
-        except (BackendDown, TimeoutError, *_UNREADABLE) as error:
-            log.info(Event.STATE_UNKNOWN, error=error)
-            return None
+        except (TimeoutError, *_UNREADABLE) as error:
+            raise BackendDown(f"GET {path}: {reason_of(error)}") from error
         return StepState(_STATES.get(state.status, ""), state.user, state.created or 0.0)
 
     async def reopen(self, task: str, step: int, run: int) -> bool:

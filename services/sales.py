@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from messages.errors import InvalidKey
 from messages.keys import check_id
 from messages.reasons import reason_of
 from services.errors import BackendDown, NotSold
@@ -58,8 +59,7 @@ def read_sale(status: int, body: bytes, retry_after: float | None) -> Sold | Non
 
     Raises:
         services.errors.NotSold: it refuses.
-        services.errors.BackendDown: it sells, but cannot be read.
-        messages.errors.InvalidKey: its task id is not safe in keys.
+        services.errors.BackendDown: it sells, but cannot be read, or its task id is not safe in keys.
     """
     if why := _REFUSALS.get(status):
         raise NotSold(why, status=status, retry_after=retry_after)
@@ -67,7 +67,7 @@ def read_sale(status: int, body: bytes, retry_after: float | None) -> Sold | Non
         return None
     try:
         sold = msgspec.json.decode(body, type=Sold)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        check_id(sold.task_id, "the backend's task_id")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidKey) as error:
         raise BackendDown(f"unreadable answer to a purchase: {reason_of(error)}", unreadable=True) from error
-    check_id(sold.task_id, "the backend's task_id")
     return sold

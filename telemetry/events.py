@@ -205,6 +205,7 @@ class Event(StrEnum):
     )
     API_WATCH_FAILED = "api.watch_failed", "the records of a watched task could not be read; the poll goes on"
     API_PART_AWAY = "api.part_away", "a service that the API needs did not pass the health check"
+    API_UNAVAILABLE = "api.unavailable", "a request of the API was answered with 503: a service that it needs is away"
     API_FAILED = "api.failed", "a defect: a request of the API was answered with 500"
 
     CALL_FAILED = "call.failed", "a function's handler raised; the platform gets the error's text without its causes"

@@ -13,10 +13,9 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from messages.codes import Code, text_of
 from messages.keys import RunId
 from producer.api.context import Api, Call
-from producer.api.http.problems import Failure, field_in
+from producer.api.http.problems import Failure, field_in, unusable
 from producer.api.progress import is_same
 from producer.api.states import Page, expected_of, find, list_tasks, status_of, step_of, version_of
 from producer.api.stats import statistics_of
@@ -25,6 +24,7 @@ from producer.api.submissions import Submission, decode, idempotency_key, submit
 from producer.api.uploads import buy_upload
 from producer.api.watch import Feed, Seen
 from producer.api.wire import (
+    MAX_STEP,
     CreatedTask,
     CreateTask,
     CreateUpload,
@@ -76,7 +76,9 @@ def create_by_mode(kind: str, field: str, *, many: bool) -> Callable[[Call], Awa
     async def handler(call: Call) -> Response:
         params = decode(call.body)
         inputs = _inputs(params.pop(field, None), field, many=many) if field else ()
-        submission = Submission(user=call.caller.user, kind=kind, params=params, inputs=inputs, field=field or "inputs")
+        submission = Submission(
+            user=call.caller.user, kind=kind, params=params, inputs=inputs, field=field or "inputs", many=many
+        )
         return await _created(call, submission)
 
     return handler
@@ -137,7 +139,7 @@ async def list_tasks_of_user(call: Call) -> Response:
     """List the user's tasks."""
     state = call.query.get("state", "")
     if state not in {"", *STATES}:
-        raise _bad(f"must be one of {', '.join(STATES)}", "state")
+        raise unusable(f"must be one of {', '.join(STATES)}", "state")
     page = Page(
         limit=_number(call, "limit", 20, 1, 100),
         cursor=call.query.get("cursor", ""),
@@ -292,10 +294,10 @@ def _accepted(task: str, kind: str, query: str = "") -> Response:
 
 def _inputs(value: object, field: str, *, many: bool) -> tuple[str, ...]:
     if value is None:
-        raise _bad("is required", field)
+        raise unusable("is required", field)
     values = value if many and isinstance(value, list) else [value]
     if (many and not isinstance(value, list)) or not all(isinstance(one, str) for one in values):
-        raise _bad("must be a list of texts" if many else "must be a text", field)
+        raise unusable("must be a list of texts" if many else "must be a text", field)
     return tuple(str(one) for one in values)
 
 
@@ -303,13 +305,13 @@ def _convert(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _bad(str(error)[:200], field_in(str(error))) from error
+        raise unusable(str(error)[:200], field_in(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _bad("the body is no JSON object", "") from error
+        raise unusable("the body is no JSON object", "") from error
 
 
 def _step(call: Call) -> RunId:
-    return step_of(call.caller.user, call.path["id"], call.query.get("step", "0"))
+    return step_of(call.caller.user, call.path["id"], _number(call, "step", 0, 0, MAX_STEP))
 
 
 def _number(call: Call, name: str, default: int, least: int, most: int) -> int:
@@ -317,20 +319,15 @@ def _number(call: Call, name: str, default: int, least: int, most: int) -> int:
     if text == "":
         return default
     if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
-        raise _bad(f"must be a number from {least} to {most}", name)
+        raise unusable(f"must be a number from {least} to {most}", name)
     return int(text)
 
 
 def _flag(call: Call, name: str) -> bool:
     text = call.query.get(name, "false")
     if text not in {"true", "false"}:
-        raise _bad("must be true or false", name)
+        raise unusable("must be true or false", name)
     return text == "true"
-
-
-def _bad(detail: str, field: str) -> Failure:
-    code = Code.BAD_PARAMETERS
-    return Failure(422, detail, code=code, field=field, message=text_of(code))
 
 
 def _json(document: Any, status_code: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401

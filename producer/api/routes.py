@@ -12,6 +12,7 @@ from producer.api import handlers
 from producer.api.context import Call
 from producer.api.modes import MODES
 from producer.api.wire import (
+    MAX_STEP,
     CreatedTask,
     CreateTask,
     CreateUpload,
@@ -75,7 +76,7 @@ _TASK: Final = Param(name="id", where="path", text="Id of the task.", example="t
 _STEP: Final = Param(
     name="step",
     text="Step of a pipeline.",
-    schema={"type": "integer", "minimum": 0, "maximum": 999_999, "default": 0},
+    schema={"type": "integer", "minimum": 0, "maximum": MAX_STEP, "default": 0},
 )
 
 
@@ -136,7 +137,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=handlers.list_tasks_of_user,
         answer=TaskList,
         params=(
-            Param(name="limit", text="Most tasks of a page.", schema={"type": "integer", "minimum": 1, "maximum": 100}),
+            Param(
+                name="limit",
+                text="Most tasks of a page.",
+                schema={"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            ),
             Param(name="cursor", text="`cursor` of the page before."),
             Param(
                 name="state",

@@ -7,11 +7,10 @@ from typing import Final
 
 import msgspec
 
-from messages.codes import Code
 from messages.errors import InvalidKey
 from messages.keys import RunId, check_id, user_index_prefix
 from producer.api.context import Api
-from producer.api.http.problems import Failure
+from producer.api.http.problems import Failure, unusable
 from producer.api.progress import error_of, moment, waiting_of
 from producer.api.watch import Seen, look
 from producer.api.wire import (
@@ -72,16 +71,14 @@ def no_such_task() -> Failure:
     return Failure(404, "there is no such task", code="not_found", message="任务不存在")
 
 
-def step_of(user: str, task: str, step: str) -> RunId:
+def step_of(user: str, task: str, step: int) -> RunId:
     """Return the first run of a step.
 
     Raises:
-        producer.api.http.problems.Failure: 404: an id that no task has; 422: the step is no number.
+        producer.api.http.problems.Failure: 404: an id that no task has.
     """
-    if not re.fullmatch("[0-9]{1,6}", step):
-        raise Failure(422, "must be a number from 0 to 999999", code=Code.BAD_PARAMETERS, field="step")
     try:
-        return RunId(user, check_id(task, "task"), int(step))
+        return RunId(user, check_id(task, "task"), step)
     except InvalidKey:
         raise no_such_task() from None
 
@@ -98,7 +95,7 @@ async def find(step: RunId, services: ApiServices) -> tuple[Seen, Waiting | None
         return seen, None
     if await is_stored(source_key(step), services.objects):
         return seen, Waiting(why="queued")
-    state = await services.backend.state(step.task, step.step)
+    state = await services.backend.known_state(step.task, step.step)
     if state is None or state.user != step.user:
         raise no_such_task()
     return seen, Waiting(why="upload")
@@ -154,7 +151,7 @@ async def list_tasks(user: str, page: Page, services: ApiServices) -> TaskList:
         services.errors.ObjectsDown: the ledger did not answer.
     """
     if page.cursor and not _CURSOR.fullmatch(page.cursor):
-        raise Failure(422, "is no cursor of ours", code=Code.BAD_PARAMETERS, field="cursor")
+        raise unusable("is no cursor of ours", "cursor")
     found: list[TaskSummary] = []
     prefix = user_index_prefix(user)
     after, scanned = f"{prefix}{page.cursor}" if page.cursor else "", 0

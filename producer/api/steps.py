@@ -10,10 +10,9 @@ from typing import Final
 from messages.keys import RunId, check_id
 from producer.api.context import Api
 from producer.api.http.problems import Failure
-from producer.api.submissions import Submission, accept, check, store
+from producer.api.submissions import Submission, accept, check, check_ticket, store
 from producer.api.wire import StartStep
 from services.signatures import sign_v2
-from tasks.accepting import tickets
 from telemetry.secrets import Secret
 
 __all__ = ["MAX_AGE_S", "start_step", "verify_backend"]
@@ -58,10 +57,6 @@ async def start_step(asked: StartStep, api: Api) -> None:
     run = RunId(check_id(asked.user_id, "userId"), check_id(asked.task_id, "taskId"), asked.step)
     submission = Submission(user=run.user, kind=asked.kind, params=asked.params, inputs=asked.inputs)
     check(submission, services.recipes, services.policy.sources)
-    secret = services.policy.ticket_secret
-    ticket = tickets.verify(asked.ticket, secret, user=run.user, task=run.task, step=run.step)
-    tickets.check_sold(
-        ticket, now=services.ledger.now(), kind=asked.kind, params=asked.params, inputs=len(asked.inputs)
-    )
+    check_ticket(asked.ticket, run, submission, len(asked.inputs), services)
     await store(run, submission, asked.ticket, services)
     await api.background.run(accept(run, services), api.options.respond_within_s)

@@ -13,28 +13,28 @@ from typing import Any, Final
 
 import msgspec
 
-from messages.codes import Code, text_of
 from messages.errors import ScfWorkersError
 from messages.keys import RunId
 from producer.api.context import Api
-from producer.api.http.problems import Failure
+from producer.api.http.problems import unusable
+from producer.api.wire import MAX_INPUT_CHARS
 from recipes.recipe import BadParameters, Recipe, parse_params
 from recipes.table import UnknownKind, recipe_of
-from services.errors import Exists, FetchRefused, NotFound
+from services.errors import BackendDown, Exists, FetchRefused, NotFound, TicketRefused
 from services.objects.port import Objects
 from services.repeat import repeated
 from services.sales import Purchase, Sold
 from services.urls import HostRules, check_url
+from tasks.accepting import tickets
 from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import is_own_key, source_key, unsupported_format
 from tasks.accepting.request import TASK_FILE_LIMIT
-from tasks.accepting.tickets import digest
 from tasks.context import ApiServices
 from tasks.wakes import API, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["Submission", "accept", "check", "decode", "idempotency_key", "sell", "store", "submit"]
+__all__ = ["Submission", "accept", "check", "check_ticket", "decode", "idempotency_key", "sell", "store", "submit"]
 
 log = logs.get(__name__)
 
@@ -52,6 +52,12 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """https URLs, or keys of the user's own objects."""
     field: str = "inputs"
     """Name that the request gives the inputs."""
+    many: bool = True
+    """False if that field is a single text."""
+
+    def name_of(self, n: int) -> str:
+        """Return the name of an input in the request, from 0: `inputs[0]`."""
+        return f"{self.field}[{n}]" if self.many else self.field
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def decode(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _bad("the body is no JSON object", "") from error
+        raise unusable("the body is no JSON object", "") from error
 
 
 def idempotency_key(header: str) -> str:
@@ -75,8 +81,7 @@ def idempotency_key(header: str) -> str:
     if not header:
         return secrets.token_hex(16)
     if not _KEY.fullmatch(header):
-        text = "must be 1 to 200 visible ASCII characters"
-        raise Failure(422, text, code=Code.BAD_PARAMETERS, field="Idempotency-Key")
+        raise unusable("must be 1 to 200 visible ASCII characters", "Idempotency-Key")
     return header
 
 
@@ -118,41 +123,38 @@ def check(submission: Submission, recipes: Mapping[str, Recipe], hosts: HostRule
     try:
         recipe = recipe_of(submission.kind, recipes)
     except UnknownKind as error:
-        raise Failure(422, str(error), code=error.code, field="kind", message=text_of(error.code)) from error
+        raise unusable(str(error), "kind", error.code) from error
     params = parse_params(recipe, submission.params)
     count = len(submission.inputs)
     if not recipe.least_inputs <= count <= recipe.most_inputs:
         text = f"{recipe.kind} takes {recipe.least_inputs} to {recipe.most_inputs} inputs, and was given {count}"
-        raise _bad(text, submission.field)
+        raise unusable(text, submission.field)
     for n, text in enumerate(submission.inputs):
-        _check_input(text, submission.user, hosts, f"{submission.field}[{n}]", videos=recipe.takes_video(n))
+        _check_input(text, submission.user, hosts, submission.name_of(n), videos=recipe.takes_video(n))
     if recipe.most_inputs:
         # Some parameters contradict each other: the recipe finds that when it plans.
         recipe.clean(params, "jpg")
     try:
-        digest(submission.params)
+        tickets.digest(submission.params)
     except ValueError as error:
         raise BadParameters(_ABSENT) from error
     if len(msgspec.json.encode(submission)) > TASK_FILE_LIMIT // 2:
-        raise _bad("the request is too long", submission.field)
+        raise unusable("the request is too long", submission.field)
     return recipe
 
 
 def _check_input(text: str, user: str, hosts: HostRules, field: str, *, videos: bool) -> None:
+    if not 1 <= len(text) <= MAX_INPUT_CHARS:
+        raise unusable(f"must have 1 to {MAX_INPUT_CHARS} characters", field)
     if "://" in text:
         try:
             check_url(text, hosts)
         except FetchRefused as refused:
-            raise _bad(f"cannot be fetched: {refused}", field) from refused
+            raise unusable(f"cannot be fetched: {refused}", field) from refused
     elif not is_own_key(user, text):
-        raise _bad("must be an https URL, or the key of an object of yours", field)
+        raise unusable("must be an https URL, or the key of an object of yours", field)
     elif code := unsupported_format(text, videos=videos):
-        raise Failure(422, "this format is not taken", code=code, field=field, message=text_of(code))
-
-
-def _bad(text: str, field: str) -> Failure:
-    code = Code.BAD_PARAMETERS
-    return Failure(422, text, code=code, field=field, message=text_of(code))
+        raise unusable("this format is not taken", field, code)
 
 
 async def _find(submission: Submission, objects: Objects) -> None:
@@ -166,7 +168,7 @@ async def _find(submission: Submission, objects: Objects) -> None:
             try:
                 await objects.head(key)
             except NotFound as error:
-                raise _bad("there is no such object", f"{submission.field}[{n}]") from error
+                raise unusable("there is no such object", submission.name_of(n)) from error
 
 
 async def sell(submission: Submission, key: str, inputs: int, services: ApiServices) -> Sold:
@@ -180,7 +182,7 @@ async def sell(submission: Submission, key: str, inputs: int, services: ApiServi
 
     Raises:
         services.errors.NotSold: it refuses.
-        services.errors.BackendDown: no usable answer.
+        services.errors.BackendDown: no usable answer, or a ticket that is refused.
         services.errors.BadQuestion: it rejects the purchase as malformed.
     """
     asked = {"kind": submission.kind, "params": dict(submission.params), "inputs": list(submission.inputs) or inputs}
@@ -190,9 +192,36 @@ async def sell(submission: Submission, key: str, inputs: int, services: ApiServi
         params=submission.params,
         inputs=inputs,
         idempotency_key=key,
-        request_digest=digest(asked),
+        request_digest=tickets.digest(asked),
     )
-    return await repeated(lambda: services.backend.sell(sale), services.rng)
+    sold = await repeated(lambda: services.backend.sell(sale), services.rng)
+    try:
+        check_ticket(sold.ticket, RunId(submission.user, sold.task_id), submission, inputs, services)
+    except TicketRefused as refused:
+        # A user who has paid hears at once that the workers would not do it.
+        raise BackendDown(f"sold {sold.task_id} with a ticket that is refused: {refused}", unreadable=True) from refused
+    return sold
+
+
+def check_ticket(token: str, run: RunId, submission: Submission, inputs: int, services: ApiServices) -> None:
+    """Check that a ticket sells what was asked for, as the workers will.
+
+    Args:
+        token: the ticket; it may be empty where a deployment asks for none.
+        run: first run of the step that is sold.
+        submission: the task.
+        inputs: number of inputs that the task may have.
+        services: the bundle of services.
+
+    Raises:
+        services.errors.TicketRefused: it does not.
+    """
+    policy = services.policy
+    if not token and not policy.ticket_required:
+        return
+    ticket = tickets.verify(token, policy.ticket_secret, user=run.user, task=run.task, step=run.step)
+    now = services.ledger.now()
+    tickets.check_sold(ticket, now=now, kind=submission.kind, params=submission.params, inputs=inputs)
 
 
 async def store(run: RunId, submission: Submission, ticket: str, services: ApiServices) -> None:

@@ -6,10 +6,9 @@ from typing import Final
 
 import msgspec
 
-from messages.codes import text_of
 from messages.keys import InputKey, RunId
 from producer.api.context import Api
-from producer.api.http.problems import Failure
+from producer.api.http.problems import unusable
 from producer.api.progress import moment
 from producer.api.submissions import Submission, check, sell
 from producer.api.wire import CreateUpload, UploadPart, UploadTicket
@@ -40,7 +39,7 @@ async def buy_upload(user: str, asked: CreateUpload, key: str, api: Api) -> Uplo
     names = tuple(f"input_{n:02d}.{extension.lower()}" for n, extension in enumerate(asked.extensions, 1))
     for n, name in enumerate(names):
         if code := unsupported_format(name, videos=True):
-            raise Failure(422, "this format is not taken", code=code, field=f"extensions[{n}]", message=text_of(code))
+            raise unusable("this format is not taken", f"extensions[{n}]", code)
     # As keys, the names pass the checks of inputs.
     folder = InputKey(user, "new", "").folder
     submission = Submission(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -12,6 +12,8 @@ from tasks.lists.states import TaskState
 from tasks.lists.statistics import Count, Durations
 
 __all__ = [
+    "MAX_INPUT_CHARS",
+    "MAX_STEP",
     "CreateTask",
     "CreateUpload",
     "CreatedTask",
@@ -32,7 +34,13 @@ __all__ = [
     "Waiting",
 ]
 
-_Input = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+MAX_INPUT_CHARS: Final = 2048
+"""Longest URL or key of an input."""
+
+MAX_STEP: Final = 1_000_000
+"""Highest step of a pipeline."""
+
+_Input = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_INPUT_CHARS)]
 _Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID_PATTERN}$")]
 
 
@@ -72,7 +80,7 @@ class StartStep(_Asked, frozen=True, kw_only=True):
 
     user_id: _Id
     task_id: _Id
-    step: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    step: Annotated[int, msgspec.Meta(ge=1, le=MAX_STEP)]
     kind: Annotated[str, msgspec.Meta(max_length=64)]
     ticket: str
     """The backend's ticket for this step."""

@@ -49,6 +49,10 @@ class Door:
         self.data = data
         self.records = records
         self.backend = backend
+        self.serve(api)
+
+    def serve(self, api: Api) -> None:
+        """Answer requests with these objects from now on."""
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app_of(api)), base_url="http://api.example", timeout=20
         )

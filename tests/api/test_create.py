@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,9 @@ from producer.api.context import Background
 from services.errors import ObjectsDown
 from tasks.accepting.accept import take_in
 from tasks.accepting.inputs import find_upload, source_key
+from tasks.context import Policy
 from tasks.ledger.records import InputRef
+from telemetry.secrets import Secret
 from tests.api.conftest import CREATE, PICTURE, TASKS, URL, body_of
 from tests.support.patience import PATIENCE_S
 
@@ -175,7 +178,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"params": {"colour": "red"}}, "colour"),
     ({"params": {"inputs": [URL]}}, "inputs"),
     ({"params": {"quality": 0}}, "quality"),
-    ({"params": {"format": "jpg", "background": "goods"}}, ""),
+    ({"params": {"format": "jpg", "background": "goods"}}, "format"),
+    ({"kind": "photography", "params": {"scene": "moon"}}, "scene"),
+    ({"kind": "ai_image_generate", "params": {"prompt": " "}, "inputs": []}, "prompt"),
     ({"inputs": []}, "inputs"),
     ({"inputs": [URL] * 13}, "inputs"),
     ({"inputs": ["photo.jpg"]}, "inputs[0]"),
@@ -202,6 +207,42 @@ async def test_bad_input_is_refused_with_its_field_and_nothing_is_sold(
         assert answer.json()["field"] == field
         assert answer.json()["message"]
         assert (await here.account())["tasks"] == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "body", "field"),
+    [
+        ("generate", {}, "clothingImages"),
+        ("generate", {"clothingImages": URL}, "clothingImages"),
+        ("generate", {"clothingImages": [URL, "https://e.example/" + "x" * 2050]}, "clothingImages[1]"),
+        ("generate", {"clothingImages": [URL], "images": [URL]}, "images"),
+        ("generate-prompt", {"imageUrl": [URL]}, "imageUrl"),
+        ("generate-prompt", {"imageUrl": ""}, "imageUrl"),
+        ("generate-only", {"prompt": "a", "options": {"size": "1x1"}}, "size"),
+        ("generate-only", {"prompt": "a", "options": {"n": "2"}}, "options.n"),
+    ],
+)
+async def test_a_mode_names_its_own_field(door: Open, mode: str, body: dict[str, Any], field: str) -> None:
+    async with door() as here:
+        answer = await here.ask("POST", f"/api/ai-image/{mode}", json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.text
+        assert (await here.account())["tasks"] == []
+
+
+async def test_a_ticket_that_the_workers_would_refuse_is_an_outage_of_the_backend(door: Open) -> None:
+    async with door() as here:
+        other = dataclasses.replace(here.api.services, policy=Policy(ticket_secret=Secret("of another backend" * 3)))
+        here.serve(dataclasses.replace(here.api, services=other))
+        answer = await here.create()
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+        assert (await here.data.list("source/")).items == ()
+
+
+async def test_the_reason_of_a_503_is_logged(door: Open, caplog: pytest.LogCaptureFixture) -> None:
+    async with door() as here:
+        await here.arm(kind="answer", status=403)
+        assert (await here.create()).status_code == 503
+    assert "api.unavailable" in [record.msg for record in caplog.records]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'"x"', b"[" * 5000, b'{"kind": NaN}'])

@@ -126,6 +126,16 @@ async def test_a_task_that_waits_for_its_upload(door: Open) -> None:
         assert (state["state"], state["waiting"]) == ("queued", {"why": "upload", "until": None})
 
 
+@pytest.mark.parametrize(("fault", "status"), [(500, 503), (401, 503), (404, 404)])
+async def test_without_the_backend_an_unknown_task_is_not_denied(door: Open, fault: int, status: int) -> None:
+    async with door() as here:
+        asked = {"kind": "basic_clean", "extensions": ["jpg"]}
+        task = (await here.ask("POST", "/api/v1/ai-generation/uploads", json=asked)).json()["taskId"]
+        for method, path in (("GET", ""), ("GET", "/events"), ("DELETE", "")):
+            await here.arm(on="state", kind="answer", status=fault, times=3 if fault == 500 else 1)
+            assert (await here.ask(method, f"{TASKS}/{task}{path}")).status_code == status
+
+
 async def test_cancelling(door: Open) -> None:
     async with door() as here:
         run = await here.created()
@@ -180,7 +190,13 @@ async def test_waiting_for_the_end(door: Open) -> None:
         assert here.api.watch.polls == 0
 
 
-@pytest.mark.parametrize("query", ["?wait=26", "?wait=-1", "?wait=x", "?step=x", "?step=-1"])
+async def test_the_last_step_that_there_may_be_is_watched_too(door: Open) -> None:
+    async with door() as here:
+        await accept(here.ledger, RunId("u1", "t1", 1_000_000))
+        assert (await _state(here, query="?step=1000000"))["step"] == 1_000_000
+
+
+@pytest.mark.parametrize("query", ["?step=1000001", "?wait=26", "?wait=-1", "?wait=x", "?step=x", "?step=-1"])
 async def test_a_parameter_that_cannot_be_used(door: Open, query: str) -> None:
     async with door() as here:
         await accept(here.ledger, RUN)
@@ -232,6 +248,7 @@ async def test_a_list_that_cannot_be_made(door: Open, query: str, field: str) ->
     async with door() as here:
         answer = await here.ask("GET", f"{TASKS}?{query}")
         assert (answer.status_code, answer.json()["field"]) == (422, field)
+        assert answer.json()["message"]
 
 
 # ---- statistics ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import msgspec
 from producer.api.http.problems import MEDIA_TYPE
 from producer.api.modes import MODES, Mode
 from producer.api.routes import Operation, Param
-from producer.api.wire import CreateTask, CreateUpload, Problem, ProgressEvent
+from producer.api.wire import MAX_INPUT_CHARS, CreateTask, CreateUpload, Problem, ProgressEvent
 from recipes.recipe import Recipe
 
 __all__ = ["document"]
@@ -160,7 +160,7 @@ def _body_of_mode(mode: Mode, recipes: Mapping[str, Recipe], schemas: Mapping[st
         schema = {**schema, **schemas[recipe.params.__name__]}
     schema.pop("title", None)
     if mode.field:
-        one: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 2048}
+        one: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_INPUT_CHARS}
         many: dict[str, Any] = {"type": "array", "items": one}
         if recipe is not None:
             many |= {"minItems": recipe.least_inputs, "maxItems": recipe.most_inputs}

@@ -172,6 +172,9 @@ async def _answer(operation: Operation, request: Request, request_id: str) -> Re
         if failure is None:
             log.error(Event.API_FAILED, error=error)
             failure = Failure(500, "an error of ours; name the request id", code="internal")
+        elif failure.status == 503:  # noqa: PLR2004 - Service Unavailable
+            # Only the log gets the reason: it may name hosts.
+            log.warning(Event.API_UNAVAILABLE, error=error)
         return _problem(failure, request_id)
 
 

@@ -11,13 +11,14 @@ from messages.errors import Outage, Rejected, ScfWorkersError
 from producer.api.wire import Problem
 from services.errors import NotSold
 
-__all__ = ["MEDIA_TYPE", "Failure", "as_failure", "field_in", "problem_of"]
+__all__ = ["MEDIA_TYPE", "Failure", "as_failure", "field_in", "problem_of", "unusable"]
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 _RETRY_S: Final = 5
 _AT: Final = re.compile(r"at `\$\.?([^`]*)`")
-_NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]*)`")
+_NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]*)`|`([^`]*)` must ")
+"""A field in an error of msgspec, or of a recipe's own check."""
 _NOT_SOLD: Final = {402: "quota", 409: "conflict", 422: "idempotency_key", 429: "too_many_requests"}
 
 
@@ -55,6 +56,17 @@ class Failure(Exception):
         self.closes = closes
 
 
+def unusable(detail: str, field: str, code: Code = Code.BAD_PARAMETERS) -> Failure:
+    """Return the answer to a field or parameter that cannot be used.
+
+    Args:
+        detail: for developers.
+        field: name of the field; empty for the body as a whole.
+        code: code of the catalogue, which has the text for people.
+    """
+    return Failure(422, detail, code=code, field=field, message=text_of(code))
+
+
 def as_failure(error: Exception) -> Failure | None:
     """Return the answer to an error of ours; None for a defect, of which nothing may be shown."""
     match error:
@@ -79,9 +91,9 @@ def as_failure(error: Exception) -> Failure | None:
 
 
 def field_in(text: str) -> str:
-    """Return the field that an error of msgspec names: `options.size`, `inputs[0]`; empty for none."""
+    """Return the field that an error of a document names: `options.size`, `inputs[0]`; empty for none."""
     path = found[1] if (found := _AT.search(text)) else ""
-    named = found[1] if (found := _NAMED.search(text)) else ""
+    named = (found[1] or found[2]) if (found := _NAMED.search(text)) else ""
     return ".".join(filter(None, (path, named)))
 
 
