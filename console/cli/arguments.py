@@ -85,11 +85,12 @@ def check_photo(path: Path, *, videos: bool = False) -> Path:
 def inputs_for_tasks(photos: Sequence[Path], tasks: int, kind: str) -> tuple[tuple[Path, ...], ...]:
     """Return the inputs of each task.
 
-    A kind that combines several inputs gets every photo in each task; another kind one photo a task, in turn.
+    A kind that combines several inputs gets every photo in each task; another kind gets one photo for each task, in
+    turn.
 
     Args:
         photos: the given photos; none for the bundled samples.
-        tasks: number of tasks; 0 for one, or where each has one photo, for one a photo.
+        tasks: number of tasks; 0 for one, or for one per photo if each task has one photo.
         kind: a known kind.
 
     Raises:

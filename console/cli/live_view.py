@@ -125,7 +125,7 @@ def _ended(line: Text, elapsed_s: float, columns: int) -> Text:
 
 
 def _fitted(text: str, columns: int) -> str:
-    """Return a text on one line of at most this width; what is cut has a mark."""
+    """Return a text on one line of at most this width; a cut text ends with a mark."""
     flat = " ".join(text.split("\n"))
     return flat if cell_len(flat) <= columns else set_cell_size(flat, max(0, columns - 1)).rstrip() + "…"
 

@@ -63,7 +63,7 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, 
             served = stack.enter_context(ApiProcess(environ, sandbox.ports.of("api")))
             sandbox.ports.keep("api", served.port)
             environ["API_URL"] = served.url
-        # What belongs to this terminal, such as its PATH, is not the other terminals' business.
+        # Variables of this terminal, such as its PATH, do not belong in the other terminals.
         pointed = {name: value for name, value in environ.items() if name not in TERMINAL}
         print(env_lines(pointed), end="", file=written, flush=True)
         for name in _SHOWN:

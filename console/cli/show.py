@@ -26,7 +26,7 @@ class Progress(Protocol):
     """Display of each task's progress."""
 
     def note(self, text: str) -> None:
-        """Show what happens before the first task or after the last; an empty text ends it."""
+        """Show a note before the first task or after the last; an empty text ends it."""
         ...
 
     def update(self, number: int, row: Row) -> None:

@@ -56,7 +56,7 @@ def checks_of(
         Check(one.name, partial(one.run, services.broker, TOPICS), one.remedy, needs=one.needs)
         for one in broker.checks()
     ]
-    # Without a vendor nothing is made by AI.
+    # Without a vendor no content is made by AI.
     labels = services.labels if services.vendors.clients else None
     data, ledger = (_bucket(settings, name) for name in (settings.cos_bucket, settings.ledger_bucket))
     data_rules, ledger_rules = rule_checks(buckets)

@@ -39,7 +39,7 @@ __all__ = ["Finding", "examine", "to_json"]
 
 _LIMIT_S: Final = 30.0
 _AILS: Final = re.compile(r"(?:HTTP|answered|:) (?:429|5\d\d)\b")
-"""Status, in an error's text, of an answer by which a service fails itself."""
+"""Status, in an error's text, of an answer that shows a failure of the service itself."""
 
 _THEIRS: Final = "it is reached and fails by itself: wait, or ask its operator; key and address need no change for that"
 _SPARE_BROKER: Final = "sqlite:///:memory:"

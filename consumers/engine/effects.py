@@ -57,7 +57,7 @@ _PUBLISH_PAUSE: Final = 0.5
 """Seconds between two tries of a failed publish: a begun message is never released."""
 
 _EARLY_REST: Final = 1.0
-"""Seconds until a message that came early is published again, so that nothing can spin."""
+"""Least delay in seconds of the copy of an early message, so that it cannot loop without a pause."""
 
 _WHOLE: Final = 4_800
 """Bytes of an original that fit into a dead letter, also as base64; only foreign messages are larger."""
@@ -121,7 +121,8 @@ class Effects:
                 metrics.count(Metric.ATTEMPTS_SPENT, stage=message.header.stage, why="error")
                 log.info(Event.MESSAGE_RETRIED, delay=round(delay, 3))
             case Again(delay):
-                # Where this machine's clock is behind, the copy's delay may end in the broker's past: it comes at once.
+                # If this machine's clock is behind, the copy's delay may end in the broker's past: it is delivered at
+                # once.
                 rest = min(delay, _EARLY_REST)
                 await asyncio.sleep(rest)
                 await self.publish(delivery.topic, self.successor(message), delay - rest)
@@ -193,10 +194,10 @@ class Effects:
         )
 
     async def _record_stop(self, given_up: DeadLettered, message: Message) -> int:
-        """Create `stopped-…`: what is believed of a letter. Returns its number; none of a run that was not accepted.
+        """Create `stopped-…`, the record that proves a letter. Returns its number; `NO_RECORD` if not accepted.
 
-        The number is the message's, or the next one that is free: two messages may have the same (all wakes have 0),
-        and what is recorded of one must not be believed of the other.
+        The number is the message's, or the next free one: two messages may have the same (all wakes have 0), and the
+        record of one must not prove the letter of the other.
         """
         header, fault, ledger = message.header, given_up.fault, self._services.ledger
         if header.run < 0 or not await ledger.is_accepted(header.run_id):
@@ -220,7 +221,7 @@ class Effects:
             seq += 1
 
     async def record_wait(self, why: str, delay: float, message: Message) -> None:
-        """Record why a message waits; not for a light one: while a vendor is away, each job would cost a listing."""
+        """Record why a message waits; not for a light one: while a vendor is down, each job would cost a listing."""
         header = message.header
         if why and is_marked(header):
             name = Waits.at(header.stage, header.seq, slot_of(message.body))

@@ -263,12 +263,12 @@ class Engine:
 
     def _limit_of(self, header: Header, task: Task | None) -> float:
         if task is None:
-            # A light message: its kind is only what its header says.
+            # A light message: its kind is known from its header only.
             return longest_limit_of(header.stage, self._services.recipes.get(header.kind))
         return limit_of(header.stage, task.recipe)
 
     async def _begin(self, message: Message, delivery: Delivery, *, guarded: bool) -> Outcome | Task | None:
-        """Return the outcome if the work must not begin; else its task, if it has one."""
+        """Return the outcome if the work must not begin; otherwise its task, if it has one."""
         header = message.header
         if guarded:
             gate = await self._gate(message, delivery)
@@ -284,21 +284,21 @@ class Engine:
         try:
             return await save_ids(message, self._services)
         except Outage:
-            # What cannot be asked of the vendor now is asked again, while there is time.
+            # A question that fails now is repeated while there is time.
             if self._is_late((await self._known(message, guarded=True)).header):
                 return message
             raise
 
     async def _known(self, message: Message, *, guarded: bool) -> Message:
-        """Return the message with the facts of the ledger in its header, if anything may be decided by them.
+        """Return the message with the facts of the ledger in its header, if a decision may depend on them.
 
         Args:
             message: as it came.
             guarded: whether it is to be marked; a light message needs the facts only to end its run.
 
         Raises:
-            tasks.errors.NotAccepted: the run was never accepted. Nothing is written into it: a mark would turn the
-                task's own first message away.
+            tasks.errors.NotAccepted: the run was never accepted. Nothing is written into it: a mark would make the
+                engine reject the task's own first message.
         """
         header = message.header
         if header.stage not in _OF_A_RUN or not (guarded or self._is_late(header)):

@@ -11,7 +11,7 @@ from tasks.slots import CollectAt, Decision, Hopeless, Undecided
 __all__ = ["GRACE_S", "after_slot"]
 
 GRACE_S: Final = 60.0
-"""Seconds for which the other slots are waited for where enough of them were good only after the last call."""
+"""Seconds to wait for the other slots if enough slots were good only after the last call."""
 
 
 def after_slot(decision: Decision, now: float, seq: int = 0) -> Outcome:

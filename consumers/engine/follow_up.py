@@ -15,7 +15,7 @@ from telemetry.tracing import onward
 __all__ = ["COPY_FLOOR", "LATE_FLOOR", "follow", "real_delay"]
 
 COPY_FLOOR: Final = 0.5
-"""Seconds until a copy of a message is due, at least, so that nothing can spin."""
+"""Least delay of a copy in seconds, so that no message can loop without a pause."""
 
 LATE_FLOOR: Final = 5.0
 """Seconds below which a deadline cuts no delay."""

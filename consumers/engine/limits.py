@@ -50,7 +50,7 @@ _LABEL_VIDEO_S: Final = 180.0
 """The same for an audit of videos, which may copy them with their labels."""
 
 PREPARE_LIMIT_S: Final = 45.0
-"""Seconds for what comes before a paid call, uploads included, so that the call itself always has its whole limit."""
+"""Seconds for the work before a paid call, uploads included, so that the call itself always has its whole limit."""
 
 PROMPT_MARGIN_S: Final = 30.0
 """Seconds beside the question to the chat model: its pictures' URLs, the audit of the text, its record."""
@@ -59,10 +59,10 @@ SETTLE_LIMIT_S: Final = 15.0
 """Seconds for storing the answer of a paid call."""
 
 RESULT_SETTLE_LIMIT_S: Final = 120.0
-"""Seconds for storing results that came with the answer: unlike an id, they can travel in no message."""
+"""Seconds for storing results that came with the answer: unlike an id, a message cannot carry them."""
 
 UNPAID_REST_S: Final = 5.0
-"""Seconds until unpaid work is repeated though its first process may be alive: twice is harmless."""
+"""Seconds until unpaid work is repeated although its first process may be alive: a repeat is harmless."""
 
 _PAID: Final = (Stage.GENERATE,)
 _LOOKS: Final = (Stage.POLL, Stage.AUDIT)
@@ -118,9 +118,9 @@ def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:
 def runs_isolated(stage: str, attempt: int) -> bool:
     """Return True if a crash copy runs isolated, so that its next crash kills no neighbours.
 
-    The first copy of work that takes its time does not: most processes die of something else, and their work would then
-    be done one by one. A killer takes its neighbours with it once more at most. Light work is isolated at once, because
-    only its mark counts.
+    The first copy of long work does not: most processes die for another reason, and their work would then be done one
+    by one. A message that kills its process can kill its neighbours only once more. Light work is isolated at once,
+    because only its mark counts.
 
     Args:
         stage: of the message.

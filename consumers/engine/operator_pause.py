@@ -19,9 +19,9 @@ _BEFORE_CALLS: Final = (Stage.CLEAN, Stage.PROMPT, Stage.GENERATE)
 
 
 async def hold(message: Message, services: Services) -> Snooze | None:
-    """Return how a message waits that must not begin now; None for one that may.
+    """Return the snooze of a message that must not begin now; None if it may begin.
 
-    A slot that has a paid call already is looked after as ever, because the call may be lost otherwise.
+    A pause does not apply to a slot with a paid call, which might be lost otherwise.
 
     Raises:
         services.errors.ObjectsDown: the ledger did not answer.

@@ -94,7 +94,7 @@ class Again(msgspec.Struct, frozen=True):
 
 
 class Crashed(msgspec.Struct, frozen=True):
-    """An earlier process died on this message or still runs it: an isolated copy, due when that is decided."""
+    """An earlier process died on this message or still runs it: an isolated copy, due when either is certain."""
 
     not_before: float
     """Seconds since the epoch."""

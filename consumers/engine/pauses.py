@@ -1,4 +1,4 @@
-"""Pauses of topics whose next message would fare no better, and of full vendor keys."""
+"""Pauses of topics whose next message would fail too, and of full vendor keys."""
 
 from __future__ import annotations
 

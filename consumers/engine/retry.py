@@ -51,13 +51,13 @@ OUTAGE_PAUSE: Final = 5.0
 """Seconds for which a topic pauses when a service as such is down."""
 
 PUT_BACK_DELAY: Final = 15.0
-"""Seconds until a message that this build cannot read is looked at again: another build takes it meanwhile."""
+"""Delay in seconds of a message that this build cannot read: another build may take it meanwhile."""
 
 PUT_BACK_FOR: Final = 600.0
-"""Seconds of a message's age in which it is put back: a rolling deploy takes less."""
+"""Age in seconds up to which such a message is published again: a rolling deployment takes less."""
 
 _AHEAD: Final = 60.0
-"""Seconds by which the clock of the message's writer may be ahead: an unchecked header may say any time."""
+"""Seconds by which the clock of the message's writer may be ahead: an unchecked header may have any time."""
 
 JITTER: Final = 0.2
 """Share by which a delay is stretched at random: a herd of equal delays stalls a stock Pulsar, jitter cures that."""
@@ -79,7 +79,7 @@ def backoff(attempt: int, rng: random.Random, retry_after: float | None = None) 
 
 
 def is_young(age: float) -> bool:
-    """Return True while a message that this build cannot read is put back for another one.
+    """Return True while a message that this build cannot read is published again for another build.
 
     Args:
         age: seconds since the message says that it was made.

@@ -1,4 +1,4 @@
-"""Persistent writes of facts that exist in memory alone: retried for a while by the process that has them."""
+"""Writes of facts that exist only in memory, retried for a while by the process that has them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def settle(write: Callable[[], Awaitable[T]], limit: float = SETTLE_LIMIT_
         limit: seconds for all of them. Tries are not counted: a store that hangs takes long to fail.
 
     Raises:
-        services.errors.ObjectsDown: the ledger would not take it in time.
+        services.errors.ObjectsDown: it was not stored in time.
     """
     try:
         async with asyncio.timeout(limit):

@@ -1,4 +1,4 @@
-"""Works on deliveries beside each other: crash copies isolated, no user beyond its cap, and an end within a grace."""
+"""Works on deliveries concurrently: crash copies isolated, no user over its cap, and an end within a grace period."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transport.port import Consumer, Delivery
 __all__ = ["HOLD_S", "USER_CAP", "DeliveryOutcome", "Dispatcher", "give_back"]
 
 HOLD_S: Final = 1.0
-"""Seconds for which a message that cannot begin here is held; then it goes back, so that another worker may take it."""
+"""Seconds for which a message that cannot begin here is held; then it is released for another worker."""
 
 USER_CAP: Final = "user_cap"
 """Reason that is recorded for a message that waits because its user has enough under way."""
@@ -36,11 +36,11 @@ class DeliveryOutcome(StrEnum):
     DONE = "done"
     """Its effect is stored and it was acked."""
     THROTTLED = "throttled"
-    """Its user has enough under way, or it is to run isolated: it was published again with a delay, and acked."""
+    """Its user is at the cap, or it must run isolated: it was published again with a delay, and acked."""
     CUT_OFF = "cut_off"
-    """Its time was up: a copy with the same attempt goes on, or it had not begun and was given back."""
+    """Its time was over: a copy with the same attempt continues, or it had not begun and was released."""
     ABANDONED = "abandoned"
-    """An effect or its ack failed for good; it was given back."""
+    """An effect or its ack failed for good; it was released."""
 
 
 class Dispatcher:
@@ -84,14 +84,14 @@ class Dispatcher:
         message: Message | InvalidMessage | None = None,
         has_spare: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Work on one delivery to its end. Only a cancellation is raised; whatever else happens is logged.
+        """Work on one delivery to its end. Only a cancellation is raised; every error is logged.
 
         Args:
             delivery: the message.
             consumer: whose delivery it is.
-            may_begin: asked once more in the moment in which it would begin; else it is given back.
-            message: what it says, where the caller has read it already.
-            has_spare: whether a permit is free beside this one, and finds nothing to do.
+            may_begin: called again just before the work begins; if it returns False, the message is released.
+            message: its decoded contents, if the caller has decoded it already.
+            has_spare: whether another permit is free and finds no message.
         """
         task = asyncio.current_task()
         if task is None:
@@ -108,7 +108,7 @@ class Dispatcher:
             self._moved = self._loop.time()
 
     async def finish(self, grace: float) -> None:
-        """Let what is at work end within some seconds; what does not publishes a copy, with the same attempt."""
+        """Let running work end within some seconds; work that does not end publishes a copy, with the same attempt."""
         if busy := self.busy:
             await asyncio.wait(busy, timeout=grace)
         for task in self.busy:
@@ -160,7 +160,7 @@ class Dispatcher:
             async with _given_back_if_cancelled(delivery, consumer):
                 return await self._engine.throttle(delivery, consumer, message, delay, why)
         except Outage as error:
-            # Given back it would come again at once. Worked on, it meets the outage and waits.
+            # If released, it would come again at once. If worked on, it meets the outage and waits.
             log.warning(Event.MESSAGE_THROTTLE_FAILED, error=error)
             return False
 
@@ -204,7 +204,7 @@ class Dispatcher:
         return DeliveryOutcome.DONE
 
     async def _enter(self, delivery: Delivery, consumer: Consumer) -> bool:
-        """Wait at the gate; False for one that was given back: an isolated one keeps it out too long."""
+        """Wait at the gate; False if the message was released because isolated work kept it out too long."""
         try:
             async with _given_back_if_cancelled(delivery, consumer), asyncio.timeout(HOLD_S):
                 await self._gate.enter()
@@ -214,7 +214,7 @@ class Dispatcher:
         return True
 
     async def _enter_isolated(self, delivery: Delivery, consumer: Consumer) -> float:
-        """Wait at the gate; not 0 where the others inside took too long: the seconds after which to try again."""
+        """Wait at the gate; returns 0, or the seconds after which to try again if the others inside took too long."""
         async with _given_back_if_cancelled(delivery, consumer):
             return await self._gate.enter_isolated()
 
@@ -234,7 +234,7 @@ def _is_light(header: Header, delivery: Delivery) -> bool:
 
 
 async def give_back(delivery: Delivery, consumer: Consumer) -> None:
-    """Release what is not worked on; a broker that is away delivers it again anyway."""
+    """Release a message that is not worked on; a broker that is down delivers it again anyway."""
     try:
         await consumer.release(delivery)
     except ScfWorkersError as error:

@@ -36,7 +36,7 @@ __all__ = ["DrainRequest", "Drained", "drain", "main_handler"]
 _SERVICE: Final = "consumers.runners.drain"
 
 _TICK_S: Final = 0.001
-"""Least wait in seconds: what rounding leaves of a time may be too little to move a clock."""
+"""Least wait in seconds: a rest left by rounding may be too small to move a clock."""
 
 log = logs.get(__name__)
 

@@ -14,18 +14,18 @@ from typing import Final
 __all__ = ["FIRST_SHUT_S", "REST_FACTOR", "ExclusiveGate", "ShutTime"]
 
 FIRST_SHUT_S: Final = 3.0
-"""Seconds for which the gate stays shut, at first, for one that waits until the others have left."""
+"""Seconds for which the gate first stays shut for a message that waits until the others have left."""
 
 REST_FACTOR: Final = 3.0
-"""After it was shut in vain the gate stays open for so many times as long."""
+"""After it was shut in vain the gate stays open for this many times as long."""
 
 
 class ShutTime:
-    """Times of a gate: how long it may be shut for one that waits, and when again. Pure.
+    """Times of a gate: how long it may be shut for a waiting message, and when again. Pure.
 
-    Shut in vain, it is shut twice as long the next time, so at last for as long as the longest work inside takes: none
-    waits for ever. And it is open for `REST_FACTOR` times as long in between, so that the others lose a fixed share of
-    their time to waits in vain.
+    If it was shut in vain, it is shut twice as long the next time, in the end for as long as the longest work inside
+    takes: so every message gets its turn. In between it is open for `REST_FACTOR` times as long, so that the others
+    lose a fixed share of their time.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class ExclusiveGate:
             self._queued -= 1
 
     def leave(self) -> None:
-        """Make room, as one that was beside others."""
+        """Leave after passing beside others."""
         self._inside -= 1
         if self._waiters:
             self._changed()
@@ -108,7 +108,7 @@ class ExclusiveGate:
                 self._open()
 
     def leave_isolated(self) -> None:
-        """Make room, as one that was isolated."""
+        """Leave after passing isolated."""
         now = self._now()
         self._times.was_used(self._shut(now), now)
         self._isolated = False
@@ -136,7 +136,10 @@ class ExclusiveGate:
         self._changed()
 
     async def _change(self, seconds: float | None = None) -> None:
-        """Return after the next change, or so many seconds. A condition variable would cost every message two locks."""
+        """Return after the next change, or after this many seconds.
+
+        A condition variable would cost every message two locks.
+        """
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         if seconds is None:

@@ -83,7 +83,7 @@ def main_handler(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[s
 
 
 async def push(records: Sequence[Record], services: Services, budget: TimeBudget, settings: Settings) -> Pushed:
-    """Work on records beside each other, each to some end.
+    """Work on records concurrently, each to some end.
 
     Args:
         records: of one event.

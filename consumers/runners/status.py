@@ -19,7 +19,7 @@ EVERY_S: Final = 15.0
 """Seconds between two writes."""
 
 _FIRST_S: Final = 1.0
-"""Seconds until the first one: the first messages are taken before."""
+"""Seconds until the first write, so that the first messages are taken before it."""
 
 
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):

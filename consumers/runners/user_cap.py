@@ -22,7 +22,7 @@ THROTTLE_SHORTEST_S: Final = 1.0
 THROTTLE_LONGEST_S: Final = 30.0
 
 _EARLY: Final = 0.8
-"""Share of the expected wait after which a message comes again: a free place waits for nothing, a message a little."""
+"""Share of the expected wait after which a message comes again, so that no place stays free for long."""
 
 _WEIGHT: Final = 0.3
 """Weight of the newest duration in the average."""
@@ -31,7 +31,7 @@ _LOOK_S: Final = 0.25
 """Seconds between two checks of whether the cap yields."""
 
 _CAPPED: Final = frozenset({Stage.CLEAN.value, Stage.PROMPT.value, Stage.GENERATE.value, Stage.COLLECT.value})
-"""Stages that take their time. Polls are short, and a verdict never waits."""
+"""Stages with long work. Polls are short, and a verdict never waits."""
 
 
 def throttle_delay(ahead: int, took_s: float, most: int) -> float:
@@ -116,7 +116,7 @@ class UserCap:
             self._lines.pop(user, None)
 
     async def enter_soon(self, user: str, seconds: float, has_spare: Callable[[], bool]) -> bool:
-        """Wait for a place of a user who has none; `leave` must follow where it is true.
+        """Wait for a free place of a user; `leave` must follow if it returns True.
 
         Args:
             user: of the message.

@@ -124,7 +124,7 @@ class WeightedConsumer:
             self._settle(topic)
 
     def _overdue(self, topic: str) -> None:
-        """Release a message that found no permit here: another worker may take it."""
+        """Release a message for which no permit was free here: another worker may take it."""
         task = asyncio.create_task(give_back(self._take(topic), self), name=f"give back {topic}")
         self._returns.add(task)
         task.add_done_callback(self._returns.discard)

@@ -77,12 +77,12 @@ async def _work(settings: Settings, topics: Sequence[str], concurrency: int) -> 
             grace=settings.shutdown_grace_s,
             health=settings.health_file,
         )
-        # After the topics were read: a mistyped one is reported at once, whatever the store does.
+        # After the check of the topics: a mistyped one is reported at once, even if the store is down.
         await check_store(services.ledger)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
-        # Beside the work, never in its way: the status is for screens.
+        # In parallel to the work: the status is only for screens.
         async with StatusReport(process_name("consumers"), pump.state, services.ledger).repeated():
             await pump.run()
 

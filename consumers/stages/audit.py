@@ -3,8 +3,8 @@
 Pictures and texts are answered at once; videos take their time (`tasks.video_audits`), so that a run whose
 results are videos goes on as messages of stage `audit`. Their visible label is drawn before (`tasks.video_labels`).
 
-`staged` comes first: what is audited is what will be seen, and nothing else of the run counts any more. A result that
-the audit blocks is lost, and with it its slot.
+`staged` comes first: exactly these files are audited and shown, and nothing else of the run counts any more. A result
+that the audit blocks is lost, and with it its slot.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ log = logs.get(__name__)
 
 
 def is_blocked(result: Result, *, block_suspect: bool) -> bool:
-    """Return True if a picture or text with this finding must not be shown, or paid for."""
+    """Return True if a picture or text with this finding must not be shown or paid for."""
     return result.violation or (result.suspect and block_suspect)
 
 
@@ -103,7 +103,7 @@ async def audited_text(text: str, services: Services, *, block_suspect: bool | N
 
 
 async def audit(header: Header, _body: Audit, task: Task | None, services: Services) -> Outcome:
-    """Audit the results in staging: again where the audit was down, and where it is at work on videos."""
+    """Audit the results in staging; repeated after an outage of the audit, and while it works on videos."""
     if task is None:
         if await services.ledger.verdict(header.run_id):
             return Finish()
@@ -134,11 +134,11 @@ class _Unfinished(msgspec.Struct, frozen=True):
     """There is no finding yet."""
 
     down: str = ""
-    """Class of the error where the audit or the labelling is down; empty while they are at work."""
+    """Class of the error if the audit or the labelling is down; empty while they are running."""
 
 
 async def _judge(task: Task, staged: Staged, services: Services) -> Outcome | _Unfinished:
-    """Audit the run's set of results once: pictures only when the videos have ended, whose looks are free."""
+    """Audit the run's set of results once; pictures only after the videos, whose looks are free."""
     try:
         labelled = await _labelled(task, staged, services)
         if labelled is None:
@@ -168,7 +168,7 @@ async def _judge(task: Task, staged: Staged, services: Services) -> Outcome | _U
             if broken is None or await is_picture(broken.key, services):
                 log.warning(Event.AUDIT_LATE, error=down)
                 return _Unfinished(AuditDown.__name__)
-            # Without a finding for this file alone, because it is no picture at all.
+            # Only this file has no finding, because it is no picture.
             lost[broken.slot] = Code.VENDOR_FAILED
     return end_of(task, staged, lost)
 
@@ -212,7 +212,7 @@ def _blocked(findings: Mapping[str, Result], slots: Mapping[str, int], services:
     """Return the slots with a result that must not be shown.
 
     Args:
-        findings: key -> what was found.
+        findings: key -> finding of the audit.
         slots: key -> its slot.
         services: the bundle of services.
     """

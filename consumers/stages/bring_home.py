@@ -64,7 +64,7 @@ log = logs.get(__name__)
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A file of a paid call that is to be brought home."""
+    """A file of a paid call that must be downloaded."""
 
     slot: int
     n: int
@@ -85,7 +85,7 @@ def wanted_of(found: Mapping[Job, JobStatus]) -> tuple[Wanted, ...]:
 
 
 class Harvest:
-    """A try to bring the files of a run to staging.
+    """A try to stage the files of a run.
 
     Args:
         task: the task.
@@ -129,7 +129,8 @@ class Harvest:
                     final = error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}
                     if final and not spare:
                         raise
-                    # The others go on: what they bring home stays there. An outage weighs more than a spent attempt.
+                    # The others go on: the files that they stage are kept. An outage counts before an error that spends
+                    # an attempt.
                     if final or item.slot not in errors or error.retry is not RetryClass.TRANSIENT:
                         errors[item.slot] = error
 
@@ -196,7 +197,7 @@ class Harvest:
         return self._task.recipe.result.format(n, self._plan.extension)
 
     async def _store(self, file: JobFile, raw: str, final: str) -> ObjectInfo:
-        """Bring one file to staging: as it is if it is as sold, else finished by the picture service."""
+        """Stage one file: unchanged if it is as sold, otherwise after the picture service's passes."""
         recipe = self._task.recipe
         total, media = recipe.collect_limit_s * _DOWNLOAD_SHARE, f"{recipe.media}/"
         wanted = FORMATS[recipe.media][self._plan.extension]
@@ -210,7 +211,7 @@ class Harvest:
                 if kind != wanted and recipe.media != "image":
                     raise ResultUnusable(f"a {kind} where {wanted} is sold, and nothing here could convert it")
                 if media == "video/" and download.size >= 0:
-                    # Large, and nothing is taken off: it flows on as it comes.
+                    # Large, and nothing is removed: it is passed on as it arrives.
                     return await self._put(final, LabelledVideo(download, own) if own else download, kind)
                 async with hold(download) as held:
                     is_clean = await _strip(held, download, own.packet if own else b"")
@@ -218,7 +219,7 @@ class Harvest:
                     is_as_sold = is_clean and kind == wanted and not is_marked
                     key = final if is_as_sold else raw
                     source = LabelledVideo(held, own) if own and media == "video/" else held
-                    # Held, so it can be sent again.
+                    # Held in memory or a file, so it can be sent again.
                     stored = await self._repeated(lambda: self._put(key, source, kind))
                     label, short_side = held.label or (own.packet if own else b""), held.short_side
         if key == final:
@@ -283,7 +284,7 @@ class Harvest:
 
         made = await finish(short_side)
         if self._is_visible and _short_side(made) != short_side:
-            # The letters must fit the size that came out.
+            # The letters must fit the size of the finished picture.
             made = await finish(_short_side(made))
         return ObjectInfo(made.key, made.etag, made.size, 0.0)
 

@@ -40,10 +40,10 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
     if not (task.recipe.vendor or task.recipe.prompt):
         return await _results(header, task, services)
     if await services.ledger.read(task.run, Cleaned.at()) is None:
-        # A first message finds what another clean has audited when it writes its own.
+        # A first message learns of another clean's products when it writes its own record.
         begun = (await jobs_of(task.run, Stage.CLEAN, services))[0] if header.seq and task.recipe.video_inputs else None
         products = begun.products if begun else await _products(task, header, services)
-        # Before the record: what is cleaned is paid for.
+        # Before the record: recorded inputs are sent to the vendor and paid for.
         if services.policy.audit_inputs and not await _audit(products, task, services, videos_only=begun is not None):
             return Snooze(jittered(next_audit(header.seq), services.rng))
         await services.ledger.write(task.run, Cleaned.at(), Cleaned(products))
@@ -76,7 +76,7 @@ async def _audit(products: tuple[Product, ...], task: Task, services: Services, 
 
 async def _results(header: Header, task: Task, services: Services) -> Outcome:
     """Make the products that are the results, and audit them."""
-    # A first message finds what another clean has staged when it writes its own.
+    # A first message learns of another clean's set when it writes its own record.
     stored = await services.ledger.read(task.run, Staged.at()) if header.seq else None
     if stored is None:
         await audited_text(task.recipe.text(task.params), services, block_suspect=services.policy.block_suspect)
@@ -91,7 +91,8 @@ async def _products(task: Task, header: Header, services: Services) -> tuple[Pro
     sources = await inputs_of(task, header.attempt, services)
     folder = staging_prefix(task.run, services.ledger.nonce())
     jobs = [_product(task, source, f"{folder}input_{n:02d}", services) for n, source in enumerate(sources, 1)]
-    # Each to its end, also beside one that fails: the service would store what is cut off here after the run was wiped.
+    # Each to its end, also if another fails: the service would complete an interrupted call after the run's files were
+    # deleted.
     made = await asyncio.gather(*jobs, return_exceptions=True)
     if failed := [one for one in made if isinstance(one, BaseException)]:
         raise failed[0]
@@ -142,7 +143,7 @@ async def _pass(key: str, target: str, rule: str, services: Services, source: In
     except NotFound as error:
         raise Rejected(f"the input {key} is gone", code=Code.NOT_UPLOADED) from error
     reached("clean.processed")
-    # The service takes no If-Match, so what it has read is checked afterwards.
+    # The service takes no If-Match, so the object that it has read is checked afterwards.
     if source is not None and done.original.etag != source.etag:
         raise _replaced(key)
     return done.outputs[0]

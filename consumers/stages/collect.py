@@ -46,7 +46,7 @@ log = logs.get(__name__)
 
 async def collect(header: Header, _body: Collect, task: Task, services: Services) -> Outcome:
     """Stage and audit the results of every good slot, unless an earlier collect has staged the run's results."""
-    # A first message finds what another collect has staged when it writes its own.
+    # A first message learns of another collect's set when it writes its own record.
     stored = await services.ledger.read(task.run, Staged.at()) if header.seq else None
     if stored is not None:
         return await audit_staged(task, stored.record, services)
@@ -64,7 +64,7 @@ async def collect(header: Header, _body: Collect, task: Task, services: Services
 
 
 async def _stage(header: Header, ends: Mapping[int, SlotEnd], task: Task, services: Services) -> Outcome:
-    """Bring the results home, write `staged`, and end the run; the `staged` that stands is the run's set."""
+    """Stage the results, write `staged`, and end the run; the stored `staged` is the run's set."""
     jobs = await _jobs(ends, task, services)
     found = await look(task.run, jobs, task.recipe, services)
     lost = await _record_failures(found, task, services)
@@ -73,7 +73,8 @@ async def _stage(header: Header, ends: Mapping[int, SlotEnd], task: Task, servic
     spare = len(kept) - task.accepted.enough
     late = {job for job, status in kept.items() if not _is_ready(status, task)}
     if late and not (_is_last(header, spare, task, services) and len(late) <= spare):
-        # It has ended well, and is paid: only the deadline gives it up, or the last call where the others are enough.
+        # It has ended well, and is paid: it is given up only at the deadline, or at the last call if the others are
+        # enough.
         return Snooze(min(LONGEST, _TOO_EARLY_S * (1 + header.seq)), why="results_late")
     ready = {job: status for job, status in kept.items() if job not in late}
     brought = await _bring_home(Harvest(task, header.seq, services), ready, spare - len(late), header, task, services)
@@ -86,7 +87,7 @@ async def _stage(header: Header, ends: Mapping[int, SlotEnd], task: Task, servic
 
 
 class _Brought(msgspec.Struct, frozen=True):
-    """Results of a try to bring files home."""
+    """Results of a try to stage files."""
 
     files: tuple[StagedResult, ...]
     """Without those of the slots that the run does without."""
@@ -197,7 +198,7 @@ def _given_up(errors: Mapping[int, ScfWorkersError], spare: int, *, last: bool) 
 
 
 def _is_final(error: ScfWorkersError) -> bool:
-    """Return True if no later try brings the file."""
+    """Return True if no later try can fetch the file."""
     return error.retry in {RetryClass.PERMANENT, RetryClass.REJECTED}
 
 

@@ -28,7 +28,7 @@ from telemetry.events import Event
 __all__ = ["failure", "identity_of", "must_only_record", "record_of"]
 
 _OF_CALL: Final = (Reason.VENDOR, Reason.UNKNOWN)
-"""Reasons that are about a paid call, whatever message they were found with."""
+"""Reasons about a paid call, whichever message has found them."""
 
 _ABOUT_SLOTS: Final = (Stage.GENERATE, Stage.POLL, Stage.WAKE)
 """Stages whose letters are about one slot."""
@@ -84,7 +84,7 @@ async def failure(header: Header, dead: Dead, services: Services) -> Outcome:
 
 
 def _insist(error: Exception, header: Header) -> None:
-    """Raise an error that another try may mend: an outage, or the first few of any other."""
+    """Raise an error if another try may succeed: an outage, or the first few errors of any other sort."""
     if header.seq < _TURNS or (isinstance(error, ScfWorkersError) and error.retry is RetryClass.OUTAGE):
         raise error
     log.error(Event.DEAD_LETTER_HANDLING_FAILED, error=error)

@@ -75,7 +75,7 @@ async def inputs_of(task: Task, attempt: int, services: Services) -> tuple[Input
                     raise Rejected(f"the input is too large: {refused}", code=Code.VIDEO_TOO_LARGE) from refused
                 raise
 
-    # Each to its end, also beside one that fails: nothing may be written after this message has ended.
+    # Each to its end, also if another fails: nothing may be written after this message has ended.
     done = await asyncio.gather(*(one(n, source) for n, source in enumerate(inputs, 1)), return_exceptions=True)
     for result in done:
         if isinstance(result, BaseException):
@@ -85,7 +85,7 @@ async def inputs_of(task: Task, attempt: int, services: Services) -> tuple[Input
 
 
 async def _earlier(task: Task, services: Services) -> AsyncIterator[FetchedInputs]:
-    """Yield what this run, or an earlier one of the same task, has stored: a URL may have expired since."""
+    """Yield the inputs that this run, or an earlier one of the same task, has stored: a URL may have expired since."""
     for number in range(task.run.run, -1, -1):
         run = msgspec.structs.replace(task.run, run=number)
         if found := await services.ledger.read(run, FetchedInputs.at()):
@@ -115,7 +115,7 @@ async def _fetch(source: InputRef, stem: str, recipe: Recipe, services: Services
             if code := unsupported_format(key, videos=videos):
                 raise Rejected(f"the input is {kind}", code=code)
             if kind in VIDEO_TYPES and download.size >= 0:
-                # Large, and nothing is taken off: it flows on as it comes.
+                # Large, and nothing is removed: it is passed on as it arrives.
                 stored = await services.objects.put(key, download, content_type=kind)
                 note(size=stored.size)
                 return InputRef(key, stored.etag, download.size)

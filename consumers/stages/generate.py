@@ -80,7 +80,7 @@ async def generate(_header: Header, body: Generate, task: Task, services: Servic
         return Leave()
     while True:
         calls = await services.ledger.calls(task.run, slot)
-        # By the time before the question: what was not found before a stop must be asked for again after it.
+        # By the time before the question: a call that was not found before a freeze must be looked for again after it.
         asked_at = services.ledger.now()
         calls = await find_open(task.run, calls, services)
         match decide(calls, asked_at):
@@ -126,7 +126,7 @@ async def _call(slot: int, n: int, task: Task, services: Services) -> Outcome | 
         async with asyncio.timeout_at(ready_by):
             room = await find_room(task.vendor, _waiter(slot, task), services)
     except VendorMissing as missing:
-        # The next message would fare no better; but looks of other vendors would, so only this topic rests.
+        # The next message would fail too, but looks at other vendors would not, so only this topic pauses.
         pause = jittered(OUTAGE_PAUSE, services.rng)
         return Snooze(jittered(OUTAGE_DELAY, services.rng), pause=pause, why=type(missing).__name__)
     match room:
@@ -178,7 +178,7 @@ async def _call_with(room: Held, slot: int, n: int, task: Task, services: Servic
         while not sent.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait((sent,))
-        # What it brought is carried out, not dropped: it may be an id that the ledger could not take.
+        # Its outcome is carried out, not dropped: it may have an id that is not stored in the ledger yet.
         return sent.result()
 
 
@@ -293,7 +293,7 @@ async def _upload(product: Product, vendor: Vendor, task: Task, services: Servic
 
 
 class _Age:
-    """Stopwatch by wall clock and monotonic clock, the larger counts: a freeze shows in one of them."""
+    """Stopwatch by wall clock and monotonic clock; the larger time counts: a freeze shows in one of them."""
 
     def __init__(self, services: Services) -> None:
         self._wall_clock, self._steady_clock = services.clock, asyncio.get_running_loop().time

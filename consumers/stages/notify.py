@@ -24,7 +24,7 @@ GIVE_UP_S: Final = DELIVER_FOR_S
 """Seconds after which an undelivered verdict becomes a dead letter: a record and an alarm."""
 
 _LIMIT_S: Final = LIMITS[Stage.NOTIFY] - 2.0
-"""Seconds for one try: a little less than the stage has."""
+"""Seconds for one try: a little less than the stage's limit."""
 
 log = logs.get(__name__)
 

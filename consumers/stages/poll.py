@@ -87,12 +87,12 @@ async def _look(header: Header, body: Poll, since: float, services: Services) ->
     try:
         found = await look(run, jobs, recipe, services)
     except VendorDown as down:
-        # A key that flickers or a vendor that is away fails no run: the job goes on at the vendor's.
+        # A key that fails for a while or a vendor that is down fails no run: the job goes on at the vendor.
         return Snooze(max(delay, down.retry_after or 0.0), body=again.body, why=type(down).__name__)
     reached("poll.looked")
     if all(status.state is JobState.WORKING for status in found.values()):
         return again
-    # Something follows from the look: now it counts whose jobs these are.
+    # The look has an effect, so the owners of these jobs are checked now.
     own = {job: status for job, status in found.items() if await is_own(run, job, services)}
     if len(own) < len(found):
         log.warning(Event.MESSAGE_UNPROVEN, why="it names a job that is none of this run's")

@@ -1,7 +1,7 @@
 """Prompt: the text that the paid calls send, or that is the result, by the chat model or by the recipe's template.
 
-A repeat costs tokens only, so this stage is repeated freely, and it never ends a run: an outage of the model is waited
-for with patience, then the template is taken; so it is when the model refuses, and when attempts are spent.
+A repeat costs tokens only, so this stage is repeated freely, and it never ends a run: it waits for a model that is down
+until the recipe's patience ends, then takes the template; also if the model refuses, or attempts are spent.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ async def _write(
     if text := await _from_cache(key, recipe, task, services):
         return await _store(Prompted(text, "cache"), task, services)
     if header.seq > header.attempt:
-        # An earlier copy waited, perhaps for the audit: a question whose answer cannot be audited is not asked again.
+        # An earlier copy waited, perhaps for the audit: the model is not asked again while its answer could not be
+        # audited.
         await _audit(recipe.template(task.params), task, services)
     try:
         answer = await _ask(model, recipe, task, cleaned.record, services)
@@ -114,7 +115,7 @@ async def _audit(text: str, task: Task, services: Services) -> None:
 
 
 async def _from_cache(key: str, recipe: Prompt, task: Task, services: Services) -> str:
-    """Return a text that is kept; empty for none. A replay wants another text than the one that has failed it."""
+    """Return a text of the cache; empty for none. A replay wants another text than the one with which it failed."""
     if not key or task.run.run > 0:
         return ""
     text = await cached_text(key, recipe.ask(task.params), services)

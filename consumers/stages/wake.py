@@ -84,7 +84,7 @@ async def wake(header: Header, body: Wake, services: Services) -> Outcome:
         snapshot = await take_hint(body.job, found, services) if body.job else found
         if snapshot is None:
             return Leave()
-        # By the time before the question: what was not found before a stop must be asked for again after it.
+        # By the time before the question: a call that was not found before a freeze must be looked for again after it.
         asked_at = services.ledger.now()
         snapshot, away = await _found(snapshot, services)
         outcome = await _do_all(_decide(snapshot, asked_at, services), snapshot, body, services, away)
@@ -134,7 +134,7 @@ async def _do_all(
     services: Services,
     away: Mapping[int, Outage] = MappingProxyType({}),
 ) -> Outcome:
-    """Carry out every step. A vendor that is away for one slot stops no other, and not the run as a whole.
+    """Carry out every step. A vendor that is down for one slot stops no other slot.
 
     Raises:
         messages.errors.Outage: nothing else is due.
@@ -260,7 +260,7 @@ async def _deny_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Ou
 
 async def _ask_reopen(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:
     run, ledger = snapshot.run, services.ledger
-    # Before the question: if its answer is lost, the run ends with a verdict, so that what was charged is refunded.
+    # Before the question: if its answer is lost, the run ends with a verdict, so that a charge is refunded.
     stored = await ledger.write(run, Reopening.at(), Reopening())
     if not stored.record.asked or not await services.backend.reopen(run.task, run.step, run.run):
         await ledger.write(run, ReopenDenied.at(), ReopenDenied())

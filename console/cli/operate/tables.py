@@ -1,4 +1,4 @@
-"""Tables that cut nothing away: a row that is too long for the terminal becomes a few lines."""
+"""Tables without cut cells: a row that is too long for the terminal becomes a few lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def moment(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return a length of time in its two largest units, such as `3h 5m`."""
+    """Return a duration in its two largest units, such as `3h 5m`."""
     whole = max(0, round(seconds))
     if whole < _MINUTE_S:
         return f"{whole}s"

@@ -156,7 +156,7 @@ async def _upload(uploads: Sequence[_Upload], sources: Sequence[FileSource]) -> 
     # Without our token: it is for the API alone.
     async with httpx.AsyncClient(headers=IDENTITY, timeout=_TIMEOUT_S, trust_env=False) as store:
         for upload, source in zip(uploads, sources, strict=False):
-            # With its length: the store takes no chunks.
+            # With a Content-Length: the store accepts no chunked body.
             await _put(store, upload, source, {"Content-Length": str(source.size)})
         # The last one is the description, and starts the task.
         await _put(store, uploads[-1], uploads[-1].body.encode(), {})
@@ -187,7 +187,7 @@ async def _wait(api: httpx.AsyncClient, url: str, wait_s: float, show: Callable[
 async def _state(
     api: httpx.AsyncClient, url: str, known: tuple[_Status, str] | None = None, wait: int = 0
 ) -> tuple[_Status, str]:
-    """Return the state and its tag, after a change from the one that is known or after some seconds."""
+    """Return the state and its tag, after a change from the known one or after some seconds."""
     headers = {"If-None-Match": known[1]} if known else {}
     answer = await api.get(url, params={"wait": wait}, headers=headers)
     if known and answer.status_code == _NOT_MODIFIED:
@@ -241,7 +241,7 @@ def _read(answer: httpx.Response, kind: type[T]) -> T:
 
 
 def _reason(body: bytes) -> str:
-    """Return what a problem document (RFC 9457) says; of other bodies nothing is shown."""
+    """Return the text of a problem document (RFC 9457); other bodies are not shown."""
     try:
         problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.MsgspecError:

@@ -16,7 +16,7 @@ AT_ONCE: Final = 4
 """Tasks that are bought and uploaded at the same time."""
 
 Priority = Literal["high", "normal", "low"]
-"""Priority of a task among those that wait."""
+"""Priority of a task among waiting ones."""
 
 
 class Submission(msgspec.Struct, frozen=True):
