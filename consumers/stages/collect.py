@@ -121,7 +121,8 @@ async def _record_failures(
     lost: dict[int, ScfWorkersError] = {}
     for job, status in found.items():
         if status.state is JobState.FAILED:
-            await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), CallEnd("failed", status.code))
+            end = CallEnd("failed", status.code, status.usage)
+            await services.ledger.write(task.run, CallEnd.at(job.slot, job.n), end)
             log.warning(Event.JOB_FAILED, job=job.id, n=job.n, code=status.code, reason=status.reason)
             lost[job.slot] = VendorFailed(f"paid call {job.n} of slot {job.slot}", code=status.code)
     return lost

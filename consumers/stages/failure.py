@@ -16,6 +16,7 @@ from messages.codec import MAX_COUNT, NO_ID, Header, Message, try_decode
 from messages.codes import code_of
 from messages.errors import RetryClass, ScfWorkersError
 from messages.keys import RunId, dead_key
+from services.vendors.usage import total
 from tasks.calls.decide import BEFORE_CALLS, has_paid, may_fail
 from tasks.context import Services
 from tasks.ledger.names import RecordName
@@ -123,7 +124,8 @@ async def _end_slot(run: RunId, slot: int, stopped: Stopped, accepted: Accepted,
     calls = await ledger.calls(run, slot)
     if not may_fail(calls, ledger.now(), of_call=stopped.reason in _OF_CALL):
         return _WOKEN
-    end = SlotEnd(good=False, n=stopped.n, code=code_of(stopped.code))
+    usage = total(call.end.usage for call in calls if call.end is not None)
+    end = SlotEnd(good=False, n=stopped.n, code=code_of(stopped.code), usage=usage)
     return after_slot(await end_slot(run, slot, end, accepted, ledger), ledger.now())
 
 

@@ -56,5 +56,6 @@ async def incomplete(run: RunId, job: Job, status: JobStatus, recipe: Recipe, se
     """Record that a successful call will not have as many results as were sold, and give it up."""
     found = f"paid call {job.n} of slot {job.slot} has {len(status.files)} files of {recipe.count}"
     log.warning(Event.JOB_FAILED, job=job.id, n=job.n, files=len(status.files), wanted=recipe.count)
-    await services.ledger.write(run, CallEnd.at(job.slot, job.n), CallEnd("failed", Code.INCOMPLETE_RESULTS))
+    end = CallEnd("failed", Code.INCOMPLETE_RESULTS, status.usage)
+    await services.ledger.write(run, CallEnd.at(job.slot, job.n), end)
     return dead_lettered(Reason.VENDOR, IncompleteResults(found), job.n, job.slot)

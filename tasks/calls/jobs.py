@@ -122,7 +122,7 @@ async def after_failure(run: RunId, slot: int, found: Mapping[Job, JobStatus], s
     for job, status in found.items():
         if status.state is JobState.FAILED:
             code, n = status.code, job.n
-            await services.ledger.write(run, CallEnd.at(job.slot, n), CallEnd("failed", code))
+            await services.ledger.write(run, CallEnd.at(job.slot, n), CallEnd("failed", code, status.usage))
             log.warning(Event.JOB_FAILED, job=job.id, n=n, code=code, reason=status.reason)
     calls = await services.ledger.calls(run, slot)
     return After(live_jobs(calls), open_calls(calls), code, n)

@@ -175,6 +175,8 @@ class CallEnd(OfCall, frozen=True):
 
     how: Literal["not_accepted", "failed"]
     code: Code = Code.VENDOR_FAILED
+    usage: Usage = Usage()
+    """Of a failed one: vendors charge for some of them."""
 
 
 class SlotEnd(OfSlot, frozen=True):

@@ -256,6 +256,7 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
     "vendor, with a key's label": Intent("runninghub", 120.0, "main"),
     "vendor-id": JobId("1910246754753896450"),
     "vendor-end, failed": CallEnd("failed", Code.INCOMPLETE_RESULTS),
+    "call-end, failed, with usage": CallEnd("failed", Code.VENDOR_FAILED, Usage(coins=12.0, seconds=83.0)),
     "verdict, success": Verdict("success", "", (_ITEM,), "1910246754753896450"),
     "verdict, failed": Verdict("failed", "timeout"),
     "verdict, failed by a code of another build": Verdict("failed", "not_known_here"),
@@ -379,6 +380,8 @@ RECORDS: Mapping[str, RecordBase | DeadLetter | Replayed | Purged] = {
 
 SUPERSEDED: Final = (
     *_UNSIGNED,
+    "vendor-end, failed",
+    "call-end, not accepted",
     "poll, with a key's label and its vendor, signed",
     "accepted, with its vendor",
     "verdict, success",

@@ -101,7 +101,7 @@ class ScriptedVendor:
         self.shows = True
         """True if it shows which call a job was made for."""
         self.usage = Usage()
-        """Usage of a job that ended well."""
+        """Usage of a job that ended."""
         self.forgets = False
         """True if it has forgotten all jobs."""
 
@@ -179,7 +179,7 @@ class ScriptedVendor:
         if job.working:
             return JobStatus(JobState.WORKING)
         if job.cancelled or plan.end is JobState.FAILED:
-            return JobStatus(JobState.FAILED, code=plan.code, reason="scripted")
+            return JobStatus(JobState.FAILED, code=plan.code, reason="scripted", usage=self.usage)
         count = self._count if plan.files is None else plan.files
         urls = (f"https://{FILES_HOST}/{job.id}/{n}.{plan.type}" for n in range(1, count + 1))
         return JobStatus(JobState.SUCCESS, tuple(JobFile(url, plan.type) for url in urls), usage=self.usage)
@@ -205,7 +205,7 @@ class InstantVendor:
     async def create(self, request: JobRequest, *, timeout: float) -> Results:  # noqa: ASYNC109 - the port's word
         created = await self._scripted.create(request, timeout=timeout)
         urls = (f"https://{FILES_HOST}/{created.id}/{n}.jpg" for n in range(1, self._count + 1))
-        return Results(tuple(JobFile(url, "jpg") for url in urls))
+        return Results(tuple(JobFile(url, "jpg") for url in urls), self._scripted.usage)
 
     async def query(self, job_id: str, *, kind: str = "") -> JobStatus:
         raise AssertionError(f"asked about {job_id!r} of {kind}")
