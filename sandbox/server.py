@@ -107,6 +107,11 @@ class _PromptServer(uvicorn.Server):
             await self._asked.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # asyncio never closes a connection whose task of accepting begins after the end of its server
+        # (Server._attach asserts): accept no more, and let the tasks that are there begin.
+        for listening in sockets or []:
+            asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for listening in sockets or []:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["holding_back"]
+__all__ = ["holding_back", "set_ahead"]
 
 
 def holding_back(
@@ -17,12 +17,13 @@ def holding_back(
     async def hold_back(request: Any) -> Any:
         # Once for each held call: it cannot end without it, and a later jump would end another call.
         if loop := caller():
-            loop.call_soon_threadsafe(_set_ahead, loop)
+            loop.call_soon_threadsafe(set_ahead, loop)
         return await hold(request)
 
     return hold_back
 
 
-def _set_ahead(loop: Any) -> None:
+def set_ahead(loop: Any, seconds: float = 60.0) -> None:
+    """Set the clock of this thread's loop ahead."""
     before = loop.time
-    loop.time = lambda: before() + 60.0
+    loop.time = lambda: before() + seconds

@@ -292,7 +292,7 @@ async def test_no_answer_in_time_is_an_outage_and_leaves_no_connection_behind(st
     task = await standin.sell()
     await standin.fault(kind="hang")
 
-    async with client(standin, timeout=0.2) as backend:
+    async with client(standin, timeout=2.0) as backend:
         with pytest.raises(BackendDown):
             await backend.deliver(failure(task))
     async with client(standin) as backend:

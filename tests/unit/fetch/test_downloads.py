@@ -187,7 +187,7 @@ async def test_the_fetchers_own_limit(server: Server) -> None:
 
 @pytest.mark.parametrize("name", ["half", "half-chunked", "slow"])
 async def test_bodies_that_break_off(name: str, server: Server) -> None:
-    async with Guard(server, timeout=0.5) as guard:
+    async with Guard(server, timeout=2.0) as guard:
         with pytest.raises(FetchFailed):
             await guard.get(name)
         assert (await guard.get("png"))[2] == PNG
