@@ -9,6 +9,7 @@ replaced by a new one; only a video that cannot be played to its end gets none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -125,9 +126,17 @@ async def _look(run: RunId, key: str, job: str, labels: AiLabels, services: Serv
             return await _with_metadata(run, key, drawn, labels, services)
     info = await repeated(lambda: objects.video_info(key), rng)
     letters = min(MOST_LETTERS, label_letters(min(info.width, info.height)))
-    label = VideoLabel(VISIBLE_LABEL, letters, LABEL_S)
+    label = VideoLabel(VISIBLE_LABEL, letters, _label_time(info.seconds))
     with span(SpanName.PROCESS, key=drawn):
         return await repeated(lambda: objects.submit_video_label(key, drawn, label), rng)
+
+
+def _label_time(seconds: float) -> float:
+    """Return the seconds of the label over a video of a length, 0 for an unknown one.
+
+    It must not end after the video, and its end is accurate to the millisecond (CI, "Creating watermark template").
+    """
+    return min(LABEL_S, math.floor(seconds * 1000) / 1000) or LABEL_S
 
 
 async def _with_metadata(run: RunId, key: str, drawn: str, labels: AiLabels, services: Services) -> Product:

@@ -24,21 +24,21 @@ WAIT_S: Final = 20.0
 _LOOK_S: Final = 1.0
 _VIDEO: Final = zlib.decompress(
     base64.b85decode(
-        "c-nncUuYaf7@teDiKU20ga{EwOa<HAW%urSsey%tSUik@3Z{q@mf4xv?0P%9lbN~8T}5d76i`Gc{)-qCd=Y%HFQOp$poro_A6jU^zb`cvsjo#a=Q"
-        "n#v@0!LAJM(?>{rP?Kec$XZLI{VZBV(Njgoco%Fw3MxT_LM3LTEHpoFg=RSTJJ1W@F#I-R}BN$FF~N?P~q=x2LY)tB>FKyIrnTaS_u@aqQNP09!A"
-        "CXnOI)@n?!vJa=*)bc|C_%xAKb@X+A0<5Y@er);ewW901g^y=zrsTDJxB_u6nYI)k?mLek(u*sx}vsBMwN&-SX7b_lmZVfXYBpGdZ?yNKGV3Lxgq"
-        "q*m_E3;19tyHk!UQ<L^Hv`~Y2TR=nXIOp3Jh$Y47c5xBZO;506I^^n(q-<ItC&VA6U4W^*eISPvG&UNX!|Im21Im4cn+L_u+v!z4(^oe;*e<LOWl"
-        "a2wdet?NIwfh&5c(qV-qRx(4bAStU)5!_<fm9V#@mh2d65JL1RITJx81xt`Y)9AP<tJA|0P*LJ|Xe3Pm!C#3?|4p(55MR77x#9r&^Xe4Kmwgb`^V"
-        "oxl%bVk5CwamcHJS9!b~nE*U8$y0whlc4PhB{(#A2e5B3zKBzMaLQ9oo5rg;I1g>>skn~7S5f~~uHdJrM^%VL05!EK!N#i|DLHt>CgM4z8nDvB=9"
-        "IL(+Ec)2!=+cnv4jS}b%6dsD6#_0x1B_1;Kr8t+Bx)Ock73RSFayxuQoS-uK%-m;<sN%zrQi_<;K?h%LpyZz462!&;IqrI};<9!DIj2`h!=_`3TK"
-        "?2)k*%b{6gLZe99#>Api7Gv7^o{mX({SpRYD{JZD1SUmXNo2c;0z8BvA;P8cOr{ts0?*<sIi!5t_G!d<cq1(prCPE_@Q32VfKMJ>7?cN_lcO66UC"
-        "@6LV_*15l#~i*B4dSA^$Jr}xp)a1~%xIt!Jkh4_VR7-cQQ=R)Vgd{nY<KP!?F?G_Cf^hzmZ%+#edPx&PufpFoun+`)~4_lT!Rppv6jd|2ah?)db$"
-        "Y)S8X7T15K6S9$#3}CP;w)OdHJxY(BEzx&J8z2tZUvy}75w9b>%Pg>?o{=L-xy)cqYjybScy7oUD$G&*LRVwb}3x3A5O7tlzwIe)f#Vd~$TH?8v+"
-        "yb0S?J@EPtpf-8Mcf#M3S2~w#-S2*`vmGC&d)rTdJsps5>vB2?y3+$mfPCl@(EDLlw&|EQG#l`DU<OTQY^PrmJg0U%HrQ3T35rOW3|6QZ_pZ*tPf"
-        "TV3AAz3=*{SVwq!rf6B^Ms2{2wxFhDH"
+        "c-o~^UuYaf7@xbdNl>vO5n6~i#a2*rm)*PTr8!tgJd205ke3#b!a6%Mn_X{bcQZTpuOQkyXi?~63w<c*qfkM85fvXqeXwtW(xz0@7fnFwYZa37"
+        "o4s7`+N2^n?9TVi_kF+L%=dkBdk7)ys&4Ejkw7Smw1l@vTGSMA*+d9UxRP^(avust6vSK_+tce^ym@rvi(l93pPZk*j@O>L^+%^zDdRk*k>uE{"
+        "90s*s0MpFz#iK9g%Xr~r4SbAKaMYr>8*o?QqG6QsMWd*rJ*DF6%uKu8F0_2cqkx2kNG{E2-h!t@05MUl{3uMSm=cFj%fynqmRZ4!J3&MnmRU8b"
+        "1|}g1x(T<8PN`~i%u)#pZZ(C6lcocjY2Y~N0vKjnGRrI&fPx7Nzr&fGastGbBwXTFv5cuFBSCD9#Y*xZ@Dr<uk93YOs=!2-g=N4Q2s<5x05GRb"
+        "6T2i)cAPZ)SV!~;mSa0|-GnPEU&P9jfJnd_L{Woyu&{@=B=9L88VnrDbPwtaqVzfZP;nU$2m-qkG$rZUG!ijUu%=KXC5ayb1q4c>V_ZoD*W8XB"
+        "cR}}4q)ix!6{O?Xj!*PX%$FSUD&aQwmptVFB8quvFGVqU`^Fdm4c-OrJBls*P#>J~kkh8J$_7ri*7cM;@c=8SeJ5AINorB)V&OndbxN?X%7+UE"
+        "Ue<|NMxg>~tZ7q8I#y*4ltl5^Dq}x}2ElcJ{=rsc8Je#<iQa-6Ti|C`&@;WQtH<8hc(&7SuK!s7>-gf&KTUjlYxc8CTea5_I<|1`>EB-Z{nHCm"
+        "<39l6!G(*DU0<;gnq7sJ!OxyS552jyHn#cviRTVo*|_l4pQkn(H_xrkwa7K~<U6p*Sg`-Q^Pk^%`@r11`f@jh6_oG&M~2J)`wYO4drd@93#@@?"
+        "c?{h(a_b1~T}2tBpW(>d9d++|9{uCU!t*Y4yaD<t)kycu?PS}#x&!$y_RS2<2RTy-$SEEqYKYLhcsnSY70f4~V8QOqeLjsj@pZb$dn}LxkN)nA"
+        "MxNB)p*jg!z;#UK1GtMWD3dLbl8zqpAnW_47~J=fG#+ls0QdEbNR$(R{!yY5HWG7Le{Anl3NV1Fj{5Je5j)1dUJvG3V69~sdc5}w+P?(y$}2BC"
+        "I^oUhrsye?`{uoceHk?Ft=G<!Kc3#aeOrSk;pezr)$zpvVWQHC54N93D-9DQGO$0e?b99Kqrn<ScgIZuj*i&3eW@&i@AODAV9$OJ@)7O3kDN>t"
+        "jYjwkc%3Fw`Ubozcq;WcFxqXnA(F&#Fj~31-@j6a-dB+(d;<RQ$e`vgla^a47EE}I;@_s-y*K"
     )
 )
-"""Two seconds of grey, H.264 in an mp4."""
+"""Four seconds of grey, H.264 in an mp4."""
 
 
 def video_checks(objects: Objects, label: VideoLabel | None, *, nonce: Callable[[], str]) -> Sequence[Check]:

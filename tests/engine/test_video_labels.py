@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 from PIL import Image, ImageChops
@@ -23,9 +23,9 @@ from tasks.ledger.records import Waits
 from telemetry.secrets import Secret
 from tests.engine.crashes import outlive_crash
 from tests.engine.fault_injector import raises
-from tests.engine.harness import Harness, ScriptedVideos
+from tests.engine.harness import Harness, ScriptedVideos, photo
 from tests.engine.standins import Plan, ScriptedVendor
-from tests.engine.test_video import bought, places
+from tests.engine.test_video import bought, buy, places
 from tests.support.ai_label import label_in
 from tests.support.video_labels import labelled
 
@@ -46,10 +46,10 @@ def harness() -> Harness:
     return harness
 
 
-async def order(harness: Harness, given: AiLabels | None) -> RunId:
+async def order(harness: Harness, given: AiLabels | None, buying: Awaitable[RunId] | None = None) -> RunId:
     harness.out = dataclasses.replace(harness.out, labels=given)
     harness.engine = harness.new_engine()
-    return await bought(harness)
+    return await bought(harness, buying)
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +237,17 @@ async def test_letters_are_as_large_as_the_service_draws_them(
     run = await order(harness, labels())
     await harness.drain()
     assert "AI生成 100 3".encode() in await shown(harness, run)
+
+
+@pytest.mark.parametrize(("seconds", "labelled_s"), [(2.0416667, "2.041"), (3.0, "3"), (60.0, "3"), (0.0, "3")])
+async def test_the_label_does_not_end_after_the_video(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, seconds: float, labelled_s: str
+) -> None:
+    monkeypatch.setattr(ScriptedVideos, "info", lambda *_: VideoInfo("h264", 720, 1280, seconds))
+    # The person is a picture: a video of unknown length is not taken.
+    run = await order(harness, labels(), buy(harness, photo(), "person.png"))
+    await harness.drain()
+    assert f"AI生成 51 {labelled_s}".encode() in await shown(harness, run)
 
 
 async def test_a_large_video_has_time_to_be_copied_with_its_label(harness: Harness) -> None:

@@ -148,6 +148,11 @@ def _transcoded(store: Store, file: BinaryIO, texts: tuple[TimedText, ...]) -> B
     """Return the stored result, and close the file; None for no video."""
     with file:
         try:
+            last, seconds = max(text.ends for text in texts), probe(file).seconds
+            file.seek(0)
+            # By a millisecond, to which times are accurate.
+            if last > seconds + 0.001:
+                raise Refused(400, "InvalidArgument", "EndTime is at most the length of the video.")
             made = draw_texts(file, texts)
         except NoVideo:
             return None

@@ -158,7 +158,8 @@ async def test_the_stand_in_fails_jobs_of_labels_as_it_is_asked_to(cos_world: An
 
 
 async def test_a_job_that_the_service_does_not_take_is_waited_for(cos_world: Any, video: bytes) -> None:
-    """Letters above the service's limit represent any lack of its bucket or of our role."""
+    """Letters above the service's limit, or an end after the video's, represent any lack of its bucket or our role."""
     await cos_world.objects.put(key := cos_world.key("v.mp4"), video)
-    with pytest.raises(LabelDown):
-        await cos_world.objects.submit_video_label(key, cos_world.key("drawn.mp4"), VideoLabel("AI生成", 101, 3.0))
+    for label in (VideoLabel("AI生成", 101, 1.0), VideoLabel("AI生成", 16, 1.5)):
+        with pytest.raises(LabelDown, match="400 InvalidArgument"):
+            await cos_world.objects.submit_video_label(key, cos_world.key("drawn.mp4"), label)
