@@ -65,8 +65,8 @@ simulate: .venv/.ready ## Simulate SEEDS deployments on virtual time; SEED=n rep
 simulate-replays: .venv/.ready ## Simulate SEEDS histories of replays of dead letters; SEED and DEFECT as above
 	$(RUN)/python -m tests.simulation --replays $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(DEFECT:%=--defect %)
 
-chaos: .venv/.ready ## Kill, stop and cut off real processes for SECONDS; BROKER=pulsar, SEED=n, TASKS=n
-	$(RUN)/python -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(or $(SEED),1) --tasks $(TASKS)
+chaos: .venv/.ready ## Kill, stop and cut off real processes for SECONDS; BROKER=pulsar, SEED=n, TASKS=n, KINDS="a b"
+	$(RUN)/python -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(or $(SEED),1) --tasks $(TASKS) $(if $(KINDS),--kinds $(KINDS))
 
 lint: .venv/.ready ## Check style, types and import layers
 	$(RUN)/ruff check .

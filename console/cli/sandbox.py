@@ -23,6 +23,8 @@ __all__ = ["run_sandbox"]
 
 _SHOWN: Final = ("COS_ENDPOINT", "RUNNINGHUB_URL", "ARK_URL", "TOKENHUB_URL", "BACKEND_URL", "BROKER_URL", "API_URL")
 
+_LOOK_S: Final = 1.0
+
 
 def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, broker: str, api: bool) -> None:
     """Run the stand-ins until SIGINT or SIGTERM.
@@ -70,7 +72,9 @@ def run_sandbox(data: Path, env_file: Path, event_url: str, duration: float, *, 
             if name in environ:
                 say(f"{name:16} {environ[name]}")
         say(f"environment in {env_file}; now `scf-workers work` in another terminal, Ctrl-C ends this one")
-        stop.wait()
+        # Not without end: the system may give a signal to another thread, and then nothing wakes this one.
+        while not stop.wait(_LOOK_S):
+            pass
 
 
 def _own(stack: ExitStack, option: str, given: Path, path: Path) -> TextIO:

@@ -37,7 +37,6 @@ _LATE_S: Final = 3 * 86400.0
 """Seconds that a letter may be recorded after the day in its key, on which it was born."""
 
 _ID: Final = re.compile(r"(?:(?P<day>\d{4}-\d\d-\d\d)/(?P<fingerprint>[0-9a-f]{12})/)?(?P<name>[A-Za-z0-9_-]{1,160})")
-_REPLAYED: Final = re.compile(r"replayed-([1-9][0-9]*)")
 _PURGED: Final = "purged"
 
 
@@ -66,8 +65,6 @@ class Found(msgspec.Struct, frozen=True):
     id: LetterId
     recorded: float = 0.0
     """When its record was stored, seconds since the epoch by the store's clock; 0 if there is none any more."""
-    replays: int = 0
-    """Number of replays."""
     purged: bool = False
 
 
@@ -137,7 +134,7 @@ def _added(found: Found, act: str, modified: float) -> Found:
         return msgspec.structs.replace(found, recorded=modified)
     if act == _PURGED:
         return msgspec.structs.replace(found, purged=True)
-    return msgspec.structs.replace(found, replays=found.replays + 1) if _REPLAYED.fullmatch(act) else found
+    return found
 
 
 async def read_letters(found: Sequence[Found], ledger: Ledger, *, purged: bool = False) -> list[Letter]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import Options, play
+from tests.chaos.run import KINDS, Options, play
 
 
 def main() -> int:
@@ -21,10 +21,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="of faults")
     parser.add_argument("--seed", type=int, default=1, help="of what is done, and to which; not of when it meets what")
     parser.add_argument("--tasks", type=int, default=300)
+    parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=[*KINDS], help="that are sold")
     parser.add_argument("--folder", type=Path, help="kept, with the workers' log; else a temporary one")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    options = Options(given.broker, given.seconds, given.seed, given.tasks)
+    options = Options(given.broker, given.seconds, given.seed, given.tasks, tuple(given.kinds))
     with tempfile.TemporaryDirectory(prefix="scf-workers-chaos-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ __all__ = ["KINDS", "Options", "Report", "play"]
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = {"basic_clean": {}, "model_pose12": {}, "photography": {"count": 2}}
 """Kinds on sale, with their parameters."""
 
-_WEIGHTS: Final = (6, 3, 1)
+_WEIGHTS: Final[Mapping[str, int]] = {"basic_clean": 6, "model_pose12": 3, "photography": 1}
 _WORKERS: Final = 3
 _VENDOR_S: Final = 1.0
 _ROOM: Final = 40
@@ -78,6 +78,8 @@ class Options(NamedTuple):
     seconds: float = 60.0
     seed: int = 1
     tasks: int = 300
+    kinds: tuple[str, ...] = tuple(KINDS)
+    """Kinds that are sold. A lost paid call of `photography` stays open for 330 s, of `model_pose12` for 120 s."""
 
 
 @dataclass
@@ -248,8 +250,9 @@ class _Run:
 
         proxies.upset(active=True)
         async with asyncio.TaskGroup() as group:
+            kinds = self._options.kinds
             for _ in range(self._options.tasks):
-                kind = self._rng.choices([*KINDS], _WEIGHTS)[0]
+                kind = self._rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])[0]
                 group.create_task(self._sell(client, kind, self._rng.uniform(0, 0.8 * seconds)))
             group.create_task(fleet.upset(seconds, restart, _BROKER_EVERY_S))
         proxies.upset(active=False)
