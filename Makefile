@@ -20,6 +20,7 @@ DEFECT ?=
 BROKER ?= sqlite
 SECONDS ?= 300
 TASKS ?= 300
+KINDS ?= basic_clean,model_pose12,photography
 BUSY_TIMES ?= 10
 BUSY_TESTS ?= tests/pulsar/test_outage.py tests/pulsar/test_processes.py tests/chaos/test_broker.py tests/serverless/test_push.py
 IMAGE_PYTHON ?= python3.12
@@ -65,8 +66,8 @@ simulate: .venv/.ready ## Simulate SEEDS deployments on virtual time; SEED=n rep
 simulate-replays: .venv/.ready ## Simulate SEEDS histories of replays of dead letters; SEED and DEFECT as above
 	$(RUN)/python -m tests.simulation --replays $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(DEFECT:%=--defect %)
 
-chaos: .venv/.ready ## Kill, stop and cut off real processes for SECONDS; BROKER=pulsar, SEED=n, TASKS=n, KINDS="a b"
-	$(RUN)/python -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(or $(SEED),1) --tasks $(TASKS) $(if $(KINDS),--kinds $(KINDS))
+chaos: .venv/.ready ## Kill, stop and cut off real processes for SECONDS; BROKER=pulsar, SEED=n, TASKS=n, KINDS=a,b
+	$(RUN)/python -m tests.chaos --broker $(BROKER) --seconds $(SECONDS) --seed $(or $(SEED),1) --tasks $(TASKS) --kinds $(KINDS)
 
 lint: .venv/.ready ## Check style, types and import layers
 	$(RUN)/ruff check .

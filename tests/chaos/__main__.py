@@ -21,11 +21,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="of faults")
     parser.add_argument("--seed", type=int, default=1, help="of what is done, and to which; not of when it meets what")
     parser.add_argument("--tasks", type=int, default=300)
-    parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=[*KINDS], help="that are sold")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="that are sold, with commas between them")
     parser.add_argument("--folder", type=Path, help="kept, with the workers' log; else a temporary one")
     given = parser.parse_args()
+    kinds = tuple(given.kinds.split(","))
+    if unknown := set(kinds) - KINDS.keys():
+        parser.error(f"--kinds: {', '.join(sorted(unknown))} is none of {', '.join(KINDS)}")
     logging.disable(logging.CRITICAL)
-    options = Options(given.broker, given.seconds, given.seed, given.tasks, tuple(given.kinds))
+    options = Options(given.broker, given.seconds, given.seed, given.tasks, kinds)
     with tempfile.TemporaryDirectory(prefix="scf-workers-chaos-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,9 @@ _VENDOR_S: Final = 1.0
 _ROOM: Final = 40
 _SWEEP_EVERY_S: Final = 10.0
 _SWEEP_OLDER_S: Final = 20.0
+"""Seconds after which a run counts as stalled while there are faults: so soon that messages are often doubled."""
+_CALM_OLDER_S: Final = 120.0
+"""The same after the last fault, longer than a collect takes on a busy machine: doubles would only add to the queue."""
 _BROKER_EVERY_S: Final = 45.0
 _QUIET_LIMIT_S: Final = 600.0
 """Longest time in seconds without any progress after the last fault: a busy machine is slow, not wrong."""
@@ -221,8 +224,9 @@ class _Run:
             async def sweeps() -> None:
                 while True:
                     await asyncio.sleep(_SWEEP_EVERY_S)
+                    older = _SWEEP_OLDER_S if self._pending is None else _CALM_OLDER_S
                     with contextlib.suppress(ScfWorkersError):
-                        await sweep(sweeper, older_than=_SWEEP_OLDER_S)
+                        await sweep(sweeper, older_than=older)
 
             sweeping = asyncio.create_task(sweeps())
             try:
