@@ -50,7 +50,7 @@ def read_request(event: Mapping[str, Any]) -> Request:
     return Request(
         method=_text(event.get("httpMethod")).upper(),
         path=_text(event.get("path")),
-        query=_texts(event.get("queryString")),
+        query=_texts(event.get("queryString"), last=True),
         headers={name.lower(): value for name, value in _texts(event.get("headers")).items()},
         body=body,
     )
@@ -83,10 +83,16 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _texts(value: object) -> dict[str, str]:
+def _texts(value: object, *, last: bool = False) -> dict[str, str]:
+    """Return names and texts; of several values of a name the first, or the last."""
     if not isinstance(value, Mapping):
         return {}
-    return {name: text for name, text in value.items() if isinstance(name, str) and isinstance(text, str)}
+    singles = {name: _single(texts, -1 if last else 0) for name, texts in value.items()}
+    return {name: text for name, text in singles.items() if isinstance(name, str) and isinstance(text, str)}
+
+
+def _single(value: object, place: int) -> object:
+    return value[place] if isinstance(value, list) and value else value
 
 
 def _unpack(body: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import unicodedata
 from typing import Final
@@ -28,14 +29,27 @@ _METADATA: Final = frozenset(
 )
 
 
-_LOCAL_NAMES: Final = frozenset({"localhost", "local", "internal"})
-"""Last labels of names that only a machine or its network knows: RFC 6761, RFC 6762, and `internal` (ICANN, 2024)."""
+_LOCAL_NAMES: Final = ("localhost", "local", "internal", "home.arpa", "metadata.tencentyun.com")
+"""Ends of names that only a machine or its network knows: RFC 6761, RFC 6762, `internal` (ICANN, 2024), RFC 8375, and
+the name of Tencent Cloud's metadata service."""
+
+_NAME_MAX: Final = 253
+_LABEL: Final = re.compile(r"[^.]{1,63}")
 
 
 def is_public_name(host: str) -> bool:
-    """Return True if a name may be known to the public: it has a domain, which is none of a local network."""
-    labels = plain_host(host).split(".")
-    return len(labels) > 1 and labels[-1] not in _LOCAL_NAMES
+    """Return True if a name may be known to the public: it has a domain, which is none of a local network.
+
+    No name of the public has a number as its last label (RFC 3696, section 2), an empty label, or a longer one than the
+    system of names allows (RFC 1035, section 2.3.4).
+    """
+    plain = plain_host(host)
+    labels = plain.split(".")
+    if len(labels) < 2 or len(plain) > _NAME_MAX or labels[-1].isdecimal():  # noqa: PLR2004 - a name and its domain
+        return False
+    if any(plain == name or plain.endswith(f".{name}") for name in _LOCAL_NAMES):
+        return False
+    return all(map(_LABEL.fullmatch, labels))
 
 
 def is_public(address: str) -> bool:

@@ -79,7 +79,8 @@ def check_url(url: str, rules: HostRules) -> Target:
         query = quote(parts.query, safe=URL_SAFE)
     except ValueError:
         raise FetchRefused("no URL that can be fetched") from None
-    if "@" in parts.netloc or parts.scheme not in {"https", "http"} or not _HOST.fullmatch(host):
+    bracketed = "[" in parts.netloc and ":" not in host
+    if "@" in parts.netloc or parts.scheme not in {"https", "http"} or bracketed or not _HOST.fullmatch(host):
         raise FetchRefused("not an https URL, or one with credentials")
     if port is None:
         port = _HTTPS_PORT if parts.scheme == "https" else 80

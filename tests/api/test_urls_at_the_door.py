@@ -62,6 +62,19 @@ REFUSED = [
     "https://backend/a.jpg",
     "https://printer.local/a.jpg",
     "https://metadata.google.internal/",
+    "https://metadata.tencentyun.com/latest/meta-data/",
+    "https://METADATA.tencentyun.com./",
+    "https://router.home.arpa/a.jpg",
+    "https://256.256.256.256/a.jpg",
+    "https://1.2.3.4.5/a.jpg",
+    "https://a..example/a.jpg",
+    "https://.example.com/a.jpg",
+    f"https://{'a' * 64}.example.com/a.jpg",
+    f"https://{'.'.join(['a'] * 128)}/a.jpg",
+    "https://[v1.pictures.example]/a.jpg",
+    "https://pictures%2eexample/a.jpg",
+    "https://１２７.0.0.1/a.jpg",
+    "https://ⓛocalhost.example/a.jpg",
 ]
 
 

@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+import msgspec
 from starlette.applications import Starlette
 
 from producer.api.http.app import app_of
 from producer.api.http.opening import open_process, origins_of
+from producer.api.http.problems import MEDIA_TYPE, Failure, problem_of
 from runtime.errors import BadBody
 from runtime.function_url import Request, read_request, respond
 from runtime.scf import instance
@@ -49,7 +51,8 @@ async def serve(event: Mapping[str, Any], app: Starlette) -> dict[str, Any]:
     try:
         request = read_request(event)
     except BadBody:
-        return respond(400, {"title": "Bad Request", "status": 400, "detail": "the body is not base64"})
+        problem = problem_of(Failure(400, "the body is not base64", code="bad_request"), "")
+        return respond(400, msgspec.to_builtins(problem), {"Content-Type": MEDIA_TYPE})
     answer = _Answer()
     await app(_scope(request), _Body(request.body), answer)
     return {"statusCode": answer.status, "headers": answer.headers, "body": answer.body.decode()}
@@ -89,8 +92,8 @@ def _scope(request: Request) -> dict[str, Any]:
         "method": request.method,
         "scheme": "https",
         "path": request.path,
-        "raw_path": quote(request.path).encode(),
-        "query_string": urlencode(request.query).encode(),
+        "raw_path": quote(request.path, errors="replace").encode(),
+        "query_string": urlencode(request.query, errors="replace").encode(),
         "headers": [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in request.headers.items()
