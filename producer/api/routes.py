@@ -60,6 +60,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     answer: type[msgspec.Struct] | None = None
     media: str = "application/json"
+    headers: tuple[str, ...] = ()
+    """Headers of its success besides those of every answer."""
     params: tuple[Param, ...] = ()
     problems: tuple[int, ...] = ()
     """Statuses of problems besides those that every operation of its access has."""
@@ -90,6 +92,7 @@ def _creating(*, path: str, name: str, summary: str, handler: _Handler, **more: 
         buys=True,
         status=202,
         answer=CreatedTask,
+        headers=("Location", "Retry-After"),
         params=(_KEY,),
         problems=_REFUSED,
         **more,
@@ -125,6 +128,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         request=CreateUpload,
         status=201,
         answer=UploadTicket,
+        headers=("Location",),
         buys=True,
         params=(_KEY,),
         problems=_REFUSED,
@@ -160,6 +164,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         text="URLs of results are valid for an hour; each answer has new ones.",
         handler=handlers.status,
         answer=TaskStatus,
+        headers=("ETag", "Retry-After"),
         params=(
             _TASK,
             _STEP,
@@ -230,6 +235,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         request=StartStep,
         status=202,
         answer=CreatedTask,
+        headers=("Location", "Retry-After"),
         problems=(413,),
     ),
     Operation(

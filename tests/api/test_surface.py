@@ -98,7 +98,9 @@ async def test_the_example_of_each_request_is_accepted(door: Open, path: str) ->
         if post:
             example = post["requestBody"]["content"]["application/json"]["example"]
             answer = await here.ask("POST", path, json=example)
-            assert str(answer.status_code) == next(iter(post["responses"])), answer.text
+            status, named = next(iter(post["responses"].items()))
+            assert str(answer.status_code) == status, answer.text
+            assert all(answer.headers[name] for name in named["headers"])
 
 
 _TEXTS = st.one_of(
@@ -140,6 +142,8 @@ async def _send_anything(data: st.DataObject) -> None:
     named = DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"]
     assert str(answer.status_code) in named, (answer.status_code, answer.text)
     assert answer.status_code != 500
+    headers = named[str(answer.status_code)]["headers"]
+    assert all(name in answer.headers or name == "Retry-After" for name in headers)
     if answer.status_code >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert set(answer.json()) >= {"title", "status", "detail", "requestId"}

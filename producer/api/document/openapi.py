@@ -43,6 +43,16 @@ _MEANINGS: Final[Mapping[int, str]] = {
     501: "Not possible here.",
     503: "A service is away; see `Retry-After`.",
 }
+_HEADERS: Final[Mapping[str, str]] = {
+    "ETag": "Version of the state, for `If-None-Match`.",
+    "Location": "Path of the state of the task.",
+    "Retry-After": "Seconds after which to ask again; a state that is final has none.",
+    "WWW-Authenticate": "`Bearer`.",
+    "X-Request-Id": "Id of the request in the logs: yours, if you sent one.",
+}
+_OF_PROBLEM: Final[Mapping[int, str]] = {304: "ETag", 401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+"""Status of a problem -> the header that it has."""
+
 _EXAMPLES: Final[Mapping[type, Any]] = {
     CreateTask: {"kind": "basic_clean", "params": {"format": "webp"}, "inputs": ["https://example.com/photo.jpg"]},
     CreateUpload: {"kind": "basic_clean", "params": {}, "extensions": ["jpg"]},
@@ -111,7 +121,10 @@ def _operation(operation: Operation, body: Mapping[str, Any] | None) -> dict[str
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
+    answer: dict[str, Any] = {
+        "description": HTTPStatus(operation.status).phrase,
+        "headers": _headers(*operation.headers),
+    }
     if operation.answer is not None:
         answer["content"] = {operation.media: {"schema": _ref(operation.answer)}}
     elif operation.media == "text/event-stream":
@@ -126,10 +139,17 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": _MEANINGS[status]}
+    found: dict[str, Any] = {
+        "description": _MEANINGS[status],
+        "headers": _headers(*filter(None, [_OF_PROBLEM.get(status)])),
+    }
     if status != HTTPStatus.NOT_MODIFIED:
         found["content"] = {MEDIA_TYPE: {"schema": _ref(Problem)}}
     return found
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in (*names, "X-Request-Id")}
 
 
 def _param(param: Param) -> dict[str, Any]:
