@@ -82,7 +82,7 @@ async def audited(keys: Sequence[str], services: Services, *, block_suspect: boo
 
 
 async def audited_text(text: str, services: Services, *, block_suspect: bool | None = None) -> None:
-    """Audit a text; an empty one passes.
+    """Audit a text; a blank one passes: the service takes none.
 
     Args:
         text: the text.
@@ -93,7 +93,7 @@ async def audited_text(text: str, services: Services, *, block_suspect: bool | N
         messages.errors.Rejected: it is blocked (内容违规).
         services.errors.AuditDown: the audit gave no finding.
     """
-    if not text:
+    if not text.strip():
         return
     block = services.policy.block_suspect if block_suspect is None else block_suspect
     with span(SpanName.AUDIT, texts=1):

@@ -44,7 +44,7 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
         begun = (await jobs_of(task.run, Stage.CLEAN, services))[0] if header.seq and task.recipe.video_inputs else None
         products = begun.products if begun else await _products(task, header, services)
         # Before the record: recorded inputs are sent to the vendor and paid for.
-        if services.policy.audit_inputs and not await _audit(products, task, services, videos_only=begun is not None):
+        if not await _audit(products, task, services, videos_only=begun is not None):
             return Snooze(jittered(next_audit(header.seq), services.rng))
         await services.ledger.write(task.run, Cleaned.at(), Cleaned(products))
         reached("clean.cleaned")
@@ -52,15 +52,19 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
 
 
 async def _audit(products: tuple[Product, ...], task: Task, services: Services, *, videos_only: bool) -> bool:
-    """Audit the inputs and the user's text; return False while the audit of a video is at work.
+    """Audit the user's text, and the inputs unless the deployment leaves them out.
+
+    Returns:
+        False while the audit of a video is at work.
 
     Raises:
         messages.errors.Rejected: one of them is blocked (内容违规), or a video that cannot be played.
     """
     block = services.policy.block_suspect_inputs
-    videos = [product.key for product in products if is_video(product.key)]
+    keys = [product.key for product in products] if services.policy.audit_inputs else []
+    videos = [key for key in keys if is_video(key)]
     if not videos_only:
-        await audited([product.key for product in products if product.key not in videos], services, block_suspect=block)
+        await audited([key for key in keys if key not in videos], services, block_suspect=block)
         await audited_text(task.recipe.text(task.params), services, block_suspect=block)
     findings = await find_videos(task.run, Stage.CLEAN, videos, services, products) if videos else {}
     if findings is None:

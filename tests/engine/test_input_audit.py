@@ -88,6 +88,21 @@ async def test_a_deployment_may_leave_inputs_unaudited(harness: Harness) -> None
     assert harness.injector.count(f"objects.audit .*{INPUT}") == 0
 
 
+async def test_the_user_s_own_words_are_audited_also_where_pictures_are_not(harness: Harness) -> None:
+    allow(harness, audit_inputs=False)
+    run = await harness.order(params={"prompt": "a violation"})
+    await harness.drain()
+    await harness.promise(run, "failed", Code.CONTENT_VIOLATION)
+    assert harness.vendor.paid == []
+
+
+async def test_blank_words_are_not_audited(harness: Harness) -> None:
+    run = await harness.order(params={"prompt": " \n "})
+    await harness.drain()
+    await harness.promise(run, "success")
+    assert harness.injector.count(r"objects\.audit_text") == 0
+
+
 async def test_words_that_are_drawn_on_a_result_are_audited_also_without_a_vendor(harness: Harness) -> None:
     run = await harness.order("ai_image_preprocess", {"options": {"watermark": {"text": "a violation"}}})
     await harness.drain()
