@@ -65,7 +65,7 @@ _DETAILS: Final[Mapping[str, str]] = {
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a call failed, such as `no connection (nothing listens there)`.
+    """Return why a call failed, such as `no connection: nothing listens there`.
 
     The text of the error is never used, because it may quote what the other side sent, and that our key. An error that
     belongs to no call is a defect, of ours or of a library, and is named by its class.
@@ -79,7 +79,7 @@ def reason_of(error: BaseException) -> str:
         return words
     classes = {kind.__name__ for one in chain for kind in type(one).__mro__}
     detail = next((detail for name, detail in _DETAILS.items() if name in classes), "")
-    return f"{words} ({detail})" if detail else words
+    return f"{words}: {detail}" if detail else words
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -18,6 +18,7 @@ import msgspec
 from messages.bodies import Stage
 from messages.errors import ScfWorkersError
 from messages.keys import RunId, check_id
+from messages.reasons import reason_of
 from runtime.credentials import credentials_in
 from runtime.settings import Settings, require
 from services.errors import BackendDown
@@ -217,9 +218,7 @@ def in_words(error: httpx.HTTPError) -> str:
     """Return the reason of a failed call for a person."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"it answered {error.response.status_code}"
-    if isinstance(error, httpx.TimeoutException):
-        return "it took too long"
-    return "no connection" if isinstance(error, httpx.ConnectError) else "the connection broke"
+    return reason_of(error)
 
 
 def inside(folder: Path, name: Path) -> Path:

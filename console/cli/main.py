@@ -164,7 +164,7 @@ def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as opti
 ) -> None:
     """Act as a client: buy tasks, upload their photos, wait for the verdicts, download the results.
 
-    Exit status 0: success, or not waited; 1: a task failed, was cancelled, or had no verdict in time.
+    Exit status 0: success, or not waited; 1: a task failed, was cancelled, met an error, or had no verdict in time.
     """
     from console.cli.submit.api import submit_to_api
     from console.cli.submit.direct import submit_photos

@@ -58,7 +58,7 @@ class _View:
 
 
 class _Plain:
-    """Progress for a pipe: prints a line when the text of a task changes."""
+    """Progress for a pipe: prints a line when the text of a task changes, once its id is known."""
 
     def __init__(self, console: SafeConsole, count: int) -> None:
         self._console = console
@@ -68,7 +68,7 @@ class _Plain:
         """Print nothing: a log needs the tasks alone."""
 
     def update(self, number: int, row: Row) -> None:
-        if row != self._last[number]:
+        if row.name and row != self._last[number]:
             self._last[number] = row
             self._console.print(f"{row.name}  {row.text}", markup=False, highlight=False, soft_wrap=True)
 

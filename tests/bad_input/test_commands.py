@@ -154,7 +154,7 @@ def test_a_submit_after_the_sandbox_is_gone_says_how_to_start_it(
     code, _, errors = run(["submit", "photo.jpg", *way], terminals)
     line = reported(errors)
     assert code == 1
-    for words in (NOWHERE, "does not answer (no connection)", "`scf-workers sandbox`", *named):
+    for words in (NOWHERE, "does not answer (no connection: nothing listens there)", "`scf-workers sandbox`", *named):
         assert words in line
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,7 @@ from console.cli.client import UPLOADED, in_words, inside, progress_of, write_pi
 from console.cli.ending import describe_ending
 from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
-from console.cli.submit.outcome import AT_ONCE, Outcome, Submission
+from console.cli.submit.outcome import AT_ONCE, Attempt, Outcome, Submission
 from runtime.errors import BadSettings
 from runtime.settings import Settings, load_settings, require
 from services.concurrency import Together
@@ -98,7 +99,6 @@ def submit_to_api(url: str, inputs: Sequence[Sequence[Path]], submission: Submis
 
     Raises:
         runtime.errors.BadSettings: API_URL or JWT_SECRET is not set.
-        services.errors.BackendDown: the API does not answer, or refuses.
     """
     settings = load_settings(os.environ)
     if settings.backend_url and not (url or settings.api_url):
@@ -114,24 +114,34 @@ async def _submit(url: str, token: str, inputs: Sequence[Sequence[Path]], submis
     async with httpx.AsyncClient(headers=headers, timeout=_TIMEOUT_S, trust_env=False) as api:
         with show_progress(len(inputs)) as shown:
 
-            async def one(number: int, photos: Sequence[Path]) -> Outcome:
-                async with gate:
-                    task = await _buy(api, url, photos, {"kind": submission.kind, "params": dict(submission.params)})
-                uploaded = f", uploaded {', '.join(photo.name for photo in photos)}" if photos else ""
-                submission.say(f"task {task}: bought{uploaded}")
-                if not submission.wait_s:
-                    return Outcome(task, "submitted")
-                path = f"{url}{_ROOT}/tasks/{task}"
-                status = await _wait(api, path, submission.wait_s, lambda row: shown.update(number, row))
-                return _outcome(status, await _download(status, submission.out), submission.wait_s)
+            async def one(attempt: Attempt) -> Outcome:
+                try:
+                    return await _attempt(api, url, attempt, submission, gate)
+                except httpx.HTTPError as error:
+                    text = f"the API, {url} (API_URL), does not answer ({in_words(error)}): {_AWAY}"
+                    raise BackendDown(text) from error
 
-            try:
-                async with Together() as group:
-                    running = [group.create_task(one(number, photos)) for number, photos in enumerate(inputs)]
-            except httpx.HTTPError as error:
-                text = f"the API, {url} (API_URL), does not answer ({in_words(error)}): {_AWAY}"
-                raise BackendDown(text) from error
+            attempts = [Attempt(photos, partial(shown.update, number)) for number, photos in enumerate(inputs)]
+            async with Together() as group:
+                running = [group.create_task(attempt.run(one)) for attempt in attempts]
     return [task.result() for task in running]
+
+
+async def _attempt(
+    api: httpx.AsyncClient, url: str, attempt: Attempt, submission: Submission, gate: asyncio.Semaphore
+) -> Outcome:
+    photos, asked = attempt.inputs, {"kind": submission.kind, "params": dict(submission.params)}
+    async with gate:
+        bought = await _buy(api, url, photos, asked)
+        task = attempt.task_id = bought.task_id
+        if photos:
+            await _upload(bought.uploads, [await asyncio.to_thread(FileSource, photo) for photo in photos])
+    uploaded = f", uploaded {', '.join(photo.name for photo in photos)}" if photos else ""
+    submission.say(f"task {task}: bought{uploaded}")
+    if not submission.wait_s:
+        return Outcome(task, "submitted")
+    status = await _wait(api, f"{url}{_ROOT}/tasks/{task}", submission.wait_s, attempt.show)
+    return _outcome(status, await _download(status, submission.out), submission.wait_s)
 
 
 def _token(user: str, settings: Settings) -> str:
@@ -141,15 +151,12 @@ def _token(user: str, settings: Settings) -> str:
     return jwt.encode(claims, settings.jwt_secret.reveal(), algorithm="HS256")
 
 
-async def _buy(api: httpx.AsyncClient, url: str, photos: Sequence[Path], asked: dict[str, Any]) -> str:
-    """Buy a task and upload its inputs. Returns its id."""
+async def _buy(api: httpx.AsyncClient, url: str, photos: Sequence[Path], asked: dict[str, Any]) -> _Bought:
+    """Buy a task. Returns it with the uploads that it waits for."""
     if not photos:
-        return (await _ask(api, f"{url}{_ROOT}/create", _Bought, asked)).task_id
+        return await _ask(api, f"{url}{_ROOT}/create", _Bought, asked)
     asked |= {"extensions": [photo.suffix.lstrip(".").lower() for photo in photos]}
-    bought = await _ask(api, f"{url}{_ROOT}/uploads", _Bought, asked)
-    sources = [await asyncio.to_thread(FileSource, photo) for photo in photos]
-    await _upload(bought.uploads, sources)
-    return bought.task_id
+    return await _ask(api, f"{url}{_ROOT}/uploads", _Bought, asked)
 
 
 async def _upload(uploads: Sequence[_Upload], sources: Sequence[FileSource]) -> None:

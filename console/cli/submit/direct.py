@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from console.cli.client import Client, Sold, open_client
 from console.cli.ending import describe_ending
 from console.cli.live_view import Row, RowState
 from console.cli.show import show_progress
-from console.cli.submit.outcome import AT_ONCE, Outcome, Submission
+from console.cli.submit.outcome import AT_ONCE, Attempt, Outcome, Submission
 from runtime.settings import load_settings
 from services.concurrency import Together
 from telemetry.tracing import trace_id
@@ -28,7 +29,7 @@ def submit_photos(inputs: Sequence[Sequence[Path]], submission: Submission) -> l
     """Submit a task for each set of inputs, and show their progress. Returns their outcomes.
 
     Raises:
-        messages.errors.ScfWorkersError: the environment cannot be used, or a service failed.
+        runtime.errors.BadSettings: the environment cannot be used.
     """
     return asyncio.run(_submit(inputs, submission))
 
@@ -38,20 +39,22 @@ async def _submit(inputs: Sequence[Sequence[Path]], submission: Submission) -> l
     async with open_client(load_settings(os.environ)) as client:
         with show_progress(len(inputs)) as shown:
 
-            async def one(number: int, photos: Sequence[Path]) -> Outcome:
+            async def one(attempt: Attempt) -> Outcome:
                 async with gate:
                     sold = await client.buy(
-                        submission.user, submission.kind, submission.params, len(photos), submission.priority
+                        submission.user, submission.kind, submission.params, len(attempt.inputs), submission.priority
                     )
-                    key = await client.upload(sold, photos)
+                    attempt.task_id = sold.task_id
+                    key = await client.upload(sold, attempt.inputs)
                 submission.say(f"task {sold.task_id}: uploaded {key}")
                 if not submission.wait_s:
                     return Outcome(sold.task_id, "submitted")
-                status = await _wait(client, sold, submission.wait_s, lambda row: shown.update(number, row))
+                status = await _wait(client, sold, submission.wait_s, attempt.show)
                 return await _outcome(client, sold, status, submission)
 
+            attempts = [Attempt(photos, partial(shown.update, number)) for number, photos in enumerate(inputs)]
             async with Together() as group:
-                running = [group.create_task(one(number, photos)) for number, photos in enumerate(inputs)]
+                running = [group.create_task(attempt.run(one)) for attempt in attempts]
     return [task.result() for task in running]
 
 

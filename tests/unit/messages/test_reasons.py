@@ -39,10 +39,10 @@ def from_cause(error: Exception, cause: BaseException) -> Exception:
         (TimeoutError("x"), "no answer in time"),
         (asyncio.IncompleteReadError(b"", 4), "the answer ended early"),
         (ConnectionResetError("x"), "the connection broke"),
-        (ConnectionRefusedError("x"), "no connection (nothing listens there)"),
-        (socket.gaierror(-2, "x"), "no connection (its name is not found)"),
-        (ssl.SSLCertVerificationError("x"), "no connection (its certificate is not trusted)"),
-        (ssl.SSLError("x"), "no connection (TLS failed)"),
+        (ConnectionRefusedError("x"), "no connection: nothing listens there"),
+        (socket.gaierror(-2, "x"), "no connection: its name is not found"),
+        (ssl.SSLCertVerificationError("x"), "no connection: its certificate is not trusted"),
+        (ssl.SSLError("x"), "no connection: TLS failed"),
         (OSError("x"), "the connection failed"),
         (BadStatusLine("x"), "the answer is not HTTP"),
         (RemoteDisconnected("x"), "the connection broke before the answer came"),
@@ -64,10 +64,10 @@ def test_each_failure_has_its_words(error: Exception, words: str) -> None:
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        (ConnectionRefusedError("x"), "no connection (nothing listens there)"),
-        (socket.gaierror(-2, "x"), "no connection (its name is not found)"),
-        (ssl.SSLCertVerificationError("x"), "no connection (its certificate is not trusted)"),
-        (ExceptionGroup("x", [ConnectionRefusedError("x"), OSError("x")]), "no connection (nothing listens there)"),
+        (ConnectionRefusedError("x"), "no connection: nothing listens there"),
+        (socket.gaierror(-2, "x"), "no connection: its name is not found"),
+        (ssl.SSLCertVerificationError("x"), "no connection: its certificate is not trusted"),
+        (ExceptionGroup("x", [ConnectionRefusedError("x"), OSError("x")]), "no connection: nothing listens there"),
         (ZeroDivisionError("x"), "no connection"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -78,7 +78,7 @@ def test_the_cause_says_why_there_is_no_connection(cause: Exception, words: str)
 
 def test_a_general_class_yields_to_its_cause() -> None:
     refused = from_cause(requests.ConnectionError("x"), ConnectionRefusedError("x"))
-    assert reason_of(refused) == "no connection (nothing listens there)"
+    assert reason_of(refused) == "no connection: nothing listens there"
     broken = from_cause(requests.ConnectionError("x"), RemoteDisconnected("x"))
     assert reason_of(broken) == "the connection broke before the answer came"
 
@@ -102,4 +102,4 @@ async def test_a_refused_connection_of_the_real_client() -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             with pytest.raises(httpx.ConnectError) as raised:
                 await client.get(f"http://127.0.0.1:{bound.getsockname()[1]}/")
-    assert reason_of(raised.value) == "no connection (nothing listens there)"
+    assert reason_of(raised.value) == "no connection: nothing listens there"
