@@ -20,6 +20,7 @@ from messages.bodies import Generate, Stage
 from messages.codec import SCHEMA, Header, Message, decode, encode
 from messages.signing import MessageKeys
 from runtime.message_keys import open_keys
+from recipes.shared.scenes import read_scenes
 from runtime.settings import SECRETS, Settings, load_settings
 from services.backend import Backend, Callback, Form
 from services.media.ai_labels import AiLabels
@@ -39,7 +40,7 @@ HELD: Final = {
     ("docs/backend.md", "json"): 10,
     ("docs/backend.md", "python"): 1,
     ("docs/backend.md", "js"): 1,
-    ("docs/configuration.md", "json"): 2,
+    ("docs/configuration.md", "json"): 3,
     ("docs/configuration.md", "text"): 1,
     ("docs/how-to/rotate-message-keys.md", "text"): 3,
     ("docs/how-to/add-a-recipe.md", "python"): 3,  # each block of the two pages is a step: tests/seams/test_pages.py
@@ -185,6 +186,11 @@ def test_the_workflow_file_is_one() -> None:
     assert (set(workflow.inputs), set(workflow.params)) == ({"photo"}, {"prompt"})
 
 
+def test_the_scenes_file_is_one() -> None:
+    shown = read_scenes(_block("docs/configuration.md", "json", 1).encode())
+    assert {name: scene.name for name, scene in shown.items()} == {"garden": "花园", "runway": "秀场"}
+
+
 def test_json_in_a_sentence_is_what_it_says() -> None:
     shown = [code for page in PAGES for code in inline_of(page) if code.startswith("{") and '":' in code]
     (urls,) = [msgspec.json.decode(code, type=dict[str, Node]) for code in shown]
@@ -192,7 +198,7 @@ def test_json_in_a_sentence_is_what_it_says() -> None:
 
 
 def test_the_task_file_is_taken_and_done() -> None:
-    order: dict[str, Any] = msgspec.json.decode(_block("docs/configuration.md", "json", 1))
+    order: dict[str, Any] = msgspec.json.decode(_block("docs/configuration.md", "json", 2))
 
     async def play() -> None:
         async with TicketHarness() as harness:
