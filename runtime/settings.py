@@ -373,7 +373,8 @@ def _form(kind: inspect.Type) -> str:
         case inspect.Metadata(extra_json_schema={"description": str(words)}):
             return words
         case inspect.LiteralType():
-            return f"one of {', '.join(map(str, kind.values))}"
+            values = ", ".join(str(value) for value in kind.values if value != "")
+            return f"one of {values}" + (", or not set" if "" in kind.values else "")
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():

@@ -127,8 +127,9 @@ def sandbox(
 ) -> None:
     """Run the stand-ins and the HTTP API until Ctrl-C, and write the environment that points the product at them.
 
-    The broker is a file of its own, unless --broker or BROKER_URL says otherwise. A second sandbox needs its own
-    --data and --env-file.
+    The broker is a file of its own, unless --broker or BROKER_URL says otherwise.
+
+    A second sandbox needs its own --data and --env-file.
     """
     from console.cli.sandbox import run_sandbox
     from sandbox.pulsar import BrokerFailed
@@ -151,7 +152,9 @@ def submit(  # noqa: PLR0913, PLR0917 - a command has as many parameters as opti
     param: Param = None,
     user: Annotated[str, typer.Option(help="User who buys the tasks.")] = "u-1024",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the verdicts (0 = do not wait).")] = 600.0,
+    wait: Annotated[
+        float, typer.Option(min=0.0, metavar="S", help="Seconds to wait for the verdicts (0 = do not wait).")
+    ] = 600.0,
     through: Annotated[str, typer.Option("--api", help="Base URL of the HTTP API (default: API_URL).")] = "",
     direct: Annotated[
         bool, typer.Option("--direct", help="Go without the API: buy from the backend, upload with the buckets' keys.")
@@ -348,7 +351,7 @@ def invoke(
 
 @app.command()
 def event(
-    photo: Annotated[Path, typer.Option(help="Photo that was uploaded.")] = SAMPLE_PHOTO,
+    photo: Annotated[Path, typer.Option(help="Photo that was uploaded.", show_default="bundled sample")] = SAMPLE_PHOTO,
     task: Annotated[str, typer.Option(help="Id of the task (default: a new one).")] = "",
     user: Annotated[str, typer.Option(help="User who bought the task.")] = "u-1024",
     upload: Annotated[

@@ -99,8 +99,9 @@ def dead_replay(  # noqa: PLR0913, PLR0917 - a command has as many parameters as
 ) -> None:
     """Replay dead letters: deliver a verdict, wake a run, or begin a new run once the backend has reopened the step.
 
-    A stopped command continues where it stopped when it is run again. Exit status 1: the one letter that was named is
-    not replayed.
+    A stopped command continues where it stopped when it is run again.
+
+    Exit status 1: the one letter that was named is not replayed.
     """
     from console.cli.dead.display import show_step, show_steps_end, steps_document
     from console.cli.dead.work import operator, replay_selection

@@ -28,7 +28,10 @@ def demo(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
         str, typer.Option(help=f"{KINDS_HELP} Default: {DEFAULT_KIND}, or what shows the injected fault.")
     ] = "",
     tasks: Annotated[
-        int, typer.Option(min=0, help="Number of tasks. 0: one, or one per photo for a kind that takes one at a time.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Number of tasks. 0: one, or one per photo for a kind that takes one at a time."
+        ),
     ] = 0,
     params: Params = "{}",
     param: Param = None,

@@ -196,7 +196,7 @@ def _read(value: str) -> Injected:
     name, _, duration = value.partition(":")
     injection = INJECTIONS.get(name)
     if injection is None:
-        raise BadUsage(f"--inject knows:\n{describe_injections()}")
+        raise BadUsage(f"--inject {name!r} is not one of these faults:\n{describe_injections()}")
     try:
         seconds = float(duration) if duration else injection.seconds
     except ValueError:

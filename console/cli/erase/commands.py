@@ -29,8 +29,9 @@ def erase(  # noqa: PLR0913, PLR0917 - a command has as many parameters as optio
 ) -> None:
     """Erase a user's data: pictures, texts, lists. Records of tasks keep their ids, without content.
 
-    A stopped command continues where it stopped when it is run again. Exit status 1: something is left, or
-    tasks are unfinished.
+    A stopped command continues where it stopped when it is run again.
+
+    Exit status 1: something is left, or tasks are unfinished.
     """
     from console.cli.dead.work import operator
     from console.cli.erase.display import erasure_document, show_erasure

@@ -135,8 +135,9 @@ def pause(
 ) -> None:
     """Pause a vendor or a kind: its tasks wait without costing an attempt, and jobs that are paid go on.
 
-    Workers notice it within 15 s. A task that runs out of time while it waits is refunded. Exit status 1: it was paused
-    already.
+    Workers notice it within 15 s. A task that runs out of time while it waits is refunded.
+
+    Exit status 1: it was paused already.
     """
     from console.cli.dead.work import operator
     from console.cli.operate.pauses import check_target, pause_by_hand

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from console.cli.event import event_of
@@ -23,6 +25,34 @@ def test_help_has_a_short_option_everywhere(command: list[str]) -> None:
     assert (short.exit_code, long.exit_code) == (0, 0)
     assert short.output == long.output
     assert "Usage: " in short.output
+
+
+def _commands() -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    left: list[tuple[str, Any]] = [("", get_command(app))]
+    while left:
+        name, command = left.pop()
+        found.append((name, command))
+        left += [(f"{name} {part}".strip(), one) for part, one in getattr(command, "commands", {}).items()]
+    return found
+
+
+def test_no_sentence_of_a_help_is_broken_into_lines() -> None:
+    # Of a paragraph behind the first one, the line breaks of the docstring are shown.
+    texts = {name: (command.help or "").split("\f")[0] for name, command in _commands()}
+    assert len(texts) > 20
+    assert [name for name, text in texts.items() if any("\n" in part for part in text.split("\n\n")[1:])] == []
+
+
+@pytest.mark.parametrize("name", ["demo", "submit", "event"])
+def test_no_kind_is_cut_in_sixty_columns(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "-h"], env={"COLUMNS": "60", "TERMINAL_WIDTH": "60"}).output
+    assert "model_pose12" in shown
+    assert "…" not in shown
+
+
+def test_a_help_names_no_path_of_this_machine() -> None:
+    assert str(PHOTO.parent) not in CliRunner().invoke(app, ["event", "-h"], env={"COLUMNS": "300"}).output
 
 
 def test_a_shell_completes_the_commands() -> None:

@@ -105,6 +105,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -
             f"must be some of {', '.join(NETWORK)}, separated by commas",
         ),
         ("LOG_LEVEL", "nope", "must be one of DEBUG, ERROR, INFO, WARNING"),
+        ("LOG_FORMAT", "xml", "must be one of json, text, or not set"),
         ("AUDIT_SUSPECT", "nope", "must be one of allow, block"),
         ("RUNNINGHUB_API", "v3", "must be one of v1, v2"),
         ("TICKET_REQUIRED", "perhaps", "must be true or false"),
