@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import httpcore  # noqa: F401 - httpx would import it late, inside a running loop
@@ -19,9 +20,11 @@ import pytest
 from messages.bodies import Generate, Stage
 from messages.codec import SCHEMA, Header, Message, decode, encode
 from messages.signing import MessageKeys
+from recipes.recipe import parse_params
 from runtime.message_keys import open_keys
 from recipes.shared.scenes import read_scenes
 from runtime.settings import SECRETS, Settings, load_settings
+from runtime.wiring import open_recipes
 from services.backend import Backend, Callback, Form
 from services.media.ai_labels import AiLabels
 from services.unfinished import UnfinishedPage, UnfinishedTask
@@ -195,6 +198,14 @@ def test_json_in_a_sentence_is_what_it_says() -> None:
     shown = [code for page in PAGES for code in inline_of(page) if code.startswith("{") and '":' in code]
     (urls,) = [msgspec.json.decode(code, type=dict[str, Node]) for code in shown]
     assert msgspec.structs.replace(_workflow(), url_inputs=urls).url_inputs == urls
+
+
+def test_the_file_of_scenes_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "scenes.json"
+    file.write_text(_block("docs/configuration.md", "json", 1), encoding="utf-8")
+    recipe = open_recipes(str(file))["photography"]
+    for scene in ("", "garden", "runway"):
+        assert parse_params(recipe, {"scene": scene})
 
 
 def test_the_task_file_is_taken_and_done() -> None:
