@@ -32,7 +32,7 @@ PLACES: Final = 3
 JOB_S: Final = 60.0
 BURST: Final = 40
 _LOAD: Final = 0.6
-"""Arrivals after the burst, as a share of what the vendor can do."""
+"""Arrivals after the burst, as a share of the vendor's capacity."""
 _FOREVER: Final = 10**9
 
 
@@ -51,7 +51,7 @@ class Waits(msgspec.Struct, frozen=True):
 
 
 class _Vendor(ScriptedVendor):
-    """Has a few places, and says so."""
+    """A vendor with a few places, which answers questions for room."""
 
     asked = 0
 

@@ -1,4 +1,4 @@
-"""One vendor is full for an hour, on virtual time: the pace of another vendor's tasks, and who goes first then."""
+"""One vendor is full for an hour, on virtual time: the pace of another vendor's tasks, and the order afterwards."""
 
 from __future__ import annotations
 

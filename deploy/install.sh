@@ -1,5 +1,6 @@
 #!/bin/sh
-# Puts what uv.lock names into .venv of the current folder. The Dockerfile's build stages run it, and check.sh runs it too.
+# Installs the packages of uv.lock into .venv of the current folder. The Dockerfile's build stages run it, and check.sh
+# runs it too.
 #
 #   install.sh dependencies [EXTRA...]    everything but the project, so that a change of code keeps this layer
 #   install.sh project [EXTRA...]         the project, as files of its own rather than as links to the sources

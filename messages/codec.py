@@ -142,7 +142,7 @@ def new_header(run: RunId, stage: Stage, now: float, traceparent: str = "") -> H
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
-    """Header and body as they travel: what the signature is over."""
+    """Header and body as they travel: the signed bytes."""
 
     header: msgspec.Raw
     body: msgspec.Raw

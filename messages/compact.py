@@ -1,4 +1,4 @@
-"""Short forms of what every message carries. Pure.
+"""Short forms of fields in every message. Pure.
 
 A trace context is 55 characters of text and 25 bytes of content, so it travels as 34 characters of URL-safe base64:
 version 00 and the dashes are left out, as they say nothing (W3C Trace Context, section 3.2). Other text stays.

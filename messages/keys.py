@@ -104,7 +104,7 @@ PICTURE_STEM: Final = "original."
 """First part of a single picture's name. Any extension may follow: an unsupported format then ends its task at once."""
 
 ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,64}"
-"""Form of an id in keys, messages and webhook paths; a dash alone stands for no id (`messages.codec.NO_ID`)."""
+"""Form of an id in keys, messages and webhook paths; a single dash means no id (`messages.codec.NO_ID`)."""
 
 _ID: Final = re.compile(rf"(?!-\Z){ID_PATTERN}\Z")
 _NAME: Final = re.compile(rf"{re.escape(PICTURE_STEM)}[A-Za-z0-9]{{1,10}}\Z|task\.json\Z")
@@ -330,7 +330,7 @@ def spend_prefix(vendor: str, day: str) -> str:
 
 
 def spend_key(vendor: str, day: str, number: int) -> str:
-    """Return the key that stands for a paid call of a day, by its number from 1: in key order as in number order."""
+    """Return the key of a paid call of a day, by its number from 1; key order is number order."""
     return f"{spend_prefix(vendor, day)}{number:07d}"
 
 

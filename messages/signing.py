@@ -3,7 +3,7 @@
 A signature is the key's id and 128 bits of an HMAC-SHA256 in URL-safe base64: `k1` + 22 characters. Each key has the
 stages that it may sign, so that the key of a public webhook signs wakes and nothing else. The first key that may sign a
 stage signs its messages; all of them verify. So a new key is first added behind the others, to be known everywhere,
-then moved to the front, and the old one is removed once no message of it can be under way.
+then moved to the front, and the old one is removed once no message signed with it can be under way.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Upload(msgspec.Struct, frozen=True):
 def uploads_in(event: object) -> tuple[tuple[Upload, ...], int]:
     """Return the objects that an event reports as created, and the number of other records.
 
-    The event also carries the uploader's Authorization, which is neither read nor returned.
+    The event also has the uploader's Authorization, which is neither read nor returned.
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
     rows: list[Any] = records if isinstance(records, list) else []

@@ -61,7 +61,7 @@ class Action(StrEnum):
     REDELIVERED = "redelivered"
     """The backend acknowledged the verdict but still lists the task: deliver it again."""
     GIVEN_UP = "given_up"
-    """Like the above, for so long that only an operator can help: report it."""
+    """The same, for so long that only an operator can help: report it."""
 
 
 def choose(

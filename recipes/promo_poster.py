@@ -110,7 +110,7 @@ def _framed(shape: Shape, theme: _Theme) -> tuple[str, ...]:
 
 
 def _written(line: Line, shape: Shape, theme: _Theme) -> str:
-    """Return the step that writes a line from the edge that it keeps to, whatever the width of the service's font."""
+    """Return the step that writes a line from the edge that it is aligned to, for any width of the service's font."""
     color = theme.of(line.role)
     if line.from_right:
         right = shape.width - line.left - line.width

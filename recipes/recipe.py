@@ -77,9 +77,9 @@ class Plan(msgspec.Struct, frozen=True):
     extension: str
     """Extension of the last product, without a dot: jpg, png or webp."""
     label: Corner = "northwest"
-    """Corner of the visible label of AI-made content behind the passes of `finish`: where nothing else stands."""
+    """Corner of the visible label of AI-made content after the passes of `finish`: one that is free."""
     quality: int = 95
-    """Quality of jpg and webp in which results are saved behind the passes of `finish`."""
+    """Quality of jpg and webp with which results are saved after the passes of `finish`."""
 
 
 class Sale(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of a first task, for the demo; a kind that demands a parameter needs them."""
     check: Callable[[Any], None] = _no_check
     """Checks parameters against what a deployment has, such as its scenes: raises a `ValueError` that names the field.
-    What holds everywhere is checked by `params` itself."""
+    Rules that hold in every deployment are checked by `params` itself."""
     deadline_s: int
     """Seconds from acceptance to the verdict, queueing included."""
     least_inputs: int = 1
@@ -163,7 +163,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     extension: str = "jpg"
     """Format of a vendor's results as sold. Pictures are converted to it; a video must already have it."""
     most_bytes: int = 0
-    """Largest result in bytes; 0 for what its media may have (`services.media.types.MOST_BYTES`)."""
+    """Largest result in bytes; 0 for the limit of its media (`services.media.types.MOST_BYTES`)."""
     still: str = ""
     """Template of the name of a still of the n-th result, a jpg beside the video; empty for none."""
     expected_s: float = 60.0
@@ -177,7 +177,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     text: Callable[[Any], str] = _no_text
     """Parameters -> words of the user's own among them, audited before anything is paid; empty for none."""
     prompt: Prompt | None = None
-    """The text that the paid calls send besides `values`, as `prompt`; or, without a vendor, the result."""
+    """The text that the paid calls send in addition to `values`, as `prompt`; or, without a vendor, the result."""
     slots: Callable[[Any], int] = _one_slot
     """Parameters -> number of paid calls that a run needs at once, each with `count` results."""
     enough: Callable[[Any, int], int] = _every_slot
@@ -239,7 +239,7 @@ def _faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _form_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the same kind by other vendors: what is sold must be one thing."""
+    """Yield the faults of the same kind by other vendors: the sold result must be the same."""
     vendors = [form.vendor for form in recipe.forms]
     if recipe.others and (not all(vendors) or len(set(vendors)) < len(vendors)):
         yield "others", "must each have a vendor of its own, and so must the recipe"
@@ -343,7 +343,7 @@ def _audit_s(recipe: Recipe) -> float:
 
 
 def _slot_faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield what `slots` and `enough` answer wrongly for the example's parameters."""
+    """Yield the wrong results of `slots` and `enough` for the example's parameters."""
     try:
         params = parse_params(recipe, recipe.example)
     except BadParameters:

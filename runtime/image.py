@@ -245,7 +245,7 @@ class Server(ThreadingMixIn, TCPServer):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - the base's signature
-        """Ignore a caller that went away."""
+        """Ignore a caller that has disconnected."""
         log.warning(Event.CALL_FAILED, error=sys.exception())
 
     def _call(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:

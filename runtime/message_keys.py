@@ -55,7 +55,7 @@ def parse_keys(text: Secret) -> tuple[ParsedKey, ...]:
 
 
 def open_keys(settings: Settings, stages: Iterable[Stage]) -> MessageKeys:
-    """Return what a process signs and checks messages with.
+    """Return the keys with which a process signs and checks messages.
 
     Args:
         settings: the settings.

@@ -1,6 +1,6 @@
 """Adapter to the cloud function platform: one event loop for the process, and services that stay open while warm.
 
-Nothing runs on after a handler's return, because the platform freezes the instance: the loop stands still between
+Nothing runs on after a handler's return, because the platform freezes the instance: the loop does not run between
 calls, and spans and metrics are sent, or dropped, before the return.
 """
 
@@ -118,8 +118,8 @@ class Instance(Generic[Opened]):
         """Drop the services from within a call that must end now; the next call opens them again.
 
         Args:
-            limit_s: seconds to wait for the services to close. A broker that is down may take longer, and then goes on
-                closing when the instance is called again.
+            limit_s: seconds to wait for the services to close. A broker that is down may take longer; then the closing
+            continues when the instance is called again.
         """
         stack, self._stack, self._services = self._stack, AsyncExitStack(), None
         self._closing = asyncio.create_task(stack.aclose(), name="disconnect")
@@ -212,8 +212,8 @@ def parse_request(event: FunctionEvent, kind: type[Asked]) -> Asked:
         kind: a struct of the allowed fields, each with a default.
 
     Raises:
-        runtime.errors.BadSettings: a field is unknown or malformed. A request is never followed in part: the rest may
-            be what limits the call to its own topics or tasks.
+        runtime.errors.BadSettings: a field is unknown or malformed. A request is followed as a whole or refused: an
+        unknown part may limit the call to its own topics or tasks.
     """
     names = tuple(field.encode_name for field in msgspec.structs.fields(kind))
     by_hand = not _TIMER & event.keys()

@@ -220,7 +220,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     source_hosts: Hosts = ""
     """Hosts that inputs given to the API as URLs may come from, separated by commas; empty takes every public host."""
     source_private_hosts: HostPorts = ""
-    """`host:port` pairs that such URLs may name though their addresses are private: a stand-in."""
+    """`host:port` pairs that such URLs may name although their addresses are private: a stand-in."""
     jwt_secret: Secret = Secret("")
     """Verifies the bearer tokens of the API; at least 32 bytes in production."""
     api_url: Url = ""
@@ -259,7 +259,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     otel_resource_attributes: Secret = Secret("")
     """`name=value` pairs of everything sent to the collector; Tencent APM takes its `token` here."""
     otel_service_name: str = ""
-    """`service.name` of what is sent; empty makes one of the function's name, such as `scf-workers-consumers`."""
+    """`service.name` of the telemetry; empty derives it from the function's name, such as `scf-workers-consumers`."""
     otel_metrics_exporter: Literal["otlp", "none"] = "otlp"
     """`none` sends spans only, for collectors without metrics."""
 
@@ -327,7 +327,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def mask_secrets(environ: Mapping[str, str]) -> None:
     """Mask every secret of an environment in all later output, even if the environment is invalid.
 
-    `load_settings` masks what it reads. This is for earlier output, such as its own errors.
+    `load_settings` masks the secrets that it reads. This is for earlier output, such as its own errors.
 
     Args:
         environ: the environment; the role's credentials are masked too.

@@ -1,4 +1,4 @@
-"""Keys of vendors: a single one, or several beside it with labels, and what a deployment sets for them.
+"""Keys of vendors: a single one, and labelled ones beside it, with a deployment's settings for them.
 
     RUNNINGHUB_API_KEYS=second=KEY,third=KEY
 

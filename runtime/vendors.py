@@ -1,6 +1,6 @@
 """The registry of vendors: how each is opened from the settings, and how its webhook calls are read.
 
-Chat models, which write prompts and are asked rather than paid by the call, stand in a table of their own.
+Chat models, which write prompts and are not paid by the call, have a table of their own.
 
 A vendor has a folder in `services/vendors`, its settings, and an entry here. Its modules are imported when used.
 """
@@ -149,7 +149,7 @@ def vendor_checks(settings: Settings, vendors: Vendors, chats: Mapping[str, Chat
 
 
 def _clients(clients: Sequence[Vendor]) -> Sequence[tuple[Vendor | None, str]]:
-    """Return what is checked of a vendor, and how the names of its checks end: by the label where there are several."""
+    """Return the checked clients of a vendor, and the ending of their checks' names: the label if there are several."""
     if len(clients) < 2:  # noqa: PLR2004 - several
         return [(clients[0] if clients else None, "")]
     return [(client, f" {client.label}") for client in clients]

@@ -42,7 +42,7 @@ class Block(NamedTuple):
 
 
 class _Grid(NamedTuple):
-    """Measures of a sheet. Every result has a tile of the same size; inputs stand at its left."""
+    """Measures of a sheet. Every result has a tile of the same size; inputs are at the left."""
 
     columns: int
     """Results in a row."""

@@ -40,7 +40,7 @@ LEDGER_BUCKET: Final = f"ledger-{APPID}"
 REGION: Final = "ap-guangzhou"
 
 TERMINAL: Final = frozenset({"PATH", "HOME", "LANG", "TZ", "LOG_FORMAT"})
-"""Variables of a terminal, which handlers inherit and which point at no stand-in."""
+"""Variables of a terminal, which handlers inherit and which name no stand-in."""
 
 VendorName = Literal["runninghub", "ark", "vod"]
 """A paid vendor that has a stand-in."""
@@ -70,7 +70,7 @@ class Handlers(NamedTuple):
     webhook: Sequence[str]
     """Handles calls of the Function URL that the vendor calls."""
     log: Path | None = None
-    """File for what they log; None for this process's standard error."""
+    """File for their logs; None for this process's standard error."""
 
 
 class Sandbox:

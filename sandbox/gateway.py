@@ -1,4 +1,4 @@
-"""Function URL of the platform; a command stands in for the function.
+"""Function URL of the platform; a command replaces the function.
 
 A request becomes the event that SCF, "Function URL" (document 583/96099) describes. The command gets it as JSON on its
 standard input and writes the function's answer as JSON to its standard output.

@@ -1,4 +1,4 @@
-"""Ports of the servers of a sandbox, kept in its folder: after a restart, what was pointed at it still finds it."""
+"""Ports of the servers of a sandbox, kept in its folder: after a restart its clients still find it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ __all__ = ["beside", "write_whole"]
 
 
 def write_whole(path: Path, body: bytes, mode: int = 0o666) -> None:
-    """Write a file, and its folder if need be, so that a reader finds all of it, what was there before, or nothing.
+    """Write a file, and its folder if need be, so that a reader finds all of it, the file before it, or nothing.
 
     Args:
         path: its place.

@@ -38,7 +38,7 @@ _LABEL: Final = re.compile(r"[^.]{1,63}")
 
 
 def is_public_name(host: str) -> bool:
-    """Return True if a name may be known to the public: it has a domain, which is none of a local network.
+    """Return True if a name may be known to the public: it has a domain, and not one of a local network.
 
     No name of the public has a number as its last label (RFC 3696, section 2), an empty label, or a longer one than the
     system of names allows (RFC 1035, section 2.3.4).

@@ -399,7 +399,7 @@ class Backend:
         run: str = "",
         secret: Secret | None = None,
     ) -> _Reply:
-        """Send once, signed now; `signed` is what the older signature covers, before the time."""
+        """Send once, signed now; `signed` is the part before the time that the older signature covers."""
         import httpx
 
         timestamp, secret = int(self._clock()), secret or self._secret
@@ -421,7 +421,7 @@ class Backend:
             ):
                 answer = await read_body(response, _MAX_LIST_BYTES if method == "GET" else _MAX_BODY_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            # Its text may quote what the server sent, and that what we had sent.
+            # Its text may quote the server's answer, which may quote our request.
             raise BackendDown(f"{method} {self._base_url}{path}: {reason_of(error)}") from None
         return _Reply(f"{method} {path}", response.status_code, answer, wait_of(response.headers))
 

@@ -19,7 +19,7 @@ class Check(msgspec.Struct, frozen=True):
 
     name: str
     run: Callable[[], Awaitable[str]]
-    """Run the check and return what it saw.
+    """Run the check and return its finding.
 
     Raises `services.errors.CheckFailed`, or another `messages.errors.ScfWorkersError`, when something is wrong.
     """

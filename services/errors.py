@@ -189,7 +189,7 @@ class VendorRefused(Permanent):
 
 
 class AnswerUnfit(Permanent):
-    """A chat model's answer does not fit its schema, nor does that to the repeated question.
+    """A chat model's answer does not fit its schema, and neither does the answer to the repeated question.
 
     Permanent: the question was repeated already, and each repeat costs tokens.
     """

@@ -5,8 +5,8 @@ connection goes to an address that was checked, so a name that changes its addre
 (rebinding) changes nothing; each redirect is checked like a first URL. Errors name the host, never the URL: a result's
 URL is presigned.
 
-Each failure is one of three: an outage of the file's host (`FetchFailed`), an answer that is not the file and may be
-the file at a later look (`ResultUnusable`), or what no later look can change (`FetchRefused`).
+Each failure is one of three: an outage of the file's host (`FetchFailed`), an answer that is not the file but may
+become it (`ResultUnusable`), or a failure that no later try can change (`FetchRefused`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Fetched:
         self.framed: Final = body.framed
         """True if a truncated body is noticed: by a length, or by a last chunk."""
         self.content_type: Final = content_type
-        """Type that its first bytes show, whatever the server called it."""
+        """Type by its first bytes, not by the server's header."""
 
     def __aiter__(self) -> Self:
         """Iterate over the pieces."""
@@ -199,7 +199,7 @@ class Fetcher:
                 headers={"Host": target.authority, "Accept": "*/*", **IDENTITY},
                 extensions={
                     "timeout": httpx.Timeout(self._timeout, pool=None).as_dict(),
-                    # The certificate has to be the name's, though the connection goes to the address.
+                    # The certificate must be for the name, although the connection goes to the address.
                     "sni_hostname": target.host,
                 },
             )
@@ -209,7 +209,7 @@ class Fetcher:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error
             except httpx.HTTPError as error:
-                # Its text may quote what the server sent, and that the URL.
+                # Its text may quote the server's answer, which may quote the URL.
                 raise FetchFailed(f"{target.host}: {reason_of(error)}") from None
         raise FetchFailed(f"{target.host}: {reason_of(failure) if failure else 'no address'}") from failure
 

@@ -46,7 +46,7 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
     if is_encoded(response.headers):
         return b""
     if response.is_stream_consumed:
-        # Not from the network: a transport may hand a body over whole.
+        # Not from the network: a transport may pass a whole body.
         return response.content if len(response.content) <= limit else b""
     body = bytearray()
     # httpx calls it an iterator; it is a generator, and reading may stop in the middle.

@@ -57,7 +57,7 @@ class _Wrong(Exception):
 
 
 async def diagnose(address: Address) -> Fault | None:
-    """Return what keeps this machine from using an address; None if it can be connected to and does not redirect.
+    """Return the reason why this machine cannot use an address; None if it can be connected to and does not redirect.
 
     Args:
         address: the address.
@@ -172,7 +172,7 @@ async def _get(address: Address) -> None:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return
     if status in _REDIRECTS:
-        # Its path and query may hold what was sent.
+        # Its path and query may repeat the request.
         where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else "another path"
         raise _Wrong(
             f"it redirects ({status}) to {where}, and no signed call follows a redirect",

@@ -113,7 +113,7 @@ async def repeated(request: Callable[[], Awaitable[T]], rng: random.Random) -> T
 
 @asynccontextmanager
 async def opened(make: Callable[[], AbstractAsyncContextManager[T]], rng: random.Random) -> AsyncGenerator[T]:
-    """Open a download, which is tried up to three times; what is done with it is not repeated. See `repeated`."""
+    """Open a download, which is tried up to three times; its use is not repeated. See `repeated`."""
     async with AsyncExitStack() as stack:
         yield await repeated(lambda: stack.enter_async_context(make()), rng)
 

@@ -1,4 +1,4 @@
-"""A sale by the backend: what is asked for, and the answer. Pure; `services.backend` sends it."""
+"""A sale by the backend: the purchase, and the answer. Pure; `services.backend` sends it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.errors import BackendDown, NotSold
 __all__ = ["SALES_PATH", "Purchase", "Sold", "read_sale"]
 
 SALES_PATH: Final = "/api/internal/tasks"
-"""Path to which the API posts what a user wants to buy."""
+"""Path to which the API posts a user's purchase."""
 
 _SUCCESS: Final = range(200, 300)
 

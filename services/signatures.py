@@ -1,4 +1,4 @@
-"""Signatures of what is said to the backend, in both forms (docs/backend.md). Pure."""
+"""Signatures of calls to the backend, in both forms (docs/backend.md). Pure."""
 
 from __future__ import annotations
 

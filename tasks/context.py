@@ -141,7 +141,7 @@ class ApiServices(TriggerServices, SweepServices):
 
 @dataclass(frozen=True, kw_only=True)
 class Services(TriggerServices, SweepServices, WebhookServices):
-    """Everything, as the consumers have it: opened by `runtime.wiring`, or put together by a test."""
+    """All services, for the consumers: opened by `runtime.wiring`, or put together by a test."""
 
     vendors: Vendors
     chats: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])

@@ -66,7 +66,7 @@ async def cached_text(key: str, question: Question, services: Services) -> str:
 
 
 async def keep_text(key: str, question: Question, text: str, model: str, services: Services) -> None:
-    """Keep an answer that has passed its audit. One that cannot be kept costs a question later, and nothing now."""
+    """Keep an answer that has passed its audit. A failure to keep it is ignored: the model is asked again later."""
     body = msgspec.json.encode(_Entry(text, model, _digest(question)))
     with suppress(Outage):
         await services.ledger.objects.put(key, body, content_type="application/json")

@@ -100,7 +100,7 @@ class Log:
             return
         info = (type(error), error, error.__traceback__) if error is not None else None
         extra = {"scf_event": event.value, "scf_fields": fields}
-        # The record is made here, because `logger.log` walks the stack for a file and line, which our lines do not
+        # The record is made here, because `logger.log` searches the stack for a file and line, which our lines do not
         # contain.
         logger.handle(logger.makeRecord(logger.name, level, "", 0, event.value, (), info, extra=extra))
 

@@ -18,7 +18,7 @@ from telemetry.printable import json_safe, printable
 __all__ = ["text_line"]
 
 _FIRST: Final = ("task_id", "stage")
-"""Fields whose value stands without its name."""
+"""Fields whose value is written without its name."""
 _LEFT_OUT: Final = frozenset({*_FIRST, "message_id", "span_id", "stack"})
 _OF_A_TASK: Final = frozenset({"trace_id", "user_id"})
 """Fields that are left out of a line with a task's id, by which `scf-workers show` finds them."""

@@ -36,10 +36,10 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
     streams: int = 2000
     """Open streams of the process."""
     streaming: bool = True
-    """False behind a Function URL, which passes on whole answers only."""
+    """False behind a Function URL, which can pass on only whole answers."""
     respond_within_s: float | None = 0.0
-    """Seconds that an answer waits for a sold task to be accepted, which goes on behind it; None waits to the end, for
-    a function whose process stands still between calls."""
+    """Seconds that an answer waits for the acceptance of a sold task, which continues after it; None waits to the end,
+    for a function whose process is frozen between calls."""
     accepts_at_once: int = 8
     """Acceptances at the same time; the others wait."""
     accepts_within_s: float = 10.0
@@ -50,7 +50,7 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Background:
-    """Work that goes on after its answer was sent. While many requests wait for their answers, it waits too.
+    """Work that continues after its answer was sent. While many requests wait for their answers, it waits too.
 
     Args:
         at_once: pieces of work at the same time; the others wait.

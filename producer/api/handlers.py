@@ -189,7 +189,7 @@ async def events(call: Call) -> Response:
 
 
 class _EventStream(StreamingResponse):
-    """A stream that gives its place back when it ends, also where the client went away before it began."""
+    """A stream that frees its place when it ends, also if the client disconnected before it began."""
 
     def __init__(self, body: AsyncGenerator[bytes], place: ExitStack, headers: Mapping[str, str]) -> None:
         super().__init__(body, headers=headers, media_type=_EVENT_STREAM)

@@ -49,10 +49,10 @@ _RENEWED_S: Final = 1800
 """Seconds after which a state with results counts as changed, because its URLs have been renewed."""
 
 _BACKGROUND_S: Final = 15.0
-"""Seconds that a task takes besides its vendor."""
+"""Seconds of a task without the vendor's work."""
 
 _SCANNED: Final = 200
-"""Tasks that one request for a list looks at."""
+"""Tasks that one request for a list reads."""
 
 _CURSOR: Final = re.compile(r"[0-9]{13}/[A-Za-z0-9_-]{1,64}")
 

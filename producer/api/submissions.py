@@ -1,7 +1,7 @@
 """From a request to a task: checks, the backend's sale, `task.json`, acceptance.
 
-What is refused here was not sold. After the sale `task.json` is written first: from then on the task is accepted even
-if this process dies, because the sweep finds it.
+A submission that is refused here was not sold. After the sale `task.json` is written first: from then on the task is
+accepted even if this process dies, because the sweep finds it.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ async def sell(submission: Submission, key: str, inputs: int, services: ApiServi
 
 
 def check_ticket(token: str, run: RunId, submission: Submission, inputs: int, services: ApiServices) -> None:
-    """Check that a ticket sells what was asked for, as the workers will.
+    """Check that a ticket sells the submission, as the workers will.
 
     Args:
         token: the ticket; it may be empty where a deployment asks for none.

@@ -1,6 +1,6 @@
 """Shared poll of the ledger for all that watch a step: streams and waiting requests.
 
-The first watcher starts the poll and the last one ends it, so a client that goes away costs nothing.
+The first watcher starts the poll and the last one ends it, so a client that disconnects costs nothing.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def own_words(*texts: str) -> str:
 
 
 def ask_for_prompt(wishes: Mapping[str, str]) -> Question:
-    """Return the question for a prompt: what is asked for -> the wish; empty wishes are left out."""
+    """Return the question for a prompt. Wishes are by topic; empty ones are left out."""
     lines = [f"{name}：{chinese(wish)}" for name, wish in wishes.items() if wish.strip()]
     return Question(_SYSTEM, "\n".join(["请根据图片中的服装写提示词。", *lines]))
 

@@ -144,7 +144,7 @@ def visible_label(short_side: int, corner: Corner) -> str:
 def arranged(passes: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """Return the passes over a vendor's file, and apart from them the last one, which `last_pass` completes.
 
-    The picture is turned upright first: saving drops what says how viewers must turn it. The last pass is empty where
+    The picture is turned upright first: saving drops its orientation metadata. The last pass is empty where
     the plan's own cannot take more steps.
     """
     first, *more = passes or ("",)
@@ -185,5 +185,5 @@ def finished(extension: str, quality: int, short_side: int, watermark: str) -> P
 
 
 def _encoded(text: str) -> str:
-    """Encode a value as the service wants it: URL-safe base64 without padding."""
+    """Encode a value for the service: URL-safe base64 without padding."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

@@ -38,11 +38,11 @@ _WIDEST_LATIN: Final = frozenset("MWmw@%—…™®©€×¥℃&")
 _CLOSING: Final = frozenset("、。〉》」』】〕〗！％），．：；？～’”…!%),.:;?")
 _OPENING: Final = frozenset("〈《「『【〔〖（￥¥‘“(")
 _TITLE_SHARE: Final = 0.6
-"""Share of the panel's height for the title, where something stands below it."""
+"""Share of the panel's height for the title, if there is text below it."""
 _PRICE_SHARE: Final = 0.42
 """Greatest share of the panel's width for the price, beside a subtitle."""
 _SUBTITLE_SHARE: Final = 0.6
-"""Greatest size of the subtitle, in sizes of the row in which it stands."""
+"""Greatest size of the subtitle, in sizes of its row."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ def _letter_width(letter: str) -> float:
 
 
 def wrapped(text: str, lines: int) -> tuple[str, ...]:
-    """Return a text in at most so many lines (one or two), of widths as equal as the rules of line breaks allow."""
+    """Return a text in at most this many lines (one or two), of widths as equal as the rules of line breaks allow."""
     if lines == 1:
         return (text,)
     places = [at for at in range(1, len(text)) if _may_break(text, at)] or list(range(1, len(text)))
@@ -127,7 +127,7 @@ def wrapped(text: str, lines: int) -> tuple[str, ...]:
 
 
 def _may_break(text: str, at: int) -> bool:
-    """Return True if a line may begin there: beside a space or a Chinese letter, with no sign on the wrong side."""
+    """Return True if a line may begin there: next to a space or a Chinese character, and not at wrong punctuation."""
     before, after = text[at - 1], text[at]
     if after in _CLOSING or before in _OPENING:
         return False

@@ -153,7 +153,7 @@ class QuotaAccount:
         return "sold", task
 
     def limit(self, user: str, quota: int) -> None:
-        """Let a user have at most so many charges that were not refunded; without this call there is no limit."""
+        """Limit a user's charges without a refund; without this call there is no limit."""
         self._db.execute("INSERT OR REPLACE INTO limits VALUES (?, ?)", (user, quota))
 
     def _has_quota(self, user: str) -> bool:

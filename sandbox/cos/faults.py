@@ -66,7 +66,7 @@ class Faults:
         self._armed.clear()
 
     def take(self, kind: FaultKind, method: str, key: str) -> Fault | None:
-        """Use up and return the first fault of the kind for this request; None if there is none."""
+        """Use up and return the first fault of the kind for this request; None without one."""
         for fault in self.armed():
             if fault.kind is kind and fault.method in {"", method} and re.search(fault.key, key):
                 fault.times -= 1

@@ -24,9 +24,9 @@ async def read_url(url: str) -> bytes:
 
 
 async def receive_url(url: str, write: Callable[[bytes], Awaitable[object]]) -> str:
-    """Download a URL piece by piece; returns the digest of what came.
+    """Download a URL piece by piece; returns the digest of the content.
 
-    Empty after an error, or where it is far too large: then what was written is worthless.
+    Empty after an error, or if it is far too large: then the written file is worthless.
 
     Args:
         url: the URL.

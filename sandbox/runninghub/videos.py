@@ -44,7 +44,7 @@ def _frames(job: Job) -> Iterator[Image]:
             frame.paste(garment, (_SIZE[0] - garment.width - 8, _SIZE[1] - garment.height - 24))
         pen = ImageDraw.Draw(frame)
         pen.rectangle((0, _SIZE[1] - 8, _SIZE[0] * (number % _FRAMES + 1) // _FRAMES, _SIZE[1]), "white")
-        # At the bottom: the visible label of a still stands at the top.
+        # At the bottom: the visible label of a still is at the top.
         caption(pen, f"TRY-ON {number % _FRAMES + 1:02d}", (8, _SIZE[1] - 40), 18)
         yield frame
 

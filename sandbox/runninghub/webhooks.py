@@ -73,7 +73,7 @@ class Webhooks:
             await group.__aexit__(kind, error, tb)
 
     def record(self, job: Job) -> Record | None:
-        """Return what was delivered for a job; None before its end, and without a webhook."""
+        """Return the delivered event of a job; None before its end, and without a webhook."""
         return self._records.get(job.id)
 
     async def begin(self, job: Job, mode: str) -> None:

@@ -1,4 +1,4 @@
-"""Data of the stand-in: models, faults, and what was asked."""
+"""Data of the stand-in: models, faults, and received questions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Refused(Exception):
 
 
 class Core:
-    """Keys, models, faults, and what was asked.
+    """Keys, models, faults, and received questions.
 
     Args:
         api_keys: keys that are taken.

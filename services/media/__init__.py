@@ -1,1 +1,1 @@
-"""Files of vendors: their types, and what they lose before they are shown."""
+"""Files of vendors: their types, and the removal of metadata before they are shown."""

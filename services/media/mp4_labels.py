@@ -2,8 +2,8 @@
 
 The label is the value of the key `AIGC` in the file's metadata (practice guide TC260-PG-20258A; as ffmpeg writes it
 with `use_metadata_tags`): a `meta` box of handler `mdta` at the end of `moov` (QuickTime File Format, "Metadata"; ISO
-14496-12, section 8.11). What lies behind moves, so the offsets of chunks (8.7.5) and of fragments (8.8.7, 8.8.10) are
-corrected.
+14496-12, section 8.11). The rest of the file moves, so the offsets of chunks (8.7.5) and of fragments (8.8.7, 8.8.10)
+are corrected.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _Writer:
         self._left: float = 0
         self._at = 0
         self._moves = 0
-        """End of the index: what lies behind it moves. 0 before the index has come."""
+        """End of the index: everything after it moves. 0 before the index was read."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         self._held += piece
@@ -160,7 +160,7 @@ class _Writer:
 
 
 def _moved(box: bytes, head: int, behind: int, by: int) -> bytes:
-    """Return a box about fragments that lie behind a place, which have moved."""
+    """Return a box about fragments after a place, which have moved."""
     made = bytearray(box)
     try:
         _shift(made, head, len(made), behind, by)
@@ -211,7 +211,7 @@ def _empty(made: bytearray, begin: int, end: int) -> None:
 
 
 def _shift(made: bytearray, begin: int, end: int, behind: int, by: int) -> None:
-    """Correct the offsets of all chunks and fragments that lie behind a place."""
+    """Correct the offsets of all chunks and fragments after a place."""
     ranges = [(begin, end)]
     while ranges:
         for name, _, body, stop in _boxes(made, *ranges.pop()):

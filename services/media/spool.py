@@ -32,20 +32,20 @@ class Pieces(Protocol):
 
 
 class Held:
-    """A whole file. Implements `services.objects.port.Source` by what stays of it; all of it does at first."""
+    """A whole file. Implements `services.objects.port.Source` with the parts that are kept; at first all of it."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
         self._pieces: tuple[Piece, ...] = ((0, len(data)),)
         self.size = len(data)
-        """Bytes of what stays."""
+        """Bytes of the parts that are kept."""
         self.label = b""
         """The packet with its labels of AI-made content; empty for none."""
         self.short_side = 0
         """Shorter side of a picture in pixels, as its head says; 0 where it is not known."""
 
     async def strip_as(self, content_type: str, label: bytes = b"") -> None:
-        """Leave out metadata and whatever hangs behind the end; see `services.media.strip.strip`.
+        """Leave out metadata and everything after the end; see `services.media.strip.strip`.
 
         Raises:
             services.media.strip.Malformed: it does not follow its format; all of it stays.
@@ -76,7 +76,7 @@ async def hold(pieces: Pieces) -> AsyncGenerator[Held, None]:
     """Read everything, and hold it for as long as this is open.
 
     Args:
-        pieces: read once; whatever it raises passes through.
+        pieces: read once; its errors pass through.
     """
     begun = bytearray()
     async with AsyncExitStack() as stack:

@@ -31,7 +31,7 @@ Piece: TypeAlias = bytes | tuple[int, int]
 
 
 class Malformed(ValueError):
-    """The file does not follow its format, so nothing is known of what it holds."""
+    """The file does not follow its format, so its contents are unknown."""
 
 
 class Truncated(Malformed):
@@ -86,7 +86,7 @@ _BOX_LONG_HEAD: Final = 16
 
 
 def strip(data: Data, content_type: str, label: bytes = b"") -> Stripped:
-    """Find what stays of a file.
+    """Find the parts of a file that are kept.
 
     Args:
         data: the file.
@@ -151,7 +151,7 @@ def _jpeg(data: Data, label: bytes) -> Stripped:
 
 
 def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
-    """Iterate over (marker, begin, end) of everything from SOI to EOI; what follows a SOS belongs to it."""
+    """Iterate over (marker, begin, end) of everything from SOI to EOI; the data after a SOS belong to it."""
     if data[:2] != b"\xff\xd8":
         raise Malformed("no JPEG")
     yield _SOI, 0, 2
@@ -187,7 +187,7 @@ def _length(data: Data, at: int) -> int:
 
 
 def _application(marker: int, body: bytes, segment: tuple[int, int]) -> Piece | None:
-    """Return what stays of a segment that is no part of the picture itself; None for nothing."""
+    """Return the kept part of a segment that is no part of the picture itself; None for nothing."""
     match marker:
         case 0xE0 if body.startswith(b"JFIF\0") and len(body) >= _JFIF_SIZE:
             return segment if len(body) == _JFIF_SIZE else _segment(marker, body[: _JFIF_SIZE - 2] + bytes(2))

@@ -26,7 +26,7 @@ _CODE: Final = re.compile(rb"<Code>\s*([\w.-]{1,80})\s*</Code>")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_+/=-]{1,64}")
 _BY_STATUS: Final[dict[int, type[ScfWorkersError]]] = {401: Denied, 403: Forbidden, 404: NotFound, 412: Changed}
 _CONFLICT: Final = 409
-# Below 400 stands an answer that broke off or made no sense; 402 is an account in arrears, which no task can help.
+# Below 400: an answer that broke off or could not be read; 402: an account in arrears, which is no task's fault.
 _DOWN: Final = frozenset({*range(400), 402, 408, _CONFLICT, 429, *range(500, 600)})
 _REFUSED: Final = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "InvalidBucketName", "InvalidToken", "NoSuchBucket"}
@@ -110,5 +110,5 @@ def code_of(body: bytes) -> str:
 
 
 def request_id_of(text: str) -> str:
-    """Return COS's name of a request (base64 or hex); empty for anything else, which may be text that we had sent."""
+    """Return COS's id of a request (base64 or hex); empty for anything else, which may be text that we had sent."""
     return text if _REQUEST_ID.fullmatch(text) else ""

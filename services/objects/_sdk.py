@@ -118,8 +118,8 @@ class Sdk:
         """Let `work` make one request with the SDK's client.
 
         Raises:
-            messages.errors.ScfWorkersError: as `services.objects._failures.error_of` says. It carries nothing of the
-                SDK's exception, whose text may hold what was signed.
+            messages.errors.ScfWorkersError: as `services.objects._failures.error_of` says. It has nothing of the SDK's
+            exception, whose text may hold the signed string.
         """
         (client, _), result, reason = self.signed(), None, ""
         self._answers.last = None
@@ -247,7 +247,7 @@ def _failure(operation: str, key: str, response: requests.Response | None, reaso
         except (OSError, RuntimeError):
             cut = True
         code = code_of(body)
-        # A 400 says nothing without its code, which only HEAD's has not.
+        # A 400 means nothing without its code; only an answer to HEAD has none.
         cut = cut or (status == HTTPStatus.BAD_REQUEST and not code and response.request.method != "HEAD")
     return Failure(
         operation,

@@ -415,7 +415,8 @@ class CosObjects(Objects):
     def _presign(self, key: str, expires: int, method: str) -> str:
         client, credentials = self._sdk.signed()
         token = credentials.token.reveal()
-        # The SDK signs a token only as a header, which a stranger would not send; as a parameter it is signed too.
+        # The SDK signs a token only as a header, which the user of a presigned URL would not send; as a parameter it is
+        # signed too.
         parameters = {"x-cos-security-token": token} if token else {}
         url: str = client.get_presigned_url(
             Bucket=self._bucket, Key=key, Method=method, Expired=expires, Params=parameters
@@ -437,7 +438,7 @@ class CosObjects(Objects):
     def _submit(
         self, executor: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
-        # The context goes along, so that traces see the call where it belongs.
+        # The context is copied, so that the call appears in the right trace.
         return executor.submit(functools.partial(copy_context().run, work, *args, **kwargs))
 
 
@@ -456,7 +457,7 @@ def _refusals_as(down: type[AuditDown | LabelDown]) -> Generator[None]:
 def _settle(body: Outgoing, sent: asyncio.Future[ObjectInfo]) -> None:
     body.abandon()
     if not sent.cancelled():
-        sent.exception()  # looked at, so that a put whose source broke does not complain about it later
+        sent.exception()  # retrieved, so that a put whose source failed is not reported as unhandled later
 
 
 def _drop_late(opening: Future[SdkResponse]) -> None:

@@ -84,7 +84,7 @@ class VideoService(Protocol):
 class Faults(Protocol):
     """Injected fault: awaited before (`done` is False) and after (True) the effect of an operation on a key.
 
-    The caller gets the exception that it raises; after a write, that is an answer cut off though the write is stored.
+    The caller gets the exception that it raises; after a write, that is a lost answer of a stored write.
     Operations have the names of the port's methods; `read` is each piece of a download.
     """
 

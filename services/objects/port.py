@@ -164,7 +164,7 @@ class Objects(Protocol):
     async def put(
         self, key: str, body: bytes | Source, *, content_type: str = "", meta: Mapping[str, str] | None = None
     ) -> ObjectInfo:
-        """Store an object, replacing what is there. A `Source` streams with flat memory.
+        """Store an object; replace an existing one. A `Source` streams with flat memory.
 
         Raises:
             messages.errors.Transient: the source ended before its size, or raised; nothing was stored.
@@ -275,7 +275,7 @@ class Objects(Protocol):
         ...
 
     async def submit_video_audit(self, key: str) -> str:
-        """Ask the content audit about a stored video, which takes its time; return the id of the job.
+        """Submit a stored video to the content audit, which takes seconds to minutes; return the id of the job.
 
         Asked twice, it makes two jobs, which does no harm but is paid twice.
 
@@ -293,7 +293,7 @@ class Objects(Protocol):
         ...
 
     async def submit_video_label(self, key: str, target: str, label: VideoLabel) -> str:
-        """Let the media service draw words over a stored video, which takes its time; return the id of the job.
+        """Submit a job that draws words over a stored video, which takes seconds to minutes; return the id of the job.
 
         The result is an H.264 mp4 with the video's sound, of the same size; its metadata may be lost. Asked twice, it
         makes two jobs that store the same, which is paid twice.

@@ -26,12 +26,12 @@ FULL_S: Final = 1.0
 """The same after a rate limit."""
 
 LONGEST_S: Final = 60.0
-"""Longest such time, whatever the vendor asks for."""
+"""Longest such time, even if the vendor asks for more."""
 
 
 @final
 class GuardedChat(ChatWrapper):
-    """A chat model that is tried by one question at a time while it is away. Implements `ChatModel`.
+    """A chat model that is tried with one question at a time while it is down. Implements `ChatModel`.
 
     Every other question is answered `VendorDown` at once; the first answer of the model ends that.
 

@@ -105,7 +105,7 @@ class VendorHttp:
 
         client, limit = await self.pooled(), timeout or self._timeout
         headers = headers or (_JSON if content else {})
-        # An answer may take its whole time before its first byte.
+        # The whole time limit may pass before the first byte of an answer.
         own = httpx.Timeout(limit, connect=limit / 3)
         url = f"{self.base}{path}"
         try:
@@ -115,7 +115,7 @@ class VendorHttp:
             ):
                 return await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
-            # Without the cause: its text may quote what the server sent, and that our key.
+            # Without the cause: its text may quote the server's answer, which may quote our key.
             raise VendorDown(f"{method} {url}: {reason_of(error)}") from None
 
     async def pay(

@@ -1,4 +1,4 @@
-"""Proof of what became of a paid call: the three outcomes, and the HTTP statuses that prove one. Pure."""
+"""Outcome of a paid call: the three possible ones, and the HTTP statuses that prove one. Pure."""
 
 from __future__ import annotations
 

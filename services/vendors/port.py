@@ -59,7 +59,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     reason: str = ""
     """The vendor's own words about a failed job, for operators only."""
     usage: Usage = Usage()
-    """The vendor's own count of what an ended job has cost."""
+    """The cost of an ended job by the vendor's own count."""
     known: bool = True
     """False if the vendor does not know the job; only for a failed one. An accepted job may be known again later."""
 
@@ -76,7 +76,7 @@ class JobRequest(msgspec.Struct, frozen=True):
     webhook: str = ""
     """Unguessable URL for the vendor's webhook; empty for none."""
     identity: str = ""
-    """Identity of this call, hexadecimal: for a vendor that can find a call by what was sent with it."""
+    """Identity of this call, hexadecimal: for a vendor that can find a call by it."""
     videos: frozenset[str] = frozenset()
     """Names of the inputs that are videos; the others are pictures."""
 

@@ -23,7 +23,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Charge in the currency of the account."""
 
     def __str__(self) -> str:
-        """Return what is counted, as `coins=17 seconds=83`; empty for nothing."""
+        """Return the counts as text, such as `coins=17 seconds=83`; empty for none."""
         counted = msgspec.structs.asdict(self).items()
         return " ".join(f"{name}={value:g}" for name, value in counted if value)
 

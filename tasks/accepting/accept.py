@@ -116,7 +116,7 @@ async def _take(upload: InputKey, run: RunId, accepted: Accepted | None, service
             if accepted is None:
                 await _refuse(run, rejected, services)
                 return "rejected"
-    # Whatever fails from here on, the task goes on: lists can wait.
+    # After any failure from here on, the task goes on: lists can wait.
     message = first_message(run, accepted, services.ledger.now())
     await services.broker.publish(topic_of(Stage.CLEAN, accepted.priority), encode(message, services.keys))
     reached("ingest.published")

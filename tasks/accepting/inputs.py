@@ -84,7 +84,7 @@ def source_key(run: RunId) -> InputKey:
 async def find_upload(user: str, task: str, objects: Objects, step: int = 0) -> InputKey | None:
     """Return the upload of a step without `accepted`, if it is there.
 
-    `task.json` comes before a single picture, and a client's upload before what the API has written.
+    `task.json` is preferred to a single picture, and a client's upload to the API's file.
     """
     source = source_key(RunId(user, task, step))
     if step:
@@ -142,7 +142,7 @@ async def find_inputs(
 
 
 async def _named(name: str, position: int, user: str, recipe: Recipe, objects: Objects) -> InputRef:
-    """Return an input that the API has checked at its door: a URL, or the key of an object of the user's."""
+    """Return an input that the API has checked: a URL, or the key of an object of the user's."""
     if name.startswith(("https://", "http://")):
         return InputRef("", "", 0, name)
     if not is_own_key(user, name):

@@ -1,6 +1,6 @@
 """The backend's word that a task has waited too long for its upload.
 
-A refund rests on it, so no message is believed: neither that the task was sold to this user, nor how long ago.
+A refund depends on it, so no message is trusted: neither for the sale to this user, nor for its time.
 """
 
 from __future__ import annotations

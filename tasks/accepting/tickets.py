@@ -174,7 +174,7 @@ def _decode(token: str, key: bytes) -> Ticket:
     except jwt.InvalidSignatureError:
         raise TicketRefused("signature: made with another secret, or the ticket was changed") from None
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        # Only the class: the text may repeat what the uploader wrote.
+        # Only the class: the text may repeat the uploader's text.
         raise TicketRefused(f"not a ticket of ours: {type(error).__name__}") from None
     _check_audience(claims)
     try:

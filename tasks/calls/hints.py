@@ -1,10 +1,10 @@
-"""Ids of jobs that messages bring, and what must be shown before one is written.
+"""Ids of jobs that messages bring, and the proof that is needed before one is written.
 
 A webhook's hint is the id of a job that has ended, and perhaps the only news of a paid call whose answer was lost. A
-poll brings the ids that the ledger could not take when their paid calls brought them. Neither is believed: an id is
+poll brings the ids that the ledger could not take when their paid calls brought them. Neither is trusted: an id is
 written only for a call whose outcome is open, and only after the vendor was asked with our own key whether the job was
-made for this very call. Where a vendor can show nothing, a hint only wakes; an id that
-comes in a poll, which the internet cannot publish, is written.
+made for this very call. Where a vendor can show nothing, a hint only wakes; an id that comes in a poll, which the
+internet cannot publish, is written.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def take_hint(hint: Job, snapshot: Snapshot, services: Services) -> Snapsh
 
 
 async def save_ids(message: Message, services: Services) -> Message:
-    """Store the ids that a poll carries because the ledger was away when their paid calls brought them.
+    """Store the ids that a poll carries because the ledger was down when their paid calls brought them.
 
     Also if the run has ended since: a job without a stored id could never be cancelled.
 
@@ -81,7 +81,7 @@ async def save_ids(message: Message, services: Services) -> Message:
         one waits for the vendor to know it.
 
     Raises:
-        messages.errors.Outage: ledger or vendor is away.
+        messages.errors.Outage: ledger or vendor is down.
     """
     body, run = message.body, message.header.run_id
     if not (isinstance(body, Poll) and body.unsaved):

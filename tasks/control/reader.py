@@ -25,7 +25,7 @@ log = logs.get(__name__)
 
 
 class PauseReader:
-    """Reader of what is paused. An outage of the store leaves the last state in force.
+    """Reader of the pauses. An outage of the store leaves the last state in force.
 
     Args:
         every_s: seconds after which it is read again; infinite for never, where nothing can be paused.
@@ -38,7 +38,7 @@ class PauseReader:
         self._lock = asyncio.Lock()
 
     async def current(self, ledger: Ledger) -> Paused:
-        """Return what is paused, at most some seconds old. Nothing is raised."""
+        """Return the pauses, at most some seconds old. Nothing is raised."""
         if self._is_due(ledger):
             async with self._lock:
                 if self._is_due(ledger):

@@ -29,7 +29,7 @@ log = logs.get(__name__)
 
 
 async def read_paused(objects: Objects) -> Paused:
-    """Return what is paused, by one listing.
+    """Return the pauses, by one listing.
 
     Raises:
         services.errors.ObjectsDown: the store did not answer.
@@ -105,7 +105,7 @@ async def end_pause(target: Target, by: str, why: str, ledger: Ledger) -> Pause 
         return None
     now = await ledger.ask_time()
     end = Pause(of=target.of, name=target.name, by=audit_text(by), why=audit_text(why), at=round(now, 3))
-    # The record first: a repeat completes what was cut off.
+    # The record first: a repeat completes an interrupted change.
     await _record("resume", end, ledger)
     await ledger.objects.delete([target.key])
     return standing

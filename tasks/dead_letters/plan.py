@@ -1,4 +1,4 @@
-"""The decision of a replay: what is done about a dead letter, or why nothing is. Pure.
+"""The decision of a replay: its effect, or the reason why it has none. Pure.
 
 A letter is never published again as it was. A replay is a delivery (of a verdict that the backend does not have), a
 wake (of a run that has not ended), or a new run, which works only after the backend has reopened the step.
@@ -88,7 +88,7 @@ def meaning_of(plan: Plan) -> str:
 
 
 def decide(case: Case, *, again: bool = False) -> Plan:
-    """Return what a replay of a letter does.
+    """Return the plan of a letter's replay.
 
     Args:
         case: the letter and its run.
@@ -119,7 +119,7 @@ def decide(case: Case, *, again: bool = False) -> Plan:
 
 
 def next_accepted(old: Accepted, now: float, traceparent: str) -> Accepted:
-    """Return `accepted` of a new run: what was sold stays, and the times count from now.
+    """Return `accepted` of a new run: the order is the same, and the times count from now.
 
     Args:
         old: of the run before.

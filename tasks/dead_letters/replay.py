@@ -47,7 +47,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def plan_all(cases: Sequence[Case], request: Request) -> list[Step]:
-    """Return what a replay of each letter would do; the letters beyond `most` are left out."""
+    """Return the plan of each letter's replay; the letters beyond `most` are left out."""
     steps: list[Step] = []
     seen: set[RunId] = set()
     done = 0
@@ -65,7 +65,7 @@ def plan_all(cases: Sequence[Case], request: Request) -> list[Step]:
 def _counts(plan: Plan) -> bool:
     """Return True if a plan counts against `most`.
 
-    What an earlier command has begun does not: a cap would else never lead to the letters behind it.
+    A replay that an earlier command has begun does not count: otherwise a cap would never reach the letters after it.
     """
     return plan.acts and plan.does is not Action.RESUME
 
@@ -85,7 +85,7 @@ def _runs_of(case: Case, plan: Plan) -> set[RunId]:
 
 
 async def replay_all(cases: Sequence[Case], request: Request, services: ReplayServices) -> AsyncIterator[Step]:
-    """Replay letters one after another, and yield what was done about each.
+    """Replay letters one after another, and yield the effect of each.
 
     Each run is read again right before it is replayed, because it may have changed since it was selected.
 

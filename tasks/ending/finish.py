@@ -1,4 +1,4 @@
-"""`finish`: the idempotent end of a run. Every message that meets a verdict calls it; it delivers what is stored."""
+"""`finish`: the idempotent end of a run. Every message that meets a verdict calls it; it delivers that verdict."""
 
 from __future__ import annotations
 

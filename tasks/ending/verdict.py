@@ -24,7 +24,7 @@ async def give_verdict(
 
     Args:
         run: the run.
-        verdict: what it shall be.
+        verdict: the wanted one.
         ledger: where it is written.
         kind: of the task, where it is known.
         at_door: whether the task need not have been accepted, because it is refused, was never uploaded, or is

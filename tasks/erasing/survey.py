@@ -1,4 +1,4 @@
-"""Survey of one user's data: what an erasure would delete or empty, and what forbids it. It only reads."""
+"""Survey of one user's data: all that an erasure would delete or empty, and the runs that forbid it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _to_be_emptied(trail: Mapping[str, float]) -> tuple[str, ...]:
     """Return the names of the records with content that were stored after the run was emptied, if it was."""
     erased = trail.get(_ERASED, 0.0)
     names = [name for name, at in trail.items() if name != _ERASED and at > erased and has_content(parse_name(name))]
-    # `accepted` last: what belongs to a run can be found while it has content.
+    # `accepted` last: the data of a run can be found while it has content.
     return tuple(sorted(names, key=lambda name: (name == _ACCEPTED, name)))
 
 

@@ -1,4 +1,4 @@
-"""Records that this process has read or written: final, so what was read once need not be read again.
+"""Records that this process has read or written: they are final, so they need not be read again.
 
 An absence is never kept: another process may end it at any moment.
 """

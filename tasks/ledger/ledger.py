@@ -158,7 +158,7 @@ class Ledger:
         """Write a record outside a run's folder; see `write`."""
         nonce = self.nonce()
         body = msgspec.json.encode({"nonce": nonce, "record": record})
-        # The nonce makes a repeat harmless: what an earlier try has stored is read back as ours.
+        # The nonce makes a repeat harmless: a record that an earlier try has stored is read back as ours.
         return await repeated(lambda: self._try_write(key, body, record, nonce), self.rng)
 
     async def _try_write(self, key: str, body: bytes, record: R, nonce: str) -> Stored[R]:

@@ -40,7 +40,7 @@ class RecordBase(msgspec.Struct, frozen=True):
 
     @classmethod
     def prefix(cls) -> str:
-        """Return what every name of the class begins with; other names may begin so too."""
+        """Return the beginning of every name of the class; other names may begin so too."""
         return cls.template.partition("{")[0]
 
 
@@ -102,7 +102,7 @@ class OfMessage(RecordBase, frozen=True):
 
 
 def pattern_of(template: str) -> re.Pattern[str]:
-    """Return what matches every name of a template; its groups are slot, n, seq and stage, as far as they vary."""
+    """Return the pattern of a template's names; its groups are slot, n, seq and stage, as far as they vary."""
     expression = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
     for part, found in _PARTS.items():
         expression = expression.replace(part, found)

@@ -67,7 +67,7 @@ class InputRef(msgspec.Struct, frozen=True):
 
 
 class Accepted(Once, frozen=True):
-    """`accepted`: the run exists, and what it is."""
+    """`accepted`: the run exists; its order, deadline and slots."""
 
     template: ClassVar[str] = "accepted"
 
@@ -110,7 +110,7 @@ class Product(msgspec.Struct, frozen=True):
 
 
 class Cleaned(Once, frozen=True):
-    """`cleaned`: what the clean stage made, in the order of the inputs."""
+    """`cleaned`: the products of the clean stage, in the order of the inputs."""
 
     template: ClassVar[str] = "cleaned"
 
@@ -238,7 +238,7 @@ class StagedResult(msgspec.Struct, frozen=True):
 
 
 class Collected(OfTurn, frozen=True):
-    """`collected-{seq}`: what is staged already, where a collect left off after an error."""
+    """`collected-{seq}`: the files that are staged already, if a collect left off after an error."""
 
     template: ClassVar[str] = "collected-{seq}"
 

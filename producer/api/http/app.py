@@ -77,7 +77,7 @@ def make_api(services: ApiServices, options: ApiOptions, clock: Callable[[], flo
 
 
 def create_app(opened: Callable[[], AbstractAsyncContextManager[Api]], cors_origins: Sequence[str] = ()) -> Starlette:
-    """Return the app for a server, which says when to open and to close.
+    """Return the app for a server, which opens and closes it by the lifespan protocol.
 
     Args:
         opened: opens the objects of the process, for as long as the app runs.
@@ -113,7 +113,7 @@ def _app(
         middleware=_middleware(cors_origins),
         exception_handlers={HTTPException: _of_the_framework},
     )
-    # A redirect to the path without its last slash would lead to whatever host the caller names.
+    # A redirect to the path without its last slash would lead to any host that the caller names.
     app.router.redirect_slashes = False
     return app
 
@@ -222,7 +222,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _of_the_framework(request: Request, error: Exception) -> Response:
-    """Answer what no route takes."""
+    """Answer requests that match no route."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     request_id = _request_id(request)

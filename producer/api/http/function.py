@@ -1,6 +1,6 @@
 """The API behind a Function URL: an event becomes a request of the same app, its answer the function's result.
 
-Whole answers only: streams are answered with 501 (`?wait` serves instead). The process stands still between calls, so a
+Whole answers only: streams are answered with 501 (`?wait` serves instead). The process is frozen between calls, so a
 sold task is accepted before the answer.
 """
 
@@ -59,7 +59,7 @@ async def serve(event: Mapping[str, Any], app: Starlette) -> dict[str, Any]:
 
 
 class _Answer:
-    """Collector of what the app sends."""
+    """Collector of the app's messages."""
 
     def __init__(self) -> None:
         self.status = 500
@@ -75,7 +75,7 @@ class _Answer:
 
 
 class _Body:
-    """Source of what the app receives."""
+    """Source of the messages to the app."""
 
     def __init__(self, body: bytes) -> None:
         self._messages = [{"type": "http.request", "body": body, "more_body": False}]

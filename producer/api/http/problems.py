@@ -27,7 +27,7 @@ class Failure(Exception):
 
     Args:
         status: HTTP status.
-        detail: for developers; never holds what is secret.
+        detail: for developers; never has a secret.
         code: stable code.
         field: name of the field at fault.
         message: text for people, in Chinese.
@@ -68,7 +68,7 @@ def unusable(detail: str, field: str, code: Code = Code.BAD_PARAMETERS) -> Failu
 
 
 def as_failure(error: Exception) -> Failure | None:
-    """Return the answer to an error of ours; None for a defect, of which nothing may be shown."""
+    """Return the answer to an error of our trees; None for a defect, whose text must not be shown."""
     match error:
         case Failure():
             return error

@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_S,
                 backlog=_BACKLOG,
                 server_header=False,
-                # The path of a request in a log may hold an id; events of our own say what is needed.
+                # The path of a request in a log may hold an id; our own events have the necessary facts.
                 log_level="warning",
             )
         )

@@ -1,7 +1,7 @@
 """Bearer tokens: a JWT (RFC 7519) that the customer's login signs with HS256. Pure.
 
 Claims: `sub` the user, `exp` the end, optionally `nbf`, and `role`: `operator` for statistics of all users. Others are
-ignored, but a token for another audience of ours (a ticket) is none for the API.
+ignored, but a token for another audience of ours (a ticket) is not valid for the API.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def judge(rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str],
 def judge_colours(
     rules: AuditRules, *, key: str, etag: str, headers: Mapping[str, str], colours: Sequence[str]
 ) -> Verdict:
-    """Return the verdict on a stored object by the mean colours of what it shows."""
+    """Return the verdict on a stored object by the mean colours of its picture."""
     meta = (value for name, value in headers.items() if name.startswith("x-cos-meta-"))
     text = "\n".join((key, *meta))
     violates = etag in rules.violating_etags or (

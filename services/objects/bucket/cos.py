@@ -1,6 +1,6 @@
 """A bucket's rules on COS, over cos-python-sdk-v5.
 
-The actions that CAM knows stand in COS, "Working with COS API authorization policies" (document 436/30580).
+Source of CAM's actions: COS, "Working with COS API authorization policies" (document 436/30580).
 """
 
 from __future__ import annotations

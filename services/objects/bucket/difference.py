@@ -1,7 +1,7 @@
 """Comparison of a bucket's stored rules with the wanted ones. Pure.
 
-A document is what cos-python-sdk-v5 gives and takes: the rules stand in a list under one name, and whatever stands
-beside that list is kept. Rules with ids of others are kept as they came, in their places.
+A document has the form of cos-python-sdk-v5: a list of rules under one name; other fields beside that list are kept.
+Rules of others, by their ids, are kept unchanged and in their places.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.objects.bucket.rules import OURS
 __all__ = ["Change", "Difference", "Document", "Section", "compare", "describe", "lost"]
 
 Document: TypeAlias = Mapping[str, Any]
-"""Rules of a bucket, or one rule, as cos-python-sdk-v5 gives and takes them."""
+"""Rules of a bucket, or one rule, in the form of cos-python-sdk-v5."""
 
 
 class Section(Enum):
@@ -34,16 +34,16 @@ class Change(msgspec.Struct, frozen=True):
     """Its id."""
     what: Literal["missing", "different", "surplus"]
     stored: str
-    """Description of the stored rule; empty where there is none."""
+    """Description of the stored rule; empty if there is none."""
     wanted: str
-    """Description of the wanted rule; empty where there should be none."""
+    """Description of the wanted rule; empty if there should be none."""
 
 
 class Difference(msgspec.Struct, frozen=True):
     """Difference of the stored rules from the wanted ones."""
 
     changes: tuple[Change, ...]
-    """Empty where nothing must be written."""
+    """Empty if nothing must be written."""
     kept: int
     """Number of the rules of others."""
     document: Document
@@ -82,7 +82,7 @@ def compare(section: Section, stored: Document, wanted: Sequence[Document]) -> D
 
 
 def lost(section: Section, written: Document, stored: Document) -> tuple[str, ...]:
-    """Return what a written document has and the stored one has not: rules, or parts beside them. Empty for nothing.
+    """Return the rules and fields of a written document that the stored one lacks; empty for none.
 
     Args:
         section: the kind of the rules.
@@ -96,7 +96,7 @@ def lost(section: Section, written: Document, stored: Document) -> tuple[str, ..
 
 
 def describe(rule: Document) -> str:
-    """Return what a rule does, in a short phrase."""
+    """Describe the effect of a rule in a short phrase."""
     if "AllowedOrigin" in rule:
         methods, origins = (", ".join(map(str, _many(rule.get(name)))) for name in ("AllowedMethod", "AllowedOrigin"))
         return f"{methods} by pages of {origins}"

@@ -109,10 +109,10 @@ def _phrase(change: Change) -> str:
 
 
 async def _verify(bucket: Bucket, section: Section, wanted: Sequence[Document], written: Document) -> None:
-    """Check that the whole document stands: our rules, those of others, and what is beside them."""
+    """Check that the whole document is stored: our rules, those of others, and other fields."""
     stored = await bucket.rules.read(section)
     ours = [_phrase(change) for change in compare(section, stored, wanted).changes]
-    # Without a rule the whole section is gone, with what is beside the rules.
+    # Without a rule the whole section is deleted, with its other fields.
     gone = lost(section, written, stored) if written.get(section.value) else ()
     if wrong := [*ours, *(f"{what} is not stored as it was" for what in gone)]:
         raise CheckFailed(f"{bucket.name}: after the write {wrong[0]}: does another program set its rules?")

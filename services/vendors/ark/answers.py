@@ -1,6 +1,6 @@
 """Interpretation of Ark's answers. Pure: bytes in, results or an error of the tree out.
 
-The answer is the only trace of a paid picture, so a picture is a picture, whatever status or error stands beside it
+The answer is the only trace of a paid picture, so a picture counts, whatever status or error comes with it
 (docs/reference/ark.md).
 """
 
@@ -25,7 +25,7 @@ _OK: Final = 200
 
 
 class _Answer(CodedAnswer[Meaning], frozen=True, kw_only=True):
-    """An answer whose error may stand with its first picture."""
+    """An answer whose error may come with its first picture."""
 
     items: Sequence[Mapping[str, object]]
 

@@ -1,7 +1,7 @@
 """Volcengine Ark: one picture a call by a Seedream model; the answer is the result.
 
-Source of every outside fact: docs/reference/ark.md. What is sent is made in `request_body`, what the answers mean
-stands in `answers`, the codes in `codes`; here is only the sending.
+Source of every outside fact: docs/reference/ark.md. `request_body` makes the requests, `answers` and `codes` interpret
+the answers; this module only sends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RESULT_HOSTS: Final = frozenset(
         "ark-acg-ap-southeast-1.tos-ap-southeast-1.volces.com",
     }
 )
-"""Hosts of results (docs/reference/ark.md). A pattern over all of TOS would allow every bucket of strangers."""
+"""Hosts of results (docs/reference/ark.md). A pattern over all of TOS would allow the buckets of others."""
 
 _PATH: Final = "/api/v3/images/generations"
 

@@ -47,7 +47,7 @@ _TYPE: Final = re.compile(r"[a-z0-9]{1,8}")
 def accepted_id(reply: ApiResponse) -> str:
     """Return the id in the answer to a create.
 
-    An id is an id, whatever code, status or node errors stand beside it: the job exists.
+    An id counts, whatever code, status or node errors come with it: the job exists.
 
     Raises:
         services.errors.VendorFull: not accepted, come again later.
@@ -113,7 +113,7 @@ def job_state(outputs: ApiResponse, reply: ApiResponse) -> JobStatus:
     word = as_text(answer.get("data")).upper()
     before = _flat(decode_object(outputs.body))
     if word == "SUCCESS" and not _code(answer) and not _code(before):
-        # Its files are not shown yet: who brings results home looks again for a while.
+        # Its files are not shown yet: the collect stage looks again for a while.
         return JobStatus(JobState.SUCCESS)
     if word != "SUCCESS":
         beside = before if word in _ENDED and not _code(answer) else answer

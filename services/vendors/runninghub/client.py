@@ -1,7 +1,7 @@
 """RunningHub: ComfyUI workflows run by job, over its v2 interface or over v1.
 
-Source of every outside fact: docs/reference/vendors.md. What the answers mean stands in `answers`, the codes in
-`codes`, where the calls go in `v1` and `v2`; here is only the sending.
+Source of every outside fact: docs/reference/vendors.md. `answers` and `codes` interpret the answers, `v1` and `v2` have
+the paths of the calls; this module only sends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RESULT_HOSTS: Final = frozenset(
         "*.rhart.ai",
     }
 )
-"""Hosts of results (docs/reference/vendors.md). A pattern over all of COS would allow every bucket of strangers."""
+"""Hosts of results (docs/reference/vendors.md). A pattern over all of COS would allow the buckets of others."""
 
 _UPLOAD_LIMIT: Final = 30 * 1024 * 1024
 """30 MB a file, else code 809 (docs/reference/vendors.md)."""
@@ -160,7 +160,7 @@ class RunningHub:
         try:
             reply = await self._http.send(client, "POST", path, content=body, headers=body.headers)
         except httpx.HTTPError as error:
-            # Without the cause: its text may quote what the server sent, and that our key.
+            # Without the cause: its text may quote the server's answer, which may quote our key.
             raise VendorDown(f"upload to {self._http.base}: {reason_of(error)}") from None
         return answers.uploaded_name(reply)
 

@@ -22,13 +22,13 @@ class OnQuery(StrEnum):
     """Meaning of a code in the answer to a look at a job."""
 
     WORKING = "working"
-    """The job goes on, whatever status stands beside the code."""
+    """The job goes on, whatever status comes with the code."""
     ENDED = "ended"
-    """The job has failed, whatever status stands beside the code."""
+    """The job has failed, whatever status comes with the code."""
     STATUS = "status"
     """The status beside the code decides; a code alone says nothing about the job."""
     DOWN = "down"
-    """About our key or our rate, never about the job: even a status beside it is not believed."""
+    """About our key or our rate, never about the job: even a status with it does not count."""
 
 
 class OnUpload(StrEnum):

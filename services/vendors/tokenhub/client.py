@@ -1,7 +1,7 @@
 """TokenHub's chat completions, or those of any endpoint with OpenAI's form: by base URL, model and key.
 
-Source of every outside fact: docs/reference/tokenhub.md. What the answers mean stands in `answers`, the codes in
-`codes`; here is only the sending.
+Source of every outside fact: docs/reference/tokenhub.md. `answers` and `codes` interpret the answers; this module only
+sends.
 """
 
 from __future__ import annotations

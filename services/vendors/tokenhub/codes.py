@@ -64,7 +64,7 @@ STATUSES: Final[Mapping[int, OnAsk]] = {
 """HTTP status -> meaning, where no code decides. Another 4xx refuses the question, anything else is an outage."""
 
 CONTENT_ENDS: Final = frozenset({"content_filter", "sensitive"})
-"""Values of `finish_reason` of an answer that was moderated away."""
+"""Values of `finish_reason` of an answer that moderation removed."""
 
 _STATUS_CODE: Final = re.compile(r"[1-5][0-9]{5}", re.ASCII)
 

@@ -97,7 +97,7 @@ def page_of(reply: ApiResponse) -> Page:
 
 
 def check_answered(reply: ApiResponse) -> None:
-    """Return if the vendor answered a call, whatever it said.
+    """Return if the vendor answered a call, with any result.
 
     Raises:
         services.errors.VendorDown: it did not.
@@ -144,7 +144,7 @@ def _files(block: Mapping[str, object]) -> Iterator[JobFile]:
 
 
 def _encrypted(url: str) -> str:
-    """Return a link of the vendor's own domains with `https:`: it hands them out without."""
+    """Return a link of the vendor's own domains with `https:`: the vendor writes them with `http:`."""
     scheme, separator, rest = url.partition("://")
     own = rest.partition("/")[0].endswith(_ENCRYPTED)
     return f"https://{rest}" if separator and scheme == "http" and own else url

@@ -3,8 +3,8 @@
 A create carries the identity of its call as SessionId. The vendor refuses a second create with the same one, and lists
 its jobs with it: so a call whose answer was lost is found again, or sent once more without a second payment.
 
-Source of every outside fact: docs/reference/vod.md. What is sent is made in `request_body`, what the answers mean
-stands in `answers`, the codes in `codes`; here is only the sending.
+Source of every outside fact: docs/reference/vod.md. `request_body` makes the requests, `answers` and `codes` interpret
+the answers; this module only sends.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Vod:
         return 0
 
     async def check_room(self) -> None:
-        """See the port. There is no room to ask for: what the last create said counts, until its time is over."""
+        """See the port. The vendor has no call for room: the last create's answer counts, until its time is over."""
         if (left := self._full_until - asyncio.get_running_loop().time()) > 0:
             raise VendorFull("the last call found no room, and its time is not over", retry_after=left)
         if not self._key_taken:
@@ -179,7 +179,7 @@ class Vod:
         try:
             created = await self._pay(order, body, over.left)
         except (VendorFull, VendorRefused) as error:
-            # It says why the second create was not accepted, which proves nothing about the first.
+            # It shows why the second create was not accepted, which proves nothing about the first.
             raise CreateUnknown(f"{unknown}; sent once more: {error}") from None
         except answers.AlreadyAccepted as error:
             if found := await self._found(identity, over):

@@ -39,7 +39,7 @@ class ModelRules(msgspec.Struct, frozen=True, kw_only=True):
     ratios: tuple[str, ...] = ()
     """Proportions, width:height; empty where it has no field for them."""
     counts: bool = False
-    """True if it draws several pictures in one call unless told otherwise."""
+    """True if it draws several pictures in one call unless the request asks for one."""
 
 
 _K: Final = ("1K", "2K", "4K")
