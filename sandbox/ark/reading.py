@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, cast
 
-import msgspec
-
 from sandbox.ark.model import ImageRequest, Model, Refusal
+from sandbox.json_body import json_object
 
 __all__ = ["body_of", "image_request_of"]
 
@@ -36,13 +35,10 @@ def body_of(content: bytes) -> Mapping[str, object]:
     Raises:
         Refusal: there is none.
     """
-    try:
-        body = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+    body = json_object(content)
+    if body is None:
         raise Refusal("InvalidParameter", "The request body is not a JSON object.")
-    return cast("Mapping[str, object]", body)
+    return body
 
 
 def image_request_of(body: Mapping[str, object], models: Mapping[str, Model]) -> ImageRequest:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandbox.backend.faults import Cut, wait_for_disconnect
+from sandbox.json_body import json_object
 from sandbox.runninghub import answers
 from sandbox.runninghub.core import Core, Node, ResultFile
 from sandbox.runninghub.forms import Part, boundary_of, parse_form
@@ -183,13 +184,10 @@ async def json_body(request: Request) -> Mapping[str, Any]:
     Raises:
         Refusal: 301, there is none.
     """
-    try:
-        body = msgspec.json.decode(await request.body())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+    body = json_object(await request.body())
+    if body is None:
         raise Refusal("301")
-    return cast("dict[str, Any]", body)
+    return body
 
 
 async def drain(request: Request) -> None:

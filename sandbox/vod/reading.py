@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
-import msgspec
-
+from sandbox.json_body import json_object
 from sandbox.vod.model import IMAGE, MODELS, SCENE, TRY_ON, Account, Refusal, Wanted
 
 __all__ = ["body_of", "check_application", "wanted_of"]
@@ -34,13 +33,10 @@ def body_of(content: bytes) -> dict[str, Any]:
     Raises:
         Refusal: there is none.
     """
-    try:
-        body = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+    body = json_object(content)
+    if body is None:
         raise Refusal("InvalidParameter", "The request body is not a JSON object.")
-    return cast("dict[str, Any]", body)
+    return body
 
 
 def check_application(body: Mapping[str, Any], account: Account) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -21,9 +19,7 @@ from services.vendors.ark.client import Ark
 from telemetry.secrets import Secret
 from tests.engine.harness import Harness, photo
 from tests.engine.standins import FILES_HOST
-from tests.engine.virtual import wall
-
-T = TypeVar("T")
+from tests.engine.virtual import Inline, wall
 
 KIND: Final = "model_pose12"
 KEY: Final = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -36,15 +32,6 @@ PICTURES: Final = msgspec.structs.replace(
     enough=lambda _, slots: min(3, slots),
     values=lambda _: {"prompt": "海边的模特", "size": "1024x1024"},
 )
-
-
-class Inline(Executor):
-    """No thread: a virtual loop would not wait for one."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        done: Future[T] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
 
 
 class ArkSetup:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -22,9 +20,7 @@ from services.vendors.vod.client import Vod
 from telemetry.secrets import Secret
 from tests.engine.harness import Harness, photo
 from tests.engine.standins import FILES_HOST
-from tests.engine.virtual import wall
-
-T = TypeVar("T")
+from tests.engine.virtual import Inline, wall
 
 KIND: Final = "model_pose12"
 KEYS: Final = Credentials(Secret("AKIDrole0123456789"), Secret("secret-of-the-role"), Secret("sts-token"))
@@ -32,15 +28,6 @@ PICTURES: Final = msgspec.structs.replace(
     MODEL_POSE12, vendor="vod", count=1, values=lambda _: {"prompt": "海边的模特", "size": "1K", "format": "jpeg"}
 )
 OPEN_S: Final = PICTURES.create_limit_s + OPEN_MARGIN_S
-
-
-class Inline(Executor):
-    """No thread: a virtual loop would not wait for one."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        done: Future[T] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
 
 
 class VodSetup:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from concurrent.futures import Executor, Future
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 EPOCH: Final = 1_750_000_000.0
 """Wall time at which every loop begins, seconds."""
@@ -51,6 +54,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._leaping.elapsed
+
+
+class Inline(Executor):
+    """Runs calls at once, in the caller's thread: a virtual loop would not wait for another thread."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        done: Future[T] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 def wall() -> float:

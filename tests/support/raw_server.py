@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-__all__ = ["Reader", "Writer", "ok", "raw_server", "read_request_body"]
+__all__ = ["EndlessAnswer", "Reader", "Writer", "ok", "raw_server", "read_request_body"]
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
@@ -44,3 +44,17 @@ async def read_request_body(head: bytes, reader: Reader) -> int:
     while left:
         left -= len(await reader.read(min(left, 1 << 16)))
     return int(length.group(1))
+
+
+class EndlessAnswer:
+    """A 200 with 100 MiB of blanks, for `raw_server`; counts the bytes that were written."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    async def __call__(self, _: bytes, __: Reader, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+        while self.written < 100 << 20:
+            writer.write(b" " * 65_536)
+            await writer.drain()
+            self.written += 65_536

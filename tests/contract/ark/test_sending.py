@@ -11,7 +11,7 @@ import pytest
 from services.errors import CreateUnknown, VendorDown
 from services.vendors.port import JobRequest
 from tests.contract.ark.calls import order
-from tests.support.raw_server import Reader, Writer, ok, raw_server, read_request_body
+from tests.support.raw_server import EndlessAnswer, Reader, Writer, ok, raw_server, read_request_body
 
 DONE = ok(b'{"data": [{"url": "https://a.example/1.jpeg"}]}')
 
@@ -102,20 +102,11 @@ async def test_nothing_is_sent_twice(status: str, client_for: Any) -> None:
 
 
 async def test_an_answer_that_has_no_end_is_not_read_to_it(client_for: Any) -> None:
-    written = 0
-
-    async def answer(_: bytes, __: Reader, writer: Writer) -> None:
-        nonlocal written
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
-        while written < 100 << 20:
-            writer.write(b" " * 65_536)
-            await writer.drain()
-            written += 65_536
-
+    answer = EndlessAnswer()
     async with raw_server(answer) as url:
         client = client_for(url, timeout=30.0)
         with pytest.raises(CreateUnknown):
             await client.create(order(), timeout=30.0)
         await client.close()
     # Data in the sockets between them is not read either.
-    assert written < 50 << 20
+    assert answer.written < 50 << 20

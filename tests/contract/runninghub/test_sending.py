@@ -16,7 +16,7 @@ from services.errors import CreateUnknown, VendorDown
 from services.vendors.port import JobRequest
 from services.vendors.runninghub.multipart import Multipart
 from tests.support.leap import set_ahead
-from tests.support.raw_server import Reader, Writer, ok, raw_server, read_request_body
+from tests.support.raw_server import EndlessAnswer, Reader, Writer, ok, raw_server, read_request_body
 
 ORDER = JobRequest("model_pose12", {"photo": "openapi/x.jpg"})
 
@@ -75,16 +75,7 @@ async def test_what_a_create_says(client_for: Any, key: str, api: str) -> None:
 
 
 async def test_an_answer_that_has_no_end_is_not_read_to_it(client_for: Any) -> None:
-    written = 0
-
-    async def answer(_: bytes, __: Reader, writer: Writer) -> None:
-        nonlocal written
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
-        while written < 100 << 20:
-            writer.write(b" " * 65_536)
-            await writer.drain()
-            written += 65_536
-
+    answer = EndlessAnswer()
     async with raw_server(answer) as url:
         client = client_for(url, timeout=30.0)
         with pytest.raises(VendorDown):
@@ -93,7 +84,7 @@ async def test_an_answer_that_has_no_end_is_not_read_to_it(client_for: Any) -> N
             await client.create(ORDER, timeout=30.0)
         await client.close()
     # Data in the sockets between them is not read either.
-    assert written < 50 << 20
+    assert answer.written < 50 << 20
 
 
 async def test_an_answer_that_trickles_ends_with_the_limit(client_for: Any) -> None:
