@@ -21,8 +21,8 @@ from messages.bodies import Generate, Stage
 from messages.codec import SCHEMA, Header, Message, decode, encode
 from messages.signing import MessageKeys
 from recipes.recipe import parse_params
-from runtime.message_keys import open_keys
 from recipes.shared.scenes import read_scenes
+from runtime.message_keys import open_keys
 from runtime.settings import SECRETS, Settings, load_settings
 from runtime.wiring import open_recipes
 from services.backend import Backend, Callback, Form
