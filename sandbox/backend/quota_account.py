@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS steps (
     id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL REFERENCES tasks, step INTEGER NOT NULL,
     kind TEXT NOT NULL, params TEXT NOT NULL, created REAL NOT NULL, status TEXT NOT NULL DEFAULT 'pending',
     outputs TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '', error_code TEXT NOT NULL DEFAULT '',
-    vendor_task_id TEXT NOT NULL DEFAULT '', run INTEGER NOT NULL DEFAULT 0, UNIQUE (task_id, step)
+    vendor_task_id TEXT NOT NULL DEFAULT '', run INTEGER NOT NULL DEFAULT 0, denied INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (task_id, step)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS open_steps ON steps (id) WHERE status = 'pending';
 CREATE TABLE IF NOT EXISTS callbacks (
@@ -46,6 +47,7 @@ CREATE INDEX IF NOT EXISTS callbacks_of ON callbacks (task_id, step);
 
 _LATER_COLUMNS: Final = (
     ("steps", "run", "INTEGER NOT NULL DEFAULT 0"),
+    ("steps", "denied", "INTEGER NOT NULL DEFAULT 0"),
     ("callbacks", "run", "INTEGER NOT NULL DEFAULT 0"),
     ("steps", "text", "TEXT NOT NULL DEFAULT ''"),
     ("steps", "degraded", "TEXT NOT NULL DEFAULT '[]'"),
@@ -217,24 +219,26 @@ class QuotaAccount:
             return row["status"] if row else None
 
     def reopen(self, task: str, step: int, run: int, now: float) -> tuple[int, str]:
-        """Sell a failed step again for a run; charge it if it was refunded. The same run has the same answer.
+        """Sell a failed step again for a run; charge it if it was refunded. A run has one answer, also a no.
 
         Args:
             task: id of the task.
             step: index of the step.
-            run: run that is opened, from 1; one below the run that was opened last is turned away.
+            run: run that is opened, from 1; one below the run that was opened last, or denied last, is turned away.
             now: seconds since the epoch.
 
         Returns:
             HTTP status and the current state.
         """
         with self._transaction():
-            row = self._one("SELECT status, run FROM steps WHERE task_id = ? AND step = ?", task, step)
+            row = self._one("SELECT status, run, denied FROM steps WHERE task_id = ? AND step = ?", task, step)
             if row is None:
                 return 404, ""
             if row["run"] == run:
                 return 200, row["status"]
-            if row["run"] > run or row["status"] != "failed":
+            if max(row["run"], row["denied"]) >= run or row["status"] != "failed":
+                deny = "UPDATE steps SET denied = max(denied, ?) WHERE task_id = ? AND step = ?"
+                self._db.execute(deny, (run, task, step))
                 return 409, row["status"]
             self._db.execute(
                 "UPDATE steps SET status = 'pending', error = '', error_code = '', created = ?, run = ?"

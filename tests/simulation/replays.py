@@ -22,6 +22,7 @@ from messages.keys import RunId
 from messages.topics import topic_of
 from services.errors import BackendDown, ObjectsDown
 from services.vendors.port import JobState
+from tasks.dead_letters.plan import Action
 from tasks.dead_letters.replay import Request, replay_all
 from tasks.dead_letters.selection import Selection, select
 from tasks.wakes import LATEST, REDELIVER
@@ -133,21 +134,24 @@ class _History:
     # ---- who acts ------------------------------------------------------------------------------------------------
 
     async def _operate(self, name: str) -> None:
-        """Replay everything; repeat a command that failed or was killed."""
+        """Replay everything; repeat a command that failed, was killed, or began as many runs as its cap allows."""
         rng, harness = self._rng, self._harness
         await asyncio.sleep(rng.choice((0.0, 0.0, rng.uniform(0, 30))))
-        request = Request(by=name, rate=rng.choice((0.0, 0.2, 5.0)))
+        request = Request(by=name, rate=rng.choice((0.0, 0.2, 5.0)), most=rng.choice((0, 0, 1, 2)))
         for _ in range(40):
             self._note(name, "replays everything")
+            begun = 0
             try:
                 cases = await select(Selection(), harness.ledger, harness.out.keys)
                 async for step in replay_all(cases, request, harness.out):
                     self._note(name, f"{step.case.letter.id.name}: {step.plan.does} {step.plan.run}")
+                    begun += step.plan.does is Action.NEW_RUN
             except (ObjectsDown, BrokerDown, Died) as error:
                 self._note(name, f"is stopped by {type(error).__name__}")
                 await asyncio.sleep(rng.uniform(1, 20))
             else:
-                return
+                if not 0 < request.most <= begun:
+                    return
 
     async def _others(self, run: RunId) -> None:
         """Wakes of the older run, late repeats of its callback, and a user who cancels."""

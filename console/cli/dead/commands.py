@@ -8,7 +8,7 @@ import typer
 
 from console.cli.arguments import BadUsage, check_since
 from console.cli.environment import EnvFile, enter_environment
-from console.cli.terminal import say, say_json
+from console.cli.terminal import say, say_json, warn
 
 if TYPE_CHECKING:
     from tasks.dead_letters.selection import Selection
@@ -21,6 +21,7 @@ dead_app = typer.Typer(
 
 _SINCE_HELP = "Only letters recorded since then: 30m, 12h, 7d, or a time such as 2026-01-31T08:00 (UTC)."
 _IDS_HELP = "Ids, as `dead list` shows them; the last part is enough if it is unique."
+_GOES_ON = "stopped by an error; the same command goes on from here"
 _YES_HELP = "Do it. Without it, more than one letter is only a dry run."
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -116,6 +117,7 @@ def dead_replay(  # noqa: PLR0913, PLR0917 - a command has as many parameters as
     )
     say_json(steps_document(steps, acts=acts)) if as_json else show_steps_end(steps, acts=acts)
     if error is not None:
+        warn(_GOES_ON)
         raise error
     refused = acts and len(selection.ids) == 1 and not any(step.plan.acts for step in steps)
     raise typer.Exit(1 if refused else 0)
@@ -149,6 +151,7 @@ def dead_purge(  # noqa: PLR0913, PLR0917 - a command has as many parameters as 
     )
     say_json(purge_document(letters, acts=acts)) if as_json else show_purges_end(letters, acts=acts)
     if error is not None:
+        warn(_GOES_ON)
         raise error
 
 

@@ -379,6 +379,19 @@ def test_a_reopened_step_takes_the_callbacks_of_its_run_alone() -> None:
     page.close()
 
 
+def test_a_no_to_a_run_is_final() -> None:
+    """A late repeat of the question must not charge for a run that nobody works on."""
+    page = QuotaAccount(":memory:")
+    page.sell("u1", "t1", 0, "basic_clean", "{}", NOW)
+    assert page.reopen("t1", 0, 1, NOW) == (409, "pending")
+    page.record_callback(_callback(0, "failed"))
+    assert page.reopen("t1", 0, 1, NOW) == (409, "failed")
+    assert page.totals() == {"charged": 1, "refunded": 1}
+    assert page.reopen("t1", 0, 2, NOW) == (200, "pending")
+    assert page.totals() == {"charged": 2, "refunded": 1}
+    page.close()
+
+
 def test_a_file_of_an_older_build_gets_the_runs(tmp_path: Path) -> None:
     path = str(tmp_path / "backend.sqlite3")
     account = QuotaAccount(path)

@@ -110,7 +110,8 @@ def test_what_was_done_before_an_error_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(work, "replay_selection", replays)
     done = run("replay", "--all", "--yes", "--json")
     assert isinstance(done.exception, BrokerDown)
-    assert '"new_run": 1' in done.output
+    assert '"new_run": 1' in done.stdout
+    assert "goes on from here" in done.stderr
 
 
 def test_what_was_purged_before_an_error_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +123,9 @@ def test_what_was_purged_before_an_error_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(work, "purge_selection", purge)
     done = run("purge", "--all", "--yes")
     assert isinstance(done.exception, ObjectsDown)
-    assert done.output.splitlines() == [LETTER.text, "purged 1"]
-    assert f'"id": "{LETTER.text}"' in run("purge", "--all", "--yes", "--json").output
+    assert done.stdout.splitlines() == [LETTER.text, "purged 1"]
+    assert "goes on from here" in done.stderr
+    assert f'"id": "{LETTER.text}"' in run("purge", "--all", "--yes", "--json").stdout
 
 
 def test_a_long_reading_is_reported_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
