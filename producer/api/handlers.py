@@ -130,7 +130,7 @@ async def cancel(call: Call) -> Response:
     await find(step, api.services)
     verdict = await cancel_task(msgspec.structs.replace(step, run=LATEST), api.services)
     if verdict.status != "cancelled":
-        raise Failure(409, f"it has ended: {verdict.status}", code="finished", message="任务已结束，无法取消")
+        raise Failure(409, f"it has ended: {verdict.status}", code="finished")
     seen, before = await find(step, api.services)
     return _json(await status_of(seen, before, api))
 

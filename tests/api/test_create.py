@@ -75,7 +75,7 @@ async def test_without_quota_nothing_is_sold(door: Open) -> None:
         (await here.backend.put("/_sandbox/quota", json={"user_id": "u1", "quota": 1})).raise_for_status()
         assert (await here.create()).status_code == 202
         refused = await here.create()
-        assert (refused.status_code, refused.json()["code"]) == (402, "quota")
+        assert (refused.status_code, refused.json()["code"], refused.json()["message"]) == (402, "quota", "额度不足")
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert (await here.create("u2")).status_code == 202
 

@@ -147,6 +147,7 @@ async def _send_anything(data: st.DataObject) -> None:
     if answer.status_code >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert set(answer.json()) >= {"title", "status", "detail", "requestId"}
+        assert answer.json()["message"]
 
 
 # ---- problems --------------------------------------------------------------------------------------------------------
@@ -192,7 +193,11 @@ async def test_the_document_is_made_once(door: Open, monkeypatch: pytest.MonkeyP
 async def test_what_no_route_takes_is_a_problem_too(door: Open) -> None:
     async with door() as here:
         unknown = await here.ask("GET", "/api/nothing")
-        assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+        assert (unknown.status_code, unknown.json()["code"], unknown.json()["message"]) == (
+            404,
+            "not_found",
+            "内容不存在",
+        )
         wrong = await here.ask("PUT", TASKS)
         assert (wrong.status_code, wrong.headers["Content-Type"]) == (405, "application/problem+json")
 

@@ -79,6 +79,4 @@ class StreamLimit:
 
 
 def _too_many(detail: str, retry_after: float) -> Failure:
-    return Failure(
-        429, detail, code="too_many_requests", message="请求过于频繁，请稍后重试", retry_after=max(retry_after, 1.0)
-    )
+    return Failure(429, detail, code="too_many_requests", retry_after=max(retry_after, 1.0))

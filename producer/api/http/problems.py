@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -20,6 +21,25 @@ _AT: Final = re.compile(r"at `\$\.?([^`]*)`")
 _NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]*)`|`([^`]*)` must ")
 """A field in an error of msgspec, or of a recipe's own check."""
 _NOT_SOLD: Final = {402: "quota", 409: "conflict", 422: "idempotency_key", 429: "too_many_requests"}
+_TEXTS: Final[Mapping[str, str]] = {
+    "bad_media_type": "请求格式有误，请使用 JSON",
+    "bad_request": "请求格式有误",
+    "conflict": "暂时无法下单，请稍后重试",
+    "finished": "任务已结束，无法取消",
+    "forbidden": "没有权限",
+    "idempotency_key": "该幂等键已用于其他请求",
+    "internal": "系统错误，请稍后重试",
+    "method_not_allowed": "不支持的请求方法",
+    "not_found": "内容不存在",
+    "not_implemented": "此处不支持实时进度，请改用查询",
+    "not_sold": "暂时无法下单，请稍后重试",
+    "quota": "额度不足",
+    "too_large": "请求内容过大",
+    "too_many_requests": "请求过于频繁，请稍后重试",
+    "too_slow": "请求超时，请重试",
+    "unauthorized": "请先登录",
+}
+"""Code of the API alone -> its text for people. The codes of tasks have theirs in `messages.codes`."""
 
 
 class Failure(Exception):
@@ -30,7 +50,7 @@ class Failure(Exception):
         detail: for developers; never has a secret.
         code: stable code.
         field: name of the field at fault.
-        message: text for people, in Chinese.
+        message: text for people, in Chinese; empty takes that of the code.
         retry_after: seconds for `Retry-After`; 0 sends none.
         closes: the connection cannot be used again: the rest of the request is unread.
     """
@@ -51,7 +71,7 @@ class Failure(Exception):
         self.detail = detail
         self.code = code
         self.field = field
-        self.message = message
+        self.message = message or _TEXTS.get(code, "")
         self.retry_after = retry_after
         self.closes = closes
 

@@ -80,4 +80,4 @@ def _verified(token: str, secret: Secret) -> _Claims:
 
 
 def _denied(detail: str) -> Failure:
-    return Failure(401, detail, code="unauthorized", message="请先登录")
+    return Failure(401, detail, code="unauthorized")
