@@ -333,7 +333,7 @@ class Effects:
                 return source
             accepted = await self._services.ledger.accepted(header.run_id)
             if accepted is not None and accepted.vendor:
-                # A later build may have another vendor for the kind.
+                # A later build may use another vendor for the kind.
                 return topic_of(stage, header.priority, vendor=accepted.vendor)
         return topic_for(stage, header, self._services.recipes, default=source)
 

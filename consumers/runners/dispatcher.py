@@ -172,7 +172,7 @@ class Dispatcher:
         may_begin: Callable[[], bool],
     ) -> DeliveryOutcome:
         if not isinstance(message, Message) or _is_light(message.header, delivery):
-            # It counts no crash, so it may be beside one that is isolated.
+            # It counts no crash, so it may run beside an isolated message.
             return await self._begin(delivery, consumer, message, may_begin)
         if message.header.isolated:
             rest = await self._enter_isolated(delivery, consumer)

@@ -147,7 +147,7 @@ async def _pump_until_over(
                 break
             await asyncio.wait([running], timeout=max(_TICK_S, min(left, budget.stop - loop.time())))
         pump.stop()
-        # Not awaited directly: a pump that does not end would then delay the cancellation too.
+        # It is not awaited directly: a pump that does not end would then delay the cancellation too.
         await asyncio.wait([running])
         running.result()
     finally:

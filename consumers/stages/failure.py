@@ -109,7 +109,7 @@ async def _outcome(run: RunId, dead: Dead, services: Services) -> Outcome:
         return _WOKEN if paid else Fail(code_of(stopped.code))
     if stage in _ABOUT_SLOTS:
         return await _end_slot(run, stopped.slot or max(1, dead.slot), stopped, accepted, services)
-    # Of collect and audit, after which no slot counts any more.
+    # Letters of collect and audit, after which no slot counts any more.
     return Fail(code_of(stopped.code))
 
 
@@ -195,7 +195,7 @@ async def _call_name(run: RunId, dead: Dead, services: Services) -> str:
 
 async def _record(header: Header, dead: Dead, outcome: Outcome, services: Services) -> None:
     now = services.ledger.now()
-    # From the letter's own birth and the original's id, so that a letter handled twice is one record.
+    # Made from the letter's own creation time and the original's id, so that a letter handled twice is one record.
     day = time.strftime("%Y-%m-%d", time.gmtime(min(header.created / 1000, now)))
     letter = DeadLetter(
         reason=dead.reason,

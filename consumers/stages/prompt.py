@@ -85,7 +85,7 @@ async def _write(
         patience = services.policy.prompt_patience_s or recipe.patience_s
         left = cleaned.at + patience - services.ledger.now()
         if left > 0:
-            # Not the topic: the next message may need no model.
+            # The topic does not pause: the next message may need no model.
             delay = outage_delay(header.seq - header.attempt, away.retry_after)
             why = PAUSED if isinstance(away, VendorPaused) else type(away).__name__
             return Snooze(min(delay, max(left, 1.0)), why=why)

@@ -48,7 +48,7 @@ def read_metadata(info: ObjectInfo) -> TaskRequest:
     meta = info.meta
     text = meta.get("params", "") or "{}"
     try:
-        # Headers are ASCII, and some clients percent-encode the whole value for that.
+        # Headers are ASCII, so some clients percent-encode the whole value.
         plain = unquote(text) if text[0] == "%" else text
         params = msgspec.json.decode(plain.removeprefix("\ufeff"), type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

@@ -24,7 +24,7 @@ from telemetry.instruments import Metric
 __all__ = ["Capped", "Full", "Held", "find_room", "full_at_create"]
 
 _NEXT_CALL_S: Final = 2.0
-"""Seconds after which keys are looked at again that have all the calls which this process may make with them."""
+"""Seconds until a run asks again if this process makes all its allowed calls with every key."""
 
 _OTHER_KEY_S: Final = 1.0
 """Seconds until a run whose call a full key did not accept comes again to use another key."""

@@ -1,4 +1,4 @@
-"""The stand-ins on a broker that somebody else runs, as in compose.yaml."""
+"""The stand-ins on a broker of another process, as in compose.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor against the stand-ins: all well, and each thing broken in turn is named."""
+"""The doctor against the stand-ins: no fault at first, then each broken part is named."""
 
 from __future__ import annotations
 

@@ -313,7 +313,7 @@ class History:
         harness, rng = self.harness, self.rng
         _BEGAN.set(wall())
         if rng.random() < self._chance:
-            # Another machine, whose clock is another.
+            # Another machine, with another clock.
             harness.jump = rng.choice((0.0, rng.uniform(-1.9, 1.9), rng.uniform(-1.9, 1.9), rng.uniform(-40, 40)))
         injector = rng.random() if self._budget > 0 else 1.0
         if injector < 0.03:

@@ -53,7 +53,7 @@ def results_of(reply: ApiResponse) -> Results:
 def account_fault(reply: ApiResponse) -> str:
     """Return the code of an error that only a person can mend: key, funds, spend cap, model; empty for any other.
 
-    Of an answer without a code it is the HTTP status, if that refuses the key.
+    Without a code in the answer it is the HTTP status, if that refuses the key.
     """
     return _read(reply).account_fault
 
