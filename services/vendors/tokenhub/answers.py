@@ -117,7 +117,8 @@ def _content(content: object) -> str:
     """Return the text of a message's content, which some endpoints write as a list of parts."""
     if isinstance(content, str):
         return content
-    return "".join(as_text(as_map(part).get("text")) for part in as_list(content))
+    texts = (as_map(part).get("text") for part in as_list(content))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _usage(answer: Mapping[str, object]) -> Usage:

@@ -81,6 +81,12 @@ def test_a_draft_before_the_answer_is_passed_over() -> None:
     assert fitting(text, Words) == Words("a cat")
 
 
+def test_parts_of_an_answer_keep_their_blanks() -> None:
+    parts = [{"type": "text", "text": '{"prompt": "red '}, {"type": "text"}, {"type": "text", "text": 'dress"}'}]
+    words = words_of(reply({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}))
+    assert fitting(words.text, Words) == Words("red dress")
+
+
 def test_usage_that_is_nonsense_counts_as_none() -> None:
     choice = {"message": {"content": "x"}, "finish_reason": "stop"}
     for usage in (None, [], {"prompt_tokens": -1, "completion_tokens": True}, {"prompt_tokens": "5"}):
