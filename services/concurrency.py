@@ -21,7 +21,7 @@ class Together(asyncio.TaskGroup):
             first = _first(group)
         else:
             return
-        # Not from the group: an error keeps the cause that it was raised from.
+        # Without the group as its cause: an error keeps the cause that it was raised with.
         raise first
 
 

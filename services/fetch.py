@@ -78,7 +78,8 @@ class Fetched:
             services.errors.FetchFailed: the download broke off.
             services.errors.FetchRefused: it is longer than allowed.
         """
-        # Each piece crosses to a thread that sends it on: the network's own, of some 16 KiB, would halve the speed.
+        # Each piece is passed to a thread that sends it: pieces as they come from the network, of some 16 KiB, would
+        # halve the speed.
         parts, size = [self._head], len(self._head)
         self._head = b""
         while size < _PIECE and (part := await self._body.read()):

@@ -140,7 +140,7 @@ async def test_a_stage_works_on_so_many_at_once_and_no_more(harness: Harness, co
 
 
 async def test_a_copy_made_because_of_a_crash_runs_alone(harness: Harness) -> None:
-    """The next crash is its own, and takes no neighbour with it."""
+    """The next crash is the copy's own, and kills no neighbour."""
     inside: list[str] = []
     beside: list[tuple[str, ...]] = []
 

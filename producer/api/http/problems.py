@@ -19,7 +19,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 _RETRY_S: Final = 5
 _AT: Final = re.compile(r"at `\$\.?([^`]*)`")
 _NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]*)`|`([^`]*)` must ")
-"""A field in an error of msgspec, or of a recipe's own check."""
+"""Name of a field in an error of msgspec, or of a recipe's own check."""
 _NOT_SOLD: Final = {402: "quota", 409: "conflict", 422: "idempotency_key", 429: "too_many_requests"}
 _TEXTS: Final[Mapping[str, str]] = {
     "bad_media_type": "请求格式有误，请使用 JSON",
