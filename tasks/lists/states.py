@@ -71,7 +71,7 @@ def is_refunded(view: View) -> bool:
 
 
 def newest_at(view: View) -> float:
-    """Return when the run took its last step, in seconds since the epoch: of several slots, that of the quietest one."""
+    """Return the time of a run's last step, in seconds since the epoch; of several slots, that of the quietest."""
     return max(still_records({entry.name: entry.at for entry in view.timeline}).values(), default=0.0)
 
 
