@@ -360,6 +360,8 @@ class Engine:
             return held
         if again := await self._mark(message, delivery):
             return again
+        if header.attempt and header.stage != Stage.WAKE and await self._is_overtaken(message):
+            return Leave()
         # A prompt never ends as a dead letter: its stage takes the template then.
         if header.attempt >= MAX_ATTEMPTS and header.stage != Stage.PROMPT:
             spent = f"attempt {header.attempt} of {MAX_ATTEMPTS}"
@@ -392,6 +394,16 @@ class Engine:
         if not is_guarded(header, 0.0, holder_died=delivery.holder_died):
             return False
         return await self._services.ledger.read(_run_of(header), _mark_of(message, delivery)) is not None
+
+    async def _is_overtaken(self, message: Message) -> bool:
+        """Return True if a later message of the same chain has begun: that one carries the run.
+
+        What was published again before it began has no mark. If the process died before the ack, it comes again beside
+        its successor, and would repeat an attempt that may have killed that process. An earlier mark says nothing: its
+        message may be lost, and this one its successor.
+        """
+        header, ledger = message.header, self._services.ledger
+        return await ledger.next_seq(header.run_id, header.stage, slot_of(message.body) or 0) > header.seq + 1
 
     async def _expire(self, message: Message) -> Outcome | None:
         """Return the verdict `failed` if the run is late by the store's clock too: the local one may err."""

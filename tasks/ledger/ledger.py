@@ -309,10 +309,10 @@ class Ledger:
         found = await self.read(run, Reopening.at()) if run.run else None
         return found is not None and found.record.asked
 
-    async def _begun(self, run: RunId) -> tuple[Highest, ...]:
+    async def _begun(self, run: RunId, stage: str = "") -> tuple[Highest, ...]:
         folder = record_key(run, "")
         highest: dict[tuple[str, int], int] = {}
-        async for item in self._walk(folder + Begun.prefix()):
+        async for item in self._walk(folder + Begun.prefix() + stage):
             name = parse_name(item.key.removeprefix(folder))
             if name is not None:
                 place = (name.stage, name.slot)
@@ -328,9 +328,15 @@ class Ledger:
         stored = await self.read(run, RecordName(max(found)[1], Waits))
         return stored.record if stored else None
 
-    async def next_seq(self, run: RunId, stage: str) -> int:
-        """Return the seq of a message that follows no other of its stage: one above the highest begun, else 0."""
-        return Snapshot(run, begun=await self._begun(run)).next_seq(stage)
+    async def next_seq(self, run: RunId, stage: str, slot: int = 0) -> int:
+        """Return the seq of a message that follows no other of its chain: one above the highest begun, else 0.
+
+        Args:
+            run: the run.
+            stage: of the messages.
+            slot: of generate and poll, from 1; 0 for the other stages.
+        """
+        return Snapshot(run, begun=await self._begun(run, stage)).next_seq(stage, slot)
 
     async def newest_collected(self, run: RunId) -> Collected | None:
         """Return the record of the last collect that left off, if there is one; found by a listing, so a hint."""

@@ -301,3 +301,21 @@ async def test_the_second_of_two_crash_copies_starts_no_chain_of_its_own(harness
     assert not await harness.engine.throttle(second, consumer, decode(second.payload), 1.0)
     await harness.run(second, consumer)
     assert len(harness.wire.sent) == sent
+
+
+@pytest.mark.parametrize("seq", [1, 2])
+@pytest.mark.parametrize("stage", LIMITS)
+async def test_a_killer_dies_no_more_often_where_the_ack_of_a_throttled_copy_is_lost(
+    harness: Harness, stage: str, seq: int
+) -> None:
+    """It is delivered again beside its successor and has no mark; the successor has begun, and carries the run."""
+    run = await harness.order()
+    harness.injector.strike(PLACES[stage], *[dies()] * 50)
+    copy, consumer = await harness.until(stage, seq)
+    harness.injector.strike(f"broker.ack {stage}-{seq}", dies())
+    assert not await harness.survives(harness.engine.throttle(copy, consumer, decode(copy.payload), 1.0))
+    await harness.run(*await harness.until(stage, seq + 1))
+    await consumer.lose_holder(copy)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.INTERNAL)
+    assert sum("DIED" in reported for reported in harness.reported) == MAX_ATTEMPTS

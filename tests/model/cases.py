@@ -23,11 +23,18 @@ class Case:
     until: str = ""
     sweep: bool = True
     """False: every run must end without the help of the sweep."""
+    least: int = 0
+    """States that it searches at least."""
 
     def search(self, most: int) -> Found:
-        """Search at most so many states; a case that expects a problem ends at the first."""
+        """Search at most so many states, or `least`; a case that expects a problem ends at the first."""
         return search(
-            self.rules, self.faults, until=self.until, most=most, sweep=self.sweep, first_only=bool(self.expected)
+            self.rules,
+            self.faults,
+            until=self.until,
+            most=max(most, self.least),
+            sweep=self.sweep,
+            first_only=bool(self.expected),
         )
 
     def is_right(self, found: Found) -> bool:
@@ -192,6 +199,17 @@ _HOLDS: Final = (
         {"create_cut": 1, "list_lags": 1, "vendor_full": 1, "cancel": 1, "tick": 1},
         until="call 1 created",
     ),
+    Case(
+        "throttled crash copies whose acks are lost need no sweep",
+        TODAY,
+        {"throttled": 2, "crash": 2, "ack_lost": 2, "tick": 1},
+        sweep=False,
+    ),
+    Case(
+        "throttled copies, a redelivery, a lost message",
+        TODAY,
+        {"throttled": 2, "crash": 1, "ack_lost": 1, "redelivery": 1, "message_lost": 1, "tick": 1},
+    ),
     Case("lost receipts", replace(TODAY, attempts=1), {"publish_failed": 2, "tick": 1}, until="created"),
 )
 _PLANTED: Final = (
@@ -234,6 +252,22 @@ _PLANTED: Final = (
         "call 1 created",
     ),
     Case(
+        "planted: the original of a throttled copy makes its attempt again",
+        replace(TODAY, leaves_for="none"),
+        {"task_error": 1, "tick": 1, "throttled": 1, "ack_lost": 1, "crash": 1},
+        "an attempt is made again",
+        "mark (0, 'clean') created",
+        least=8_000,
+    ),
+    Case(
+        "planted: a copy leaves for an earlier message with its attempt",
+        replace(TODAY, leaves_for="any"),
+        {"crash": 1, "tick": 2},
+        "waits for the sweep",
+        "call 1 created",
+        sweep=False,
+    ),
+    Case(
         "planted: ack before the effects",
         replace(TODAY, ack_last=False),
         {"crash": 1},
@@ -259,5 +293,6 @@ MANY_FAULTS: Final[Mapping[Fault, int]] = {
     "slow_job": 2,
     "intent_unread": 1,
     "list_lags": 3,
+    "throttled": 2,
 }
 """Faults of a random walk. Not among them: `backend_cancels` beside `tick`, see docs/reliability.md."""

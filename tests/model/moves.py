@@ -8,7 +8,7 @@ from typing import Final
 from tests.model import ending, finding, stages
 from tests.model.begin import begin
 from tests.model.rules import Rules
-from tests.model.stages import Options
+from tests.model.stages import Options, died_of
 from tests.model.state import CLEAN, COLLECT, FREE, GENERATE, WAKE, Message, State, Verdict, Work
 
 __all__ = ["deliveries", "moves", "outside", "steps"]
@@ -40,6 +40,7 @@ _STEPS: Final[Mapping[str, Callable[[Rules, State, int], Options]]] = {
 }
 _PAID: Final = {"post", "recover", "resend", "store_id"}
 """Steps after which a dead worker leaves a call that may have been accepted without an id."""
+_THROTTLED: Final = {CLEAN, GENERATE, COLLECT}
 
 
 def steps(rules: Rules, state: State, worker: int) -> Options:
@@ -60,6 +61,8 @@ def moves(rules: Rules, deadline: int, state: State) -> Options:
 def _disturbed(state: State, worker: int, work: Work) -> Options:
     if state.faults["crash"]:
         flags = {"crash", "unknown"} if work.step in _PAID else {"crash"}
+        if work.step == work.stage:
+            flags.add(died_of(work.stage, work.attempt, work.seq))
         yield (
             f"w{worker} DIES before {work.step} ({work.stage} {work.seq})",
             state.spend("crash", *flags).let_go(worker),
@@ -79,18 +82,33 @@ def deliveries(rules: Rules, deadline: int, state: State) -> Options:
             continue
         if message.due <= state.now and idle is not None:
             yield _taken(rules, deadline, state, idle, number)
+            yield from _throttled(state, idle, number)
         if state.faults["message_lost"]:
             lost = state.spend("message_lost", "message_lost")
             del lost.messages[number]
             yield f"broker LOSES m{number} {message.stage} {message.seq}", lost
 
 
+def _throttled(state: State, worker: int, number: int) -> Options:
+    message = state.messages[number]
+    begun = any(name in state.marks for name in ((message.seq, message.stage), (message.seq, "")))
+    if not state.faults["throttled"] or message.stage not in _THROTTLED or begun:
+        return
+    new = state.spend("throttled")
+    new.messages[number] = message._replace(holder=worker)
+    new.workers[worker] = _work(number, message)
+    copy = message._replace(seq=message.seq + 1)
+    yield f"w{worker} throttles m{number} {message.stage} {message.seq}", new.to(worker, "publish", copy, "ack")
+
+
+def _work(number: int, message: Message) -> Work:
+    return Work("begin", number, message.stage, message.seq, message.attempt, message.call, message.cause)
+
+
 def _taken(rules: Rules, deadline: int, state: State, worker: int, number: int) -> tuple[str, State]:
     new, message = state.copy(), state.messages[number]
     new.messages[number] = message._replace(holder=worker)
-    new.workers[worker] = Work(
-        "begin", number, message.stage, message.seq, message.attempt, message.call, message.cause
-    )
+    new.workers[worker] = _work(number, message)
     label = begin(rules, deadline, new, worker)
     if not rules.ack_last or (message.stage == WAKE and message.cause == "sweep"):
         del new.messages[number]

@@ -27,6 +27,7 @@ Fault = Literal[
     "intent_unread",
     "backend_cancels",
     "list_lags",
+    "throttled",
 ]
 FAULTS: Final[tuple[Fault, ...]] = (
     "crash",  # a worker dies between two effects
@@ -48,6 +49,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     "intent_unread",  # an intent is stored, but its answer and the read after it are lost
     "backend_cancels",  # the backend cancels and refunds by itself
     "list_lags",  # the vendor's list does not show a job that it has
+    "throttled",  # a message that has not begun is published again with the same attempt, and acked
 )
 
 
@@ -73,6 +75,9 @@ class Rules:
     """Marks bear the name of their stage, and each stage counts its messages from 0."""
     look_at_run: bool = True
     """A look asks for every live call of the run, not for one."""
+    leaves_for: Literal["later", "any", "none"] = "later"
+    """Marks that let a copy after an error or a crash leave: of later messages of its stage; also of an earlier one with
+    its attempt; none."""
     letter_after_mark: bool = True
     """Spent attempts make a dead letter only after the delayed copy has created its own mark."""
     publish_again: bool = True

@@ -12,6 +12,7 @@ __all__ = [
     "Options",
     "clean",
     "collect",
+    "died_of",
     "end_call",
     "generate",
     "give_up",
@@ -45,6 +46,26 @@ def snooze(state: State, worker: int) -> State:
     return state.to(worker, "publish", _copy(state.work(worker), state.now + 1), "ack")
 
 
+def died_of(stage: str, attempt: int, seq: int) -> str:
+    """A note that a worker died while it made an attempt, in a message with this number."""
+    return f"note: died of {stage} attempt {attempt} in {seq}"
+
+
+def _repeats(state: State, work: Work) -> bool:
+    """True if a worker died in a later message of the same attempt."""
+    later = (seq for seq, _ in state.marks if seq > work.seq)
+    return any(died_of(work.stage, work.attempt, seq) in state.flags for seq in later)
+
+
+def _leaves(rules: Rules, state: State, work: Work) -> bool:
+    """True for a copy after an error or a crash that lets another message carry the run."""
+    if not work.attempt or rules.leaves_for == "none":
+        return False
+    marks = [(seq, found.attempt) for (seq, stage), found in state.marks.items() if stage == work.stage]
+    twin = any(seq < work.seq and attempt >= work.attempt for seq, attempt in marks)
+    return any(seq > work.seq for seq, _ in marks) or (rules.leaves_for == "any" and twin)
+
+
 def mark(rules: Rules, state: State, worker: int) -> Options:
     """Create the mark of a message, or find one there."""
     work, new = state.work(worker), state.copy()
@@ -52,6 +73,11 @@ def mark(rules: Rules, state: State, worker: int) -> Options:
     found = state.marks.get(name)
     if found is None:
         new.marks[name] = Mark(work.message, work.attempt, state.now)
+        if _leaves(rules, state, work):
+            yield f"mark {name} created, a later one stands: leaves", new.to(worker, "ack")
+            return
+        if work.attempt and _repeats(state, work):
+            new.flags |= {"an attempt is made again, its successor having died"}
         if work.attempt > rules.attempts:
             new.to(worker, "publish", _letter(work, "attempts", state.now), "ack")
             yield f"mark {name} created: attempts spent", new
