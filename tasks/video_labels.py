@@ -4,7 +4,8 @@ The jobs are recorded, so that every later message looks at the same ones. Where
 file that the job writes is looked for, whose key follows from that of the video; if it is not there yet, one more job
 makes the same, at the cost of an encoding and of no vendor's call. The service may drop the metadata when it encodes,
 so the metadata label of the staged video is written into what it made while that is copied. A job that fails is
-replaced by a new one; only a video that cannot be played to its end gets none.
+replaced by a new one, the first at once and each further one after twice as long; only a video that cannot be played to
+its end gets none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from services.objects.port import MOST_LETTERS, Download, VideoLabel
 from services.repeat import opened, repeated
 from tasks.context import Services
 from tasks.ledger.records import Product, VideoLabels
-from tasks.video_audits import fault_of
+from tasks.video_audits import fault_of, replaced_at
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -69,21 +70,26 @@ async def label_videos(
         Key -> the file with the label, or why the video cannot be played; None while one of them is at work.
 
     Raises:
-        messages.errors.Outage: the store is down, or (`services.errors.LabelDown`) a video could not be submitted.
+        messages.errors.Outage: the store is down, or (`services.errors.LabelDown`) a video could not be submitted, or
+            its job failed and is not replaced yet.
     """
-    known, n = await _newest(run, services)
+    known, n, again_at = await _newest(run, services)
+    may_submit = services.ledger.now() >= again_at
     done: dict[str, Product] = {key: known.done[key] for key in keys if key in known.done}
     lost: dict[str, BadVideo] = {}
     jobs: dict[str, str] = {}
     late: Outage | None = None
     for key in (key for key in keys if key not in done):
         try:
-            found: Product | BadVideo | str = await _look(run, key, known.jobs.get(key, ""), labels, services)
+            job = known.jobs.get(key, "")
+            found: Product | BadVideo | str = await _look(run, key, job, labels, services, may_submit=may_submit)
         except BadVideo as error:
             found = error
         except Outage as error:
             # The others go on, and their jobs are recorded.
             late = late or error
+            if key in known.jobs:
+                jobs[key] = known.jobs[key]
             continue
         match found:
             case Product():
@@ -102,28 +108,39 @@ async def label_videos(
     return ended if len(ended) == len(keys) else None
 
 
-async def _newest(run: RunId, services: Services) -> tuple[VideoLabels, int]:
-    """Return the newest record, which is empty before the first, and the number of the next."""
-    found, n = VideoLabels({}), 0
+async def _newest(run: RunId, services: Services) -> tuple[VideoLabels, int, float]:
+    """Return the newest record, empty before the first, the next one's number, and when a failed job is replaced."""
+    found, n, again_at = VideoLabels({}), 0, 0.0
     while (stored := await services.ledger.read(run, VideoLabels.at(n))) is not None:
         found, n = stored.record, n + 1
-    return found, n
+        again_at = replaced_at(stored.at, n)
+    return found, n, again_at
 
 
-async def _look(run: RunId, key: str, job: str, labels: AiLabels, services: Services) -> Product | BadVideo | str:
-    """Return the labelled file of a video, why it has none, or the id of the job that is at work on it."""
+async def _look(
+    run: RunId, key: str, job: str, labels: AiLabels, services: Services, *, may_submit: bool
+) -> Product | BadVideo | str:
+    """Return the labelled file of a video, why it has none, or the id of the job that is at work on it.
+
+    Raises:
+        services.errors.LabelDown: the job failed, and no other may be submitted yet.
+    """
     drawn = f"{key.rpartition('.')[0]}_drawn.mp4"
     objects, rng = services.objects, services.rng
     try:
         if job and not await repeated(lambda: objects.video_label(job), rng):
             return job
     except LabelDown as down:
+        if not may_submit:
+            raise
         log.warning(Event.LABEL_LATE, error=down)
         if fault := await fault_of(key, services):
             return fault
     else:
         with suppress(NotFound):
             return await _with_metadata(run, key, drawn, labels, services)
+        if job and not may_submit:
+            raise LabelDown(f"the job that draws a label over {key} ended without a file")
     info = await repeated(lambda: objects.video_info(key), rng)
     letters = min(MOST_LETTERS, label_letters(min(info.width, info.height)))
     label = VideoLabel(VISIBLE_LABEL, letters, _label_time(info.seconds))

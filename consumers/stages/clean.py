@@ -42,7 +42,7 @@ async def clean(header: Header, _body: Clean, task: Task, services: Services) ->
     if await services.ledger.read(task.run, Cleaned.at()) is None:
         # A first message learns of another clean's products when it writes its own record.
         begun = (await jobs_of(task.run, Stage.CLEAN, services))[0] if header.seq and task.recipe.video_inputs else None
-        products = begun.products if begun else await _products(task, header, services)
+        products = begun.record.products if begun else await _products(task, header, services)
         # Before the record: recorded inputs are sent to the vendor and paid for.
         if not await _audit(products, task, services, videos_only=begun is not None):
             return Snooze(jittered(next_audit(header.seq), services.rng))

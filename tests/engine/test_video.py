@@ -239,10 +239,37 @@ async def test_an_audit_that_fails_is_begun_again_and_never_a_pass(harness: Harn
     run = await buy(harness)
     await accept(harness, run)
     await harness.pass_by("audit")
-    harness.injector.strike(r"objects\.video_audit", *[raises(AuditDown("failed"))] * 2)
+    harness.injector.strike(r"objects\.video_audit", *[raises(AuditDown("failed"))] * 4)
     await harness.drain()
     await harness.promise(run, "success")
     assert {"audits-audit-0", "audits-audit-1", "audits-audit-2"} <= set(await harness.records(run))
+
+
+@pytest.mark.parametrize(("stage", "paid"), [("clean", 0), ("audit", 1)])
+async def test_an_audit_that_fails_each_time_is_begun_a_few_times_and_the_task_is_refunded_at_its_deadline(
+    harness: Harness, stage: str, paid: int
+) -> None:
+    run = await buy(harness)
+    began = harness.now()
+    await accept(harness, run)
+    await harness.pass_by(stage)
+    before = len(places(harness, "submit_video_audit"))
+    harness.injector.strike(r"objects\.video_audit", *[raises(AuditDown("AuditingFailed"))] * 500)
+    await harness.drain()
+    await harness.promise(run, "failed", Code.TIMEOUT)
+    assert 2_700 <= harness.now() - began < 2_800
+    assert len(harness.vendor.paid) == paid
+    assert 5 < len(places(harness, "submit_video_audit")) - before < 10
+    assert len(places(harness, "video_audit")) > 50
+
+
+async def test_an_audit_that_fails_for_half_an_hour_is_a_pass_in_time(harness: Harness) -> None:
+    run = await buy(harness)
+    await accept(harness, run)
+    await harness.pass_by("audit")
+    harness.injector.strike(r"objects\.video_audit", *[raises(AuditDown("AuditingFailed"))] * 40)
+    await harness.drain()
+    await harness.promise(run, "success")
 
 
 async def test_an_input_that_broke_off_is_found_by_its_audit_and_refunded_at_once(harness: Harness) -> None:

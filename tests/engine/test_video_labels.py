@@ -172,7 +172,7 @@ async def test_a_crash_anywhere_costs_no_second_job(harness: Harness, place: str
 
 
 async def test_a_job_that_fails_is_replaced(harness: Harness) -> None:
-    harness.injector.strike(r"objects\.video_label", *[raises(LabelDown("failed"))] * 2)
+    harness.injector.strike(r"objects\.video_label", *[raises(LabelDown("failed"))] * 4)
     run = await order(harness, labels())
     await harness.drain()
     await harness.promise(run, "success")
@@ -202,6 +202,7 @@ async def test_a_job_that_never_ends_is_refunded_at_the_deadline(harness: Harnes
     await harness.drain()
     await harness.promise(run, "failed", Code.TIMEOUT)
     assert not [place for place in harness.injector.seen if place.startswith("objects.copy output/")]
+    assert 5 < len(places(harness, "submit_video_label")) < 10
 
 
 async def test_a_result_that_broke_off_is_never_shown_and_refunded_at_once(
