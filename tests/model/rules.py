@@ -76,8 +76,8 @@ class Rules:
     look_at_run: bool = True
     """A look asks for every live call of the run, not for one."""
     leaves_for: Literal["later", "any", "none"] = "later"
-    """Marks that let a copy after an error or a crash leave: of later messages of its stage; also of an earlier one with
-    its attempt; none."""
+    """Marks that let a copy after an error or a crash leave: of later messages of its stage; also of an earlier one
+    with its attempt; none."""
     letter_after_mark: bool = True
     """Spent attempts make a dead letter only after the delayed copy has created its own mark."""
     publish_again: bool = True
