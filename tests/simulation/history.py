@@ -327,7 +327,9 @@ class History:
         if queue.down or now - queue.up_since < 2 * _IDLE_S:
             return
         for entry in queue.open.values():
-            if entry.holder or now - entry.due < _IDLE_S:
+            # One that is received while it is being stored has no holder yet.
+            held = entry.holder or any(entry.id in consumer.held for consumer in queue.consumers)
+            if held or now - entry.due < _IDLE_S:
                 continue
             for worker in self.workers:
                 resting = worker.pauses.left(tuple(worker.topics))
