@@ -21,7 +21,6 @@ from messages.bodies import Generate, Stage
 from messages.codec import SCHEMA, Header, Message, decode, encode
 from messages.signing import MessageKeys
 from recipes.recipe import parse_params
-from recipes.shared.scenes import read_scenes
 from runtime.message_keys import open_keys
 from runtime.settings import SECRETS, Settings, load_settings
 from runtime.wiring import open_recipes
@@ -187,11 +186,6 @@ def test_the_fields_of_a_label_are_those_that_are_written_in_their_order() -> No
 def test_the_workflow_file_is_one() -> None:
     workflow = _workflow()
     assert (set(workflow.inputs), set(workflow.params)) == ({"photo"}, {"prompt"})
-
-
-def test_the_scenes_file_is_one() -> None:
-    shown = read_scenes(_block("docs/configuration.md", "json", 1).encode())
-    assert {name: scene.name for name, scene in shown.items()} == {"garden": "花园", "runway": "秀场"}
 
 
 def test_json_in_a_sentence_is_what_it_says() -> None:
