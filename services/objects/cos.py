@@ -23,7 +23,6 @@ from services.objects import _answers as answers
 from services.objects import _checks as checks
 from services.objects._failures import error_of_code
 from services.objects._media import label_job
-from services.objects._sdk import Address, Sdk, SdkResponse, drop, with_alarm
 from services.objects._streams import Incoming, Outgoing, pieces_of
 from services.objects.credentials import Credentials
 from services.objects.port import (
@@ -40,6 +39,7 @@ from services.objects.port import (
     VideoInfo,
     VideoLabel,
 )
+from services.objects.sdk import Address, Sdk, SdkResponse, drop, with_alarm
 
 __all__ = ["CosObjects", "Credentials"]
 

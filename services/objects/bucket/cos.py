@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from services.errors import Forbidden, NotFound
-from services.objects._sdk import Address, Sdk, SdkResponse
 from services.objects.bucket.difference import Document, Section
 from services.objects.bucket.port import BucketRules
 from services.objects.credentials import Credentials
+from services.objects.sdk import Address, Sdk, SdkResponse
 
 __all__ = ["CosBucketRules"]
 
