@@ -291,7 +291,7 @@ DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
         "not_found_permits": Defect(
             "a call that is not listed is not known to be refused", "paid", 18, _not_found_permits
         ),
-        "unsought": Defect("a call is looked for before it counts as unknown", "unfound", 116, _unsought),
+        "unsought": Defect("a call is looked for before it counts as unknown", "unfound", 108, _unsought),
         "shared_fault": Defect("a fault of one run fails no other", "reason", 17, _shared_fault),
     }
 )
