@@ -84,9 +84,9 @@ def ask_everything(terminals: Terminals, environ: Mapping[str, str]) -> None:
 
 
 def coins_of(environ: Mapping[str, str]) -> int:
-    """Charge of RunningHub's stand-in for jobs that ended well: one coin per second."""
+    """Charge of RunningHub's stand-in for jobs that ran to their end, good or bad: one coin per second."""
     jobs = httpx.get(f"{environ['RUNNINGHUB_URL']}/_sandbox/stats", trust_env=False).json()["jobs"]
-    return sum(round(job["ends"] - job["created"]) for job in jobs if job["state"] == "SUCCESS")
+    return sum(round(job["ends"] - job["created"]) for job in jobs if job["state"] in {"SUCCESS", "FAILED"})
 
 
 def ended(environ: Mapping[str, str]) -> float:
