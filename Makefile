@@ -46,7 +46,7 @@ demo: .venv/.ready ## Run the full pipeline locally; PHOTO=path uses your photo
 	@$(RUN)/scf-workers demo $(DEMO_ARGS) $${PHOTO:+-- "$$PHOTO"}
 
 test: .venv/.ready ## Run all tests but the long ones; without Java, skip those that need Pulsar and report it
-	$(RUN)/pytest -n 3 -m "not long" $(TEST_ARGS)
+	$(RUN)/pytest -n 3 --dist worksteal -m "not long" $(TEST_ARGS)
 
 test-long: .venv/.ready ## Run the tests that take minutes each, which `make test` skips
 	PULSAR_REQUIRED=1 $(RUN)/pytest -m long $(TEST_ARGS)

@@ -54,6 +54,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "make image-check": "builds with a Python of its own, for minutes; tests/deploy looks at the steps",
     "docker compose up --build --detach --wait": "needs a Docker engine; tests/deploy reads the file",
     "docker compose run --rm client submit photos/portrait.jpg": "as above",
+    "python -m bench video_memory": "a minute; tests/repo/test_bench.py runs a part of it",
     "python -m runtime.image": "a server for the platform, which the tests of runtime.image start and call",
     "python -m runtime.image MODULE": "as above",
     'scf-workers erase USER_ID --yes --why "request of the user"': "tests/docs/test_erase_a_user.py runs it",
