@@ -6,7 +6,7 @@ once and a list when it comes more often (COS and CI; see each function for its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -196,11 +196,7 @@ def video_job_of(key: str, result: Mapping[str, Any]) -> str:
     Raises:
         services.errors.AuditDown: there is none.
     """
-    row = next(iter(_rows(result.get("JobsDetail"))), {})
-    job = str(row.get("JobId") or "")
-    if not job:
-        raise AuditDown(f"submit_video_audit {key!r}: {row.get('Code') or 'no job'}", key=key)
-    return job
+    return _new_job_of(result, lambda why: AuditDown(f"submit_video_audit {key!r}: {why}", key=key))
 
 
 def video_audit_of(job: str, result: Mapping[str, Any]) -> Result | None:
@@ -209,7 +205,7 @@ def video_audit_of(job: str, result: Mapping[str, Any]) -> Result | None:
     Raises:
         services.errors.AuditDown: the job failed, or its answer has neither state nor result.
     """
-    row = next(iter(_rows(result.get("JobsDetail"))), {})
+    row = _first_job_of(result)
     if str(row.get("State")) in _AT_WORK:
         return None
     if str(row.get("State")) != "Success" or str(row.get("Result")) not in _RESULTS:
@@ -226,11 +222,7 @@ def media_job_of(key: str, result: Mapping[str, Any]) -> str:
     Raises:
         services.errors.LabelDown: there is none.
     """
-    row = next(iter(_rows(result.get("JobsDetail"))), {})
-    job = str(row.get("JobId") or "")
-    if not job:
-        raise LabelDown(f"submit_video_label {key!r}: {row.get('Code') or 'no job'}")
-    return job
+    return _new_job_of(result, lambda why: LabelDown(f"submit_video_label {key!r}: {why}"))
 
 
 def media_ended_of(job: str, result: Mapping[str, Any]) -> bool:
@@ -239,7 +231,7 @@ def media_ended_of(job: str, result: Mapping[str, Any]) -> bool:
     Raises:
         services.errors.LabelDown: it failed, was cancelled, or is unknown.
     """
-    row = next(iter(_rows(result.get("JobsDetail"))), {})
+    row = _first_job_of(result)
     if str(row.get("State")) in _MEDIA_AT_WORK:
         return False
     if str(row.get("State")) != "Success":
@@ -316,3 +308,15 @@ def _result_of(key: str, row: Mapping[str, Any] | None) -> Result:
         raise AuditDown(f"audit {key!r}: {why}" if key else f"audit of a text: {why}", key=key)
     violation, suspect = _RESULTS[str(row["Result"])]
     return Result(violation, suspect, label=str(row.get("Label") or ""), score=int(row.get("Score") or 0))
+
+
+def _new_job_of(result: Mapping[str, Any], down: Callable[[str], AuditDown | LabelDown]) -> str:
+    row = _first_job_of(result)
+    job = str(row.get("JobId") or "")
+    if not job:
+        raise down(str(row.get("Code") or "no job"))
+    return job
+
+
+def _first_job_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(iter(_rows(result.get("JobsDetail"))), {})

@@ -360,7 +360,7 @@ async def test_rate_and_cap_hold(harness: Harness) -> None:
 
 
 async def test_a_cap_leads_on_to_the_letters_that_were_not_replayed_yet(harness: Harness) -> None:
-    """What a command before has begun is resumed, beyond the cap: else it would never come to the others."""
+    """Replays of an earlier command are resumed beyond the cap; otherwise this one would never reach the others."""
     runs = await failed(harness, 5)
     request = msgspec.structs.replace(REQUEST, most=2)
     assert does(await replay(harness, request)) == [Action.NEW_RUN] * 2

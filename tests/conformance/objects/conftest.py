@@ -1,4 +1,4 @@
-"""One suite for two stores: the actions of a test on each besides its calls."""
+"""One suite for two stores: what a test does to each of them besides calling it."""
 
 from __future__ import annotations
 

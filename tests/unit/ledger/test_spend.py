@@ -29,7 +29,7 @@ def store(cuts: Cuts | None = None) -> MemoryObjects:
 
 
 class Process:
-    """One process with a bucket that all share."""
+    """A process, with a bucket that all processes share."""
 
     def __init__(self, objects: MemoryObjects) -> None:
         self._ledger = Ledger(objects, clock=lambda: NOON, nonce=lambda: "nonce", rng=random.Random(1))

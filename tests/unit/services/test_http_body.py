@@ -32,7 +32,7 @@ class Stream(httpx.AsyncByteStream):
 
 
 def bomb() -> bytes:
-    """One or two kilobytes that unpack to a megabyte, which unpacks to a gigabyte."""
+    """A body of one or two kilobytes that unpacks to a megabyte, and that to a gigabyte."""
     return gzip.compress(gzip.compress(bytes(1 << 20)) * 1024)
 
 
