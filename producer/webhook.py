@@ -20,7 +20,7 @@ from runtime.vendors import parse_webhook
 from runtime.wiring import open_webhook
 from tasks.calls.webhook_paths import WebhookPath, parse_path
 from tasks.context import WebhookServices
-from tasks.wakes import publish_wake
+from tasks.wakes import WEBHOOK, publish_wake
 from telemetry import logs
 from telemetry.events import Event
 
@@ -79,7 +79,7 @@ async def _take(path: WebhookPath, request: Request, services: WebhookServices) 
         if job_id is None:
             return _no(400, "body")
         job = Job(path.n, job_id, path.slot)
-        await publish_wake(path.run, "webhook", services.broker, services.clock(), keys=services.keys, job=job)
+        await publish_wake(path.run, WEBHOOK, services.broker, services.clock(), keys=services.keys, job=job)
     except BadBody:
         return _no(400, "body")
     except Outage:

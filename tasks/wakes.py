@@ -26,6 +26,7 @@ __all__ = [
     "REDELIVER",
     "SWEEP",
     "SWEEP_PERIOD_S",
+    "WEBHOOK",
     "Why",
     "current_run",
     "publish_wake",
@@ -48,6 +49,9 @@ INDEX: Final = "index"
 
 LETTER: Final = "letter"
 """A run that a dead letter could not end, because a paid call of it is alive."""
+
+WEBHOOK: Final = "webhook"
+"""A run of which a vendor says that a job has ended."""
 
 API: Final = "api"
 """A task that the API has sold and could not take in at once."""

@@ -115,6 +115,7 @@ class Event(StrEnum):
     VERDICT_WRITTEN = "verdict.written", "the one terminal record of a run was created"
     VERDICT_FOUND = "verdict.found", "a verdict exists already and stands"
     CALLBACK_DELIVERED = "callback.delivered", "the backend has acknowledged a verdict"
+    CALLBACK_LEFT = "callback.left", "another message has just written the verdict; a notify checks its callback"
     CALLBACK_CONFLICT = (
         "callback.conflict",
         "the backend answered 409; `contrary` is true if it holds the opposite verdict: an alarm",

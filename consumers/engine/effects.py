@@ -38,7 +38,7 @@ from messages.keys import RunId
 from messages.topics import dead_letter_topic, topic_of
 from tasks.calls.decide import BEFORE_CALLS, has_paid, may_fail
 from tasks.context import Services
-from tasks.ending.finish import finish
+from tasks.ending.finish import finish, left_to_writer
 from tasks.ending.verdict import give_verdict
 from tasks.ledger.records import SlotEnd, Stopped, Verdict, Waits
 from tasks.slots import end_slot
@@ -95,7 +95,7 @@ class Effects:
             case Fail(code):
                 await self._conclude(message, Verdict("failed", code))
             case Finish():
-                await self._finish(message)
+                await self._finish(message, found=not delivery.holder_died)
             case DeadLettered():
                 await self.dead_letter(outcome, delivery, message)
             case _:
@@ -250,25 +250,36 @@ class Effects:
     async def _conclude(self, message: Message, verdict: Verdict) -> None:
         header = message.header
         # Otherwise all work so far, such as collected results, would be repeated.
-        await settle(lambda: give_verdict(header.run_id, verdict, self._services.ledger, kind=header.kind))
-        await self._finish(message)
+        stored = await settle(lambda: give_verdict(header.run_id, verdict, self._services.ledger, kind=header.kind))
+        await self._finish(message, found=not stored.mine)
 
-    async def _finish(self, message: Message) -> None:
+    async def _finish(self, message: Message, *, found: bool) -> None:
+        """Finish the run, or publish a `notify` that does.
+
+        Args:
+            message: the message that met the verdict.
+            found: whether another message wrote the verdict, and may be finishing the run now.
+        """
+        run = message.header.run_id
         try:
-            late = await finish(message.header.run_id, self._services)
+            if found and (left := await left_to_writer(run, self._services)):
+                log.info(Event.CALLBACK_LEFT, delay=round(left, 3))
+                await self._notify(message, left)
+                return
+            late = await finish(run, self._services)
         except (ScfWorkersError, TimeoutError) as error:
             log.warning(Event.CALLBACK_FAILED, error=error)
-            await self._notify(message, error)
+            await self._notify(message, _retry_after(error))
         else:
             if late is not None:
                 log.warning(Event.CLEANUP_LATE, error=late)
-                await self._notify(message, late)
+                await self._notify(message, _retry_after(late))
 
-    async def _notify(self, message: Message, error: Exception) -> None:
+    async def _notify(self, message: Message, delay: float) -> None:
         """Continue as `notify`, with a new number: the mark of an earlier one would stop it."""
         since = int(self._now() * 1000)
         seq = await self._services.ledger.next_seq(message.header.run_id, Stage.NOTIFY)
-        await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), seq=seq, delay=_retry_after(error))
+        await self._follow(message, stage=Stage.NOTIFY, body=Notify(since), seq=seq, delay=delay)
 
     async def _copy(
         self,

@@ -32,6 +32,7 @@ from tasks.calls.find import find_open
 from tasks.calls.hints import is_over, take_hint
 from tasks.calls.jobs import after_failure, first_success, job_of, look
 from tasks.context import Services
+from tasks.ending.finish import LEFT_TO_WRITER_S
 from tasks.ending.verdict import give_verdict
 from tasks.errors import CallUnknown, VendorFailed
 from tasks.ledger.records import ReopenDenied, Reopened, Reopening, Verdict
@@ -53,7 +54,7 @@ from tasks.next_step import (
     next_step,
 )
 from tasks.run import as_accepted, known_recipe
-from tasks.wakes import INDEX, LETTER, REDELIVER, SWEEP, current_run
+from tasks.wakes import INDEX, LETTER, REDELIVER, SWEEP, WEBHOOK, current_run
 from telemetry import logs
 from telemetry.events import Event
 from telemetry.instruments import SpanName
@@ -161,7 +162,9 @@ async def _do(step: Step, snapshot: Snapshot, body: Wake, services: Services) ->
     run = snapshot.run
     match step:
         case FinishRun():
-            return _conclude(snapshot, services, again=body.why == REDELIVER)
+            # A hint or a letter meets a verdict that another message has just written, or wrote long ago.
+            delay = LEFT_TO_WRITER_S if body.why in {WEBHOOK, LETTER} else 0.0
+            return _conclude(snapshot, services, again=body.why == REDELIVER, delay=delay)
         case Nothing():
             return Leave()
         case AskInput():
@@ -200,13 +203,13 @@ def _kind(snapshot: Snapshot) -> str:
     return snapshot.accepted.kind if snapshot.accepted else ""
 
 
-def _conclude(snapshot: Snapshot, services: Services, *, again: bool = False) -> Outcome:
+def _conclude(snapshot: Snapshot, services: Services, *, again: bool = False, delay: float = 0.0) -> Outcome:
     """Publish `notify`: only a message that is not yet acked may show results or withdraw them."""
     shown = snapshot.verdict is not None and snapshot.verdict.status == "success" and snapshot.delivered
     if shown and not snapshot.conflict and not again:
         return Leave()
     body = Notify(int(services.ledger.now() * 1000), again)
-    return Next(Stage.NOTIFY, body, seq=snapshot.next_seq(Stage.NOTIFY))
+    return Next(Stage.NOTIFY, body, delay, seq=snapshot.next_seq(Stage.NOTIFY))
 
 
 async def _ask_input(snapshot: Snapshot, body: Wake, services: Services) -> Outcome:

@@ -42,10 +42,13 @@ from telemetry.instruments import SpanName
 from telemetry.points import reached
 from telemetry.tracing import span
 
-__all__ = ["DELIVER_FOR_S", "finish"]
+__all__ = ["DELIVER_FOR_S", "LEFT_TO_WRITER_S", "finish", "left_to_writer"]
 
 DELIVER_FOR_S: Final = 72 * 3600.0
 """Seconds in which a verdict is brought to the backend again and again."""
+
+LEFT_TO_WRITER_S: Final = 10.0
+"""Seconds for which a new verdict is left to the message that wrote it: longer than an end without faults takes."""
 
 _AT_ONCE: Final = 4
 """Copies of one manifest at the same time."""
@@ -99,6 +102,22 @@ async def finish(
             # Copies that a slower process has under way may land after the withdrawal.
             late.append(Outage(f"the results of {run.stem} were withdrawn", retry_after=_RECHECK_S))
     return late[0] if late else None
+
+
+async def left_to_writer(run: RunId, services: Services) -> float:
+    """Return the seconds for which the message that found a verdict leaves its end to the one that wrote it.
+
+    Two messages may end a run at once, such as a webhook's wake and a poll that see the same job fail: without a pause
+    both would call the backend. 0 for a verdict that is delivered, or old enough that its writer may have died.
+
+    Raises:
+        messages.errors.ScfWorkersError: the ledger cannot be read.
+    """
+    verdict = await services.ledger.read(run, Verdict.at())
+    if verdict is None:
+        return 0.0
+    left = verdict.at + LEFT_TO_WRITER_S - services.ledger.now()
+    return left if left > 0 and await services.ledger.read(run, Delivered.at()) is None else 0.0
 
 
 async def _cleaning(

@@ -9,8 +9,11 @@ import pytest
 from messages.codes import Code
 from messages.keys import RunId
 from services.errors import VendorDown
+from services.vendors.port import JobState
+from tasks.ending.finish import LEFT_TO_WRITER_S
 from tasks.ledger.records import Verdict
-from tests.engine.fault_injector import calls, raises
+from tasks.wakes import WEBHOOK
+from tests.engine.fault_injector import calls, dies, raises
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan
 
@@ -125,10 +128,64 @@ async def test_a_refund_does_not_wait_for_a_vendor_that_is_away(harness: Harness
     await harness.pass_by("poll")
     harness.injector.strike("vendor.cancel", *[raises(VendorDown("away"))] * 4)
     await cancel(harness, run)
-    await harness.step()
+    await harness.run(*await harness.until("notify"))
     assert harness.state(run) == ("failed", 1, 1)
     assert not harness.vendor.jobs["job1"].cancelled
     await harness.drain()
     await harness.promise(run, "cancelled", Code.CANCELLED)
     assert harness.vendor.jobs["job1"].cancelled
     assert harness.heard(run) == ["failed"]
+
+
+async def test_two_letters_about_one_job_call_back_once(harness: Harness) -> None:
+    """A poll and a webhook's wake see the same job fail; the second letter meets a verdict that is being delivered."""
+    harness.vendor.plans.append(Plan(looks=1, end=JobState.FAILED))
+    run = await harness.order()
+    poll = await harness.until("poll", 1)
+    await harness.wake(run, WEBHOOK)
+    first = await harness.until("dead")
+    await harness.run(*poll)
+    harness.injector.strike("^backend.deliver", calls(harness.step))
+    await harness.run(*first)
+    assert harness.injector.left == 0
+    assert [note.stage for note in harness.sent("notify")] == ["notify"]
+    await harness.drain()
+    await harness.promise(run, "failed", Code.VENDOR_FAILED)
+    assert harness.heard(run) == ["failed"]
+
+
+async def test_a_webhook_leaves_a_verdict_to_its_writer(harness: Harness) -> None:
+    harness.vendor.plans.append(Plan(end=JobState.FAILED))
+    run = await harness.order()
+
+    async def hint() -> None:
+        await harness.wake(run, WEBHOOK)
+        await harness.step()
+
+    harness.injector.strike("^backend.deliver", hint)
+    await harness.drain()
+    (note,) = harness.sent("notify")
+    assert note.not_before >= LEFT_TO_WRITER_S * 1000
+    assert harness.heard(run) == ["failed"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["holder known to be dead", "holder unknown"])
+@pytest.mark.parametrize("end", [JobState.FAILED, JobState.SUCCESS])
+async def test_a_verdict_whose_writer_died_is_delivered_within_seconds(
+    harness: Harness, end: JobState, *, known: bool
+) -> None:
+    harness.wire.knows_dead_holders = known
+    harness.vendor.plans.append(Plan(end=end))
+    run = await harness.order()
+    died: list[float] = []
+
+    async def die() -> None:
+        died.append(harness.now())
+        await dies()()
+
+    harness.injector.strike("ledger.put_new .*/verdict$", die, done=True)
+    while not harness.heard(run):
+        await harness.step()
+    assert harness.now() - died[0] <= (1.0 if known else 1.0 + 1.2 * LEFT_TO_WRITER_S)
+    await harness.drain()
+    assert len(harness.heard(run)) == 1

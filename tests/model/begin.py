@@ -89,12 +89,19 @@ def _wake(rules: Rules, state: State, worker: int) -> str:
     return f"will publish {stage} seq {seq}"
 
 
-def finish(rules: Rules, state: State, worker: int) -> str:
-    """Send a worker to the first step of `finish`, in place; a final verdict reads the same at any time."""
+def finish(rules: Rules, state: State, worker: int, *, mine: bool = False) -> str:
+    """Send a worker to the first step of `finish`, in place; a final verdict reads the same at any time.
+
+    A new verdict is left to the worker that wrote it (`mine`); a `notify` makes sure of it.
+    """
+    work, young = state.work(worker), state.written_at == state.now
     if state.delivered == "contrary" and rules.withdraw_again:
         state.to(worker, "withdraw", "ack")
     elif state.delivered or not state.verdict:
         state.to(worker, "ack")
+    elif young and not mine and work.stage != NOTIFY and rules.left_to_writer != "never":
+        checked = rules.left_to_writer == "checked"
+        state.to(worker, *(("publish", Message(NOTIFY, work.seq + 1, due=state.now)) if checked else ()), "ack")
     else:
         state.to(worker, "promote" if state.verdict.status == "success" else "cancel_jobs")
     return "verdict is there" if state.verdict else "no verdict"

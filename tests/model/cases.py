@@ -27,14 +27,14 @@ class Case:
     """States that it searches at least."""
 
     def search(self, most: int) -> Found:
-        """Search at most so many states, or `least`; a case that expects a problem ends at the first."""
+        """Search at most so many states, or `least`; a case that expects a problem ends there."""
         return search(
             self.rules,
             self.faults,
             until=self.until,
             most=max(most, self.least),
             sweep=self.sweep,
-            first_only=bool(self.expected),
+            wanted=self.expected,
         )
 
     def is_right(self, found: Found) -> bool:
@@ -111,7 +111,7 @@ _BITES: Final = (
     ),
     Case(
         "a wake that was acked dies while it finishes",
-        replace(TODAY, wake_finishes=True, look_again=False),
+        replace(TODAY, wake_finishes=True, look_again=False, left_to_writer="never"),
         {"backend_cancels": 1, "sweep": 1, "crash": 1},
         "stay visible",
         "staged as",
@@ -210,6 +210,20 @@ _HOLDS: Final = (
         TODAY,
         {"throttled": 2, "crash": 1, "ack_lost": 1, "redelivery": 1, "message_lost": 1, "tick": 1},
     ),
+    Case(
+        "two messages find one end, their workers die",
+        TODAY,
+        {"redelivery": 1, "webhook": 1, "cancel": 1, "crash": 2, "ack_lost": 1},
+        until="is done, to collect",
+        sweep=False,
+    ),
+    Case(
+        "a finder of every verdict calls back itself",
+        replace(TODAY, left_to_writer="never"),
+        {"redelivery": 1, "cancel": 1, "crash": 1},
+        until="is done, to collect",
+        sweep=False,
+    ),
     Case("lost receipts", replace(TODAY, attempts=1), {"publish_failed": 2, "tick": 1}, until="created"),
 )
 _PLANTED: Final = (
@@ -265,6 +279,13 @@ _PLANTED: Final = (
         {"crash": 1, "tick": 2},
         "waits for the sweep",
         "call 1 created",
+        sweep=False,
+    ),
+    Case(
+        "planted: a new verdict is left to its writer without a check",
+        replace(TODAY, left_to_writer="unchecked"),
+        {"crash": 1},
+        "waits for the sweep",
         sweep=False,
     ),
     Case(

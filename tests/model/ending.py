@@ -14,11 +14,12 @@ def put_verdict(rules: Rules, state: State, worker: int) -> Options:
     """Create the verdict; act on the one that is stored."""
     new = state.copy()
     wanted = state.work(worker).extra[0]
-    if not state.verdict or not rules.create_only:
+    mine = not state.verdict or not rules.create_only
+    if mine:
         if state.verdict and state.verdict.status != wanted.status:
             new.flags |= {"verdict changed"}
-        new.verdict = wanted
-    finish(rules, new, worker)
+        new.verdict, new.written_at = wanted, state.now
+    finish(rules, new, worker, mine=mine)
     yield f"verdict {wanted.status} {wanted.cause}" + (" -> stored already" if state.verdict else ""), new
 
 

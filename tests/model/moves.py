@@ -125,7 +125,8 @@ def outside(state: State) -> Options:
         yield "sweep publishes a wake", new
     if state.faults["cancel"]:
         new = state.spend("cancel")
-        new.verdict = new.verdict or Verdict("cancelled", cause="cancel")
+        if not new.verdict:
+            new.verdict, new.written_at = Verdict("cancelled", cause="cancel"), new.now
         new.publish(Message(WAKE))
         yield "cancel writes the verdict, publishes a wake", new
     if state.faults["backend_cancels"] and not state.callbacks and not state.backend:

@@ -88,6 +88,8 @@ class Rules:
     """Sequence number of a message that a wake publishes."""
     wake_finishes: bool = False
     """A wake finishes the run itself instead of publishing `notify`."""
+    left_to_writer: Literal["checked", "unchecked", "never"] = "checked"
+    """A message that finds a new verdict leaves its end to the writer: a `notify` checks it, or nothing does."""
     staging: Literal["writer", "number"] = "writer"
     """Staged results lie in a folder for each writer, or for each sequence number."""
     marked_looks: int = 8
@@ -139,6 +141,7 @@ EARLIER: Final = Rules(
     publish_again=False,
     last_call_fails=False,
     wake_finishes=True,
+    left_to_writer="never",
     staging="number",
     marked_looks=0,
     withdraw_again=False,

@@ -17,8 +17,8 @@ __all__ = ["Found", "endings", "problems", "search", "shortened", "walk"]
 
 _EXCUSES: Final = {"crash", "unknown", "job_failed", "message_lost", "unlisted"}
 """Flags that remember a fault; every other flag but a note is a broken promise."""
-_SAMPLE: Final = 40
-"""Every so many states a fair end is played, besides the quiet ones."""
+_SAMPLE: Final = 7
+"""Every so many states a fair end is played, besides the quiet ones; odd, since states of one sort come in rhythms."""
 _FAIR_STEPS: Final = 600
 _IDLE_SWEEPS: Final = 40
 _PATIENT_SWEEPS: Final = 4
@@ -138,9 +138,12 @@ def search(
     until: str = "",
     most: int,
     sweep: bool = True,
-    first_only: bool = False,
+    wanted: str = "",
 ) -> Found:
-    """Visit up to `most` states breadth first, after a way without faults to the first label that contains `until`."""
+    """Visit up to `most` states breadth first, after a way without faults to the first label that contains `until`.
+
+    It ends at the first problem that contains `wanted`.
+    """
     state, prefix = _quiet_way(rules, deadline, first_state(faults), until)
     found, todo = Found(), deque([state])
     parents: dict[Any, tuple[Any, str] | None] = {state.key(): None}
@@ -154,7 +157,7 @@ def search(
             broken = endings(rules, deadline, state, sweep=sweep)
         for problem in broken:
             found.problems.setdefault(problem, prefix + _way(parents, key))
-        if (broken and first_only) or found.states >= most:
+        if (wanted and any(wanted in problem for problem in broken)) or found.states >= most:
             found.complete = not todo
             break
         if broken:

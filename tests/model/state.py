@@ -118,6 +118,7 @@ class State:
         "staged",
         "verdict",
         "workers",
+        "written_at",
     )
 
     now: int
@@ -125,6 +126,8 @@ class State:
     marks: dict[tuple[int, str], Mark]
     calls: dict[int, Call]
     verdict: Verdict | None
+    written_at: int
+    """Epoch of the verdict."""
     delivered: str
     """Empty, `yes`, or `contrary`."""
     messages: dict[int, Message]
@@ -144,6 +147,7 @@ class State:
         """A copy that shares nothing mutable."""
         new = State()
         new.now, new.cleaned, new.verdict, new.delivered = self.now, self.cleaned, self.verdict, self.delivered
+        new.written_at = self.written_at
         new.output, new.backend, new.callbacks, new.flags = self.output, self.backend, self.callbacks, self.flags
         new.marks, new.calls, new.messages = self.marks.copy(), self.calls.copy(), self.messages.copy()
         new.staged, new.faults = self.staged.copy(), self.faults.copy()
@@ -156,6 +160,7 @@ class State:
             self.now,
             self.cleaned,
             self.verdict,
+            self.written_at,
             self.delivered,
             self.output,
             self.backend,
@@ -235,7 +240,7 @@ class State:
 def first_state(faults: Mapping[Fault, int], workers: int = 2) -> State:
     """A run that was just accepted: its first clean is published."""
     state = State()
-    state.now, state.cleaned, state.verdict, state.delivered = 0, False, None, ""
+    state.now, state.cleaned, state.verdict, state.written_at, state.delivered = 0, False, None, 0, ""
     state.output, state.backend, state.callbacks, state.flags = None, "", frozenset(), frozenset()
     state.marks, state.calls, state.messages, state.staged, state.jobs = {}, {}, {}, {}, []
     state.workers = [None] * workers

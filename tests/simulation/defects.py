@@ -167,7 +167,8 @@ def _sweep_pays_again() -> tuple[Patch, ...]:
 def _finish_under_acked_wake() -> tuple[Patch, ...]:
     conclude = wake_module._conclude
 
-    def at_once(snapshot: Any, services: Any, *, again: bool = False) -> Outcome:
+    def at_once(snapshot: Any, services: Any, *, again: bool = False, delay: float = 0.0) -> Outcome:
+        del delay
         return conclude(snapshot, services, again=True) if again else Finish()
 
     return (patch.object(wake_module, "_conclude", at_once),)
