@@ -26,9 +26,10 @@ from tasks.prompt_cache import key_of
 from telemetry import logs
 from telemetry.events import Event
 
-__all__ = ["check_erasable", "erase_user"]
+__all__ = ["check_erasable", "erase_again", "erase_user"]
 
 _AT_ONCE: Final = 8
+_PAUSE_S: Final = 1.0
 
 log = logs.get(__name__)
 
@@ -81,6 +82,30 @@ async def erase_user(survey: Survey, by: str, why: str, services: ErasureService
         for key in index_keys_of(entry):
             await _delete([key], services.ledger.objects, services)
     return await survey_of(survey.user, services)
+
+
+async def erase_again(left: Survey, by: str, why: str, services: ErasureServices, *, patience_s: float) -> Survey:
+    """Erase what workers still write for cancelled tasks, until nothing is left or the patience is spent.
+
+    Args:
+        left: what an erasure has left.
+        by: name of the operator.
+        why: the reason.
+        services: the two buckets.
+        patience_s: seconds after which no other erasure begins.
+
+    Returns:
+        What is left.
+
+    Raises:
+        messages.errors.ScfWorkersError: see `erase_user`.
+    """
+    now = asyncio.get_running_loop().time
+    until = now() + patience_s
+    while not left.empty and now() < until:
+        await asyncio.sleep(_PAUSE_S)
+        left = await erase_user(await survey_of(left.user, services), by, why, services)
+    return left
 
 
 async def _audit(survey: Survey, by: str, why: str, services: ErasureServices) -> None:

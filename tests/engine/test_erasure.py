@@ -18,12 +18,12 @@ from tasks.dead_letters.letters import purged_key
 from tasks.dead_letters.plan import Refusal, decide
 from tasks.dead_letters.selection import Selection, select
 from tasks.ending.cancel import cancel_task
-from tasks.erasing.erase import erase_user
+from tasks.erasing.erase import erase_again, erase_user
 from tasks.erasing.survey import Survey, survey_of
 from tasks.errors import CannotErase
 from tasks.ledger.operators import Purged
 from tasks.ledger.records import CallResult, DeadLetter
-from tests.engine.fault_injector import Died, raises
+from tests.engine.fault_injector import Died, calls, raises
 from tests.engine.harness import Harness
 from tests.engine.standins import Plan
 from tests.engine.test_prompt import PAID
@@ -205,6 +205,23 @@ async def test_what_a_slow_worker_writes_afterwards_is_erased_by_the_next_erasur
     assert (await erase(harness)).empty
     assert (await survey(harness)).empty
     assert "late.png" not in b"".join(of(await stored(harness), USER).values()).decode()
+
+
+@pytest.mark.parametrize("patience", [0.0, 60.0])
+async def test_an_erasure_waits_for_workers_that_still_write(harness: Harness, patience: float) -> None:
+    """A picture comes after its folder was emptied."""
+    await live(harness)
+    late = f"staging/{USER}/t1/0-0/nonce/late.jpg"
+
+    async def come() -> None:
+        await harness.data.put(late, b"\xff\xd8\xff late")
+
+    harness.injector.strike("ledger.put_new .*/erased$", calls(come))
+    left = await erase(harness)
+    assert not left.empty
+    left = await erase_again(left, "amara", "", services(harness), patience_s=patience)
+    assert left.empty == bool(patience)
+    assert ((await survey(harness)).empty, late in await stored(harness)) == (bool(patience), not patience)
 
 
 async def test_killed_at_any_effect_it_goes_on_when_it_is_begun_again(harness: Harness) -> None:

@@ -21,7 +21,9 @@ def erase(  # noqa: PLR0913, PLR0917 - a command has as many parameters as optio
     user: Annotated[str, typer.Argument(metavar="USER", help="User whose data is erased.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it the command is only a dry run.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the user's unfinished tasks first.")] = False,
-    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the end of cancelled tasks.")] = 60.0,
+    wait: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for cancelled tasks, and for their workers.")
+    ] = 60.0,
     by: Annotated[str, typer.Option(help="Operator, for the audit record (default: this user's name).")] = "",
     why: Annotated[str, typer.Option(help="Reason, for the audit record.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -12,7 +12,7 @@ from runtime.settings import Settings, load_settings
 from runtime.wiring import open_erasure, open_replay
 from tasks.context import ErasureServices
 from tasks.ending.cancel import cancel_task
-from tasks.erasing.erase import erase_user
+from tasks.erasing.erase import erase_again, erase_user
 from tasks.erasing.survey import Survey, survey_of
 from telemetry import logs
 
@@ -43,7 +43,7 @@ def erase(user: str, by: str, why: str, *, cancels: bool, wait_s: float) -> tupl
         by: name of the operator.
         why: the reason.
         cancels: cancel unfinished tasks first.
-        wait_s: seconds to wait for their end.
+        wait_s: seconds to wait for their end, and then for the end of what their workers still write.
 
     Returns:
         What there was, and what is left.
@@ -57,10 +57,12 @@ def erase(user: str, by: str, why: str, *, cancels: bool, wait_s: float) -> tupl
         settings = _settings()
         async with open_erasure(settings, lambda: os.environ) as services:
             found = await survey_of(user, services)
-            if cancels and found.unfinished:
+            cancelled = cancels and bool(found.unfinished)
+            if cancelled:
                 await _cancel(found, settings)
                 found = await _ended(user, wait_s, services)
-            return found, await erase_user(found, by, why, services)
+            left = await erase_user(found, by, why, services)
+            return found, await erase_again(left, by, why, services, patience_s=wait_s if cancelled else 0.0)
 
     return asyncio.run(work())
 
