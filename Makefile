@@ -26,7 +26,7 @@ BUSY_TESTS ?= tests/pulsar/test_outage.py tests/pulsar/test_processes.py tests/c
 IMAGE_PYTHON ?= python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-long test-pulsar test-busy lint format image-check simulate simulate-replays chaos bench clean
+.PHONY: help setup demo test test-quick test-random test-long test-pulsar test-busy lint format image-check simulate simulate-replays chaos bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ test-long: .venv/.ready ## Run the tests that take minutes each, which `make tes
 
 test-quick: .venv/.ready ## Run the quick tests: without those that start processes or stand-ins, wait for seconds or need a Pulsar
 	$(RUN)/pytest -n 2 -m "not slow and not long and not pulsar and not own_pulsar" $(TEST_ARGS)
+
+test-random: .venv/.ready ## Run the property tests with new random examples
+	$(RUN)/pytest -n 2 -m hypothesis --hypothesis-profile random $(TEST_ARGS)
 
 test-pulsar: .venv/.ready ## Run the tests that need a Pulsar
 	PULSAR_REQUIRED=1 $(RUN)/pytest -n 2 -m "(pulsar or own_pulsar) and not long" $(TEST_ARGS)

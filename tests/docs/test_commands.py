@@ -42,6 +42,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "make demo PHOTO=path/to/photo.jpg": "as `make demo`; tests/bad_input runs the demo on photos",
     'make test TEST_ARGS="-k ledger"': "as `make test`",
     "make test-quick": "a part of `make test`",
+    "make test-random": "the property tests of `make test`, with other examples",
     "make test-pulsar": "a part of `make test`",
     "make test-long": "minutes for one statement",
     "make test-busy": "tests of `make test`, ten times",
