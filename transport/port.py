@@ -200,6 +200,11 @@ class BrokerOptions(Protocol):
         """URL of the broker."""
         ...
 
+    @property
+    def address(self) -> str:
+        """URL to connect to where reachability is all that can be checked; empty if a backlog can be read."""
+        ...
+
     @classmethod
     def read(cls, url: str, variables: Variables) -> Self:
         """Read the options from the URL and the environment.

@@ -300,7 +300,7 @@ async def test_what_selling_needs_is_used_once_before_the_first_request(door: Op
 
 
 def test_every_vendor_of_this_build_is_looked_at() -> None:
-    addresses = options_of(Settings(broker_url="pulsar://broker:6650")).addresses
+    addresses = options_of(Settings(broker_url="pulsar://broker:6650"), dict).addresses
     assert set(addresses) == {*VENDORS, *CHATS, "broker"}
     assert all(addresses.values())
 

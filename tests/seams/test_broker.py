@@ -26,6 +26,10 @@ class ToyOptions(msgspec.Struct, frozen=True):
     url: str
     room: str
 
+    @property
+    def address(self) -> str:
+        return self.url
+
     @classmethod
     def read(cls, url: str, variables: Variables) -> Self:
         if not variables("BROKER_ROOM"):

@@ -99,6 +99,11 @@ class PulsarOptions(msgspec.Struct, frozen=True, kw_only=True):
         return f"persistent://{self.tenant}/{self.namespace}/{topic}"
 
     @property
+    def address(self) -> str:
+        """URL of the broker, without an admin interface; see the port."""
+        return "" if self.admin_url else self.url
+
+    @property
     def is_http(self) -> bool:
         """True if lookups use HTTP."""
         return self.url.startswith("http")

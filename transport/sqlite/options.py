@@ -34,6 +34,11 @@ class SqliteOptions(msgspec.Struct, frozen=True):
         return options
 
     @property
+    def address(self) -> str:
+        """Empty: a file's backlogs can always be read."""
+        return ""
+
+    @property
     def path(self) -> str:
         """Path in the URL, or `:memory:`.
 

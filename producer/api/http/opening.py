@@ -12,18 +12,26 @@ from producer.api.context import Api, ApiOptions
 from producer.api.http.app import make_api
 from runtime.settings import Settings
 from runtime.vendors import CHATS, VENDORS
-from runtime.wiring import Environ, open_api
+from runtime.wiring import Environ, broker_options, open_api
 
 __all__ = ["open_process", "options_of", "origins_of"]
 
 
-def options_of(settings: Settings) -> ApiOptions:
-    """Return the options that the settings say."""
+def options_of(settings: Settings, environ: Environ) -> ApiOptions:
+    """Return the options that the settings say.
+
+    Args:
+        settings: the settings.
+        environ: returns the current environment.
+
+    Raises:
+        transport.errors.BadBrokerUrl: BROKER_URL cannot be used.
+    """
     # Every vendor of this build: the API has no keys of vendors, so it cannot know which of them the workers use.
     addresses = {name: entry.address(settings).url for name, entry in VENDORS.items()}
     addresses |= {name: entry.address(settings).url for name, entry in CHATS.items()}
-    if not settings.broker_url.startswith("sqlite:") and not settings.broker_admin_url:
-        addresses["broker"] = settings.broker_url
+    if address := broker_options(settings, environ).address:
+        addresses["broker"] = address
     return ApiOptions(
         jwt_secret=settings.jwt_secret,
         callback_secret=settings.internal_callback_secret,
@@ -52,8 +60,8 @@ async def open_process(
     Raises:
         runtime.errors.BadSettings: a variable is missing or cannot be used.
     """
-    options = options_of(settings)
-    if standing_still:
-        options = msgspec.structs.replace(options, streaming=False, respond_within_s=None)
     async with open_api(settings, environ) as services:
+        options = options_of(settings, environ)
+        if standing_still:
+            options = msgspec.structs.replace(options, streaming=False, respond_within_s=None)
         yield make_api(services, options)
