@@ -21,9 +21,13 @@ class AiImageParams(Params, frozen=True, rename="camel"):
     """Parameters of `ai_image`; in JSON the names are sceneType, stylePreference and so on."""
 
     scene_type: Wish = "indoor"
+    """Scene, in a few words."""
     style_preference: Wish = "modern"
+    """Style, in a few words."""
     options: PictureOptions = PictureOptions()
+    """Options of the pictures."""
     model_config: ModelConfig = ModelConfig()
+    """Choice of the model."""
 
     def __post_init__(self) -> None:
         check_size(self.options, self.model_config)

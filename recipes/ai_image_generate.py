@@ -17,8 +17,11 @@ class AiImageGenerateParams(Params, frozen=True, rename="camel"):
     """Parameters of `ai_image_generate`; in JSON `model_config` is modelConfig."""
 
     prompt: Annotated[str, msgspec.Meta(max_length=800)]
+    """Description of the picture to make."""
     options: PictureOptions = PictureOptions()
+    """Options of the pictures."""
     model_config: ModelConfig = ModelConfig()
+    """Choice of the model."""
 
     def __post_init__(self) -> None:
         if not self.prompt.strip():

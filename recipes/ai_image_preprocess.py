@@ -24,7 +24,9 @@ class Resize(Params, frozen=True):
     """A new size."""
 
     width: _Side
+    """Width in pixels."""
     height: _Side
+    """Height in pixels."""
     mode: Literal["fit", "fill", "stretch"] = "fit"
     """fit: whole picture inside the box, never enlarged; fill: the box is filled and the rest cut off around the
     centre; stretch: exactly the box, with other proportions."""
@@ -34,16 +36,22 @@ class Crop(Params, frozen=True):
     """A part of the picture, in pixels from its upper left corner; cut off at the picture's edges."""
 
     width: _Side
+    """Width in pixels."""
     height: _Side
+    """Height in pixels."""
     x: _Offset = 0
+    """Pixels from the left edge."""
     y: _Offset = 0
+    """Pixels from the upper edge."""
 
 
 class Watermark(Params, frozen=True):
     """A text over the picture."""
 
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+    """The text."""
     position: Position = "southeast"
+    """Place in the picture."""
     size: Annotated[int, msgspec.Meta(ge=8, le=500)] = 32
     """Height of the letters."""
 
@@ -59,16 +67,20 @@ class PreprocessOptions(Params, frozen=True):
     compress: bool = False
     """Compress jpg and webp more strongly."""
     resize: Resize | None = None
+    """New size; null keeps it."""
     format: Literal["", "jpg", "png", "webp"] = ""
     """Empty keeps the input's (png for bmp)."""
     crop: Crop | None = None
+    """Part to keep; null keeps all."""
     watermark: Watermark | None = None
+    """Text over the picture; null for none."""
 
 
 class AiImagePreprocessParams(Params, frozen=True):
     """Parameters of `ai_image_preprocess`."""
 
     options: PreprocessOptions = PreprocessOptions()
+    """Operations on the picture."""
 
 
 def _clean(params: AiImagePreprocessParams, extension: str) -> Plan:

@@ -17,8 +17,11 @@ class AiImagePromptParams(Params, frozen=True, rename="camel"):
     """Parameters of `ai_image_prompt`; in JSON the names are clothingType, stylePreference and sceneType."""
 
     clothing_type: Wish = "fashion"
+    """Sort of clothes, in a few words."""
     style_preference: Wish = "modern"
+    """Style, in a few words."""
     scene_type: Wish = "indoor"
+    """Scene, in a few words."""
 
 
 def _wishes(params: AiImagePromptParams) -> Mapping[str, str]:

@@ -67,7 +67,9 @@ class CreateUpload(_Asked, frozen=True, kw_only=True):
     """A task whose inputs the client uploads itself."""
 
     kind: Annotated[str, msgspec.Meta(max_length=64)]
+    """Kind of work, such as `basic_clean`."""
     params: Mapping[str, Any] = {}
+    """Parameters of the kind."""
     extensions: Annotated[
         tuple[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,10}$")], ...],
         msgspec.Meta(min_length=1, max_length=100),
@@ -79,12 +81,17 @@ class StartStep(_Asked, frozen=True, kw_only=True):
     """The next step of a pipeline, started by the backend."""
 
     user_id: _Id
+    """User who bought the task."""
     task_id: _Id
+    """The task."""
     step: Annotated[int, msgspec.Meta(ge=1, le=MAX_STEP)]
+    """Number of the step, from 1; the task itself was step 0."""
     kind: Annotated[str, msgspec.Meta(max_length=64)]
+    """Kind of work of this step."""
     ticket: str
     """The backend's ticket for this step."""
     params: Mapping[str, Any] = {}
+    """Parameters of the kind."""
     inputs: Annotated[tuple[_Input, ...], msgspec.Meta(max_length=100)] = ()
     """Keys of the user's own objects, such as results of the step before."""
 
@@ -93,10 +100,15 @@ class CreatedTask(_Wire, frozen=True, kw_only=True):
     """A task that was sold. Work on it has begun or will begin."""
 
     task_id: str
+    """Id of the task."""
     kind: str
+    """Kind of work."""
     state: TaskState
+    """State of the task."""
     status_url: str
+    """Path of the task's status."""
     events_url: str
+    """Path of the task's events."""
 
 
 class UploadPart(_Wire, frozen=True, kw_only=True):
@@ -114,19 +126,24 @@ class UploadTicket(_Wire, frozen=True, kw_only=True):
     """A task that was sold, and the uploads that start it."""
 
     task_id: str
+    """Id of the task."""
     kind: str
+    """Kind of work."""
     uploads: tuple[UploadPart, ...]
     """In this order: the last one starts the task."""
     expires_at: str
     """When the URLs expire, RFC 3339."""
     status_url: str
+    """Path of the task's status."""
 
 
 class SlotProgress(_Wire, frozen=True, kw_only=True):
     """Progress of the paid calls of a task."""
 
     done: int
+    """Paid calls that have ended."""
     of: int
+    """Paid calls in all; 0 for a kind that makes none."""
 
 
 class Waiting(_Wire, frozen=True, kw_only=True):
@@ -143,6 +160,7 @@ class Waiting(_Wire, frozen=True, kw_only=True):
         "paused",
         "retry",
     ]
+    """The reason."""
     until: str | None = None
     """When it is looked at again, RFC 3339, if known."""
 
@@ -151,10 +169,13 @@ class ResultFile(_Wire, frozen=True, kw_only=True):
     """A result."""
 
     name: str
+    """Name of the file."""
     url: str
     """Presigned URL; ask for the status again after `expiresAt`."""
     expires_at: str
+    """When the URL expires, RFC 3339."""
     size: int
+    """Length in bytes."""
 
 
 class ErrorText(_Wire, frozen=True, kw_only=True):
@@ -170,25 +191,34 @@ class TaskSummary(_Wire, frozen=True, kw_only=True):
     """A task in a list."""
 
     task_id: str
+    """Id of the task."""
     kind: str
+    """Kind of work."""
     state: TaskState
+    """State of the task."""
     stage: str | None = None
     """Stage of the work while it is not finished."""
     created_at: str | None = None
     """RFC 3339; null before acceptance."""
     error: ErrorText | None = None
+    """Why it failed; null unless it did."""
 
 
 class TaskStatus(TaskSummary, frozen=True, kw_only=True):
     """The state of a task."""
 
     step: int = 0
+    """Step of the pipeline; 0 for a task of one step."""
     progress: SlotProgress
+    """Progress of its paid calls."""
     waiting: Waiting | None = None
+    """Why it waits now; null if it does not."""
     deadline_at: str | None = None
+    """When it fails if it has not ended, RFC 3339; null before acceptance."""
     expected_seconds: int | None = None
     """Estimate of the time that is left; null where there is none."""
     results: tuple[ResultFile, ...] = ()
+    """Results of a success, in order."""
     text: str | None = None
     """Result of a kind that sells a text."""
     degraded: tuple[str, ...] = ()
@@ -203,11 +233,17 @@ class ProgressEvent(_Wire, frozen=True, kw_only=True):
     """An event of the stream: the state after a step of the work."""
 
     task_id: str
+    """Id of the task."""
     state: TaskState
+    """State of the task."""
     stage: str | None
+    """Stage of the work; null before it begins and after it ends."""
     progress: SlotProgress
+    """Progress of its paid calls."""
     waiting: Waiting | None = None
+    """Why it waits now; null if it does not."""
     error: ErrorText | None = None
+    """Why it failed; null unless it did."""
     at: str | None = None
     """When the step happened, RFC 3339; null before acceptance."""
     expected_seconds: int | None = None
@@ -218,6 +254,7 @@ class TaskList(_Wire, frozen=True, kw_only=True):
     """A page of tasks, newest first."""
 
     tasks: tuple[TaskSummary, ...]
+    """The tasks of this page."""
     cursor: str | None = None
     """Cursor of the next page; null on the last one. A page may be shorter than its limit, even empty."""
 
@@ -226,12 +263,15 @@ class Statistics(_Wire, frozen=True, kw_only=True):
     """Finished tasks of a window of time."""
 
     since: str
+    """Begin of the window, RFC 3339."""
     until: str
+    """End of the window, RFC 3339."""
     total: str
     """Number of tasks; `1000+` where counting stopped."""
     complete: bool
     """False where counting stopped: everything below covers the newest tasks only."""
     counts: tuple[Count, ...]
+    """Number of tasks by kind, state and code."""
     wait: Durations | None
     """From acceptance until work began; null without tasks."""
     run: Durations | None
@@ -244,23 +284,31 @@ class PartHealth(_Wire, frozen=True, kw_only=True):
     """Reachability of one service."""
 
     ok: bool
+    """Whether it answers."""
     milliseconds: int
+    """Duration of the check."""
 
 
 class Health(_Wire, frozen=True, kw_only=True):
     """Reachability of what the API needs."""
 
     status: Literal["ok", "degraded"]
+    """`degraded` if a service is away without which no task can be sold."""
     parts: Mapping[str, PartHealth] = {}
+    """Service -> its health."""
 
 
 class Problem(_Wire, frozen=True, kw_only=True):
     """A problem (RFC 9457)."""
 
     type: str = "about:blank"
+    """Always `about:blank`: `code` tells problems apart."""
     title: str
+    """Name of the HTTP status."""
     status: int
+    """The HTTP status."""
     detail: str = ""
+    """What is wrong, in English."""
     code: str = ""
     """Stable code, for programs."""
     message: str = ""
@@ -268,3 +316,4 @@ class Problem(_Wire, frozen=True, kw_only=True):
     field: str = ""
     """Name of the field or parameter at fault; empty if there is none."""
     request_id: str = ""
+    """Id of the request, also in the logs."""

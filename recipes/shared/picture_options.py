@@ -27,6 +27,7 @@ class PictureOptions(Params, frozen=True):
     n: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
     """Number of pictures."""
     format: ResultFormat = "jpg"
+    """Format of each picture."""
     watermark: WatermarkText = ""
     """Text in the corner of each picture; empty for none."""
 

@@ -29,17 +29,24 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
     """Percentiles, in whole seconds."""
 
     p50: int
+    """Half of the tasks took no longer."""
     p95: int
+    """95 of 100 tasks took no longer."""
     p99: int
+    """99 of 100 tasks took no longer."""
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):
     """Number of tasks with the same kind, state and code."""
 
     kind: str
+    """Kind of work; empty if the task was never accepted."""
     state: str
+    """State in which the tasks ended."""
     code: str
+    """Code of a failure; empty otherwise."""
     tasks: int
+    """Number of tasks."""
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from messages.keys import RunId
 from producer.api.context import Api, Call
 from producer.api.document.openapi import document
+from producer.api.document.page import page
 from producer.api.http.app import app_of, create_app
 from producer.api.http.function import serve
 from producer.api.http.limits import RateLimit
@@ -75,6 +76,24 @@ def test_the_document_is_whole() -> None:
         for operation in operations.values():
             declared = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
             assert declared == set(re.findall(r"{(\w+)}", path))
+
+
+def _bodies() -> Iterator[dict[str, Any]]:
+    """Every JSON schema with properties: of the components, and of the bodies of requests."""
+    yield from DOCUMENT["components"]["schemas"].values()
+    for operations in DOCUMENT["paths"].values():
+        for operation in operations.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                yield content["schema"]
+
+
+def test_every_field_is_described_in_the_document_and_on_the_page() -> None:
+    fields = [field for body in _bodies() for field in body.get("properties", {}).items()]
+    assert len(fields) > 100
+    assert [name for name, schema in fields if not schema.get("description")] == []
+    shown = page(DOCUMENT)
+    for row in ("options.size", "inputs", "results[].url", "waiting.why", "uploads[].headers"):
+        assert f"<td>{row}</td>" in shown
 
 
 def test_the_routes_of_the_interface_that_clients_know_are_there() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from producer.api.document.fields import describe_fields
 from producer.api.http.problems import MEDIA_TYPE
 from producer.api.modes import MODES, Mode
 from producer.api.routes import Operation, Param
@@ -58,6 +59,9 @@ _EXAMPLES: Final[Mapping[type, Any]] = {
     CreateUpload: {"kind": "basic_clean", "params": {}, "extensions": ["jpg"]},
 }
 
+_INPUTS: Final = "Inputs in order: https URLs, or keys of your own objects (`input/…`, `output/…`)."
+_INPUT: Final = "An https URL, or the key of your own object (`input/…`, `output/…`)."
+
 
 def document(operations: Sequence[Operation], recipes: Mapping[str, Recipe]) -> dict[str, Any]:
     """Return the document.
@@ -97,7 +101,7 @@ def _schemas(operations: Sequence[Operation], recipes: Iterable[Recipe]) -> dict
     # Sorted, so that the document is the same in every process.
     types: list[type] = sorted({Problem, ProgressEvent, *used, *params}, key=_name)
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
-    return dict(components)
+    return describe_fields(components, types)
 
 
 def _name(kind: type) -> str:
@@ -180,8 +184,8 @@ def _body_of_mode(mode: Mode, recipes: Mapping[str, Recipe], schemas: Mapping[st
         schema = {**schema, **schemas[recipe.params.__name__]}
     schema.pop("title", None)
     if mode.field:
-        one: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_INPUT_CHARS}
-        many: dict[str, Any] = {"type": "array", "items": one}
+        one: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_INPUT_CHARS, "description": _INPUT}
+        many: dict[str, Any] = {"type": "array", "items": one, "description": _INPUTS}
         if recipe is not None:
             many |= {"minItems": recipe.least_inputs, "maxItems": recipe.most_inputs}
         schema["properties"] = {mode.field: many if mode.many else one, **schema.get("properties", {})}
