@@ -284,7 +284,7 @@ class PartHealth(_Wire, frozen=True, kw_only=True):
     """Reachability of one service."""
 
     ok: bool
-    """Whether it answers."""
+    """True if it answers."""
     milliseconds: int
     """Duration of the check."""
 
@@ -308,7 +308,7 @@ class Problem(_Wire, frozen=True, kw_only=True):
     status: int
     """The HTTP status."""
     detail: str = ""
-    """What is wrong, in English."""
+    """The fault, in English."""
     code: str = ""
     """Stable code, for programs."""
     message: str = ""

@@ -103,7 +103,7 @@ def resume_by_hand(target: Target, by: str, why: str) -> bool:
             return await end_pause(target, by, why, services.ledger), services.ledger.now()
 
     pause, now = asyncio.run(act())
-    say(f"resumed: {describe_pause(pause, now)}" if pause else f"{target} was not paused")
+    say(f"resumed; it was paused: {describe_pause(pause, now)}" if pause else f"{target} was not paused")
     return pause is not None
 
 
