@@ -18,8 +18,8 @@ from sandbox.ark.core import Core, Drawing
 from sandbox.ark.model import Fault, ImageRequest, Model, Refusal
 from sandbox.ark.pictures import Pictures
 from sandbox.ark.reading import body_of, image_request_of
-from sandbox.backend.faults import Cut, wait_for_disconnect
 from sandbox.runninghub.reading import read_url
+from sandbox.spoiled_answers import spoiled_answer
 from sandbox.spoiled_files import denied, file_or_spoiled, spoiled_file
 
 __all__ = ["RequestHandlers", "reply"]
@@ -164,16 +164,10 @@ async def _replaced(request: Request, fault: Fault) -> Response:
     match fault.kind:
         case "answer":
             return _refuse(fault.refusal)
-        case "not_json":
-            return Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html")
-        case "cut":
-            return Cut()
-        case "hang":
-            return await wait_for_disconnect(request)
         case "slow":
             return StreamingResponse(_blanks(), media_type="application/json")
         case _:
-            return Response("Internal Server Error", fault.status)
+            return await spoiled_answer(request, fault.kind, fault.status)
 
 
 async def _blanks() -> AsyncIterator[bytes]:

@@ -28,9 +28,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.backend.faults import Call, Cut, Fault, Faults, wait_for_disconnect
+from sandbox.backend.faults import Call, Fault, Faults
 from sandbox.backend.quota_account import Purchase, QuotaAccount, ReceivedCallback
 from sandbox.backend.signatures import RUN, Signatures
+from sandbox.spoiled_answers import spoiled_answer
 
 __all__ = ["TICKET_SECONDS", "create_app"]
 
@@ -390,10 +391,8 @@ async def _spoil(request: Request, fault: Fault | None) -> Response | None:
     match fault.kind:
         case "answer":
             return Response(status_code=fault.status, headers=dict(fault.headers))
-        case "hang":
-            return await wait_for_disconnect(request)
-        case "cut":
-            return Cut()
+        case _:
+            return await spoiled_answer(request, fault.kind, fault.status)
 
 
 def _decode(body: bytes, kind: type[T]) -> T | None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
-__all__ = ["Call", "Cut", "Fault", "Faults", "wait_for_disconnect"]
+__all__ = ["Call", "Fault", "Faults"]
 
 Call = Literal["callback", "unfinished", "state", "reopen", "sell"]
 
@@ -53,20 +48,3 @@ class Faults:
                 fault.times -= 1
                 return fault
         return None
-
-
-class Cut(Response):
-    """Answer whose connection breaks inside: its headers promise a body that never comes."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send the headers and return; the server then closes the connection."""
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]})
-
-
-async def wait_for_disconnect(request: Request, limit: float = 60.0) -> Response:
-    """Do not answer until the caller has disconnected, at most for `limit` seconds."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit):
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-    return Response(status_code=504)

@@ -12,7 +12,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandbox.backend.faults import Cut, wait_for_disconnect
 from sandbox.json_body import json_object
 from sandbox.runninghub import answers
 from sandbox.runninghub.core import Core, Node, ResultFile
@@ -21,6 +20,7 @@ from sandbox.runninghub.model import Fault, Job, Refusal, State, Upload
 from sandbox.runninghub.pictures import Pictures
 from sandbox.runninghub.reading import receive_url
 from sandbox.runninghub.webhooks import Webhooks
+from sandbox.spoiled_answers import spoiled_answer
 
 __all__ = ["RequestHandlers", "bearer", "drain", "json_body", "reply", "text", "unauthorized"]
 
@@ -216,14 +216,8 @@ async def _spoil(request: Request, fault: Fault, refuse: Callable[[Refusal], dic
             return reply(refuse(Refusal(fault.code)))
         case "unauthorized":
             return unauthorized()
-        case "not_json":
-            return Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html")
-        case "cut":
-            return Cut()
-        case "hang":
-            return await wait_for_disconnect(request)
         case _:
-            return Response("Internal Server Error", fault.status)
+            return await spoiled_answer(request, fault.kind, fault.status)
 
 
 def _nodes(value: object) -> list[Node]:

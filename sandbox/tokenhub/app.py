@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.backend.faults import Cut, wait_for_disconnect
 from sandbox.control import control_routes
 from sandbox.runninghub.reading import read_url
+from sandbox.spoiled_answers import spoiled_answer
 from sandbox.tokenhub.model import ERRORS, Core, Fault, Refused
 from sandbox.tokenhub.reading import Question, read_question
 from sandbox.tokenhub.writing import compose, fill, look, schema_in
@@ -169,16 +169,10 @@ async def _instead(request: Request, fault: Fault) -> Response:
             return _error(fault.code, ERRORS[fault.code][2], waits)
         case "inside":
             return _error(fault.code, ERRORS[fault.code][2], waits, status=200)
-        case "not_json":
-            return Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html")
         case "no_choices":
             return _json({"id": uuid.uuid4().hex, "object": "chat.completion", "choices": []})
-        case "cut":
-            return Cut()
-        case "hang":
-            return await wait_for_disconnect(request)
         case _:
-            return Response("Service Unavailable", fault.status, waits)
+            return await spoiled_answer(request, fault.kind, fault.status, waits)
 
 
 def _error(code: str, message: str, headers: dict[str, str] | None = None, *, status: int = 0) -> Response:

@@ -12,8 +12,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandbox.backend.faults import Cut, wait_for_disconnect
 from sandbox.runninghub.reading import read_url
+from sandbox.spoiled_answers import spoiled_answer
 from sandbox.spoiled_files import denied, file_or_spoiled, spoiled_file
 from sandbox.vod.core import Core
 from sandbox.vod.model import IMAGE, SCENE, Fault, Job, Refusal
@@ -198,11 +198,5 @@ async def _replaced(request: Request, fault: Fault) -> Response:
     match fault.kind:
         case "answer":
             return _refuse(Refusal(fault.code, fault.message))
-        case "not_json":
-            return Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html")
-        case "cut":
-            return Cut()
-        case "hang":
-            return await wait_for_disconnect(request)
         case _:
-            return Response("Internal Server Error", fault.status)
+            return await spoiled_answer(request, fault.kind, fault.status)

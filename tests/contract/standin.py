@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 import pytest
 
+from sandbox import spoiled_answers
 from sandbox.control import Controlled
 from sandbox.server import Server
 from tests.support.leap import holding_back
@@ -60,9 +60,9 @@ class StandIn(Generic[C]):
 
 
 @contextmanager
-def running(found: StandIn[C], handlers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def running(found: StandIn[C], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Serve a stand-in; a call without an answer ends at once for a caller that skips limits."""
-    held = holding_back(handlers.wait_for_disconnect, lambda: found.caller)
-    monkeypatch.setattr(handlers, "wait_for_disconnect", held)
+    held = holding_back(spoiled_answers.wait_for_disconnect, lambda: found.caller)
+    monkeypatch.setattr(spoiled_answers, "wait_for_disconnect", held)
     with found.server:
         yield

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.ark import Core, Fault, KeyLimits, create_app, handlers
+from sandbox.ark import Core, Fault, KeyLimits, create_app
 from sandbox.server import Server
 from services.vendors.ark.client import Ark
 from telemetry.secrets import Secret
@@ -40,7 +40,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArkStan
         api_keys={KEY: KeyLimits(per_minute=5)}, data_dir=tmp_path / "ark", clock=clock, seed=7, duration_s=0.0
     )
     found = ArkStandIn(Server(app), app.state.core, clock, Fault)
-    with running(found, handlers, monkeypatch):
+    with running(found, monkeypatch):
         yield found
 
 

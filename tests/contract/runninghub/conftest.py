@@ -10,7 +10,7 @@ import httpcore  # noqa: F401 - httpx would import it late, inside a running loo
 import httpx  # noqa: F401 - the clients import it late, and tests make clients inside a running loop
 import pytest
 
-from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app, handlers
+from sandbox.runninghub import DEMO_WORKFLOW_ID, Core, Fault, KeyLimits, create_app
 from sandbox.server import Server
 from services.vendors.runninghub.client import Node, RunningHub, Workflow
 from telemetry.secrets import Secret
@@ -38,7 +38,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     clock = Clock()
     server, core = serve(tmp_path / "standin", clock)
     found = RunningHubStandIn(server, core, clock, Fault)
-    with running(found, handlers, monkeypatch):
+    with running(found, monkeypatch):
         yield found
 
 

@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import spoiled_answers
 from sandbox.server import Server
-from sandbox.tokenhub import Core, Fault, app, create_app
+from sandbox.tokenhub import Core, Fault, create_app
 from services.vendors.chat import ChatAnswer, ChatRequest
 from services.vendors.tokenhub.client import TokenHub
 from telemetry.secrets import Secret
@@ -93,8 +94,8 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     ):
         found = StandIn(server, asgi.state.core, pictures.url)
 
-        held = holding_back(app.wait_for_disconnect, lambda: found.caller)
-        monkeypatch.setattr(app, "wait_for_disconnect", held)
+        held = holding_back(spoiled_answers.wait_for_disconnect, lambda: found.caller)
+        monkeypatch.setattr(spoiled_answers, "wait_for_disconnect", held)
         yield found
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.server import Server
-from sandbox.vod import Account, Core, Fault, create_app, handlers
+from sandbox.vod import Account, Core, Fault, create_app
 from services.objects.credentials import Credentials
 from services.vendors.vod.client import Vod
 from telemetry.secrets import Secret
@@ -44,7 +44,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VodStan
     }
     app = create_app(accounts=accounts, data_dir=tmp_path / "vod", clock=clock, seed=7, duration_s=100.0)
     found = VodStandIn(Server(app), app.state.core, clock, Fault)
-    with running(found, handlers, monkeypatch):
+    with running(found, monkeypatch):
         yield found
 
 
