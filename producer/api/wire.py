@@ -85,7 +85,7 @@ class StartStep(_Asked, frozen=True, kw_only=True):
     task_id: _Id
     """The task."""
     step: Annotated[int, msgspec.Meta(ge=1, le=MAX_STEP)]
-    """Number of the step, from 1; the task itself was step 0."""
+    """Number of the step, from 1; the first step of the pipeline is 0."""
     kind: Annotated[str, msgspec.Meta(max_length=64)]
     """Kind of work of this step."""
     ticket: str
@@ -138,12 +138,12 @@ class UploadTicket(_Wire, frozen=True, kw_only=True):
 
 
 class SlotProgress(_Wire, frozen=True, kw_only=True):
-    """Progress of the paid calls of a task."""
+    """Progress of the parts of a task."""
 
     done: int
-    """Paid calls that have ended."""
+    """Parts with results. A part is a paid call; a kind without one has a single part."""
     of: int
-    """Paid calls in all; 0 for a kind that makes none."""
+    """Parts in all."""
 
 
 class Waiting(_Wire, frozen=True, kw_only=True):
@@ -210,7 +210,7 @@ class TaskStatus(TaskSummary, frozen=True, kw_only=True):
     step: int = 0
     """Step of the pipeline; 0 for a task of one step."""
     progress: SlotProgress
-    """Progress of its paid calls."""
+    """Progress of its parts."""
     waiting: Waiting | None = None
     """Why it waits now; null if it does not."""
     deadline_at: str | None = None
@@ -239,7 +239,7 @@ class ProgressEvent(_Wire, frozen=True, kw_only=True):
     stage: str | None
     """Stage of the work; null before it begins and after it ends."""
     progress: SlotProgress
-    """Progress of its paid calls."""
+    """Progress of its parts."""
     waiting: Waiting | None = None
     """Why it waits now; null if it does not."""
     error: ErrorText | None = None
