@@ -6,10 +6,8 @@ as `TC260:AIGC`), and IPTC's digital source type, which C2PA manifests quote too
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
@@ -56,6 +54,9 @@ def packet_of(aigc: str, source: str = "") -> bytes:
     """
     if not aigc and not source:
         return b""
+    # Imported here, because it imports an HTTP client: every cold start of a function would pay for that.
+    from xml.sax.saxutils import escape, quoteattr
+
     attributes = f" TC260:AIGC={quoteattr(aigc)}" if aigc else ""
     kind = f"http://cv.iptc.org/newscodes/digitalsourcetype/{source}"
     inner = f"<Iptc4xmpExt:DigitalSourceType>{escape(kind)}</Iptc4xmpExt:DigitalSourceType>" if source else ""
@@ -70,8 +71,11 @@ def packet_of(aigc: str, source: str = "") -> bytes:
 
 def _aigc_of(metadata: bytes) -> str:
     """Return the JSON of the label that the law requires, written again."""
+    # Imported here for the same reason: its table of names is long.
+    from html import unescape
+
     for found in _AIGC.finditer(metadata):
-        text = html.unescape(found[1].decode(errors="replace"))
+        text = unescape(found[1].decode(errors="replace"))
         try:
             label = msgspec.json.decode(text, type=dict[str, str])
         except (msgspec.DecodeError, UnicodeError, RecursionError):
