@@ -67,6 +67,8 @@ UNPAID_REST_S: Final = 5.0
 _PAID: Final = (Stage.GENERATE,)
 _LOOKS: Final = (Stage.POLL, Stage.AUDIT)
 _GUARDED: Final = (*_LOOKS, Stage.WAKE)
+_BY_RECIPE: Final = frozenset({Stage.CLEAN, Stage.PROMPT, Stage.GENERATE, Stage.AUDIT, Stage.COLLECT})
+"""Stages whose limit depends on the recipe."""
 _ALWAYS_MARKED: Final = (Stage.CLEAN, Stage.PROMPT, Stage.GENERATE, Stage.COLLECT, Stage.NOTIFY)
 
 
@@ -95,7 +97,9 @@ def limit_of(stage: str, recipe: Recipe | None) -> float:
 
 def longest_limit_of(stage: str, recipe: Recipe | None) -> float:
     """Return the same for a message whose run is not read: the longest of the vendors that may do its kind."""
-    return max(limit_of(stage, form) for form in recipe.forms) if recipe else limit_of(stage, None)
+    if recipe is None or stage not in _BY_RECIPE:
+        return LIMITS[stage]
+    return max(limit_of(stage, form) for form in recipe.forms)
 
 
 def is_guarded(header: Header, waited: float, *, holder_died: bool) -> bool:

@@ -21,6 +21,7 @@ from consumers.engine.limits import (
     SETTLE_LIMIT_S,
     is_marked,
     limit_of,
+    longest_limit_of,
 )
 from consumers.engine.retry import JITTER
 from messages.bodies import Audit, Body, Clean, Collect, Dead, Generate, Job, Notify, Poll, Prompt, Reason, Stage, Wake
@@ -31,6 +32,7 @@ from recipes.basic_clean import BASIC_CLEAN, BasicCleanParams
 from recipes.model_pose12 import MODEL_POSE12
 from recipes.photography import PHOTOGRAPHY
 from recipes.recipe import Recipe
+from recipes.table import RECIPES
 from recipes.video_tryon import VIDEO_TRYON
 from services.objects.memory import MemoryObjects
 from services.vendors.registry import Vendors
@@ -164,6 +166,13 @@ def test_a_recipe_says_how_long_prompt_create_and_collect_may_take() -> None:
     assert limit_of(Stage.PROMPT, PHOTOGRAPHY) == 60.0 + PROMPT_MARGIN_S
     assert limit_of(Stage.AUDIT, VIDEO_TRYON) > limit_of(Stage.AUDIT, slow) == 60.0
     assert {limit_of(stage, slow) for stage in (Stage.CLEAN, Stage.POLL, Stage.NOTIFY)} == {60.0, 15.0, 30.0}
+
+
+@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_a_message_whose_run_is_not_read_has_the_longest_limit_of_its_kind(stage: Stage, recipe: Recipe) -> None:
+    assert longest_limit_of(stage, recipe) == max(limit_of(stage, form) for form in recipe.forms)
+    assert longest_limit_of(stage, None) == LIMITS[stage]
 
 
 # ---- the task --------------------------------------------------------------------------------------------------------
