@@ -30,8 +30,9 @@ from tasks.ledger.ledger import Ledger
 from tasks.view import View, read_view, view_of
 
 __all__ = [
-    "BEFORE_WORK",
+    "DELIVERED",
     "UPLOADED",
+    "WITHOUT_OPEN_CALL",
     "Client",
     "OutsideFolder",
     "Sold",
@@ -66,8 +67,13 @@ _PROGRESS: Final[Mapping[str, str]] = {
 UPLOADED: Final = "uploaded"
 """Progress of a task that is not accepted yet."""
 
-BEFORE_WORK: Final = frozenset({UPLOADED, _PROGRESS[Stage.CLEAN]})
-"""Progress of a task on which neither vendor nor chat model works yet."""
+DELIVERED: Final = "verdict delivered"
+"""Progress of a task whose verdict the backend has acknowledged."""
+
+WITHOUT_OPEN_CALL: Final = frozenset(
+    {DELIVERED, *(_PROGRESS[stage] for stage in (Stage.POLL, Stage.COLLECT, Stage.AUDIT, Stage.NOTIFY))}
+)
+"""Progress of a task with a vendor whose paid calls are all answered: no crash leaves one unknown."""
 
 
 def progress_of(stage: str | None) -> str:
@@ -161,7 +167,7 @@ class Client:
         trail = (await self._ledger.trail(sold.run)).get(sold.run.run, {})
         view = view_of(sold.run, trail, {})
         if view.state == "delivered":
-            return "verdict delivered"
+            return DELIVERED
         return progress_of(view.stage)
 
     async def view(self, sold: Sold) -> View:

@@ -44,7 +44,7 @@ class Injection(NamedTuple):
     more_s: float = 0.0
     """Seconds that the demo may take longer."""
     kills_workers: bool = False
-    """True if the worker processes are killed while a task is at work, and replaced."""
+    """True if the worker processes are killed after the paid calls of a task are answered, and replaced."""
 
 
 class Injected(NamedTuple):
@@ -171,7 +171,9 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
         more_s=180.0,
     ),
     "worker-kill": Injection(
-        "every worker is killed while a task is at work: success, paid once", kills_workers=True, more_s=120.0
+        "every worker is killed after a task's paid calls are answered: success, paid once",
+        kills_workers=True,
+        more_s=120.0,
     ),
 }
 """Name -> fault."""

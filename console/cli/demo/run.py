@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from console.cli.broker import variables_for_demo
-from console.cli.client import BEFORE_WORK, Client, Sold, inside, open_client
+from console.cli.client import WITHOUT_OPEN_CALL, Client, Sold, inside, open_client
 from console.cli.cos.work import set_up_buckets
 from console.cli.demo.injections import Injected
 from console.cli.ending import describe_ending
@@ -216,7 +216,8 @@ class _Demo:
         while (status := await client.status(sold)) == "pending":
             self._check_workers()
             progress = await client.progress(sold)
-            if progress not in BEFORE_WORK:
+            # A worker that dies with a paid call open leaves it unknown, and the task is refunded.
+            if progress in WITHOUT_OPEN_CALL:
                 self._at_work.set()
             self._shown.update(number, Row(sold.task_id, progress, RowState.RUNNING))
             await asyncio.sleep(_POLL_EVERY_S)
