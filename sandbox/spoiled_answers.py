@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["Cut", "spoiled_answer", "wait_for_disconnect"]
+__all__ = ["spoiled_answer", "wait_for_disconnect"]
 
 
-class Cut(Response):
+class _Cut(Response):
     """Answer whose connection breaks inside: its headers promise a body that never comes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
@@ -46,7 +46,7 @@ async def spoiled_answer(
         case "not_json":
             return Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html")
         case "cut":
-            return Cut()
+            return _Cut()
         case "hang":
             return await wait_for_disconnect(request)
         case _:

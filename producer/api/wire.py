@@ -302,7 +302,7 @@ class Problem(_Wire, frozen=True, kw_only=True):
     """A problem (RFC 9457)."""
 
     type: str = "about:blank"
-    """Always `about:blank`: `code` tells problems apart."""
+    """Always `about:blank`; programs read `code`."""
     title: str
     """Name of the HTTP status."""
     status: int

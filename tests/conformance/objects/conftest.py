@@ -1,4 +1,4 @@
-"""One suite for two stores: what a test does to each of them besides calling it."""
+"""Harnesses of the suite of object stores: each holds one store, and sets its faults and times."""
 
 from __future__ import annotations
 
