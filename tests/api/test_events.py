@@ -194,8 +194,11 @@ async def test_without_streams_the_answer_names_the_way_to_wait(door: Open) -> N
 
 
 async def test_a_ledger_that_is_away_ends_no_stream(door: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
     async def away(operation: str, key: str, *, done: bool) -> None:
         if operation == "list":
+            asked.set()
             raise ObjectsDown("away", retry_after=30)
 
     monkeypatch.setattr("producer.api.watch._SLOW_S", 0.01)
@@ -204,7 +207,10 @@ async def test_a_ledger_that_is_away_ends_no_stream(door: Open, monkeypatch: pyt
         watch = Watch(here.ledger)
         async with watch.follow(RUN) as feed:
             here.records.faults = away
+            async with asyncio.timeout(PATIENCE_S):
+                await asked.wait()
             await asyncio.sleep(0.05)
+            assert not feed.closed
             here.records.faults = None
             await end(here.ledger, RUN, FAILED)
             await deliver(here.ledger, RUN)
